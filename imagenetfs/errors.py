@@ -1,0 +1,201 @@
+"""The project's own errors, and the exit codes that the commands promise.
+
+No errno here: one table in ``serve/errnos.py`` maps these classes to errno. Every message is one
+sentence, or two, that says what is wrong and what to do; commands print it as it stands.
+Exit codes are part of the interface: documented in README.md, never renumbered.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """What the commands exit with. ``run`` passes its command's code on, and uses the last three
+    for its own failures, as timeout(1), env(1) and container runtimes do."""
+
+    OK = 0
+    INTERNAL = 1
+    USAGE = 2
+    SOURCE_MISSING = 10
+    SOURCE_UNREADABLE = 11
+    SOURCE_UNKNOWN = 12
+    ARCHIVE_BROKEN = 13
+    MOUNTPOINT_MISSING = 20
+    MOUNTPOINT_NOT_DIRECTORY = 21
+    MOUNTPOINT_NOT_EMPTY = 22
+    MOUNTPOINT_IN_USE = 23
+    MOUNTPOINT_STALE = 24
+    NOT_MOUNTED = 25
+    STILL_BUSY = 26
+    PLACE_REFUSED = 27
+    FUSE_UNAVAILABLE = 30
+    FUSE_REFUSED = 31
+    NO_SPACE = 32
+    MISSING_PACKAGE = 33
+    RUN_FAILED = 125
+    COMMAND_NOT_EXECUTABLE = 126
+    COMMAND_NOT_FOUND = 127
+
+
+class ImagenetfsError(Exception):
+    """Base of all errors of this project; ``str(error)`` is a sentence for the user."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL
+
+
+# --- the source ---------------------------------------------------------------------------------
+
+
+class SourceMissingError(ImagenetfsError):
+    """The source directory is not there."""
+
+    exit_code = ExitCode.SOURCE_MISSING
+
+
+class SourceUnreadableError(ImagenetfsError):
+    """The source directory or a file in it may not be read by this user."""
+
+    exit_code = ExitCode.SOURCE_UNREADABLE
+
+
+class SourceUnknownError(ImagenetfsError):
+    """The directory holds no known version of ImageNet."""
+
+    exit_code = ExitCode.SOURCE_UNKNOWN
+
+
+class SourceReadError(ImagenetfsError):
+    """Reading the source failed, or gave fewer bytes than the file has."""
+
+    exit_code = ExitCode.SOURCE_UNREADABLE
+
+
+class SourceChangedError(SourceReadError):
+    """A file of the source is no longer the one that was indexed."""
+
+
+class ArchiveError(ImagenetfsError):
+    """This is no sound archive: the one exception of every format reader.
+
+    ``offset`` is the byte of the file at which it went wrong; members before it are sound.
+    """
+
+    exit_code = ExitCode.ARCHIVE_BROKEN
+
+    def __init__(self, reason: str, offset: int = 0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.offset = offset
+
+    def __str__(self) -> str:
+        return f"{self.reason} (at byte {self.offset:,})"
+
+
+# --- names in the tree --------------------------------------------------------------------------
+
+
+class TreeError(ImagenetfsError):
+    """A name or an inode that the tree cannot answer for."""
+
+
+class NoEntryError(TreeError):
+    """No such name, or no such inode."""
+
+
+class NotDirectoryError(TreeError):
+    """A directory was asked for; this is a file."""
+
+
+class IsDirectoryError(TreeError):
+    """A file was asked for; this is a directory."""
+
+
+class NoAttributeError(TreeError):
+    """No such extended attribute."""
+
+
+class NotLinkError(TreeError):
+    """A symbolic link was asked for; this is none."""
+
+
+# --- the mount ----------------------------------------------------------------------------------
+
+
+class UsageError(ImagenetfsError):
+    """A wrong option, or options that do not go together."""
+
+    exit_code = ExitCode.USAGE
+
+
+class MountpointMissingError(ImagenetfsError):
+    """The mountpoint does not exist."""
+
+    exit_code = ExitCode.MOUNTPOINT_MISSING
+
+
+class MountpointNotDirectoryError(ImagenetfsError):
+    """The mountpoint is not a directory."""
+
+    exit_code = ExitCode.MOUNTPOINT_NOT_DIRECTORY
+
+
+class MountpointNotEmptyError(ImagenetfsError):
+    """The mountpoint has files in it that the mount would hide."""
+
+    exit_code = ExitCode.MOUNTPOINT_NOT_EMPTY
+
+
+class MountpointInUseError(ImagenetfsError):
+    """Something is mounted there already."""
+
+    exit_code = ExitCode.MOUNTPOINT_IN_USE
+
+
+class MountpointStaleError(ImagenetfsError):
+    """A dead mount lies there and could not be taken away."""
+
+    exit_code = ExitCode.MOUNTPOINT_STALE
+
+
+class NotMountedError(ImagenetfsError):
+    """No mount of imagenetfs is there."""
+
+    exit_code = ExitCode.NOT_MOUNTED
+
+
+class StillBusyError(ImagenetfsError):
+    """The mount is in use and was not taken away in the time given."""
+
+    exit_code = ExitCode.STILL_BUSY
+
+
+class PlaceRefusedError(ImagenetfsError):
+    """A directory of ours (index, cache, log, run) lies where it must not."""
+
+    exit_code = ExitCode.PLACE_REFUSED
+
+
+class FuseUnavailableError(ImagenetfsError):
+    """This machine has no usable FUSE: no /dev/fuse, no fusermount3."""
+
+    exit_code = ExitCode.FUSE_UNAVAILABLE
+
+
+class FuseRefusedError(ImagenetfsError):
+    """The kernel or fusermount3 refused the mount."""
+
+    exit_code = ExitCode.FUSE_REFUSED
+
+
+class NoSpaceError(ImagenetfsError):
+    """A directory that must be written to is full."""
+
+    exit_code = ExitCode.NO_SPACE
+
+
+class MissingPackageError(ImagenetfsError):
+    """An optional package is needed for this command."""
+
+    exit_code = ExitCode.MISSING_PACKAGE

@@ -1,0 +1,1 @@
+"""File formats, read through a ``read(offset, length)`` function: tar, npz, PNG."""

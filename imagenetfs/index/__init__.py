@@ -1,0 +1,1 @@
+"""Which member is where: member tables, the shared arena, persisted index files."""

@@ -1,0 +1,1 @@
+"""Bytes of the source tree at an offset, through one directory descriptor."""

@@ -1,0 +1,1 @@
+"""What ImageNet looks like: versions, splits, classes, label files. Does no I/O of its own."""
