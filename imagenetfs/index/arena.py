@@ -1,0 +1,155 @@
+"""The arena: member tables shared by all processes of one mount, in one unlinked local file.
+
+::
+
+    0      next free byte (u64), guarded by the lock on bytes 0..8
+    4096   one slot of 32 bytes for each archive of the catalogue
+    ...    blocks: member tables, and the slots of the containers nested in an archive
+
+A slot is four u64: state, offset, length, children (where the slots of nested containers begin).
+A builder takes the lock of the slot, looks again, reserves space, writes the block, writes the slot's
+last three words, and publishes by writing its state. Dying on the way loses space and nothing else.
+
+Only ``pwrite`` writes, so that a full disk is an error and never a SIGBUS; the mapping is for reading.
+Locks are OFD locks on a descriptor that each process opens itself (:meth:`Arena.after_fork`); they
+exclude processes from one another, not threads: one thread of a process publishes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+import struct
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from imagenetfs.errors import NoSpaceError
+
+EMPTY, READY = 0, 1
+
+_HEADER = 4096
+_SLOT = struct.Struct("<QQQQ")
+_WORD = struct.Struct("<Q")
+_SEGMENT = 1 << 26
+
+
+class Arena:
+    """Slots and blocks. ``archives`` is the number of slots at the head."""
+
+    def __init__(self, archives: int, directory: Path | None = None) -> None:
+        self._fd = _unlinked_file(directory)
+        self._segments: dict[int, memoryview] = {}
+        self._length = 0
+        first_block = _HEADER + archives * _SLOT.size
+        self._grow(first_block)
+        self._write(0, _WORD.pack(-(-first_block // 64) * 64))
+
+    def after_fork(self) -> None:
+        """Open the file anew, for locks that are this process's own. Call once in each child."""
+        own = os.open(f"/proc/self/fd/{self._fd}", os.O_RDWR | os.O_CLOEXEC)
+        os.dup2(own, self._fd, inheritable=False)
+        os.close(own)
+
+    @staticmethod
+    def slot(archive: int) -> int:
+        """The slot (its offset in the file) of an archive of the catalogue."""
+        return _HEADER + archive * _SLOT.size
+
+    def child_slot(self, slot: int, child: int) -> int:
+        """The slot of a nested container; its parent must be published."""
+        _, _, _, children = _SLOT.unpack(self.view(slot, _SLOT.size))
+        return int(children) + child * _SLOT.size
+
+    def get(self, slot: int) -> memoryview | None:
+        """The published block of a slot, or None."""
+        state, offset, length, _ = _SLOT.unpack(self.view(slot, _SLOT.size))
+        return self.view(offset, length) if state == READY else None
+
+    def put(self, slot: int, block: bytes, children: int = 0) -> memoryview:
+        """Publish a block, with empty slots for its children; hold :meth:`locked` meanwhile."""
+        room = children * _SLOT.size
+        offset = self._reserve(room + len(block))
+        self._write(offset + room, block)
+        self._write(slot + 8, struct.pack("<QQQ", offset + room, len(block), offset))
+        self._write(slot, _WORD.pack(READY))
+        return self.view(offset + room, len(block))
+
+    @contextlib.contextmanager
+    def locked(self, start: int, length: int = _SLOT.size) -> Iterator[None]:
+        """Hold the exclusive lock of a slot against other processes."""
+        self._lock(fcntl.F_WRLCK, start, length)
+        try:
+            yield
+        finally:
+            self._lock(fcntl.F_UNLCK, start, length)
+
+    def _lock(self, kind: int, start: int, length: int) -> None:
+        request = struct.pack("hhqqi", kind, os.SEEK_SET, start, length, 0)
+        fcntl.fcntl(self._fd, fcntl.F_OFD_SETLKW, request)
+
+    def _reserve(self, length: int) -> int:
+        with self.locked(0, 8):
+            (offset,) = _WORD.unpack(os.pread(self._fd, 8, 0))
+            room = _SEGMENT - offset % _SEGMENT
+            if length > room:  # a block does not cross a segment unless it is larger than one
+                offset += room
+            end = -(-(offset + length) // 64) * 64
+            self._grow(end)
+            self._write(0, _WORD.pack(end))
+        return int(offset)
+
+    def _grow(self, end: int) -> None:
+        length = -(-end // _SEGMENT) * _SEGMENT
+        if os.fstat(self._fd).st_size < length:
+            os.ftruncate(self._fd, length)
+
+    def _write(self, offset: int, data: bytes) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                written = os.pwrite(self._fd, view, offset)
+                view, offset = view[written:], offset + written
+        except OSError as error:
+            raise NoSpaceError(
+                f"no room for the member index in the temporary directory ({error.strerror}); "
+                "set TMPDIR to a directory on this node with a few hundred megabytes free."
+            ) from error
+
+    def view(self, offset: int, length: int) -> memoryview:
+        """Bytes of the file, mapped for reading."""
+        number, start = divmod(offset, _SEGMENT)
+        if start + length > _SEGMENT:  # larger than a segment: a mapping of its own
+            return self._map(number, -(-(start + length) // _SEGMENT))[start : start + length]
+        segment = self._segments.get(number)
+        if segment is None:
+            segment = self._segments[number] = self._map(number, 1)
+        return segment[start : start + length]
+
+    def _map(self, number: int, segments: int) -> memoryview:
+        return memoryview(
+            mmap.mmap(
+                self._fd,
+                segments * _SEGMENT,
+                flags=mmap.MAP_SHARED,
+                prot=mmap.PROT_READ,
+                offset=number * _SEGMENT,
+            )
+        )
+
+    @property
+    def used(self) -> int:
+        """Bytes taken so far."""
+        (used,) = _WORD.unpack(os.pread(self._fd, 8, 0))
+        return int(used)
+
+
+def _unlinked_file(directory: Path | None) -> int:
+    """A descriptor of a nameless file on local disk; in memory where there is no disk to write to."""
+    try:
+        with tempfile.TemporaryFile(dir=directory) as file:
+            return fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
+    except OSError:
+        return os.memfd_create("imagenetfs-index", os.MFD_CLOEXEC)

@@ -1,0 +1,82 @@
+"""A block of named numpy columns as bytes, without pickle: the form of all tables of the index.
+
+::
+
+    0   8  magic  b"INFSCOL1"
+    8   4  length of the JSON header, little-endian
+    12  .. header: {"meta": {...}, "columns": {name: [dtype, offset, count]}}
+    ..     the columns, each at a multiple of 8 from the block's first byte
+
+Offsets are relative to the block. A block is believed only after whoever loads it has checked its
+checksum; even so every length is checked here, so that no damaged block reads outside itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imagenetfs.errors import ArchiveError
+
+MAGIC = b"INFSCOL1"
+_DTYPES = frozenset({"|u1", "<u2", "<u4", "<u8", "<i8"})
+
+Array = npt.NDArray[Any]
+
+
+def pack(columns: Mapping[str, Array], meta: Mapping[str, Any]) -> bytes:
+    """The block that holds ``columns`` (one-dimensional integer arrays) and ``meta`` (JSON)."""
+    described: dict[str, list[Any]] = {}
+    parts: list[tuple[int, bytes]] = []
+    position = 0
+    for name, column in columns.items():
+        data = np.ascontiguousarray(column).astype(column.dtype.newbyteorder("<"), copy=False)
+        described[name] = [data.dtype.str, position, len(data)]
+        parts.append((position, data.tobytes()))
+        position += -(-data.nbytes // 8) * 8
+    header = json.dumps({"meta": dict(meta), "columns": described}, separators=(",", ":")).encode()
+    header += b" " * (-(len(MAGIC) + 4 + len(header)) % 8)
+    block = bytearray(len(MAGIC) + 4 + len(header) + position)
+    block[:8] = MAGIC
+    block[8:12] = len(header).to_bytes(4, "little")
+    block[12 : 12 + len(header)] = header
+    start = 12 + len(header)
+    for offset, raw in parts:
+        block[start + offset : start + offset + len(raw)] = raw
+    return bytes(block)
+
+
+def unpack(block: memoryview) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The columns, as views into ``block`` (nothing is copied), and the meta data.
+
+    Raises ArchiveError where the block is not one that :func:`pack` made.
+    """
+    if bytes(block[:8]) != MAGIC:
+        raise ArchiveError("this is no block of the index")
+    length = int.from_bytes(block[8:12], "little")
+    try:
+        header = json.loads(bytes(block[12 : 12 + length]))
+        described, meta = header["columns"], header["meta"]
+        columns = {name: _view(block, 12 + length, *place) for name, place in described.items()}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArchiveError(f"a block of the index is damaged ({error})") from None
+    return columns, meta
+
+
+def _view(block: memoryview, start: int, dtype: str, offset: int, count: int) -> Array:
+    if dtype not in _DTYPES:
+        raise ValueError(f"column type {dtype}")
+    return np.frombuffer(block, dtype=np.dtype(dtype), count=count, offset=start + offset)
+
+
+def smallest(values: Array) -> Array:
+    """The same non-negative integers in the narrowest unsigned type that holds them."""
+    top = int(values.max()) if len(values) else 0
+    for dtype in (np.uint8, np.uint16, np.uint32):
+        if top <= np.iinfo(dtype).max:
+            return values.astype(dtype)
+    return values.astype(np.uint64)

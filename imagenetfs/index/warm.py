@@ -1,0 +1,178 @@
+"""Indexing ahead: all containers of a group of archives, by processes and threads, into an index file.
+
+Threads scan (they wait for the source), the main thread of each process encodes and publishes. The
+processes share the arena with whoever else builds; nothing is built twice, and a process that dies
+leaves nothing half-published. What is finished when it is interrupted is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import mmap
+import os
+import signal
+import struct
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagenetfs.errors import ArchiveError, ImagenetfsError
+from imagenetfs.index.archives import OUTER
+from imagenetfs.index.build import Index
+from imagenetfs.index.store import Record, open_store, write_store
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.05
+_COUNTERS = struct.Struct("<QQ")
+
+Work = tuple[int, int]
+"""(archive, inner) of one container."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far it has come: containers done of all, members found in those done here."""
+
+    done: int
+    total: int
+    members: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was indexed: containers, members, those that are broken, those that were not reached."""
+
+    containers: int
+    members: int
+    broken: tuple[str, ...]
+    missing: int
+
+
+def warm(
+    index: Index,
+    archives: Sequence[int],
+    *,
+    in_flight: int,
+    processes: int,
+    progress: Callable[[Progress], None] | None = None,
+) -> Outcome:
+    """Build every container of ``archives``, with at most ``in_flight`` requests at a time.
+
+    Must be called in a single-threaded process (it forks). Raises KeyboardInterrupt after its
+    processes have ended; what they finished is in the arena then.
+    """
+    work = list(_containers(index, archives))
+    todo = [item for item in work if not index.known(*item)]
+    shared = mmap.mmap(-1, _COUNTERS.size * processes)
+    children = [
+        _fork(index, todo[n::processes], max(1, in_flight // processes), shared, n)
+        for n in range(min(processes, len(todo)))
+    ]
+    try:
+        while children:
+            children = [pid for pid in children if os.waitpid(pid, os.WNOHANG) == (0, 0)]
+            if progress is not None:
+                done, members = _sum(shared)
+                progress(Progress(len(work) - len(todo) + done, len(work), members))
+            if children:
+                time.sleep(_POLL_SECONDS)
+    finally:
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    return _outcome(index, work)
+
+
+def _containers(index: Index, archives: Sequence[int]) -> Iterator[Work]:
+    for archive in archives:
+        yield archive, OUTER
+        for inner in range(len(index.nested(archive))):
+            yield archive, inner
+
+
+def _fork(index: Index, work: list[Work], threads: int, shared: mmap.mmap, number: int) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        index.after_fork()
+        _build_all(index, work, threads, shared, number)
+        status = 0
+    except BaseException:
+        log.exception("an indexing process failed")
+    finally:
+        os._exit(status)
+
+
+def _build_all(
+    index: Index, work: list[Work], threads: int, shared: mmap.mmap, number: int
+) -> None:
+    done = members = 0
+    with ThreadPoolExecutor(threads) as pool:
+        pending: dict[Future[bytes], Work] = {}
+        queue = iter(work)
+        while True:
+            for item in queue:
+                if not index.known(*item):
+                    pending[pool.submit(index.prepare(*item))] = item
+                if len(pending) >= 2 * threads:
+                    break
+            if not pending:
+                return
+            finished, _ = wait(pending, return_when=FIRST_COMPLETED)
+            for future in finished:
+                item = pending.pop(future)
+                try:
+                    members += index.adopt(*item, future.result())
+                except ImagenetfsError as error:
+                    log.warning("%s cannot be indexed: %s", index.title(*item), error)
+                done += 1
+            _COUNTERS.pack_into(shared, number * _COUNTERS.size, done, members)
+
+
+def _sum(shared: mmap.mmap) -> tuple[int, int]:
+    rows = list(_COUNTERS.iter_unpack(shared[:]))
+    return sum(row[0] for row in rows), sum(row[1] for row in rows)
+
+
+def _outcome(index: Index, work: list[Work]) -> Outcome:
+    members, broken, missing = 0, [], 0
+    for item in work:
+        if not index.known(*item):
+            missing += 1
+            continue
+        table = index.container(*item).members
+        members += len(table)
+        if table.problem:
+            broken.append(f"{index.title(*item)}: {table.problem}")
+    return Outcome(len(work) - missing, members, tuple(broken), missing)
+
+
+def save(index: Index, archives: Sequence[int], path: Path) -> int:
+    """Write the index file of a group: what was there already and still holds, and what is built.
+
+    Returns the number of containers in it. Raises OSError where it cannot be written.
+    """
+    records: dict[bytes, Record] = {}
+    present = open_store(path)
+    if present is not None:
+        records = {record.key: record for record in present.records()}
+        present.close()
+    kept = len(records)
+    for item in _containers(index, archives):
+        if index.known(*item):
+            with contextlib.suppress(ArchiveError):
+                record = index.record(*item)
+                if record is not None and records.get(record.key) != record:
+                    records[record.key] = record
+                    kept = -1
+    if kept != len(records):
+        write_store(path, list(records.values()))
+    return len(records)

@@ -1,0 +1,108 @@
+"""Indexing ahead: when a class is touched, a process of its own indexes the rest of that split."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+
+from imagenetfs.index.places import IndexPlaces
+from imagenetfs.index.warm import save, warm
+from imagenetfs.serve.board import Board
+from imagenetfs.serve.process import die_with, reset_signals
+from imagenetfs.tree.catalogue import Catalogue, archives_of
+from imagenetfs.tree.tree import Tree
+
+log = logging.getLogger(__name__)
+
+
+class IndexAhead:
+    """Starts one indexing process after the other, for the splits that have been touched."""
+
+    def __init__(
+        self, catalogue: Catalogue, tree: Tree, board: Board, places: IndexPlaces, in_flight: int
+    ) -> None:
+        self._catalogue = catalogue
+        self._tree = tree
+        self._board = board
+        self._places = places
+        self._in_flight = in_flight
+        self._done: set[int] = set()
+        self._pid = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether an indexing process is at work."""
+        return self._pid != 0
+
+    def tick(self, session_fd: int) -> None:
+        """Reap, and start the next one."""
+        self.reap()
+        if self._pid:
+            return
+        splits = self._tree.split_directories
+        for number in self._board.touched():
+            archives = [a for a in archives_of([splits[number]]) if a not in self._done]
+            self._done.update(archives)
+            if archives:
+                self._start(archives, session_fd)
+                return
+
+    def reap(self) -> None:
+        """Note whether the indexing process has ended."""
+        if self._pid:
+            ended, status = os.waitpid(self._pid, os.WNOHANG)
+            if ended:
+                self._pid = 0
+                if status:
+                    log.warning("indexing ahead ended early (status %d)", status)
+
+    def _start(self, archives: list[int], session_fd: int) -> None:
+        parent = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            log.warning("indexing ahead could not start: %s", error.strerror)
+            return
+        if pid:
+            self._pid = pid
+            return
+        code = 1
+        try:
+            os.close(session_fd)
+            die_with(parent)
+            reset_signals()
+            self._index(archives)
+            code = 0
+        except BaseException:
+            log.exception("indexing ahead failed")
+        finally:
+            logging.shutdown()
+            os._exit(code)
+
+    def _index(self, archives: list[int]) -> None:
+        index = self._catalogue.index
+        index.after_fork()
+        os.nice(5)
+        start = time.monotonic()
+        outcome = warm(index, archives, in_flight=self._in_flight, processes=1)
+        log.info(
+            "indexed %d containers, %d members, in %.1f s",
+            outcome.containers,
+            outcome.members,
+            time.monotonic() - start,
+        )
+        for group, numbers in self._catalogue.groups(archives).items():
+            path = self._places.file(group)
+            if path is not None:
+                try:
+                    save(index, numbers, path)
+                except OSError as error:
+                    log.warning("the index file %s cannot be written: %s", path, error.strerror)
+
+    def kill(self) -> None:
+        """End the indexing process, if there is one; what it built stays in the arena."""
+        if self._pid:
+            os.kill(self._pid, 9)
+            os.waitpid(self._pid, 0)
+            self._pid = 0

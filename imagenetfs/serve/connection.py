@@ -1,0 +1,61 @@
+"""The kernel's side of the mount: its number, its limits, its end (/sys/fs/fuse/connections)."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from imagenetfs.job import mounts
+
+log = logging.getLogger(__name__)
+
+BACKGROUND = 256
+"""Readahead and direct reads that the kernel may have under way at once; its default is 12."""
+
+_CONNECTIONS = Path("/sys/fs/fuse/connections")
+_MAX_USER_BACKGROUND = Path("/sys/module/fuse/parameters/max_user_bgreq")
+
+
+class Connection:
+    """The connection of the mount that lies at ``mountpoint`` now."""
+
+    def __init__(self, mountpoint: Path) -> None:
+        self.entry = mounts.top(mountpoint)
+        minor = self.entry.device.partition(":")[2] if self.entry else "none"
+        self._directory = _CONNECTIONS / minor
+
+    def raise_limits(self) -> str | None:
+        """Let more reads wait at once. Returns a warning where the system does not let us."""
+        try:
+            limit = int(_MAX_USER_BACKGROUND.read_text())
+        except (OSError, ValueError):
+            limit = BACKGROUND
+        try:
+            for name in ("max_background", "congestion_threshold"):
+                (self._directory / name).write_text(str(min(BACKGROUND, limit)))
+        except OSError as error:
+            return (
+                f"the kernel's limit of 12 reads at once could not be raised ({error.strerror}: "
+                f"{self._directory}); many readers on a slow source will wait for one another."
+            )
+        return None
+
+    def detach(self) -> None:
+        """Take the mount out of the mount table at once; open files stay readable."""
+        if self.entry is None or not self.mounted():
+            return
+        mounts.detach(self.entry, lazy=True)
+
+    def mounted(self) -> bool:
+        """Whether this very mount is still in the mount table."""
+        entry = self.entry
+        return entry is not None and any(
+            other.mount_id == entry.mount_id for other in mounts.read_table()
+        )
+
+    def abort(self) -> None:
+        """End every request that is still waiting; needed only where a worker had to be killed."""
+        try:
+            (self._directory / "abort").write_text("1")
+        except OSError as error:
+            log.info("the connection could not be aborted: %s", error)

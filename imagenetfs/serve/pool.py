@@ -1,0 +1,182 @@
+"""The pool of workers: how many there are, and that there are always enough.
+
+As many as cores while they have work, more only while they wait for the source (up to the ceiling), and
+one when nothing has been asked for a minute. A worker that dies is replaced at once; one that dies young
+again and again is replaced more and more slowly.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from imagenetfs.serve.board import MAX_WORKERS, Board, Cell
+from imagenetfs.serve.process import is_waiting
+from imagenetfs.serve.worker import RETIRED, SESSION_OVER
+
+log = logging.getLogger(__name__)
+
+_FREE = 2
+"""How many workers shall not be waiting for the source."""
+
+_WAITING_NS = 1_000_000
+"""A read that has taken less is not worth another worker."""
+
+_IDLE_SECONDS = 10.0
+_QUIET_SECONDS = 60.0
+_YOUNG_SECONDS = 1.0
+_LONGEST_PAUSE = 5.0
+
+
+@dataclass(slots=True)
+class _Worker:
+    number: int
+    pid: int
+    born: float
+
+
+class Pool:
+    """Worker processes. ``fork(number)`` starts one and returns its pid (or raises OSError)."""
+
+    def __init__(
+        self, board: Board, fork: Callable[[int], int], *, cores: int, ceiling: int, deadline: float
+    ) -> None:
+        """``deadline``: seconds that one read of the source may take before its worker is ended."""
+        self._board = board
+        self._fork = fork
+        self._cores = min(cores, ceiling, MAX_WORKERS)
+        self._ceiling = min(ceiling, MAX_WORKERS)
+        self._deadline_ns = int(deadline * 1e9)
+        self._workers: dict[int, _Worker] = {}
+        self._wanted = min(_FREE, self._ceiling)
+        self._busy: deque[tuple[float, int]] = deque()
+        self._requests = 0
+        self._last_use = time.monotonic()
+        self._failures = 0
+        self._not_before = 0.0
+        self.restarts = 0
+        self.over = False
+
+    @property
+    def pids(self) -> list[int]:
+        """The workers' process ids by worker number, 0 for none."""
+        by_number = {worker.number: worker.pid for worker in self._workers.values()}
+        return [by_number.get(number, 0) for number in range(max(by_number, default=-1) + 1)]
+
+    # --- births and deaths ------------------------------------------------------------------------
+
+    def reap(self) -> bool:
+        """Note which workers have ended; True where there was one. Sets ``over`` with the session."""
+        changed = False
+        for pid, worker in list(self._workers.items()):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended == 0:
+                continue
+            changed = True
+            del self._workers[pid]
+            self._clear(worker)
+            code = os.waitstatus_to_exitcode(status)
+            if code == SESSION_OVER:
+                self.over = True
+            elif code != RETIRED:
+                self._died(worker, code)
+        return changed
+
+    def _clear(self, worker: _Worker) -> None:
+        row = self._board.row(worker.number)
+        row[Cell.PID] = row[Cell.BUSY_SINCE] = row[Cell.SOURCE_SINCE] = 0
+
+    def _died(self, worker: _Worker, code: int) -> None:
+        self.restarts += 1
+        age = time.monotonic() - worker.born
+        # Somebody's kill -9 is no failure of ours; only a worker that ends by itself is slowed down.
+        self._failures = self._failures + 1 if age < _YOUNG_SECONDS and code > 0 else 0
+        if self._failures:
+            pause = min(_LONGEST_PAUSE, 0.05 * 2 ** min(self._failures, 8))
+            self._not_before = time.monotonic() + pause
+        how = f"by signal {-code}" if code < 0 else f"with code {code}"
+        log.warning(
+            "worker %d ended %s after %.1f s; another takes its place", worker.pid, how, age
+        )
+
+    def fill(self) -> bool:
+        """Start workers until there are as many as wanted; True where one was started."""
+        changed = False
+        while len(self._workers) < self._wanted and time.monotonic() >= self._not_before:
+            taken = {worker.number for worker in self._workers.values()}
+            number = next(n for n in range(MAX_WORKERS) if n not in taken)
+            try:
+                pid = self._fork(number)
+            except OSError as error:
+                log.warning("no new worker could be started: %s", error.strerror)
+                self._not_before = time.monotonic() + 1.0
+                break
+            self._workers[pid] = _Worker(number, pid, time.monotonic())
+            changed = True
+        return changed
+
+    # --- how many ---------------------------------------------------------------------------------
+
+    def tick(self) -> bool:
+        """Look at what the workers do and change their number; True while the mount is in use."""
+        now, now_ns = time.monotonic(), time.monotonic_ns()
+        requests = self._board.total_requests()
+        in_use = requests != self._requests
+        self._requests = requests
+        busy = waiting = 0
+        for worker in self._workers.values():
+            row = self._board.row(worker.number)
+            since = row[Cell.SOURCE_SINCE]
+            busy += bool(row[Cell.BUSY_SINCE])
+            if since and now_ns - since > _WAITING_NS and is_waiting(worker.pid):
+                waiting += 1
+                if now_ns - since > self._deadline_ns:
+                    self._end_stuck(worker, (now_ns - since) / 1e9)
+        if in_use or busy:
+            self._last_use = now
+        self._grow(busy, waiting)
+        self._shrink(now, busy)
+        return in_use or busy > 0
+
+    def _end_stuck(self, worker: _Worker, seconds: float) -> None:
+        log.warning("worker %d has waited %.0f s for the source; it is ended", worker.pid, seconds)
+        os.kill(worker.pid, signal.SIGKILL)
+
+    def _grow(self, busy: int, waiting: int) -> None:
+        alive = len(self._workers)
+        short = alive - waiting < _FREE  # too many of them wait for the source
+        crowded = busy >= alive and alive < self._cores
+        if (short or crowded) and self._wanted <= alive:
+            self._wanted = min(self._ceiling, alive + 1)
+
+    def _shrink(self, now: float, busy: int) -> None:
+        self._busy.append((now, busy))
+        while self._busy[0][0] < now - _IDLE_SECONDS:
+            self._busy.popleft()
+        if now - self._last_use > _QUIET_SECONDS:
+            least = 1
+        else:
+            least = max(_FREE, self._cores, max(count for _, count in self._busy) + 1)
+        least = min(least, self._ceiling)
+        if len(self._workers) > least and now - self._busy[0][0] > _IDLE_SECONDS * 0.9:
+            self._wanted = min(self._wanted, len(self._workers) - 1)
+            newest = max(self._workers.values(), key=lambda worker: worker.number)
+            os.kill(newest.pid, signal.SIGTERM)
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def kill(self) -> None:
+        """End all workers now and wait for them."""
+        for pid in self._workers:
+            os.kill(pid, signal.SIGKILL)
+        for pid in self._workers:
+            os.waitpid(pid, 0)
+        self._workers.clear()
+
+    def __len__(self) -> int:
+        return len(self._workers)

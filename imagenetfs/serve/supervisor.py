@@ -1,0 +1,282 @@
+"""The supervisor: mounts, answers the kernel's first request, then forks the workers that serve.
+
+It stays single-threaded, so that it may fork at any time, and never touches its own mount: one stat of
+it from here would wait for itself. See docs/architecture.md, "Serving".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyfuse3
+
+from imagenetfs import __version__
+from imagenetfs.errors import FuseRefusedError, ImagenetfsError
+from imagenetfs.index.places import IndexPlaces
+from imagenetfs.serve.ahead import IndexAhead
+from imagenetfs.serve.board import MAX_WORKERS, Board
+from imagenetfs.serve.channel import handshake
+from imagenetfs.serve.connection import Connection
+from imagenetfs.serve.live import LiveFiles
+from imagenetfs.serve.operations import Operations
+from imagenetfs.serve.pool import Pool
+from imagenetfs.serve.process import no_core_dumps
+from imagenetfs.serve.reader import Reader
+from imagenetfs.serve.worker import work
+from imagenetfs.source.directory import Source
+from imagenetfs.tree.catalogue import Catalogue, build_catalogue
+from imagenetfs.tree.tree import Tree
+
+log = logging.getLogger(__name__)
+
+IN_FLIGHT = 16
+"""Requests to the source that indexing has under way at once, unless told otherwise."""
+
+_BUSY_TICK = 0.02
+_IDLE_TICK = 0.5
+_GRACE_SECONDS = 5.0
+_SUBTYPE = "imagenetfs"
+
+
+class Watcher(Protocol):
+    """Somebody else's descriptor in the supervisor's loop. True asks for the mount's end."""
+
+    def fileno(self) -> int:
+        """The descriptor to wait for."""
+        ...
+
+    def ready(self) -> bool:
+        """Called when the descriptor is readable."""
+        ...
+
+    def tick(self) -> bool:
+        """Called at least once a second."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountPlan:
+    """What to mount where. ``workers`` is a ceiling; ``read_timeout`` in seconds."""
+
+    source: Path
+    mountpoint: Path
+    fuse_options: tuple[str, ...] = ()
+    workers: int
+    in_flight: int | None
+    index_dir: Path | None
+    run_dir: Path
+    read_timeout: float
+    prefer: str = "archives"
+    log_path: Path | None = None
+
+
+def serve(
+    plan: MountPlan, *, ready: Callable[[list[str]], None], watchers: Sequence[Watcher] = ()
+) -> None:
+    """Mount and serve until unmounted, SIGTERM, SIGINT or SIGHUP, or a watcher asks for the end.
+
+    Calls ``ready(warnings)`` when the mount can be read. Raises ImagenetfsError before that where it
+    cannot mount; nothing is left mounted then. The calling process must be single-threaded.
+    """
+    no_core_dumps()
+    board = Board()
+    source = Source(plan.source, board.row(MAX_WORKERS - 1))
+    places = IndexPlaces(plan.index_dir, plan.source)
+    catalogue = build_catalogue(source, places=places, prefer=plan.prefer)
+    tree = Tree(catalogue, __version__)
+    operations = Operations(
+        tree, Reader(catalogue.index, source), LiveFiles(board, plan.log_path), board
+    )
+    with _signals() as (wakeup, stopping):
+        connection = _mount(plan, operations)
+        try:
+            session_fd = handshake()
+            supervisor = Supervisor(plan, catalogue, tree, board, operations, session_fd)
+            supervisor.run(connection, ready, watchers, wakeup, stopping)
+        finally:
+            with contextlib.suppress(ImagenetfsError):
+                connection.detach()
+            pyfuse3.close(unmount=False)
+
+
+def _mount(plan: MountPlan, operations: Operations) -> Connection:
+    options = {f"fsname={_escaped(plan.source)}", f"subtype={_SUBTYPE}", "ro", *plan.fuse_options}
+    try:
+        pyfuse3.init(operations, str(plan.mountpoint), options)
+    except RuntimeError as error:
+        raise FuseRefusedError(
+            f"the mount on {plan.mountpoint} was refused ({error}); the lines above say why. "
+            "Try `fusermount3 -V`, and see that /dev/fuse may be opened."
+        ) from None
+    return Connection(plan.mountpoint)
+
+
+def _escaped(path: Path) -> str:
+    """A path as a value in a mount option: libfuse splits at commas, and pyfuse3 takes ASCII only."""
+    text = str(path).encode("ascii", "replace").decode()
+    return text.replace("\\", "\\\\").replace(",", "\\,")
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[tuple[int, list[int]]]:
+    """Signals as bytes on a pipe; the list is filled when one of them asks for the end."""
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    stopping: list[int] = []
+    before: dict[signal.Signals, Any] = {}
+
+    def stop(number: int, frame: object) -> None:
+        stopping.append(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        before[number] = signal.signal(number, stop)
+    before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    old = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield reader, stopping
+    finally:
+        signal.set_wakeup_fd(old)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(reader)
+        os.close(writer)
+
+
+class Supervisor:
+    """The loop around the pool of workers."""
+
+    def __init__(
+        self,
+        plan: MountPlan,
+        catalogue: Catalogue,
+        tree: Tree,
+        board: Board,
+        operations: Operations,
+        session_fd: int,
+    ) -> None:
+        self._plan = plan
+        self._catalogue = catalogue
+        self._board = board
+        self._operations = operations
+        self._session_fd = session_fd
+        self._started = time.time()
+        self._warnings = list(catalogue.warnings)
+        self._pool = Pool(
+            board,
+            self._fork,
+            cores=len(os.sched_getaffinity(0)),
+            ceiling=plan.workers,
+            deadline=plan.read_timeout / 3,
+        )
+        places = IndexPlaces(plan.index_dir, plan.source)
+        in_flight = plan.in_flight or IN_FLIGHT
+        self._ahead = IndexAhead(catalogue, tree, board, places, in_flight)
+
+    def _fork(self, number: int) -> int:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            work(number, parent, self._session_fd, self._operations, self._catalogue, self._board)
+        return pid
+
+    def run(
+        self,
+        connection: Connection,
+        ready: Callable[[list[str]], None],
+        watchers: Sequence[Watcher],
+        wakeup: int,
+        stopping: list[int],
+    ) -> None:
+        """Serve until the end. The mount is out of the mount table when this returns."""
+        try:
+            limited = connection.raise_limits()
+            if limited is not None:
+                log.warning("%s", limited)
+            self._pool.fill()
+            self._publish()
+            ready(self._warnings)
+            log.info("mounted %s on %s", self._plan.source, self._plan.mountpoint)
+            self._loop(watchers, wakeup, stopping)
+            self._end(connection, wakeup)
+        finally:
+            self._ahead.kill()
+            self._pool.kill()
+
+    def _loop(self, watchers: Sequence[Watcher], wakeup: int, stopping: list[int]) -> None:
+        by_fd = {watcher.fileno(): watcher for watcher in watchers}
+        poller = select.poll()
+        for fd in (wakeup, *by_fd):
+            poller.register(fd, select.POLLIN)
+        pause, next_tick = _BUSY_TICK, 0.0
+        while not stopping and not self._pool.over:
+            for fd, _ in poller.poll(pause * 1000):
+                if fd == wakeup:
+                    _drain(wakeup)
+                elif by_fd[fd].ready():
+                    return
+            if time.monotonic() >= next_tick:
+                next_tick = time.monotonic() + 1.0
+                if any(watcher.tick() for watcher in watchers):
+                    return
+            in_use = self._pool.tick()
+            changed = self._pool.reap()
+            if self._pool.over:
+                return
+            if self._pool.fill() or changed:
+                self._publish()
+            self._ahead.tick(self._session_fd)
+            pause = _BUSY_TICK if in_use or self._ahead.busy else min(_IDLE_TICK, pause * 1.5)
+
+    def _publish(self) -> None:
+        plan = self._plan
+        self._board.publish(
+            {
+                "version": __version__,
+                "source": str(plan.source),
+                "mountpoint": str(plan.mountpoint),
+                "pid": os.getpid(),
+                "started": self._started,
+                "worker_pids": self._pool.pids,
+                "worker_restarts": self._pool.restarts,
+                "warnings": self._warnings,
+                "versions": {
+                    version.name.decode(): {
+                        split.name.decode(): {
+                            "classes": len(split.shelf.classes),
+                            "origin": split.origin,
+                        }
+                        for split in version.splits
+                    }
+                    for version in self._catalogue.versions
+                },
+                "log": str(plan.log_path) if plan.log_path else None,
+            }
+        )
+
+    def _end(self, connection: Connection, wakeup: int) -> None:
+        """Out of the mount table at once; what is open gets a few seconds; then the session ends."""
+        connection.detach()
+        poller = select.poll()
+        poller.register(wakeup, select.POLLIN)
+        deadline = time.monotonic() + _GRACE_SECONDS
+        self._pool.reap()
+        while len(self._pool) and not self._pool.over and time.monotonic() < deadline:
+            poller.poll(50)
+            _drain(wakeup)
+            self._pool.reap()
+        if not self._pool.over:
+            connection.abort()
+        log.info("unmounted %s", self._plan.mountpoint)
+
+
+def _drain(fd: int) -> None:
+    with contextlib.suppress(BlockingIOError):
+        os.read(fd, 4096)

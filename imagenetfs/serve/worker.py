@@ -1,0 +1,58 @@
+"""A worker's life: a clone of the session, one request at a time, until the session is over."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from typing import NoReturn
+
+from imagenetfs.serve.board import Board, Cell
+from imagenetfs.serve.channel import clone, serve_requests
+from imagenetfs.serve.operations import Operations
+from imagenetfs.serve.process import die_with, reset_signals
+from imagenetfs.tree.catalogue import Catalogue
+
+log = logging.getLogger(__name__)
+
+SESSION_OVER = 77
+"""A worker's exit code when the kernel ended the session: the mount is gone."""
+
+RETIRED = 78
+"""A worker's exit code when the supervisor asked it to leave."""
+
+
+def work(
+    number: int,
+    parent: int,
+    session_fd: int,
+    operations: Operations,
+    catalogue: Catalogue,
+    board: Board,
+) -> NoReturn:
+    """Serve as worker ``number``; runs in a freshly forked process and never returns."""
+    code = 1
+    try:
+        die_with(parent)
+        reset_signals()
+        row = board.row(number)
+        row[Cell.PID] = os.getpid()
+        row[Cell.SOURCE_SINCE] = row[Cell.BUSY_SINCE] = 0
+        catalogue.source.count_on(row)
+        catalogue.index.after_fork()
+        operations.row = row
+        leaving = False
+
+        def leave(signum: int, frame: object) -> None:
+            nonlocal leaving
+            leaving = True
+
+        signal.signal(signal.SIGTERM, leave)
+        clone(session_fd)
+        serve_requests(lambda: leaving)
+        code = RETIRED if leaving else SESSION_OVER
+    except BaseException:
+        log.exception("worker %d failed", os.getpid())
+    finally:
+        logging.shutdown()
+        os._exit(code)

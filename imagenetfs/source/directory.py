@@ -1,0 +1,248 @@
+"""The source tree, reached through one directory descriptor that is opened before mounting.
+
+Because every later open goes through that descriptor, the mount may lie over the source itself.
+Paths are ``bytes``, relative, with ``/`` between the parts; ``b""`` is the source's own root.
+Knows nothing of archives, ImageNet or FUSE.
+
+Accounting: a :class:`Source` writes to its :class:`Meter`, three unsigned integers:
+``meter[SINCE]`` is the monotonic time in nanoseconds since which a read has been under way (0: none),
+``meter[REQUESTS]`` and ``meter[BYTES]`` count what was asked of the source.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from imagenetfs.errors import (
+    SourceChangedError,
+    SourceMissingError,
+    SourceReadError,
+    SourceUnreadableError,
+)
+
+SINCE, REQUESTS, BYTES = range(3)
+
+_OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY
+_MAX_OPEN_FILES = 128
+
+
+class Meter(Protocol):
+    """Anything with three integers to count in: a list, a row of shared memory."""
+
+    def __getitem__(self, at: int, /) -> int: ...
+
+    def __setitem__(self, at: int, value: int, /) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryEntry:
+    """A name in a directory of the source; ``mode`` carries the file type (a link's own)."""
+
+    name: bytes
+    mode: int
+    size: int
+    mtime_ns: int
+
+    @property
+    def is_directory(self) -> bool:
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_file(self) -> bool:
+        return stat.S_ISREG(self.mode)
+
+
+class SourceFile:
+    """An open file of the source. Its size is the one it had when it was opened."""
+
+    __slots__ = ("fd", "meter", "mode", "mtime_ns", "path", "size")
+
+    def __init__(self, fd: int, path: bytes, meter: Meter) -> None:
+        self.fd = fd
+        self.path = path
+        self.meter = meter
+        status = os.fstat(fd)
+        self.size = status.st_size
+        self.mtime_ns = status.st_mtime_ns
+        self.mode = status.st_mode
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly ``length`` bytes at ``offset`` (in bytes), or SourceReadError."""
+        data = self.read_up_to(offset, length)
+        if len(data) != length:
+            raise SourceChangedError(
+                f"{os.fsdecode(self.path)} ended at byte {offset + len(data):,} although it had "
+                f"{self.size:,} bytes when it was opened; it was cut or replaced on the server."
+            )
+        return data
+
+    def read_up_to(self, offset: int, length: int) -> bytes:
+        """Up to ``length`` bytes at ``offset``; fewer only at the end of the file."""
+        meter = self.meter
+        meter[SINCE] = time.monotonic_ns()
+        try:
+            data = os.pread(self.fd, length, offset)
+            # A short answer is legal before the end of the file; it is only final when it is empty.
+            while 0 < len(data) < length and offset + len(data) < self.size:
+                more = os.pread(self.fd, length - len(data), offset + len(data))
+                if not more:
+                    break
+                data += more
+        except OSError as error:
+            raise SourceReadError(
+                f"cannot read {os.fsdecode(self.path)} at byte {offset:,}: {error.strerror}."
+            ) from error
+        finally:
+            meter[SINCE] = 0
+        meter[REQUESTS] += 1
+        meter[BYTES] += len(data)
+        return data
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+class Source:
+    """The source directory: listings, stat, and a bounded set of open files."""
+
+    def __init__(self, path: Path, meter: Meter | None = None) -> None:
+        self.path = path
+        self.meter: Meter = [0, 0, 0] if meter is None else meter
+        try:
+            self._fd = os.open(path, _OPEN_FLAGS | os.O_DIRECTORY)
+        except FileNotFoundError:
+            raise SourceMissingError(
+                f"the source {path} does not exist on this node; is it mounted here? "
+                "Give the directory that holds ILSVRC2012/ and the others with --source."
+            ) from None
+        except NotADirectoryError:
+            raise SourceMissingError(
+                f"the source {path} is not a directory; "
+                "give the directory that holds ILSVRC2012/ and the others."
+            ) from None
+        except PermissionError:
+            raise SourceUnreadableError(
+                f"you may not read the source {path}; ask for access to the data set first, "
+                "and see that one of your groups (`id`) is the one of `ls -ld`."
+            ) from None
+        except OSError as error:
+            raise SourceUnreadableError(
+                f"cannot open the source {path}: {error.strerror}."
+            ) from error
+        self._files: dict[bytes, SourceFile] = {}
+
+    def count_on(self, meter: Meter) -> None:
+        """Count on another meter from now on: a forked child has its own."""
+        self.meter = meter
+        for file in self._files.values():
+            file.meter = meter
+
+    def open(self, path: bytes) -> SourceFile:
+        """The open file at ``path``; kept open, the oldest one closed beyond a fixed number."""
+        file = self._files.get(path)
+        if file is None:
+            file = SourceFile(self._open(path), path, self.meter)
+            while len(self._files) >= _MAX_OPEN_FILES:
+                self._files.pop(next(iter(self._files))).close()
+            self._files[path] = file
+        return file
+
+    @contextlib.contextmanager
+    def opened(self, path: bytes) -> Iterator[SourceFile]:
+        """A file opened for the caller alone: for threads, which :meth:`open` does not serve."""
+        file = SourceFile(self._open(path), path, self.meter)
+        try:
+            yield file
+        finally:
+            file.close()
+
+    def _open(self, path: bytes, flags: int = 0) -> int:
+        meter = self.meter
+        meter[SINCE] = time.monotonic_ns()
+        try:
+            return os.open(path or b".", _OPEN_FLAGS | flags, dir_fd=self._fd)
+        except OSError as error:
+            raise _refusal(self.path, path, error) from error
+        finally:
+            meter[SINCE] = 0
+            meter[REQUESTS] += 1
+
+    def names(self, path: bytes) -> list[tuple[bytes, bool]]:
+        """(name, is it a directory) of all in a directory, sorted; links are followed.
+
+        Costs no stat where the directory itself tells the type.
+        """
+        fd = self._open(path, os.O_DIRECTORY)
+        try:
+            with os.scandir(fd) as entries:
+                found = [(os.fsencode(entry.name), entry.is_dir()) for entry in entries]
+        except OSError as error:
+            raise _refusal(self.path, path, error) from error
+        finally:
+            os.close(fd)
+        return sorted(found)
+
+    def entries(self, path: bytes) -> list[DirectoryEntry]:
+        """All entries of a directory with their attributes, sorted by name; links not followed."""
+        fd = self._open(path, os.O_DIRECTORY)
+        try:
+            with os.scandir(fd) as scan:
+                names = [os.fsencode(entry.name) for entry in scan]
+            found = []
+            for name in sorted(names):
+                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                found.append(
+                    DirectoryEntry(name, status.st_mode, status.st_size, status.st_mtime_ns)
+                )
+        except OSError as error:
+            raise _refusal(self.path, path, error) from error
+        finally:
+            os.close(fd)
+        return found
+
+    def status(self, path: bytes) -> os.stat_result | None:
+        """os.stat of a path, links followed; None where there is nothing."""
+        try:
+            return os.stat(path or b".", dir_fd=self._fd)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _refusal(self.path, path, error) from error
+
+    def link_target(self, path: bytes) -> bytes:
+        """The target of a symbolic link."""
+        try:
+            return os.readlink(path, dir_fd=self._fd)
+        except OSError as error:
+            raise _refusal(self.path, path, error) from error
+
+    def read_whole(self, path: bytes, limit: int = 1 << 28) -> bytes:
+        """The contents of a small file (label lists, the devkit)."""
+        with self.opened(path) as file:
+            if file.size > limit:
+                raise SourceReadError(
+                    f"{os.fsdecode(path)} has {file.size:,} bytes, more than such a file can have."
+                )
+            return file.read(0, file.size)
+
+    def close(self) -> None:
+        """Close every descriptor."""
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+        os.close(self._fd)
+
+
+def _refusal(root: Path, path: bytes, error: OSError) -> SourceReadError | SourceUnreadableError:
+    where = root / os.fsdecode(path)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return SourceUnreadableError(f"you may not read {where}.")
+    return SourceReadError(f"cannot read {where}: {error.strerror}.")

@@ -1,0 +1,84 @@
+"""Inode numbers are arithmetic: nothing is stored, nothing is forgotten, every mount has the same.
+
+::
+
+    bit 63   62..60   59..40    39..20    19..0
+    zero     kind     archive   inner     row
+
+===========  =======================================================================================
+kind         the fields below it
+===========  =======================================================================================
+FIXED        row: place in the tree's table of fixed nodes (the root is 1, as FUSE wants it)
+FILE         a member or a loose file: archive, inner container, row of its table
+CLASS        archive: number of the split; row: number of the class
+SOURCE       a directory below source/: archive, inner, row + 1 (0: the container's own root)
+ALIAS        the same directory where it answers under its old name without being listed
+===========  =======================================================================================
+
+``inner`` below 2**19 is an inner container. With its highest bit set the row belongs to the outer table,
+and its lower 19 bits continue the row upwards: an outer table may have 2**39 rows, an inner one 2**20.
+
+A file reached by several paths is one inode (and so cached once); every directory path has its own,
+for with one inode at two paths a process's working directory jumps.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from imagenetfs.index.archives import OUTER
+
+ROOT = 1
+
+MAX_ARCHIVES = 1 << 20
+MAX_INNER = 1 << 19
+MAX_INNER_ROWS = 1 << 20
+
+_OUTER_BIT = 1 << 39
+_LOW_40 = (1 << 40) - 1
+_LOW_39 = _OUTER_BIT - 1
+_LOW_20 = (1 << 20) - 1
+
+
+class InodeKind(IntEnum):
+    """What an inode number names."""
+
+    FIXED = 0
+    FILE = 1
+    CLASS = 2
+    SOURCE = 3
+    ALIAS = 4
+
+
+def inode(kind: InodeKind, archive: int, inner: int, row: int) -> int:
+    """The inode number of its fields; ``inner`` may be OUTER."""
+    low = (_OUTER_BIT | row) if inner == OUTER else (inner << 20 | row)
+    return kind << 60 | archive << 40 | low
+
+
+def base(kind: InodeKind, archive: int, inner: int) -> int:
+    """The inode number of row 0; those of the other rows are ``base + row``."""
+    return inode(kind, archive, inner, 0)
+
+
+def kind_of(number: int) -> int:
+    """The kind bits."""
+    return number >> 60
+
+
+def fields(number: int) -> tuple[int, int, int]:
+    """(archive, inner, row)."""
+    archive, low = number >> 40 & _LOW_20, number & _LOW_40
+    if low & _OUTER_BIT:
+        return archive, OUTER, low & _LOW_39
+    return archive, low >> 20, low & _LOW_20
+
+
+def class_inode(split: int, number: int) -> int:
+    """The directory of one class of one split."""
+    return InodeKind.CLASS << 60 | split << 40 | number
+
+
+def class_fields(number: int) -> tuple[int, int]:
+    """(split, class) of a class directory."""
+    return number >> 40 & _LOW_20, number & _LOW_40

@@ -1,0 +1,159 @@
+"""What a directory shows: sorted entries, found by position or by name.
+
+An entry is ``(name, inode, attributes)``; attributes are ``(st_mode, size in bytes, mtime in ns, st_nlink)``.
+"""
+
+from __future__ import annotations
+
+import stat
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from imagenetfs.index.build import Container
+from imagenetfs.index.columns import Array
+from imagenetfs.index.members import Members
+
+
+class Attributes(NamedTuple):
+    """The part of stat that the tree knows."""
+
+    mode: int
+    size: int
+    mtime_ns: int
+    nlink: int
+
+
+Entry = tuple[bytes, int, Attributes]
+
+DIRECTORY_MODE = stat.S_IFDIR | 0o555
+FILE_MODE = stat.S_IFREG | 0o444
+
+UNCOUNTED = 1
+"""st_nlink of a directory whose subdirectories are not counted; find(1) and others know it."""
+
+_WINDOW = 128
+
+
+class Listing(Protocol):
+    """The entries of one directory, in the order of their names."""
+
+    def __len__(self) -> int: ...
+
+    def entries(self, start: int) -> Iterator[Entry]:
+        """The entries from position ``start`` on."""
+        ...
+
+    def find(self, name: bytes) -> int | None:
+        """The inode of a name, or None."""
+        ...
+
+
+def member_attributes(members: Members, row: int) -> Attributes:
+    """Attributes of a member: the archive's own, but never writable and always readable."""
+    mode = members.mode(row)
+    return Attributes(
+        mode & ~0o7777 | mode & 0o555 | 0o444, members.size(row), members.mtime_ns(row), 1
+    )
+
+
+class FlatListing:
+    """All rows of a table without directories and with nothing but regular files."""
+
+    __slots__ = ("_base", "_members")
+
+    def __init__(self, container: Container, base: int) -> None:
+        self._members = container.members
+        self._base = base
+
+    @staticmethod
+    def fits(members: Members) -> bool:
+        """Whether the table has that shape: plain names, one mode, all of them files."""
+        plain = "modes" not in members.columns and members.flat
+        return plain and (len(members) == 0 or stat.S_ISREG(members.mode(0)))
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def entries(self, start: int) -> Iterator[Entry]:
+        members, base = self._members, self._base
+        mode = FILE_MODE | (members.mode(0) & 0o111 if len(members) else 0)
+        for low in range(start, len(members), _WINDOW):
+            row = low
+            for name, size, mtime_ns in members.window(low, low + _WINDOW):
+                yield name, base + row, Attributes(mode, size, mtime_ns, 1)
+                row += 1
+
+    def find(self, name: bytes) -> int | None:
+        row = self._members.find(name)
+        return None if row < 0 else self._base + row
+
+
+class RowsListing:
+    """Chosen rows of one or more tables, shown by their base names; ``which`` names the table."""
+
+    __slots__ = ("_bases", "_members", "_rows", "_which")
+
+    def __init__(
+        self, tables: Sequence[tuple[Members, int]], which: Array | None, rows: Array
+    ) -> None:
+        """``tables``: (member table, inode of its row 0); ``rows`` are sorted by base name."""
+        self._members = [members for members, _ in tables]
+        self._bases = [base for _, base in tables]
+        self._which = which
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def _at(self, position: int) -> tuple[Members, int, int]:
+        table = int(self._which[position]) if self._which is not None else 0
+        row = int(self._rows[position])
+        return self._members[table], row, self._bases[table] + row
+
+    def part(self, positions: Array) -> RowsListing:
+        """Only the entries at ``positions``, which must ascend."""
+        which = self._which[positions] if self._which is not None else None
+        tables = list(zip(self._members, self._bases, strict=True))
+        return RowsListing(tables, which, self._rows[positions])
+
+    def name(self, position: int) -> bytes:
+        """The base name at a position."""
+        members, row, _ = self._at(position)
+        return members.name(row).rpartition(b"/")[2]
+
+    def entries(self, start: int) -> Iterator[Entry]:
+        for position in range(start, len(self._rows)):
+            members, row, number = self._at(position)
+            name = members.name(row).rpartition(b"/")[2]
+            yield name, number, member_attributes(members, row)
+
+    def find(self, name: bytes) -> int | None:
+        at = bisect_left(range(len(self)), name, key=self.name)
+        return self._at(at)[2] if at < len(self) and self.name(at) == name else None
+
+
+class FixedListing:
+    """A few entries that are known beforehand."""
+
+    __slots__ = ("_attributes", "_names", "_numbers")
+
+    def __init__(
+        self, children: Sequence[tuple[bytes, int]], attributes: Callable[[int], Attributes]
+    ) -> None:
+        ordered = sorted(children)
+        self._names = [name for name, _ in ordered]
+        self._numbers = [number for _, number in ordered]
+        self._attributes = attributes
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def entries(self, start: int) -> Iterator[Entry]:
+        for name, number in zip(self._names[start:], self._numbers[start:], strict=True):
+            yield name, number, self._attributes(number)
+
+    def find(self, name: bytes) -> int | None:
+        at = bisect_left(self._names, name)
+        found = at < len(self._names) and self._names[at] == name
+        return self._numbers[at] if found else None

@@ -1,0 +1,80 @@
+"""The catalogue's raw material: which tars and directories the source has, and their numbers.
+
+Directories down to the second level and the tars in them are archives, in the order of their paths; what
+lies deeper is found in their tables when it is touched. A survey reads one directory a version, and opens
+no archive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from imagenetfs.errors import SourceReadError, SourceUnreadableError
+from imagenetfs.index.archives import Archive, Kind
+from imagenetfs.source.directory import Source
+
+_DEPTH = 2
+
+
+@dataclass(slots=True)
+class Survey:
+    """Archives by number, numbers by path, the names in each surveyed directory, and warnings."""
+
+    archives: list[Archive] = field(default_factory=list)
+    numbers: dict[bytes, int] = field(default_factory=dict)
+    names: dict[bytes, list[tuple[bytes, bool]]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def number(self, path: bytes, kind: Kind | None = None) -> int | None:
+        """The number of the archive at ``path``, if there is one (of that kind)."""
+        number = self.numbers.get(path)
+        if number is None or (kind is not None and self.archives[number].kind is not kind):
+            return None
+        return number
+
+    def files(self, directory: bytes) -> list[bytes]:
+        """The names of the files in a surveyed directory."""
+        return [name for name, is_directory in self.names.get(directory, ()) if not is_directory]
+
+    def directories(self, directory: bytes) -> list[bytes]:
+        """The names of the directories in a surveyed directory."""
+        return [name for name, is_directory in self.names.get(directory, ()) if is_directory]
+
+
+def survey(source: Source) -> Survey:
+    """Look at the source's upper two levels. A directory that cannot be read becomes a warning."""
+    result = Survey()
+    found: list[tuple[bytes, Kind]] = []
+    pending = [(b"", 0)]
+    while pending:
+        path, depth = pending.pop()
+        found.append((path, Kind.DIRECTORY))
+        if depth == _DEPTH:
+            continue
+        try:
+            names = source.names(path)
+        except (SourceReadError, SourceUnreadableError) as error:
+            if depth == 0:
+                raise
+            result.warnings.append(f"{error} It is not shown.")
+            continue
+        result.names[path] = names
+        for name, is_directory in names:
+            below = path + b"/" + name if path else name
+            if is_directory:
+                pending.append((below, depth + 1))
+            elif name.endswith(b".tar"):
+                found.append((below, Kind.TAR))
+    for number, (path, kind) in enumerate(sorted(found, key=lambda item: item[0])):
+        result.archives.append(Archive(number, path, kind))
+        result.numbers[path] = number
+    return result
+
+
+def index_group(archive: Archive) -> str:
+    """The name of the index file that keeps this archive's tables: one a tar, one for the directories
+    below each directory of the first level."""
+    parts = archive.path.removesuffix(b".tar").decode("utf-8", "backslashreplace").split("/")
+    if archive.kind is Kind.DIRECTORY and parts[-1] != "tars":
+        parts = [*parts[:1], "directories"]
+    return "-".join(part for part in parts if part).replace("\\", "_") or "root"

@@ -1,0 +1,259 @@
+"""The tree: from an inode number to what it is. Decides everything, reads nothing itself.
+
+Errors are the project's own (NoEntryError, NotDirectoryError, ...); the index below raises
+ArchiveError and SourceReadError where a table cannot be made.
+"""
+
+from __future__ import annotations
+
+import stat
+
+from imagenetfs.errors import IsDirectoryError, NoEntryError, NotDirectoryError, NotLinkError
+from imagenetfs.index.archives import OUTER
+from imagenetfs.tree.catalogue import Catalogue
+from imagenetfs.tree.inode import (
+    InodeKind,
+    class_fields,
+    class_inode,
+    fields,
+    inode,
+    kind_of,
+)
+from imagenetfs.tree.layout import Split, Version
+from imagenetfs.tree.listing import (
+    DIRECTORY_MODE,
+    FILE_MODE,
+    UNCOUNTED,
+    Attributes,
+    FixedListing,
+    Listing,
+    member_attributes,
+)
+from imagenetfs.tree.loose import LooseListing
+from imagenetfs.tree.metafiles import PathLabels, label_files
+from imagenetfs.tree.node import (
+    FixedDirectory,
+    FixedFile,
+    LiveFile,
+    Made,
+    Node,
+    SplitDirectory,
+)
+
+LIVE_FILES = ("status.json", "log")
+
+_LOOSE = (InodeKind.SOURCE, InodeKind.ALIAS)
+
+
+class Tree:
+    """All that a mount shows, made from a catalogue."""
+
+    def __init__(self, catalogue: Catalogue, version: str) -> None:
+        self.catalogue = catalogue
+        self._index = catalogue.index
+        self._nodes: list[Node] = [FixedDirectory(), FixedDirectory()]  # 0 is no inode, 1 the root
+        self._splits: list[Split] = []
+        self._listings: dict[int, Listing] = {}
+        self._plant(version)
+
+    # --- what there is from the start -------------------------------------------------------------
+
+    def _add(self, node: Node) -> int:
+        self._nodes.append(node)
+        return len(self._nodes) - 1
+
+    def _plant(self, version: str) -> None:
+        root = self._nodes[1]
+        assert isinstance(root, FixedDirectory)
+        for shown in self.catalogue.versions:
+            root.children[shown.name] = self._add(self._version(shown))
+        top = self.catalogue.numbers[b""]
+        root.children[b"source"] = inode(InodeKind.SOURCE, top, OUTER, 0)
+        own = FixedDirectory()
+        own.children[b"version"] = self._add(FixedFile(Made(f"{version}\n".encode)))
+        for name in LIVE_FILES:
+            own.children[name.encode()] = self._add(LiveFile(name))
+        root.hidden[b".imagenetfs"] = self._add(own)
+
+    def _version(self, version: Version) -> FixedDirectory:
+        node = FixedDirectory()
+        for split in version.splits:
+            node.children[split.name] = self._split(split)
+            for alias in split.aliases:
+                node.hidden[alias] = self._split(split)
+        for name, make in label_files(version).items():
+            node.children[name] = self._add(FixedFile(Made(make)))
+        labels = {wnid: label for label, wnid in enumerate(version.wnids)}
+        meta = FixedDirectory()
+        for name in (b"train", b"val"):
+            listed = version.split(name)
+            if listed is not None:
+                contents = PathLabels(listed, labels)
+                meta.children[name + b".txt"] = self._add(FixedFile(contents, lazy=True))
+        node.children[b"meta"] = self._add(meta)
+        for name, path in version.hidden_directories.items():
+            archive = self.catalogue.numbers[path]
+            node.hidden.setdefault(name, inode(InodeKind.ALIAS, archive, OUTER, 0))
+        return node
+
+    def _split(self, split: Split) -> int:
+        self._splits.append(split)
+        return self._add(SplitDirectory(split, len(self._splits) - 1))
+
+    # --- questions --------------------------------------------------------------------------------
+
+    def _node(self, number: int) -> Node:
+        if 0 < number < len(self._nodes):
+            return self._nodes[number]
+        raise NoEntryError(f"no inode {number}.")
+
+    def lookup(self, parent: int, name: bytes) -> int:
+        """The inode of a name in a directory; NoEntryError where there is none."""
+        number = self.listing(parent).find(name)
+        if number is None:
+            number = self._hidden(parent, name)
+        if number is None:
+            raise NoEntryError(f"no entry {name!r}.")
+        return number
+
+    def _hidden(self, parent: int, name: bytes) -> int | None:
+        if kind_of(parent) != InodeKind.FIXED:
+            return None
+        node = self._node(parent)
+        if isinstance(node, FixedDirectory):
+            return node.hidden.get(name)
+        if isinstance(node, SplitDirectory):
+            return node.split.shelf.find_anywhere(name)
+        return None
+
+    def listing(self, number: int) -> Listing:
+        """What a directory shows; NotDirectoryError where it is none."""
+        listing = self._listings.get(number)
+        if listing is None:
+            listing = self._listings[number] = self._make_listing(number)
+        return listing
+
+    def _make_listing(self, number: int) -> Listing:
+        kind = kind_of(number)
+        if kind == InodeKind.CLASS:
+            split, member = class_fields(number)
+            if split >= len(self._splits) or member >= len(self._splits[split].shelf.classes):
+                raise NoEntryError(f"no inode {number}.")
+            return self._splits[split].shelf.listing(member)
+        if kind in _LOOSE:
+            return LooseListing(self.catalogue, number)
+        if kind != InodeKind.FIXED:
+            raise NotDirectoryError("this is a file.")
+        node = self._node(number)
+        if isinstance(node, FixedDirectory):
+            return FixedListing(list(node.children.items()), self.listed_attributes)
+        if isinstance(node, SplitDirectory):
+            children = [
+                (name, class_inode(node.number, at))
+                for at, name in enumerate(node.split.shelf.classes)
+            ]
+            return FixedListing(children, self.attributes)
+        raise NotDirectoryError("this is a file.")
+
+    def class_of(self, number: int) -> tuple[int, int] | None:
+        """(number of the split directory, class) where the inode is a class directory."""
+        return class_fields(number) if kind_of(number) == InodeKind.CLASS else None
+
+    @property
+    def split_directories(self) -> list[Split]:
+        """The splits by the number of their directory (a split has one a name)."""
+        return self._splits
+
+    def listed_attributes(self, number: int) -> Attributes:
+        """Attributes as a listing gives them: nothing is indexed to know a size."""
+        if kind_of(number) == InodeKind.FIXED:
+            node = self._node(number)
+            if isinstance(node, FixedFile) and node.lazy:
+                return Attributes(FILE_MODE, 0, self.catalogue.mtime_ns, 1)
+        return self.attributes(number)
+
+    def is_lazy(self, number: int) -> bool:
+        """Whether a listing's attributes of this inode must not be kept."""
+        if kind_of(number) != InodeKind.FIXED:
+            return False
+        node = self._node(number)
+        return (isinstance(node, FixedFile) and node.lazy) or isinstance(node, LiveFile)
+
+    def is_live(self, number: int) -> bool:
+        """Whether the inode is a file that changes while the mount lives."""
+        return kind_of(number) == InodeKind.FIXED and isinstance(self._node(number), LiveFile)
+
+    def bytes_of_archives(self) -> int:
+        """The size of all archives that the splits read, as statfs tells it; 0 where unknown."""
+        return self.catalogue.bytes
+
+    def archive_count(self) -> int:
+        """How many archives the source has."""
+        return len(self.catalogue.archives)
+
+    def attributes(self, number: int) -> Attributes:
+        """(mode, size, mtime, nlink) of an inode."""
+        kind = kind_of(number)
+        if kind == InodeKind.FILE:
+            archive, inner, row = fields(number)
+            members = self._index.container(archive, inner).members
+            if row >= len(members):
+                raise NoEntryError(f"no inode {number}.")
+            return member_attributes(members, row)
+        if kind == InodeKind.CLASS:
+            return self._class_attributes(number)
+        if kind in _LOOSE:
+            return self._loose_attributes(number)
+        node = self._node(number)
+        if isinstance(node, FixedFile):
+            return Attributes(FILE_MODE, node.contents.size(), self.catalogue.mtime_ns, 1)
+        if isinstance(node, LiveFile):
+            return Attributes(FILE_MODE, 0, self.catalogue.mtime_ns, 1)
+        return Attributes(
+            DIRECTORY_MODE, 0, self.catalogue.mtime_ns, 2 + self._subdirectories(node)
+        )
+
+    def _class_attributes(self, number: int) -> Attributes:
+        split, member = class_fields(number)
+        if split >= len(self._splits) or member >= len(self._splits[split].shelf.classes):
+            raise NoEntryError(f"no inode {number}.")
+        mtime_ns = self._splits[split].shelf.mtime_ns(member)
+        return Attributes(DIRECTORY_MODE, 0, mtime_ns or self.catalogue.mtime_ns, 2)
+
+    def _loose_attributes(self, number: int) -> Attributes:
+        archive, inner, row = fields(number)
+        mtime_ns = self.catalogue.mtime_ns
+        if row:
+            mtime_ns = self._index.container(archive, inner).members.mtime_ns(row - 1)
+        return Attributes(DIRECTORY_MODE, 0, mtime_ns, UNCOUNTED)
+
+    def _subdirectories(self, node: Node) -> int:
+        if isinstance(node, SplitDirectory):
+            return len(node.split.shelf.classes)
+        if not isinstance(node, FixedDirectory):
+            return 0
+        return sum(self._is_directory(number) for number in node.children.values())
+
+    def _is_directory(self, number: int) -> bool:
+        if kind_of(number) != InodeKind.FIXED:
+            return kind_of(number) != InodeKind.FILE
+        return isinstance(self._node(number), FixedDirectory | SplitDirectory)
+
+    def file(self, number: int) -> FixedFile | LiveFile | None:
+        """The generated file that an inode is; None where it is a member. Errors for directories."""
+        kind = kind_of(number)
+        if kind == InodeKind.FILE:
+            return None
+        node = self._node(number) if kind == InodeKind.FIXED else None
+        if isinstance(node, FixedFile | LiveFile):
+            return node
+        raise IsDirectoryError("this is a directory.")
+
+    def link_target(self, number: int) -> bytes:
+        """Where a symbolic link leads."""
+        if kind_of(number) == InodeKind.FILE:
+            archive, inner, row = fields(number)
+            members = self._index.container(archive, inner).members
+            if stat.S_ISLNK(members.mode(row)):
+                return members.links[row][1]
+        raise NotLinkError("this is no symbolic link.")
