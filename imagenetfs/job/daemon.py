@@ -1,0 +1,187 @@
+"""Put a server into the background, and hear from it whether it came up.
+
+The parent waits on a pipe. The server writes one JSON object a line: ``{"pid"}`` at once, then
+``{"ready": [warnings]}`` or ``{"error": sentence, "code": exit code}``. Whatever the server says
+after that goes to its log.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from imagenetfs.errors import ExitCode, ImagenetfsError
+from imagenetfs.job import logs, probe
+
+READY_SECONDS = 180.0
+
+Ready = Callable[[list[str]], None]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Started:
+    """A server that is up: its process, and what it warned of."""
+
+    pid: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+def start(serve: Callable[[Ready], None], *, keep: Sequence[int], log: Path) -> Started:
+    """Run ``serve`` in a background process of a session of its own; return when it is ready.
+
+    ``keep``: descriptors that the server needs; it closes all others. ``log``: a prepared log file.
+    Raises what ``serve`` raised before it was ready (an ImagenetfsError with that sentence and
+    exit code); no process is left then.
+    """
+    reader, writer = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        _detach_and_serve(serve, writer, keep, log)
+    os.close(writer)
+    started = Started()
+    try:
+        os.waitpid(child, 0)
+        _wait_ready(reader, started, log)
+    except BaseException:
+        # Also at Ctrl-C: the server is in a session of its own and would not hear of it.
+        stop(started.pid)
+        raise
+    finally:
+        os.close(reader)
+    return started
+
+
+def stop(pid: int) -> None:
+    """Ask a server to end."""
+    if pid > 0:
+        try:
+            os.kill(pid, signal.SIGTERM)
+        except (ProcessLookupError, PermissionError):
+            return
+
+
+# --- the parent -----------------------------------------------------------------------------------
+
+
+def _wait_ready(reader: int, started: Started, log: Path) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    poller = select.poll()
+    poller.register(reader, select.POLLIN)
+    text = b""
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0 or not poller.poll(left * 1000):
+            raise ImagenetfsError(
+                f"The mount was not ready within {READY_SECONDS:.0f} s; its log is {log}."
+            )
+        piece = os.read(reader, 1 << 16)
+        if not piece:
+            raise ImagenetfsError(f"The server ended before the mount was ready; its log is {log}.")
+        *lines, text = (text + piece).split(b"\n")
+        for line in lines:
+            if _take_message(json.loads(line), started):
+                return
+
+
+def _take_message(message: dict[str, Any], started: Started) -> bool:
+    """True when the server is ready; raises what it reports."""
+    if "pid" in message:
+        started.pid = message["pid"]
+    if "error" in message:
+        raise reported_error(message["error"], message["code"])
+    if "ready" in message:
+        started.warnings = message["ready"]
+        return True
+    return False
+
+
+def reported_error(sentence: str, code: int) -> ImagenetfsError:
+    """An error as another process reported it: its sentence and its exit code."""
+    kind = type("ReportedError", (ImagenetfsError,), {"exit_code": ExitCode(code)})
+    error = kind(sentence)
+    assert isinstance(error, ImagenetfsError)
+    return error
+
+
+# --- the server -----------------------------------------------------------------------------------
+
+
+def _detach_and_serve(
+    serve: Callable[[Ready], None], writer: int, keep: Sequence[int], log: Path
+) -> NoReturn:
+    """The forked child's whole life."""
+    code: int = ExitCode.INTERNAL
+    try:
+        os.setsid()
+        # Forked once more: no session leader, so no terminal that is opened becomes its own.
+        if os.fork() != 0:
+            os._exit(0)
+        probe.close_inherited((writer, *keep))
+        _redirect(log)
+        os.chdir("/")
+        logs.to_file(log)
+        code = _serve_and_report(serve, writer)
+    finally:
+        logging.shutdown()
+        os._exit(code)
+
+
+def _redirect(log: Path) -> None:
+    """Standard input from nowhere, what libraries print into the log."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    output = os.open(log, os.O_WRONLY | os.O_APPEND)
+    for fd, target in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(fd, target)
+    os.close(nothing)
+    os.close(output)
+
+
+def _serve_and_report(serve: Callable[[Ready], None], writer: int) -> int:
+    is_open = True
+
+    def report(message: dict[str, Any]) -> None:
+        nonlocal is_open
+        if is_open:
+            try:
+                os.write(writer, json.dumps(message).encode() + b"\n")
+            except BrokenPipeError:
+                _log.warning("nobody waits for this mount any more")
+
+    def ready(warnings: list[str]) -> None:
+        nonlocal is_open
+        report({"ready": warnings})
+        os.close(writer)
+        is_open = False
+
+    report({"pid": os.getpid()})
+    try:
+        serve(ready)
+    except ImagenetfsError as error:
+        _log.error("%s", error)
+        report({"error": str(error), "code": int(error.exit_code)})
+        return error.exit_code
+    except BaseException as error:
+        _log.exception("the server ended")
+        report(
+            {
+                "error": f"The server failed: {type(error).__name__}: {error}. "
+                f"The traceback is in its log.",
+                "code": int(ExitCode.INTERNAL),
+            }
+        )
+        return ExitCode.INTERNAL
+    return ExitCode.OK

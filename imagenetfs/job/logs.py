@@ -1,0 +1,87 @@
+"""The server's log: a file of bounded size that several processes append to."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from imagenetfs.config import Settings
+from imagenetfs.errors import PlaceRefusedError
+from imagenetfs.job.places import Place, forget_old_logs, log_path
+
+ROTATE_BYTES = 1 << 20
+STOP_BYTES = 16 << 20
+
+FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
+
+
+class BoundedFileHandler(logging.FileHandler):
+    """Appends until the file has 16 MiB, then says so once and drops what follows.
+
+    Rotating while running is no way out: the workers write to the same open file.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._size() >= STOP_BYTES:
+            return
+        super().emit(record)
+        if self._size() >= STOP_BYTES:
+            notice = "The log is full: nothing more is written until the next mount."
+            super().emit(logging.makeLogRecord({"msg": notice, "name": __name__}))
+
+    def _size(self) -> int:
+        try:
+            return Path(self.baseFilename).stat().st_size
+        except OSError:
+            return 0
+
+
+def prepare(place: Place, settings: Settings) -> Path:
+    """Make the log's directory, set a long log aside, and see that it can be written.
+
+    Raises PlaceRefusedError if a log file was asked for by name and cannot be written; where it
+    was not, the log goes beside the locks instead (a full home must not stop a job).
+    """
+    wanted = log_path(place.mountpoint, settings)
+    try:
+        return _prepare(wanted)
+    except OSError as error:
+        if settings.log is not None:
+            raise PlaceRefusedError(
+                f"The log file {wanted} cannot be written: {error.strerror}."
+            ) from error
+    finally:
+        if settings.log is None:
+            forget_old_logs(wanted.parent)
+    try:
+        return _prepare(place.lock_path.with_suffix(".log"))
+    except OSError as error:
+        raise PlaceRefusedError(
+            f"No log can be written, neither {wanted} nor below {place.root}: {error.strerror}."
+        ) from error
+
+
+def _prepare(path: Path) -> Path:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.exists() and path.stat().st_size > ROTATE_BYTES and path.is_file():
+        path.replace(path.with_name(path.name + ".1"))
+    os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
+    return path
+
+
+def to_file(path: Path) -> None:
+    """Send this process's log, and that of the processes it forks, to a prepared file."""
+    _install(BoundedFileHandler(path, encoding="utf-8", errors="backslashreplace"))
+
+
+def to_stderr() -> None:
+    """Send this process's log to the terminal."""
+    _install(logging.StreamHandler())
+
+
+def _install(handler: logging.Handler) -> None:
+    handler.setFormatter(logging.Formatter(FORMAT))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)

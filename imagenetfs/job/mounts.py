@@ -1,0 +1,203 @@
+"""The mount table: which mounts of ours there are, and taking one away.
+
+Everything is read from ``/proc/self/mountinfo`` (proc(5)): a ``stat`` of a mountpoint whose server
+is dead or stuck fails or hangs. ``resolve`` finds a path's real name without touching a mount.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import re
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagenetfs.errors import NotMountedError, StillBusyError
+
+OUR_TYPE = "fuse.imagenetfs"
+MOUNT_TABLE = Path("/proc/self/mountinfo")
+
+_SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+_MNT_DETACH = 2
+_UMOUNT_NOFOLLOW = 8
+_MOST_LINKS = 40
+_UNMOUNT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class MountEntry:
+    """One line of the mount table. ``mount_id`` tells two mounts at one place apart."""
+
+    mount_id: int
+    device: str
+    mountpoint: str
+    fstype: str
+    source: str
+    options: str
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether imagenetfs serves it (whoever's it is)."""
+        return self.fstype == OUR_TYPE
+
+    @property
+    def user_id(self) -> int | None:
+        """Who mounted it, for FUSE mounts."""
+        found = re.search(r"(?:^|,)user_id=(\d+)", self.options)
+        return int(found.group(1)) if found else None
+
+
+def _unescape(text: str) -> str:
+    """The kernel writes space, tab, newline and backslash as three octal digits."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), text)
+
+
+def parse_line(line: str) -> MountEntry:
+    """One line of mountinfo: ids, device, root, mountpoint, options, tags..., -, type, source."""
+    head, _, tail = line.partition(" - ")
+    mount_id, _parent, device, _root, mountpoint, *_ = head.split(" ")
+    fstype, source, options = tail.split(" ", 2)
+    return MountEntry(
+        mount_id=int(mount_id),
+        device=device,
+        mountpoint=_unescape(mountpoint),
+        fstype=fstype,
+        source=_unescape(source),
+        options=options,
+    )
+
+
+def read_table() -> list[MountEntry]:
+    """All mounts of this mount namespace, in the kernel's order: later ones lie on top."""
+    text = os.fsdecode(MOUNT_TABLE.read_bytes())
+    return [parse_line(line) for line in text.split("\n") if line]
+
+
+def top(mountpoint: Path | str, table: Sequence[MountEntry] | None = None) -> MountEntry | None:
+    """The mount that lies on top at exactly this (resolved) path, if any."""
+    entries = read_table() if table is None else table
+    return next((e for e in reversed(entries) if e.mountpoint == str(mountpoint)), None)
+
+
+def ours(table: Sequence[MountEntry] | None = None, uid: int | None = None) -> list[MountEntry]:
+    """The mounts of imagenetfs that lie on top at their place, of one user if ``uid`` is given."""
+    entries = read_table() if table is None else table
+    visible = {entry.mountpoint: entry for entry in entries}
+    return [e for e in visible.values() if e.is_ours and (uid is None or e.user_id == uid)]
+
+
+def resolve(path: Path | str) -> Path:
+    """``os.path.realpath``, but never a system call on a mountpoint itself: it could hang.
+
+    A mountpoint is no symbolic link, so there is nothing to ask there.
+    """
+    mountpoints = {entry.mountpoint for entry in read_table()}
+    waiting = list(reversed(Path(path).absolute().parts[1:]))
+    current, links = Path("/"), 0
+    while waiting:
+        part = waiting.pop()
+        if part == "..":
+            current = current.parent
+            continue
+        candidate = current / part
+        try:
+            target = None if str(candidate) in mountpoints else candidate.readlink()
+        except OSError:  # no link, or not there
+            target = None
+        if target is None or links >= _MOST_LINKS:
+            current = candidate
+            continue
+        links += 1
+        if target.is_absolute():
+            current = Path("/")
+        waiting.extend(part for part in reversed(target.parts) if part != "/")
+    return current
+
+
+def find_fusermount() -> str | None:
+    """``fusermount3``; systemd's mount units give no PATH, so the usual places are tried too."""
+    search = os.environ.get("PATH", "") + ":" + _SYSTEM_PATH
+    return shutil.which("fusermount3", path=search)
+
+
+def wait_gone(entry: MountEntry, seconds: float) -> bool:
+    """Wait until this very mount has left the table; False if it has not in ``seconds``."""
+    deadline = time.monotonic() + seconds
+    with MOUNT_TABLE.open("rb") as file:
+        poller = select.poll()
+        # The kernel reports a change of the table as an exceptional condition (proc(5)).
+        poller.register(file, select.POLLERR | select.POLLPRI)
+        while any(e.mount_id == entry.mount_id for e in read_table()):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            poller.poll(min(left, 0.5) * 1000)
+    return True
+
+
+# --- unmounting -----------------------------------------------------------------------------------
+
+
+def detach(entry: MountEntry, *, lazy: bool) -> None:
+    """Take a mount away. ``lazy``: at once, though files in it may still be open.
+
+    Raises StillBusyError when it is in use, NotMountedError when it is not there (any more).
+    """
+    if os.geteuid() == 0:
+        error = _umount2(entry.mountpoint, lazy=lazy)
+        if error == 0:
+            return
+        # Root without CAP_SYS_ADMIN, as in a container: the setuid helper may still do it.
+        if error not in (errno.EPERM, errno.EACCES):
+            _raise_for(entry, error, os.strerror(error))
+    _fusermount(entry, lazy=lazy)
+
+
+def _umount2(mountpoint: str, *, lazy: bool) -> int:
+    libc = ctypes.CDLL(None, use_errno=True)
+    flags = _UMOUNT_NOFOLLOW | (_MNT_DETACH if lazy else 0)
+    done = libc.umount2(ctypes.c_char_p(os.fsencode(mountpoint)), ctypes.c_int(flags))
+    return 0 if done == 0 else ctypes.get_errno()
+
+
+def _fusermount(entry: MountEntry, *, lazy: bool) -> None:
+    helper = find_fusermount()
+    if helper is None:
+        raise StillBusyError(
+            f"{entry.mountpoint} cannot be unmounted: there is no fusermount3 on this machine."
+        )
+    command = [helper, "-uz" if lazy else "-u", "--", entry.mountpoint]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_UNMOUNT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise StillBusyError(
+            f"{entry.mountpoint} could not be unmounted: fusermount3 did not come back."
+        ) from error
+    if done.returncode != 0:
+        _raise_for(entry, errno.EBUSY, done.stderr.strip() or "fusermount3 failed")
+
+
+def _raise_for(entry: MountEntry, error: int, reason: str) -> None:
+    """Turn a refusal into our own error, by the state of the table rather than by words."""
+    if error in (errno.EINVAL, errno.ENOENT) or top(entry.mountpoint) is None:
+        raise NotMountedError(f"{entry.mountpoint} is no longer mounted.")
+    if entry.user_id not in (None, os.geteuid()) and os.geteuid() != 0:
+        raise StillBusyError(
+            f"{entry.mountpoint} was mounted by the user with the id {entry.user_id}: "
+            "only that user and root can unmount it."
+        )
+    raise StillBusyError(f"{entry.mountpoint} could not be unmounted: {reason}.")

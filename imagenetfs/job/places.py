@@ -1,0 +1,181 @@
+"""Directories of our own: where ``run`` mounts, where locks and sockets live, where logs go.
+
+    <root>/                    0700, ours: $IMAGENETFS_RUN_DIR, else /tmp/imagenetfs-<uid>
+    <root>/<name>/             a mountpoint that ``run`` makes
+    <root>/.run/<key>.lock     held while a mount at one mountpoint starts, is joined, or ends
+    <root>/.run/<key>.sock     the mount's server listens here for leases (leases.py)
+    <root>/.run/<key>.<pid>/   the server's own directory, gone with it
+
+``key`` is a digest of the mountpoint's resolved path. All of it is local to the node: flock and
+sockets do not carry over a network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagenetfs.config import Settings
+from imagenetfs.errors import NoSpaceError, PlaceRefusedError, StillBusyError
+
+LOCK_SECONDS = 120.0
+
+_KEEP_LOGS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What belongs to the mount at one mountpoint (an absolute, resolved path)."""
+
+    mountpoint: Path
+    root: Path
+
+    @property
+    def key(self) -> str:
+        return digest(str(self.mountpoint))
+
+    @property
+    def lock_path(self) -> Path:
+        return self.root / ".run" / f"{self.key}.lock"
+
+    @property
+    def socket_path(self) -> Path:
+        return self.root / ".run" / f"{self.key}.sock"
+
+    @property
+    def is_below_root(self) -> bool:
+        """Whether the mountpoint is one of those that ``run`` makes and removes by itself."""
+        return self.mountpoint.parent == self.root
+
+    def server_directory(self) -> Path:
+        """The directory of the server that runs in this process."""
+        return self.root / ".run" / f"{self.key}.{os.getpid()}"
+
+
+def digest(text: str) -> str:
+    """Sixteen hexadecimal digits that stand for a text in a file name."""
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:16]
+
+
+def root_of(settings: Settings) -> Path:
+    """The root of all places, not made yet."""
+    # Not $TMPDIR: every process of this user on this node must come to the same place.
+    return settings.run_dir or Path(f"/tmp/imagenetfs-{os.geteuid()}")
+
+
+def place_at(mountpoint: Path, settings: Settings) -> Place:
+    """The place of a mountpoint; makes the root, and refuses one that others could reach into."""
+    root = root_of(settings)
+    ensure_private(root)
+    root = root.resolve()
+    ensure_private(root / ".run")
+    return Place(mountpoint, root)
+
+
+def ensure_private(directory: Path) -> None:
+    """Make a directory 0700, or see that it is one of ours; raises PlaceRefusedError."""
+    advice = "Set IMAGENETFS_RUN_DIR to a directory on a local disk that is yours alone."
+    try:
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir(mode=0o700, parents=True)
+        status = directory.lstat()
+        if not stat.S_ISDIR(status.st_mode):
+            kind = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "no directory"
+            raise PlaceRefusedError(f"{directory} is {kind}. {advice}")
+        if status.st_uid != os.geteuid():
+            raise PlaceRefusedError(f"{directory} belongs to another user. {advice}")
+        if status.st_mode & 0o077:
+            directory.chmod(0o700)
+    except OSError as error:
+        raise PlaceRefusedError(
+            f"{directory} could not be made or used: {error.strerror}. {advice}"
+        ) from error
+
+
+def job_name(environ: Mapping[str, str]) -> str:
+    """The name below the root at which ``run`` mounts: the job's step, the job, or `imagenet`."""
+    # A server dies with the step that started it, so each step has a mount of its own.
+    parts = [environ.get("SLURM_JOB_ID", ""), environ.get("SLURM_STEP_ID", "")]
+    name = ".".join(part for part in parts if part) if parts[0] else "imagenet"
+    return re.sub(r"[^A-Za-z0-9_+.-]", "_", name).lstrip(".") or "imagenet"
+
+
+@contextlib.contextmanager
+def locked(place: Place, seconds: float = LOCK_SECONDS) -> Iterator[int]:
+    """Hold the place's lock and yield its descriptor; raises StillBusyError after ``seconds``.
+
+    A forked child shares the lock: it lasts until one of the two unlocks it, or both have ended.
+    """
+    fd = open_lock(place)
+    try:
+        deadline = time.monotonic() + seconds
+        while not try_lock(fd):
+            if time.monotonic() > deadline:
+                raise StillBusyError(
+                    f"Another process has been starting or ending the mount at "
+                    f"{place.mountpoint} for {seconds:.0f} s."
+                )
+            time.sleep(0.02)
+        yield fd
+    finally:
+        # Closing only: if the server that was started here still holds the lock, it shall.
+        os.close(fd)
+
+
+def open_lock(place: Place) -> int:
+    """The lock file, opened anew (so that this descriptor is a holder of its own)."""
+    try:
+        return os.open(place.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise NoSpaceError(
+            f"{place.lock_path} could not be written: {error.strerror}. "
+            "Set IMAGENETFS_RUN_DIR to a directory on a local disk that has room."
+        ) from error
+
+
+def try_lock(fd: int) -> bool:
+    """Take the lock if it is free."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def unlock(fd: int) -> None:
+    """Release the lock for all who share this descriptor's opening."""
+    fcntl.flock(fd, fcntl.LOCK_UN)
+
+
+# --- logs -----------------------------------------------------------------------------------------
+
+
+def log_directory() -> Path:
+    """Where logs go unless a file is named."""
+    from platformdirs import user_state_path
+
+    return user_state_path("imagenetfs") / "log"
+
+
+def log_path(mountpoint: Path, settings: Settings) -> Path:
+    """The log of the mount at a mountpoint: readable, and no two mountpoints share one."""
+    if settings.log is not None:
+        return settings.log
+    readable = re.sub(r"[^A-Za-z0-9_.+-]+", "-", str(mountpoint)).strip("-.")[-80:]
+    return log_directory() / f"{readable}-{digest(str(mountpoint))[:8]}.log"
+
+
+def forget_old_logs(directory: Path) -> None:
+    """Every job has a mountpoint of its own: keep the newest logs, not one for each job ever."""
+    with contextlib.suppress(OSError):
+        logs = sorted(directory.glob("*.log*"), key=lambda path: path.stat().st_mtime)
+        for path in logs[:-_KEEP_LOGS]:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,76 @@
+"""Start a mount in the background: checks, server, and the proof that it can be read."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from imagenetfs.errors import FuseRefusedError, ImagenetfsError
+from imagenetfs.job import checks, daemon, logs, mounts, probe
+from imagenetfs.job.daemon import Ready
+from imagenetfs.job.places import log_path
+from imagenetfs.job.server import MountRequest, serve_mount
+
+LIST_SECONDS = 60.0
+
+Say = Callable[[str], None]
+
+
+def check_all(request: MountRequest, say: Say) -> None:
+    """Everything that can be known before mounting; raises the matching error."""
+    mountpoint, source = request.place.mountpoint, mounts.resolve(request.source)
+    checks.check_source(request.source)
+    checks.check_mountpoint(mountpoint, source, say)
+    places = {
+        "index directory": request.settings.index_dir,
+        "log file": log_path(mountpoint, request.settings),
+        "run directory": request.place.root,
+    }
+    checks.check_places(mountpoint, places)
+    checks.check_fuse()
+
+
+def start_mount(
+    request: MountRequest, lock: int, say: Say, first_lease: socket.socket | None = None
+) -> mounts.MountEntry:
+    """Check, start a server in the background, and read the mount once.
+
+    The caller holds the place's lock; the server gives it back. Raises ImagenetfsError, and then
+    nothing is mounted.
+    """
+    check_all(request, say)
+    log = logs.prepare(request.place, request.settings)
+    full = replace(request, log=log)
+
+    def serve(ready: Ready) -> None:
+        serve_mount(full, lock, ready, first_lease)
+
+    keep = (lock,) if first_lease is None else (lock, first_lease.fileno())
+    started = daemon.start(serve, keep=keep, log=log)
+    try:
+        entry = _read_once(request.place.mountpoint)
+    except BaseException:
+        daemon.stop(started.pid)
+        raise
+    for warning in started.warnings:
+        say(f"warning: {warning}")
+    return entry
+
+
+def _read_once(mountpoint: Path) -> mounts.MountEntry:
+    entry = mounts.top(mountpoint)
+    if entry is None or not entry.is_ours:
+        raise FuseRefusedError(f"The mount at {mountpoint} did not appear in the mount table.")
+    try:
+        probe.ask(lambda: len(list(mountpoint.iterdir())), LIST_SECONDS)
+    except (probe.NoAnswerError, OSError) as error:
+        with contextlib.suppress(ImagenetfsError):
+            mounts.detach(entry, lazy=True)
+        raise FuseRefusedError(
+            f"The mount at {mountpoint} could not be read and was taken away again: "
+            f"{error or 'no answer'}."
+        ) from error
+    return entry

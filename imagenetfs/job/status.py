@@ -1,0 +1,70 @@
+"""What the mounts of this user say of themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imagenetfs.errors import NotMountedError
+from imagenetfs.job import checks, mounts, probe
+
+STATUS_FILE = Path(".imagenetfs/status.json")
+ANSWER_SECONDS = 3.0
+
+_MOST_BYTES = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class MountStatus:
+    """One mount. ``state``: `live`, `stale` (its server has gone), or `silent` (no answer)."""
+
+    mountpoint: str
+    source: str
+    state: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """What the server says, with what the mount table says on top."""
+        return {
+            **self.details,
+            "mountpoint": self.mountpoint,
+            "source": self.source,
+            "state": self.state,
+        }
+
+
+def read_status(mountpoint: str) -> dict[str, Any] | None:
+    """A mount's status.json; None if no answer came in time, or none that makes sense."""
+    path = Path(mountpoint) / STATUS_FILE
+
+    def read() -> str:
+        with path.open("rb") as file:
+            return file.read(_MOST_BYTES).decode()
+
+    try:
+        content = json.loads(probe.ask(read, ANSWER_SECONDS))
+    except (OSError, ValueError, probe.NoAnswerError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def collect(path: str | None = None) -> list[MountStatus]:
+    """All mounts of this user, or the one at ``path``; raises NotMountedError if there is none."""
+    if path is None:
+        return [_look_at(entry) for entry in mounts.ours(uid=os.geteuid())]
+    mountpoint = mounts.resolve(path)
+    entry = mounts.top(mountpoint)
+    if entry is None or not entry.is_ours:
+        raise NotMountedError(f"No mount of imagenetfs is at {mountpoint}.")
+    return [_look_at(entry)]
+
+
+def _look_at(entry: mounts.MountEntry) -> MountStatus:
+    details = read_status(entry.mountpoint)
+    if details is not None:
+        return MountStatus(entry.mountpoint, entry.source, "live", details)
+    dead = checks.health(entry) is checks.Health.DEAD
+    return MountStatus(entry.mountpoint, entry.source, "stale" if dead else "silent")

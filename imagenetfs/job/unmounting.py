@@ -1,0 +1,89 @@
+"""Unmount at a user's wish: no process may lose its files, and nothing may be left behind."""
+
+from __future__ import annotations
+
+import time
+
+from imagenetfs.config import resolve as resolve_settings
+from imagenetfs.errors import NotMountedError, StillBusyError
+from imagenetfs.job import checks, mounts
+from imagenetfs.job.leases import Lease
+from imagenetfs.job.places import Place, root_of
+from imagenetfs.job.processes import holders, wait_for_end
+from imagenetfs.job.starting import Say
+from imagenetfs.job.status import read_status
+
+BUSY_SECONDS = 5.0
+END_SECONDS = 30.0
+LAZY_SECONDS = 2.0
+
+
+def unmount(path: str, *, lazy: bool, say: Say) -> None:
+    """Unmount and wait. Raises NotMountedError, StillBusyError, MountpointStaleError."""
+    entry = _find(path)
+    if checks.health(entry) is checks.Health.DEAD:
+        checks.heal(entry, say)
+        return
+    pid = _server_pid(entry)
+    if lazy:
+        mounts.detach(entry, lazy=True)
+    else:
+        _detach_when_free(entry)
+    if not mounts.wait_gone(entry, END_SECONDS):
+        raise StillBusyError(f"{entry.mountpoint} is still in the mount table.")
+    if pid is not None and not wait_for_end(pid, LAZY_SECONDS if lazy else END_SECONDS):
+        if lazy:
+            say("unmounted; its server ends when the last open file is closed.")
+            return
+        raise StillBusyError(
+            f"{entry.mountpoint} is unmounted, but its server (process {pid}) has not ended."
+        )
+
+
+def _find(path: str) -> mounts.MountEntry:
+    mountpoint = mounts.resolve(path)
+    entry = mounts.top(mountpoint)
+    if entry is None:
+        raise NotMountedError(f"Nothing is mounted at {mountpoint}.")
+    if not entry.is_ours:
+        raise NotMountedError(
+            f"What is mounted at {mountpoint} is none of imagenetfs, but {entry.fstype}."
+        )
+    return entry
+
+
+def _server_pid(entry: mounts.MountEntry) -> int | None:
+    """The server's process: from the mount itself, else from its socket."""
+    pid = (read_status(entry.mountpoint) or {}).get("pid")
+    if isinstance(pid, int):
+        return pid
+    place = Place(mounts.resolve(entry.mountpoint), root_of(resolve_settings()))
+    visit = Lease.visit(place)
+    if visit is None:
+        return None
+    visit.close()
+    return visit.identity.pid
+
+
+def _detach_when_free(entry: mounts.MountEntry) -> None:
+    """A reader that is just ending gets a moment; then its name is told."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    pause = 0.02
+    while True:
+        try:
+            mounts.detach(entry, lazy=False)
+            return
+        except StillBusyError as error:
+            if time.monotonic() > deadline:
+                raise _with_holders(entry, error) from error
+        time.sleep(pause)
+        pause = min(pause * 2, 0.5)
+
+
+def _with_holders(entry: mounts.MountEntry, error: StillBusyError) -> StillBusyError:
+    found = holders(entry.mountpoint)
+    if not found:
+        return error
+    return StillBusyError(
+        f"{entry.mountpoint} is in use by {', '.join(found)}: end that first, or use umount --lazy."
+    )
