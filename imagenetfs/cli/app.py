@@ -1,0 +1,27 @@
+"""The command ``imagenetfs``: what happens before and after a command's own work.
+
+Nothing but the standard library's os and sys may be imported here before ``isolate`` has run.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command line (``sys.argv`` by default) and return its exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        from imagenetfs.cli.isolation import isolate
+
+        isolate(given)
+
+    from imagenetfs.cli.arguments import arrange
+    from imagenetfs.cli.failures import guarded
+
+    def work() -> int:
+        from imagenetfs.cli.commands import execute
+
+        return execute(arrange(given))
+
+    return guarded(work, is_run=given[:1] == ["run"])

@@ -1,0 +1,44 @@
+"""The command line before typer sees it: the bare form, and ``run``'s command after ``--``."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagenetfs.errors import UsageError
+
+COMMANDS = ("mount", "umount", "run", "status", "settings", "index", "sample")
+
+
+@dataclass(frozen=True, slots=True)
+class Arranged:
+    """Arguments for typer, and the user's command (None where there was no ``--``)."""
+
+    arguments: list[str]
+    command: list[str] | None = None
+
+
+def arrange(given: list[str]) -> Arranged:
+    """Sort a command line out. Raises UsageError for a command that does not exist."""
+    if not given:
+        return Arranged(["--help"])
+    if given[:1] == ["run"] and "--" in given:
+        cut = given.index("--")
+        return Arranged(given[:cut], given[cut + 1 :])
+    return Arranged(["mount", *given] if _is_bare(given) else given)
+
+
+def _is_bare(given: list[str]) -> bool:
+    """Whether this is ``imagenetfs SOURCE MOUNTPOINT [-o ...]``, as mount(8) calls it."""
+    if not given or given[0] in COMMANDS:
+        return False
+    first = given[0]
+    if first.startswith("-"):
+        return first.startswith("-o")
+    looks_like_word = "/" not in first and not Path(first).exists()
+    near = difflib.get_close_matches(first, COMMANDS, n=1)
+    if looks_like_word and (near or len(given) == 1):
+        hint = f"Did you mean `{near[0]}`?" if near else f"There are {', '.join(COMMANDS)}."
+        raise UsageError(f"There is no command `{first}`. {hint}")
+    return True

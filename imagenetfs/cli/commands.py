@@ -1,0 +1,78 @@
+"""The commands, put together; typer parses, and hands its own errors on as ours."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from imagenetfs.cli import mount, run, sample, settings, status, umount
+from imagenetfs.cli.arguments import Arranged
+from imagenetfs.cli.terminal import PROGRAM
+from imagenetfs.errors import UsageError
+
+# BadParameter, UsageError, ClickException: the last is the base of all the parser's errors. It lives
+# in click or, in newer versions, within typer itself; so it is found by inheritance.
+_ParserError: type[Exception] = typer.BadParameter.__mro__[2]
+
+_EPILOG = (
+    "The bare form `imagenetfs SOURCE MOUNTPOINT [-o OPTION,...]` mounts too, for fstab and mount."
+)
+
+app = typer.Typer(
+    name=PROGRAM,
+    epilog=_EPILOG,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for _module in (mount, umount, run, status, settings, sample):
+    _module.register(app)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        from imagenetfs import __version__
+
+        typer.echo(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", "-V", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Show ImageNet's archives as a file system: every version as version/split/class/image."""
+
+
+def execute(arranged: Arranged) -> int:
+    """Parse and run one command line; returns the command's exit code."""
+    command: Any = typer.main.get_command(app)
+    try:
+        code = command.main(
+            args=arranged.arguments,
+            prog_name=PROGRAM,
+            obj=arranged,
+            standalone_mode=False,
+        )
+    except typer.Exit as error:
+        return error.exit_code
+    except typer.Abort as error:
+        raise KeyboardInterrupt from error
+    except _ParserError as error:
+        raise UsageError(_sentence(error)) from error
+    return code if isinstance(code, int) else 0
+
+
+def _sentence(error: Any) -> str:
+    """The parser's message, and which help to read."""
+    message = str(error.format_message()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else PROGRAM
+    return f"{message}. See `{path} --help`."

@@ -1,0 +1,84 @@
+"""``imagenetfs mount [SOURCE] MOUNTPOINT``, and the bare form without the word."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from imagenetfs.cli import mountoptions, options
+from imagenetfs.cli.terminal import say
+from imagenetfs.errors import UsageError
+from imagenetfs.job import checks, logs, mounts
+from imagenetfs.job.places import locked, place_at
+from imagenetfs.job.server import MountRequest, serve_mount
+from imagenetfs.job.starting import check_all, start_mount
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command("mount", cls=options.with_usage("[OPTIONS] [SOURCE] MOUNTPOINT"))(mount)
+
+
+def mount(
+    context: typer.Context,
+    places: Annotated[
+        list[str],
+        typer.Argument(metavar="[SOURCE] MOUNTPOINT", help="What to mount, and where."),
+    ],
+    foreground: Annotated[
+        bool, typer.Option("--foreground", "-f", help="Stay here, and log to the terminal.")
+    ] = False,
+    mount_options: Annotated[
+        list[str] | None,
+        typer.Option("-o", metavar="OPT,...", help="Options in the form of mount(8)."),
+    ] = None,
+    source: options.SourceOption = None,
+    workers: options.WorkersOption = None,
+    in_flight: options.InFlightOption = None,
+    index_dir: options.IndexDirOption = None,
+    read_timeout: options.ReadTimeoutOption = None,
+    prefer: options.PreferOption = None,
+    log: options.LogOption = None,
+) -> None:
+    """Mount ImageNet's archives, and come back when the mount can be read.
+
+    The server goes on in the background until `imagenetfs umount MOUNTPOINT`.
+    """
+    if len(places) > 2:
+        raise UsageError("mount takes SOURCE and MOUNTPOINT, or MOUNTPOINT alone.")
+    asked = mountoptions.parse(mount_options or [])
+    named = places[0] if len(places) == 2 else None
+    settings = options.settings_of(context, named, asked.settings)
+    for note in asked.notes:
+        say(note)
+    request = MountRequest(
+        place=place_at(mounts.resolve(places[-1]), settings),
+        source=settings.source or checks.default_source(),
+        settings=settings,
+        born="mount",
+        fuse_options=tuple(asked.fuse),
+    )
+    with locked(request.place) as lock:
+        if foreground or asked.foreground:
+            _serve_here(request, lock)
+        else:
+            start_mount(request, lock, say)
+
+
+def _serve_here(request: MountRequest, lock: int) -> None:
+    """Serve in this very process until the mount's end."""
+    check_all(request, say)
+    logs.to_stderr()
+    if request.settings.log is not None:
+        log = logs.prepare(request.place, request.settings)
+        logs.to_file(log)
+        request = replace(request, log=log)
+
+    def ready(warnings: list[str]) -> None:
+        for warning in warnings:
+            say(f"warning: {warning}")
+        say(f"{request.source} is mounted at {request.place.mountpoint}.")
+
+    serve_mount(request, lock, ready)

@@ -1,0 +1,61 @@
+"""Options that several commands share. Values stay text: ``config`` knows what each may be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from imagenetfs import config
+from imagenetfs.cli.terminal import say
+from imagenetfs.config import Settings
+from imagenetfs.errors import UsageError
+
+
+def _option(name: str, metavar: str) -> Any:
+    return typer.Option(
+        config.option_name(name), metavar=metavar, help=config.help_of(name), show_default=False
+    )
+
+
+SourceOption = Annotated[str | None, _option("source", "DIR")]
+WorkersOption = Annotated[str | None, _option("workers", "N")]
+InFlightOption = Annotated[str | None, _option("in_flight", "N")]
+IndexDirOption = Annotated[str | None, _option("index_dir", "DIR")]
+ReadTimeoutOption = Annotated[str | None, _option("read_timeout", "SECONDS")]
+PreferOption = Annotated[str | None, _option("prefer", "WHAT")]
+LogOption = Annotated[str | None, _option("log", "FILE")]
+
+
+def with_usage(usage: str) -> type[TyperCommand]:
+    """A command whose usage line reads as given: the parser cannot know what it is not shown."""
+
+    class CommandWithUsage(TyperCommand):
+        def collect_usage_pieces(self, ctx: Any) -> list[str]:
+            return [usage]
+
+    return CommandWithUsage
+
+
+def settings_of(
+    context: typer.Context,
+    source: str | None = None,
+    weaker: Mapping[str, str] | None = None,
+) -> Settings:
+    """The settings for a command: its own options, the SOURCE argument, and those of ``-o``.
+
+    Tells the user what a ceiling has lowered.
+    """
+    names = {entry.name for entry in config.table()}
+    given: dict[str, object] = dict(weaker or {})
+    given.update({k: v for k, v in context.params.items() if k in names and v is not None})
+    if source is not None:
+        if given.get("source") not in (None, source):
+            raise UsageError("SOURCE is given twice, as an argument and by --source.")
+        given["source"] = source
+    settings = config.resolve(given)
+    for note in settings.notes:
+        say(note)
+    return settings

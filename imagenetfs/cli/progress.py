@@ -1,0 +1,116 @@
+"""A progress bar on a terminal (bar, count, rate, time left), plain lines elsewhere.
+
+It draws when it is told of progress and starts no thread of its own, so the work may fork.
+Everything goes to standard error: standard output stays the result's.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from imagenetfs.cli.terminal import in_time, say
+
+DRAW_SECONDS = 0.1
+LINE_SECONDS = 5.0
+
+
+class ProgressBar:
+    """``with ProgressBar("Indexing", unit="images") as bar: bar.update(done, total, "train")``.
+
+    Without a ``unit`` only the part that is done is shown (``bar.fraction("step", 0.5)``).
+    """
+
+    def __init__(self, title: str, unit: str | None = None) -> None:
+        self._title = title
+        self._unit = unit
+        self._step = ""
+        self._done = 0.0
+        self._total: float | None = None
+        self._began = time.monotonic()
+        self._drawn = 0.0
+        self._live: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Self:
+        self._began = time.monotonic()
+        if sys.stderr.isatty():
+            self._live = _live_bar(self._unit is not None)
+            self._live.start()
+            self._task = self._live.add_task(self._title, total=None, count="", left="")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._draw()
+            self._live.stop()
+        elif kind is None:
+            say(f"{self._text()} in {in_time(time.monotonic() - self._began)}.")
+
+    def update(self, done: float, total: float | None, step: str = "") -> None:
+        """``done`` of ``total`` units are done; ``total`` None: not known yet."""
+        changed = step != self._step
+        self._done, self._total, self._step = done, total, step
+        now = time.monotonic()
+        pause = LINE_SECONDS if self._live is None else DRAW_SECONDS
+        if now - self._drawn < pause and not (changed and self._live is not None):
+            return
+        if self._live is not None:
+            self._draw()
+        elif now - self._began >= LINE_SECONDS:
+            say(f"{self._text()}{self._left(', ', ' left')}")
+        self._drawn = now
+
+    def fraction(self, step: str, part: float) -> None:
+        """The part of all work that is done, 0 to 1: a progress callback as it stands."""
+        self.update(part, 1.0, step)
+
+    def _draw(self) -> None:
+        name = f"{self._title} {self._step}".rstrip()
+        count = self._count() if self._unit else ""
+        self._live.update(
+            self._task,
+            completed=self._done,
+            total=self._total,
+            description=name,
+            count=count,
+            left=self._left("", " left"),
+        )
+        self._live.refresh()
+
+    def _text(self) -> str:
+        """One line: what, how much of it, how fast."""
+        name = f"{self._title} {self._step}".rstrip()
+        part = f" {100 * self._done / self._total:.0f} %" if self._total else ""
+        return f"{name}:{part}{' ' + self._count() if self._unit else ''}"
+
+    def _count(self) -> str:
+        of = f"/{self._total:,.0f}" if self._total else ""
+        return f"{self._done:,.0f}{of} {self._unit}, {self._rate():,.0f}/s"
+
+    def _rate(self) -> float:
+        return self._done / max(time.monotonic() - self._began, 1e-3)
+
+    def _left(self, before: str, after: str) -> str:
+        if not self._total or not self._done or self._done >= self._total:
+            return ""
+        return before + in_time((self._total - self._done) / self._rate()) + after
+
+
+def _live_bar(with_count: bool) -> Any:
+    """rich's progress display without its refreshing thread: after a fork that would be trouble."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()]
+    if with_count:
+        columns.append(TextColumn("{task.fields[count]}"))
+    columns.append(TextColumn("{task.fields[left]}"))
+    return Progress(*columns, console=Console(stderr=True), auto_refresh=False)

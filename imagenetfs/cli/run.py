@@ -1,0 +1,59 @@
+"""``imagenetfs run [SOURCE] [--at MOUNTPOINT] -- COMMAND``: mount, run, unmount."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imagenetfs.cli import options
+from imagenetfs.cli.arguments import Arranged
+from imagenetfs.cli.terminal import say
+from imagenetfs.errors import UsageError
+from imagenetfs.job import command as commands
+from imagenetfs.job.session import MOUNT_VARIABLE, acquire, release
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command."""
+    usage = "[OPTIONS] [SOURCE] -- COMMAND [ARGUMENT]..."
+    app.command("run", cls=options.with_usage(usage))(run)
+
+
+def run(
+    context: typer.Context,
+    place: Annotated[
+        str | None, typer.Argument(metavar="SOURCE", help="What to mount.", show_default=False)
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="MOUNTPOINT", help="Where to mount.", show_default=False),
+    ] = None,
+    source: options.SourceOption = None,
+    workers: options.WorkersOption = None,
+    in_flight: options.InFlightOption = None,
+    index_dir: options.IndexDirOption = None,
+    read_timeout: options.ReadTimeoutOption = None,
+    prefer: options.PreferOption = None,
+    log: options.LogOption = None,
+) -> int:
+    """Mount, run a command, and unmount when it ends, whatever way it ends.
+
+    `{mnt}` in the command's arguments becomes the mountpoint; $IMAGENETFS_MOUNT holds it too. The
+    exit code is the command's; 125 if the mount failed, 126 or 127 if the command did not start.
+    Several runs on one node share one mount.
+    """
+    arranged = context.obj
+    command = arranged.command if isinstance(arranged, Arranged) else None
+    if not command:
+        raise UsageError("Put `--` before the command: imagenetfs run -- python train.py {mnt}")
+    settings = options.settings_of(context, place)
+    session = acquire(settings, Path(at) if at else None, os.environ, say)
+    try:
+        mountpoint = str(session.mountpoint)
+        environ = {**os.environ, MOUNT_VARIABLE: mountpoint}
+        return commands.run(commands.fill_in(command, mountpoint), environ)
+    finally:
+        release(session, say)

@@ -1,0 +1,55 @@
+"""``imagenetfs sample DIR``: a miniature of the source tree, or its full-size shape."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imagenetfs.cli.progress import ProgressBar
+from imagenetfs.errors import UsageError
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command("sample")(sample)
+
+
+def sample(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where to make it: empty, or not there yet.")
+    ],
+    classes: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Classes of ILSVRC2012.", show_default=False),
+    ] = None,
+    images: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Train images a class.", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="S", help="Another seed draws other pictures.")] = 0,
+    full_size: Annotated[
+        bool,
+        typer.Option(
+            "--full-size",
+            help="The real archives' shape, with holes for the images: about 5 GB on disk.",
+        ),
+    ] = False,
+) -> None:
+    """Make a small ImageNet to try everything with: every version, real JPEGs, the same each time."""
+    from imagenetfs.sample import DEFAULT_CLASSES, DEFAULT_IMAGES, make_full_size, make_sample
+
+    if full_size and (classes is not None or images is not None):
+        raise UsageError("--full-size has its own number of classes and images.")
+    with ProgressBar("Making a sample") as bar:
+        if full_size:
+            make_full_size(directory, seed=seed, progress=bar.fraction)
+            return
+        make_sample(
+            directory,
+            classes=classes or DEFAULT_CLASSES,
+            images=images or DEFAULT_IMAGES,
+            seed=seed,
+            progress=bar.fraction,
+        )

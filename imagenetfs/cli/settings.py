@@ -1,0 +1,39 @@
+"""``imagenetfs settings``: every setting, its value, and who set it."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from imagenetfs import config
+from imagenetfs.cli.terminal import say, table
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command("settings")(settings)
+
+
+def settings(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """Show every setting with its value, who set it, and what it is for."""
+    current = config.resolve()
+    for note in current.notes:
+        say(note)
+    rows = [(entry.name, getattr(current, entry.name)) for entry in config.table()]
+    if as_json:
+        print(json.dumps({name: _entry(value, current.origins[name]) for name, value in rows}))
+        return
+    lines = [
+        (name, "-" if value is None else str(value), current.origins[name], config.help_of(name))
+        for name, value in rows
+    ]
+    table(("setting", "value", "set by", "what it is for"), lines)
+
+
+def _entry(value: Any, origin: str) -> dict[str, Any]:
+    plain = value if value is None or isinstance(value, int | float) else str(value)
+    return {"value": plain, "set_by": origin}
