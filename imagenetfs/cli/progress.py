@@ -48,11 +48,14 @@ class ProgressBar:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if kind is None:
+            self._step = ""
         if self._live is not None:
             self._draw()
             self._live.stop()
         elif kind is None:
-            say(f"{self._text()} in {in_time(time.monotonic() - self._began)}.")
+            count = f"{self._count()}, " if self._unit else "done "
+            say(f"{self._title}: {count}in {in_time(time.monotonic() - self._began)}.")
 
     def update(self, done: float, total: float | None, step: str = "") -> None:
         """``done`` of ``total`` units are done; ``total`` None: not known yet."""

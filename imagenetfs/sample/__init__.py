@@ -7,6 +7,7 @@ Only the pictures need Pillow, which is imported when they are drawn.
 
 from __future__ import annotations
 
-from imagenetfs.sample.miniature import make_sample
+from imagenetfs.sample.fullsize import make_full_size
+from imagenetfs.sample.miniature import DEFAULT_CLASSES, DEFAULT_IMAGES, make_sample
 
-__all__ = ["make_sample"]
+__all__ = ["DEFAULT_CLASSES", "DEFAULT_IMAGES", "make_full_size", "make_sample"]

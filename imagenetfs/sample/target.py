@@ -17,7 +17,7 @@ from imagenetfs import errors
 
 Progress = Callable[[str, float], None]
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def no_progress(_step: str, _fraction: float) -> None:

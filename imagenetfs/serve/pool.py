@@ -134,6 +134,9 @@ class Pool:
             since = row[Cell.SOURCE_SINCE]
             busy += bool(row[Cell.BUSY_SINCE])
             if since and now_ns - since > _WAITING_NS and is_waiting(worker.pid):
+                # Asleep, but perhaps with the next request's wait: only the same read counts.
+                if row[Cell.SOURCE_SINCE] != since:
+                    continue
                 waiting += 1
                 if now_ns - since > self._deadline_ns:
                     self._end_stuck(worker, (now_ns - since) / 1e9)
