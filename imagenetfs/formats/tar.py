@@ -209,24 +209,27 @@ class Walk:
         """
         extended = Extended(position)
         header = position
-        while self._is_header(block, header, pending=header > position):
+        while self._is_header(block, header, position):
             flag = block[156:157]
             if not tar_extended.is_extended(flag):
                 return self._add(block, header, extended)
-            payload, behind, landed = tar_extended.payload_of(self.read_at, header, self.end, block)
-            if flag != GLOBAL:
-                extended.add(flag, payload, header)
-            else:
+            alone = flag == GLOBAL and header == position
+            payload, behind, landed = tar_extended.payload_of(
+                self.read_at, header, self.end, block, ahead=0 if alone else BLOCK
+            )
+            if flag == GLOBAL:
                 tar_extended.update_globals(self.overrides, payload, header)
-                if header == position:
-                    return landed
+            else:
+                extended.add(flag, payload, header)
+            if alone:
+                return landed
             block, header = behind, landed
         return None
 
-    def _is_header(self, block: bytes, header: int, *, pending: bool) -> bool:
+    def _is_header(self, block: bytes, header: int, first: int) -> bool:
         """True for a sound header; False at the end of the archive; else it raises.
 
-        ``pending`` says that an extended header comes before, so that the end may not come now.
+        ``first`` is where the member's headers begin; if that is before, the end may not come now.
         """
         if len(block) == BLOCK and is_sound(block):
             return True
@@ -234,8 +237,8 @@ class Walk:
             raise ArchiveError("cut off within a header", header)
         if any(block):
             raise ArchiveError("no tar header here: its checksum does not hold", header)
-        if pending:
-            raise ArchiveError("extended header with no member behind it", header)
+        if first < header:
+            raise ArchiveError("extended header with no member behind it", first)
         return False
 
     def _add(self, block: bytes, header: int, extended: Extended) -> int:

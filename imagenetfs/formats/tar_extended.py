@@ -84,18 +84,20 @@ def is_extended(flag: bytes) -> bool:
     return flag in (LONG_NAME, LONG_LINK) or flag in PAX or flag == GLOBAL
 
 
-def payload_of(read_at: ReadAt, offset: int, end: int, block: bytes) -> tuple[bytes, bytes, int]:
-    """The data of the extended header at ``offset``, the block behind it, and that block's offset.
+def payload_of(
+    read_at: ReadAt, offset: int, end: int, block: bytes, ahead: int = 0
+) -> tuple[bytes, bytes, int]:
+    """The data of the extended header at ``offset``, the bytes behind it, and their offset.
 
-    One read for both, since another header has to follow; that block is short, or empty, where
-    the archive ends.
+    ``ahead`` bytes behind it come with the same read, fewer where the archive ends.
     """
     size = size_of(block, offset)
     if size > MAX_EXTENDED:
         raise ArchiveError(f"extended header of {size:,} bytes, over {MAX_EXTENDED:,}", offset)
     data = offset + BLOCK
     padded = size + (-size % BLOCK)
-    raw = read_at(data, max(0, min(padded + BLOCK, end - data)))
+    length = max(0, min(padded + ahead, end - data))
+    raw = read_at(data, length) if length else b""
     if len(raw) < size:
         raise ArchiveError("cut off within an extended header", offset)
     return raw[:size], raw[padded:], data + padded

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from test_tar_blocks import END, GNU, header, member, padded, pax, refused, scanned
 
 from imagenetfs.errors import ArchiveError
 from imagenetfs.formats.tar import MemberColumns, scan
+from tests.unit.test_tar_blocks import END, GNU, header, member, padded, pax, refused, scanned
 
 # --- extended headers -----------------------------------------------------------------------------
 
