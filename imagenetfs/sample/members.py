@@ -99,12 +99,12 @@ def write_file(path: Path, data: bytes, mtime: float = JUNE_2012, mode: int = 0o
     """Write one file with this time (s) and mode, making its directory."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
+    stamp(path, mtime, mode)
+
+
+def stamp(path: Path, mtime: float, mode: int = 0o644) -> None:
+    """Set mode, and access and modification time (s): nothing may depend on umask or clock."""
     path.chmod(mode)
-    stamp(path, mtime)
-
-
-def stamp(path: Path, mtime: float) -> None:
-    """Set access and modification time (s)."""
     nanoseconds = int(mtime * 4) * 250_000_000  # quarters of a second are exact in a float
     os.utime(path, ns=(nanoseconds, nanoseconds))
 

@@ -33,8 +33,8 @@ DUMBBELL = "n03255030"  # ILSVRC2012_ID 1000
 
 LEAVES = 1000
 
-# The dog classes lie in one stretch of WordNet; the three wild dogs after it are counted too,
-# which makes the 120 classes of ILSVRC2012_img_train_t3.tar.
+# The dog classes lie in one stretch of WordNet, and three wild dogs after it. They make 121; the
+# fine-grained task is said to have 120, and which one it lacks is not known here.
 DOGS = ("n02085620", "n02113978")
 WILD_DOGS = frozenset({"n02115641", "n02115913", "n02116738"})
 
@@ -68,5 +68,5 @@ def imagenet_order() -> tuple[str, ...]:
 
 
 def is_dog(wnid: str) -> bool:
-    """Whether the class is one of the 120 of the fine-grained task (t3)."""
+    """Whether the class belongs to the fine-grained task (t3)."""
     return DOGS[0] <= wnid <= DOGS[1] or wnid in WILD_DOGS
