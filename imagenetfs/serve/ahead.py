@@ -9,7 +9,7 @@ import time
 from imagenetfs.index.places import IndexPlaces
 from imagenetfs.index.warm import save, warm
 from imagenetfs.serve.board import Board
-from imagenetfs.serve.process import die_with, reset_signals
+from imagenetfs.serve.process import INDEXER, die_with, reset_signals
 from imagenetfs.tree.catalogue import Catalogue, archives_of
 from imagenetfs.tree.tree import Tree
 
@@ -70,7 +70,7 @@ class IndexAhead:
         code = 1
         try:
             os.close(session_fd)
-            die_with(parent)
+            die_with(parent, INDEXER)
             reset_signals()
             self._index(archives)
             code = 0

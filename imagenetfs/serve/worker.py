@@ -10,7 +10,7 @@ from typing import NoReturn
 from imagenetfs.serve.board import Board, Cell
 from imagenetfs.serve.channel import clone, serve_requests
 from imagenetfs.serve.operations import Operations
-from imagenetfs.serve.process import die_with, reset_signals
+from imagenetfs.serve.process import WORKER, die_with, reset_signals
 from imagenetfs.tree.catalogue import Catalogue
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def work(
     """Serve as worker ``number``; runs in a freshly forked process and never returns."""
     code = 1
     try:
-        die_with(parent)
+        die_with(parent, WORKER)
         reset_signals()
         row = board.row(number)
         row[Cell.PID] = os.getpid()
