@@ -42,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
             "XDG_STATE_HOME": str(_base / "state"),
             "IMAGENETFS_RUN_DIR": str(_base / "run"),
             "IMAGENETFS_SITE_CONFIG": str(_base / "config" / "site.toml"),
+            "TORCHINDUCTOR_CACHE_DIR": str(_base / "cache" / "torchinductor"),
         }
     )
     for name in [n for n in os.environ if n.startswith("SLURM_") or n == "IMAGENETFS_SOURCE"]:

@@ -93,10 +93,15 @@ class Ilsvrc2012:
         """(archive to serve from, what takes its place where it is broken)."""
         if not tars or (self._prefer == "directories" and directory is not None):
             return directory, None
-        problem = self._index.check(tars[0])
+        name = self._index.title(tars[0])
+        try:
+            problem = self._index.check(tars[0])
+        except ImagenetfsError as error:
+            instead = "the extracted directory takes its place" if directory else "it is not shown"
+            self._warn(f"{name}: {error} So {instead}.")
+            return directory, None
         if problem is None:
             return tars[0], directory
-        name = self._index.title(tars[0])
         if directory is not None:
             self._warn(
                 f"{name} is broken: {problem}. The extracted directory "
