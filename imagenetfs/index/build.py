@@ -292,14 +292,18 @@ class Index:
             path, self.container(archive).members.name(int(self.nested(archive)[inner]))
         )
 
-    def record(self, archive: int, inner: int) -> Record | None:
-        """What an index file keeps of a container that has been built; None for what it does not keep."""
+    def record(self, archive: int, inner: int, present: Record | None = None) -> Record | None:
+        """What an index file keeps of a built container; None for what it does not keep.
+
+        ``present`` is returned as it is where it says the same: nothing is read of the archive then.
+        """
         extent = self.extent(archive, inner)
-        if extent.kind is not Kind.TAR:
-            return None
         block = self._arena.get(self._slot(archive, inner))
-        if block is None:
+        if block is None or extent.kind is not Kind.TAR:
             return None
+        place = (extent.start, extent.end)
+        if present is not None and (present.start, present.stop) == place and present.block == block:
+            return present
         file, members = self.source.open(extent.path), Members(block)
         own_file = inner == OUTER or self.archives[archive].kind is not Kind.TAR
         digest = self.digest(file, inner, members) if own_file else 0

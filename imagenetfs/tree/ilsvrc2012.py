@@ -180,9 +180,7 @@ class Ilsvrc2012:
         archive, _ = self._choose(self._tars(_TEST), directory)
         if archive is None:
             return None
-        containers = (
-            flat_containers(self._index, archive) if archive == directory else [(archive, OUTER)]
-        )
+        containers = flat_containers(self._index, archive)
         if archive != directory:  # an extracted directory holds the patched images already
             containers += [
                 (patch, OUTER)

@@ -77,4 +77,6 @@ def index_group(archive: Archive) -> str:
     parts = archive.path.removesuffix(b".tar").decode("utf-8", "backslashreplace").split("/")
     if archive.kind is Kind.DIRECTORY and parts[-1] != "tars":
         parts = [*parts[:1], "directories"]
+    if len(parts) > 1 and parts[-1].startswith(parts[-2]):
+        parts = parts[-1:]  # ILSVRC2012/ILSVRC2012_img_train.tar says it twice
     return "-".join(part for part in parts if part).replace("\\", "_") or "root"
