@@ -40,7 +40,9 @@ def ended(pid: int) -> int:
     """The exit code of a child (minus the signal), which must end soon."""
     fd = os.pidfd_open(pid)
     try:
-        if not select.select([fd], [], [], 20)[0]:
+        poller = select.poll()
+        poller.register(fd, select.POLLIN)
+        if not poller.poll(20_000):
             os.kill(pid, signal.SIGKILL)
     finally:
         os.close(fd)
