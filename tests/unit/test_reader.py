@@ -87,7 +87,7 @@ def test_a_loose_file_that_was_cut(tmp_path: Path) -> None:
 @pytest.mark.xfail(
     strict=True,
     reason="wrong bytes: an archive replaced while it is mounted is read by the old table in every "
-    "process that opens it later, as a new worker does (reader.py:49, build.py:134)",
+    "process that opens it later, as a new worker does (reader.py, build.py)",
 )
 @pytest.mark.parametrize("more", [0, 20_480])
 def test_an_archive_that_was_replaced(tmp_path: Path, more: int) -> None:
