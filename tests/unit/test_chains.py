@@ -152,6 +152,21 @@ def test_a_false_chain_that_runs_into_the_true_one_gives_only_what_is_true(slow:
         assert b"false" not in found[0]["names"]  # type: ignore[operator]
 
 
+def test_a_global_header_that_a_chain_jumped_over() -> None:
+    # The second stretch begins within an image, and its chain finds the trap there, which leads
+    # over the global header onto the members behind it: true headers, but other times.
+    weight = pax((b"mtime", b"99"), kind=b"g")
+    trap = header(b"false", 1024 + len(weight)) + b"\xff" * 1024
+    tail = b"".join(member(b"%d" % i, b"\xff" * 600) for i in range(20))
+    stretch = 65_536
+    filler = member(b"filler", b"\xff" * (stretch - 1024))
+    archive = filler + member(b"image", b"\xff" * 512 + trap) + weight + tail + END
+    for slow in ("truth", "nobody", "chains"):
+        walk = Walk(reader(archive, slow), len(archive), columns := MemberColumns())
+        hop_in_chains(walk, 0, hops=50, stretch=stretch, pace=Fixed(4))
+        assert columns.mtimes == [7 * 10**9] * 2 + [99 * 10**9] * 20
+
+
 def test_a_cut_between_an_extended_header_and_its_member() -> None:
     archive = b"".join(pax((b"path", b"long%d" % i)) + member(b"s", b"x" * 9) for i in range(40))
     for stretch in range(512, 6000, 512):
