@@ -302,7 +302,11 @@ class Index:
         if block is None or extent.kind is not Kind.TAR:
             return None
         place = (extent.start, extent.end)
-        if present is not None and (present.start, present.stop) == place and present.block == block:
+        if (
+            present is not None
+            and (present.start, present.stop) == place
+            and present.block == block
+        ):
             return present
         file, members = self.source.open(extent.path), Members(block)
         own_file = inner == OUTER or self.archives[archive].kind is not Kind.TAR

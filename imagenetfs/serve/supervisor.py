@@ -23,7 +23,7 @@ from imagenetfs import __version__
 from imagenetfs.errors import FuseRefusedError, ImagenetfsError
 from imagenetfs.index.places import IndexPlaces
 from imagenetfs.serve.ahead import IndexAhead
-from imagenetfs.serve.board import MAX_WORKERS, Board
+from imagenetfs.serve.board import SUPERVISOR, Board
 from imagenetfs.serve.channel import handshake
 from imagenetfs.serve.connection import Connection
 from imagenetfs.serve.live import LiveFiles
@@ -89,7 +89,7 @@ def serve(
     """
     no_core_dumps()
     board = Board()
-    source = Source(plan.source, board.row(MAX_WORKERS - 1))
+    source = Source(plan.source, board.row(SUPERVISOR))
     places = IndexPlaces(plan.index_dir, plan.source)
     catalogue = build_catalogue(source, places=places, prefer=plan.prefer)
     tree = Tree(catalogue, __version__)

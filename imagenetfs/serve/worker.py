@@ -40,7 +40,7 @@ def work(
         row[Cell.SOURCE_SINCE] = row[Cell.BUSY_SINCE] = 0
         catalogue.source.count_on(row)
         catalogue.index.after_fork()
-        operations.row = row
+        operations.serve_as(number)
         leaving = False
 
         def leave(signum: int, frame: object) -> None:
