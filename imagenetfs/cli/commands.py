@@ -65,6 +65,9 @@ def execute(arranged: Arranged) -> int:
         return error.exit_code
     except typer.Abort as error:
         raise KeyboardInterrupt from error
+    except SystemExit as error:
+        # Not in standalone mode the parser leaves in this way only when standard output is closed.
+        raise BrokenPipeError from error
     except _ParserError as error:
         raise UsageError(_sentence(error)) from error
     return code if isinstance(code, int) else 0

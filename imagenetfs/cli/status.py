@@ -49,7 +49,7 @@ def _lines(entry: MountStatus) -> Iterator[tuple[str, str]]:
     details = entry.details
     yield "server", f"process {details.get('pid', '?')}, imagenetfs {details.get('version', '?')}"
     if isinstance(details.get("started"), int | float):
-        yield "up since", in_time(time.time() - details["started"])
+        yield "up for", in_time(time.time() - details["started"])
     yield "workers", _workers(details)
     versions = details.get("versions")
     if isinstance(versions, Mapping | list):
@@ -73,7 +73,10 @@ def _counters(counters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in counters.items():
         label = name.replace("_", " ")
         if isinstance(value, Mapping):
-            yield label, ", ".join(f"{key} {_number(key, n)}" for key, n in value.items())
+            yield (
+                label,
+                ", ".join(f"{key} {_number(key, n)}" for key, n in value.items() if n) or "0",
+            )
         else:
             yield label, _number(name, value)
 

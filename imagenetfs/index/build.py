@@ -129,7 +129,9 @@ class Index:
 
     def title(self, archive: int, inner: int = OUTER) -> str:
         """How a log line names a container."""
-        return os.fsdecode(self.key(archive, inner).rstrip(b"\0").replace(b"\0", b": "))
+        if inner == OUTER:
+            return os.fsdecode(self.archives[archive].path)
+        return os.fsdecode(self.key(archive, inner).replace(b"\0", b": "))
 
     def after_fork(self) -> None:
         """Call once in a child: locks of its own."""

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import FrameType
 
 from imagenetfs.errors import ExitCode, ImagenetfsError
@@ -101,6 +103,29 @@ def run(command: Sequence[str], environ: Mapping[str, str]) -> int:
             f"The command {command[0]} could not be run: {error.strerror}."
         ) from error
     forwarder.aim(process.pid)
-    code = process.wait()
+    code = process.returncode = _wait(process.pid)
     forwarder.end()
     return code if code >= 0 else 128 - code
+
+
+def _wait(pid: int) -> int:
+    """Wait for the command's end; while it is stopped, be stopped too, as shells expect of a job.
+
+    Ctrl-Z stops both without this. A shell that suspends itself stops alone: it has a process
+    group of its own, and the shell that started us would wait for ever.
+    """
+    while True:
+        _, status = os.waitpid(pid, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            return os.waitstatus_to_exitcode(status)
+        # After Ctrl-Z and `fg` we may come here just before the command has been continued.
+        time.sleep(0.02)
+        if _is_stopped(pid):
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except OSError:
+        return False

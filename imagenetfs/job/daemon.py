@@ -148,6 +148,8 @@ def _redirect(log: Path) -> None:
         os.dup2(fd, target)
     os.close(nothing)
     os.close(output)
+    # Line by line: the server leaves by os._exit, which flushes nothing.
+    sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False, errors="replace")
 
 
 def _serve_and_report(serve: Callable[[Ready], None], writer: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from imagenetfs.config import resolve as resolve_settings
@@ -21,6 +22,7 @@ LAZY_SECONDS = 2.0
 def unmount(path: str, *, lazy: bool, say: Say) -> None:
     """Unmount and wait. Raises NotMountedError, StillBusyError, MountpointStaleError."""
     entry = _find(path)
+    os.chdir("/")  # or this very process might be the one that keeps it busy
     if checks.health(entry) is checks.Health.DEAD:
         checks.heal(entry, say)
         return
@@ -46,9 +48,7 @@ def _find(path: str) -> mounts.MountEntry:
     if entry is None:
         raise NotMountedError(f"Nothing is mounted at {mountpoint}.")
     if not entry.is_ours:
-        raise NotMountedError(
-            f"What is mounted at {mountpoint} is none of imagenetfs, but {entry.fstype}."
-        )
+        raise NotMountedError(f"What is mounted at {mountpoint} is {entry.fstype}, not imagenetfs.")
     return entry
 
 

@@ -9,6 +9,7 @@ from imagenetfs.index.places import IndexPlaces
 from imagenetfs.index.warm import save, warm
 from imagenetfs.serve.board import Board
 from imagenetfs.serve.child import Child
+from imagenetfs.serve.process import INDEXER
 from imagenetfs.tree.catalogue import Catalogue, archives_of
 from imagenetfs.tree.tree import Tree
 
@@ -50,7 +51,9 @@ class IndexAhead:
 
     def _start(self, archives: list[int], session_fd: int) -> None:
         try:
-            self._child = Child(session_fd, lambda: self._index(archives), "indexing ahead")
+            self._child = Child(
+                session_fd, lambda: self._index(archives), "indexing ahead", INDEXER
+            )
         except OSError as error:
             log.warning("indexing ahead could not start: %s", error.strerror)
 

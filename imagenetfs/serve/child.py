@@ -14,8 +14,9 @@ log = logging.getLogger(__name__)
 class Child:
     """A forked process. It closes the session first: a stray holder would keep readers hanging."""
 
-    def __init__(self, session_fd: int, work: Callable[[], None], what: str) -> None:
-        """Start it; OSError where it cannot be forked. ``what`` names the work in the log."""
+    def __init__(self, session_fd: int, work: Callable[[], None], what: str, name: str) -> None:
+        """Start it; OSError where it cannot be forked. ``what`` names the work in the log, ``name``
+        the process."""
         self.what = what
         parent = os.getpid()
         self.pid = os.fork()
@@ -24,7 +25,7 @@ class Child:
         code = 1
         try:
             os.close(session_fd)
-            die_with(parent)
+            die_with(parent, name)
             reset_signals()
             os.nice(5)
             work()

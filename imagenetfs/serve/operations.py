@@ -43,20 +43,14 @@ def _handler(counted: str, answer: type | None = None) -> Callable[[Method], Any
         @wraps(method)
         async def shell(self: Operations, *arguments: Any) -> Any:
             row = self.row
-            row[cell] += 1
-            row[Cell.BUSY_SINCE] = time.monotonic_ns()
             try:
+                row[cell] += 1
+                row[Cell.BUSY_SINCE] = time.monotonic_ns()
                 result = method(self, *arguments)
-            except pyfuse3.FUSEError:
-                raise
-            except ImagenetfsError as error:
-                raise self.refuse(method.__name__, arguments, error) from None
-            except Exception:
-                row[Cell.ERRORS] += 1
-                log.exception("%s%r failed", method.__name__, arguments[:3])
-                raise pyfuse3.FUSEError(errno.EIO) from None
-            finally:
                 row[Cell.BUSY_SINCE] = 0
+            except Exception as error:
+                row[Cell.BUSY_SINCE] = 0
+                raise self.refusal(method.__name__, arguments, error) from None
             if answer is not None and type(result) is not answer:
                 row[Cell.ERRORS] += 1
                 log.error("%s%r answered with %r", method.__name__, arguments[:3], type(result))
@@ -84,10 +78,14 @@ class Operations(pyfuse3.Operations):
         self._filler = AttributeFiller()
         self.row = board.row(0)
 
-    def refuse(
-        self, name: str, arguments: Sequence[Any], error: ImagenetfsError
-    ) -> pyfuse3.FUSEError:
-        """The errno of one of the project's errors; logged unless it is an ordinary answer."""
+    def refusal(self, name: str, arguments: Sequence[Any], error: Exception) -> pyfuse3.FUSEError:
+        """The errno of an error; logged unless it is an ordinary answer."""
+        if isinstance(error, pyfuse3.FUSEError):
+            return error
+        if not isinstance(error, ImagenetfsError):
+            self.row[Cell.ERRORS] += 1
+            log.error("%s%r failed", name, tuple(arguments[:3]), exc_info=error)
+            return pyfuse3.FUSEError(errno.EIO)
         number = errno_of(error)
         if not isinstance(error, EXPECTED):
             self.row[Cell.ERRORS] += 1
@@ -114,7 +112,13 @@ class Operations(pyfuse3.Operations):
         return self._tree.link_target(inode)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
-        """Nothing is kept for an inode, so there is nothing to forget."""
+        """Nothing is kept for an inode, so there is nothing to forget; nor would anybody hear why not."""
+        try:
+            self._forgotten(inode_list)
+        except Exception:
+            log.exception("forget failed")
+
+    def _forgotten(self, inode_list: Sequence[tuple[int, int]]) -> None:
         self.row[_FORGET] += 1
 
     # --- directories ------------------------------------------------------------------------------

@@ -9,12 +9,17 @@ import resource
 import signal
 from pathlib import Path
 
+WORKER, INDEXER, UNPACKER = "imagenetfs-work", "imagenetfs-indx", "imagenetfs-unpk"
+"""What ps and top call a mount's processes (the kernel keeps 15 characters)."""
+
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 
 
-def die_with(parent: int) -> None:
-    """Be killed when ``parent`` ends; end now if it has ended already."""
+def die_with(parent: int, name: str) -> None:
+    """Take a name, and be killed when ``parent`` ends; end now if it has ended already."""
     libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)

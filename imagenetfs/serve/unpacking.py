@@ -8,6 +8,7 @@ import os
 from imagenetfs.cache.unpacked import Unpacked
 from imagenetfs.index.build import Index
 from imagenetfs.serve.child import Child
+from imagenetfs.serve.process import UNPACKER
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class Unpacking:
             self._unpacked.unpack(archive)
 
         try:
-            self._children[archive] = Child(session_fd, unpack, "unpacking")
+            self._children[archive] = Child(session_fd, unpack, "unpacking", UNPACKER)
         except OSError as error:
             log.warning("unpacking could not start: %s", error.strerror)
             self._unpacked.give_up(archive)

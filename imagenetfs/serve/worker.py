@@ -11,7 +11,7 @@ from imagenetfs.cache.unpacked import Unpacked
 from imagenetfs.serve.board import Board, Cell
 from imagenetfs.serve.channel import clone, serve_requests
 from imagenetfs.serve.operations import Operations
-from imagenetfs.serve.process import die_with, reset_signals
+from imagenetfs.serve.process import WORKER, die_with, reset_signals
 from imagenetfs.tree.catalogue import Catalogue
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def work(
     """Serve as worker ``number``; runs in a freshly forked process and never returns."""
     code = 1
     try:
-        die_with(parent)
+        die_with(parent, WORKER)
         reset_signals()
         row = board.row(number)
         row[Cell.PID] = os.getpid()

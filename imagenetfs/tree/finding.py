@@ -56,10 +56,15 @@ class Finder:
         """(archive to serve from, what takes its place where it is broken)."""
         if not tars or (self.prefer_directories and directory is not None):
             return directory, None
-        problem = self.index.check(tars[0])
+        name = self.index.title(tars[0])
+        try:
+            problem = self.index.check(tars[0])
+        except ImagenetfsError as error:
+            instead = "it is not shown" if directory is None else "the directory takes its place"
+            self.warn(f"{name}: {error} So {instead}.")
+            return directory, None
         if problem is None:
             return tars[0], directory
-        name = self.index.title(tars[0])
         if directory is not None:
             self.warn(
                 f"{name} is broken: {problem}. The extracted directory "

@@ -1,0 +1,1 @@
+"""The tests, by layer. Run them with ``make test``."""

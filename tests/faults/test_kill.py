@@ -1,0 +1,144 @@
+"""Workers killed while files are opened and read: no wrong byte, no hang, one failed open a kill."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support import Mounted
+
+KILLS = 100
+OPENS = 20_000
+
+READER = """
+import hashlib, os, random, sys
+root, seed, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+expected = dict(line.split("  ", 1)[::-1] for line in sys.stdin.read().splitlines())
+names, choose, lost = sorted(expected), random.Random(seed), 0
+print("READING", flush=True)
+for _ in range(count):
+    name = choose.choice(names)
+    try:
+        fd = os.open(os.path.join(root, name), os.O_RDONLY)
+    except ConnectionAbortedError:
+        lost += 1
+        continue
+    # Away with what the kernel keeps, so that the read reaches a worker.
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    with open(fd, "rb", buffering=0) as file:
+        data = file.read()
+    assert hashlib.md5(data).hexdigest() == expected[name], name
+print("LOST", lost, flush=True)
+"""
+
+
+def _start(root: Path, seed: int, count: int, sums: str) -> subprocess.Popen[str]:
+    reader = subprocess.Popen(
+        [sys.executable, "-c", READER, str(root), str(seed), str(count)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert reader.stdin is not None
+    reader.stdin.write(sums)
+    reader.stdin.close()
+    reader.stdin = None
+    return reader
+
+
+def _sums(root: Path) -> str:
+    paths = [p for p in (root / "train").rglob("*.JPEG")]
+    sums = ((hashlib.md5(p.read_bytes()).hexdigest(), p.relative_to(root)) for p in paths)
+    return "".join(f"{digest}  {name}\n" for digest, name in sums)
+
+
+def _status(mounted: Mounted) -> dict[str, object]:
+    """status.json; its own open may be the one that a kill ends."""
+    while True:
+        try:
+            return mounted.status()
+        except OSError as error:
+            assert error.errno == errno.ECONNABORTED
+
+
+@pytest.mark.timeout(300)
+def test_kill_workers_under_load(sample_mount_here: Mounted) -> None:
+    mounted = sample_mount_here
+    sums = _sums(mounted.root)
+    readers = [_start(mounted.root, seed, OPENS // 4, sums) for seed in range(4)]
+    for reader in readers:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == "READING\n"
+    choose, killed = random.Random(1), set()
+    while len(killed) < KILLS and any(reader.poll() is None for reader in readers):
+        pids = [pid for pid in _workers(mounted.process.pid) if pid not in killed]
+        if pids:
+            victim = choose.choice(pids)
+            if _kill(victim):
+                killed.add(victim)
+        time.sleep(choose.uniform(0.0, 0.03))
+    kills, lost = len(killed), 0
+    for reader in readers:
+        out, err = reader.communicate(timeout=200)
+        assert reader.returncode == 0, err
+        lost += int(out.split()[-1])
+    status = _status(mounted)
+    print(f"\n{OPENS:,} opens and reads, {kills} kills, {lost} ECONNABORTED")
+    assert kills == KILLS, "the readers were done before the kills; give them more to do"
+    assert lost <= kills
+    assert status["worker_restarts"] == kills
+    assert mounted.process.poll() is None
+
+
+@pytest.mark.timeout(120)
+def test_reads_of_open_files_survive_kills(sample_mount_here: Mounted) -> None:
+    """A buffered read in the hands of a killed worker is tried again by the kernel."""
+    mounted = sample_mount_here
+    paths = sorted((mounted.root / "train").rglob("*.JPEG"))[:200]
+    expected = [p.read_bytes() for p in paths]
+    files = [os.open(p, os.O_RDONLY) for p in paths]
+    choose, kills = random.Random(2), 0
+    deadline = time.monotonic() + 15
+    try:
+        while kills < 50 and time.monotonic() < deadline:
+            at = choose.randrange(len(files))
+            os.posix_fadvise(files[at], 0, 0, os.POSIX_FADV_DONTNEED)
+            pids = _workers(mounted.process.pid)
+            if choose.random() < 0.1 and len(pids) >= 2:
+                kills += _kill(choose.choice(pids))
+            assert os.pread(files[at], 1 << 20, 0) == expected[at]
+    finally:
+        for fd in files:
+            os.close(fd)
+    assert kills >= 20
+
+
+def _kill(pid: int) -> bool:
+    """kill -9; False where the process has gone by itself."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _workers(pid: int) -> list[int]:
+    """The server's workers, found by their name."""
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    found = []
+    for word in text.split():
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{word}/comm").read_text().strip() == "imagenetfs-work":
+                found.append(int(word))
+    return found

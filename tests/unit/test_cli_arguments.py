@@ -1,0 +1,91 @@
+"""The command line before typer: the bare form, run's command, and -o."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.cli import mountoptions
+from imagenetfs.cli.arguments import Arranged, arrange
+from imagenetfs.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([], Arranged(["--help"])),
+        (["--version"], Arranged(["--version"])),
+        (["mount", "/a", "/b"], Arranged(["mount", "/a", "/b"])),
+        (["/a", "/b"], Arranged(["mount", "/a", "/b"])),
+        (["/a", "/b", "-o", "ro,dev"], Arranged(["mount", "/a", "/b", "-o", "ro,dev"])),
+        (["-o", "ro", "/a", "/b"], Arranged(["mount", "-o", "ro", "/a", "/b"])),
+        (["-oro", "/a", "/b"], Arranged(["mount", "-oro", "/a", "/b"])),
+        (["source", "mnt"], Arranged(["mount", "source", "mnt"])),
+        (["run", "--", "ls", "{mnt}"], Arranged(["run"], ["ls", "{mnt}"])),
+        (["run", "/a", "--", "x", "--", "y"], Arranged(["run", "/a"], ["x", "--", "y"])),
+        (["run", "--"], Arranged(["run"], [])),
+        (["run", "--help"], Arranged(["run", "--help"])),
+        (["mount", "--", "/a", "/b"], Arranged(["mount", "--", "/a", "/b"])),
+    ],
+)
+def test_arrange(given: list[str], expected: Arranged) -> None:
+    assert arrange(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [(["moutn", "/mnt"], "Did you mean `mount`?"), (["frobnicate"], "There are mount, umount,")],
+)
+def test_a_command_that_does_not_exist(given: list[str], hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        arrange(given)
+    assert f"There is no command `{given[0]}`" in str(caught.value)
+    assert hint in str(caught.value)
+
+
+def test_a_source_may_be_called_like_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mounts").mkdir()
+    assert arrange(["mounts", "/mnt"]).arguments == ["mount", "mounts", "/mnt"]
+
+
+def test_what_mount_and_fstab_add_is_ignored() -> None:
+    words = (
+        "ro,dev,suid,nodev,nosuid,exec,noexec,relatime,noatime,_netdev,nofail,auto,noauto,user,"
+        "users,defaults,x-systemd.automount,x-gvfs-hide,comment=x"
+    )
+    options = mountoptions.parse([words])
+    assert options == mountoptions.MountOptions()
+
+
+def test_rw_is_read_only_all_the_same_and_said_so() -> None:
+    options = mountoptions.parse(["rw"])
+    assert options.fuse == []
+    assert len(options.notes) == 1
+    assert "read-only" in options.notes[0]
+
+
+def test_others_only_come_in_where_the_kernel_checks_modes() -> None:
+    assert mountoptions.parse(["allow_other"]).fuse == ["allow_other", "default_permissions"]
+    assert mountoptions.parse(["allow_other", "allow_other,default_permissions"]).fuse == [
+        "allow_other",
+        "default_permissions",
+    ]
+    with pytest.raises(UsageError, match="exclude each other"):
+        mountoptions.parse(["allow_other,allow_root"])
+
+
+def test_our_own_settings() -> None:
+    options = mountoptions.parse(["workers=4,index-dir=/a\\,b", "foreground, ,in_flight=2"])
+    assert options.settings == {"workers": "4", "index_dir": "/a,b", "in_flight": "2"}
+    assert options.foreground
+
+
+def test_unknown_ones_are_listed_all_at_once() -> None:
+    with pytest.raises(UsageError) as caught:
+        mountoptions.parse(["ro,bogus,workers,uid=5", "run_dir=/x"])
+    assert "Unknown mount option: bogus, workers, uid=5, run_dir=/x." in str(caught.value)
+    assert "index_dir" in str(caught.value)

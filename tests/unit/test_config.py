@@ -1,0 +1,207 @@
+"""Settings: precedence, files, ceilings, and what is said of wrong ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from imagenetfs import config
+from imagenetfs.errors import UsageError
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """The user's and the site's file, neither of which exists yet."""
+    site = tmp_path / "site.toml"
+    user = tmp_path / "home" / "imagenetfs" / "config.toml"
+    user.parent.mkdir(parents=True)
+    for name in list(config.os.environ):
+        if name.startswith("IMAGENETFS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("IMAGENETFS_SITE_CONFIG", str(site))
+    monkeypatch.setattr(config, "SITE_CONFIG", tmp_path / "no-such.toml")
+    return user, site
+
+
+def test_defaults(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    settings = config.resolve()
+    assert settings.source is None
+    assert settings.in_flight is None
+    assert settings.index_dir == Path("/cache/imagenetfs/index")
+    assert settings.prefer == "archives"
+    assert set(settings.origins.values()) == {"default"}
+    assert settings.notes == ()
+
+
+@pytest.mark.parametrize(("cpus", "workers"), [(1, 8), (4, 8), (6, 12), (32, 64), (200, 64)])
+def test_workers_follow_the_cpus_of_the_job(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, cpus: int, workers: int
+) -> None:
+    monkeypatch.setattr(config.os, "sched_getaffinity", lambda pid: set(range(cpus)))
+    assert config.resolve().workers == workers
+
+
+def test_the_strongest_wins(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    user, site = files
+    site.write_text("workers = 1\n")
+    assert (config.resolve().workers, config.resolve().origins["workers"]) == (1, str(site))
+    user.write_text("workers = 2\n")
+    assert (config.resolve().workers, config.resolve().origins["workers"]) == (2, str(user))
+    monkeypatch.setenv("IMAGENETFS_WORKERS", "3")
+    assert config.resolve().workers == 3
+    assert config.resolve().origins["workers"] == "$IMAGENETFS_WORKERS"
+    settings = config.resolve({"workers": "4"})
+    assert (settings.workers, settings.origins["workers"]) == (4, "--workers")
+
+
+def test_an_empty_variable_and_an_option_not_given_count_as_unset(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGENETFS_PREFER", "")
+    assert config.resolve({"prefer": None}).prefer == "archives"
+
+
+def test_paths(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/someone")
+    settings = config.resolve({"source": "data", "index_dir": "none", "log": "~/log"})
+    assert settings.source == tmp_path / "data"
+    assert settings.index_dir is None
+    assert settings.log == Path("/home/someone/log")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90.0), ("1.5", 1.5), ("90s", 90.0), ("2m", 120.0), ("1h", 3600.0)]
+)
+def test_times(files: tuple[Path, Path], text: str, seconds: float) -> None:
+    assert config.resolve({"read_timeout": text}).read_timeout == seconds
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("workers", "0"),
+        ("workers", "65"),
+        ("workers", "many"),
+        ("workers", "2.5"),
+        ("in_flight", "-1"),
+        ("read_timeout", "soon"),
+        ("read_timeout", "s"),
+        ("read_timeout", "0"),
+        ("read_timeout", "nan"),
+        ("prefer", "neither"),
+        ("source", ""),
+        ("index_dir", ""),
+        ("source", "~nobody-of-that-name/x"),
+    ],
+)
+def test_wrong_options_are_named(files: tuple[Path, Path], name: str, text: str) -> None:
+    with pytest.raises(UsageError, match=f"{config.option_name(name)} must be") as caught:
+        config.resolve({name: text})
+    assert repr(text) in str(caught.value)
+
+
+def test_a_wrong_variable_is_named(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGENETFS_IN_FLIGHT", "x")
+    with pytest.raises(UsageError, match=r"\$IMAGENETFS_IN_FLIGHT must be a whole number"):
+        config.resolve()
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("worker = 3", "unknown setting worker"),
+        ("workers = '3'", "workers must be a whole number"),
+        ("workers = true", "workers must be a whole number"),
+        ("workers = 1.0", "workers must be a whole number"),
+        ("read_timeout = false", "read_timeout must be a time"),
+        ("source = 5", "source must be a path"),
+        ("source = 'data'", "source must be an absolute path"),
+        ("prefer = 'neither'", "prefer must be one of archives, directories"),
+        ("workers = ", "is not valid TOML"),
+    ],
+)
+def test_a_wrong_file_is_named_with_its_key(
+    files: tuple[Path, Path], which: int, content: str, sentence: str
+) -> None:
+    files[which].write_text(content)
+    with pytest.raises(UsageError, match=sentence) as caught:
+        config.resolve()
+    assert str(files[which]) in str(caught.value)
+
+
+def test_files_may_hold_every_setting(files: tuple[Path, Path]) -> None:
+    files[0].write_text(
+        "source = '/data'\nworkers = 5\nin_flight = 6\nindex_dir = 'none'\nread_timeout = '2m'\n"
+        "prefer = 'directories'\nlog = '~/x.log'\nrun_dir = '/run/x'\n"
+    )
+    settings = config.resolve()
+    assert settings.read_timeout == 120.0
+    assert settings.index_dir is None
+    assert set(settings.origins.values()) == {str(files[0])}
+
+
+def test_a_file_that_may_not_be_read(files: tuple[Path, Path]) -> None:
+    files[0].mkdir()
+    with pytest.raises(UsageError, match="could not be read: Is a directory"):
+        config.resolve()
+
+
+def test_only_the_site_sets_ceilings(files: tuple[Path, Path]) -> None:
+    files[0].write_text("[ceilings]\nworkers = 3\n")
+    with pytest.raises(UsageError, match="unknown setting ceilings"):
+        config.resolve()
+
+
+def test_nobody_passes_a_ceiling(files: tuple[Path, Path]) -> None:
+    files[1].write_text("[ceilings]\nworkers = 3\nin_flight = 5\n")
+    settings = config.resolve({"workers": "40", "in_flight": "2"})
+    assert (settings.workers, settings.in_flight) == (3, 2)
+    assert len(settings.notes) == 1
+    assert "workers lowered from 40 to 3" in settings.notes[0]
+    assert str(files[1]) in settings.notes[0]
+    assert settings.origins["workers"] == f"ceiling of {files[1]}"
+
+
+def test_a_default_is_lowered_without_a_word(files: tuple[Path, Path]) -> None:
+    files[1].write_text("[ceilings]\nworkers = 3\nin_flight = 5\n")
+    settings = config.resolve()
+    assert (settings.workers, settings.in_flight, settings.notes) == (3, 5, ())
+    files[1].write_text("[ceilings]\nin_flight = 500\n")
+    assert config.resolve().in_flight is None
+
+
+def test_the_variable_is_no_way_around_the_real_ceilings(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    real = tmp_path / "etc.toml"
+    real.write_text("source = '/of-the-site'\n[ceilings]\nworkers = 2\n")
+    monkeypatch.setattr(config, "SITE_CONFIG", real)
+    settings = config.resolve({"workers": "4"})
+    assert settings.workers == 2
+    assert settings.source is None
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("ceilings = 3", "ceilings must be a table"),
+        ("[ceilings]\nprefer = 'archives'", r"unknown setting ceilings\.prefer"),
+        ("[ceilings]\nworkers = 'few'", r"ceilings\.workers must be a whole number"),
+    ],
+)
+def test_wrong_ceilings(files: tuple[Path, Path], content: str, sentence: str) -> None:
+    files[1].write_text(content)
+    with pytest.raises(UsageError, match=sentence):
+        config.resolve()
+
+
+def test_every_setting_has_a_help_text() -> None:
+    for entry in config.table():
+        assert config.help_of(entry.name).endswith((".", ")."))

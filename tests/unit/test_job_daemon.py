@@ -1,0 +1,171 @@
+"""Going into the background: what the parent hears, and what the server keeps."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from imagenetfs import errors
+from imagenetfs.job import daemon, logs
+from imagenetfs.job.daemon import Ready
+from imagenetfs.job.processes import wait_for_end
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "server.log"
+    path.touch()
+    return path
+
+
+def start(serve: Callable[[Ready], None], log: Path, *keep: int) -> daemon.Started:
+    return daemon.start(serve, keep=keep, log=log)
+
+
+def test_a_server_that_comes_up(log: Path, tmp_path: Path) -> None:
+    facts = tmp_path / "facts"
+
+    def serve(ready: Ready) -> None:
+        lines = [str(os.getsid(0) != os.getpid()), os.getcwd(), str(os.getsid(0))]
+        facts.write_text("\n".join(lines))
+        ready(["mind the gap"])
+        time.sleep(60)
+
+    started = start(serve, log)
+    assert started.warnings == ["mind the gap"]
+    leads_no_session, directory, session = facts.read_text().split("\n")
+    assert leads_no_session == "True"
+    assert directory == "/"
+    assert int(session) != os.getsid(0)
+    daemon.stop(started.pid)
+    assert wait_for_end(started.pid, 10)
+
+
+def test_the_server_holds_no_descriptors_but_those_it_needs(log: Path, tmp_path: Path) -> None:
+    kept, other = os.pipe()
+    held = tmp_path / "held"
+
+    def serve(ready: Ready) -> None:
+        command = ["ls", "-l", f"/proc/{os.getpid()}/fd"]
+        listing = subprocess.run(command, capture_output=True, text=True, check=True)
+        held.write_text(listing.stdout)
+        ready([])
+
+    start(serve, log, kept)
+    links = [line.split()[-3:] for line in held.read_text().splitlines() if " -> " in line]
+    lines = {fd: target for fd, _, target in links}
+    os.close(kept)
+    os.close(other)
+    assert str(kept) in lines
+    assert str(other) not in lines
+    assert lines["0"] == "/dev/null"
+    assert lines["1"] == lines["2"] == str(log)
+
+
+def test_an_error_arrives_with_its_exit_code(log: Path) -> None:
+    def serve(ready: Ready) -> None:
+        raise errors.SourceUnknownError("Nothing that is known is there.")
+
+    with pytest.raises(errors.ImagenetfsError, match="Nothing that is known") as caught:
+        start(serve, log)
+    assert caught.value.exit_code is errors.ExitCode.SOURCE_UNKNOWN
+    assert "Nothing that is known" in log.read_text()
+
+
+def test_any_other_error_leaves_a_traceback_in_the_log(log: Path) -> None:
+    def serve(ready: Ready) -> None:
+        print("a library prints this", flush=True)
+        raise ZeroDivisionError("odd")
+
+    with pytest.raises(errors.ImagenetfsError, match="ZeroDivisionError: odd") as caught:
+        start(serve, log)
+    assert caught.value.exit_code is errors.ExitCode.INTERNAL
+    assert "Traceback" in log.read_text()
+    assert "a library prints this" in log.read_text()
+
+
+def test_a_server_that_dies_without_a_word(log: Path) -> None:
+    def serve(ready: Ready) -> None:
+        os._exit(3)
+
+    with pytest.raises(errors.ImagenetfsError, match="ended before the mount was ready"):
+        start(serve, log)
+
+
+def test_a_server_that_is_never_ready_is_ended(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "READY_SECONDS", 0.5)
+    pid_file = tmp_path / "pid"
+
+    def serve(ready: Ready) -> None:
+        pid_file.write_text(str(os.getpid()))
+        time.sleep(60)
+
+    with pytest.raises(errors.ImagenetfsError, match="not ready within"):
+        start(serve, log)
+    assert wait_for_end(int(pid_file.read_text()), 10)
+
+
+def test_an_interrupted_parent_ends_the_server(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid_file = tmp_path / "pid"
+
+    def serve(ready: Ready) -> None:
+        pid_file.write_text(str(os.getpid()))
+        time.sleep(60)
+
+    def interrupt(message: object, started: daemon.Started) -> bool:
+        started.pid = message["pid"]  # type: ignore[index]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(daemon, "_take_message", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        start(serve, log)
+    if pid_file.exists():
+        assert wait_for_end(int(pid_file.read_text()), 10)
+
+
+def test_errors_after_it_was_ready_go_to_the_log(log: Path) -> None:
+    def serve(ready: Ready) -> None:
+        ready([])
+        raise ZeroDivisionError("later")
+
+    started = start(serve, log)
+    assert wait_for_end(started.pid, 10)
+    assert "later" in log.read_text()
+
+
+def test_a_log_stops_growing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "STOP_BYTES", 2000)
+    path = tmp_path / "x.log"
+    handler = logs.BoundedFileHandler(path)
+    for _ in range(100):
+        handler.emit(logging.makeLogRecord({"msg": "x" * 100}))
+    handler.close()
+    assert path.stat().st_size < 2300
+    assert path.read_text().count("The log is full") == 1
+    path.unlink()
+    handler.emit(logging.makeLogRecord({"msg": "the file was removed"}))
+    handler.close()
+
+
+def test_no_output_is_written_twice(log: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    # What waits in the parent's buffer must not be written by the child as well.
+    sys.stdout.write("once")
+
+    def serve(ready: Ready) -> None:
+        ready([])
+
+    start(serve, log)
+    sys.stdout.flush()
+    assert capfd.readouterr().out == "once"
+    assert "once" not in log.read_text()

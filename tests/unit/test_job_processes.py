@@ -1,0 +1,62 @@
+"""Other processes: their end, and what they hold."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.job import processes
+
+
+@pytest.fixture(params=[True, False], ids=["pidfd", "polling"])
+def _ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not request.param:
+
+        def refuse(pid: int) -> int:
+            raise PermissionError
+
+        monkeypatch.setattr(os, "pidfd_open", refuse)
+
+
+@pytest.mark.usefixtures("_ways")
+def test_waiting_for_an_end() -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    assert not processes.wait_for_end(child.pid, 0.1)
+    child.kill()
+    child.wait()
+    assert processes.wait_for_end(child.pid, 5)
+
+
+def test_waiting_is_no_longer_than_it_must() -> None:
+    child = subprocess.Popen(["sleep", "0.3"])
+    began = time.monotonic()
+    assert processes.wait_for_end(child.pid, 30)
+    assert time.monotonic() - began < 10
+    child.wait()
+
+
+def test_who_holds_a_directory(tmp_path: Path) -> None:
+    inside = tmp_path / "in"
+    inside.mkdir()
+    (inside / "file").write_text("x")
+    (tmp_path / "into").mkdir()
+    script = "import sys; f = open(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    by_file = subprocess.Popen([sys.executable, "-c", script, inside / "file"], **pipes)
+    by_cwd = subprocess.Popen(["cat"], cwd=inside, stdin=subprocess.PIPE)
+    beside = subprocess.Popen(["cat"], cwd=tmp_path / "into", stdin=subprocess.PIPE)
+    try:
+        assert by_file.stdout is not None
+        by_file.stdout.readline()
+        found = processes.holders(str(inside))
+        assert f"cat ({by_cwd.pid})" in found
+        assert any(name.endswith(f"({by_file.pid})") for name in found)
+        assert not any(str(beside.pid) in name for name in found)
+    finally:
+        for child in (by_file, by_cwd, beside):
+            child.communicate()

@@ -1,0 +1,226 @@
+"""Leases: who keeps a mount alive, and that no joiner is lost."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.job import leases
+from imagenetfs.job.leases import Born, Identity, Lease, LeaseWatcher
+from imagenetfs.job.places import Place, ensure_private, locked
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    # A long path: sockets have room for 107 bytes only.
+    root = tmp_path / ("long" * 25)
+    root.mkdir(mode=0o700)
+    ensure_private(root / ".run")
+    return Place(Path("/mnt/x"), root)
+
+
+class Server:
+    """A watcher in a loop such as ``serve`` has, in a thread."""
+
+    def __init__(self, place: Place, born: Born = "run", *, first: bool = False) -> None:
+        self.front, end = leases.pair() if first else (None, None)
+        identity = Identity("/source", str(place.mountpoint), born, os.getpid())
+        self.watcher = LeaseWatcher(place, identity, end)
+        self.ended = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop)
+        self._thread.start()
+
+    def _loop(self) -> None:
+        poller = select.poll()
+        poller.register(self.watcher, select.POLLIN)
+        while not self._stop.is_set():
+            over = self.watcher.ready() if poller.poll(20) else self.watcher.tick()
+            if over:
+                self.ended.set()
+                return
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.watcher.close()
+        if self.front is not None:
+            self.front.close()
+
+
+@pytest.fixture
+def servers() -> Iterator[list[Server]]:
+    started: list[Server] = []
+    yield started
+    for server in started:
+        server.stop()
+
+
+def test_the_last_one_out_ends_it(place: Place, servers: list[Server]) -> None:
+    server = Server(place, first=True)
+    servers.append(server)
+    assert server.front is not None
+    first = Lease(server.front)
+    assert first.identity == Identity("/source", "/mnt/x", "run", os.getpid())
+    second = Lease.visit(place)
+    assert second is not None
+    with locked(place):
+        second.take()
+    assert first.leave() is False
+    first.close()
+    assert not server.ended.is_set()
+    assert second.leave() is True
+    assert server.ended.wait(5)
+    assert not place.socket_path.exists()
+    assert Lease.visit(place) is None
+
+
+def test_a_front_that_dies_gives_its_lease_back(place: Place, servers: list[Server]) -> None:
+    server = Server(place, first=True)
+    servers.append(server)
+    assert server.front is not None
+    server.front.close()
+    assert server.ended.wait(5)
+
+
+def test_a_visitor_keeps_nothing_alive(place: Place, servers: list[Server]) -> None:
+    server = Server(place, first=True)
+    servers.append(server)
+    assert server.front is not None
+    visitor = Lease.visit(place)
+    assert visitor is not None
+    assert Lease(server.front).leave() is True
+    assert server.ended.wait(5)
+    visitor.close()
+
+
+def test_a_mount_made_by_mount_stays(place: Place, servers: list[Server]) -> None:
+    server = Server(place, "mount")
+    servers.append(server)
+    for _ in range(3):
+        lease = Lease.visit(place)
+        assert lease is not None
+        assert lease.identity.born == "mount"
+        lease.take()
+        assert lease.leave() is False
+        lease.close()
+    assert not server.ended.wait(0.1)
+
+
+def test_nobody_ends_it_while_somebody_joins(place: Place, servers: list[Server]) -> None:
+    server = Server(place, first=True)
+    servers.append(server)
+    assert server.front is not None
+    first = Lease(server.front)
+    with locked(place):
+        joiner = Lease.visit(place)
+        assert joiner is not None
+        # The last lease goes while the joiner has not asked for its own yet.
+        assert first.leave() is False
+        first.close()
+        assert not server.ended.wait(0.1)
+        joiner.take()
+    assert not server.ended.wait(0.1)
+    assert joiner.leave() is True
+    assert server.ended.wait(5)
+
+
+def test_a_joiner_that_gives_up_does_not_keep_it(place: Place, servers: list[Server]) -> None:
+    server = Server(place, first=True)
+    servers.append(server)
+    assert server.front is not None
+    with locked(place):
+        joiner = Lease.visit(place)
+        assert joiner is not None
+        server.front.close()
+        joiner.close()
+    assert server.ended.wait(5)
+
+
+def test_nonsense_is_dropped(place: Place, servers: list[Server]) -> None:
+    server = Server(place, first=True)
+    servers.append(server)
+    for nonsense in (b"\xff\xff", b"[1", b"[]", b'{"ask": "what"}', b"x" * 5000):
+        visitor = Lease.visit(place)
+        assert visitor is not None
+        visitor._connection.send(nonsense)
+        visitor.close()
+    lease = Lease.visit(place)
+    assert lease is not None
+    lease.take()
+    assert lease.leave() is False
+
+
+def test_a_socket_without_a_server(place: Place, servers: list[Server]) -> None:
+    server = Server(place, first=True)
+    servers.append(server)
+    kept = place.socket_path.with_suffix(".kept")
+    os.link(place.socket_path, kept)
+    assert server.front is not None
+    server.front.close()
+    assert server.ended.wait(5)
+    server.stop()
+    kept.rename(place.socket_path)  # as after a kill -9
+    assert Lease.visit(place) is None
+    again = Server(place, first=True)
+    servers.append(again)
+    assert Lease.visit(place) is not None
+
+
+def test_an_old_server_leaves_a_newer_ones_socket_alone(
+    place: Place, servers: list[Server]
+) -> None:
+    old = Server(place, "mount")
+    new = Server(place, "mount")
+    servers.extend([old, new])
+    old.stop()
+    assert place.socket_path.exists()
+    assert Lease.visit(place) is not None
+
+
+def test_a_server_that_is_gone(place: Place, servers: list[Server]) -> None:
+    server = Server(place, "mount")
+    servers.append(server)
+    lease = Lease.visit(place)
+    assert lease is not None
+    server.stop()
+    assert lease.leave() is None
+
+
+def test_a_run_directory_that_somebody_cleaned_away(place: Place, servers: list[Server]) -> None:
+    server = Server(place, first=True)
+    servers.append(server)
+    assert server.front is not None
+    place.socket_path.unlink()
+    place.lock_path.parent.rmdir()
+    server.front.close()
+    assert server.ended.wait(5)
+
+
+def test_copies_in_workers_do_not_keep_a_lease(place: Place) -> None:
+    front, end = leases.pair()
+    watcher = LeaseWatcher(place, Identity("/s", "/mnt/x", "mount", os.getpid()), end)
+    child = os.fork()
+    if child == 0:  # a worker: has inherited the server's sockets, and never looks at them
+        os.close(front.fileno())
+        time.sleep(30)
+        os._exit(0)
+    try:
+        front.close()
+        poller = select.poll()
+        poller.register(watcher, select.POLLIN)
+        assert poller.poll(5000)
+        watcher.ready()
+        assert watcher._leases == set()
+        assert not poller.poll(50), "the loop would spin on what the worker still holds"
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        watcher.close()
