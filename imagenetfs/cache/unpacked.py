@@ -20,15 +20,13 @@ import os
 import struct
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
 from pathlib import Path
 
 from imagenetfs.errors import ArchiveError, ImagenetfsError, NoSpaceError, SourceReadError
 from imagenetfs.formats import npz
-from imagenetfs.index.arrays import ArrayRows
-from imagenetfs.index.build import Index
-from imagenetfs.source.directory import SINCE
+from imagenetfs.source.directory import SINCE, Source
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +53,17 @@ class Unpacked:
     """The inflated arrays of a catalogue's npz files. Make it before forking."""
 
     def __init__(
-        self, index: Index, archives: Sequence[int], directory: Path | None = None
+        self,
+        source: Source,
+        archives: Mapping[int, bytes],
+        array_of: Callable[[int], npz.Array],
+        directory: Path | None = None,
     ) -> None:
-        """``archives``: the numbers of the npz files; ``directory``: a local one ($TMPDIR)."""
-        self._index = index
+        """``archives``: number -> path in the source of each npz; ``array_of(number)``: the array in it
+        that is read; ``directory``: a local one ($TMPDIR)."""
+        self._source = source
+        self._paths = archives
+        self._array_of = array_of
         self._slots = {number: slot for slot, number in enumerate(archives)}
         self._archives = list(archives)
         self._words = memoryview(mmap.mmap(-1, 8 + 32 * max(1, len(archives)))).cast("Q")
@@ -82,6 +87,9 @@ class Unpacked:
             os.dup2(own, self._fd, inheritable=False)
             os.close(own)
 
+    def _title(self, archive: int) -> str:
+        return os.fsdecode(self._paths[archive])
+
     # --- reading ----------------------------------------------------------------------------------
 
     def read(self, archive: int, offset: int, length: int) -> bytes:
@@ -91,7 +99,7 @@ class Unpacked:
             self._wait(archive)
         data = os.pread(self._fd, length, row[_OFFSET] + offset)
         if len(data) != length:
-            raise SourceReadError(f"the unpacked {self._index.title(archive)} ended early.")
+            raise SourceReadError(f"the unpacked {self._title(archive)} ended early.")
         return data
 
     def _row(self, archive: int) -> memoryview:
@@ -112,7 +120,7 @@ class Unpacked:
 
     def _wait_for_others(self, row: memoryview) -> None:
         """Wait, and be seen to wait, as for the source; whatever moves anywhere counts as life."""
-        meter = self._index.source.meter
+        meter = self._source.meter
         moved = self._words[0]
         meter[SINCE] = time.monotonic_ns()
         try:
@@ -125,7 +133,7 @@ class Unpacked:
             meter[SINCE] = 0
 
     def _refuse(self, archive: int) -> None:
-        title, state = self._index.title(archive), self._row(archive)[_STATE]
+        title, state = self._title(archive), self._row(archive)[_STATE]
         if state == _State.NO_SPACE:
             raise NoSpaceError(self._no_room(archive))
         if state == _State.BROKEN:
@@ -134,8 +142,8 @@ class Unpacked:
 
     def _no_room(self, archive: int) -> str:
         return (
-            f"{self._index.title(archive)} is compressed, and unpacked it takes "
-            f"{self._array(archive).size:,} bytes, for which there is no room in "
+            f"{self._title(archive)} is compressed, and unpacked it takes "
+            f"{self._array_of(archive).size:,} bytes, for which there is no room in "
             f"{self._directory}; point --cache-dir or TMPDIR to a directory on this node with room."
         )
 
@@ -170,13 +178,13 @@ class Unpacked:
         row[_STATE] = state
 
     def _unpack(self, archive: int, row: memoryview) -> None:
-        array, title = self._array(archive), self._index.title(archive)
+        array, title = self._array_of(archive), self._title(archive)
         offset = self._reserve(archive, array.size)
         log.info("unpacking %s (%d bytes) into %s", title, array.size, self._directory)
         began = told = time.monotonic()
         at = offset
         try:
-            with self._index.source.opened(self._index.archives[archive].path) as file:
+            with self._source.opened(self._paths[archive]) as file:
                 for piece in npz.contents(file.read, array):
                     self._write(archive, at, piece)
                     at += len(piece)
@@ -190,11 +198,6 @@ class Unpacked:
             raise
         row[_OFFSET] = offset
         log.info("unpacked %s in %.1f s", title, time.monotonic() - began)
-
-    def _array(self, archive: int) -> npz.Array:
-        members = self._index.container(archive).members
-        assert isinstance(members, ArrayRows)
-        return members.data
 
     def _reserve(self, archive: int, length: int) -> int:
         """Room at the file's end, allocated. Raises NoSpaceError where there is none."""

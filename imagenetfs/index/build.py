@@ -13,11 +13,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from imagenetfs.errors import NoEntryError
-from imagenetfs.formats import tar
+from imagenetfs.errors import ArchiveError, NoEntryError
+from imagenetfs.formats import npz, tar
 from imagenetfs.formats.tar_header import is_sound
 from imagenetfs.index.archives import OUTER, Archive, Extent, Kind
 from imagenetfs.index.arena import Arena
+from imagenetfs.index.arrays import ArrayRows
 from imagenetfs.index.columns import Array
 from imagenetfs.index.kept import Kept, Stores
 from imagenetfs.index.making import Scan, join, make_block
@@ -114,6 +115,13 @@ class Index:
         if stat.S_ISDIR(container.members.mode(row)):
             return Extent(path, 0, 0, Kind.DIRECTORY)
         return Extent(path, offset, offset + size, Kind.TAR, is_part=entry.kind is Kind.TAR)
+
+    def array(self, archive: int) -> npz.Array:
+        """The array that holds the pictures of an npz. Raises ArchiveError where there is none."""
+        members = self.container(archive).members
+        if not isinstance(members, ArrayRows):
+            raise ArchiveError(f"{self.title(archive)} is no npz file")
+        return members.data
 
     def check(self, archive: int) -> str | None:
         """What is wrong with a tar, as far as its first and last bytes tell; None where nothing is.

@@ -98,7 +98,7 @@ def serve(
     lists = {name: _list_of(name, path) for name, path in plan.views}
     catalogue = build_catalogue(source, places=places, prefer=plan.prefer, lists=lists)
     tree = Tree(catalogue, __version__)
-    unpacked = Unpacked(catalogue.index, catalogue.numbers_of(Kind.NPZ))
+    unpacked = Unpacked(source, catalogue.paths_of(Kind.NPZ), catalogue.index.array)
     reader = Reader(catalogue.index, source, unpacked)
     operations = Operations(tree, reader, LiveFiles(board, plan.log_path), board)
     with _signals() as (wakeup, stopping):

@@ -37,11 +37,11 @@ class Catalogue:
     warnings: list[str]
     numbers: dict[bytes, int]
     mtime_ns: int
-    bytes: int
+    size: int
 
-    def numbers_of(self, kind: Kind) -> list[int]:
-        """The numbers of the archives of one kind."""
-        return [archive.number for archive in self.archives if archive.kind is kind]
+    def paths_of(self, kind: Kind) -> dict[int, bytes]:
+        """The archives of one kind: number -> path in the source."""
+        return {a.number: a.path for a in self.archives if a.kind is kind}
 
     def groups(self, archives: Sequence[int]) -> dict[str, list[int]]:
         """The archives by the index file that keeps them."""

@@ -146,7 +146,7 @@ class Tree:
 
     def bytes_of_archives(self) -> int:
         """The size of all archives that the splits read, as statfs tells it; 0 where unknown."""
-        return self.catalogue.bytes
+        return self.catalogue.size
 
     def archive_count(self) -> int:
         """How many archives the source has."""
