@@ -210,10 +210,20 @@ class Index:
             path, self.container(archive).members.name(int(self.nested(archive)[inner]))
         )
 
-    def record(self, archive: int, inner: int) -> Record | None:
-        """What an index file keeps of a container that has been built; None for what it does not keep."""
+    def record(self, archive: int, inner: int, present: Record | None = None) -> Record | None:
+        """What an index file keeps of a built container; None for what it does not keep.
+
+        ``present`` is returned as it is where it says the same: nothing is read of the archive then.
+        """
         block = self._arena.get(self._slot(archive, inner))
         if block is None:
             return None
         extent = self.extent(archive, inner)
+        place = (extent.start, extent.end)
+        if (
+            present is not None
+            and (present.start, present.stop) == place
+            and present.block == block
+        ):
+            return present
         return self._kept.record(archive, inner, self.key(archive, inner), extent, bytes(block))

@@ -143,8 +143,10 @@ def _build_all(
         queue = iter(work)
         while True:
             for item in queue:
-                if not index.known(*item):
-                    pending[pool.submit(index.prepare(*item))] = item
+                if index.known(*item):
+                    done += 1
+                    continue
+                pending[pool.submit(index.prepare(*item))] = item
                 if len(pending) >= 2 * threads:
                     break
             if not pending:
@@ -188,14 +190,14 @@ def save(index: Index, archives: Sequence[int], path: Path) -> int:
     if present is not None:
         records = {record.key: record for record in present.records()}
         present.close()
-    kept = len(records)
+    changed = False
     for item in _containers(index, archives):
         if index.known(*item):
             with contextlib.suppress(ArchiveError):
-                record = index.record(*item)
-                if record is not None and records.get(record.key) != record:
+                record = index.record(*item, records.get(index.key(*item)))
+                if record is not None and records.get(record.key) is not record:
                     records[record.key] = record
-                    kept = -1
-    if kept != len(records):
+                    changed = True
+    if changed:
         write_store(path, list(records.values()))
     return len(records)

@@ -69,6 +69,10 @@ class SourceFile:
         self.fd = fd
         self.path = path
         self.meter = meter
+        # Headers and images stand far apart: reading ahead would fetch what nobody asked for, over
+        # the network too. A request for a whole image is still one request.
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
         status = os.fstat(fd)
         self.size = status.st_size
         self.mtime_ns = status.st_mtime_ns

@@ -117,9 +117,8 @@ def _test(finder: Finder) -> Split | None:
     archive, _ = finder.choose(finder.tars(_TEST), directory)
     if archive is None:
         return None
-    if archive == directory:
-        containers = flat_containers(index, archive)
-    else:  # an extracted directory would hold the patched images already
+    containers = flat_containers(index, archive)
+    if archive != directory:  # an extracted directory holds the patched images already
         patches = [p for p in finder.tars(_PATCH) if finder.choose([p], None)[0] is not None]
-        containers = [(archive, OUTER), *((patch, OUTER) for patch in patches)]
+        containers += [(patch, OUTER) for patch in patches]
     return Split(b"test", FlatImages(index, containers), index.title(archive))

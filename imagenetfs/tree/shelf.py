@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from imagenetfs.errors import ArchiveError
-from imagenetfs.index.archives import OUTER
+from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.build import Index
 from imagenetfs.index.table import Table
 from imagenetfs.tree.inode import InodeKind, base
@@ -233,13 +233,10 @@ class FlatImages:
 
 
 def flat_containers(index: Index, archive: int) -> list[Place]:
-    """The container(s) of a flat archive: itself, and the directories in it that are no classes."""
+    """The container(s) of a flat archive: a tar itself, unread; a directory and those within it."""
     found = [(archive, OUTER)]
-    members = index.container(archive).members
-    for inner, row in enumerate(index.nested(archive).tolist()):
-        name = members.name(row)
-        if not WNID.fullmatch(name) and not name.endswith(b".tar"):
-            found.append((archive, inner))
+    if index.archives[archive].kind is Kind.DIRECTORY:
+        found += [(archive, inner) for inner in range(len(index.nested(archive)))]
     return found
 
 

@@ -92,4 +92,6 @@ def index_group(archive: Archive) -> str:
         parts = [*parts[:1], "directories"]
     elif len(parts) > _DEPTH:
         parts = parts[:-1]
+    elif len(parts) > 1 and parts[-1].startswith(parts[-2]):
+        parts = parts[-1:]  # ILSVRC2012/ILSVRC2012_img_train.tar says it twice
     return "-".join(part for part in parts if part).replace("\\", "_") or "root"
