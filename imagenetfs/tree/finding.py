@@ -41,16 +41,15 @@ class Finder:
 
     def _readable_entries(self, number: int) -> bool:
         try:
-            return len(self.index.container(number).members) > 0
+            return self.index.source.has_entries(self.index.archives[number].path)
         except ImagenetfsError as error:
             self.warn(f"{error} It is not used.")
             return False
 
     def has_classes(self, directory: int) -> bool:
-        """Whether there are class directories in a directory."""
-        members = self.index.container(directory).members
-        rows = self.index.nested(directory).tolist()
-        return any(WNID.fullmatch(members.name(row)) for row in rows)
+        """Whether there are class directories in a directory: by name, for it may have 100,000 files."""
+        names = self.index.source.names(self.index.archives[directory].path)
+        return any(is_directory and WNID.fullmatch(name) for name, is_directory in names)
 
     def choose(self, tars: list[int], directory: int | None) -> tuple[int | None, int | None]:
         """(archive to serve from, what takes its place where it is broken)."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from imagenetfs.index.archives import OUTER
 from imagenetfs.index.build import Index
 from imagenetfs.tree.devkit import Devkit
 from imagenetfs.tree.finding import Finder
@@ -19,7 +18,6 @@ from imagenetfs.tree.shelf import (
     FlatImages,
     Shelf,
     classes_within,
-    flat_containers,
     image_number,
 )
 from imagenetfs.tree.survey import Survey
@@ -79,7 +77,7 @@ def _val(finder: Finder, kit: Devkit | None) -> Split | None:
         shelf: Shelf = ClassContainers(index, classes_within(index, archive))
     else:
         classes, label = _val_labels(finder, kit, directory)
-        shelf = FlatImages(index, flat_containers(index, archive), classes, label)
+        shelf = FlatImages(index, (archive,), classes, label)
     return Split(b"val", shelf, index.title(archive), aliases=(b"validation",))
 
 
@@ -117,8 +115,7 @@ def _test(finder: Finder) -> Split | None:
     archive, _ = finder.choose(finder.tars(_TEST), directory)
     if archive is None:
         return None
-    containers = flat_containers(index, archive)
+    patches: list[int] = []
     if archive != directory:  # an extracted directory holds the patched images already
         patches = [p for p in finder.tars(_PATCH) if finder.choose([p], None)[0] is not None]
-        containers += [(patch, OUTER) for patch in patches]
-    return Split(b"test", FlatImages(index, containers), index.title(archive))
+    return Split(b"test", FlatImages(index, (archive, *patches)), index.title(archive))

@@ -160,7 +160,7 @@ def classes_within(index: Index, archive: int) -> dict[bytes, Place]:
 
 
 class FlatImages:
-    """All images in one container, or in several laid over one another, told apart by a label.
+    """All images in one archive, or in several laid over one another, told apart by a label.
 
     ``label(name)`` gives the class of a base name, or None. ``images_only`` leaves other files out.
     """
@@ -168,27 +168,38 @@ class FlatImages:
     def __init__(
         self,
         index: Index,
-        containers: Sequence[Place],
+        archives: Sequence[int],
         classes: Sequence[bytes] = (UNLABELED,),
         label: Callable[[bytes], bytes | None] | None = None,
         *,
         images_only: bool = False,
     ) -> None:
         self._index = index
-        self._containers = containers
-        self.archives = tuple(dict.fromkeys(archive for archive, _ in containers))
+        self.archives = archives
         self.classes = sorted(classes)
         self._numbers = {name: number for number, name in enumerate(self.classes)}
         self._label = label
         self._images_only = images_only
+        self._places: list[Place] | None = None
         self._every: RowsListing | None = None
         self._by_class: list[Listing] | None = None
+
+    def _containers(self) -> list[Place]:
+        """The archives' containers: a tar itself; a directory, and those within it."""
+        if self._places is None:
+            self._places = []
+            for archive in self.archives:
+                self._places.append((archive, OUTER))
+                if self._index.archives[archive].kind is Kind.DIRECTORY:
+                    within = range(len(self._index.nested(archive)))
+                    self._places += [(archive, inner) for inner in within]
+        return self._places
 
     def _all(self) -> RowsListing:
         if self._every is None:
             tables = [
                 (self._index.container(*place).members, base(InodeKind.FILE, *place))
-                for place in self._containers
+                for place in self._containers()
             ]
             self._every = _by_base_name(tables, self._images_only)
         return self._every
@@ -219,7 +230,7 @@ class FlatImages:
         return self._all().find(name)
 
     def class_of(self, archive: int, inner: int, row: int) -> int | None:
-        if (archive, inner) not in self._containers:
+        if archive not in self.archives or (archive, inner) not in self._containers():
             return None
         name = self._index.container(archive, inner).members.name(row).rpartition(b"/")[2]
         return self.class_of_name(name)
@@ -230,14 +241,6 @@ class FlatImages:
 
     def mtime_ns(self, number: int) -> int | None:
         return None
-
-
-def flat_containers(index: Index, archive: int) -> list[Place]:
-    """The container(s) of a flat archive: a tar itself, unread; a directory and those within it."""
-    found = [(archive, OUTER)]
-    if index.archives[archive].kind is Kind.DIRECTORY:
-        found += [(archive, inner) for inner in range(len(index.nested(archive)))]
-    return found
 
 
 def image_number(name: bytes) -> int:

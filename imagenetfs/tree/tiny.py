@@ -16,7 +16,6 @@ from imagenetfs.tree.shelf import (
     ClassContainers,
     FlatImages,
     classes_within,
-    flat_containers,
 )
 from imagenetfs.tree.survey import Survey
 
@@ -52,12 +51,11 @@ def _val(finder: Finder, train: Split | None) -> Split | None:
     if finder.has_classes(directory):
         return _by_class(finder, b"val", directory)
     index = finder.index
-    containers = flat_containers(index, directory)
     labels = _annotations(finder, index.archives[directory].path + b"/" + _ANNOTATIONS)
     classes = {*labels.values(), *(train.wnids if train is not None and labels else ())}
     shelf = FlatImages(
         index,
-        containers,
+        (directory,),
         sorted(classes) or (UNLABELED,),
         labels.get if labels else None,
         images_only=True,
@@ -84,5 +82,5 @@ def _test(finder: Finder) -> Split | None:
     if directory is None:
         return None
     index = finder.index
-    shelf = FlatImages(index, flat_containers(index, directory), images_only=True)
+    shelf = FlatImages(index, (directory,), images_only=True)
     return Split(b"test", shelf, index.title(directory))
