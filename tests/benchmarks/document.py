@@ -1,0 +1,128 @@
+"""docs/benchmarks.md, written anew from all results that are kept, whatever part was run last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import machine, report
+from .report import PARTS
+from .results import Part
+
+_INTRODUCTION = """\
+# Benchmarks
+
+*Written by `make bench` (`python -m tests.benchmarks`) from `tests/benchmarks/results.json`: edit neither
+by hand. A part that is run alone replaces its own figures and leaves the others.*
+
+## Method
+
+- The images are made for the run: random bytes, 60 to 140 KB each, in a tar of class tars as
+  ILSVRC2012_img_train.tar is one; the same images as an uncompressed squashfs image, and as extracted
+  files on the local disk, which no file system in user space can be faster than: the limit.
+- Every archive, image and file is read once before its turn, so it is in the page cache: what is measured
+  is the file systems and not the disk. ratarmount keeps its index in memory, squashfuse_ll's image was
+  converted beforehand, and imagenetfs starts without an index.
+- The systems take turns (A B C D, A B C D, ...), each on a fresh mount, so that they meet the same machine. A
+  figure is the median over the rounds. A ratio is taken within each round; its median is shown, with the
+  least and the greatest in parentheses. Above 1, imagenetfs is the better one.
+- Reading processes list the tree, then each reads its share of one shuffled order whole, by reads of 256 KiB.
+  The second pass follows on the same mount. All must read the same bytes, or the run fails.
+- CPU of the server is user and system time of all its processes, from /proc/PID/stat; what the kernel does in a
+  reader's name is not in it.
+"""
+
+_SECTIONS = {
+    "reads": (
+        "Shuffled reads",
+        "{classes} classes of {images:,} images. Reading processes: 1, 4 and 8.",
+    ),
+    "listing": (
+        "Mounting and listing",
+        "{classes} classes of {images:,} images, on a fresh mount: first the listings, then os.walk over "
+        "all with os.stat of each file, twice. imagenetfs indexes a class when it is first touched, "
+        "so its first listing of a class, and its first walk, include that; ratarmount indexes all before it "
+        "answers.",
+    ),
+    "index": (
+        "Making an index",
+        "{classes} classes of {images:,} images; start of the interpreter included. Bytes a member are "
+        "those of the index file.",
+    ),
+    "full": (
+        "ImageNet's full size",
+        "{samples:,} images in 1,000 class tars within a sparse ILSVRC2012_img_train.tar of 148 GB, made by "
+        "`imagenetfs sample --full-size`; its headers are in the page cache. A scan builds all samples with "
+        "{by}. Memory is the PSS of all processes of the server; kernel slab is the growth of the whole "
+        "machine's from before the mount until after the first scan, most of it inodes and names, which "
+        "the kernel takes back when it needs memory. ratarmount's index is made once (it is stopped after "
+        "{peer_seconds:.0f} s) and then used from its file.",
+    ),
+}
+
+
+def write(path: Path, parts: dict[str, Part]) -> None:
+    """Write the document."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(_lines(parts)).rstrip() + "\n")
+
+
+def _lines(parts: dict[str, Part]) -> Iterator[str]:
+    yield _INTRODUCTION
+    yield from _machines(parts)
+    yield "## Targets\n"
+    yield "With 4 processes; set on a machine with 2 CPUs.\n"
+    yield from _markdown(report.targets(parts))
+    yield from _losses(parts)
+    for name in PARTS:
+        if name in parts:
+            yield from _section(name, parts[name])
+
+
+def _machines(parts: dict[str, Part]) -> Iterator[str]:
+    """Each part's machine, those of parts that agree together."""
+    yield "## Machine\n"
+    groups: dict[str, list[str]] = {}
+    for name in (name for name in PARTS if name in parts):
+        part = parts[name]
+        facts = ", ".join(f"{what} {value}" for what, value in part.machine.items())
+        groups.setdefault(f"{part.when}: {facts}.", []).append(name)
+    for facts, names in groups.items():
+        yield f"- {', '.join(names)}: {facts}"
+    yield ""
+
+
+def _losses(parts: dict[str, Part]) -> Iterator[str]:
+    yield "## Where imagenetfs is behind\n"
+    yield "In every round, by the median:\n"
+    for sentence in report.losses(parts) or ["nowhere."]:
+        yield f"- {sentence}"
+    yield ""
+
+
+def _section(name: str, part: Part) -> Iterator[str]:
+    title, text = _SECTIONS[name]
+    yield f"## {title}\n"
+    yield text.format(**part.settings)
+    rounds = f"{len(part.rounds)} rounds" if len(part.rounds) != 1 else "one round"
+    busy = (
+        f", busy with something else (load {part.load:.1f})" if machine.is_busy(part.load) else ""
+    )
+    yield f"Measured on {part.when} in {rounds}; the machine was {'idle' if not busy else busy[2:]} before.\n"
+    for table in report.tables(name, part):
+        yield f"**{table.title}**\n"
+        yield from _markdown(table)
+    for system, why in part.absent.items():
+        yield f"{system} is absent: {why}\n"
+
+
+def _markdown(table: report.Table) -> Iterator[str]:
+    yield _row(table.columns)
+    yield _row(("---", *("---:",) * (len(table.columns) - 1)))
+    for row in table.rows:
+        yield _row(row)
+    yield ""
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,206 @@
+"""From results to tables: which figures stand beside which. Terminal and document draw the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from .reads import PASSES, PROCESSES
+from .results import Part, Spread
+from .systems import EXTRACTED, OURS, RATARMOUNT, SQUASHFUSE
+
+
+@dataclass(slots=True)
+class Table:
+    """A table: the first column names a system, the others hold text."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A metric as a column: how it is called, written, and compared."""
+
+    metric: str
+    title: str
+    form: Callable[[float], str]
+    less_is_better: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A ratio to reach, against one peer in one metric."""
+
+    part: str
+    column: Column
+    peer: str
+    factor: float
+
+
+def seconds(value: float) -> str:
+    """A duration in a unit that suits it."""
+    if value >= 100:
+        return f"{value:.0f} s"
+    if value >= 1:
+        return f"{value:.1f} s"
+    return f"{value * 1e3:.3g} ms" if value >= 1e-4 else f"{value * 1e6:.0f} µs"
+
+
+def rate(value: float) -> str:
+    """Images a second, to the hundred."""
+    return f"{round(value, -2):,.0f}"
+
+
+def megabytes(value: float) -> str:
+    return f"{value / 1e6:,.0f} MB"
+
+
+def microseconds(value: float) -> str:
+    return f"{value:.0f} µs"
+
+
+def number(value: float) -> str:
+    return f"{value:.1f}"
+
+
+def _rate_column(name: str, processes: int) -> Column:
+    return Column(f"{name} {processes}", f"{processes}: {name} pass", rate, less_is_better=False)
+
+
+READS = tuple(_rate_column(name, each) for each in PROCESSES for name in PASSES)
+CPU = tuple(Column(f"cpu {each}", f"{each}: server CPU", microseconds) for each in PROCESSES)
+LISTING = (
+    Column("mount", "until the mount answers", seconds),
+    Column("ls train", "`ls train`", seconds),
+    Column("ls class", "`ls` of one class", seconds),
+    Column("walk first", "walk with stat", seconds),
+    Column("walk second", "walk again", seconds),
+)
+INDEX = (
+    Column("seconds", "whole command", seconds),
+    Column("bytes", "bytes a member", number),
+)
+FULL_INDEX = (
+    Column("index", "index from nothing", seconds),
+    Column("index bytes", "bytes a member", number),
+)
+
+
+def _full_columns(state: str, scans: Sequence[str]) -> tuple[Column, ...]:
+    return (
+        Column(f"{state} mount", "until the mount answers", seconds),
+        Column(f"{state} ls train", "`ls train`", seconds),
+        *(Column(f"{state} scan {scan}", f"{scan} scan", seconds) for scan in scans),
+        Column(f"{state} pss mounted", "memory (PSS) when mounted", megabytes),
+        Column(f"{state} pss", "after the scan", megabytes),
+        Column(f"{state} slab", "kernel slab", megabytes),
+    )
+
+
+FRESH = _full_columns("fresh", PASSES)
+INDEXED = _full_columns("indexed", PASSES)
+
+TARGETS = (
+    Target("reads", _rate_column("first", 4), RATARMOUNT, 7.0),
+    Target("reads", _rate_column("first", 4), SQUASHFUSE, 1.4),
+    Target("reads", _rate_column("second", 4), RATARMOUNT, 11.0),
+    Target("reads", _rate_column("second", 4), SQUASHFUSE, 0.8),
+    *(Target("listing", column, RATARMOUNT, 20.0) for column in LISTING[-2:]),
+)
+
+_LAYOUT: dict[str, tuple[tuple[str, tuple[Column, ...]], ...]] = {
+    "reads": (
+        ("Images a second, by reading processes", READS),
+        ("The server's CPU an image, over both passes", CPU),
+    ),
+    "listing": (("Seconds", LISTING),),
+    "index": (("Making the index", INDEX),),
+    "full": (
+        ("Making the index", FULL_INDEX),
+        ("Mounted without an index", FRESH),
+        ("Mounted with an index made before", INDEXED),
+    ),
+}
+PARTS = tuple(_LAYOUT)
+
+
+def tables(name: str, part: Part) -> list[Table]:
+    """All tables of a part: medians, then how many times better imagenetfs is than each other."""
+    found = []
+    for title, columns in _LAYOUT[name]:
+        filled = [
+            column
+            for column in columns
+            if any(part.values(system, column.metric) for system in part.systems())
+        ]
+        if filled:
+            found += [_medians(title, part, filled), _ratios(title, part, filled)]
+    return [table for table in found if table.rows]
+
+
+def _medians(title: str, part: Part, columns: Sequence[Column]) -> Table:
+    table = Table(title, ("", *(column.title for column in columns)))
+    for system in part.systems():
+        spreads = [part.spread(system, column.metric) for column in columns]
+        if any(spreads):
+            pairs = zip(columns, spreads, strict=True)
+            cells = (column.form(each.median) if each else "" for column, each in pairs)
+            table.rows.append((system, *cells))
+    table.rows += [(name, "absent") + ("",) * (len(columns) - 1) for name in part.absent]
+    return table
+
+
+def _ratios(title: str, part: Part, columns: Sequence[Column]) -> Table:
+    """Each cell: the median of the rounds' ratios, with their range."""
+    table = Table(f"{title}: {OURS} is better by", ("than", *(column.title for column in columns)))
+    for system in part.systems():
+        spreads = [_ratio(part, column, system) for column in columns]
+        if system != OURS and any(spreads):
+            table.rows.append((system, *(times(each) if each else "" for each in spreads)))
+    return table
+
+
+def _ratio(part: Part, column: Column, system: str) -> Spread | None:
+    return part.ratio(column.metric, OURS, system, less_is_better=column.less_is_better)
+
+
+def times(ratio: Spread) -> str:
+    """A ratio with its range over the rounds."""
+    return f"{_factor(ratio.median)} ({_factor(ratio.least)} to {_factor(ratio.most)})"
+
+
+def _factor(value: float) -> str:
+    if value >= 20:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 2 else f"{value:.2f}" if value >= 0.1 else f"{value:.1g}"
+
+
+def targets(parts: dict[str, Part]) -> Table:
+    """The ratios to reach, and whether they are."""
+    table = Table("Targets", ("against", "in", "to reach", "measured", ""))
+    for target in TARGETS:
+        part = parts.get(target.part)
+        reached = _ratio(part, target.column, target.peer) if part else None
+        verdict = "not measured"
+        if reached:
+            verdict = "reached" if reached.median >= target.factor else "**missed**"
+        what = f"{target.part}, {target.column.title}"
+        shown = times(reached) if reached else ""
+        table.rows.append((target.peer, what, f"{target.factor:g}", shown, verdict))
+    return table
+
+
+def losses(parts: dict[str, Part]) -> list[str]:
+    """Where another system is better by more than the rounds differ, one sentence each."""
+    found = []
+    for name, part in parts.items():
+        for column in (column for _, columns in _LAYOUT[name] for column in columns):
+            for system in part.systems():
+                ratio = _ratio(part, column, system) if system != OURS else None
+                if ratio and ratio.most < 1:
+                    limit = " (the limit)" if system == EXTRACTED else ""
+                    better = f"{_factor(1 / ratio.median)} times better"
+                    found.append(f"{name}, {column.title}: {system}{limit} is {better}.")
+    return found

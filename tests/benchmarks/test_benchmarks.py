@@ -1,0 +1,106 @@
+"""The benchmarks themselves: that they run, leave nothing, and lose nothing. No figure is judged here."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from . import document, report, results
+from .children import CHECKOUT
+from .results import Part
+from .systems import OURS, RATARMOUNT
+
+_SMALL = ("--classes", "2", "--images", "5", "--rounds", "1", "--no-install")
+
+
+def _part(*rounds: tuple[float, float]) -> Part:
+    part = Part("2025-01-31", {"CPU": "some"}, 0.0, {"classes": 2, "images": 5})
+    for number, (ours, its) in enumerate(rounds):
+        part.add(number, OURS, {"first 4": ours, "walk first": ours})
+        part.add(number, RATARMOUNT, {"first 4": its, "walk first": its})
+    return part
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    part = _part((10.0, 1.0), (40.0, 8.0), (9.0, 3.0))
+    faster = part.ratio("first 4", OURS, RATARMOUNT, less_is_better=False)
+    assert faster == results.Spread(5.0, 3.0, 10.0)
+    quicker = part.ratio("first 4", OURS, RATARMOUNT, less_is_better=True)
+    assert quicker == results.Spread(0.2, 0.1, pytest.approx(1 / 3))
+
+
+def test_a_system_that_dropped_out_has_no_ratio() -> None:
+    part = _part((10.0, 1.0))
+    part.add(1, OURS, {"first 4": 20.0})
+    assert part.ratio("first 4", OURS, RATARMOUNT, less_is_better=False) == results.Spread(
+        10, 10, 10
+    )
+    assert part.ratio("first 4", OURS, "another", less_is_better=False) is None
+
+
+def test_a_part_that_is_run_alone_leaves_the_others(tmp_path: Path) -> None:
+    kept, written = tmp_path / "results.json", tmp_path / "benchmarks.md"
+    results.save(kept, {"reads": _part((10.0, 1.0))})
+    parts = results.load(kept)
+    parts["listing"] = _part((1.0, 30.0))
+    results.save(kept, parts)
+    document.write(written, results.load(kept))
+    text = written.read_text()
+    assert "## Shuffled reads" in text
+    assert "## Mounting and listing" in text
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_targets_and_losses_say_what_was_missed() -> None:
+    parts = {"reads": _part((5.0, 10.0)), "listing": _part((1.0, 30.0))}
+    verdicts = {row[1]: row[-1] for row in report.targets(parts).rows if row[0] == RATARMOUNT}
+    assert verdicts["reads, 4: first pass"] == "**missed**"
+    assert verdicts["listing, walk with stat"] == "reached"
+    assert report.losses(parts) == ["reads, 4: first pass: ratarmount is 2.0 times better."]
+
+
+def _command(tmp_path: Path, *arguments: str) -> list[str]:
+    files = ["--results", str(tmp_path / "results.json"), "--document", str(tmp_path / "out.md")]
+    return [sys.executable, "-m", "tests.benchmarks", *arguments, *_SMALL, *files]
+
+
+def _environ(tmp_path: Path) -> dict[str, str]:
+    return {**os.environ, "TMPDIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+
+
+def _is_clean(tmp_path: Path) -> bool:
+    mounts = Path("/proc/self/mountinfo").read_text()
+    return str(tmp_path) not in mounts and not list(tmp_path.glob("imagenetfs-bench-*"))
+
+
+def test_a_small_run_writes_its_document_and_leaves_nothing(tmp_path: Path) -> None:
+    command = _command(tmp_path, "listing", "index", "reads")
+    subprocess.run(command, cwd=CHECKOUT, env=_environ(tmp_path), check=True, timeout=100)
+    text = (tmp_path / "out.md").read_text()
+    for title in ("Shuffled reads", "Mounting and listing", "Making an index"):
+        assert f"## {title}" in text
+    assert "ratarmount is absent: it is not installed" in text
+    assert _is_clean(tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    command = _command(tmp_path, "reads")
+    process = subprocess.Popen(command, cwd=CHECKOUT, env=_environ(tmp_path))
+    try:
+        deadline = time.monotonic() + 60
+        while str(tmp_path) not in Path("/proc/self/mountinfo").read_text():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(number)
+        assert process.wait(60) == 130
+    finally:
+        process.kill()
+        process.wait()
+    assert _is_clean(tmp_path)

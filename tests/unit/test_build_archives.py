@@ -1,0 +1,77 @@
+"""Small archives and indexes over them, for the tests of the index and of what stands above it."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from imagenetfs.index.archives import Archive, Kind
+from imagenetfs.index.arena import Arena
+from imagenetfs.index.build import Index
+from imagenetfs.source.directory import Source
+
+
+def tar_of(members: Mapping[str, bytes] | Sequence[tuple[str, bytes]], mtime: int = 7) -> bytes:
+    """A ustar archive; a name that ends in a slash is a directory."""
+    pairs = members.items() if isinstance(members, Mapping) else members
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, data in pairs:
+            info = tarfile.TarInfo(name.rstrip("/"))
+            info.mtime = mtime
+            if name.endswith("/"):
+                info.type = tarfile.DIRTYPE
+                archive.addfile(info)
+            else:
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def image(number: int, size: int = 700) -> bytes:
+    """Bytes that tell images apart."""
+    return (b"image %06d " % number * (size // 8))[:size]
+
+
+def class_tar(number: int, images: int = 3) -> bytes:
+    """A class tar: ``images`` members named as ImageNet's."""
+    return tar_of(
+        {f"n{number:08d}_{k}.JPEG": image(number * 100 + k, 600 + k) for k in range(images)}
+    )
+
+
+def train_tar(classes: int = 3, images: int = 3) -> bytes:
+    """A tar of class tars n00000001.tar and on."""
+    return tar_of({f"n{n:08d}.tar": class_tar(n, images) for n in range(1, classes + 1)})
+
+
+def index_of(directory: Path, *paths: str, arena: Arena | None = None, **more: Any) -> Index:
+    """An index over these tars and directories of ``directory``, in the order given."""
+    archives = [
+        Archive(number, path.encode(), Kind.TAR if path.endswith(".tar") else Kind.DIRECTORY)
+        for number, path in enumerate(paths)
+    ]
+    return Index(Source(directory), archives, arena or Arena(len(archives)), **more)
+
+
+def contents(index: Index, archive: int, inner: int = -1) -> dict[bytes, bytes]:
+    """Name -> bytes of every regular member, read as the table says."""
+    container, found = index.container(archive, inner), {}
+    for row in container.members.regular().tolist():
+        path, offset, size = container.locate(row)
+        found[container.members.name(row)] = index.source.open(path).read(offset, size)
+    return found
+
+
+def test_archives_are_what_they_say() -> None:
+    with tarfile.open(fileobj=io.BytesIO(train_tar(2))) as archive:
+        assert archive.getnames() == ["n00000001.tar", "n00000002.tar"]
+        inner = archive.extractfile("n00000002.tar")
+        assert inner is not None
+        with tarfile.open(fileobj=inner) as one:
+            last = one.extractfile("n00000002_2.JPEG")
+            assert last is not None
+            assert last.read() == image(202, 602)

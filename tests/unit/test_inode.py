@@ -1,0 +1,65 @@
+"""Inode numbers: every field comes back, kinds never meet, bit 63 stays clear."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imagenetfs.index.archives import OUTER
+from imagenetfs.tree.inode import (
+    MAX_ARCHIVES,
+    MAX_INNER,
+    MAX_INNER_ROWS,
+    InodeKind,
+    base,
+    class_fields,
+    class_inode,
+    fields,
+    inode,
+    kind_of,
+)
+
+_KINDS = st.sampled_from([kind for kind in InodeKind if kind != InodeKind.FIXED])
+_ARCHIVES = st.integers(0, MAX_ARCHIVES - 1)
+_EDGES = st.sampled_from([0, 1, MAX_INNER_ROWS - 1])
+_INNER = st.tuples(st.integers(0, MAX_INNER - 1), st.integers(0, MAX_INNER_ROWS - 1) | _EDGES)
+_OUTER = st.tuples(st.just(OUTER), st.integers(0, (1 << 39) - 1))
+
+
+@settings(deadline=None, max_examples=500)
+@given(_KINDS, _ARCHIVES, _INNER | _OUTER)
+def test_round_trip(kind: InodeKind, archive: int, place: tuple[int, int]) -> None:
+    inner, row = place
+    number = inode(kind, archive, inner, row)
+    assert 0 < number < 1 << 63
+    assert kind_of(number) == kind
+    assert fields(number) == (archive, inner, row)
+    assert base(kind, archive, inner) + row == number
+
+
+@settings(deadline=None)
+@given(st.integers(0, MAX_ARCHIVES - 1), st.integers(0, (1 << 40) - 1))
+def test_classes(split: int, number: int) -> None:
+    directory = class_inode(split, number)
+    assert kind_of(directory) == InodeKind.CLASS
+    assert class_fields(directory) == (split, number)
+    assert 0 < directory < 1 << 63
+
+
+@settings(deadline=None)
+@given(st.tuples(_KINDS, _ARCHIVES, _INNER | _OUTER), st.tuples(_KINDS, _ARCHIVES, _INNER | _OUTER))
+def test_different_things_have_different_numbers(
+    one: tuple[InodeKind, int, tuple[int, int]], other: tuple[InodeKind, int, tuple[int, int]]
+) -> None:
+    numbers = [inode(kind, archive, *place) for kind, archive, place in (one, other)]
+    assert (numbers[0] == numbers[1]) == (one == other)
+
+
+def test_every_kind_fits_into_three_bits() -> None:
+    assert max(InodeKind) < 8
+    assert len(set(InodeKind)) == len(InodeKind)
+
+
+def test_fixed_nodes_are_their_own_numbers() -> None:
+    assert kind_of(1) == InodeKind.FIXED
+    assert kind_of((1 << 60) - 1) == InodeKind.FIXED
