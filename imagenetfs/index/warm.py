@@ -72,7 +72,7 @@ def warm(
     inner = [item for item in _containers(index, archives) if item[1] != OUTER]
     begun = Progress(before.done, before.total + len(inner), before.members)
     _round(index, inner, begun, threads, processes, progress)
-    return _outcome(index, outer + inner)
+    return _outcome(index, list(_containers(index, archives)))
 
 
 def _round(
@@ -86,15 +86,15 @@ def _round(
     """Build these containers in processes of their own; the progress when they have ended."""
     todo = [item for item in work if not index.known(*item)]
     shared = mmap.mmap(-1, _COUNTERS.size * processes)
-    children = [
-        _fork(index, todo[n::processes], threads, shared, n)
-        for n in range(min(processes, len(todo)))
-    ]
     now = Progress(begun.done + len(work) - len(todo), begun.total, begun.members)
-    present = now.done
+    present, children = now.done, set[int]()
     try:
+        for number in range(min(processes, len(todo))):
+            children.add(_fork(index, todo[number::processes], threads, shared, number))
         while children:
-            children = [pid for pid in children if os.waitpid(pid, os.WNOHANG) == (0, 0)]
+            for pid in list(children):
+                if os.waitpid(pid, os.WNOHANG) != (0, 0):
+                    children.remove(pid)
             done, members = _sum(shared)
             now = Progress(present + done, begun.total, begun.members + members)
             if progress is not None:

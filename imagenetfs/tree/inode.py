@@ -53,7 +53,9 @@ class InodeKind(IntEnum):
 
 
 def inode(kind: InodeKind, archive: int, inner: int, row: int) -> int:
-    """The inode number of its fields; ``inner`` may be OUTER."""
+    """The inode number of its fields; ``inner`` may be OUTER. OverflowError where there is no room."""
+    if inner != OUTER and (row >= MAX_INNER_ROWS or inner >= MAX_INNER):
+        raise OverflowError(f"row {row} of container {inner} has no inode number")
     low = (_OUTER_BIT | row) if inner == OUTER else (inner << 20 | row)
     return kind << 60 | archive << 40 | low
 

@@ -16,7 +16,7 @@ from imagenetfs.errors import ArchiveError
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.build import Index
 from imagenetfs.index.table import Table
-from imagenetfs.tree.inode import InodeKind, base
+from imagenetfs.tree.inode import MAX_INNER_ROWS, InodeKind, base
 from imagenetfs.tree.listing import FlatListing, Listing, RowsListing
 
 UNLABELED = b"unlabeled"
@@ -66,6 +66,8 @@ class Shelf(Protocol):
 def container_listing(index: Index, place: Place, images_only: bool = False) -> Listing:
     """All regular files of a container by their base names; the last of a name counts."""
     members = index.container(*place).members
+    if place[1] != OUTER and len(members) > MAX_INNER_ROWS:
+        raise ArchiveError(f"{index.title(*place)} has {len(members):,} members, too many to show")
     first = base(InodeKind.FILE, *place)
     if FlatListing.fits(members) and not images_only:
         return FlatListing(members, first)
@@ -81,7 +83,7 @@ def _by_base_name(tables: Sequence[tuple[Table, int]], images_only: bool) -> Row
             if not images_only or _IMAGE.fullmatch(name):
                 last[name] = (which, row)
     chosen = np.array([last[name] for name in sorted(last)], dtype=np.int64).reshape(-1, 2)
-    return RowsListing(tables, chosen[:, 0].astype(np.uint8), chosen[:, 1])
+    return RowsListing(tables, chosen[:, 0].astype(np.uint32), chosen[:, 1])
 
 
 class ClassContainers:
