@@ -82,14 +82,14 @@ class MemberColumns:
     def __len__(self) -> int:
         return len(self.names)
 
-    def extend(self, other: MemberColumns, first: int) -> None:
-        """Append the other's members from position ``first`` on."""
+    def extend(self, other: MemberColumns, first: int, last: int) -> None:
+        """Append the other's members from position ``first`` up to, not including, ``last``."""
         shift = len(self) - first
-        for column in ("names", "headers", "offsets", "sizes", "mtimes", "modes"):
-            getattr(self, column).extend(getattr(other, column)[first:])
+        for column in ("headers", "offsets", "sizes", "mtimes", "modes", "names"):
+            getattr(self, column).extend(getattr(other, column)[first:last])
         for column in ("links", "hardlinks", "sparse"):
             entries = getattr(other, column).items()
-            getattr(self, column).update((i + shift, e) for i, e in entries if i >= first)
+            getattr(self, column).update((i + shift, e) for i, e in entries if first <= i < last)
 
 
 def scan(read_at: ReadAt, start: int, end: int, into: MemberColumns) -> int:
@@ -268,10 +268,11 @@ class Walk:
         elif flag in (SYMLINK, HARD_LINK):
             links = into.links if flag == SYMLINK else into.hardlinks
             links[len(into)] = tar_extended.link(block, extended, overrides)
+        mtime = tar_extended.mtime(block, extended, overrides)
         into.headers.append(extended.first)
         into.offsets.append(sparse.data if sparse else data)
         into.sizes.append(sparse.size if sparse else stored if is_file else 0)
-        into.mtimes.append(tar_extended.mtime(block, extended, overrides))
+        into.mtimes.append(mtime)
         into.modes.append(mode)
         into.names.append(name)
         return landed

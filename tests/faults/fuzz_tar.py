@@ -9,6 +9,7 @@ test_tar_broken.py runs the same checks on damage of a more ordered kind.
 from __future__ import annotations
 
 import io
+import random
 import stat
 import sys
 import tarfile
@@ -131,6 +132,34 @@ def old_sparse() -> bytes:
     header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
     header[386:482], header[482], header[483:495] = entries[:96], 1, b"%011o\0" % 9000
     return seal(bytes(header)) + entries[96:].ljust(512, b"\0") + b"abcde".ljust(512, b"\0")
+
+
+def mutated(data: bytes, random_: random.Random) -> bytes:
+    """One to six small damages: bytes, whole blocks moved or doubled or gone, the end cut off."""
+    damaged = bytearray(data)
+    for _ in range(random_.randint(1, 6)):
+        at = random_.randrange(len(damaged) or 1)
+        block = at & -BLOCK
+        match random_.randrange(7):
+            case 0 | 1:
+                damaged[at : at + 1] = random_.randbytes(1)
+            case 2:
+                field, length = random_.choice(
+                    [(100, 8), (124, 12), (136, 12), (156, 1), (386, 96)]
+                )
+                digits = random_.choice([b"01234567", b"\0 08", b"\x80\xff\0\1"])
+                value = bytes(random_.choices(digits, k=length))
+                damaged[block + field : block + field + length] = value
+            case 3:
+                del damaged[block : block + BLOCK]
+            case 4:
+                damaged[block:block] = damaged[block : block + BLOCK]
+            case 5:
+                other = random_.randrange(0, len(damaged) or 1) & -BLOCK
+                damaged[block : block + BLOCK] = damaged[other : other + BLOCK]
+            case 6:
+                del damaged[at if random_.random() < 0.2 else len(damaged) :]
+    return bytes(damaged)
 
 
 def resealed(data: bytes) -> bytes:

@@ -8,7 +8,7 @@ import tarfile
 
 import pytest
 
-from tests.faults.fuzz_tar import BLOCK, check, resealed, seal, specimens
+from tests.faults.fuzz_tar import BLOCK, check, mutated, resealed, seal, specimens
 
 SPECIMENS = specimens()
 
@@ -77,34 +77,6 @@ def test_every_header_byte_replaced_under_a_checksum_that_holds(value: bytes) ->
                 block = bytearray(data[at & -BLOCK :][:BLOCK])
                 block[at % BLOCK] = value[0]
                 check(data[: at & -BLOCK] + seal(bytes(block)) + data[(at & -BLOCK) + BLOCK :])
-
-
-def mutated(data: bytes, random_: random.Random) -> bytes:
-    """One to six small damages: bytes, whole blocks moved or doubled or gone, the end cut off."""
-    damaged = bytearray(data)
-    for _ in range(random_.randint(1, 6)):
-        at = random_.randrange(len(damaged) or 1)
-        block = at & -BLOCK
-        match random_.randrange(7):
-            case 0 | 1:
-                damaged[at : at + 1] = random_.randbytes(1)
-            case 2:
-                field, length = random_.choice(
-                    [(100, 8), (124, 12), (136, 12), (156, 1), (386, 96)]
-                )
-                digits = random_.choice([b"01234567", b"\0 08", b"\x80\xff\0\1"])
-                value = bytes(random_.choices(digits, k=length))
-                damaged[block + field : block + field + length] = value
-            case 3:
-                del damaged[block : block + BLOCK]
-            case 4:
-                damaged[block:block] = damaged[block : block + BLOCK]
-            case 5:
-                other = random_.randrange(0, len(damaged) or 1) & -BLOCK
-                damaged[block : block + BLOCK] = damaged[other : other + BLOCK]
-            case 6:
-                del damaged[at if random_.random() < 0.2 else len(damaged) :]
-    return bytes(damaged)
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -40,7 +40,9 @@ def ended(pid: int) -> int:
     """The exit code of a child (minus the signal), which must end soon."""
     fd = os.pidfd_open(pid)
     try:
-        if not select.select([fd], [], [], 20)[0]:
+        poller = select.poll()
+        poller.register(fd, select.POLLIN)
+        if not poller.poll(20_000):
             os.kill(pid, signal.SIGKILL)
     finally:
         os.close(fd)
@@ -280,7 +282,7 @@ def test_no_disk_at_all_means_memory(tmp_path: Path) -> None:
 
 @pytest.mark.xfail(
     strict=True,
-    reason="slots are holes: on a full tmpfs looking at one is a SIGBUS (arena.py:54, arena.py:84)",
+    reason="slots are holes: on a full tmpfs looking at one is a SIGBUS (arena.py)",
 )
 def test_looking_at_a_slot_on_a_full_tmpfs(small_disk: Path) -> None:
     try:
@@ -300,7 +302,7 @@ def test_looking_at_a_slot_on_a_full_tmpfs(small_disk: Path) -> None:
 
 
 @pytest.mark.xfail(
-    strict=True, raises=OSError, reason="a limit on file sizes is a bare OSError (arena.py:117)"
+    strict=True, raises=OSError, reason="a limit on file sizes is a bare OSError (arena.py)"
 )
 def test_a_limit_on_file_sizes_is_no_space(small_segments: int) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -75,7 +75,7 @@ def test_facts() -> None:
 
 @pytest.mark.xfail(
     strict=True,
-    reason="facts longer than 256 KB (many warnings) are cut off, which leaves none (board.py:92)",
+    reason="facts longer than 256 KB (many warnings) are cut off, which leaves none (board.py)",
 )
 def test_facts_that_are_too_long_are_not_lost_altogether() -> None:
     board = Board()
@@ -110,7 +110,7 @@ def test_eight_readers_side_by_side() -> None:
 @pytest.mark.xfail(
     strict=True,
     reason="wrong bytes: the reader of status.json gets the ninth text from there on, perhaps "
-    "the log (board.py:127); an error or an end would be right",
+    "the log (board.py); an error or an end would be right",
 )
 def test_a_reader_never_gets_somebody_elses_text() -> None:
     board = Board()
@@ -127,8 +127,7 @@ def test_a_reader_never_gets_somebody_elses_text() -> None:
 
 @pytest.mark.xfail(
     strict=True,
-    reason="two workers that keep a text at once take the same slot: nothing is locked "
-    "(board.py:129)",
+    reason="two workers that keep a text at once take the same slot: nothing is locked (board.py)",
 )
 def test_two_workers_never_take_the_same_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     board, slots = Board(), []

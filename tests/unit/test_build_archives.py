@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.index.arena import Arena
 from imagenetfs.index.build import Index
+from imagenetfs.index.store import StoreFile
 from imagenetfs.source.directory import Source
 
 
@@ -48,13 +51,28 @@ def train_tar(classes: int = 3, images: int = 3) -> bytes:
     return tar_of({f"n{n:08d}.tar": class_tar(n, images) for n in range(1, classes + 1)})
 
 
-def index_of(directory: Path, *paths: str, arena: Arena | None = None, **more: Any) -> Index:
+def index_of(directory: Path, *paths: str, **more: Any) -> Index:
     """An index over these tars and directories of ``directory``, in the order given."""
     archives = [
         Archive(number, path.encode(), Kind.TAR if path.endswith(".tar") else Kind.DIRECTORY)
         for number, path in enumerate(paths)
     ]
-    return Index(Source(directory), archives, arena or Arena(len(archives)), **more)
+    index = Index(Source(directory), archives, Arena(len(archives)), **more)
+    close_with(index, index)
+    return index
+
+
+def close_with(owner: object, index: Index) -> None:
+    """Close an index's descriptors when nobody has ``owner`` any more: a mount never needs that."""
+    weakref.finalize(owner, _close, index.source, index._arena, index._stores)
+
+
+def _close(source: Source, arena: Arena, stores: dict[Path, StoreFile | None]) -> None:
+    source.close()
+    os.close(arena._fd)
+    for store in stores.values():
+        if store is not None:
+            store.close()
 
 
 def contents(index: Index, archive: int, inner: int = -1) -> dict[bytes, bytes]:

@@ -240,7 +240,7 @@ def test_extras_that_are_needed_stay(world: World) -> None:
 @pytest.mark.xfail(
     strict=True,
     reason="with one worker left _grow always finds too few free ones: a second is started and "
-    "ended again at every other tick, for ever (pool.py:155)",
+    "ended again at every other tick, for ever (pool.py)",
 )
 def test_one_is_left_after_a_minute_of_nothing(world: World) -> None:
     mount = _grown(world, 5)
@@ -334,7 +334,7 @@ def test_workers_that_fail_are_replaced_more_and_more_slowly(world: World) -> No
 @pytest.mark.xfail(
     strict=True,
     reason="a worker that dies of SIGSEGV, SIGBUS or SIGABRT at once is forked anew without a "
-    "pause, as fast as the machine can (pool.py:105)",
+    "pause, as fast as the machine can (pool.py)",
 )
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT])
 def test_workers_that_crash_are_slowed_down_too(world: World, number: int) -> None:
@@ -397,7 +397,7 @@ def test_a_new_read_is_a_new_deadline(world: World) -> None:
 @pytest.mark.xfail(
     strict=True,
     reason="one that cannot die (uninterruptible sleep) is killed and logged at every tick, fifty "
-    "times a second (pool.py:139)",
+    "times a second (pool.py)",
 )
 def test_one_that_cannot_die_is_killed_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
     mount = Mount(world)
@@ -428,7 +428,7 @@ def test_kill_ends_all(world: World) -> None:
     strict=True,
     raises=AssertionError,
     reason="the end waits for ever for a worker in uninterruptible sleep, and umount with it "
-    "(pool.py:183)",
+    "(pool.py)",
 )
 def test_the_end_does_not_wait_for_one_that_cannot_die(world: World) -> None:
     mount = Mount(world)

@@ -200,9 +200,7 @@ def test_links_and_directories_are_refused(tmp_path: Path) -> None:
     assert open_store(tmp_path / "dir.idx") is None
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a FIFO is opened without O_NONBLOCK and waits (store.py:80)"
-)
+@pytest.mark.xfail(strict=True, reason="a FIFO is opened without O_NONBLOCK and waits (store.py)")
 def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
     import signal
 
@@ -222,7 +220,7 @@ def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
     strict=True,
     raises=OSError,
     reason="an open index file that fails to be read (ESTALE after a rename elsewhere, EIO) is a "
-    "bare OSError, which nobody expects (store.py:132)",
+    "bare OSError, which nobody expects (store.py)",
 )
 def test_reading_fails_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.idx"
@@ -302,7 +300,7 @@ def test_concurrent_writers_leave_one_sound_file(tmp_path: Path) -> None:
 @pytest.mark.xfail(
     strict=True,
     reason="the temporary name is host and pid, which two containers of one host share; the second "
-    "takes the first one's file away (store.py:185)",
+    "takes the first one's file away (store.py)",
 )
 def test_a_writer_of_the_same_name_elsewhere_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -112,8 +112,10 @@ def test_one_hop_at_a_time_and_in_two_parts_it_is_the_same(
     for i in range(skip):  # extend takes a tail from any member on, and renumbers its links
         one = MemberColumns()
         Walk(read_at, len(archive), one).until(tail.headers[i], tail.headers[i] + 1)
-        head.extend(one, 0)
-    head.extend(tail, skip)
+        head.extend(one, 0, 1)
+    middle = data.draw(st.integers(skip, len(tail)))
+    head.extend(tail, skip, middle)
+    head.extend(tail, middle, len(tail))
     assert columns_of(head) == columns_of(whole)
 
 

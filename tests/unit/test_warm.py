@@ -156,7 +156,7 @@ def test_broken_archives_are_reported(tmp_path: Path) -> None:
 @pytest.mark.xfail(
     strict=True,
     raises=ImagenetfsError,
-    reason="one archive that cannot be opened ends the indexing of all (warm.py:84, warm.py:126)",
+    reason="one archive that cannot be opened ends the indexing of all (warm.py, warm.py)",
 )
 def test_an_archive_that_cannot_be_read_does_not_spoil_the_rest(train: Path) -> None:
     (train / "gone.tar").write_bytes(train_tar(2))
@@ -177,7 +177,7 @@ def test_an_archive_that_cannot_be_read_does_not_spoil_the_rest(train: Path) -> 
             marks=pytest.mark.xfail(
                 strict=True,
                 reason="where an index file knows it, one class tar that cannot be opened ends its "
-                "process, with all that it still had to do (warm.py:126)",
+                "process, with all that it still had to do (warm.py)",
             ),
         ),
     ],
@@ -233,7 +233,7 @@ def test_killed_at_any_moment(train: Path, slow: Callable[[float], Slow]) -> Non
 
 @pytest.mark.xfail(
     strict=True,
-    reason="leaked processes: the children of a killed warm() go on to the end (warm.py:98)",
+    reason="leaked processes: the children of a killed warm() go on to the end (warm.py)",
 )
 def test_its_processes_end_with_it(train: Path, slow: Callable[[float], Slow]) -> None:
     scanner = slow(1.5)
@@ -297,7 +297,7 @@ def test_a_failing_progress_ends_the_processes(train: Path, slow: Callable[[floa
     strict=True,
     raises=(ProcessLookupError, ChildProcessError),
     reason="an interrupt between two waitpid calls forgets that one child was reaped: its pid is "
-    "killed once more, whoever has it by then, and the interrupt is lost (warm.py:75)",
+    "killed once more, whoever has it by then, and the interrupt is lost (warm.py)",
 )
 def test_interrupted_between_two_children(
     train: Path, slow: Callable[[float], Slow], monkeypatch: pytest.MonkeyPatch
@@ -328,7 +328,7 @@ def test_interrupted_between_two_children(
 @pytest.mark.xfail(
     strict=True,
     raises=(OSError, AssertionError),
-    reason="where the second fork fails, the first child is left behind (warm.py:69)",
+    reason="where the second fork fails, the first child is left behind (warm.py)",
 )
 def test_a_fork_that_fails(
     train: Path, slow: Callable[[float], Slow], monkeypatch: pytest.MonkeyPatch

@@ -1,0 +1,63 @@
+"""How many requests to have under way at once: as many as the source answers no slower for."""
+
+from __future__ import annotations
+
+import threading
+
+FIRST = 4
+CEILING = 16
+"""A hundred jobs that start together must not bring a file server down."""
+
+
+class Pace:
+    """The number of requests that may be in flight, ``limit``, and what it follows from.
+
+    It starts at 4 and doubles while the mean latency stays below 1.5 times the latency of a lone
+    request, up to the ceiling; it halves, down to 4, when the mean exceeds 3 times that: the
+    requests queue somewhere, and more of them would only make the queue longer. Any thread may
+    call ``note``.
+    """
+
+    __slots__ = ("_alone", "_count", "_lock", "_seconds", "ceiling", "limit")
+
+    def __init__(self, alone: float, ceiling: int = CEILING) -> None:
+        """``alone``: seconds that one request takes when no other is under way."""
+        self.ceiling = ceiling
+        self.limit = min(FIRST, ceiling)
+        self._alone = alone
+        self._count = 0
+        self._seconds = 0.0
+        self._lock = threading.Lock()
+
+    def note(self, seconds: float) -> bool:
+        """Take in how long one request took. Whether the limit went up by it.
+
+        The limit is looked at anew after eight requests for each that may be in flight.
+        """
+        with self._lock:
+            self._count += 1
+            self._seconds += seconds
+            if self._count < 8 * self.limit:
+                return False
+            mean = self._seconds / self._count
+            before = self.limit
+            if mean < 1.5 * self._alone:
+                self.limit = min(2 * before, self.ceiling)
+            elif mean > 3 * self._alone:
+                self.limit = max(before // 2, min(FIRST, self.ceiling))
+            self._count, self._seconds = 0, 0.0
+            return self.limit > before
+
+
+class Fixed(Pace):
+    """A number of requests in flight that stays as it was given."""
+
+    __slots__ = ()
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(0.0, limit)
+        self.limit = limit
+
+    def note(self, seconds: float) -> bool:
+        """The latency does not matter here."""
+        return False

@@ -1,0 +1,109 @@
+"""The survey: two levels of directories and the tars in them, numbered in the order of their paths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.errors import SourceReadError
+from imagenetfs.index.archives import Archive, Kind
+from imagenetfs.source.directory import Source
+from imagenetfs.tree.survey import index_group, survey
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    for directory in ("ILSVRC2012/train/n01", "winter21_whole/tars", "empty", "a/b/c/d"):
+        (tmp_path / directory).mkdir(parents=True)
+    for tar in ("ILSVRC2012/img.tar", "top.tar", "winter21_whole/tars/n1.tar", "a/b/c/x.tar"):
+        (tmp_path / tar).write_bytes(b"")
+    (tmp_path / "ILSVRC2012" / "readme.txt").write_bytes(b"")
+    (tmp_path / "dir.tar").mkdir()
+    (tmp_path / "link").symlink_to("ILSVRC2012")
+    return tmp_path
+
+
+def test_archives(source: Path) -> None:
+    found = survey(Source(source))
+    assert [archive.path for archive in found.archives] == sorted(found.numbers)
+    assert [archive.number for archive in found.archives] == list(range(len(found.archives)))
+    kinds = {archive.path: archive.kind for archive in found.archives}
+    assert kinds == {
+        **dict.fromkeys(
+            [
+                *(b"", b"ILSVRC2012", b"ILSVRC2012/train", b"a", b"a/b", b"dir.tar", b"empty"),
+                *(b"link", b"link/train", b"winter21_whole", b"winter21_whole/tars"),
+            ],
+            Kind.DIRECTORY,
+        ),
+        **dict.fromkeys([b"ILSVRC2012/img.tar", b"link/img.tar", b"top.tar"], Kind.TAR),
+    }
+    assert found.files(b"ILSVRC2012") == [b"img.tar", b"readme.txt"]
+    assert found.directories(b"ILSVRC2012") == [b"train"]
+    assert found.files(b"a/b") == []  # not looked into
+    number = found.number(b"ILSVRC2012/train")
+    assert number is not None
+    assert found.number(b"ILSVRC2012/train", Kind.DIRECTORY) == number
+    assert found.number(b"ILSVRC2012/train", Kind.TAR) is None
+    assert found.number(b"nothing") is None
+    assert found.warnings == []
+
+
+def test_it_opens_no_archive(source: Path) -> None:
+    one = Source(source)
+    opened: list[bytes] = []
+    inner = one._open
+    one._open = lambda path, flags=0: (opened.append(path), inner(path, flags))[1]  # type: ignore[method-assign]
+    survey(one)
+    assert not [path for path in opened if path.endswith(b"img.tar")]
+    assert sorted(opened) == sorted(
+        [b"", b"ILSVRC2012", b"a", b"dir.tar", b"empty", b"link", b"winter21_whole"]
+    )
+
+
+def test_the_numbers_are_the_same_each_time(source: Path) -> None:
+    assert survey(Source(source)).numbers == survey(Source(source)).numbers
+
+
+def test_a_directory_that_cannot_be_read_is_a_warning(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = Source.names
+
+    def refuse(self: Source, path: bytes) -> list[tuple[bytes, bool]]:
+        if path == b"a":
+            raise SourceReadError("cannot read a: Input/output error.")
+        return names(self, path)
+
+    monkeypatch.setattr(Source, "names", refuse)
+    found = survey(Source(source))
+    assert found.warnings == ["cannot read a: Input/output error. It is not shown."]
+    assert b"ILSVRC2012/img.tar" in found.numbers
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=SourceReadError,
+    reason="one link in a circle in the source's root refuses the mount (directory.py)",
+)
+def test_a_link_in_a_circle(source: Path) -> None:
+    (source / "circle").symlink_to("circle")
+    assert b"ILSVRC2012/img.tar" in survey(Source(source)).numbers
+
+
+def test_index_groups() -> None:
+    def group(path: bytes, kind: Kind) -> str:
+        return index_group(Archive(0, path, kind))
+
+    names = {
+        group(b"ILSVRC2012/ILSVRC2012_img_train.tar", Kind.TAR),
+        group(b"ILSVRC2012/ILSVRC2012_img_val.tar", Kind.TAR),
+        group(b"winter21_whole/tars", Kind.DIRECTORY),
+        group(b"ILSVRC2012/train", Kind.DIRECTORY),
+        group(b"\xff\xfe/x.tar", Kind.TAR),
+    }
+    assert len(names) == 5
+    assert all(name and "/" not in name and "\0" not in name for name in names)
+    assert group(b"ILSVRC2012/train", Kind.DIRECTORY) == group(b"ILSVRC2012/val", Kind.DIRECTORY)
+    assert group(b"", Kind.DIRECTORY)
