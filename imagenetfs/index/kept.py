@@ -55,7 +55,11 @@ class Kept:
                 block = store.block(place)
                 if self._identical(archive, inner, extent, block, place):
                     return block
-                what = "directory has changed" if extent.kind is Kind.DIRECTORY else "archive is another one"
+                what = (
+                    "directory has changed"
+                    if extent.kind is Kind.DIRECTORY
+                    else "archive is another one"
+                )
                 reason = f"the {what} now"
             except ArchiveError as error:
                 reason = error.reason

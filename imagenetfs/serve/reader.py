@@ -9,7 +9,7 @@ import stat
 from collections.abc import Callable
 
 from imagenetfs.cache.unpacked import Unpacked
-from imagenetfs.errors import NoEntryError, SourceChangedError
+from imagenetfs.errors import ArchiveError, NoEntryError, SourceChangedError
 from imagenetfs.formats import png
 from imagenetfs.index.archives import Kind
 from imagenetfs.index.arrays import ArrayRows
@@ -23,7 +23,8 @@ ReadExactly = Callable[[int, int], bytes]
 class Reader:
     """Reads the content of members, of rows and of loose files."""
 
-    def __init__(self, index: Index, source: Source, unpacked: Unpacked) -> None:
+    def __init__(self, index: Index, source: Source, unpacked: Unpacked | None = None) -> None:
+        """Without ``unpacked`` the rows of deflated arrays cannot be read."""
         self._index = index
         self._source = source
         self._unpacked = unpacked
@@ -80,6 +81,8 @@ class Reader:
     def _pixels(self, rows: ArrayRows, path: bytes, inode: int) -> bytes:
         archive, _, row = fields(inode)
         if not rows.data.stored:
+            if self._unpacked is None:
+                raise ArchiveError(f"{path!r} is compressed and has not been unpacked")
             return self._unpacked.read(archive, row * rows.row_bytes, rows.row_bytes)
         file = self._source.open(path)
         if rows.data.offset + rows.data.size > file.size:

@@ -36,8 +36,8 @@ def container_mtime_ns(catalogue: Catalogue, archive: int, inner: int) -> int:
     path = catalogue.archives[archive].path
     parent, _, name = path.rpartition(b"/")
     around = catalogue.numbers.get(parent) if path else None
-    if around is None:
-        return catalogue.mtime_ns
+    if around is None or not index.known(around):
+        return catalogue.mtime_ns  # nobody came here through it; nothing is read to look up a name
     members = index.container(around).members
     row = members.find(name)
     return members.mtime_ns(row) if row >= 0 else catalogue.mtime_ns

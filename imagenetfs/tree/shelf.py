@@ -229,7 +229,7 @@ class FlatImages:
         return [every.part(np.sort(order[ends[k] : ends[k + 1]])) for k in range(len(self.classes))]
 
     def find_anywhere(self, name: bytes) -> int | None:
-        return self._all().find(name)
+        return self._all().find(name) if _IMAGE.fullmatch(name) else None
 
     def class_of(self, archive: int, inner: int, row: int) -> int | None:
         if archive not in self.archives or (archive, inner) not in self._containers():

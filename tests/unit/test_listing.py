@@ -179,11 +179,6 @@ def test_views_have_directories_of_their_own_and_files_in_common(tree: Tree) -> 
     assert views[0].find(b"full.txt") == views[1].find(b"full.txt") is not None
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="in an empty directory of source/ the names of its container's top answer, so that "
-    "empty/empty/empty/... never ends (loose.py)",
-)
 def test_an_empty_directory_holds_nothing(tree: Tree) -> None:
     number = tree.lookup(tree.lookup(1, b"source"), b"ILSVRC2012")
     for name in (b"kept", b"inner", b"empty"):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.cache.unpacked import Unpacked
 from imagenetfs.index.build import Index
 from imagenetfs.serve.reader import Reader
 from imagenetfs.tree.inode import MAX_INNER_ROWS, InodeKind, inode
@@ -35,7 +34,7 @@ def by_class(index: Index, archive: int, instead: int | None = None) -> ClassCon
 
 def images_of(index: Index, listing: Listing) -> dict[bytes, bytes]:
     """Name -> bytes, as a mount would read them."""
-    reader = Reader(index, index.source, Unpacked(index.source, {}, index.array))
+    reader = Reader(index, index.source)
     return {
         name: reader.read(number, 0, 1 << 20)
         for name, (number, _) in check_listing(listing).items()
@@ -152,9 +151,7 @@ def test_labelled(tmp_path: Path) -> None:
     _val(tmp_path, 25)
     index = index_of(tmp_path, "val.tar")
     classes = [b"n00000003", b"n00000001", b"n00000002"]
-    shelf = FlatImages(
-        index, (0,), classes, lambda name: b"n%08d" % (image_number(name) % 3 + 1)
-    )
+    shelf = FlatImages(index, (0,), classes, lambda name: b"n%08d" % (image_number(name) % 3 + 1))
     found = shelf_images(index, shelf)
     assert list(found) == sorted(classes)
     for number in range(1, 26):
