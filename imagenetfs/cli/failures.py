@@ -11,6 +11,7 @@ from pathlib import Path
 
 from imagenetfs.cli.terminal import say
 from imagenetfs.errors import ExitCode, ImagenetfsError
+from imagenetfs.job.signals import StopSignal
 
 DEBUG_VARIABLE = "IMAGENETFS_DEBUG"
 
@@ -41,6 +42,8 @@ def guarded(work: Callable[[], int], *, is_run: bool = False) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
+    except StopSignal as stop_signal:
+        return 128 + stop_signal.number
     except BrokenPipeError:
         # Python flushes standard output once more at exit, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

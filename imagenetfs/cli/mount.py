@@ -10,7 +10,7 @@ import typer
 from imagenetfs.cli import mountoptions, options
 from imagenetfs.cli.terminal import say
 from imagenetfs.errors import UsageError
-from imagenetfs.job import checks, logs, mounts
+from imagenetfs.job import checks, logs, mounts, signals
 from imagenetfs.job.places import locked, place_at
 from imagenetfs.job.server import MountRequest, serve_mount
 from imagenetfs.job.starting import check_all, start_mount
@@ -61,6 +61,7 @@ def mount(
         born="mount",
         fuse_options=tuple(asked.fuse),
     )
+    signals.raise_when_told_to_end()
     with locked(request.place) as lock:
         if foreground or asked.foreground:
             _serve_here(request, lock)

@@ -13,6 +13,7 @@ from imagenetfs.cli.arguments import Arranged
 from imagenetfs.cli.terminal import say
 from imagenetfs.errors import UsageError
 from imagenetfs.job import command as commands
+from imagenetfs.job import signals
 from imagenetfs.job.session import MOUNT_VARIABLE, acquire, release
 
 
@@ -51,6 +52,7 @@ def run(
     if not command:
         raise UsageError("Put `--` before the command: imagenetfs run -- python train.py {mnt}")
     settings = options.settings_of(context, place)
+    signals.raise_when_told_to_end()  # until there is a command to pass them on to
     session = acquire(settings, Path(at) if at else None, os.environ, say)
     try:
         mountpoint = str(session.mountpoint)

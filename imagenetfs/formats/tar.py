@@ -148,6 +148,7 @@ class Walk:
         Returns where it landed, and whether the archive ends there. Raises ArchiveError. No
         extended header is ever pending where it lands.
         """
+        stop = min(stop, self.end)
         while position < stop:
             position, block = self._hop(position, stop)
             if block is None:

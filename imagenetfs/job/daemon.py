@@ -21,8 +21,11 @@ from typing import Any, NoReturn
 
 from imagenetfs.errors import ExitCode, ImagenetfsError
 from imagenetfs.job import logs, probe
+from imagenetfs.job.processes import wait_for_end
+from imagenetfs.job.signals import StopSignal
 
 READY_SECONDS = 180.0
+STOP_SECONDS = 10.0
 
 Ready = Callable[[list[str]], None]
 
@@ -59,6 +62,8 @@ def start(serve: Callable[[Ready], None], *, keep: Sequence[int], log: Path) -> 
     except BaseException:
         # Also at Ctrl-C: the server is in a session of its own and would not hear of it.
         stop(started.pid)
+        if started.pid:
+            wait_for_end(started.pid, STOP_SECONDS)
         raise
     finally:
         os.close(reader)
@@ -176,6 +181,9 @@ def _serve_and_report(serve: Callable[[Ready], None], writer: int) -> int:
         _log.error("%s", error)
         report({"error": str(error), "code": int(error.exit_code)})
         return error.exit_code
+    except StopSignal as stop_signal:
+        _log.info("told to end by %s before the mount was ready", stop_signal)
+        return 128 + stop_signal.number
     except BaseException as error:
         _log.exception("the server ended")
         report(

@@ -100,8 +100,8 @@ class LeaseWatcher:
         self._listener.listen(_BACKLOG)
         self._epoll.register(self._listener, select.EPOLLIN)
         if first_lease is not None:
-            self._welcome(first_lease)
             self._leases.add(first_lease.fileno())
+            self._welcome(first_lease)  # drops it again if its front is dead already
 
     def fileno(self) -> int:
         return self._epoll.fileno()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from imagenetfs.config import Settings
 from imagenetfs.errors import ImagenetfsError
+from imagenetfs.job import signals
 from imagenetfs.job.daemon import Ready
 from imagenetfs.job.leases import Born, Identity, LeaseWatcher
 from imagenetfs.job.places import Place, locked, unlock
@@ -42,6 +43,8 @@ def serve_mount(
     request: MountRequest, lock: int, ready: Ready, first_lease: socket.socket | None = None
 ) -> None:
     """Mount and serve until the end; raises ImagenetfsError if it cannot mount."""
+    # Until `serve` takes signals over itself: a server that is told to end while it starts tidies up.
+    signals.raise_when_told_to_end()
     # numpy's linear algebra starts threads when it is imported, and a server that forks its
     # workers must have one.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -70,6 +73,7 @@ def serve_mount(
 
     def mounted(warnings: list[str]) -> None:
         nonlocal is_mounted
+        signals.check()
         is_mounted = True
         # Not by closing: the workers have inherited the descriptor.
         unlock(lock)
@@ -78,17 +82,24 @@ def serve_mount(
     try:
         serve(plan, ready=mounted, watchers=[watcher])
     finally:
+        signals.ignore()
         watcher.close()
         shutil.rmtree(run_dir, ignore_errors=True)
-        if is_mounted and request.made:
-            _remove_mountpoint(place)
+        if request.made and not is_mounted:
+            _remove(place.mountpoint)  # the lock is still ours, or that of a front that does so too
+        elif request.made:
+            _remove_under_lock(place)
 
 
-def _remove_mountpoint(place: Place) -> None:
-    """Remove the directory, unless a newer mount lies there."""
+def _remove_under_lock(place: Place) -> None:
+    """Remove the mountpoint, unless a newer mount is just being made there."""
     try:
-        # Under the lock: a front that is starting a mount may just have seen the directory.
-        with locked(place, _TIDY_SECONDS), contextlib.suppress(OSError):
-            place.mountpoint.rmdir()  # refused while something is mounted there
+        with locked(place, _TIDY_SECONDS):
+            _remove(place.mountpoint)
     except ImagenetfsError as error:
         _log.info("the mountpoint stays: %s", error)
+
+
+def _remove(mountpoint: Path) -> None:
+    with contextlib.suppress(OSError):
+        mountpoint.rmdir()  # refused while something is mounted there

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import accumulate
 
 import pytest
@@ -39,6 +40,7 @@ class Source:
         self.lock = threading.Lock()
 
     def read_at(self, offset: int, length: int) -> bytes:
+        assert 0 <= offset <= offset + length <= self.end
         with self.lock:
             self.reads += 1
             self.bytes += length
@@ -123,6 +125,23 @@ def test_where_threads_are_of_no_use_there_are_none(
     assert scan_parallel(source.read_at, 0, source.end, columns, in_flight=16) == source.behind
     assert columns.headers == source.headers
     assert (source.truth, source.reads) == (len(sizes) + 1, len(sizes) + 1)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.001])
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 80, 150, 300])
+@pytest.mark.parametrize("end", [1024, 512, 0, -300, -512, -600])
+def test_however_it_ends_it_is_a_scan(seconds: float, count: int, end: int) -> None:
+    source = Source([700] * count, seconds=0.0, end=end if count else 1024)
+    found = []
+    for walk in (scan, partial(scan_parallel, in_flight=4, minimum=0)):
+        columns, outcome = MemberColumns(), ""
+        try:
+            outcome = str(walk(source.read_at, 0, source.end, columns))
+        except ArchiveError as error:
+            outcome = str(error)
+        found.append((columns.headers, columns.sizes, outcome))
+        source.seconds = seconds
+    assert found[0] == found[1]
 
 
 def test_small_members_first_and_large_ones_later() -> None:

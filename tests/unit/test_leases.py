@@ -90,6 +90,14 @@ def test_a_front_that_dies_gives_its_lease_back(place: Place, servers: list[Serv
     assert server.ended.wait(5)
 
 
+def test_a_front_that_died_before_the_server_was_up(place: Place) -> None:
+    front, end = leases.pair()
+    front.close()
+    watcher = LeaseWatcher(place, Identity("/s", "/mnt/x", "run", os.getpid()), end)
+    assert watcher.tick()
+    watcher.close()
+
+
 def test_a_visitor_keeps_nothing_alive(place: Place, servers: list[Server]) -> None:
     server = Server(place, first=True)
     servers.append(server)

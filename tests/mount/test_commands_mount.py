@@ -1,0 +1,279 @@
+"""mount, umount, status and the bare form, on real mounts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.job import mounts
+from tests.mount.test_commands_support import Bench, bench, is_running, until
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Iterator[Bench]:
+    yield from bench(tmp_path)
+
+
+def server_pid(mountpoint: Path) -> int:
+    pid = json.loads((mountpoint / ".imagenetfs" / "status.json").read_text())["pid"]
+    assert isinstance(pid, int)
+    return pid
+
+
+def kill_server(mountpoint: Path) -> None:
+    """Leave a dead mount behind, as an out-of-memory killer does."""
+    pid = server_pid(mountpoint)
+    os.kill(pid, signal.SIGKILL)
+    assert until(lambda: is_dead(mountpoint))
+
+
+def is_dead(mountpoint: Path) -> bool:
+    try:
+        os.statvfs(mountpoint)
+    except OSError:
+        return True
+    return False
+
+
+def test_mounted_when_it_returns_and_gone_when_umount_does(at: Bench, sample: Path) -> None:
+    mountpoint = at.mountpoint()
+    done = at.call("mount", sample, mountpoint)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert "ILSVRC2012" in os.listdir(mountpoint)
+    entry = mounts.top(mountpoint)
+    assert entry is not None
+    assert (entry.fstype, entry.source) == ("fuse.imagenetfs", str(sample))
+    pid = server_pid(mountpoint)
+    done = at.call("umount", mountpoint)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert mounts.top(mountpoint) is None
+    assert not is_running(pid)
+    assert at.leftovers() == []
+    assert mountpoint.is_dir()
+
+
+def test_the_source_comes_from_the_settings(at: Bench, sample: Path) -> None:
+    mountpoint = at.mountpoint()
+    assert at.call("mount", mountpoint, IMAGENETFS_SOURCE=str(sample)).returncode == 0
+    assert "ILSVRC2012" in os.listdir(mountpoint)
+    assert at.call("umount", mountpoint).returncode == 0
+
+
+def test_the_bare_form_with_what_mount_adds(at: Bench, sample: Path) -> None:
+    mountpoint = at.mountpoint()
+    done = at.call(sample, mountpoint, "-o", "rw,nodev,allow_other,suid,workers=3,x-y.z")
+    assert done.returncode == 0
+    assert "read-only" in done.stderr
+    entry = mounts.top(mountpoint)
+    assert entry is not None
+    assert "allow_other" in entry.options
+    assert "default_permissions" in entry.options
+    assert entry.options.startswith("ro")
+    assert at.call("umount", mountpoint).returncode == 0
+
+
+@pytest.mark.skipif(
+    not shutil.which("mount.fuse3", path="/sbin:/usr/sbin"), reason="no mount.fuse3"
+)
+def test_mount_8_and_umount_8(at: Bench, sample: Path) -> None:
+    mountpoint = at.mountpoint()
+    script = at.directory / "imagenetfs"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m imagenetfs "$@"\n')
+    script.chmod(0o755)
+    # Installed in /usr/local/bin the type would be fuse.imagenetfs: mount(8) sets a PATH of its own.
+    command = ["mount", "-t", f"fuse.{script}", sample, mountpoint, "-o", "ro,nodev,noatime"]
+    done = subprocess.run(command, env=at.environ(), capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    pid = server_pid(mountpoint)
+    assert subprocess.run(["umount", mountpoint], timeout=30).returncode == 0
+    assert until(lambda: not is_running(pid))
+    assert until(lambda: at.leftovers() == [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_in_the_foreground(at: Bench, sample: Path, number: signal.Signals) -> None:
+    mountpoint = at.mountpoint()
+    process = at.start("mount", "-f", sample, mountpoint)
+    assert process.stderr is not None
+    said = ""
+    while "is mounted at" not in said:
+        said = process.stderr.readline()
+        assert said, "the server ended"
+    assert server_pid(mountpoint) == process.pid
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert at.leftovers() == []
+
+
+def test_in_the_foreground_with_a_log(at: Bench, sample: Path) -> None:
+    mountpoint, log = at.mountpoint(), at.directory / "logs" / "x.log"
+    process = at.start(sample, mountpoint, "-o", f"foreground,log={log}")
+    assert until(lambda: mounts.top(mountpoint) is not None)
+    assert until(lambda: log.exists() and "mounted" in log.read_text())
+    assert at.call("umount", mountpoint).returncode == 0
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+def test_over_the_source_itself(at: Bench, sample_copy: Path) -> None:
+    before = sorted(os.listdir(sample_copy / "ILSVRC2012"))
+    done = at.call("mount", sample_copy, sample_copy)
+    assert done.returncode == 0, done.stderr
+    assert len(os.listdir(sample_copy / "ILSVRC2012" / "train")) > 1
+    assert sorted(os.listdir(sample_copy / "source" / "ILSVRC2012")) == before
+    assert at.call("umount", sample_copy).returncode == 0
+    assert sorted(os.listdir(sample_copy / "ILSVRC2012")) == before
+
+
+def test_warnings_stand_on_the_terminal_and_in_status(at: Bench, sample_copy: Path) -> None:
+    for path in (sample_copy / "ILSVRC2012").glob("ILSVRC2012_devkit*"):
+        shutil.rmtree(path)
+    mountpoint = at.mountpoint()
+    done = at.call("mount", sample_copy, mountpoint)
+    assert done.returncode == 0
+    assert "imagenetfs: warning: " in done.stderr
+    assert "warning" in at.call("status", mountpoint).stdout
+    assert json.loads(at.call("status", "--json", mountpoint).stdout)[0]["warnings"]
+    assert at.call("umount", mountpoint).returncode == 0
+
+
+def test_a_pythonpath_full_of_other_versions(at: Bench, sample: Path) -> None:
+    other = at.directory / "other"
+    other.mkdir()
+    for name in ("numpy", "pyfuse3", "trio", "typing_extensions", "scipy"):
+        (other / f"{name}.py").write_text("raise ImportError('another version')\n")
+    mountpoint = at.mountpoint()
+    done = at.call("mount", sample, mountpoint, PYTHONPATH=str(other))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert at.call("umount", mountpoint, PYTHONPATH=str(other)).returncode == 0
+
+
+def test_a_sites_ceiling(at: Bench, sample: Path) -> None:
+    site = at.directory / "site.toml"
+    site.write_text("[ceilings]\nworkers = 1\n")
+    mountpoint = at.mountpoint()
+    arguments = ("mount", sample, mountpoint, "--workers", "5")
+    done = at.call(*arguments, IMAGENETFS_SITE_CONFIG=str(site))
+    assert done.returncode == 0
+    assert "workers lowered from 5 to 1" in done.stderr
+    workers = json.loads(at.call("status", "--json", mountpoint).stdout)[0]["workers"]
+    assert len(workers) == 1
+    assert at.call("umount", mountpoint).returncode == 0
+
+
+# --- dead mounts ----------------------------------------------------------------------------------
+
+
+def test_a_dead_mount_is_healed_by_mount(at: Bench, sample: Path) -> None:
+    mountpoint = at.mountpoint()
+    assert at.call("mount", sample, mountpoint).returncode == 0
+    kill_server(mountpoint)
+    assert json.loads(at.call("status", "--json", mountpoint).stdout)[0]["state"] == "stale"
+    assert "stale" in at.call("status", mountpoint).stdout
+    done = at.call("mount", sample, mountpoint)
+    assert done.returncode == 0
+    assert f"took away a dead mount at {mountpoint}" in done.stderr
+    assert "ILSVRC2012" in os.listdir(mountpoint)
+    assert len(at.entries()) == 1
+    assert at.call("umount", mountpoint).returncode == 0
+
+
+def test_a_dead_mount_is_taken_away_by_umount(at: Bench, sample: Path) -> None:
+    mountpoint = at.mountpoint()
+    assert at.call("mount", sample, mountpoint).returncode == 0
+    kill_server(mountpoint)
+    done = at.call("umount", mountpoint)
+    assert done.returncode == 0
+    assert "took away a dead mount" in done.stderr
+    assert at.entries() == []
+
+
+# --- umount ---------------------------------------------------------------------------------------
+
+
+def test_a_busy_mount_names_who_holds_it(at: Bench, sample: Path) -> None:
+    mountpoint = at.mountpoint()
+    assert at.call("mount", sample, mountpoint).returncode == 0
+    pid = server_pid(mountpoint)
+    holder = subprocess.Popen(["cat"], cwd=mountpoint, stdin=subprocess.PIPE)
+    try:
+        done = at.call("umount", mountpoint)
+        assert done.returncode == 26
+        assert f"cat ({holder.pid})" in done.stderr
+        assert "ILSVRC2012" in os.listdir(mountpoint)
+        done = at.call("umount", "--lazy", mountpoint)
+        assert done.returncode == 0
+        assert at.entries() == []
+    finally:
+        holder.communicate()
+    assert until(lambda: not is_running(pid))
+
+
+def test_a_reader_that_is_just_ending_gets_its_time(at: Bench, sample: Path) -> None:
+    mountpoint = at.mountpoint()
+    assert at.call("mount", sample, mountpoint).returncode == 0
+    holder = subprocess.Popen(["sleep", "1.5"], cwd=mountpoint)
+    assert at.call("umount", mountpoint).returncode == 0
+    holder.wait()
+
+
+def test_from_within_the_mount(at: Bench, sample: Path) -> None:
+    mountpoint = at.mountpoint()
+    assert at.call("mount", sample, mountpoint).returncode == 0
+    command = [sys.executable, "-P", "-m", "imagenetfs", "umount", "."]
+    done = subprocess.run(
+        command, cwd=mountpoint, env=at.environ(), capture_output=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+# --- status ---------------------------------------------------------------------------------------
+
+
+def test_status(at: Bench, sample: Path) -> None:
+    mountpoint = at.mountpoint("with space")
+    assert at.call("mount", sample, mountpoint).returncode == 0
+    image = next((mountpoint / "ILSVRC2012" / "train").rglob("*.JPEG"))
+    size = len(image.read_bytes())
+    found = json.loads(at.call("status", "--json", mountpoint).stdout)
+    assert len(found) == 1
+    assert found[0]["mountpoint"] == str(mountpoint)
+    assert found[0]["source"] == str(sample)
+    assert found[0]["state"] == "live"
+    assert found[0]["counters"]["bytes_served"] >= size
+    everything = json.loads(at.call("status", "--json").stdout)
+    assert str(mountpoint) in [entry["mountpoint"] for entry in everything]
+    shown = at.call("status").stdout
+    assert str(mountpoint) in shown
+    assert "0 restarts" in shown
+    assert at.call("umount", mountpoint).returncode == 0
+
+
+def test_a_mount_that_hangs_does_not_hang_status(at: Bench, sample: Path) -> None:
+    mountpoint = at.mountpoint()
+    assert at.call("mount", sample, mountpoint).returncode == 0
+    found = json.loads(at.call("status", "--json", mountpoint).stdout)[0]
+    stopped = [found["pid"], *(worker["pid"] for worker in found["workers"])]
+    try:
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        hanging = json.loads(at.call("status", "--json", mountpoint).stdout)[0]
+        assert hanging["state"] == "silent"
+        done = at.call("mount", sample, mountpoint)
+        assert done.returncode == 23
+        assert "does not answer" in done.stderr
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    assert at.call("umount", mountpoint).returncode == 0

@@ -1,0 +1,111 @@
+"""Helpers of the command tests: run the real command, and see that nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagenetfs.job import mounts
+from imagenetfs.job.mounts import MountEntry
+
+END_SECONDS = 20.0
+COMMAND = [sys.executable, "-m", "imagenetfs"]
+
+
+def until(condition: Callable[[], object], seconds: float = END_SECONDS) -> bool:
+    """Poll for something that another process brings about."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and not just waiting to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _may_stay(path: Path) -> bool:
+    return path.name == ".run" or path.suffix == ".lock"
+
+
+@dataclass
+class Bench:
+    """One test's directories, and the command within them."""
+
+    directory: Path
+
+    @property
+    def run_root(self) -> Path:
+        return self.directory / "run"
+
+    @property
+    def default(self) -> Path:
+        """Where ``run`` mounts by itself."""
+        return self.run_root / "imagenet"
+
+    def mountpoint(self, name: str = "mnt") -> Path:
+        path = self.directory / name
+        path.mkdir(exist_ok=True)
+        return path
+
+    def environ(self, **more: str) -> dict[str, str]:
+        return {**os.environ, "IMAGENETFS_RUN_DIR": str(self.run_root), **more}
+
+    def start(self, *arguments: object, **options: object) -> subprocess.Popen[str]:
+        """The command in the background; ``environ`` adds variables."""
+        more: dict[str, str] = options.pop("environ", {})  # type: ignore[assignment]
+        return subprocess.Popen(
+            [*COMMAND, *map(str, arguments)],
+            env=self.environ(**more),
+            text=True,
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},  # type: ignore[call-overload]
+        )
+
+    def call(self, *arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
+        """The command to its end."""
+        return subprocess.run(
+            [*COMMAND, *map(str, arguments)],
+            env=self.environ(**environ),
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+
+    def entries(self) -> list[MountEntry]:
+        """The mounts below this test's directory."""
+        below = str(self.directory) + "/"
+        return [entry for entry in mounts.read_table() if entry.mountpoint.startswith(below)]
+
+    def leftovers(self) -> list[str]:
+        """What should not be there when everything has ended (locks may stay)."""
+        left = [f"mount {entry.mountpoint}" for entry in self.entries()]
+        for directory in (self.run_root, self.run_root / ".run"):
+            if directory.is_dir():
+                left += [str(path) for path in directory.iterdir() if not _may_stay(path)]
+        return left
+
+    def clean_up(self) -> None:
+        """Whatever a failed test has left."""
+        for entry in reversed(self.entries()):
+            mounts.detach(entry, lazy=True)
+
+
+def bench(directory: Path) -> Iterator[Bench]:
+    """For a fixture: a bench, cleaned up afterwards."""
+    made = Bench(directory)
+    try:
+        yield made
+    finally:
+        made.clean_up()

@@ -1,0 +1,431 @@
+"""run: mount, run, unmount, on every way out."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.job import mounts
+from tests.mount.test_commands_support import COMMAND, Bench, bench, is_running, until
+
+pytestmark = pytest.mark.timeout(180)
+
+ASK_PID = (
+    "import json, os; file = open(os.environ['IMAGENETFS_MOUNT'] + '/.imagenetfs/status.json');"
+    "print(json.load(file)['pid'], flush=True)"
+)
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Iterator[Bench]:
+    yield from bench(tmp_path)
+
+
+def waiting(at: Bench, *arguments: object, **options: object) -> subprocess.Popen[str]:
+    """A run whose command reads the mount, says `ready`, and waits for its input to end."""
+    script = "ls {mnt} > /dev/null && echo ready && cat > /dev/null; exit 7"
+    process = at.start(
+        "run", *arguments, "--", "sh", "-c", script, stdin=subprocess.PIPE, **options
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line == "ready\n", process.stderr and process.stderr.read()
+    return process
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """End a waiting run; its exit code and what it said."""
+    _, said = process.communicate(timeout=60)
+    return process.returncode, said
+
+
+# --- the plain case -------------------------------------------------------------------------------
+
+
+def test_mount_run_unmount(at: Bench, sample: Path) -> None:
+    script = 'echo "$IMAGENETFS_MOUNT" {mnt} "$0"; ls {mnt}; cat; exit 7'
+    done = subprocess.run(
+        [*COMMAND, "run", str(sample), "--", "sh", "-c", script, "{mnt}/x"],
+        env=at.environ(),
+        input="from stdin\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    first, *listing, last = done.stdout.splitlines()
+    assert first == f"{at.default} {at.default} {at.default}/x"
+    assert "ILSVRC2012" in listing
+    assert last == "from stdin"
+    assert (done.returncode, done.stderr) == (7, "")
+    assert at.leftovers() == []
+
+
+def test_the_commands_surroundings_are_the_users(at: Bench, sample: Path, tmp_path: Path) -> None:
+    script = (
+        "import os, sys; print(os.getcwd(), os.environ.get('PYTHONPATH'), os.umask(0o22),"
+        " sorted(os.listdir('/proc/self/fd')), [k for k in os.environ if '_IMAGENETFS' in k])"
+    )
+    command = [sys.executable, "-c", script]
+    outcomes = []
+    for front in ([], [*COMMAND, "run", str(sample), "--"]):
+        done = subprocess.run(
+            [*front, *command],
+            env=at.environ(PYTHONPATH="/some/where"),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        outcomes.append(done.stdout)
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (["true"], 0),
+        (["sh", "-c", "kill -TERM $$"], 143),
+        (["no-such-command-here"], 127),
+        (["/etc/passwd"], 126),
+        (["{mnt}"], 126),
+    ],
+)
+def test_exit_codes(at: Bench, sample: Path, command: list[str], code: int) -> None:
+    done = at.call("run", sample, "--", *command)
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert at.leftovers() == []
+
+
+def test_at_a_place_of_ones_own(at: Bench, sample: Path) -> None:
+    new = at.directory / "new"
+    done = at.call("run", sample, "--at", new, "--", "ls", "{mnt}")
+    assert done.returncode == 0
+    assert "ILSVRC2012" in done.stdout
+    assert not new.exists(), "made by run, so removed by it"
+    there = at.mountpoint("there")
+    assert at.call("run", sample, "--at", there, "--", "ls", "{mnt}").returncode == 0
+    assert there.is_dir()
+    assert at.leftovers() == []
+
+
+def test_the_name_of_a_job(at: Bench, sample: Path) -> None:
+    environ = {"SLURM_JOB_ID": "4711", "IMAGENETFS_SOURCE": str(sample)}
+    done = at.call("run", "--", "echo", "{mnt}", **environ)
+    assert done.stdout == f"{at.run_root}/4711\n"
+    done = at.call("run", "--", "echo", "{mnt}", SLURM_STEP_ID="0", **environ)
+    assert done.stdout == f"{at.run_root}/4711.0\n"
+    assert at.leftovers() == []
+
+
+# --- sharing --------------------------------------------------------------------------------------
+
+
+def server_of(mountpoint: Path) -> int:
+    pid = json.loads((mountpoint / ".imagenetfs" / "status.json").read_text())["pid"]
+    assert isinstance(pid, int)
+    return pid
+
+
+def test_a_second_run_joins_and_the_last_one_out_unmounts(at: Bench, sample: Path) -> None:
+    first = waiting(at, sample)
+    pid = server_of(at.default)
+    second = waiting(at, sample)
+    assert len(at.entries()) == 1
+    assert finish(first) == (7, "")
+    assert server_of(at.default) == pid
+    assert finish(second) == (7, "")
+    assert at.leftovers() == []
+    assert not is_running(pid)
+
+
+def test_many_that_start_at_once_share_one_mount(at: Bench, sample: Path) -> None:
+    count = 50
+    here = at.mountpoint("here")
+    script = (
+        f'touch {here}/$0; {sys.executable} -c "{ASK_PID}"; '
+        f"while [ $(ls {here} | wc -l) -lt {count} ]; do sleep 0.2; done; ls {{mnt}} >&2; exit $0"
+    )
+    fronts = [at.start("run", sample, "--", "sh", "-c", script, n) for n in range(count)]
+    pids = set()
+    for number, front in enumerate(fronts):
+        out, err = front.communicate(timeout=150)
+        assert front.returncode == number, err
+        assert "ILSVRC2012" in err
+        pids.add(int(out))
+    assert len(pids) == 1
+    assert at.leftovers() == []
+    assert not is_running(pids.pop())
+
+
+def test_coming_and_going(at: Bench, sample: Path) -> None:
+    # Starts, joins and ends meet at random: every command must see a mount all the time it runs.
+    script = (
+        "for i in 1 2 3 4 5; do ls {mnt}/ILSVRC2012/train > /dev/null || exit 1; sleep 0.0$0; done"
+    )
+    for _ in range(3):
+        fronts = [at.start("run", sample, "--", "sh", "-c", script, n) for n in range(1, 10)]
+        for front in fronts:
+            assert front.communicate(timeout=120) == ("", "")
+            assert front.returncode == 0
+    assert at.leftovers() == []
+
+
+def test_a_run_within_a_run_joins_it(at: Bench, sample: Path) -> None:
+    inner = [*COMMAND, "run", "--", "echo", "{mnt} $IMAGENETFS_MOUNT"]
+    # The outer run fills {mnt} in for both.
+    done = at.call("run", sample, "--at", at.directory / "own", "--", *inner)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[0] == str(at.directory / "own")
+    assert at.leftovers() == []
+
+
+def test_a_mount_made_by_mount_is_joined_and_stays(at: Bench, sample: Path) -> None:
+    mountpoint = at.mountpoint()
+    assert at.call("mount", sample, mountpoint).returncode == 0
+    pid = server_of(mountpoint)
+    for arguments, environ in (
+        (("--at", mountpoint, sample), {}),
+        ((), {"IMAGENETFS_MOUNT": str(mountpoint)}),
+    ):
+        done = at.call("run", *arguments, "--", sys.executable, "-c", ASK_PID, **environ)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{pid}\n", "")
+    assert server_of(mountpoint) == pid
+    assert at.call("umount", mountpoint).returncode == 0
+    assert at.leftovers() == []
+
+
+def test_a_mount_without_a_lease_is_used_and_left_alone(at: Bench, sample: Path) -> None:
+    # As one that the node's administrator made for all: there is no socket of this user's.
+    mountpoint = at.mountpoint()
+    other = {"IMAGENETFS_RUN_DIR": str(at.directory / "other")}
+    assert at.call("mount", sample, mountpoint, **other).returncode == 0
+    done = at.call("run", "--", "ls", "{mnt}", IMAGENETFS_MOUNT=str(mountpoint))
+    assert done.returncode == 0
+    assert "ILSVRC2012" in done.stdout
+    assert mounts.top(mountpoint) is not None
+    assert at.call("umount", mountpoint, **other).returncode == 0
+
+
+def test_a_name_of_a_mount_that_is_no_more(at: Bench, sample: Path) -> None:
+    for name in ("/no/such", "/proc", str(at.mountpoint())):
+        done = at.call("run", sample, "--", "echo", "{mnt}", IMAGENETFS_MOUNT=name)
+        assert done.stdout == f"{at.default}\n"
+
+
+def test_another_source_gets_another_name(at: Bench, sample: Path, sample_copy: Path) -> None:
+    first = waiting(at, sample)
+    second = at.call("run", sample_copy, "--", "echo", "{mnt}")
+    assert second.returncode == 0
+    assert second.stdout.startswith(f"{at.default}-")
+    done = at.call("run", sample_copy, "--at", at.default, "--", "true")
+    assert done.returncode == 125
+    assert "--at" in done.stderr
+    assert finish(first) == (7, "")
+    assert at.leftovers() == []
+
+
+def test_the_same_source_by_another_name_is_the_same(at: Bench, sample: Path) -> None:
+    (at.directory / "link").symlink_to(sample)
+    first = waiting(at, sample)
+    second = waiting(at, at.directory / "link")
+    assert len(at.entries()) == 1
+    assert finish(first) == (7, "")
+    assert finish(second) == (7, "")
+
+
+# --- every way out --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"])
+def test_a_signal_to_the_front_is_the_commands(at: Bench, sample: Path, name: str) -> None:
+    script = f"trap 'echo got; exit 3' {name[3:]}; echo ready; while :; do sleep 0.1; done"
+    front = at.start("run", sample, "--", "sh", "-c", script)
+    assert front.stdout is not None
+    assert front.stdout.readline() == "ready\n"
+    front.send_signal(getattr(signal, name))
+    out, err = front.communicate(timeout=60)
+    assert (front.returncode, out, err) == (3, "got\n", "")
+    assert at.leftovers() == []
+
+
+def test_a_command_that_dies_of_the_signal(at: Bench, sample: Path) -> None:
+    front = at.start("run", sample, "--", "sh", "-c", "echo ready; exec sleep 60")
+    assert front.stdout is not None
+    assert front.stdout.readline() == "ready\n"
+    front.terminate()
+    front.communicate(timeout=60)
+    assert front.returncode == 143
+    assert at.leftovers() == []
+
+
+def test_a_front_that_is_killed(at: Bench, sample: Path) -> None:
+    front = waiting(at, sample)
+    pid = server_of(at.default)
+    front.kill()
+    assert until(lambda: at.leftovers() == [])
+    assert until(lambda: not is_running(pid))
+    front.communicate(timeout=30)
+
+
+def test_a_command_that_outlives_its_front_loses_the_mount(at: Bench, sample: Path) -> None:
+    script = "cd {mnt}; echo ready; cat > /dev/null; ls . 2>&1 || echo gone"
+    front = at.start("run", sample, "--", "sh", "-c", script, stdin=subprocess.PIPE)
+    assert front.stdout is not None
+    assert front.stdout.readline() == "ready\n"
+    pid = server_of(at.default)
+    front.kill()
+    assert until(lambda: at.entries() == [])
+    assert until(lambda: not is_running(pid)), "what is open gets some seconds, and no more"
+    out, _ = front.communicate(timeout=30)
+    assert out.endswith("gone\n")
+    assert until(lambda: at.leftovers() == [])
+
+
+def test_a_server_that_is_killed(at: Bench, sample: Path) -> None:
+    front = waiting(at, sample)
+    os.kill(server_of(at.default), signal.SIGKILL)
+    code, said = finish(front)
+    assert code == 7
+    assert "took away a dead mount" in said
+    assert at.entries() == []
+    # What the server could not tidy up is no obstacle to the next one, which does it instead.
+    assert at.call("run", sample, "--", "ls", "{mnt}").returncode == 0
+    assert not at.default.exists()
+
+
+def test_everything_killed_is_healed_by_the_next_start(at: Bench, sample: Path) -> None:
+    front = waiting(at, sample)
+    os.kill(server_of(at.default), signal.SIGKILL)
+    front.kill()
+    front.communicate(timeout=30)
+    assert len(at.entries()) == 1
+    done = at.call("run", sample, "--", "ls", "{mnt}")
+    assert done.returncode == 0
+    assert "ILSVRC2012" in done.stdout
+    assert "took away a dead mount" in done.stderr
+    assert at.entries() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_an_end_at_any_moment_of_the_start(at: Bench, sample: Path, number: signal.Signals) -> None:
+    draw = random.Random(number)
+    for _ in range(12):
+        front = at.start("run", sample, "--", "sleep", "60")
+        time.sleep(draw.uniform(0.0, 1.0))
+        front.send_signal(number)
+        if number == signal.SIGINT:
+            # Once the command runs, the terminal would have sent it there as well.
+            time.sleep(0.3)
+            front.send_signal(signal.SIGTERM)
+        front.communicate(timeout=60)
+        assert front.returncode != 0
+        assert until(lambda: at.leftovers() == []), at.leftovers()
+
+
+def test_open_files_do_not_keep_the_mount(at: Bench, sample: Path) -> None:
+    # A process that the command leaves behind must not hold the job's end up.
+    script = "(cd {mnt}; exec sleep 60 > /dev/null 2>&1) & echo $!"
+    began = time.monotonic()
+    done = at.call("run", sample, "--", "sh", "-c", script)
+    assert done.returncode == 0
+    assert time.monotonic() - began < 30
+    assert at.entries() == []
+    os.kill(int(done.stdout), signal.SIGKILL)
+    assert until(lambda: at.leftovers() == [])
+
+
+# --- terminals ------------------------------------------------------------------------------------
+
+
+def read_until(fd: int, text: bytes, seconds: float = 60.0) -> bytes:
+    """Read from a terminal until a text appears."""
+    got, deadline = b"", time.monotonic() + seconds
+    while text not in got:
+        assert time.monotonic() < deadline, got
+        try:
+            got += os.read(fd, 1024)
+        except OSError:
+            break
+    return got
+
+
+def in_terminal(at: Bench, *arguments: object) -> tuple[int, int]:
+    """The command in a terminal of its own: its pid, and the terminal's other end."""
+    environ = at.environ()
+    pid, fd = pty.fork()
+    if pid == 0:
+        argv = [*COMMAND, *map(str, arguments)]
+        os.execve(argv[0], argv, environ)
+    return pid, fd
+
+
+def end_of(pid: int) -> int:
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def test_ctrl_c(at: Bench, sample: Path) -> None:
+    script = (
+        "import time\n"
+        "try: print('ready', flush=True); time.sleep(60)\n"
+        "except KeyboardInterrupt: raise SystemExit(9)"
+    )
+    pid, fd = in_terminal(at, "run", sample, "--", sys.executable, "-c", script)
+    read_until(fd, b"ready")
+    os.write(fd, b"\x03")
+    assert end_of(pid) == 9
+    os.close(fd)
+    assert at.leftovers() == []
+
+
+def test_ctrl_z_and_fg(at: Bench, sample: Path) -> None:
+    pid, fd = in_terminal(at, "run", sample, "--", "sh", "-c", "echo ready; cat; exit 4")
+    os.waitpid(pid, os.WNOHANG)
+    read_until(fd, b"ready")
+    # The terminal stops the whole group only where a shell with job control is its session's leader:
+    # an orphaned group ignores it. So what the shell would do is done here.
+    os.killpg(pid, signal.SIGSTOP)
+    _, status = os.waitpid(pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    assert len(at.entries()) == 1
+    os.killpg(pid, signal.SIGCONT)
+    os.write(fd, b"still here\n")
+    read_until(fd, b"still here\r\nstill here")
+    os.write(fd, b"\x04")
+    assert end_of(pid) == 4
+    os.close(fd)
+    assert at.leftovers() == []
+
+
+def test_an_interactive_shell(at: Bench, sample: Path) -> None:
+    pid, fd = in_terminal(at, "run", sample, "--", "bash", "--norc", "--noprofile", "-i")
+    os.write(fd, b"PS1=; ls $IMAGENETFS_MOUNT; sleep 60\n")
+    read_until(fd, b"ILSVRC2012_t3")
+    time.sleep(0.5)
+    os.write(fd, b"\x1a")  # bash stops its job, not itself
+    read_until(fd, b"Stopped")  # so bash asks twice whether it shall end
+    os.write(fd, b"exit 6\nexit 6\n")
+    assert end_of(pid) == 6
+    os.close(fd)
+    assert at.leftovers() == []
+
+
+def test_a_terminal_that_goes_away(at: Bench, sample: Path) -> None:
+    pid, fd = in_terminal(at, "run", sample, "--", "sh", "-c", "echo ready; sleep 60")
+    read_until(fd, b"ready")
+    os.close(fd)
+    end_of(pid)
+    assert until(lambda: at.leftovers() == [])
