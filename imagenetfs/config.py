@@ -80,6 +80,17 @@ def _parse_path_or_none(text: str) -> Path | None:
     return None if text == "none" else _parse_path(text)
 
 
+def _parse_views(text: str) -> tuple[tuple[str, Path], ...]:
+    """``NAME=FILE``, several separated by colons as in $PATH; a later one of a name counts."""
+    views: dict[str, Path] = {}
+    for entry in filter(None, text.split(os.pathsep)):
+        name, _, path = entry.partition("=")
+        if not name or name.startswith(".") or "/" in name:
+            raise ValueError(entry)
+        views[name] = _parse_path(path)
+    return tuple(views.items())
+
+
 def _choice(*allowed: str) -> Kind:
     def parse(text: str) -> str:
         if text not in allowed:
@@ -91,6 +102,7 @@ def _choice(*allowed: str) -> Kind:
 
 DURATION = Kind("a time such as 90, 90s or 2m", _parse_duration, types=(int, float, str))
 PATH = Kind("a path", _parse_path, is_path=True)
+VIEWS = Kind("NAME=FILE, several separated by colons", _parse_views, types=(str, list))
 PATH_OR_NONE = Kind("a path, or none", _parse_path_or_none, is_path=True)
 
 
@@ -159,6 +171,13 @@ class Settings:
             _choice("archives", "directories"),
             "archives",
             "What is shown where the source has both: `archives`, or the extracted `directories`.",
+        )
+    )
+    view: tuple[tuple[str, Path], ...] = field(
+        metadata=_about(
+            VIEWS,
+            (),
+            "NAME=FILE: show under views/NAME the classes or images that FILE lists. Repeatable.",
         )
     )
     log: Path | None = field(
@@ -238,13 +257,18 @@ def _value_of_file(path: Path, entry: Field[Any], raw: object, name: str) -> Any
     if type(raw) not in kind.types:
         raise problem
     try:
-        value = kind.parse(str(raw))
+        value = kind.parse(_as_text(raw))
     except ValueError as error:
         raise problem from error
     # A relative path would mean another place in every directory that a command starts from.
     if kind.is_path and value is not None and not str(raw).startswith(("/", "~")):
         raise UsageError(f"{path}: {name} must be an absolute path, not {raw!r}.")
     return value
+
+
+def _as_text(raw: object) -> str:
+    """A repeatable option's values, or a list in a file, as the one text that a variable holds."""
+    return os.pathsep.join(map(str, raw)) if isinstance(raw, list | tuple) else str(raw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +292,7 @@ def _text_layer(origin: Callable[[str], str], given: Mapping[str, object]) -> _L
             continue
         kind: Kind = entry.metadata["kind"]
         try:
-            values[entry.name] = kind.parse(str(raw))
+            values[entry.name] = kind.parse(_as_text(raw))
         except ValueError as error:
             message = f"{origin(entry.name)} must be {kind.expects}, not {str(raw)!r}."
             raise UsageError(message) from error

@@ -161,6 +161,7 @@ def _serve(described: dict[str, Any]) -> None:
     if before is not None:  # a test's own code, to break something in this process alone
         exec(before, {})
     plan["fuse_options"] = tuple(plan.get("fuse_options", ()))
+    plan["views"] = tuple((name, Path(path)) for name, path in plan.get("views", ()))
     try:
         serve(MountPlan(**plan), ready=lambda w: print("READY", json.dumps(w), flush=True))
     except ImagenetfsError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from imagenetfs.errors import UsageError
 
-COMMANDS = ("mount", "umount", "run", "status", "settings", "index", "sample")
+COMMANDS = ("mount", "umount", "run", "status", "settings", "info", "index", "sample")
 
 
 @dataclass(frozen=True, slots=True)

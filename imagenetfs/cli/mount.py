@@ -40,6 +40,7 @@ def mount(
     index_dir: options.IndexDirOption = None,
     read_timeout: options.ReadTimeoutOption = None,
     prefer: options.PreferOption = None,
+    view: options.ViewOption = None,
     log: options.LogOption = None,
 ) -> None:
     """Mount ImageNet's archives, and come back when the mount can be read.

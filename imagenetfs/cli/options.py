@@ -26,6 +26,7 @@ InFlightOption = Annotated[str | None, _option("in_flight", "N")]
 IndexDirOption = Annotated[str | None, _option("index_dir", "DIR")]
 ReadTimeoutOption = Annotated[str | None, _option("read_timeout", "SECONDS")]
 PreferOption = Annotated[str | None, _option("prefer", "WHAT")]
+ViewOption = Annotated[list[str] | None, _option("view", "NAME=FILE")]
 LogOption = Annotated[str | None, _option("log", "FILE")]
 
 

@@ -38,6 +38,7 @@ def run(
     index_dir: options.IndexDirOption = None,
     read_timeout: options.ReadTimeoutOption = None,
     prefer: options.PreferOption = None,
+    view: options.ViewOption = None,
     log: options.LogOption = None,
 ) -> int:
     """Mount, run a command, and unmount when it ends, whatever way it ends.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Annotated, Any
 
 import typer
@@ -28,12 +29,18 @@ def settings(
         print(json.dumps({name: _entry(value, current.origins[name]) for name, value in rows}))
         return
     lines = [
-        (name, "-" if value is None else str(value), current.origins[name], config.help_of(name))
-        for name, value in rows
+        (name, _text(value), current.origins[name], config.help_of(name)) for name, value in rows
     ]
     table(("setting", "value", "set by", "what it is for"), lines)
 
 
+def _text(value: Any) -> str:
+    """A value as the option takes it; ``-`` where there is none."""
+    if isinstance(value, tuple):
+        value = os.pathsep.join(f"{view}={path}" for view, path in value) or None
+    return "-" if value is None else str(value)
+
+
 def _entry(value: Any, origin: str) -> dict[str, Any]:
-    plain = value if value is None or isinstance(value, int | float) else str(value)
+    plain = value if value is None or isinstance(value, int | float) else _text(value)
     return {"value": plain, "set_by": origin}

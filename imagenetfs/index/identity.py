@@ -1,18 +1,21 @@
-"""How an archive is known again: its size, and a checksum over header blocks sampled across it.
+"""How a container is known again without reading all of it.
 
-The modification time is no part of it: a touch or a chgrp changes nothing that was indexed.
+A tar: its size, and a checksum over header blocks sampled across it; the modification time is no part of
+it, for a touch or a chgrp changes nothing that was indexed. An npz: its size, and its last bytes, where
+the zip's directory has every array's checksum. A directory: when it and those below it changed last.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from imagenetfs.index.members import Members
 
 ReadAt = Callable[[int, int], bytes]
 
 _HEADER_SIZE = 512
+_TAIL = 4096
 
 
 def sampled_rows(rows: int, samples: int) -> list[int]:
@@ -27,4 +30,18 @@ def sample(read_at: ReadAt, members: Members, samples: int) -> int:
     crc = 0
     for row in sampled_rows(len(members), samples):
         crc = zlib.crc32(read_at(members.header(row), _HEADER_SIZE), crc)
+    return crc
+
+
+def tail(read_at: ReadAt, size: int) -> int:
+    """crc32 over the file's last bytes, read now."""
+    length = min(size, _TAIL)
+    return zlib.crc32(read_at(size - length, length))
+
+
+def changes(mtimes_ns: Mapping[bytes, int]) -> int:
+    """crc32 over directories (by relative name) and the times of their last change."""
+    crc = 0
+    for name in sorted(mtimes_ns):
+        crc = zlib.crc32(b"%s\0%d\n" % (name, mtimes_ns[name]), crc)
     return crc

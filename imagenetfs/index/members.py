@@ -15,7 +15,8 @@ sizes       bytes of content
 mtimes      modification time less meta["mtime"], in meta["tick"] nanoseconds
 modes       st_mode, unless all are meta["mode"]
 headers     offset of the first header block, unless each is its data offset - 512
-linked      rows with a link, ``link_kinds`` (1 symbolic, 2 hard), ``link_ends``, ``link_names``
+linked      rows that are symbolic links, with their targets in ``link_ends``, ``link_names``
+hard        rows that are one file with others, ``hard_owners``: the row that stands for all
 sparse      rows with holes, ``sparse_ends`` and pairs in ``sparse_starts``, ``sparse_lengths``
 below       for directories: the row behind the last one below (only where there are any)
 nested      rows that are containers themselves (only where there are any)
@@ -25,237 +26,15 @@ nested      rows that are containers themselves (only where there are any)
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 
 from imagenetfs.errors import ArchiveError
-from imagenetfs.index.columns import Array, pack, smallest, unpack
+from imagenetfs.index.columns import Array, unpack
 
-DIRECTORY_MODE = stat.S_IFDIR | 0o555
-FILE_MODE = stat.S_IFREG | 0o644
-
-
-@dataclass(slots=True)
-class Rows:
-    """What a builder hands to :func:`encode`: parallel lists, in archive order.
-
-    Later rows of the same name replace earlier ones, as extraction would.
-    """
-
-    names: list[bytes] = field(default_factory=list)
-    headers: list[int] = field(default_factory=list)
-    offsets: list[int] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
-    mtimes: list[int] = field(default_factory=list)
-    modes: list[int] = field(default_factory=list)
-    links: dict[int, bytes] = field(default_factory=dict)
-    hardlinks: dict[int, bytes] = field(default_factory=dict)
-    sparse: dict[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
-
-
-def harmless(name: bytes) -> bytes:
-    """A member's name as a relative path that cannot leave its archive; b"" where nothing is left.
-
-    As GNU tar extracts: what stands before and with the last ``..`` is dropped, as are leading
-    slashes and parts that are empty or ``.``.
-    """
-    if b"/" not in name and name not in (b".", b".."):
-        return name
-    parts = name.split(b"/")
-    if b".." in parts:
-        parts = parts[len(parts) - parts[::-1].index(b"..") :]
-    return b"/".join(part for part in parts if part not in (b"", b"."))
-
-
-def encode(
-    rows: Rows,
-    meta: dict[str, Any] | None = None,
-    nested: Callable[[bytes, int], bool] | None = None,
-) -> bytes:
-    """The block of a container's member table, sorted, without duplicates, parents added.
-
-    ``nested(name, mode)`` tells which rows are containers themselves.
-    """
-    order, names = _sorted_order(rows)
-    pick = np.asarray(order, dtype=np.int64)
-    described: dict[str, Any] = {"rows": len(order), **(meta or {})}
-    columns: dict[str, Array] = {}
-    _encode_names(names, columns, described)
-    _encode_places(rows, pick, columns, described)
-    _encode_times_and_modes(rows, pick, columns, described)
-    _encode_links(rows, order, columns)
-    _encode_sparse(rows, order, columns)
-    if any(b"/" in name for name in names) or _any_directory(columns, described):
-        columns["below"] = _below(names)
-    if nested is not None:
-        found = [row for row, p in enumerate(order) if nested(names[row], rows.modes[p])]
-        if found:
-            columns["nested"] = smallest(np.array(found, dtype=np.int64))
-    return pack(columns, described)
-
-
-def _sorted_order(rows: Rows) -> tuple[list[int], list[bytes]]:
-    """Positions in the order of the table, and the names in that order."""
-    names = rows.names
-    if any(b"/" in name or name in (b".", b"..") for name in names):
-        last = _with_parents(rows)
-        keys = sorted(last, key=lambda name: name.replace(b"/", b"\0"))
-        return [last[name] for name in keys], keys
-    last = dict(zip(names, range(len(names)), strict=True))
-    if len(last) == len(names):
-        order = sorted(range(len(names)), key=names.__getitem__)
-        return order, [names[i] for i in order]
-    keys = sorted(last)
-    return [last[name] for name in keys], keys
-
-
-def _with_parents(rows: Rows) -> dict[bytes, int]:
-    """Name -> position of its last entry; directories that have no entry of their own are added."""
-    last: dict[bytes, int] = {}
-    for position in range(len(rows.names)):
-        name = harmless(rows.names[position])
-        if name:
-            last.pop(name, None)
-            last[name] = position
-    _drop_shadowed(rows, last)
-    for name in list(last):
-        parent = name.rpartition(b"/")[0]
-        while parent and parent not in last:
-            last[parent] = _add_directory(rows, parent, rows.mtimes[last[name]])
-            parent = parent.rpartition(b"/")[0]
-    return last
-
-
-def _drop_shadowed(rows: Rows, last: dict[bytes, int]) -> None:
-    """A file that a later entry uses as a directory gives way, and the other way about."""
-    for name, position in list(last.items()):
-        parent = name.rpartition(b"/")[0]
-        while parent:
-            other = last.get(parent)
-            if other is not None and not stat.S_ISDIR(rows.modes[other]):
-                last.pop(parent if other < position else name, None)
-                if other > position:
-                    break
-            parent = parent.rpartition(b"/")[0]
-
-
-def _add_directory(rows: Rows, name: bytes, mtime: int) -> int:
-    rows.names.append(name)
-    rows.headers.append(0)
-    rows.offsets.append(512)
-    rows.sizes.append(0)
-    rows.mtimes.append(mtime)
-    rows.modes.append(DIRECTORY_MODE)
-    return len(rows.names) - 1
-
-
-def _encode_names(names: list[bytes], columns: dict[str, Array], meta: dict[str, Any]) -> None:
-    prefix, suffix = _affixes(names)
-    first, last = len(prefix), -len(suffix) or None
-    middles = [name[first:last] for name in names]
-    ends = np.cumsum(np.fromiter(map(len, middles), dtype=np.int64, count=len(middles)))
-    columns["names"] = np.frombuffer(b"".join(middles), dtype=np.uint8)
-    columns["ends"] = smallest(ends)
-    meta["prefix"], meta["suffix"] = prefix.hex(), suffix.hex()
-
-
-def _common_prefix(first: bytes, last: bytes) -> bytes:
-    length = 0
-    while length < min(len(first), len(last)) and first[length] == last[length]:
-        length += 1
-    return first[:length]
-
-
-def _affixes(names: list[bytes]) -> tuple[bytes, bytes]:
-    """The longest prefix and suffix that all names share, not overlapping in the shortest."""
-    if not names:
-        return b"", b""
-    prefix = _common_prefix(min(names), max(names))
-    shortest = min(map(len, names))
-    suffix = names[0][max(len(prefix), len(names[0]) - shortest + len(prefix)) :]
-    for name in names:
-        while suffix and not name.endswith(suffix):
-            suffix = suffix[1:]
-        if not suffix:
-            break
-    return prefix, suffix
-
-
-def _encode_places(
-    rows: Rows, pick: Array, columns: dict[str, Array], meta: dict[str, Any]
-) -> None:
-    offsets = np.array(rows.offsets, dtype=np.int64)[pick]
-    headers = np.array(rows.headers, dtype=np.int64)[pick]
-    meta["unit"] = 512 if not (offsets % 512).any() else 1
-    columns["offsets"] = smallest(offsets // meta["unit"])
-    columns["sizes"] = smallest(np.array(rows.sizes, dtype=np.int64)[pick])
-    if (headers != offsets - 512).any():
-        columns["headers"] = smallest(headers)
-
-
-def _encode_times_and_modes(
-    rows: Rows, pick: Array, columns: dict[str, Array], meta: dict[str, Any]
-) -> None:
-    mtimes = np.array(rows.mtimes, dtype=np.int64)[pick]
-    base = int(mtimes.min()) if len(mtimes) else 0
-    tick = 1 if (mtimes % 1_000_000_000).any() else 1_000_000_000
-    meta["mtime"], meta["tick"] = base, tick
-    if len(mtimes) and (mtimes != base).any():
-        columns["mtimes"] = smallest((mtimes - base) // tick)
-    modes = np.array(rows.modes, dtype=np.int64)[pick]
-    meta["mode"] = int(modes[0]) if len(modes) else FILE_MODE
-    if len(modes) and (modes != modes[0]).any():
-        columns["modes"] = smallest(modes)
-
-
-def _encode_links(rows: Rows, order: list[int], columns: dict[str, Array]) -> None:
-    if not rows.links and not rows.hardlinks:
-        return
-    found = [
-        (row, 1, rows.links[position])
-        if position in rows.links
-        else (row, 2, harmless(rows.hardlinks[position]))
-        for row, position in enumerate(order)
-        if position in rows.links or position in rows.hardlinks
-    ]
-    columns["linked"] = smallest(np.array([row for row, _, _ in found], dtype=np.int64))
-    columns["link_kinds"] = np.array([kind for _, kind, _ in found], dtype=np.uint8)
-    columns["link_ends"] = smallest(np.cumsum([len(target) for _, _, target in found]))
-    targets = b"".join(target for _, _, target in found)
-    columns["link_names"] = np.frombuffer(targets, dtype=np.uint8)
-
-
-def _encode_sparse(rows: Rows, order: list[int], columns: dict[str, Array]) -> None:
-    if not rows.sparse:
-        return
-    found = [(row, rows.sparse[p]) for row, p in enumerate(order) if p in rows.sparse]
-    runs = [run for _, runs_of_row in found for run in runs_of_row]
-    columns["sparse"] = smallest(np.array([row for row, _ in found], dtype=np.int64))
-    columns["sparse_ends"] = smallest(np.cumsum([len(runs_of_row) for _, runs_of_row in found]))
-    columns["sparse_starts"] = smallest(np.array([start for start, _ in runs], dtype=np.int64))
-    columns["sparse_lengths"] = smallest(np.array([length for _, length in runs], dtype=np.int64))
-
-
-def _any_directory(columns: dict[str, Array], meta: dict[str, Any]) -> bool:
-    if "modes" in columns:
-        return bool((columns["modes"] & 0o170000 == stat.S_IFDIR).any())
-    return stat.S_ISDIR(meta["mode"]) and meta["rows"] > 0
-
-
-def _below(names: list[bytes]) -> Array:
-    """For each row the first row behind it that does not lie below it."""
-    below = np.arange(1, len(names) + 1, dtype=np.int64)
-    open_rows: list[int] = []
-    for row, name in enumerate(names):
-        while open_rows and not name.startswith(names[open_rows[-1]] + b"/"):
-            below[open_rows.pop()] = row
-        open_rows.append(row)
-    for row in open_rows:
-        below[row] = len(names)
-    return smallest(below)
+_NONE: Array = np.zeros(0, dtype=np.int64)
 
 
 class Members:
@@ -277,8 +56,10 @@ class Members:
         "_tick",
         "_unit",
         "columns",
+        "hard",
         "links",
         "meta",
+        "nested",
         "rows",
         "sparse",
     )
@@ -304,7 +85,9 @@ class Members:
         self._modes = _optional(columns, "modes")
         self._headers = _optional(columns, "headers")
         self._below = _optional(columns, "below")
+        self.nested: Array = columns.get("nested", _NONE)
         self.links = _links(columns)
+        self.hard = _hard(columns)
         self.sparse = _sparse(columns)
 
     def _check(self) -> None:
@@ -348,6 +131,14 @@ class Members:
         """st_mode with the file type."""
         value: int = self._modes[row] if self._modes is not None else self._mode
         return value
+
+    def owner(self, row: int) -> int:
+        """The row that stands for the file: another one for some hard links, else ``row`` itself."""
+        return self.hard[row][0] if self.hard and row in self.hard else row
+
+    def links_to(self, row: int) -> int:
+        """st_nlink: how many rows are this very file."""
+        return self.hard[row][1] if self.hard and row in self.hard else 1
 
     def header(self, row: int) -> int:
         """Where the member's first header block begins in the file, in bytes."""
@@ -414,23 +205,24 @@ def _optional(columns: dict[str, Array], name: str) -> memoryview | None:
     return columns[name].data if name in columns else None
 
 
-def _links(columns: dict[str, Array]) -> dict[int, tuple[int, bytes]]:
-    """Row -> (1 symbolic or 2 hard, target)."""
+def _links(columns: dict[str, Array]) -> dict[int, bytes]:
+    """Row -> target of the symbolic link."""
     if "linked" not in columns:
         return {}
     blob, start, found = columns["link_names"].tobytes(), 0, {}
-    every: Sequence[tuple[int, int, int]] = list(
-        zip(
-            columns["linked"].tolist(),
-            columns["link_kinds"].tolist(),
-            columns["link_ends"].tolist(),
-            strict=True,
-        )
-    )
-    for row, kind, end in every:
-        found[row] = (kind, blob[start:end])
+    for row, end in zip(columns["linked"].tolist(), columns["link_ends"].tolist(), strict=True):
+        found[row] = blob[start:end]
         start = end
     return found
+
+
+def _hard(columns: dict[str, Array]) -> dict[int, tuple[int, int]]:
+    """Row -> (the row that stands for the file, how many rows it has)."""
+    if "hard" not in columns:
+        return {}
+    rows, owners = columns["hard"].tolist(), columns["hard_owners"].tolist()
+    counts = Counter(owners)
+    return {row: (owner, counts[owner]) for row, owner in zip(rows, owners, strict=True)}
 
 
 def _sparse(columns: dict[str, Array]) -> dict[int, tuple[tuple[int, int], ...]]:

@@ -65,33 +65,56 @@ def warm(
     Must be called in a single-threaded process (it forks). Raises KeyboardInterrupt after its
     processes have ended; what they finished is in the arena then.
     """
-    work = list(_containers(index, archives))
+    threads = max(1, in_flight // processes)
+    outer = [(archive, OUTER) for archive in archives]
+    before = _round(index, outer, Progress(0, len(outer), 0), threads, processes, progress)
+    # Only an archive's own table tells how many containers there are within it.
+    inner = [item for item in _containers(index, archives) if item[1] != OUTER]
+    begun = Progress(before.done, before.total + len(inner), before.members)
+    _round(index, inner, begun, threads, processes, progress)
+    return _outcome(index, list(_containers(index, archives)))
+
+
+def _round(
+    index: Index,
+    work: list[Work],
+    begun: Progress,
+    threads: int,
+    processes: int,
+    progress: Callable[[Progress], None] | None,
+) -> Progress:
+    """Build these containers in processes of their own; the progress when they have ended."""
     todo = [item for item in work if not index.known(*item)]
     shared = mmap.mmap(-1, _COUNTERS.size * processes)
-    children = [
-        _fork(index, todo[n::processes], max(1, in_flight // processes), shared, n)
-        for n in range(min(processes, len(todo)))
-    ]
+    now = Progress(begun.done + len(work) - len(todo), begun.total, begun.members)
+    present, children = now.done, set[int]()
     try:
+        for number in range(min(processes, len(todo))):
+            children.add(_fork(index, todo[number::processes], threads, shared, number))
         while children:
-            children = [pid for pid in children if os.waitpid(pid, os.WNOHANG) == (0, 0)]
+            for pid in list(children):
+                if os.waitpid(pid, os.WNOHANG) != (0, 0):
+                    children.remove(pid)
+            done, members = _sum(shared)
+            now = Progress(present + done, begun.total, begun.members + members)
             if progress is not None:
-                done, members = _sum(shared)
-                progress(Progress(len(work) - len(todo) + done, len(work), members))
+                progress(now)
             if children:
                 time.sleep(_POLL_SECONDS)
     finally:
         for pid in children:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-    return _outcome(index, work)
+    return now
 
 
 def _containers(index: Index, archives: Sequence[int]) -> Iterator[Work]:
+    """What there is in these archives, as far as it is known without building anything."""
     for archive in archives:
         yield archive, OUTER
-        for inner in range(len(index.nested(archive))):
-            yield archive, inner
+        if index.known(archive):
+            for inner in range(len(index.nested(archive))):
+                yield archive, inner
 
 
 def _fork(index: Index, work: list[Work], threads: int, shared: mmap.mmap, number: int) -> int:

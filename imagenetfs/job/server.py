@@ -63,6 +63,7 @@ def serve_mount(
         run_dir=run_dir,
         read_timeout=settings.read_timeout,
         prefer=settings.prefer,
+        views=settings.view,
         log_path=request.log,
     )
     identity = Identity(str(request.source), str(place.mountpoint), request.born, os.getpid())

@@ -93,6 +93,7 @@ def _join_or_start(place: Place, source: Path, settings: Settings, say: Say) -> 
     with locked(place) as lock:
         session = _join(place, source, say)
         if session is not None:
+            _check_views(session, settings)
             return session
         made = _make_directory(place)
         try:
@@ -102,6 +103,19 @@ def _join_or_start(place: Place, source: Path, settings: Settings, say: Say) -> 
                 with contextlib.suppress(OSError):
                     place.mountpoint.rmdir()
             raise
+
+
+def _check_views(session: Session, settings: Settings) -> None:
+    """A mount that is joined shows the views that it was mounted with, and no others."""
+    shown = session.mountpoint / "views"
+    missing = [name for name, _ in settings.view if not (shown / name).is_dir()]
+    if missing:
+        if session.lease is not None:
+            session.lease.close()
+        raise OccupiedError(
+            f"The mount at {session.mountpoint} does not show the view {missing[0]}: choose another "
+            "place with --at."
+        )
 
 
 def _make_directory(place: Place) -> bool:
@@ -161,7 +175,10 @@ def _named_mount(
         return None
     place = place_at(mountpoint, settings)
     with locked(place), contextlib.suppress(OccupiedError):
-        return _join(place, source, say)
+        session = _join(place, source, say)
+        if session is not None:
+            _check_views(session, settings)
+        return session
     return None
 
 

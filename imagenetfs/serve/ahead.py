@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 
 from imagenetfs.index.places import IndexPlaces
 from imagenetfs.index.warm import save, warm
 from imagenetfs.serve.board import Board
-from imagenetfs.serve.process import INDEXER, die_with, reset_signals
+from imagenetfs.serve.child import Child
+from imagenetfs.serve.process import INDEXER
 from imagenetfs.tree.catalogue import Catalogue, archives_of
 from imagenetfs.tree.tree import Tree
 
@@ -28,17 +28,18 @@ class IndexAhead:
         self._places = places
         self._in_flight = in_flight
         self._done: set[int] = set()
-        self._pid = 0
+        self._child: Child | None = None
 
     @property
     def busy(self) -> bool:
         """Whether an indexing process is at work."""
-        return self._pid != 0
+        return self._child is not None
 
     def tick(self, session_fd: int) -> None:
         """Reap, and start the next one."""
-        self.reap()
-        if self._pid:
+        if self._child is not None and self._child.ended():
+            self._child = None
+        if self._child is not None:
             return
         splits = self._tree.split_directories
         for number in self._board.touched():
@@ -48,42 +49,17 @@ class IndexAhead:
                 self._start(archives, session_fd)
                 return
 
-    def reap(self) -> None:
-        """Note whether the indexing process has ended."""
-        if self._pid:
-            ended, status = os.waitpid(self._pid, os.WNOHANG)
-            if ended:
-                self._pid = 0
-                if status:
-                    log.warning("indexing ahead ended early (status %d)", status)
-
     def _start(self, archives: list[int], session_fd: int) -> None:
-        parent = os.getpid()
         try:
-            pid = os.fork()
+            self._child = Child(
+                session_fd, lambda: self._index(archives), "indexing ahead", INDEXER
+            )
         except OSError as error:
             log.warning("indexing ahead could not start: %s", error.strerror)
-            return
-        if pid:
-            self._pid = pid
-            return
-        code = 1
-        try:
-            os.close(session_fd)
-            die_with(parent, INDEXER)
-            reset_signals()
-            self._index(archives)
-            code = 0
-        except BaseException:
-            log.exception("indexing ahead failed")
-        finally:
-            logging.shutdown()
-            os._exit(code)
 
     def _index(self, archives: list[int]) -> None:
         index = self._catalogue.index
         index.after_fork()
-        os.nice(5)
         start = time.monotonic()
         outcome = warm(index, archives, in_flight=self._in_flight, processes=1)
         log.info(
@@ -102,7 +78,6 @@ class IndexAhead:
 
     def kill(self) -> None:
         """End the indexing process, if there is one; what it built stays in the arena."""
-        if self._pid:
-            os.kill(self._pid, 9)
-            os.waitpid(self._pid, 0)
-            self._pid = 0
+        if self._child is not None:
+            self._child.kill()
+            self._child = None

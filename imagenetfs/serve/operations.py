@@ -17,7 +17,7 @@ from typing import Any
 
 import pyfuse3
 
-from imagenetfs.errors import ImagenetfsError, NoAttributeError, SourceChangedError
+from imagenetfs.errors import ImagenetfsError, SourceChangedError
 from imagenetfs.serve.attributes import AttributeFiller
 from imagenetfs.serve.board import REQUESTS, Board, Cell
 from imagenetfs.serve.errnos import EXPECTED, errno_of
@@ -207,11 +207,11 @@ class Operations(pyfuse3.Operations):
 
     @_handler("xattr", bytes)
     def getxattr(self, inode: int, name: bytes, ctx: object = None) -> bytes:
-        raise NoAttributeError(f"no attribute {name!r}.")
+        return self._tree.extended_value(inode, name)
 
     @_handler("xattr", list)
     def listxattr(self, inode: int, ctx: object = None) -> list[bytes]:
-        return []
+        return list(self._tree.extended(inode))
 
     @_handler("other", bool)
     def access(self, inode: int, mode: int, ctx: object = None) -> bool:

@@ -9,7 +9,7 @@ import resource
 import signal
 from pathlib import Path
 
-WORKER, INDEXER = "imagenetfs-work", "imagenetfs-indx"
+WORKER, INDEXER, UNPACKER = "imagenetfs-work", "imagenetfs-indx", "imagenetfs-unpk"
 """What ps and top call a mount's processes (the kernel keeps 15 characters)."""
 
 _PR_SET_PDEATHSIG = 1

@@ -1,11 +1,18 @@
-"""From an inode and a range to bytes. The read path: locate, read, nothing else."""
+"""From an inode and a range to bytes. The read path: locate, read, nothing else.
+
+A row of an npz is made into its PNG on the way; all else are the source's own bytes.
+"""
 
 from __future__ import annotations
 
 import stat
 from collections.abc import Callable
 
-from imagenetfs.errors import NoEntryError, SourceChangedError
+from imagenetfs.cache.unpacked import Unpacked
+from imagenetfs.errors import ArchiveError, NoEntryError, SourceChangedError
+from imagenetfs.formats import png
+from imagenetfs.index.archives import Kind
+from imagenetfs.index.arrays import ArrayRows
 from imagenetfs.index.build import Container, Index
 from imagenetfs.source.directory import Source
 from imagenetfs.tree.inode import fields
@@ -14,11 +21,13 @@ ReadExactly = Callable[[int, int], bytes]
 
 
 class Reader:
-    """Reads the content of members and loose files."""
+    """Reads the content of members, of rows and of loose files."""
 
-    def __init__(self, index: Index, source: Source) -> None:
+    def __init__(self, index: Index, source: Source, unpacked: Unpacked | None = None) -> None:
+        """Without ``unpacked`` the rows of deflated arrays cannot be read."""
         self._index = index
         self._source = source
+        self._unpacked = unpacked
 
     def check(self, inode: int) -> None:
         """Raise what a read would raise for an inode that is no file, before it is opened."""
@@ -36,6 +45,8 @@ class Reader:
     def read(self, inode: int, offset: int, length: int) -> bytes:
         """Exactly the bytes of [offset, offset + length) that lie within the content."""
         container, row = self._find(inode)
+        if container.extent.kind is not Kind.TAR:
+            return self._read_other(container, inode, row, offset, length)
         path, start, size = container.locate(row)
         wanted = min(length, size - offset)
         if wanted <= 0:
@@ -45,11 +56,45 @@ class Reader:
         if runs is not None:
             return _read_sparse(file.read, start, runs, offset, wanted)
         if start + size > file.size:
-            raise SourceChangedError(
-                f"{path!r} has {file.size:,} bytes now, too few for what was indexed; "
-                "unmount and mount again to see what it holds now."
-            )
+            raise _too_short(path, file.size)
         return file.read(start + offset, wanted)
+
+    def _read_other(
+        self, container: Container, inode: int, row: int, offset: int, length: int
+    ) -> bytes:
+        members = container.members
+        if isinstance(members, ArrayRows):
+            picture = png.encode(self._pixels(members, container.extent.path, inode), members.side)
+            return picture[offset : offset + length]
+        path, _, size = container.locate(row)
+        wanted = min(length, size - offset)
+        if wanted <= 0:
+            return b""
+        file = self._source.open(path)
+        if file.size != size:
+            raise SourceChangedError(
+                f"{path!r} has {file.size:,} bytes now, and had {size:,} when its directory was "
+                "listed; touch the directory or clear the index, and mount again."
+            )
+        return file.read(offset, wanted)
+
+    def _pixels(self, rows: ArrayRows, path: bytes, inode: int) -> bytes:
+        archive, _, row = fields(inode)
+        if not rows.data.stored:
+            if self._unpacked is None:
+                raise ArchiveError(f"{path!r} is compressed and has not been unpacked")
+            return self._unpacked.read(archive, row * rows.row_bytes, rows.row_bytes)
+        file = self._source.open(path)
+        if rows.data.offset + rows.data.size > file.size:
+            raise _too_short(path, file.size)
+        return file.read(rows.offset(row), rows.row_bytes)
+
+
+def _too_short(path: bytes, size: int) -> SourceChangedError:
+    return SourceChangedError(
+        f"{path!r} has {size:,} bytes now, too few for what was indexed; "
+        "unmount and mount again to see what it holds now."
+    )
 
 
 def _read_sparse(

@@ -20,7 +20,9 @@ from typing import Any, Protocol
 import pyfuse3
 
 from imagenetfs import __version__
-from imagenetfs.errors import FuseRefusedError, ImagenetfsError
+from imagenetfs.cache.unpacked import Unpacked
+from imagenetfs.errors import FuseRefusedError, ImagenetfsError, UsageError
+from imagenetfs.index.archives import Kind
 from imagenetfs.index.places import IndexPlaces
 from imagenetfs.serve.ahead import IndexAhead
 from imagenetfs.serve.board import SUPERVISOR, Board
@@ -31,6 +33,7 @@ from imagenetfs.serve.operations import Operations
 from imagenetfs.serve.pool import Pool
 from imagenetfs.serve.process import no_core_dumps
 from imagenetfs.serve.reader import Reader
+from imagenetfs.serve.unpacking import Unpacking
 from imagenetfs.serve.worker import work
 from imagenetfs.source.directory import Source
 from imagenetfs.tree.catalogue import Catalogue, build_catalogue
@@ -65,7 +68,7 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountPlan:
-    """What to mount where. ``workers`` is a ceiling; ``read_timeout`` in seconds."""
+    """What to mount where. ``workers`` is a ceiling; ``read_timeout`` in seconds; ``views``: name and list."""
 
     source: Path
     mountpoint: Path
@@ -76,6 +79,7 @@ class MountPlan:
     run_dir: Path
     read_timeout: float
     prefer: str = "archives"
+    views: tuple[tuple[str, Path], ...] = ()
     log_path: Path | None = None
 
 
@@ -91,21 +95,31 @@ def serve(
     board = Board()
     source = Source(plan.source, board.row(SUPERVISOR))
     places = IndexPlaces(plan.index_dir, plan.source)
-    catalogue = build_catalogue(source, places=places, prefer=plan.prefer)
+    lists = {name: _list_of(name, path) for name, path in plan.views}
+    catalogue = build_catalogue(source, places=places, prefer=plan.prefer, lists=lists)
     tree = Tree(catalogue, __version__)
-    operations = Operations(
-        tree, Reader(catalogue.index, source), LiveFiles(board, plan.log_path), board
-    )
+    unpacked = Unpacked(source, catalogue.paths_of(Kind.NPZ), catalogue.index.array)
+    reader = Reader(catalogue.index, source, unpacked)
+    operations = Operations(tree, reader, LiveFiles(board, plan.log_path), board)
     with _signals() as (wakeup, stopping):
         connection = _mount(plan, operations)
         try:
             session_fd = handshake()
-            supervisor = Supervisor(plan, catalogue, tree, board, operations, session_fd)
+            supervisor = Supervisor(plan, catalogue, tree, board, operations, unpacked, session_fd)
             supervisor.run(connection, ready, watchers, wakeup, stopping)
         finally:
             with contextlib.suppress(ImagenetfsError):
                 connection.detach()
             pyfuse3.close(unmount=False)
+
+
+def _list_of(name: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"the list of the view {name} cannot be read: {error.strerror} ({path})."
+        ) from None
 
 
 def _mount(plan: MountPlan, operations: Operations) -> Connection:
@@ -160,12 +174,14 @@ class Supervisor:
         tree: Tree,
         board: Board,
         operations: Operations,
+        unpacked: Unpacked,
         session_fd: int,
     ) -> None:
         self._plan = plan
         self._catalogue = catalogue
         self._board = board
         self._operations = operations
+        self._unpacked = unpacked
         self._session_fd = session_fd
         self._started = time.time()
         self._warnings = list(catalogue.warnings)
@@ -179,12 +195,14 @@ class Supervisor:
         places = IndexPlaces(plan.index_dir, plan.source)
         in_flight = plan.in_flight or IN_FLIGHT
         self._ahead = IndexAhead(catalogue, tree, board, places, in_flight)
+        self._unpacking = Unpacking(catalogue.index, unpacked)
 
     def _fork(self, number: int) -> int:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            work(number, parent, self._session_fd, self._operations, self._catalogue, self._board)
+            session, board = self._session_fd, self._board
+            work(number, parent, session, self._operations, self._catalogue, board, self._unpacked)
         return pid
 
     def run(
@@ -208,6 +226,7 @@ class Supervisor:
             self._end(connection, wakeup)
         finally:
             self._ahead.kill()
+            self._unpacking.kill()
             self._pool.kill()
 
     def _loop(self, watchers: Sequence[Watcher], wakeup: int, stopping: list[int]) -> None:
@@ -233,7 +252,9 @@ class Supervisor:
             if self._pool.fill() or changed:
                 self._publish()
             self._ahead.tick(self._session_fd)
-            pause = _BUSY_TICK if in_use or self._ahead.busy else min(_IDLE_TICK, pause * 1.5)
+            self._unpacking.tick(self._session_fd)
+            working = in_use or self._ahead.busy or self._unpacking.busy
+            pause = _BUSY_TICK if working else min(_IDLE_TICK, pause * 1.5)
 
     def _publish(self) -> None:
         plan = self._plan

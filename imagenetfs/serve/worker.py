@@ -7,6 +7,7 @@ import os
 import signal
 from typing import NoReturn
 
+from imagenetfs.cache.unpacked import Unpacked
 from imagenetfs.serve.board import Board, Cell
 from imagenetfs.serve.channel import clone, serve_requests
 from imagenetfs.serve.operations import Operations
@@ -29,6 +30,7 @@ def work(
     operations: Operations,
     catalogue: Catalogue,
     board: Board,
+    unpacked: Unpacked,
 ) -> NoReturn:
     """Serve as worker ``number``; runs in a freshly forked process and never returns."""
     code = 1
@@ -40,6 +42,7 @@ def work(
         row[Cell.SOURCE_SINCE] = row[Cell.BUSY_SINCE] = 0
         catalogue.source.count_on(row)
         catalogue.index.after_fork()
+        unpacked.after_fork()
         operations.serve_as(number)
         leaving = False
 

@@ -194,6 +194,17 @@ class Source:
             os.close(fd)
         return sorted(found)
 
+    def has_entries(self, path: bytes) -> bool:
+        """Whether there is anything in a directory; asks for no more than the first names."""
+        fd = self._open(path, os.O_DIRECTORY)
+        try:
+            with os.scandir(fd) as entries:
+                return next(entries, None) is not None
+        except OSError as error:
+            raise _refusal(self.path, path, error) from error
+        finally:
+            os.close(fd)
+
     def entries(self, path: bytes) -> list[DirectoryEntry]:
         """All entries of a directory with their attributes, sorted by name; links not followed."""
         fd = self._open(path, os.O_DIRECTORY)

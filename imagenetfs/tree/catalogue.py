@@ -6,7 +6,7 @@ tars of class tars, the devkit. What it holds is the same in every process that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +16,13 @@ from imagenetfs.index.arena import Arena
 from imagenetfs.index.build import Index
 from imagenetfs.index.places import IndexPlaces
 from imagenetfs.source.directory import Source
-from imagenetfs.tree.ilsvrc2012 import Ilsvrc2012
+from imagenetfs.tree import downsampled, ilsvrc2012, tiny, views, winter21
+from imagenetfs.tree.labels import read_devkit, read_words
 from imagenetfs.tree.layout import Split, Version
 from imagenetfs.tree.survey import Survey, index_group, survey
+
+_FEW = 64
+"""Splits of more archives are not asked for their sizes at mount: on NFS each costs a round trip."""
 
 
 @dataclass(slots=True)
@@ -29,10 +33,15 @@ class Catalogue:
     index: Index
     archives: Sequence[Archive]
     versions: list[Version]
+    views: list[Version]
     warnings: list[str]
     numbers: dict[bytes, int]
     mtime_ns: int
-    bytes: int
+    size: int
+
+    def paths_of(self, kind: Kind) -> dict[int, bytes]:
+        """The archives of one kind: number -> path in the source."""
+        return {a.number: a.path for a in self.archives if a.kind is kind}
 
     def groups(self, archives: Sequence[int]) -> dict[str, list[int]]:
         """The archives by the index file that keeps them."""
@@ -43,9 +52,17 @@ class Catalogue:
 
 
 def build_catalogue(
-    source: Source, *, places: IndexPlaces, prefer: str = "archives", arena_dir: Path | None = None
+    source: Source,
+    *,
+    places: IndexPlaces,
+    prefer: str = "archives",
+    arena_dir: Path | None = None,
+    lists: Mapping[str, bytes] | None = None,
 ) -> Catalogue:
-    """Look at the source. Raises SourceUnknownError where it holds no known version."""
+    """Look at the source. ``lists``: name of a view -> the list of what it shows.
+
+    Raises SourceUnknownError where the source holds no known version.
+    """
     found = survey(source)
     arena = Arena(len(found.archives), arena_dir)
     groups: dict[str, list[int]] = {}
@@ -54,6 +71,8 @@ def build_catalogue(
     stores = [(frozenset(numbers), places.files(group)) for group, numbers in groups.items()]
     index = Index(source, found.archives, arena, stores=stores)
     versions = _versions(found, index, prefer)
+    shown = [views.view(name, text, versions) for name, text in (lists or {}).items() if versions]
+    found.warnings.extend(warning for _, warnings in shown for warning in warnings)
     if not versions:
         raise SourceUnknownError(
             f"{source.path} holds no version of ImageNet that is known here; give the directory that "
@@ -66,6 +85,7 @@ def build_catalogue(
         index,
         found.archives,
         versions,
+        [view for view, _ in shown],
         found.warnings,
         found.numbers,
         mtime_ns,
@@ -74,14 +94,27 @@ def build_catalogue(
 
 
 def _versions(found: Survey, index: Index, prefer: str) -> list[Version]:
-    return Ilsvrc2012(found, index, prefer).versions()
+    kit = read_devkit(found, index.source)
+    versions = [
+        *ilsvrc2012.versions(found, index, prefer, kit),
+        *winter21.versions(found, index, prefer),
+        *tiny.versions(found, index),
+        *downsampled.versions(found, index, kit),
+    ]
+    wnids = {wnid for version in versions for split in version.splits for wnid in split.wnids}
+    words = read_words(found, index.source, kit, wnids)
+    for version in versions:
+        version.words = words
+    return versions
 
 
 def _bytes(source: Source, index: Index, versions: Sequence[Version]) -> int:
-    """The size of the tars that the splits read; directories would have to be walked."""
-    numbers = archives_of([split for version in versions for split in version.splits])
-    tars = [index.archives[n].path for n in numbers if index.archives[n].kind is Kind.TAR]
-    return sum(status.st_size for path in tars if (status := source.status(path)) is not None)
+    """The size of the tars and npz files that the splits read, but for splits of very many."""
+    splits = [split for version in versions for split in version.splits]
+    numbers = archives_of([split for split in splits if len(split.shelf.archives) <= _FEW])
+    files = (index.archives[n] for n in numbers)
+    paths = [file.path for file in files if file.kind is not Kind.DIRECTORY]
+    return sum(status.st_size for path in paths if (status := source.status(path)) is not None)
 
 
 def archives_of(splits: Sequence[Split]) -> list[int]:

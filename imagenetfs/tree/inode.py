@@ -9,10 +9,11 @@
 kind         the fields below it
 ===========  =======================================================================================
 FIXED        row: place in the tree's table of fixed nodes (the root is 1, as FUSE wants it)
-FILE         a member or a loose file: archive, inner container, row of its table
+FILE         a member, an npz's row or a loose file: archive, inner container, row of its table
 CLASS        archive: number of the split; row: number of the class
 SOURCE       a directory below source/: archive, inner, row + 1 (0: the container's own root)
 ALIAS        the same directory where it answers under its old name without being listed
+ARCHIVES     a directory below archives/, within a tar too: archive, inner, row + 1 as SOURCE
 ===========  =======================================================================================
 
 ``inner`` below 2**19 is an inner container. With its highest bit set the row belongs to the outer table,
@@ -48,10 +49,13 @@ class InodeKind(IntEnum):
     CLASS = 2
     SOURCE = 3
     ALIAS = 4
+    ARCHIVES = 5
 
 
 def inode(kind: InodeKind, archive: int, inner: int, row: int) -> int:
-    """The inode number of its fields; ``inner`` may be OUTER."""
+    """The inode number of its fields; ``inner`` may be OUTER. OverflowError where there is no room."""
+    if inner != OUTER and (row >= MAX_INNER_ROWS or inner >= MAX_INNER):
+        raise OverflowError(f"row {row} of container {inner} has no inode number")
     low = (_OUTER_BIT | row) if inner == OUTER else (inner << 20 | row)
     return kind << 60 | archive << 40 | low
 

@@ -26,12 +26,16 @@ class Split:
 @dataclass(slots=True)
 class Version:
     """One version of the data set: its splits, the words of its classes, directories that answer
-    without being listed (name -> path in the source), and the val classes in file order."""
+    without being listed (name -> path in the source), and the val classes in file order.
+
+    ``classes_beside_splits``: train's classes answer beside it, where programs of old look for them.
+    """
 
     name: bytes
     splits: list[Split] = field(default_factory=list)
     words: dict[bytes, str] = field(default_factory=dict)
     hidden_directories: dict[bytes, bytes] = field(default_factory=dict)
+    classes_beside_splits: bool = False
     val_wnids: Callable[[], Sequence[bytes]] | None = None
 
     @property

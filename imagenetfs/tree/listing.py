@@ -8,11 +8,11 @@ from __future__ import annotations
 import stat
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeGuard
 
-from imagenetfs.index.build import Container
 from imagenetfs.index.columns import Array
 from imagenetfs.index.members import Members
+from imagenetfs.index.table import Table
 
 
 class Attributes(NamedTuple):
@@ -49,12 +49,12 @@ class Listing(Protocol):
         ...
 
 
-def member_attributes(members: Members, row: int) -> Attributes:
+def member_attributes(members: Table, row: int) -> Attributes:
     """Attributes of a member: the archive's own, but never writable and always readable."""
     mode = members.mode(row)
-    return Attributes(
-        mode & ~0o7777 | mode & 0o555 | 0o444, members.size(row), members.mtime_ns(row), 1
-    )
+    size = len(members.links[row]) if stat.S_ISLNK(mode) else members.size(row)
+    shown = mode & ~0o7777 | mode & 0o555 | 0o444
+    return Attributes(shown, size, members.mtime_ns(row), members.links_to(row))
 
 
 class FlatListing:
@@ -62,14 +62,16 @@ class FlatListing:
 
     __slots__ = ("_base", "_members")
 
-    def __init__(self, container: Container, base: int) -> None:
-        self._members = container.members
+    def __init__(self, members: Members, base: int) -> None:
+        self._members = members
         self._base = base
 
     @staticmethod
-    def fits(members: Members) -> bool:
-        """Whether the table has that shape: plain names, one mode, all of them files."""
-        plain = "modes" not in members.columns and members.flat
+    def fits(members: Table) -> TypeGuard[Members]:
+        """Whether the table has that shape: plain names, one mode, all of them files, each its own."""
+        if not isinstance(members, Members) or members.hard or not members.flat:
+            return False
+        plain = "modes" not in members.columns
         return plain and (len(members) == 0 or stat.S_ISREG(members.mode(0)))
 
     def __len__(self) -> int:
@@ -95,7 +97,7 @@ class RowsListing:
     __slots__ = ("_bases", "_members", "_rows", "_which")
 
     def __init__(
-        self, tables: Sequence[tuple[Members, int]], which: Array | None, rows: Array
+        self, tables: Sequence[tuple[Table, int]], which: Array | None, rows: Array
     ) -> None:
         """``tables``: (member table, inode of its row 0); ``rows`` are sorted by base name."""
         self._members = [members for members, _ in tables]
@@ -106,10 +108,11 @@ class RowsListing:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def _at(self, position: int) -> tuple[Members, int, int]:
+    def _at(self, position: int) -> tuple[Table, int, int]:
         table = int(self._which[position]) if self._which is not None else 0
         row = int(self._rows[position])
-        return self._members[table], row, self._bases[table] + row
+        members = self._members[table]
+        return members, row, self._bases[table] + members.owner(row)
 
     def part(self, positions: Array) -> RowsListing:
         """Only the entries at ``positions``, which must ascend."""

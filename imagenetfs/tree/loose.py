@@ -1,4 +1,4 @@
-"""source/: the source tree as it stands, tars as files. A directory's entries are rows of its table."""
+"""source/ and archives/: the source tree as it stands. A directory's entries are rows of its table."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator
 
 from imagenetfs.index.archives import OUTER, Kind
+from imagenetfs.tree.archives import tar_inode
 from imagenetfs.tree.catalogue import Catalogue
 from imagenetfs.tree.inode import InodeKind, fields, inode, kind_of
 from imagenetfs.tree.listing import DIRECTORY_MODE, UNCOUNTED, Attributes, Entry, member_attributes
@@ -17,9 +18,9 @@ def directory_inode(catalogue: Catalogue, kind: int, archive: int, inner: int, r
     A directory that is an archive or an inner container itself is named by that, and not by its row.
     """
     view = InodeKind(kind)
-    if inner != OUTER:
+    container = catalogue.index.container(archive, inner)
+    if inner != OUTER or container.extent.kind is Kind.TAR:
         return inode(view, archive, inner, row + 1)
-    container = catalogue.index.container(archive)
     own = catalogue.numbers.get(container.locate(row)[0])
     if own is not None and catalogue.archives[own].kind is Kind.DIRECTORY:
         return inode(view, own, OUTER, 0)
@@ -27,9 +28,9 @@ def directory_inode(catalogue: Catalogue, kind: int, archive: int, inner: int, r
 
 
 class LooseListing:
-    """The entries of one directory of the source."""
+    """The entries of one directory of the source, or of one within a tar."""
 
-    __slots__ = ("_archive", "_catalogue", "_inner", "_kind", "_members", "_prefix", "_rows")
+    __slots__ = ("_archive", "_catalogue", "_inner", "_kind", "_members", "_parent", "_rows")
 
     def __init__(self, catalogue: Catalogue, number: int) -> None:
         self._catalogue = catalogue
@@ -37,28 +38,31 @@ class LooseListing:
         self._archive, self._inner, row = fields(number)
         self._members = catalogue.index.container(self._archive, self._inner).members
         self._rows = list(self._members.children(row - 1))
-        self._prefix = len(self._members.name(row - 1)) + 1 if row else 0
+        self._parent = self._members.name(row - 1) + b"/" if row else b""
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def _inode(self, row: int) -> int:
+        place = (self._archive, self._inner)
         if stat.S_ISDIR(self._members.mode(row)):
-            return directory_inode(self._catalogue, self._kind, self._archive, self._inner, row)
-        return inode(InodeKind.FILE, self._archive, self._inner, row)
+            return directory_inode(self._catalogue, self._kind, *place, row)
+        if self._kind == InodeKind.ARCHIVES:
+            tar = tar_inode(self._catalogue, *place, row)
+            if tar is not None:
+                return tar
+        return inode(InodeKind.FILE, *place, self._members.owner(row))
 
     def entries(self, start: int) -> Iterator[Entry]:
-        members = self._members
+        members, skip = self._members, len(self._parent)
         for row in self._rows[start:]:
-            if stat.S_ISDIR(members.mode(row)):
-                attributes = Attributes(DIRECTORY_MODE, 0, members.mtime_ns(row), UNCOUNTED)
-            else:
+            number = self._inode(row)
+            if kind_of(number) == InodeKind.FILE:
                 attributes = member_attributes(members, row)
-            yield members.name(row)[self._prefix :], self._inode(row), attributes
+            else:
+                attributes = Attributes(DIRECTORY_MODE, 0, members.mtime_ns(row), UNCOUNTED)
+            yield members.name(row)[skip:], number, attributes
 
     def find(self, name: bytes) -> int | None:
-        path = name
-        if self._prefix and self._rows:
-            path = self._members.name(self._rows[0])[: self._prefix] + name
-        row = self._members.find(path)
+        row = self._members.find(self._parent + name)
         return None if row < 0 else self._inode(row)

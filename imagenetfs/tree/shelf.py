@@ -1,13 +1,13 @@
-"""Where the images of a split stand: by class tar, by class directory, or flat with labels.
+"""Where the images of a split stand: one container a class, or flat with labels.
 
-A shelf answers with a :class:`~imagenetfs.tree.listing.Listing` a class, from member tables that the index
+A shelf answers with a :class:`~imagenetfs.tree.listing.Listing` a class, from tables that the index
 makes when they are first asked for.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -15,14 +15,18 @@ import numpy as np
 from imagenetfs.errors import ArchiveError
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.build import Index
-from imagenetfs.index.members import Members
-from imagenetfs.tree.inode import InodeKind, base
+from imagenetfs.index.table import Table
+from imagenetfs.tree.inode import MAX_INNER_ROWS, InodeKind, base
 from imagenetfs.tree.listing import FlatListing, Listing, RowsListing
 
 UNLABELED = b"unlabeled"
 
 WNID = re.compile(rb"n\d{8}")
 _NUMBER = re.compile(rb"_(\d{8})\.[A-Za-z]+$")
+_IMAGE = re.compile(rb".*\.(jpe?g|png|ppm|bmp|pgm|tiff?|webp)", re.IGNORECASE | re.DOTALL)
+
+Place = tuple[int, int]
+"""(archive, inner) of a container."""
 
 
 class Shelf(Protocol):
@@ -46,139 +50,199 @@ class Shelf(Protocol):
         """The inode of an image by name alone, where names are unique; else None."""
         ...
 
+    def class_of(self, archive: int, inner: int, row: int) -> int | None:
+        """The class in which a row of a container stands; None where it is not on this shelf."""
+        ...
+
+    def class_of_name(self, name: bytes) -> int | None:
+        """The class in which an image of this base name must stand, if it is here at all."""
+        ...
+
     def mtime_ns(self, number: int) -> int | None:
         """When the class's archive was made, where its archive tells."""
         ...
 
 
-def container_listing(index: Index, archive: int, inner: int) -> Listing:
+def container_listing(index: Index, place: Place, images_only: bool = False) -> Listing:
     """All regular files of a container by their base names; the last of a name counts."""
-    container = index.container(archive, inner)
-    first = base(InodeKind.FILE, archive, inner)
-    if FlatListing.fits(container.members):
-        return FlatListing(container, first)
-    return _by_base_name([(container.members, first)])
+    members = index.container(*place).members
+    if place[1] != OUTER and len(members) > MAX_INNER_ROWS:
+        raise ArchiveError(f"{index.title(*place)} has {len(members):,} members, too many to show")
+    first = base(InodeKind.FILE, *place)
+    if FlatListing.fits(members) and not images_only:
+        return FlatListing(members, first)
+    return _by_base_name([(members, first)], images_only)
 
 
-def _by_base_name(tables: Sequence[tuple[Members, int]]) -> RowsListing:
+def _by_base_name(tables: Sequence[tuple[Table, int]], images_only: bool) -> RowsListing:
     """The regular files of all tables; a later table's file replaces an earlier one's of that name."""
     last: dict[bytes, tuple[int, int]] = {}
     for which, (members, _) in enumerate(tables):
         for row in members.regular().tolist():
-            last[members.name(row).rpartition(b"/")[2]] = (which, row)
+            name = members.name(row).rpartition(b"/")[2]
+            if not images_only or _IMAGE.fullmatch(name):
+                last[name] = (which, row)
     chosen = np.array([last[name] for name in sorted(last)], dtype=np.int64).reshape(-1, 2)
-    return RowsListing(tables, chosen[:, 0].astype(np.uint8), chosen[:, 1])
+    return RowsListing(tables, chosen[:, 0].astype(np.uint32), chosen[:, 1])
 
 
 class ClassContainers:
-    """One container a class: a tar of class tars, or a directory of class directories.
+    """One container a class: the tars of a tar of tars, tars or directories side by side.
 
-    ``fallback`` is an archive of the same shape whose containers take the place of broken ones.
-    """
-
-    def __init__(self, index: Index, archive: int, fallback: int | None = None) -> None:
-        self._index = index
-        self._archive = archive
-        self.archives = (archive,)
-        self._fallback = fallback
-        found = dict(_class_containers(index, archive))
-        self.classes: Sequence[bytes] = sorted(found)
-        self._inner = [found[name] for name in self.classes]
-
-    def listing(self, number: int) -> Listing:
-        archive, inner = self._archive, self._inner[number]
-        if self._fallback is not None:
-            try:
-                broken = self._index.container(archive, inner).members.problem is not None
-            except ArchiveError:
-                broken = True
-            instead = dict(_class_containers(self._index, self._fallback)) if broken else {}
-            if self.classes[number] in instead:
-                archive, inner = self._fallback, instead[self.classes[number]]
-        return container_listing(self._index, archive, inner)
-
-    def find_anywhere(self, name: bytes) -> int | None:
-        return None
-
-    def mtime_ns(self, number: int) -> int | None:
-        row = int(self._index.nested(self._archive)[self._inner[number]])
-        return self._index.container(self._archive).members.mtime_ns(row)
-
-
-def _class_containers(index: Index, archive: int) -> Iterator[tuple[bytes, int]]:
-    """(wnid, inner number) of all class containers in an archive."""
-    members = index.container(archive).members
-    for inner, row in enumerate(index.nested(archive).tolist()):
-        name = members.name(row).rpartition(b"/")[2].removesuffix(b".tar")
-        if WNID.fullmatch(name):
-            yield name, inner
-
-
-class FlatImages:
-    """All images in one container, or in several laid over one another, told apart by a label.
-
-    ``label(name)`` gives the class of a base name, or None.
+    Those of ``instead`` take the place of broken ones. ``images_only`` leaves other files out.
     """
 
     def __init__(
         self,
         index: Index,
-        containers: Sequence[tuple[int, int]],
-        classes: Sequence[bytes] = (UNLABELED,),
-        label: Callable[[bytes], bytes | None] | None = None,
+        places: Mapping[bytes, Place],
+        instead: Callable[[], Mapping[bytes, Place]] = dict,
+        *,
+        images_only: bool = False,
     ) -> None:
         self._index = index
-        self._containers = containers
-        self.archives = tuple(dict.fromkeys(archive for archive, _ in containers))
+        self.classes: Sequence[bytes] = sorted(places)
+        self._places = [places[name] for name in self.classes]
+        self.archives = tuple(dict.fromkeys(archive for archive, _ in self._places))
+        self._make_instead = instead
+        self._instead: Mapping[bytes, Place] | None = None
+        self._images_only = images_only
+        self._numbers: dict[Place, int] | None = None
+
+    def _replacements(self) -> Mapping[bytes, Place]:
+        if self._instead is None:
+            self._instead = self._make_instead()
+        return self._instead
+
+    def listing(self, number: int) -> Listing:
+        place = self._places[number]
+        try:
+            broken = self._index.container(*place).members.problem is not None
+        except ArchiveError:
+            broken = True
+        if broken:
+            place = self._replacements().get(self.classes[number], place)
+        return container_listing(self._index, place, self._images_only)
+
+    def find_anywhere(self, name: bytes) -> int | None:
+        return None
+
+    def class_of(self, archive: int, inner: int, row: int) -> int | None:
+        if self._numbers is None:
+            known = {name: number for number, name in enumerate(self.classes)}
+            pairs = self._replacements().items()
+            self._numbers = {place: known[name] for name, place in pairs if name in known}
+            self._numbers.update({place: number for number, place in enumerate(self._places)})
+        return self._numbers.get((archive, inner))
+
+    def class_of_name(self, name: bytes) -> int | None:
+        wnid = name.partition(b"_")[0]
+        if WNID.fullmatch(wnid):
+            return next((k for k, known in enumerate(self.classes) if known == wnid), None)
+        every = range(len(self.classes))
+        return next((k for k in every if self.listing(k).find(name) is not None), None)
+
+    def mtime_ns(self, number: int) -> int | None:
+        archive, inner = self._places[number]
+        if inner == OUTER:
+            return None
+        row = int(self._index.nested(archive)[inner])
+        return self._index.container(archive).members.mtime_ns(row)
+
+
+def classes_within(index: Index, archive: int) -> dict[bytes, Place]:
+    """The class containers in an archive, by wnid."""
+    members = index.container(archive).members
+    found: dict[bytes, Place] = {}
+    for inner, row in enumerate(index.nested(archive).tolist()):
+        name = members.name(row).rpartition(b"/")[2].removesuffix(b".tar")
+        if WNID.fullmatch(name):
+            found[name] = (archive, inner)
+    return found
+
+
+class FlatImages:
+    """All images in one archive, or in several laid over one another, told apart by a label.
+
+    ``label(name)`` gives the class of a base name, or None. ``images_only`` leaves other files out.
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        archives: Sequence[int],
+        classes: Sequence[bytes] = (UNLABELED,),
+        label: Callable[[bytes], bytes | None] | None = None,
+        *,
+        images_only: bool = False,
+    ) -> None:
+        self._index = index
+        self.archives = archives
         self.classes = sorted(classes)
+        self._numbers = {name: number for number, name in enumerate(self.classes)}
         self._label = label
+        self._images_only = images_only
+        self._places: list[Place] | None = None
         self._every: RowsListing | None = None
         self._by_class: list[Listing] | None = None
+
+    def _containers(self) -> list[Place]:
+        """The archives' containers: a tar itself; a directory, and those within it."""
+        if self._places is None:
+            self._places = []
+            for archive in self.archives:
+                self._places.append((archive, OUTER))
+                if self._index.archives[archive].kind is Kind.DIRECTORY:
+                    within = range(len(self._index.nested(archive)))
+                    self._places += [(archive, inner) for inner in within]
+        return self._places
 
     def _all(self) -> RowsListing:
         if self._every is None:
             tables = [
-                (
-                    self._index.container(archive, inner).members,
-                    base(InodeKind.FILE, archive, inner),
-                )
-                for archive, inner in self._containers
+                (self._index.container(*place).members, base(InodeKind.FILE, *place))
+                for place in self._containers()
             ]
-            self._every = _by_base_name(tables)
+            self._every = _by_base_name(tables, self._images_only)
         return self._every
 
     def listing(self, number: int) -> Listing:
         if self._label is None:
             return self._all()
         if self._by_class is None:
-            self._by_class = self._divide(self._label)
+            self._by_class = self._divide()
         return self._by_class[number]
 
-    def _divide(self, label: Callable[[bytes], bytes | None]) -> list[Listing]:
+    def _number(self, name: bytes) -> int:
+        """The class of a base name; -1 where it has none that is shown."""
+        wnid = self._label(name) if self._label is not None else None
+        number = self._numbers.get(wnid or UNLABELED)
+        return self._numbers.get(UNLABELED, -1) if number is None else number
+
+    def _divide(self) -> list[Listing]:
         every = self._all()
-        numbers = {name: number for number, name in enumerate(self.classes)}
-        other = numbers.get(UNLABELED, -1)
         of_class = np.array(
-            [numbers.get(label(every.name(at)) or UNLABELED, other) for at in range(len(every))],
-            dtype=np.int64,
+            [self._number(every.name(at)) for at in range(len(every))], dtype=np.int64
         )
         order = np.argsort(of_class, kind="stable")
         ends = np.searchsorted(of_class[order], np.arange(len(self.classes) + 1))
         return [every.part(np.sort(order[ends[k] : ends[k + 1]])) for k in range(len(self.classes))]
 
     def find_anywhere(self, name: bytes) -> int | None:
-        return self._all().find(name)
+        return self._all().find(name) if _IMAGE.fullmatch(name) else None
+
+    def class_of(self, archive: int, inner: int, row: int) -> int | None:
+        if archive not in self.archives or (archive, inner) not in self._containers():
+            return None
+        name = self._index.container(archive, inner).members.name(row).rpartition(b"/")[2]
+        return self.class_of_name(name)
+
+    def class_of_name(self, name: bytes) -> int | None:
+        number = self._number(name) if self.find_anywhere(name) is not None else -1
+        return number if number >= 0 else None
 
     def mtime_ns(self, number: int) -> int | None:
         return None
-
-
-def flat_containers(index: Index, archive: int) -> list[tuple[int, int]]:
-    """The container(s) of a flat archive: a tar itself, unread; a directory and those within it."""
-    found = [(archive, OUTER)]
-    if index.archives[archive].kind is Kind.DIRECTORY:
-        found += [(archive, inner) for inner in range(len(index.nested(archive)))]
-    return found
 
 
 def image_number(name: bytes) -> int:

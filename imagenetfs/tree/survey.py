@@ -1,12 +1,14 @@
 """The catalogue's raw material: which tars and directories the source has, and their numbers.
 
-Directories down to the second level and the tars in them are archives, in the order of their paths; what
-lies deeper is found in their tables when it is touched. A survey reads one directory a version, and opens
-no archive.
+Directories down to the second level, and the tars and npz files in them, are archives, in the order of
+their paths; what lies deeper is found in their tables when it is touched. A survey reads the names in
+those directories (19,167 class tars are one of them), but not where they are called as directories of
+loose images are; it opens no archive and asks for no attributes.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from imagenetfs.errors import SourceReadError, SourceUnreadableError
@@ -14,6 +16,7 @@ from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.source.directory import Source
 
 _DEPTH = 2
+_IMAGES = re.compile(rb"n\d{8}|train(_t3)?|val(idation)?|test|images", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -32,6 +35,11 @@ class Survey:
             return None
         return number
 
+    def root(self, pattern: re.Pattern[bytes]) -> bytes | None:
+        """The first directory of the first level whose name fits."""
+        found = (name for name in self.directories(b"") if pattern.fullmatch(name))
+        return next(found, None)
+
     def files(self, directory: bytes) -> list[bytes]:
         """The names of the files in a surveyed directory."""
         return [name for name, is_directory in self.names.get(directory, ()) if not is_directory]
@@ -42,14 +50,14 @@ class Survey:
 
 
 def survey(source: Source) -> Survey:
-    """Look at the source's upper two levels. A directory that cannot be read becomes a warning."""
+    """Look at the source's upper levels. A directory that cannot be read becomes a warning."""
     result = Survey()
     found: list[tuple[bytes, Kind]] = []
     pending = [(b"", 0)]
     while pending:
         path, depth = pending.pop()
         found.append((path, Kind.DIRECTORY))
-        if depth == _DEPTH:
+        if depth == _DEPTH and _IMAGES.fullmatch(path.rpartition(b"/")[2]):
             continue
         try:
             names = source.names(path)
@@ -61,10 +69,10 @@ def survey(source: Source) -> Survey:
         result.names[path] = names
         for name, is_directory in names:
             below = path + b"/" + name if path else name
-            if is_directory:
+            if is_directory and depth < _DEPTH:
                 pending.append((below, depth + 1))
-            elif name.endswith(b".tar"):
-                found.append((below, Kind.TAR))
+            elif not is_directory and name.endswith((b".tar", b".npz")):
+                found.append((below, Kind.TAR if name.endswith(b".tar") else Kind.NPZ))
     for number, (path, kind) in enumerate(sorted(found, key=lambda item: item[0])):
         result.archives.append(Archive(number, path, kind))
         result.numbers[path] = number
@@ -72,11 +80,18 @@ def survey(source: Source) -> Survey:
 
 
 def index_group(archive: Archive) -> str:
-    """The name of the index file that keeps this archive's tables: one a tar, one for the directories
-    below each directory of the first level."""
+    """The name of the index file that keeps this archive's tables.
+
+    One a tar, one for all tars of a directory of the second level (winter21's tars), and one for the
+    directories and one for the npz files below each directory of the first level.
+    """
     parts = archive.path.removesuffix(b".tar").decode("utf-8", "backslashreplace").split("/")
-    if archive.kind is Kind.DIRECTORY and parts[-1] != "tars":
+    if archive.kind is Kind.NPZ:
+        parts = [*parts[:-1][:1], "arrays"]
+    elif archive.kind is Kind.DIRECTORY:
         parts = [*parts[:1], "directories"]
-    if len(parts) > 1 and parts[-1].startswith(parts[-2]):
+    elif len(parts) > _DEPTH:
+        parts = parts[:-1]
+    elif len(parts) > 1 and parts[-1].startswith(parts[-2]):
         parts = parts[-1:]  # ILSVRC2012/ILSVRC2012_img_train.tar says it twice
     return "-".join(part for part in parts if part).replace("\\", "_") or "root"

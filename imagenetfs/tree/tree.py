@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import stat
 
-from imagenetfs.errors import IsDirectoryError, NoEntryError, NotDirectoryError, NotLinkError
-from imagenetfs.index.archives import OUTER
+from imagenetfs.errors import (
+    IsDirectoryError,
+    NoAttributeError,
+    NoEntryError,
+    NotDirectoryError,
+    NotLinkError,
+)
+from imagenetfs.tree.archives import container_mtime_ns
 from imagenetfs.tree.catalogue import Catalogue
 from imagenetfs.tree.inode import (
     InodeKind,
     class_fields,
     class_inode,
     fields,
-    inode,
     kind_of,
 )
-from imagenetfs.tree.layout import Split, Version
+from imagenetfs.tree.layout import Split
 from imagenetfs.tree.listing import (
     DIRECTORY_MODE,
     FILE_MODE,
@@ -30,19 +35,17 @@ from imagenetfs.tree.listing import (
     member_attributes,
 )
 from imagenetfs.tree.loose import LooseListing
-from imagenetfs.tree.metafiles import PathLabels, label_files
 from imagenetfs.tree.node import (
     FixedDirectory,
     FixedFile,
     LiveFile,
-    Made,
     Node,
     SplitDirectory,
 )
+from imagenetfs.tree.planting import plant
+from imagenetfs.tree.provenance import PREFIX, Provenance
 
-LIVE_FILES = ("status.json", "log")
-
-_LOOSE = (InodeKind.SOURCE, InodeKind.ALIAS)
+_LOOSE = (InodeKind.SOURCE, InodeKind.ALIAS, InodeKind.ARCHIVES)
 
 
 class Tree:
@@ -51,54 +54,12 @@ class Tree:
     def __init__(self, catalogue: Catalogue, version: str) -> None:
         self.catalogue = catalogue
         self._index = catalogue.index
-        self._nodes: list[Node] = [FixedDirectory(), FixedDirectory()]  # 0 is no inode, 1 the root
-        self._splits: list[Split] = []
+        garden = plant(catalogue, version)
+        self._nodes = garden.nodes
+        self._splits = garden.splits
+        self._versions = garden.versions
         self._listings: dict[int, Listing] = {}
-        self._plant(version)
-
-    # --- what there is from the start -------------------------------------------------------------
-
-    def _add(self, node: Node) -> int:
-        self._nodes.append(node)
-        return len(self._nodes) - 1
-
-    def _plant(self, version: str) -> None:
-        root = self._nodes[1]
-        assert isinstance(root, FixedDirectory)
-        for shown in self.catalogue.versions:
-            root.children[shown.name] = self._add(self._version(shown))
-        top = self.catalogue.numbers[b""]
-        root.children[b"source"] = inode(InodeKind.SOURCE, top, OUTER, 0)
-        own = FixedDirectory()
-        own.children[b"version"] = self._add(FixedFile(Made(f"{version}\n".encode)))
-        for name in LIVE_FILES:
-            own.children[name.encode()] = self._add(LiveFile(name))
-        root.hidden[b".imagenetfs"] = self._add(own)
-
-    def _version(self, version: Version) -> FixedDirectory:
-        node = FixedDirectory()
-        for split in version.splits:
-            node.children[split.name] = self._split(split)
-            for alias in split.aliases:
-                node.hidden[alias] = self._split(split)
-        for name, make in label_files(version).items():
-            node.children[name] = self._add(FixedFile(Made(make)))
-        labels = {wnid: label for label, wnid in enumerate(version.wnids)}
-        meta = FixedDirectory()
-        for name in (b"train", b"val"):
-            listed = version.split(name)
-            if listed is not None:
-                contents = PathLabels(listed, labels)
-                meta.children[name + b".txt"] = self._add(FixedFile(contents, lazy=True))
-        node.children[b"meta"] = self._add(meta)
-        for name, path in version.hidden_directories.items():
-            archive = self.catalogue.numbers[path]
-            node.hidden.setdefault(name, inode(InodeKind.ALIAS, archive, OUTER, 0))
-        return node
-
-    def _split(self, split: Split) -> int:
-        self._splits.append(split)
-        return self._add(SplitDirectory(split, len(self._splits) - 1))
+        self._provenance = Provenance(catalogue.index, catalogue.versions)
 
     # --- questions --------------------------------------------------------------------------------
 
@@ -185,7 +146,7 @@ class Tree:
 
     def bytes_of_archives(self) -> int:
         """The size of all archives that the splits read, as statfs tells it; 0 where unknown."""
-        return self.catalogue.bytes
+        return self.catalogue.size
 
     def archive_count(self) -> int:
         """How many archives the source has."""
@@ -222,9 +183,10 @@ class Tree:
 
     def _loose_attributes(self, number: int) -> Attributes:
         archive, inner, row = fields(number)
-        mtime_ns = self.catalogue.mtime_ns
         if row:
             mtime_ns = self._index.container(archive, inner).members.mtime_ns(row - 1)
+        else:
+            mtime_ns = container_mtime_ns(self.catalogue, archive, inner)
         return Attributes(DIRECTORY_MODE, 0, mtime_ns, UNCOUNTED)
 
     def _subdirectories(self, node: Node) -> int:
@@ -255,5 +217,25 @@ class Tree:
             archive, inner, row = fields(number)
             members = self._index.container(archive, inner).members
             if stat.S_ISLNK(members.mode(row)):
-                return members.links[row][1]
+                return members.links[row]
         raise NotLinkError("this is no symbolic link.")
+
+    # --- extended attributes ----------------------------------------------------------------------
+
+    def extended(self, number: int) -> dict[bytes, bytes]:
+        """The extended attributes of an inode, by name."""
+        kind = kind_of(number)
+        if kind == InodeKind.FILE:
+            return self._provenance.of_file(*fields(number))
+        if kind == InodeKind.CLASS:
+            split, member = class_fields(number)
+            if split < len(self._splits) and member < len(self._splits[split].shelf.classes):
+                return self._provenance.of_class(self._versions[split], self._splits[split], member)
+        return {}
+
+    def extended_value(self, number: int, name: bytes) -> bytes:
+        """One extended attribute; NoAttributeError where there is none of that name."""
+        value = self.extended(number).get(name) if name.startswith(PREFIX) else None
+        if value is None:
+            raise NoAttributeError(f"no attribute {name!r}.")
+        return value

@@ -64,7 +64,7 @@ def index_of(directory: Path, *paths: str, **more: Any) -> Index:
 
 def close_with(owner: object, index: Index) -> None:
     """Close an index's descriptors when nobody has ``owner`` any more: a mount never needs that."""
-    weakref.finalize(owner, _close, index.source, index._arena, index._stores)
+    weakref.finalize(owner, _close, index.source, index._arena, index._kept._files)
 
 
 def _close(source: Source, arena: Arena, stores: dict[Path, StoreFile | None]) -> None:

@@ -139,12 +139,27 @@ def test_a_wrong_file_is_named_with_its_key(
 def test_files_may_hold_every_setting(files: tuple[Path, Path]) -> None:
     files[0].write_text(
         "source = '/data'\nworkers = 5\nin_flight = 6\nindex_dir = 'none'\nread_timeout = '2m'\n"
-        "prefer = 'directories'\nlog = '~/x.log'\nrun_dir = '/run/x'\n"
+        "prefer = 'directories'\nlog = '~/x.log'\nrun_dir = '/run/x'\nview = ['a=/x', 'b=/y']\n"
     )
     settings = config.resolve()
     assert settings.read_timeout == 120.0
     assert settings.index_dir is None
+    assert settings.view == (("a", Path("/x")), ("b", Path("/y")))
     assert set(settings.origins.values()) == {str(files[0])}
+
+
+def test_views(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert config.resolve().view == ()
+    assert config.resolve({"view": ["a=x", "b=/y", "a=/z"]}).view == (
+        ("a", Path("/z")),
+        ("b", Path("/y")),
+    )
+    monkeypatch.setenv("IMAGENETFS_VIEW", "a=/x:b=y")
+    assert config.resolve().view == (("a", Path("/x")), ("b", tmp_path / "y"))
+    for wrong in ("a", "=x", "a/b=x", ".a=x", "a="):
+        with pytest.raises(UsageError, match="--view must be NAME=FILE"):
+            config.resolve({"view": [wrong]})
 
 
 def test_a_file_that_may_not_be_read(files: tuple[Path, Path]) -> None:

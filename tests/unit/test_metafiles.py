@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.index.archives import OUTER
 from imagenetfs.tree.layout import Split, Version
 from imagenetfs.tree.metafiles import PathLabels, first_word, label_files, meta_bin
-from imagenetfs.tree.shelf import UNLABELED, ClassContainers, FlatImages
+from imagenetfs.tree.shelf import UNLABELED, FlatImages
 from tests.unit.test_build_archives import index_of, tar_of, train_tar
+from tests.unit.test_shelf import by_class
 
 CLASSES, IMAGES = 5, 4
 WNIDS = [b"n%08d" % n for n in range(1, CLASSES + 1)]
@@ -24,7 +24,7 @@ WNIDS = [b"n%08d" % n for n in range(1, CLASSES + 1)]
 @pytest.fixture
 def version(tmp_path: Path) -> Version:
     (tmp_path / "t.tar").write_bytes(train_tar(CLASSES, IMAGES))
-    shelf = ClassContainers(index_of(tmp_path, "t.tar"), 0)
+    shelf = by_class(index_of(tmp_path, "t.tar"), 0)
     words = {wnid: f"first {n}, second {n}, é" for n, wnid in enumerate(WNIDS)}
     del words[WNIDS[3]]
     return Version(b"V", [Split(b"train", shelf, "t.tar")], words)
@@ -107,20 +107,20 @@ def test_empty_classes_and_no_classes(tmp_path: Path) -> None:
     index = index_of(tmp_path, "v.tar")
     classes = [b"n1", b"n2", b"n3", b"n4"]
     label = {b"a": b"n2", b"b": b"n4"}.get
-    split = Split(b"val", FlatImages(index, [(0, OUTER)], classes, label), "v.tar")
+    split = Split(b"val", FlatImages(index, (0,), classes, label), "v.tar")
     labels = PathLabels(split, {wnid: n for n, wnid in enumerate(classes)})
     assert labels.read(0, 100) == b"n2/a 1\nn4/b 3\n"
     assert [labels.read(at, 1) for at in range(15)] == [
         bytes([byte]) for byte in b"n2/a 1\nn4/b 3\n"
     ] + [b""]
-    nothing = PathLabels(Split(b"val", FlatImages(index, [], (), label), "v.tar"), {})
+    nothing = PathLabels(Split(b"val", FlatImages(index, (), (), label), "v.tar"), {})
     assert nothing.size() == 0
     assert nothing.read(0, 100) == b""
 
 
 def test_unlabelled_images_are_not_in_the_list(tmp_path: Path) -> None:
     (tmp_path / "v.tar").write_bytes(tar_of({"a": b"1"}))
-    shelf = FlatImages(index_of(tmp_path, "v.tar"), [(0, OUTER)])
+    shelf = FlatImages(index_of(tmp_path, "v.tar"), (0,))
     assert PathLabels(Split(b"val", shelf, "v.tar"), {}).size() == 0
 
 

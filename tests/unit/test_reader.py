@@ -13,7 +13,7 @@ from imagenetfs.errors import NoEntryError, SourceChangedError
 from imagenetfs.index.archives import OUTER, Archive, Kind
 from imagenetfs.index.arena import Arena
 from imagenetfs.index.build import Index
-from imagenetfs.index.members import Rows, encode
+from imagenetfs.index.rows import Rows, encode
 from imagenetfs.serve.reader import Reader
 from imagenetfs.source.directory import Source
 from imagenetfs.tree.inode import InodeKind, inode

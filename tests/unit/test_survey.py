@@ -19,6 +19,8 @@ def source(tmp_path: Path) -> Path:
     for tar in ("ILSVRC2012/img.tar", "top.tar", "winter21_whole/tars/n1.tar", "a/b/c/x.tar"):
         (tmp_path / tar).write_bytes(b"")
     (tmp_path / "ILSVRC2012" / "readme.txt").write_bytes(b"")
+    (tmp_path / "a" / "b" / "rows.npz").write_bytes(b"")
+    (tmp_path / "ILSVRC2012" / "train" / "rows.npz").write_bytes(b"")
     (tmp_path / "dir.tar").mkdir()
     (tmp_path / "link").symlink_to("ILSVRC2012")
     return tmp_path
@@ -37,11 +39,16 @@ def test_archives(source: Path) -> None:
             ],
             Kind.DIRECTORY,
         ),
-        **dict.fromkeys([b"ILSVRC2012/img.tar", b"link/img.tar", b"top.tar"], Kind.TAR),
+        **dict.fromkeys(
+            [*(b"ILSVRC2012/img.tar", b"link/img.tar", b"top.tar"), b"winter21_whole/tars/n1.tar"],
+            Kind.TAR,
+        ),
+        b"a/b/rows.npz": Kind.NPZ,
     }
     assert found.files(b"ILSVRC2012") == [b"img.tar", b"readme.txt"]
     assert found.directories(b"ILSVRC2012") == [b"train"]
-    assert found.files(b"a/b") == []  # not looked into
+    assert found.files(b"a/b") == [b"rows.npz"]
+    assert found.files(b"ILSVRC2012/train") == []  # not looked into
     number = found.number(b"ILSVRC2012/train")
     assert number is not None
     assert found.number(b"ILSVRC2012/train", Kind.DIRECTORY) == number
@@ -58,7 +65,10 @@ def test_it_opens_no_archive(source: Path) -> None:
     survey(one)
     assert not [path for path in opened if path.endswith(b"img.tar")]
     assert sorted(opened) == sorted(
-        [b"", b"ILSVRC2012", b"a", b"dir.tar", b"empty", b"link", b"winter21_whole"]
+        [
+            *(b"", b"ILSVRC2012", b"a", b"a/b", b"dir.tar", b"empty", b"link"),
+            *(b"winter21_whole", b"winter21_whole/tars"),
+        ]
     )
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.errors import ImagenetfsError
 from imagenetfs.formats import tar
 from imagenetfs.index import store as store_module
 from imagenetfs.index import warm as warm_module
@@ -153,11 +152,6 @@ def test_broken_archives_are_reported(tmp_path: Path) -> None:
     assert "byte" in outcome.broken[0]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=ImagenetfsError,
-    reason="one archive that cannot be opened ends the indexing of all (warm.py, warm.py)",
-)
 def test_an_archive_that_cannot_be_read_does_not_spoil_the_rest(train: Path) -> None:
     (train / "gone.tar").write_bytes(train_tar(2))
     index = index_of(train, "gone.tar", "t.tar")
@@ -172,14 +166,7 @@ def test_an_archive_that_cannot_be_read_does_not_spoil_the_rest(train: Path) -> 
     "stored",
     [
         False,
-        pytest.param(
-            True,
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="where an index file knows it, one class tar that cannot be opened ends its "
-                "process, with all that it still had to do (warm.py)",
-            ),
-        ),
+        True,
     ],
 )
 def test_a_class_tar_that_cannot_be_read_does_not_spoil_the_rest(
@@ -293,12 +280,6 @@ def test_a_failing_progress_ends_the_processes(train: Path, slow: Callable[[floa
     assert _children() == before
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=(ProcessLookupError, ChildProcessError),
-    reason="an interrupt between two waitpid calls forgets that one child was reaped: its pid is "
-    "killed once more, whoever has it by then, and the interrupt is lost (warm.py)",
-)
 def test_interrupted_between_two_children(
     train: Path, slow: Callable[[float], Slow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,11 +294,13 @@ def test_interrupted_between_two_children(
             return waitpid(pid, 0)
         return waitpid(pid, options)
 
+    index = index_of(train, "t.tar", scan=scanner)
+    index.container(0)
     monkeypatch.setattr(warm_module.os, "waitpid", interrupted)
     before = _children()
     try:
         with pytest.raises(KeyboardInterrupt):
-            warm(index_of(train, "t.tar", scan=scanner), [0], in_flight=1, processes=2)
+            warm(index, [0], in_flight=1, processes=2)
     finally:
         monkeypatch.undo()
         for pid in set(_children()) - set(before):
@@ -325,11 +308,6 @@ def test_interrupted_between_two_children(
             os.waitpid(pid, 0)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=(OSError, AssertionError),
-    reason="where the second fork fails, the first child is left behind (warm.py)",
-)
 def test_a_fork_that_fails(
     train: Path, slow: Callable[[float], Slow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -342,10 +320,12 @@ def test_a_fork_that_fails(
         forked.append(0)
         return fork()
 
+    index = index_of(train, "t.tar", scan=scanner)
+    index.container(0)
     monkeypatch.setattr(warm_module.os, "fork", second_fails)
     try:
         with contextlib.suppress(OSError):
-            warm(index_of(train, "t.tar", scan=scanner), [0], in_flight=1, processes=2)
+            warm(index, [0], in_flight=1, processes=2)
         assert _children() == before
     finally:
         monkeypatch.undo()

@@ -1,0 +1,1 @@
+"""Which bytes are local. Knows nothing of FUSE or of ImageNet's layout."""

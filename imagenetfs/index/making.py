@@ -1,0 +1,132 @@
+"""Making a container's block from its archive: scanning a tar, listing a directory, opening an npz.
+
+Everything here is thread-safe and keeps nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from imagenetfs.errors import ArchiveError
+from imagenetfs.formats import tar
+from imagenetfs.index.archives import OUTER, Extent, Kind
+from imagenetfs.index.arrays import encode_arrays
+from imagenetfs.index.identity import changes
+from imagenetfs.index.rows import Rows, encode
+from imagenetfs.source.directory import Source
+
+log = logging.getLogger(__name__)
+
+_SETTLED_NS = 2_000_000_000
+"""A directory that changed less than this before it was listed may change again unnoticed: clocks tick
+coarsely, and a server's may be ahead."""
+
+
+class Scan(Protocol):
+    """A tar scanner: fills ``into`` from bytes [start, end); raises ArchiveError where they end being sound."""
+
+    def __call__(
+        self, read_at: tar.ReadAt, start: int, end: int, into: tar.MemberColumns
+    ) -> object: ...
+
+
+def make_block(source: Source, scan: Scan, extent: Extent, inner: int) -> bytes:
+    """The block of a container. Raises SourceReadError, and ArchiveError for an npz that is none."""
+    if extent.kind is Kind.NPZ:
+        with source.opened(extent.path) as file:
+            return encode_arrays(file.read_up_to, file.size, extent.path, file.mtime_ns)
+    if extent.kind is Kind.TAR:
+        rows, meta = _scan_tar(source, scan, extent)
+    else:
+        rows, meta = _list(source, extent.path, recursive=inner != OUTER)
+    nested = _is_nested(extent.kind) if inner == OUTER else None
+    return encode(rows, meta, nested, confine=extent.kind is Kind.TAR)
+
+
+def _scan_tar(source: Source, scan: Scan, extent: Extent) -> tuple[Rows, dict[str, Any]]:
+    columns = tar.MemberColumns()
+    meta: dict[str, Any] = {}
+    try:
+        with source.opened(extent.path) as file:
+            scan(file.read_up_to, extent.start, extent.end, columns)
+    except ArchiveError as error:
+        meta["problem"] = str(error)
+        log.warning(
+            "%s is broken at byte %d: %s; its %d whole members before that are served",
+            os.fsdecode(extent.path),
+            error.offset,
+            error.reason,
+            len(columns.names),
+        )
+    return _rows(columns), meta
+
+
+def _list(source: Source, directory: bytes, *, recursive: bool) -> tuple[Rows, dict[str, Any]]:
+    """A directory's own entries, or all that lies below it, and the directories' times of change."""
+    rows, pending, changed = Rows(), [b""], {}
+    now = time.time_ns()
+    while pending:
+        below = pending.pop()
+        path = join(directory, below)
+        changed[below] = changed_ns(source, path)
+        for entry in source.entries(path):
+            name = join(below, entry.name)
+            _append(rows, name, entry.size, entry.mtime_ns, entry.mode)
+            if stat.S_ISLNK(entry.mode):
+                rows.links[len(rows.names) - 1] = source.link_target(join(path, entry.name))
+            if recursive and entry.is_directory:
+                pending.append(name)
+    meta = {"changes": changes(changed)}
+    if max(changed.values()) > now - _SETTLED_NS:
+        meta["unsettled"] = 1
+    return rows, meta
+
+
+def changed_ns(source: Source, path: bytes) -> int:
+    """When a directory changed last; 0 where there is none."""
+    status = source.status(path)
+    return status.st_mtime_ns if status is not None else 0
+
+
+def join(directory: bytes, name: bytes) -> bytes:
+    """A path below a directory; either may be empty."""
+    return directory + b"/" + name if directory and name else directory or name
+
+
+def _is_nested(kind: Kind) -> Callable[[bytes, int], bool]:
+    """Which rows of an outer table are containers: tars, and in a directory the directories too."""
+
+    def nested(name: bytes, mode: int) -> bool:
+        if stat.S_ISDIR(mode):
+            return kind is Kind.DIRECTORY
+        return stat.S_ISREG(mode) and name.endswith(b".tar")
+
+    return nested
+
+
+def _rows(columns: tar.MemberColumns) -> Rows:
+    return Rows(
+        columns.names,
+        columns.headers,
+        columns.offsets,
+        columns.sizes,
+        columns.mtimes,
+        columns.modes,
+        columns.links,
+        columns.hardlinks,
+        columns.sparse,
+    )
+
+
+def _append(rows: Rows, name: bytes, size: int, mtime_ns: int, mode: int) -> None:
+    rows.names.append(name)
+    rows.headers.append(0)
+    rows.offsets.append(512)
+    rows.sizes.append(size)
+    rows.mtimes.append(mtime_ns)
+    rows.modes.append(mode)

@@ -1,0 +1,71 @@
+"""What a container's table answers, whatever the container is. Rows are found by number or by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from imagenetfs.index.archives import Kind
+from imagenetfs.index.arrays import ArrayRows
+from imagenetfs.index.columns import Array
+from imagenetfs.index.members import Members
+
+
+class Table(Protocol):
+    """Sizes in bytes, times in nanoseconds since the epoch, modes as in st_mode."""
+
+    nested: Array
+    links: dict[int, bytes]
+    sparse: dict[int, tuple[tuple[int, int], ...]]
+
+    def __len__(self) -> int: ...
+
+    @property
+    def problem(self) -> str | None:
+        """What was wrong with the container behind the last sound row; None for a sound one."""
+        ...
+
+    def name(self, row: int) -> bytes:
+        """The full name, relative to the container."""
+        ...
+
+    def offset(self, row: int) -> int:
+        """Where the content begins in the file, in bytes."""
+        ...
+
+    def size(self, row: int) -> int:
+        """Bytes of content."""
+        ...
+
+    def mtime_ns(self, row: int) -> int:
+        """Time of last change."""
+        ...
+
+    def mode(self, row: int) -> int:
+        """st_mode with the file type."""
+        ...
+
+    def owner(self, row: int) -> int:
+        """The row that stands for the file, where several rows are one file."""
+        ...
+
+    def links_to(self, row: int) -> int:
+        """How many rows are this very file."""
+        ...
+
+    def find(self, name: bytes) -> int:
+        """The row of a full name, or -1."""
+        ...
+
+    def children(self, row: int = -1) -> Iterator[int]:
+        """The rows directly within the directory at ``row`` (-1: the container itself)."""
+        ...
+
+    def regular(self) -> Array:
+        """The rows that are regular files."""
+        ...
+
+
+def table_of(kind: Kind, block: memoryview) -> Members | ArrayRows:
+    """The table that a block of the index holds."""
+    return ArrayRows(block) if kind is Kind.NPZ else Members(block)

@@ -1,0 +1,54 @@
+"""A child of the supervisor that does one long piece of work, away from the FUSE session."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+
+from imagenetfs.serve.process import die_with, reset_signals
+
+log = logging.getLogger(__name__)
+
+
+class Child:
+    """A forked process. It closes the session first: a stray holder would keep readers hanging."""
+
+    def __init__(self, session_fd: int, work: Callable[[], None], what: str, name: str) -> None:
+        """Start it; OSError where it cannot be forked. ``what`` names the work in the log, ``name``
+        the process."""
+        self.what = what
+        parent = os.getpid()
+        self.pid = os.fork()
+        if self.pid:
+            return
+        code = 1
+        try:
+            os.close(session_fd)
+            die_with(parent, name)
+            reset_signals()
+            os.nice(5)
+            work()
+            code = 0
+        except BaseException:
+            log.exception("%s failed", what)
+        finally:
+            logging.shutdown()
+            os._exit(code)
+
+    def ended(self) -> bool:
+        """Whether it has ended; it is reaped then."""
+        if self.pid:
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            if ended:
+                self.pid = 0
+                if status:
+                    log.warning("%s ended early (status %d)", self.what, status)
+        return self.pid == 0
+
+    def kill(self) -> None:
+        """End it now."""
+        if self.pid:
+            os.kill(self.pid, 9)
+            os.waitpid(self.pid, 0)
+            self.pid = 0

@@ -1,0 +1,57 @@
+"""Unpacking on demand: what workers ask of the deflated arrays is done by processes of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from imagenetfs.cache.unpacked import Unpacked
+from imagenetfs.index.build import Index
+from imagenetfs.serve.child import Child
+from imagenetfs.serve.process import UNPACKER
+
+log = logging.getLogger(__name__)
+
+
+class Unpacking:
+    """Starts a process for each array that is asked for, as many at a time as there are cores."""
+
+    def __init__(self, index: Index, unpacked: Unpacked) -> None:
+        self._index = index
+        self._unpacked = unpacked
+        self._most = len(os.sched_getaffinity(0))
+        self._children: dict[int, Child] = {}
+        unpacked.by_others = True
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is being unpacked."""
+        return bool(self._children)
+
+    def tick(self, session_fd: int) -> None:
+        """Reap, and start what has been asked for."""
+        for archive, child in list(self._children.items()):
+            if child.ended():
+                del self._children[archive]
+                self._unpacked.give_up(archive)
+        for archive in self._unpacked.asked():
+            if archive not in self._children and len(self._children) < self._most:
+                self._start(archive, session_fd)
+
+    def _start(self, archive: int, session_fd: int) -> None:
+        def unpack() -> None:
+            self._index.after_fork()
+            self._unpacked.after_fork()
+            self._unpacked.unpack(archive)
+
+        try:
+            self._children[archive] = Child(session_fd, unpack, "unpacking", UNPACKER)
+        except OSError as error:
+            log.warning("unpacking could not start: %s", error.strerror)
+            self._unpacked.give_up(archive)
+
+    def kill(self) -> None:
+        """End all of it."""
+        for child in self._children.values():
+            child.kill()
+        self._children.clear()

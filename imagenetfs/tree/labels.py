@@ -1,0 +1,54 @@
+"""What is known of the classes: numbers and labels from the devkit, words from whichever file has them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+
+from imagenetfs.errors import ImagenetfsError
+from imagenetfs.source.directory import Source
+from imagenetfs.tree import devkit
+from imagenetfs.tree.devkit import Devkit
+from imagenetfs.tree.survey import Survey
+
+ILSVRC2012 = re.compile(rb"ILSVRC2012|ILSVRC2012.*CLS.*", re.IGNORECASE)
+TINY = re.compile(rb"tiny[-_]?imagenet([-_]?200)?", re.IGNORECASE)
+
+DEVKIT = b"ILSVRC2012_devkit_t12"
+_WORDS = b"words.txt"
+
+
+def read_devkit(survey: Survey, source: Source) -> Devkit | None:
+    """The development kit's labels; None, with a warning where it is damaged, if there is none."""
+    root = survey.root(ILSVRC2012)
+    if root is None or DEVKIT not in survey.directories(root):
+        return None
+    kit = root + b"/" + DEVKIT + b"/"
+    try:
+        return devkit.parse(
+            source.read_whole(kit + devkit.META_MAT), source.read_whole(kit + devkit.GROUND_TRUTH)
+        )
+    except ImagenetfsError as error:
+        survey.warnings.append(f"the devkit cannot be used: {error}")
+        return None
+
+
+def read_words(
+    survey: Survey, source: Source, kit: Devkit | None, wanted: Container[bytes]
+) -> dict[bytes, str]:
+    """The words of the ``wanted`` wnids: the devkit's, else tiny's, which has all of WordNet's nouns."""
+    words: dict[bytes, str] = {}
+    root = survey.root(TINY)
+    if root is not None and _WORDS in survey.files(root):
+        try:
+            text = source.read_whole(root + b"/" + _WORDS)
+        except ImagenetfsError as error:
+            survey.warnings.append(f"words.txt cannot be used: {error}")
+            text = b""
+        for line in text.splitlines():
+            wnid, _, known = line.partition(b"\t")
+            if known and wnid in wanted:
+                words[wnid] = known.strip().decode("utf-8", "replace")
+    if kit is not None:
+        words.update({wnid: known for wnid, known in kit.words.items() if wnid in wanted})
+    return words

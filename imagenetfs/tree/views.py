@@ -1,0 +1,179 @@
+"""Views: parts of a version, by class or by file, from a list. The same inodes, no copy.
+
+A list has one entry a line: a wnid (all images of that class) or the name of an image. ``split/`` in
+front limits it to that split, and ``version/split/`` says which version is meant; a class directory in
+between (``train/n01440764/n01440764_10026.JPEG``) may stand there. ``#`` begins a comment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from imagenetfs.tree.layout import Split, Version
+from imagenetfs.tree.listing import Attributes, Entry, FixedListing, Listing
+from imagenetfs.tree.shelf import UNLABELED, WNID, ClassContainers, Shelf
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What a list asks of one split: whole classes, and single files."""
+
+    classes: set[bytes] = field(default_factory=set)
+    files: set[bytes] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class ParsedView:
+    """A list, sorted out: (version or None, split or None) -> what is wanted of it."""
+
+    wanted: dict[tuple[bytes | None, bytes | None], Wanted] = field(default_factory=dict)
+
+
+def parse(text: bytes, versions: Sequence[Version]) -> ParsedView:
+    """Sort a list's lines out."""
+    names = {version.name: version for version in versions}
+    parsed = ParsedView()
+    for line in text.splitlines():
+        parts = [part for part in line.partition(b"#")[0].strip().split(b"/") if part]
+        if not parts:
+            continue
+        version = parts.pop(0) if parts[0] in names and len(parts) > 1 else None
+        split = parts[0] if len(parts) > 1 and not WNID.fullmatch(parts[0]) else None
+        wanted = parsed.wanted.setdefault((version, split), Wanted())
+        is_class = WNID.fullmatch(parts[-1]) or parts[-1] == UNLABELED
+        (wanted.classes if is_class else wanted.files).add(parts[-1])
+    return parsed
+
+
+def view(name: str, text: bytes, versions: Sequence[Version]) -> tuple[Version, list[str]]:
+    """The view as a version of its own, and warnings. Reads no archive."""
+    parsed = parse(text, versions)
+    shown = Version(name.encode())
+    warnings: list[str] = []
+    if not parsed.wanted:
+        return shown, [f"the view {name} is empty: its list has no entries."]
+    for (version_name, split_name), wanted in parsed.wanted.items():
+        base = _version(version_name, wanted, versions)
+        unknown = wanted.classes - {*base.wnids, UNLABELED}
+        if unknown:
+            warnings.append(
+                f"the view {name}: {base.name.decode()} has no class {min(unknown).decode()}"
+                + (f" and {len(unknown) - 1:,} others of the list." if len(unknown) > 1 else ".")
+            )
+        shown.words.update(base.words)
+        for split in base.splits:
+            if split_name in (None, split.name, *split.aliases):
+                _add(shown, split, wanted)
+    shown.splits = [s for s in shown.splits if isinstance(s.shelf, ViewShelf) and s.shelf.may_have]
+    if not shown.splits:
+        warnings.append(f"the view {name} is empty: nothing of its list is here.")
+    return shown, warnings
+
+
+def _version(name: bytes | None, wanted: Wanted, versions: Sequence[Version]) -> Version:
+    """The version that is meant: the first of those that know the most of the list's classes."""
+    if name is not None:
+        return next(version for version in versions if version.name == name)
+    asked = wanted.classes | {file.partition(b"_")[0] for file in wanted.files}
+    wnids = {wnid for wnid in asked if WNID.fullmatch(wnid)}
+    return max(versions, key=lambda version: len(wnids.intersection(version.wnids)))
+
+
+def _add(shown: Version, split: Split, wanted: Wanted) -> None:
+    """Show what is wanted of a split, together with what is shown of one of that name already."""
+    present = shown.split(split.name)
+    shelf = present.shelf if present is not None else None
+    if isinstance(shelf, ViewShelf) and shelf.base is split.shelf:
+        shelf.wanted.classes |= wanted.classes
+        shelf.wanted.files |= wanted.files
+    elif present is None:
+        copied = Wanted(set(wanted.classes), set(wanted.files))
+        shelf = ViewShelf(split.name, split.shelf, copied)
+        shown.splits.append(Split(split.name, shelf, split.origin, split.aliases))
+
+
+class ViewShelf:
+    """The part of a shelf that a list asks for."""
+
+    def __init__(self, split: bytes, base: Shelf, wanted: Wanted) -> None:
+        self.base = base
+        self.wanted = wanted
+        self._split = split
+        # An image called <wnid>_... stands in that class of train, unseen.
+        self._named_by_class = split == b"train" and isinstance(base, ClassContainers)
+        self._numbers: list[int] | None = None
+        self._files: dict[int, list[bytes]] = {}
+
+    @property
+    def may_have(self) -> bool:
+        """Whether there can be anything of the list on this shelf."""
+        if self.wanted.classes.intersection(self.base.classes):
+            return True
+        return any(self._fits(name) for name in self.wanted.files)
+
+    def _fits(self, name: bytes) -> bool:
+        """Whether an image of this name can be here, as far as its name tells."""
+        if WNID.fullmatch(name.partition(b"_")[0]):
+            return self._named_by_class
+        return not self._named_by_class and self._split in name.lower()
+
+    def _chosen(self) -> list[int]:
+        """The base's numbers of the classes that are shown; files are given their classes."""
+        if self._numbers is None:
+            numbers = {name: k for k, name in enumerate(self.base.classes)}
+            files: dict[int, list[bytes]] = {}
+            for name in self.wanted.files:
+                number = self._class_of(name, numbers)
+                if number is not None:
+                    files.setdefault(number, []).append(name)
+            whole = {numbers[name] for name in self.wanted.classes if name in numbers}
+            self._files = {k: names for k, names in files.items() if k not in whole}
+            self._numbers = sorted(whole | files.keys())
+        return self._numbers
+
+    def _class_of(self, name: bytes, numbers: Mapping[bytes, int]) -> int | None:
+        if not self._fits(name):
+            return None
+        if self._named_by_class:
+            return numbers.get(name.partition(b"_")[0])
+        return self.base.class_of_name(name)
+
+    @property
+    def classes(self) -> Sequence[bytes]:
+        return [self.base.classes[k] for k in self._chosen()]
+
+    @property
+    def archives(self) -> Sequence[int]:
+        return self.base.archives
+
+    def listing(self, number: int) -> Listing:
+        base = self._chosen()[number]
+        every = self.base.listing(base)
+        names = self._files.get(base)
+        return every if names is None else _chosen_listing(every, frozenset(names))
+
+    def find_anywhere(self, name: bytes) -> int | None:
+        return None
+
+    def class_of(self, archive: int, inner: int, row: int) -> int | None:
+        return None
+
+    def class_of_name(self, name: bytes) -> int | None:
+        return None
+
+    def mtime_ns(self, number: int) -> int | None:
+        return self.base.mtime_ns(self._chosen()[number])
+
+
+def _chosen_listing(every: Listing, names: frozenset[bytes]) -> Listing:
+    found: dict[int, Attributes] = {}
+    children: list[tuple[bytes, int]] = []
+    for name, number, attributes in _only(every, names):
+        found[number] = attributes
+        children.append((name, number))
+    return FixedListing(children, found.__getitem__)
+
+
+def _only(every: Listing, names: frozenset[bytes]) -> Iterator[Entry]:
+    return (entry for entry in every.entries(0) if entry[0] in names)

@@ -1,0 +1,291 @@
+"""archives/: every tar a directory, as GNU tar extracts it, whoever wrote it."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support import Mounted
+
+MountIt = Callable[..., Mounted]
+NOT_UTF8 = b"caf\xe9 \xff\xfe"
+PAST = 1_339_500_000
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a walk sees of one entry; directories' sizes and link counts are a file system's own."""
+
+    kind: int
+    size: int
+    mtime: float
+    links: int
+    contents: bytes
+
+
+def walk(root: Path) -> dict[bytes, Seen]:
+    found = {}
+    for directory, below, names in os.walk(os.fsencode(root)):
+        for name in below + names:
+            path = os.path.join(directory, name)
+            found[os.path.relpath(path, os.fsencode(root))] = see(path)
+    return found
+
+
+def see(path: bytes) -> Seen:
+    status = os.lstat(path)
+    kind, contents = stat.S_IFMT(status.st_mode), b""
+    if kind == stat.S_IFREG:
+        with open(path, "rb") as file:
+            contents = file.read()
+    elif kind == stat.S_IFLNK:
+        contents = os.readlink(path)
+    elif kind == stat.S_IFDIR:
+        return Seen(kind, 0, 0, 0, b"")
+    return Seen(kind, status.st_size, int(status.st_mtime), status.st_nlink, contents)
+
+
+@pytest.fixture(scope="module")
+def members(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with every kind of member that a tar can have."""
+    root = tmp_path_factory.mktemp("members") / "tree"
+    (root / "sub" / "deeper").mkdir(parents=True)
+    (root / "empty directory").mkdir()
+    (root / "plain").write_bytes(b"plain" * 1000)
+    (root / "empty").write_bytes(b"")
+    (root / "sub" / "deeper" / "file").write_bytes(os.urandom(70_000))
+    (root / ("long" * 30)).write_bytes(b"a long name")
+    os.link(root / "plain", root / "sub" / "hard")
+    os.link(root / "plain", root / "a hard link before it")
+    (root / "link").symlink_to("sub/deeper/file")
+    (root / "sub" / "up").symlink_to("../plain")
+    (root / "dangling").symlink_to("nowhere")
+    (root / "linked directory").symlink_to("sub")
+    os.link(root / "link", root / "hard link to a link", follow_symlinks=False)
+    with open(os.path.join(os.fsencode(root), NOT_UTF8), "wb") as file:
+        file.write(b"not UTF-8")
+    os.mkfifo(root / "fifo")
+    with (root / "sparse").open("wb") as sparse:
+        for at in (0, 500_000, 1_000_000):
+            sparse.seek(at)
+            sparse.write(b"data" * 1000)
+        sparse.truncate(2_000_000)
+    for path in sorted(root.rglob("*"), reverse=True):
+        os.utime(path, (PAST, PAST), follow_symlinks=False)
+    return root
+
+
+WRITERS = {
+    **{
+        f"gnu-{form}": ["tar", f"--format={form}"]
+        for form in ("v7", "oldgnu", "gnu", "ustar", "posix")
+    },
+    "gnu-sparse": ["tar", "--format=gnu", "--sparse"],
+    **{
+        f"pax-sparse-{version}": ["tar", "--format=posix", "-S", f"--sparse-version={version}"]
+        for version in ("0.0", "0.1", "1.0")
+    },
+    **{f"bsd-{form}": ["bsdtar", f"--format={form}"] for form in ("ustar", "pax", "gnutar", "v7")},
+    **{
+        f"python-{form}": ["python", form]
+        for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
+    },
+}
+
+
+def write(writer: list[str], archive: Path, tree: Path) -> None:
+    if writer[0] == "python":
+        with tarfile.open(archive, "w", format=int(writer[1])) as tar:
+            for path in sorted(tree.rglob("*")):
+                try:
+                    tar.add(path, path.relative_to(tree), recursive=False)
+                except ValueError:  # ustar has no room for the name
+                    assert len(path.name) > 100
+        return
+    # A name that does not fit the format is left out with a warning, and a bad exit code.
+    subprocess.run(
+        [*writer, "-cf", str(archive), "-C", str(tree), "."],
+        check=False,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@pytest.fixture(scope="module")
+def odd_source(members: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A source with a little ILSVRC2012, and a directory that nobody knows, full of odd tars."""
+    source = tmp_path_factory.mktemp("odd") / "imagenet"
+    (source / "ILSVRC2012").mkdir(parents=True)
+    with tarfile.open(source / "ILSVRC2012" / "ILSVRC2012_img_val.tar", "w") as tar:
+        add(tar, "ILSVRC2012_val_00000001.JPEG", b"an image")
+    odd = source / "unknown" / "odd"
+    odd.mkdir(parents=True)
+    for name, writer in WRITERS.items():
+        write(writer, odd / f"{name}.tar", members)
+    make_harmful(odd / "harmful.tar")
+    make_repeated(odd / "repeated.tar")
+    make_nested(odd / "nested.tar", 3)
+    (odd / "no tar.tar").write_bytes(b"no tar at all" * 100)
+    (odd / "loose.txt").write_text("loose")
+    (odd / "loose link").symlink_to("loose.txt")
+    return source
+
+
+def add(tar: tarfile.TarFile, name: str, data: bytes = b"", **fields: object) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mtime = len(data), PAST
+    for field, value in fields.items():
+        setattr(member, field, value)
+    tar.addfile(member, io.BytesIO(data))
+
+
+def make_harmful(path: Path) -> None:
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as tar:
+        add(tar, "/absolute", b"absolute")
+        add(tar, "../../up", b"up")
+        add(tar, "inside/../across", b"across")
+        links = {
+            "passwd": "/etc/passwd",
+            "out": "../../../../../../etc/passwd",
+            "here": ".",
+            "trick": "here/../../../../../../../etc/passwd",
+            "inside/fine": "../absolute",
+            "inside/root": "/absolute",
+        }
+        for name, target in links.items():
+            add(tar, name, type=tarfile.SYMTYPE, linkname=target)
+        add(tar, "device", type=tarfile.CHRTYPE, devmajor=1, devminor=3)
+        add(tar, "set user", b"x", mode=0o6755)
+
+
+def make_repeated(path: Path) -> None:
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as tar:
+        add(tar, "file", b"first")
+        add(tar, "link to the first", type=tarfile.LNKTYPE, linkname="file")
+        add(tar, "file", b"second, and longer")
+        add(tar, "link to the second", type=tarfile.LNKTYPE, linkname="file")
+        add(tar, "link to a link", type=tarfile.LNKTYPE, linkname="link to the second")
+        add(tar, "link to nothing", type=tarfile.LNKTYPE, linkname="nothing")
+
+
+def make_nested(path: Path, depth: int) -> None:
+    with tarfile.open(path, "w") as tar:
+        add(tar, "directory/file", b"depth %d" % depth)
+        if depth:
+            inner = path.with_name(f"inner{depth}.tar")
+            make_nested(inner, depth - 1)
+            tar.add(inner, f"directory/level{depth - 1}.tar")
+            inner.unlink()
+
+
+@pytest.fixture(scope="module")
+def odd(odd_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    from tests.support import mounted
+
+    one = mounted(odd_source, tmp_path_factory.mktemp("oddmount") / "mnt")
+    try:
+        yield one.mountpoint
+    finally:
+        one.close()
+
+
+def extract(archive: Path, into: Path) -> dict[bytes, Seen]:
+    into.mkdir()
+    subprocess.run(
+        ["tar", "-xf", str(archive), "-C", str(into)], check=False, stderr=subprocess.DEVNULL
+    )
+    return walk(into)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_as_gnu_tar_extracts(odd: Path, odd_source: Path, tmp_path: Path, name: str) -> None:
+    expected = extract(odd_source / "unknown" / "odd" / f"{name}.tar", tmp_path / "x")
+    assert len(expected) >= 14, "the writer wrote nothing to compare"
+    assert walk(odd / "archives" / "unknown" / "odd" / f"{name}.tar") == expected
+
+
+def test_hard_links_are_one_inode(odd: Path) -> None:
+    root = odd / "archives" / "unknown" / "odd" / "gnu-gnu.tar"
+    names = ["plain", "sub/hard", "a hard link before it"]
+    assert len({(root / name).stat().st_ino for name in names}) == 1
+    assert (root / "empty").stat().st_nlink == 1
+    assert (root / "plain").stat().st_ino != (root / "empty").stat().st_ino
+
+
+def test_duplicates_as_extracted(odd: Path, odd_source: Path, tmp_path: Path) -> None:
+    root = odd / "archives" / "unknown" / "odd" / "repeated.tar"
+    expected = extract(odd_source / "unknown" / "odd" / "repeated.tar", tmp_path / "x")
+    assert walk(root) == expected
+    assert (root / "link to the first").read_bytes() == b"first"
+    assert (root / "file").stat().st_nlink == 3
+
+
+def test_nothing_leads_outside(odd: Path) -> None:
+    root = odd / "archives" / "unknown" / "odd" / "harmful.tar"
+    for name, data in (("absolute", b"absolute"), ("up", b"up"), ("across", b"across")):
+        assert (root / name).read_bytes() == data
+    for name in ("passwd", "out", "trick", "inside/fine", "inside/root", "here"):
+        target = (root / name).resolve()
+        assert target == root or root in target.parents, name
+    assert (root / "inside" / "fine").readlink() == Path("../absolute")
+    assert (root / "inside" / "root").read_bytes() == b"absolute"
+    assert not (root / "passwd").exists()
+    assert (root / "set user").stat().st_mode == stat.S_IFREG | 0o555
+    assert stat.S_ISCHR((root / "device").stat().st_mode)
+
+
+def test_two_levels_are_directories_and_deeper_ones_files(odd: Path) -> None:
+    outer = odd / "archives" / "unknown" / "odd" / "nested.tar"
+    inner = outer / "directory" / "level2.tar"
+    assert (outer / "directory" / "file").read_bytes() == b"depth 3"
+    assert (inner / "directory" / "file").read_bytes() == b"depth 2"
+    deepest = inner / "directory" / "level1.tar"
+    with tarfile.open(deepest) as tar:
+        assert tar.getnames() == ["directory/file", "directory/level0.tar"]
+
+
+def test_files_are_passed_through(odd: Path, odd_source: Path) -> None:
+    root = odd / "archives" / "unknown"
+    assert (root / "odd" / "loose.txt").read_text() == "loose"
+    assert (root / "odd" / "loose link").readlink() == Path("loose.txt")
+    assert os.listdir(root / "odd" / "no tar.tar") == []
+    source = odd / "source" / "unknown" / "odd" / "no tar.tar"
+    assert source.read_bytes() == (odd_source / "unknown" / "odd" / "no tar.tar").read_bytes()
+
+
+def test_unknown_directories_stand_under_archives_and_source_alone(odd: Path) -> None:
+    assert sorted(os.listdir(odd)) == ["ILSVRC2012", "archives", "source"]
+    assert sorted(os.listdir(odd / "archives")) == ["ILSVRC2012", "unknown"]
+
+
+def test_times_are_the_same_listed_and_looked_up(odd: Path, odd_source: Path) -> None:
+    for directory in (odd / "archives" / "unknown" / "odd", odd / "source" / "unknown"):
+        for entry in os.scandir(directory):
+            assert entry.stat(follow_symlinks=False).st_mtime == os.lstat(entry.path).st_mtime
+    for name in ("harmful.tar", "nested.tar"):
+        shown = odd / "archives" / "unknown" / "odd" / name
+        origin = odd_source / "unknown" / "odd" / name
+        assert shown.stat().st_mtime_ns == origin.stat().st_mtime_ns
+
+
+def test_one_inode_with_the_class_directories(sample_mount: Mounted) -> None:
+    root = sample_mount.mountpoint
+    tar = root / "archives" / "ILSVRC2012" / "ILSVRC2012_img_train.tar"
+    for directory in (root / "ILSVRC2012" / "train").iterdir():
+        below = tar / f"{directory.name}.tar"
+        assert below.stat().st_ino != directory.stat().st_ino
+        assert {p.name: p.stat().st_ino for p in below.iterdir()} == {
+            p.name: p.stat().st_ino for p in directory.iterdir()
+        }
+    winter = root / "archives" / "winter21_whole" / "tars"
+    for tar in winter.iterdir():
+        for path in tar.iterdir():
+            same = root / "winter21_whole" / "train" / tar.stem / path.name
+            assert path.stat().st_ino == same.stat().st_ino

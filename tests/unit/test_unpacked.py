@@ -1,0 +1,141 @@
+"""Unpacking: once for all who ask, right or not at all, and what it took is given back when it fails."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imagenetfs.cache.unpacked import Unpacked
+from imagenetfs.errors import ArchiveError, NoSpaceError
+from imagenetfs.index.archives import Archive, Kind
+from imagenetfs.index.arena import Arena
+from imagenetfs.index.build import Index
+from imagenetfs.source.directory import REQUESTS, Source
+
+DATA = np.random.default_rng(7).integers(0, 256, (3000, 192), dtype=np.uint8)
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Index:
+    source = tmp_path / "source"
+    source.mkdir()
+    np.savez_compressed(source / "a.npz", data=DATA, labels=np.ones(3000, int))
+    archives = [Archive(0, b"a.npz", Kind.NPZ)]
+    return Index(Source(source), archives, Arena(1))
+
+
+def unpacked_of(index: Index, directory: Path | None = None) -> Unpacked:
+    return Unpacked(index.source, {0: b"a.npz"}, index.array, directory)
+
+
+def test_rows_are_numpys(index: Index, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    unpacked = unpacked_of(index)
+    for row in (0, 2999, 17):
+        assert unpacked.read(0, row * 192, 192) == DATA[row].tobytes()
+    assert caplog.text.count("unpacking a.npz") == 1
+    assert caplog.text.count("unpacked a.npz") == 1
+
+
+def test_processes_unpack_once(index: Index) -> None:
+    index.container(0)
+    unpacked, children = unpacked_of(index), []
+    reader, writer = os.pipe()
+    for child in range(6):
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                meter = [0, 0, 0]
+                index.source.count_on(meter)
+                index.after_fork()
+                unpacked.after_fork()
+                right = unpacked.read(0, child * 192, 192) == DATA[child].tobytes()
+                os.write(writer, b"x" if meter[REQUESTS] else b"-")
+                code = 0 if right else 1
+            finally:
+                os._exit(code)
+        children.append(pid)
+    assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 6
+    assert sorted(os.read(reader, 100)) == sorted(b"-----x"), "one process alone read the source"
+    os.close(reader)
+    os.close(writer)
+
+
+def test_what_others_unpack_is_waited_for(index: Index) -> None:
+    index.container(0)
+    unpacked = unpacked_of(index)
+    unpacked.by_others = True
+    pid = os.fork()
+    if pid == 0:
+        unpacked.after_fork()
+        os._exit(0 if unpacked.read(0, 192, 192) == DATA[1].tobytes() else 1)
+    while not unpacked.asked():
+        pass
+    assert unpacked.asked() == [0]
+    unpacked.unpack(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert unpacked.asked() == []
+
+
+def test_given_up(index: Index) -> None:
+    index.container(0)
+    unpacked = unpacked_of(index)
+    unpacked.by_others = True
+    pid = os.fork()
+    if pid == 0:
+        try:
+            unpacked.read(0, 0, 192)
+        except Exception as error:
+            os._exit(5 if "could not be unpacked" in str(error) else 1)
+        os._exit(0)
+    while not unpacked.asked():
+        pass
+    unpacked.give_up(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
+
+
+def test_damage_is_never_served(tmp_path: Path, index: Index) -> None:
+    path = tmp_path / "source" / "a.npz"
+    whole = bytearray(path.read_bytes())
+    array = index.array(0)
+    whole[array.place + array.packed - 100] ^= 0xFF
+    path.write_bytes(whole)
+    unpacked = unpacked_of(index)
+    for _ in range(2):
+        with pytest.raises(ArchiveError, match="see the log"):
+            unpacked.read(0, 0, 192)
+    assert os.fstat(unpacked._fd).st_blocks * 512 < DATA.nbytes
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("only root mounts a tmpfs")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", place], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_no_room(index: Index, small_disk: Path) -> None:
+    unpacked = unpacked_of(index, small_disk)
+    with pytest.raises(NoSpaceError, match=r"--cache-dir or TMPDIR"):
+        unpacked.read(0, 0, 192)
+    assert os.fstat(unpacked._fd).st_blocks == 0
+
+
+def test_no_directory(index: Index, tmp_path: Path) -> None:
+    with pytest.raises(NoSpaceError, match="576,000 bytes"):
+        unpacked_of(index, tmp_path / "missing").read(0, 0, 192)
