@@ -214,7 +214,7 @@ def _serve_and_report(serve: Callable[[Ready], None], writer: int) -> int:
 
 def _said_since(offset: int) -> list[str]:
     """What helpers wrote to standard error, which is the log, since it had this many bytes."""
-    with open("/proc/self/fd/2", "rb") as file:  # opened anew, for reading
+    with Path("/proc/self/fd/2").open("rb") as file:  # opened anew, for reading
         file.seek(offset)
         lines = file.read(_MOST_SAID_BYTES).decode(errors="replace").splitlines()
     return [line for line in lines if line and not logs.is_own_line(line)][:_MOST_SAID]
