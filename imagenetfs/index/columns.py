@@ -68,8 +68,8 @@ def unpack(block: memoryview) -> tuple[dict[str, Array], dict[str, Any]]:
 
 
 def _view(block: memoryview, start: int, dtype: str, offset: int, count: int) -> Array:
-    if dtype not in _DTYPES:
-        raise ValueError(f"column type {dtype}")
+    if dtype not in _DTYPES or (start + offset) % 8:
+        raise ValueError(f"column type {dtype} at {offset}")
     return np.frombuffer(block, dtype=np.dtype(dtype), count=count, offset=start + offset)
 
 

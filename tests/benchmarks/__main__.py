@@ -41,6 +41,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--classes", type=int, default=20)
     parser.add_argument("--images", type=int, default=1300, help="in each class, of about 100 KB")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=0,
+        metavar="SECONDS",
+        help="wait so long at most, before each measurement, for the machine to be idle",
+    )
     parser.add_argument("--date", default=datetime.date.today().isoformat())
     parser.add_argument("--work", type=Path, help="work here, and keep the data for the next run")
     parser.add_argument("--no-install", action="store_true", help="only peers that are there")
@@ -75,9 +82,10 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, Part]:
             data = prepare(space, size, peers.mksquashfs)
             if machine.available_memory() < 5 * size.bytes:
                 say("Memory may not hold it all: some reads will come from the disk.")
-        run = Run(space, peers, data, options.rounds, options.date, say)
+        run = Run(space, peers, data, options.rounds, options.patience, options.date, say)
         for name in options.parts:
             parts[name] = MEASURES[name](run)
+            say(f"{name} is done; other programs used {parts[name].disturbed:.0%} of the CPUs.")
             results.save(options.results, parts)
             document.write(options.document, parts)
     return parts

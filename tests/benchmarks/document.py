@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import machine, report
+from . import report
 from .report import PARTS
 from .results import Part
 
@@ -105,10 +105,7 @@ def _section(name: str, part: Part) -> Iterator[str]:
     yield f"## {title}\n"
     yield text.format(**part.settings)
     rounds = f"{len(part.rounds)} rounds" if len(part.rounds) != 1 else "one round"
-    busy = (
-        f", busy with something else (load {part.load:.1f})" if machine.is_busy(part.load) else ""
-    )
-    yield f"Measured on {part.when} in {rounds}; the machine was {'idle' if not busy else busy[2:]} before.\n"
+    yield f"Measured on {part.when} in {rounds}; other programs used {part.disturbed:.0%} of the CPUs.\n"
     for table in report.tables(name, part):
         yield f"**{table.title}**\n"
         yield from _markdown(table)

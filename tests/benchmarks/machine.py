@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import time
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+_QUIET_SECONDS = 0.3
+_QUIET_SHARE = 0.1
 
 
 def describe() -> dict[str, str]:
@@ -33,14 +38,37 @@ def slab() -> int:
     return _meminfo("Slab")
 
 
-def load() -> float:
-    """Processes that wanted to run, on average over the last minute."""
-    return os.getloadavg()[0]
+@dataclass(frozen=True, slots=True)
+class CpuTime:
+    """CPU seconds so far: what all CPUs had, what anybody (the host included) used, and what we did."""
+
+    had: float
+    used: float
+    ours: float
+
+    def others_since(self, before: CpuTime) -> float:
+        """CPU seconds that others used since ``before``."""
+        return max(0.0, (self.used - before.used) - (self.ours - before.ours))
 
 
-def is_busy(load_before: float) -> bool:
-    """Whether so much else ran that figures are noise."""
-    return load_before > 0.25 * len(os.sched_getaffinity(0))
+def cpu_time() -> CpuTime:
+    """Now. Ours is this process and those of its children that have ended."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    idle = ticks[3] + ticks[4]
+    unit = os.sysconf("SC_CLK_TCK")
+    times = os.times()
+    return CpuTime(sum(ticks) / unit, (sum(ticks) - idle) / unit, sum(times[:4]))
+
+
+def wait_for_quiet(seconds: float) -> None:
+    """Wait until others leave the CPUs nearly idle, at most so long."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        before = cpu_time()
+        time.sleep(_QUIET_SECONDS)
+        now = cpu_time()
+        if now.others_since(before) < _QUIET_SHARE * (now.had - before.had):
+            return
 
 
 def _cpu_model() -> str:

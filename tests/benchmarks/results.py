@@ -2,10 +2,12 @@
 
 ::
 
-    {"<part>": {"when": "2025-01-31", "machine": {...}, "load": 0.1, "settings": {...},
+    {"<part>": {"when": "2025-01-31", "machine": {...}, "settings": {...},
+                "had": 300.0, "others": 4.5,
                 "absent": {"<system>": "<why>"}, "rounds": [{"<system>": {"<metric>": value}}]}}
 
-A round holds one value a system and metric. Medians are over rounds; ratios are taken within a round, where
+``had`` are the CPU seconds that the machine had to give while the part was measured, ``others`` those of them
+that went to other programs. A round holds one value a system and metric. Medians are over rounds; ratios are taken within a round, where
 both systems met the same machine, and then their median.
 """
 
@@ -36,8 +38,9 @@ class Part:
 
     when: str
     machine: dict[str, str]
-    load: float
     settings: dict[str, Any]
+    had: float = 0.0
+    others: float = 0.0
     absent: dict[str, str] = field(default_factory=dict)
     rounds: list[Round] = field(default_factory=list)
 
@@ -46,6 +49,11 @@ class Part:
         while len(self.rounds) <= number:
             self.rounds.append({})
         self.rounds[number].setdefault(system, {}).update(values)
+
+    @property
+    def disturbed(self) -> float:
+        """The share of the machine's CPU time that went to other programs."""
+        return self.others / self.had if self.had else 0.0
 
     def systems(self) -> list[str]:
         """All systems with a value, in the order of their first turn."""

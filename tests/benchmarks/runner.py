@@ -33,16 +33,14 @@ class Run:
     peers: Peers
     data: Data | None
     rounds: int
+    patience: float
     when: str
     say: Callable[[str], None]
 
     def part(self, **settings: Any) -> Part:
         """An empty part, with what was known when it began."""
         facts = {**machine.describe(), **self.peers.versions}
-        part = Part(self.when, facts, machine.load(), settings, dict(self.peers.absent))
-        if machine.is_busy(part.load):
-            self.say(f"The machine is busy (load {part.load:.1f}): the figures will be noisy.")
-        return part
+        return Part(self.when, facts, settings, absent=dict(self.peers.absent))
 
 
 @contextlib.contextmanager
@@ -50,6 +48,17 @@ def client(workspace: Workspace) -> Iterator[Asked]:
     """The program that reads; see client.py."""
     with asked([sys.executable, "-P", CLIENT], workspace.environ) as one:
         yield one
+
+
+@contextlib.contextmanager
+def _counted(part: Part, patience: float) -> Iterator[None]:
+    """Wait for a quiet moment, then note how much of the CPUs others take meanwhile."""
+    machine.wait_for_quiet(patience)
+    before = machine.cpu_time()
+    yield
+    now = machine.cpu_time()
+    part.had += now.had - before.had
+    part.others += now.others_since(before)
 
 
 def take_turns(
@@ -66,7 +75,7 @@ def take_turns(
             if system.name in part.absent:
                 continue
             try:
-                with in_page_cache(system.holds):
+                with in_page_cache(system.holds), _counted(part, run.patience):
                     values = measure(system)
             except BenchmarkError as error:
                 if system.name == OURS:

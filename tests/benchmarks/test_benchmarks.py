@@ -20,7 +20,7 @@ _SMALL = ("--classes", "2", "--images", "5", "--rounds", "1", "--no-install")
 
 
 def _part(*rounds: tuple[float, float]) -> Part:
-    part = Part("2025-01-31", {"CPU": "some"}, 0.0, {"classes": 2, "images": 5})
+    part = Part("2025-01-31", {"CPU": "some"}, {"classes": 2, "images": 5})
     for number, (ours, its) in enumerate(rounds):
         part.add(number, OURS, {"first 4": ours, "walk first": ours})
         part.add(number, RATARMOUNT, {"first 4": its, "walk first": its})
