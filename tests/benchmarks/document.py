@@ -19,7 +19,7 @@ by hand. A part that is run alone replaces its own figures and leaves the others
 
 - The images are made for the run: random bytes, 60 to 140 KB each, in a tar of class tars as
   ILSVRC2012_img_train.tar is one; the same images as an uncompressed squashfs image, and as extracted
-  files on the local disk, which no file system in user space can be faster than: the limit.
+  files, which no file system in user space can be faster than: the limit.
 - Every archive and image is held in the page cache by a mapping during its turn (the extracted files are
   read once before theirs): what is measured is the file systems and not the disk. ratarmount keeps its
   index in memory, squashfuse_ll's image was converted beforehand, and imagenetfs starts without an index.

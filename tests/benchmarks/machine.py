@@ -14,8 +14,8 @@ _QUIET_SECONDS = 0.3
 _QUIET_SHARE = 0.1
 
 
-def describe() -> dict[str, str]:
-    """The facts that a reader needs to judge a figure, by name."""
+def describe(data: Path) -> dict[str, str]:
+    """The facts that a reader needs to judge a figure, by name; ``data`` is where the data are."""
     return {
         "CPU": _cpu_model(),
         "CPUs": str(len(os.sched_getaffinity(0))),
@@ -25,6 +25,7 @@ def describe() -> dict[str, str]:
         "pyfuse3": _version("pyfuse3"),
         "numpy": _version("numpy"),
         "imagenetfs": _version("imagenetfs") + _commit(),
+        "data on": _file_system(data),
     }
 
 
@@ -76,6 +77,17 @@ def _cpu_model() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
+
+
+def _file_system(path: Path) -> str:
+    """The type of the file system that a path is on: the longest mountpoint above it decides."""
+    found = ("", "unknown")
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields = line.split()
+        kind = fields[fields.index("-") + 1]
+        if path.is_relative_to(fields[4]) and len(fields[4]) >= len(found[0]):
+            found = (fields[4], kind)
+    return found[1]
 
 
 def _meminfo(name: str) -> int:

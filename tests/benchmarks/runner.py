@@ -39,7 +39,7 @@ class Run:
 
     def part(self, **settings: Any) -> Part:
         """An empty part, with what was known when it began."""
-        facts = {**machine.describe(), **self.peers.versions}
+        facts = {**machine.describe(self.workspace.root), **self.peers.versions}
         return Part(self.when, facts, settings, absent=dict(self.peers.absent))
 
 
