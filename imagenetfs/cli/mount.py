@@ -10,10 +10,11 @@ import typer
 from imagenetfs.cli import mountoptions, options
 from imagenetfs.cli.terminal import say
 from imagenetfs.errors import UsageError
-from imagenetfs.job import checks, logs, mounts, signals
+from imagenetfs.job import checks, logs, signals
 from imagenetfs.job.places import locked, place_at
 from imagenetfs.job.server import MountRequest, serve_mount
 from imagenetfs.job.starting import check_all, start_mount
+from imagenetfs.system import mounts
 
 
 def register(app: typer.Typer) -> None:

@@ -45,6 +45,7 @@ class Arena:
         self._length = 0
         first_block = _HEADER + archives * _SLOT.size
         self._grow(first_block)
+        self._write(_HEADER, bytes(archives * _SLOT.size))
         self._write(0, _WORD.pack(-(-first_block // 64) * 64))
 
     def after_fork(self) -> None:
@@ -72,6 +73,8 @@ class Arena:
         """Publish a block, with empty slots for its children; hold :meth:`locked` meanwhile."""
         room = children * _SLOT.size
         offset = self._reserve(room + len(block))
+        # Not left as holes: to read a hole of a full tmpfs through the mapping would be a SIGBUS.
+        self._write(offset, bytes(room))
         self._write(offset + room, block)
         self._write(slot + 8, struct.pack("<QQQ", offset + room, len(block), offset))
         self._write(slot, _WORD.pack(READY))
@@ -104,7 +107,10 @@ class Arena:
     def _grow(self, end: int) -> None:
         length = -(-end // _SEGMENT) * _SEGMENT
         if os.fstat(self._fd).st_size < length:
-            os.ftruncate(self._fd, length)
+            try:
+                os.ftruncate(self._fd, length)
+            except OSError as error:
+                raise _no_room(error) from error
 
     def _write(self, offset: int, data: bytes) -> None:
         view = memoryview(data)
@@ -113,10 +119,7 @@ class Arena:
                 written = os.pwrite(self._fd, view, offset)
                 view, offset = view[written:], offset + written
         except OSError as error:
-            raise NoSpaceError(
-                f"no room for the member index in the temporary directory ({error.strerror}); "
-                "set TMPDIR to a directory on this node with a few hundred megabytes free."
-            ) from error
+            raise _no_room(error) from error
 
     def view(self, offset: int, length: int) -> memoryview:
         """Bytes of the file, mapped for reading."""
@@ -144,6 +147,13 @@ class Arena:
         """Bytes taken so far."""
         (used,) = _WORD.unpack(os.pread(self._fd, 8, 0))
         return int(used)
+
+
+def _no_room(error: OSError) -> NoSpaceError:
+    return NoSpaceError(
+        f"no room for the member index in the temporary directory ({error.strerror}); "
+        "set TMPDIR to a directory on this node with a few hundred megabytes free."
+    )
 
 
 def _unlinked_file(directory: Path | None) -> int:

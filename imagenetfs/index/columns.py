@@ -62,7 +62,7 @@ def unpack(block: memoryview) -> tuple[dict[str, Array], dict[str, Any]]:
         header = json.loads(bytes(block[12 : 12 + length]))
         described, meta = header["columns"], header["meta"]
         columns = {name: _view(block, 12 + length, *place) for name, place in described.items()}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ArchiveError(f"a block of the index is damaged ({error})") from None
     return columns, meta
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import socket
 import stat
 import struct
@@ -39,6 +40,8 @@ from imagenetfs.index.columns import pack, unpack
 FORMAT_VERSION = 2
 _MAGIC = b"INFSIDX1"
 _HEAD = struct.Struct("<8sIIQQ")
+
+_OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +82,7 @@ class StoreFile:
     def __init__(self, path: Path) -> None:
         """Raises OSError where there is none, ArchiveError where it is not to be believed."""
         self.path = path
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self._fd = os.open(path, _OPEN_FLAGS)
         try:
             _check_owner(os.fstat(self._fd))
             self._places = self._read_directory()
@@ -121,7 +124,10 @@ class StoreFile:
 
     def block(self, place: Place) -> bytes:
         """The verified block; ArchiveError where it is damaged."""
-        block = os.pread(self._fd, place.length, place.offset)
+        try:
+            block = os.pread(self._fd, place.length, place.offset)
+        except OSError as error:  # ESTALE: another node has renamed a newer file over it
+            raise ArchiveError(f"the index file cannot be read ({error.strerror})") from error
         if len(block) != place.length or zlib.crc32(block) != place.crc:
             raise ArchiveError("a block of the index file is damaged", place.offset)
         return block
@@ -170,7 +176,8 @@ def write_store(path: Path, records: list[Record]) -> None:
     while len(again := _directory(records, _HEAD.size + len(directory))) != len(directory):
         directory = again
     head = _HEAD.pack(_MAGIC, FORMAT_VERSION, zlib.crc32(again), len(again), 0)
-    beside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
+    unique = f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
+    beside = path.with_name(f".{path.name}.{unique}")
     try:
         with beside.open("xb") as file:
             os.fchmod(file.fileno(), 0o644)

@@ -24,7 +24,8 @@ from imagenetfs.errors import (
     SourceMissingError,
     SourceUnreadableError,
 )
-from imagenetfs.job import mounts, probe
+from imagenetfs.job import probe
+from imagenetfs.system import mounts
 
 SOURCE_SECONDS = 60.0
 ANSWER_SECONDS = 5.0

@@ -1,8 +1,8 @@
 """Put a server into the background, and hear from it whether it came up.
 
 The parent waits on a pipe. The server writes one JSON object a line: ``{"pid"}`` at once, then
-``{"ready": [warnings]}`` or ``{"error": sentence, "code": exit code}``. Whatever the server says
-after that goes to its log.
+``{"ready": [warnings]}`` or ``{"error": sentence, "code": exit code, "said": [lines]}``, the lines
+being what helpers such as fusermount3 wrote. Whatever the server says after that goes to its log.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ from imagenetfs.job.signals import StopSignal
 READY_SECONDS = 180.0
 STOP_SECONDS = 10.0
 
+_MOST_SAID = 5
+_MOST_SAID_BYTES = 1 << 16
+
 Ready = Callable[[list[str]], None]
 
 _log = logging.getLogger(__name__)
@@ -40,10 +43,17 @@ class Started:
     warnings: list[str] = field(default_factory=list)
 
 
-def start(serve: Callable[[Ready], None], *, keep: Sequence[int], log: Path) -> Started:
+def start(
+    serve: Callable[[Ready], None],
+    *,
+    keep: Sequence[int],
+    log: Path,
+    say: Callable[[str], None],
+) -> Started:
     """Run ``serve`` in a background process of a session of its own; return when it is ready.
 
     ``keep``: descriptors that the server needs; it closes all others. ``log``: a prepared log file.
+    ``say`` is told what helpers wrote before a failure.
     Raises what ``serve`` raised before it was ready (an ImagenetfsError with that sentence and
     exit code); no process is left then.
     """
@@ -58,7 +68,7 @@ def start(serve: Callable[[Ready], None], *, keep: Sequence[int], log: Path) -> 
     started = Started()
     try:
         os.waitpid(child, 0)
-        _wait_ready(reader, started, log)
+        _wait_ready(reader, started, log, say)
     except BaseException:
         # Also at Ctrl-C: the server is in a session of its own and would not hear of it.
         stop(started.pid)
@@ -82,7 +92,7 @@ def stop(pid: int) -> None:
 # --- the parent -----------------------------------------------------------------------------------
 
 
-def _wait_ready(reader: int, started: Started, log: Path) -> None:
+def _wait_ready(reader: int, started: Started, log: Path, say: Callable[[str], None]) -> None:
     deadline = time.monotonic() + READY_SECONDS
     poller = select.poll()
     poller.register(reader, select.POLLIN)
@@ -98,7 +108,10 @@ def _wait_ready(reader: int, started: Started, log: Path) -> None:
             raise ImagenetfsError(f"The server ended before the mount was ready; its log is {log}.")
         *lines, text = (text + piece).split(b"\n")
         for line in lines:
-            if _take_message(json.loads(line), started):
+            message = json.loads(line)
+            for said in message.get("said", ()):
+                say(said)
+            if _take_message(message, started):
                 return
 
 
@@ -175,11 +188,13 @@ def _serve_and_report(serve: Callable[[Ready], None], writer: int) -> int:
         is_open = False
 
     report({"pid": os.getpid()})
+    before = os.fstat(2).st_size
     try:
         serve(ready)
     except ImagenetfsError as error:
         _log.error("%s", error)
-        report({"error": str(error), "code": int(error.exit_code)})
+        said = _said_since(before)
+        report({"error": str(error), "code": int(error.exit_code), "said": said})
         return error.exit_code
     except StopSignal as stop_signal:
         _log.info("told to end by %s before the mount was ready", stop_signal)
@@ -195,3 +210,11 @@ def _serve_and_report(serve: Callable[[Ready], None], writer: int) -> int:
         )
         return ExitCode.INTERNAL
     return ExitCode.OK
+
+
+def _said_since(offset: int) -> list[str]:
+    """What helpers wrote to standard error, which is the log, since it had this many bytes."""
+    with Path("/proc/self/fd/2").open("rb") as file:  # opened anew, for reading
+        file.seek(offset)
+        lines = file.read(_MOST_SAID_BYTES).decode(errors="replace").splitlines()
+    return [line for line in lines if line and not logs.is_own_line(line)][:_MOST_SAID]

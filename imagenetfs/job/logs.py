@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from pathlib import Path
 
 from imagenetfs.config import Settings
@@ -14,6 +15,14 @@ ROTATE_BYTES = 1 << 20
 STOP_BYTES = 16 << 20
 
 FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
+
+
+_OWN_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} \d+ [A-Z]+ ")
+
+
+def is_own_line(line: str) -> bool:
+    """Whether a line of the log was written by logging, and not by a helper or a library."""
+    return _OWN_LINE.match(line) is not None
 
 
 class BoundedFileHandler(logging.FileHandler):

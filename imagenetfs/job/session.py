@@ -11,12 +11,13 @@ from pathlib import Path
 
 from imagenetfs.config import Settings
 from imagenetfs.errors import FuseRefusedError, ImagenetfsError, MountpointInUseError
-from imagenetfs.job import checks, leases, mounts
+from imagenetfs.job import checks, leases
 from imagenetfs.job.leases import Lease
 from imagenetfs.job.places import Place, digest, job_name, locked, place_at, root_of
 from imagenetfs.job.processes import wait_for_end
 from imagenetfs.job.server import MountRequest
 from imagenetfs.job.starting import Say, start_mount
+from imagenetfs.system import mounts
 
 MOUNT_VARIABLE = "IMAGENETFS_MOUNT"
 

@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from imagenetfs.errors import FuseRefusedError, ImagenetfsError
-from imagenetfs.job import checks, daemon, logs, mounts, probe
+from imagenetfs.job import checks, daemon, logs, probe
 from imagenetfs.job.daemon import Ready
 from imagenetfs.job.places import log_path
 from imagenetfs.job.server import MountRequest, serve_mount
+from imagenetfs.system import mounts
 
 LIST_SECONDS = 60.0
 
@@ -49,7 +50,7 @@ def start_mount(
         serve_mount(full, lock, ready, first_lease)
 
     keep = (lock,) if first_lease is None else (lock, first_lease.fileno())
-    started = daemon.start(serve, keep=keep, log=log)
+    started = daemon.start(serve, keep=keep, log=log, say=say)
     try:
         entry = _read_once(request.place.mountpoint)
     except BaseException:

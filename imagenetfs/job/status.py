@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from imagenetfs.errors import NotMountedError
-from imagenetfs.job import checks, mounts, probe
+from imagenetfs.job import checks, probe
+from imagenetfs.system import mounts
 
 STATUS_FILE = Path(".imagenetfs/status.json")
 ANSWER_SECONDS = 3.0

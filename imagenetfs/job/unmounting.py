@@ -7,12 +7,13 @@ import time
 
 from imagenetfs.config import resolve as resolve_settings
 from imagenetfs.errors import NotMountedError, StillBusyError
-from imagenetfs.job import checks, mounts
+from imagenetfs.job import checks
 from imagenetfs.job.leases import Lease
 from imagenetfs.job.places import Place, root_of
 from imagenetfs.job.processes import holders, wait_for_end
 from imagenetfs.job.starting import Say
 from imagenetfs.job.status import read_status
+from imagenetfs.system import mounts
 
 BUSY_SECONDS = 5.0
 END_SECONDS = 30.0

@@ -1,7 +1,8 @@
 """The board: one anonymous shared mapping on which the processes of a mount write about themselves.
 
 Page 0 belongs to the supervisor; then one row of 64 u64 a worker, written by that worker alone and kept
-when another takes its place, so that sums stay right; then the slots of status.json.
+when another takes its place, so that sums stay right; then the supervisor's facts; then each worker's ring of
+texts that somebody reads (status.json, log). Two rows more are the supervisor's and the indexer's.
 
 A counter costs one memory write. Nothing is locked; readers may see a sum that is a request old.
 """
@@ -13,15 +14,20 @@ import mmap
 from enum import IntEnum
 from typing import Any
 
+from imagenetfs.errors import SourceChangedError
+
 MAX_WORKERS = 64
+SUPERVISOR, INDEXER = MAX_WORKERS, MAX_WORKERS + 1
+"""The rows of those that count too, but serve nothing."""
 MAX_SPLITS = 1024
 
 _PAGE = 4096
 _ROW_BYTES = 512
 _ROW_WORDS = _ROW_BYTES // 8
 _FACTS_BYTES = 1 << 18
-_STATUS_BYTES = 1 << 18
-_STATUS_SLOTS = 8
+_TEXT_BYTES = 1 << 18
+_TEXTS = 4
+_TEXT_HEAD = 16
 
 
 class Cell(IntEnum):
@@ -36,6 +42,7 @@ class Cell(IntEnum):
     BYTES = 6
     ERRORS = 7
     FIRST_REQUEST = 8
+    TEXTS = 63
 
 
 REQUESTS = (
@@ -57,20 +64,17 @@ REQUESTS = (
 
 
 class Board:
-    """Rows, facts and status slots. Make it before forking."""
+    """Rows, facts and texts. Make it before forking."""
 
     def __init__(self) -> None:
-        first_facts = _PAGE + MAX_WORKERS * _ROW_BYTES
-        first_status = first_facts + _FACTS_BYTES
-        self._map = mmap.mmap(-1, first_status + _STATUS_SLOTS * _STATUS_BYTES)
+        first_facts = _PAGE + (MAX_WORKERS + 2) * _ROW_BYTES
+        self._first_text = first_facts + _FACTS_BYTES
+        # Shared memory is taken when it is written to; most of this never is.
+        self._map = mmap.mmap(-1, self._first_text + MAX_WORKERS * _TEXTS * _TEXT_BYTES)
         self._bytes = memoryview(self._map)
         self._words = self._bytes[:first_facts].cast("Q")
         self._touched = self._bytes[_PAGE // 2 : _PAGE // 2 + MAX_SPLITS]
-        self._facts = self._bytes[first_facts:first_status]
-        self._status = [
-            self._bytes[first_status + n * _STATUS_BYTES : first_status + (n + 1) * _STATUS_BYTES]
-            for n in range(_STATUS_SLOTS)
-        ]
+        self._facts = self._bytes[first_facts : self._first_text]
 
     def row(self, worker: int) -> memoryview:
         """The row of worker number ``worker``, as a view of u64."""
@@ -90,7 +94,11 @@ class Board:
 
     def publish(self, facts: dict[str, Any]) -> None:
         """The supervisor's facts (JSON), for status.json."""
-        data = json.dumps(facts).encode()[: _FACTS_BYTES - 8]
+        data = json.dumps(facts).encode()
+        while len(data) > _FACTS_BYTES - 8:  # thousands of warnings: the first ones tell enough
+            kept = facts["warnings"][: len(facts["warnings"]) // 2]
+            facts = {**facts, "warnings": kept}
+            data = json.dumps(facts).encode()
         self._facts[8 : 8 + len(data)] = data
         self._facts[:8] = len(data).to_bytes(8, "little")
 
@@ -108,7 +116,7 @@ class Board:
     def counters(self) -> dict[str, Any]:
         """All counters, summed over the workers."""
         sums = [0] * _ROW_WORDS
-        for worker in range(MAX_WORKERS):
+        for worker in range(MAX_WORKERS + 2):
             for at, value in enumerate(self.row(worker)):
                 sums[at] += value
         first = Cell.FIRST_REQUEST
@@ -126,19 +134,32 @@ class Board:
         first = Cell.FIRST_REQUEST
         return sum(sum(self.row(w)[first : first + len(REQUESTS)]) for w in range(MAX_WORKERS))
 
-    # --- status.json: one text for all chunks of one reader ---------------------------------------
+    # --- texts: one for all chunks of one reader --------------------------------------------------
 
-    def keep_status(self, text: bytes) -> int:
-        """Keep a text for its readers; returns the slot. The oldest of eight gives way."""
-        slot = self._words[0] % _STATUS_SLOTS
-        self._words[0] += 1
-        data = text[: _STATUS_BYTES - 8]
-        self._status[slot][8 : 8 + len(data)] = data
-        self._status[slot][:8] = len(data).to_bytes(8, "little")
-        return slot
+    def _text(self, handle: int) -> tuple[memoryview, int]:
+        """(the slot, the number of the text that the handle means)."""
+        worker, number = handle % MAX_WORKERS, handle // MAX_WORKERS
+        start = self._first_text + (worker * _TEXTS + number % _TEXTS) * _TEXT_BYTES
+        return self._bytes[start : start + _TEXT_BYTES], number
 
-    def status(self, slot: int, offset: int, length: int) -> bytes:
-        """A piece of a kept text."""
-        view = self._status[slot % _STATUS_SLOTS]
-        end = int.from_bytes(view[:8], "little")
-        return bytes(view[8 + offset : 8 + min(offset + length, end)])
+    def keep_text(self, worker: int, text: bytes) -> int:
+        """Keep a text for its readers; returns their handle. The worker's oldest of four gives way."""
+        row = self.row(worker)
+        row[Cell.TEXTS] += 1
+        handle = row[Cell.TEXTS] * MAX_WORKERS + worker
+        slot, number = self._text(handle)
+        data = text[: _TEXT_BYTES - _TEXT_HEAD]
+        slot[:8] = bytes(8)
+        slot[_TEXT_HEAD : _TEXT_HEAD + len(data)] = data
+        slot[8:16] = len(data).to_bytes(8, "little")
+        slot[:8] = number.to_bytes(8, "little")
+        return handle
+
+    def text(self, handle: int, offset: int, length: int) -> bytes:
+        """A piece of a kept text. Raises SourceChangedError where it has given way to newer ones."""
+        slot, number = self._text(handle)
+        end = int.from_bytes(slot[8:16], "little")
+        data = bytes(slot[_TEXT_HEAD + offset : _TEXT_HEAD + min(offset + length, end)])
+        if int.from_bytes(slot[:8], "little") != number:
+            raise SourceChangedError("this file was opened too long ago; open it again.")
+        return data

@@ -25,6 +25,8 @@ from typing import Any
 
 import pyfuse3
 
+from imagenetfs.errors import FuseRefusedError
+
 _FUSE_DEV_IOC_CLONE = 0x8004E500
 _HANDSHAKE_SECONDS = 30
 _NO_OTHER_TASK = -(1 << 20)  # below any count of tasks, which each loop that ends takes one from
@@ -82,17 +84,24 @@ def _drive(wait: Callable[[int], None]) -> None:
 def handshake() -> int:
     """Answer INIT on the session that pyfuse3.init opened. Returns the session's descriptor."""
     seen: list[int] = []
+    came = False
 
     def wait(fd: int) -> None:
+        nonlocal came
         if seen:
             raise ClosedResourceError
         seen.append(fd)
         ready = select.poll()
         ready.register(fd, select.POLLIN)
-        if not ready.poll(_HANDSHAKE_SECONDS * 1000):
+        came = bool(ready.poll(_HANDSHAKE_SECONDS * 1000))
+        if not came:
             raise ClosedResourceError
 
     _drive(wait)
+    if not came:
+        raise FuseRefusedError(
+            f"the kernel sent nothing within {_HANDSHAKE_SECONDS} s of mounting; try again, and see dmesg."
+        )
     return seen[0]
 
 

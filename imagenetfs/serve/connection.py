@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from imagenetfs.job import mounts
+from imagenetfs.system import mounts
 
 log = logging.getLogger(__name__)
 

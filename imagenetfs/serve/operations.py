@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 
 Method = Callable[..., Any]
 
-_LIVE = 1 << 62
-"""Marks a file handle as a slot of the board; no file's inode has this bit (its kind is below 4)."""
+_LIVE = 1 << 63
+"""Marks a file handle as a text of the board; no inode has this bit."""
 
 
 def _handler(counted: str, answer: type | None = None) -> Callable[[Method], Any]:
@@ -63,7 +63,7 @@ def _handler(counted: str, answer: type | None = None) -> Callable[[Method], Any
 
 
 class Operations(pyfuse3.Operations):
-    """One worker's handlers. ``row`` is its row of the board."""
+    """One worker's handlers."""
 
     supports_dot_lookup = False
     enable_writeback_cache = False
@@ -76,7 +76,12 @@ class Operations(pyfuse3.Operations):
         self._live = live
         self._board = board
         self._filler = AttributeFiller()
-        self.row = board.row(0)
+        self.serve_as(0)
+
+    def serve_as(self, worker: int) -> None:
+        """Be worker number ``worker``: write to its row of the board."""
+        self._worker = worker
+        self.row = self._board.row(worker)
 
     def refusal(self, name: str, arguments: Sequence[Any], error: Exception) -> pyfuse3.FUSEError:
         """The errno of an error; logged unless it is an ordinary answer."""
@@ -156,8 +161,8 @@ class Operations(pyfuse3.Operations):
             raise pyfuse3.FUSEError(errno.EROFS)
         node = self._tree.file(inode)
         if isinstance(node, LiveFile):
-            slot = self._board.keep_status(self._live.contents(node.name))
-            return pyfuse3.FileInfo(fh=_LIVE | slot, direct_io=True)
+            handle = self._board.keep_text(self._worker, self._live.contents(node.name))
+            return pyfuse3.FileInfo(fh=_LIVE | handle, direct_io=True)
         if node is None:
             self._reader.check(inode)
             self.row[Cell.IMAGES] += 1
@@ -168,7 +173,7 @@ class Operations(pyfuse3.Operations):
         if kind_of(fh) == InodeKind.FILE:
             data = self._reader.read(fh, offset, size)
         elif fh & _LIVE:
-            return self._board.status(fh ^ _LIVE, offset, size)
+            return self._board.text(fh ^ _LIVE, offset, size)
         else:
             node = self._tree.file(fh)
             assert isinstance(node, FixedFile)

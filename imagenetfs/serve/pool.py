@@ -31,6 +31,8 @@ _IDLE_SECONDS = 10.0
 _QUIET_SECONDS = 60.0
 _YOUNG_SECONDS = 1.0
 _LONGEST_PAUSE = 5.0
+_DEATH_SECONDS = 5.0
+"""How long the end waits for killed workers: one in uninterruptible sleep dies when it wakes."""
 
 
 @dataclass(slots=True)
@@ -38,6 +40,7 @@ class _Worker:
     number: int
     pid: int
     born: float
+    ended: bool = False
 
 
 class Pool:
@@ -94,8 +97,9 @@ class Pool:
     def _died(self, worker: _Worker, code: int) -> None:
         self.restarts += 1
         age = time.monotonic() - worker.born
-        # Somebody's kill -9 is no failure of ours; only a worker that ends by itself is slowed down.
-        self._failures = self._failures + 1 if age < _YOUNG_SECONDS and code > 0 else 0
+        # Somebody's kill -9 is no failure of ours; whoever crashes or ends by itself is slowed down.
+        own_fault = code != -signal.SIGKILL and age < _YOUNG_SECONDS
+        self._failures = self._failures + 1 if own_fault else 0
         if self._failures:
             pause = min(_LONGEST_PAUSE, 0.05 * 2 ** min(self._failures, 8))
             self._not_before = time.monotonic() + pause
@@ -138,23 +142,25 @@ class Pool:
                 if row[Cell.SOURCE_SINCE] != since:
                     continue
                 waiting += 1
-                if now_ns - since > self._deadline_ns:
+                if now_ns - since > self._deadline_ns and not worker.ended:
                     self._end_stuck(worker, (now_ns - since) / 1e9)
         if in_use or busy:
             self._last_use = now
-        self._grow(busy, waiting)
+        self._grow(in_use, busy, waiting)
         self._shrink(now, busy)
         return in_use or busy > 0
 
     def _end_stuck(self, worker: _Worker, seconds: float) -> None:
+        worker.ended = True  # in uninterruptible sleep it may live on until the server answers
         log.warning("worker %d has waited %.0f s for the source; it is ended", worker.pid, seconds)
         os.kill(worker.pid, signal.SIGKILL)
 
-    def _grow(self, busy: int, waiting: int) -> None:
+    def _grow(self, in_use: bool, busy: int, waiting: int) -> None:
         alive = len(self._workers)
-        short = alive - waiting < _FREE  # too many of them wait for the source
+        short = waiting > 0 and alive - waiting < _FREE  # too many of them wait for the source
         crowded = busy >= alive and alive < self._cores
-        if (short or crowded) and self._wanted <= alive:
+        woken = in_use and alive < _FREE  # the first request after a quiet minute
+        if (short or crowded or woken) and self._wanted <= alive:
             self._wanted = min(self._ceiling, alive + 1)
 
     def _shrink(self, now: float, busy: int) -> None:
@@ -174,12 +180,19 @@ class Pool:
     # --- the end ----------------------------------------------------------------------------------
 
     def kill(self) -> None:
-        """End all workers now and wait for them."""
+        """End all workers now, and wait for them as long as that makes sense."""
         for pid in self._workers:
             os.kill(pid, signal.SIGKILL)
-        for pid in self._workers:
-            os.waitpid(pid, 0)
-        self._workers.clear()
+        deadline = time.monotonic() + _DEATH_SECONDS
+        while self._workers:
+            for pid in list(self._workers):
+                if os.waitpid(pid, os.WNOHANG)[0]:
+                    del self._workers[pid]
+            if time.monotonic() > deadline:
+                log.warning("workers that wait for the source are left to end by themselves")
+                self._workers.clear()
+            if self._workers:
+                time.sleep(0.01)
 
     def __len__(self) -> int:
         return len(self._workers)

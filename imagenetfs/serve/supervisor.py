@@ -25,7 +25,7 @@ from imagenetfs.errors import FuseRefusedError, ImagenetfsError, UsageError
 from imagenetfs.index.archives import Kind
 from imagenetfs.index.places import IndexPlaces
 from imagenetfs.serve.ahead import IndexAhead
-from imagenetfs.serve.board import MAX_WORKERS, Board
+from imagenetfs.serve.board import SUPERVISOR, Board
 from imagenetfs.serve.channel import handshake
 from imagenetfs.serve.connection import Connection
 from imagenetfs.serve.live import LiveFiles
@@ -93,7 +93,7 @@ def serve(
     """
     no_core_dumps()
     board = Board()
-    source = Source(plan.source, board.row(MAX_WORKERS - 1))
+    source = Source(plan.source, board.row(SUPERVISOR))
     places = IndexPlaces(plan.index_dir, plan.source)
     lists = {name: _list_of(name, path) for name, path in plan.views}
     catalogue = build_catalogue(source, places=places, prefer=plan.prefer, lists=lists)

@@ -43,7 +43,7 @@ def work(
         catalogue.source.count_on(row)
         catalogue.index.after_fork()
         unpacked.after_fork()
-        operations.row = row
+        operations.serve_as(number)
         leaving = False
 
         def leave(signum: int, frame: object) -> None:

@@ -30,7 +30,7 @@ from imagenetfs.errors import (
 
 SINCE, REQUESTS, BYTES = range(3)
 
-_OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY
+_OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 _MAX_OPEN_FILES = 128
 
 
@@ -187,7 +187,7 @@ class Source:
         fd = self._open(path, os.O_DIRECTORY)
         try:
             with os.scandir(fd) as entries:
-                found = [(os.fsencode(entry.name), entry.is_dir()) for entry in entries]
+                found = [(os.fsencode(entry.name), _is_directory(entry)) for entry in entries]
         except OSError as error:
             raise _refusal(self.path, path, error) from error
         finally:
@@ -254,6 +254,14 @@ class Source:
             file.close()
         self._files.clear()
         os.close(self._fd)
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    """Links followed; one that leads in a circle, or where we may not look, is no directory."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _refusal(root: Path, path: bytes, error: OSError) -> SourceReadError | SourceUnreadableError:

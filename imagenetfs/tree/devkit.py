@@ -9,10 +9,17 @@ of the val images' names. Formats as in the kit's own readme.txt.
 from __future__ import annotations
 
 import io
+import json
+import re
 from dataclasses import dataclass
-from typing import Any
+
+import numpy as np
 
 from imagenetfs.errors import ArchiveError
+from imagenetfs.system.apart import in_child
+
+_NUMBER = re.compile(rb"-?\d{1,9}")
+_WNID = re.compile(r"n\d{8}")
 
 META_MAT = b"data/meta.mat"
 GROUND_TRUTH = b"data/ILSVRC2012_validation_ground_truth.txt"
@@ -36,24 +43,33 @@ class Devkit:
 
 def parse(meta_mat: bytes, ground_truth: bytes) -> Devkit:
     """The kit's contents. Raises ArchiveError where a file is not what it should be."""
-    wnids: dict[int, bytes] = {}
-    words: dict[bytes, str] = {}
-    for row in _synsets(meta_mat):
-        wnid = str(row["WNID"]).encode()
-        words[wnid] = str(row["words"])
-        if int(row["num_children"]) == 0:
-            wnids[int(row["ILSVRC2012_ID"])] = wnid
+    wnids, words = _classes(meta_mat)
+    lines = ground_truth.split()
+    if not all(_NUMBER.fullmatch(line) for line in lines):
+        raise ArchiveError("the devkit's ground truth is no list of numbers")
+    return Devkit(wnids, words, tuple(int(line) for line in lines))
+
+
+def _classes(meta_mat: bytes) -> tuple[dict[int, bytes], dict[bytes, str]]:
+    """(ILSVRC2012_ID -> wnid of the leaves, wnid -> words of all)."""
     try:
-        truth = tuple(int(line) for line in ground_truth.split())
-    except ValueError as error:
-        raise ArchiveError(f"the devkit's ground truth is no list of numbers ({error})") from None
-    return Devkit(wnids, words, truth)
+        rows = json.loads(in_child(lambda: _rows(meta_mat)))
+    except ArchiveError as error:
+        raise ArchiveError(f"the devkit's meta.mat cannot be read: {error.reason}") from None
+    wnids = {number: wnid.encode() for number, wnid, _, children in rows if children == 0}
+    if not wnids:
+        raise ArchiveError("the devkit's meta.mat names no classes")
+    return wnids, {wnid.encode(): words for _, wnid, words, _ in rows}
 
 
-def _synsets(meta_mat: bytes) -> Any:
-    from scipy.io import loadmat  # a third of a second, and needed only while a catalogue is built
+def _rows(meta_mat: bytes) -> bytes:
+    """JSON of [ILSVRC2012_ID, wnid, words, number of children] a row. In a process of its own."""
+    from scipy.io import loadmat
 
-    try:
-        return loadmat(io.BytesIO(meta_mat), squeeze_me=True)["synsets"]
-    except Exception as error:  # scipy documents no closed set of errors for a damaged file
-        raise ArchiveError(f"the devkit's meta.mat cannot be read ({error})") from None
+    found = []
+    for row in np.atleast_1d(loadmat(io.BytesIO(meta_mat), squeeze_me=True)["synsets"]):
+        wnid = str(row["WNID"])
+        if not _WNID.fullmatch(wnid):
+            raise ValueError(f"{wnid!r} is no WordNet id")
+        found.append([int(row["ILSVRC2012_ID"]), wnid, str(row["words"]), int(row["num_children"])])
+    return json.dumps(found).encode()

@@ -23,7 +23,6 @@ _POOL = 4 << 20
 _BLOCK, _RECORD = 512, 10_240
 _MTIME = 1_340_000_000
 _SQUASHFS_SECONDS = 600
-_BUFFER = bytearray(1 << 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,35 +69,6 @@ def prepare(workspace: Workspace, size: Size, mksquashfs: Path | None) -> Data:
         _squash(workspace, mksquashfs, tree, image)
     total = sum(each for sizes in _sizes(size) for each in sizes)
     return Data(size, total, source, tar, tree, image if image.exists() else None)
-
-
-def warm(path: Path | None) -> None:
-    """Bring a file, or all files of a tree, into the page cache; of a sparse file what is no hole."""
-    if path is None:
-        return
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    for file in files:
-        with file.open("rb", buffering=0) as stream:
-            status = os.fstat(stream.fileno())
-            if status.st_blocks * 512 < status.st_size // 2:
-                _read_data(stream.fileno(), status.st_size)
-            else:
-                while stream.readinto(_BUFFER):
-                    pass
-
-
-def _read_data(fd: int, size: int) -> None:
-    """Read the extents of a sparse file. Readahead would fill the memory with zeros."""
-    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
-    at = 0
-    while at < size:
-        try:
-            at = os.lseek(fd, at, os.SEEK_DATA)
-        except OSError:  # ENXIO: nothing but a hole follows
-            return
-        end = os.lseek(fd, at, os.SEEK_HOLE)
-        while at < end:
-            at += len(os.pread(fd, min(end - at, len(_BUFFER)), at))
 
 
 def _sizes(size: Size) -> Iterator[list[int]]:

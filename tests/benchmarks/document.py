@@ -20,9 +20,9 @@ by hand. A part that is run alone replaces its own figures and leaves the others
 - The images are made for the run: random bytes, 60 to 140 KB each, in a tar of class tars as
   ILSVRC2012_img_train.tar is one; the same images as an uncompressed squashfs image, and as extracted
   files on the local disk, which no file system in user space can be faster than: the limit.
-- Every archive, image and file is read once before its turn, so it is in the page cache: what is measured
-  is the file systems and not the disk. ratarmount keeps its index in memory, squashfuse_ll's image was
-  converted beforehand, and imagenetfs starts without an index.
+- Every archive and image is held in the page cache by a mapping during its turn (the extracted files are
+  read once before theirs): what is measured is the file systems and not the disk. ratarmount keeps its
+  index in memory, squashfuse_ll's image was converted beforehand, and imagenetfs starts without an index.
 - The systems take turns (A B C D, A B C D, ...), each on a fresh mount, so that they meet the same machine. A
   figure is the median over the rounds. A ratio is taken within each round; its median is shown, with the
   least and the greatest in parentheses. Above 1, imagenetfs is the better one.

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 from . import children, machine
-from .data import warm
 from .errors import BenchmarkError
 from .indexing import index_ours, index_size
 from .processes import pss
@@ -64,7 +63,6 @@ def _tree(run: Run) -> Path:
 
 def _make_index(run: Run, source: Path, system: System) -> dict[str, float]:
     """An index from nothing; ratarmount makes its own by mounting for the first time."""
-    warm(system.holds)
     if system.name == OURS:
         index = run.workspace.path("full-index-alone")
         shutil.rmtree(index, ignore_errors=True)
@@ -99,7 +97,6 @@ def _scan(
 
     ``awaited``: where an index file shall stand before the mount goes.
     """
-    warm(system.holds)
     slab = machine.slab()
     with mounted(system, run.workspace, PEER_SECONDS) as mount, client(run.workspace) as asked:
         values = {"mount": mount.seconds, "pss mounted": float(pss(mount.pid))}

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from . import children
-from .data import Data, warm
+from .data import Data
 from .results import Part
 from .runner import ANSWER_SECONDS, Run, take_turns
 from .systems import OURS, RATARMOUNT, System, imagenetfs, mounted, ratarmount
@@ -28,7 +28,6 @@ def measure(run: Run) -> Part:
 
 
 def _index(run: Run, data: Data, system: System) -> dict[str, float]:
-    warm(system.holds)
     index = run.workspace.path("index", system.name)
     shutil.rmtree(index, ignore_errors=True)
     index.unlink(missing_ok=True)

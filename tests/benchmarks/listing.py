@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from .data import Data, warm
+from .data import Data
 from .errors import BenchmarkError
 from .results import Part
 from .runner import ANSWER_SECONDS, Run, client, take_turns
@@ -23,7 +23,6 @@ def measure(run: Run) -> Part:
 
 def _list_and_walk(run: Run, data: Data, system: System) -> dict[str, float]:
     """Seconds of each step, on one fresh mount, in the order in which a program would take them."""
-    warm(system.holds)
     values = {}
     with mounted(system, run.workspace) as mount, client(run.workspace) as asked:
         if mount.pid is not None:

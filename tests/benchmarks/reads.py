@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from .children import Asked
-from .data import Data, warm
+from .data import Data
 from .errors import BenchmarkError
 from .processes import usage
 from .results import Part
@@ -30,7 +30,6 @@ def measure(run: Run) -> Part:
 
 def _two_passes(run: Run, data: Data, processes: int, system: System) -> dict[str, float]:
     """Images a second of both passes, and the server's CPU in microseconds an image over both."""
-    warm(system.holds)
     with mounted(system, run.workspace) as mount, client(run.workspace) as asked:
         asked.ask("collect", str(mount.train), timeout=ANSWER_SECONDS)
         values = {}

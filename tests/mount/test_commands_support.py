@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagenetfs.job import mounts
-from imagenetfs.job.mounts import MountEntry
+from imagenetfs.system import mounts
+from imagenetfs.system.mounts import MountEntry
 
 END_SECONDS = 20.0
 COMMAND = [sys.executable, "-m", "imagenetfs"]

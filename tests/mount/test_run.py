@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.job import mounts
+from imagenetfs.system import mounts
 from tests.mount.test_commands_support import COMMAND, Bench, bench, is_running, until
 
 pytestmark = pytest.mark.timeout(180)

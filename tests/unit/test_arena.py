@@ -280,10 +280,6 @@ def test_no_disk_at_all_means_memory(tmp_path: Path) -> None:
     assert bytes(arena.get(arena.slot(1)) or b"") == b"kept"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="slots are holes: on a full tmpfs looking at one is a SIGBUS (arena.py)",
-)
 def test_looking_at_a_slot_on_a_full_tmpfs(small_disk: Path) -> None:
     try:
         arena = Arena(2000, small_disk)
@@ -301,9 +297,6 @@ def test_looking_at_a_slot_on_a_full_tmpfs(small_disk: Path) -> None:
     assert ended(in_child(look)) == 0
 
 
-@pytest.mark.xfail(
-    strict=True, raises=OSError, reason="a limit on file sizes is a bare OSError (arena.py)"
-)
 def test_a_limit_on_file_sizes_is_no_space(small_segments: int) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     arena = Arena(1)

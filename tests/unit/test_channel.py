@@ -58,11 +58,6 @@ def test_the_handshake_takes_exactly_one_request(session: Session) -> None:
     assert session.served == [b"a"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="where the kernel says nothing for 30 s the handshake passes for done, and READY is "
-    "said of a mount that cannot be read (channel.py)",
-)
 def test_a_handshake_that_does_not_come(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel, "_HANDSHAKE_SECONDS", 0)
     with pytest.raises(Exception):  # noqa: B017 - which one is not decided yet

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from imagenetfs import errors
-from imagenetfs.job import checks, mounts, probe
+from imagenetfs.job import checks, probe
+from imagenetfs.system import mounts
 
 
 def nothing(sentence: str) -> None:

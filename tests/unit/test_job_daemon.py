@@ -25,8 +25,11 @@ def log(tmp_path: Path) -> Path:
     return path
 
 
+SAID: list[str] = []
+
+
 def start(serve: Callable[[Ready], None], log: Path, *keep: int) -> daemon.Started:
-    return daemon.start(serve, keep=keep, log=log)
+    return daemon.start(serve, keep=keep, log=log, say=SAID.append)
 
 
 def test_a_server_that_comes_up(log: Path, tmp_path: Path) -> None:
@@ -77,6 +80,20 @@ def test_an_error_arrives_with_its_exit_code(log: Path) -> None:
         start(serve, log)
     assert caught.value.exit_code is errors.ExitCode.SOURCE_UNKNOWN
     assert "Nothing that is known" in log.read_text()
+
+
+def test_what_helpers_say_is_heard_before_the_error(log: Path) -> None:
+    log.write_text("of an earlier mount\n")
+    SAID.clear()
+
+    def serve(ready: Ready) -> None:
+        logging.getLogger("x").warning("not this")
+        os.write(2, b"fusermount3: too many mounts\n")
+        raise errors.FuseRefusedError("Refused.")
+
+    with pytest.raises(errors.ImagenetfsError, match="Refused"):
+        start(serve, log)
+    assert SAID == ["fusermount3: too many mounts"]
 
 
 def test_any_other_error_leaves_a_traceback_in_the_log(log: Path) -> None:

@@ -16,7 +16,8 @@ LAYERS = [
     {"index", "cache", "stage", "sample"},
     {"source", "formats"},
     {"system"},
-    {"config", "errors", "__init__"},
+    {"config"},
+    {"errors", "__init__"},
 ]
 """From the top down. A room may import rooms of lower lines, and of its own line only itself, but that
 cli may import job, and sample the formats; every room may import the last line."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.job import mounts
+from imagenetfs.system import mounts
 
 OURS = (
     "91 27 0:39 / /tmp/m\\040x rw,nosuid,nodev,relatime shared:5 master:2 - fuse.imagenetfs "

@@ -58,6 +58,9 @@ class World:
         assert options == os.WNOHANG, "this waits for ever"
         return 0, 0
 
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
     def kill(self, pid: int, number: int) -> None:
         assert pid not in self.reaped, "killed after it was reaped: by now somebody else's pid"
         self.kills.append((pid, number))
@@ -75,6 +78,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(pool_module.os, "waitpid", one.waitpid)
     monkeypatch.setattr(pool_module.os, "kill", one.kill)
     monkeypatch.setattr(pool_module, "is_waiting", lambda pid: pid in one.asleep)
+    monkeypatch.setattr(pool_module.time, "sleep", one.sleep)
     monkeypatch.setattr(pool_module.time, "monotonic", lambda: one.now)
     monkeypatch.setattr(pool_module.time, "monotonic_ns", lambda: int(one.now * 1e9))
     yield one
@@ -237,11 +241,6 @@ def test_extras_that_are_needed_stay(world: World) -> None:
     assert 6 <= len(mount.pool) <= 8
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="with one worker left _grow always finds too few free ones: a second is started and "
-    "ended again at every other tick, for ever (pool.py)",
-)
 def test_one_is_left_after_a_minute_of_nothing(world: World) -> None:
     mount = _grown(world, 5)
     mount.step(0.5, times=200)
@@ -331,11 +330,6 @@ def test_workers_that_fail_are_replaced_more_and_more_slowly(world: World) -> No
     assert len(mount.pool) == 2
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a worker that dies of SIGSEGV, SIGBUS or SIGABRT at once is forked anew without a "
-    "pause, as fast as the machine can (pool.py)",
-)
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT])
 def test_workers_that_crash_are_slowed_down_too(world: World, number: int) -> None:
     assert _forks_in(Mount(world), 5.0, number) < 40
@@ -394,11 +388,6 @@ def test_a_new_read_is_a_new_deadline(world: World) -> None:
     assert world.kills == []
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="one that cannot die (uninterruptible sleep) is killed and logged at every tick, fifty "
-    "times a second (pool.py)",
-)
 def test_one_that_cannot_die_is_killed_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
     mount = Mount(world)
     victim = mount.pids[0]
@@ -424,12 +413,6 @@ def test_kill_ends_all(world: World) -> None:
     mount.pool.kill()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="the end waits for ever for a worker in uninterruptible sleep, and umount with it "
-    "(pool.py)",
-)
 def test_the_end_does_not_wait_for_one_that_cannot_die(world: World) -> None:
     mount = Mount(world)
     world.unkillable.add(mount.pids[0])

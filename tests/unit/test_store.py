@@ -200,7 +200,6 @@ def test_links_and_directories_are_refused(tmp_path: Path) -> None:
     assert open_store(tmp_path / "dir.idx") is None
 
 
-@pytest.mark.xfail(strict=True, reason="a FIFO is opened without O_NONBLOCK and waits (store.py)")
 def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
     import signal
 
@@ -216,12 +215,6 @@ def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
 # --- trouble while it is read or written ----------------------------------------------------------
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=OSError,
-    reason="an open index file that fails to be read (ESTALE after a rename elsewhere, EIO) is a "
-    "bare OSError, which nobody expects (store.py)",
-)
 def test_reading_fails_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.idx"
     write_store(path, records_of(2))
@@ -297,11 +290,6 @@ def test_concurrent_writers_leave_one_sound_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the temporary name is host and pid, which two containers of one host share; the second "
-    "takes the first one's file away (store.py)",
-)
 def test_a_writer_of_the_same_name_elsewhere_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,1 @@
+"""The operating system as we ask it: processes and the mount table. Knows nothing of what is above."""
