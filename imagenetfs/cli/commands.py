@@ -75,7 +75,8 @@ def execute(arranged: Arranged) -> int:
 
 def _sentence(error: Any) -> str:
     """The parser's message, and which help to read."""
-    message = str(error.format_message()).rstrip(".")
+    message = str(error.format_message())
+    message += "" if message.endswith((".", "?")) else "."
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else PROGRAM
-    return f"{message}. See `{path} --help`."
+    return f"{message} See `{path} --help`."

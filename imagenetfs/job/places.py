@@ -26,7 +26,7 @@ from pathlib import Path
 from imagenetfs.config import Settings
 from imagenetfs.errors import NoSpaceError, PlaceRefusedError, StillBusyError
 
-LOCK_SECONDS = 120.0
+LOCK_SECONDS = 300.0  # longer than any start takes
 
 _KEEP_LOGS = 50
 

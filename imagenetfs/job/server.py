@@ -13,6 +13,7 @@ import shutil
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imagenetfs.config import Settings
 from imagenetfs.errors import ImagenetfsError
@@ -20,6 +21,9 @@ from imagenetfs.job import signals
 from imagenetfs.job.daemon import Ready
 from imagenetfs.job.leases import Born, Identity, LeaseWatcher
 from imagenetfs.job.places import Place, locked, unlock
+
+if TYPE_CHECKING:
+    from imagenetfs.serve.supervisor import MountPlan
 
 _TIDY_SECONDS = 5.0
 
@@ -48,24 +52,12 @@ def serve_mount(
     # numpy's linear algebra starts threads when it is imported, and a server that forks its
     # workers must have one.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from imagenetfs.serve.supervisor import MountPlan, serve
+    from imagenetfs.serve.supervisor import serve
 
-    place, settings = request.place, request.settings
+    place = request.place
     run_dir = place.server_directory()
     run_dir.mkdir(mode=0o700)
-    plan = MountPlan(
-        source=request.source,
-        mountpoint=place.mountpoint,
-        fuse_options=request.fuse_options,
-        workers=settings.workers,
-        in_flight=settings.in_flight,
-        index_dir=settings.index_dir,
-        run_dir=run_dir,
-        read_timeout=settings.read_timeout,
-        prefer=settings.prefer,
-        views=settings.view,
-        log_path=request.log,
-    )
+    plan = _plan(request, run_dir)
     identity = Identity(str(request.source), str(place.mountpoint), request.born, os.getpid())
     watcher = LeaseWatcher(place, identity, first_lease)
 
@@ -89,6 +81,25 @@ def serve_mount(
             _remove(place.mountpoint)  # the lock is still ours, or that of a front that does so too
         elif request.made:
             _remove_under_lock(place)
+
+
+def _plan(request: MountRequest, run_dir: Path) -> MountPlan:
+    from imagenetfs.serve.supervisor import MountPlan
+
+    settings = request.settings
+    return MountPlan(
+        source=request.source,
+        mountpoint=request.place.mountpoint,
+        fuse_options=request.fuse_options,
+        workers=settings.workers,
+        in_flight=settings.in_flight,
+        index_dir=settings.index_dir,
+        run_dir=run_dir,
+        read_timeout=settings.read_timeout,
+        prefer=settings.prefer,
+        views=settings.view,
+        log_path=request.log,
+    )
 
 
 def _remove_under_lock(place: Place) -> None:

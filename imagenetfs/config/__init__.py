@@ -19,6 +19,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from imagenetfs.config.kinds import DURATION, PATH, PATH_OR_NONE, VIEWS, Kind, choice, count
 from imagenetfs.errors import UsageError
 
 SITE_CONFIG = Path("/etc/imagenetfs.toml")
@@ -33,77 +34,6 @@ MOST_IN_FLIGHT = 1024
 
 IN_FLIGHT_BY_ITSELF = 16
 """How far requests in flight grow when nobody set ``in_flight``."""
-
-
-# --- kinds of values ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """How a value is written: ``parse`` takes text, raises ValueError; TOML holds ``types``."""
-
-    expects: str
-    parse: Callable[[str], Any]
-    types: tuple[type, ...] = (str,)
-    is_path: bool = False
-
-
-def _count(most: int) -> Kind:
-    def parse(text: str) -> int:
-        number = int(text)
-        if not 1 <= number <= most:
-            raise ValueError(text)
-        return number
-
-    return Kind(f"a whole number from 1 to {most}", parse, types=(int,))
-
-
-def _parse_duration(text: str) -> float:
-    """``90``, ``90s``, ``1.5m`` or ``1h``, in seconds."""
-    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
-    seconds = float(text[:-1]) * unit if unit else float(text)
-    if not 0 < seconds < 1e9:
-        raise ValueError(text)
-    return seconds
-
-
-def _parse_path(text: str) -> Path:
-    if not text or "\0" in text:
-        raise ValueError(text)
-    try:
-        return Path(text).expanduser().absolute()
-    except RuntimeError as error:  # "~name" of an unknown user, or no home at all
-        raise ValueError(text) from error
-
-
-def _parse_path_or_none(text: str) -> Path | None:
-    return None if text == "none" else _parse_path(text)
-
-
-def _parse_views(text: str) -> tuple[tuple[str, Path], ...]:
-    """``NAME=FILE``, several separated by colons as in $PATH; a later one of a name counts."""
-    views: dict[str, Path] = {}
-    for entry in filter(None, text.split(os.pathsep)):
-        name, _, path = entry.partition("=")
-        if not name or name.startswith(".") or "/" in name:
-            raise ValueError(entry)
-        views[name] = _parse_path(path)
-    return tuple(views.items())
-
-
-def _choice(*allowed: str) -> Kind:
-    def parse(text: str) -> str:
-        if text not in allowed:
-            raise ValueError(text)
-        return text
-
-    return Kind("one of " + ", ".join(allowed), parse)
-
-
-DURATION = Kind("a time such as 90, 90s or 2m", _parse_duration, types=(int, float, str))
-PATH = Kind("a path", _parse_path, is_path=True)
-VIEWS = Kind("NAME=FILE, several separated by colons", _parse_views, types=(str, list))
-PATH_OR_NONE = Kind("a path, or none", _parse_path_or_none, is_path=True)
 
 
 # --- the table ------------------------------------------------------------------------------------
@@ -142,7 +72,7 @@ class Settings:
     )
     workers: int = field(
         metadata=_about(
-            _count(MOST_WORKERS),
+            count(MOST_WORKERS),
             _default_workers,
             "The most worker processes there may be; by itself twice the CPUs, from 8 to 64.",
             ceiling=True,
@@ -150,7 +80,7 @@ class Settings:
     )
     in_flight: int | None = field(
         metadata=_about(
-            _count(MOST_IN_FLIGHT),
+            count(MOST_IN_FLIGHT),
             None,
             "Requests to the source at one time; by itself 4, and more while it stays quick.",
             ceiling=True,
@@ -168,7 +98,7 @@ class Settings:
     )
     prefer: str = field(
         metadata=_about(
-            _choice("archives", "directories"),
+            choice("archives", "directories"),
             "archives",
             "What is shown where the source has both: `archives`, or the extracted `directories`.",
         )

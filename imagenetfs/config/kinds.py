@@ -1,0 +1,81 @@
+"""Kinds of values: how each is written on the command line, in a variable, and in TOML."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a value is written: ``parse`` takes text, raises ValueError; TOML holds ``types``."""
+
+    expects: str
+    parse: Callable[[str], Any]
+    types: tuple[type, ...] = (str,)
+    is_path: bool = False
+
+
+def count(most: int) -> Kind:
+    """A whole number from 1 to ``most``."""
+
+    def parse(text: str) -> int:
+        number = int(text)
+        if not 1 <= number <= most:
+            raise ValueError(text)
+        return number
+
+    return Kind(f"a whole number from 1 to {most}", parse, types=(int,))
+
+
+def _parse_duration(text: str) -> float:
+    """``90``, ``90s``, ``1.5m`` or ``1h``, in seconds."""
+    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
+    seconds = float(text[:-1]) * unit if unit else float(text)
+    if not 0 < seconds < 1e9:
+        raise ValueError(text)
+    return seconds
+
+
+def _parse_path(text: str) -> Path:
+    if not text or "\0" in text:
+        raise ValueError(text)
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:  # "~name" of an unknown user, or no home at all
+        raise ValueError(text) from error
+
+
+def _parse_path_or_none(text: str) -> Path | None:
+    return None if text == "none" else _parse_path(text)
+
+
+def _parse_views(text: str) -> tuple[tuple[str, Path], ...]:
+    """``NAME=FILE``, several separated by colons as in $PATH; a later one of a name counts."""
+    views: dict[str, Path] = {}
+    for entry in filter(None, text.split(os.pathsep)):
+        name, _, path = entry.partition("=")
+        if not name or name.startswith(".") or "/" in name:
+            raise ValueError(entry)
+        views[name] = _parse_path(path)
+    return tuple(views.items())
+
+
+def choice(*allowed: str) -> Kind:
+    """One of a few words."""
+
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(text)
+        return text
+
+    return Kind("one of " + ", ".join(allowed), parse)
+
+
+DURATION = Kind("a time such as 90, 90s or 2m", _parse_duration, types=(int, float, str))
+PATH = Kind("a path", _parse_path, is_path=True)
+VIEWS = Kind("NAME=FILE, several separated by colons", _parse_views, types=(str, list))
+PATH_OR_NONE = Kind("a path, or none", _parse_path_or_none, is_path=True)
