@@ -264,11 +264,6 @@ def test_a_damaged_meta_mat(source: Path) -> None:
     assert len(names(tree, "ILSVRC2012/val/unlabeled")) == VAL
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=(ValueError, IndexError),
-    reason="a meta.mat of another shape ends the mount with a traceback (devkit.py)",
-)
 def test_a_meta_mat_of_another_shape(source: Path) -> None:
     from tests.unit.test_devkit import _mat
 
