@@ -55,7 +55,9 @@ def info(
 
     path = settings.source or checks.default_source()
     places = IndexPlaces(settings.index_dir, path)
-    catalogue = build_catalogue(Source(path), places=places, prefer=settings.prefer)
+    catalogue = build_catalogue(
+        Source(path), places=places, in_flight=settings.in_flight, prefer=settings.prefer
+    )
     for warning in catalogue.warnings:
         say(f"warning: {warning}")
     if not quick:

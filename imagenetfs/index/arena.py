@@ -23,7 +23,7 @@ import mmap
 import os
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from imagenetfs.errors import NoSpaceError
@@ -81,20 +81,33 @@ class Arena:
         return self.view(offset + room, len(block))
 
     @contextlib.contextmanager
-    def locked(self, start: int, length: int = _SLOT.size) -> Iterator[None]:
-        """Hold the exclusive lock of a slot against other processes."""
-        self._lock(fcntl.F_WRLCK, start, length)
+    def locked(self, start: int, waits: Callable[[bool], None] | None = None) -> Iterator[None]:
+        """Hold the exclusive lock of a slot against other processes.
+
+        ``waits(True)`` is called where another process has it, ``waits(False)`` when it is had.
+        """
+        length = _SLOT.size
+        try:
+            self._lock(fcntl.F_WRLCK, start, length, fcntl.F_OFD_SETLK)
+        except BlockingIOError:
+            if waits is not None:
+                waits(True)
+            try:
+                self._lock(fcntl.F_WRLCK, start, length)
+            finally:
+                if waits is not None:
+                    waits(False)
         try:
             yield
         finally:
             self._lock(fcntl.F_UNLCK, start, length)
 
-    def _lock(self, kind: int, start: int, length: int) -> None:
+    def _lock(self, kind: int, start: int, length: int, command: int = fcntl.F_OFD_SETLKW) -> None:
         request = struct.pack("hhqqi", kind, os.SEEK_SET, start, length, 0)
-        fcntl.fcntl(self._fd, fcntl.F_OFD_SETLKW, request)
+        fcntl.fcntl(self._fd, command, request)
 
     def _reserve(self, length: int) -> int:
-        with self.locked(0, 8):
+        with self.locked(0):
             (offset,) = _WORD.unpack(os.pread(self._fd, 8, 0))
             room = _SEGMENT - offset % _SEGMENT
             if length > room:  # a block does not cross a segment unless it is larger than one

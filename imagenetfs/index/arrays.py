@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,17 @@ _MOST_LABEL = 0xFFFF
 _MOST_LABEL_BYTES = 1 << 26
 
 
-def encode_arrays(read_at: npz.ReadAt, size: int, path: bytes, mtime_ns: int) -> bytes:
-    """The block of the npz at ``path``. Raises ArchiveError where it holds no labelled pictures."""
+def encode_arrays(
+    read_at: npz.ReadAt,
+    size: int,
+    path: bytes,
+    mtime_ns: int,
+    seen: Mapping[str, int] | None = None,
+) -> bytes:
+    """The block of the npz at ``path``; ``seen`` is how it is known again.
+
+    Raises ArchiveError where it holds no labelled pictures.
+    """
     arrays = npz.arrays(read_at, size)
     data, side = _pictures(arrays)
     rows = data.shape[0]
@@ -48,6 +57,7 @@ def encode_arrays(read_at: npz.ReadAt, size: int, path: bytes, mtime_ns: int) ->
         "header": data.header,
         "size": data.size,
         "crc": data.crc,
+        **(seen or {}),
     }
     columns = {"labels": labels, "order": smallest(order), "starts": smallest(starts)}
     return pack(columns, meta)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -19,22 +20,24 @@ from imagenetfs.formats.tar_header import is_sound
 from imagenetfs.index.archives import OUTER, Archive, Extent, Kind
 from imagenetfs.index.arena import Arena
 from imagenetfs.index.arrays import ArrayRows
-from imagenetfs.index.columns import Array
+from imagenetfs.index.columns import Array, unpack
 from imagenetfs.index.kept import Kept, Stores
 from imagenetfs.index.making import Scan, join, make_block
 from imagenetfs.index.store import Record, container_key
 from imagenetfs.index.table import Table, table_of
-from imagenetfs.source.directory import Source
+from imagenetfs.source.directory import WAITING, Source
 
 
 class Container:
     """A table together with where its members' bytes are."""
 
-    __slots__ = ("extent", "members")
+    __slots__ = ("extent", "file_size", "members")
 
-    def __init__(self, extent: Extent, members: Table) -> None:
+    def __init__(self, extent: Extent, members: Table, file_size: int) -> None:
+        """``file_size``: bytes of the tar or npz when its table was made; 0 for a directory."""
         self.extent = extent
         self.members = members
+        self.file_size = file_size
 
     def locate(self, row: int) -> tuple[bytes, int, int]:
         """(path of the file in the source, offset, size) of a member's content, in bytes."""
@@ -54,12 +57,18 @@ class Index:
         *,
         stores: Stores = (),
         scan: Scan = tar.scan,
+        scan_alone: Scan | None = None,
     ) -> None:
-        """``stores``: for each group of archive numbers, the places where its index file may be."""
+        """``stores``: for each group of archive numbers, the places where its index file may be.
+
+        ``scan`` reads one header after the other, for one of many threads; ``scan_alone`` may have
+        several requests under way, for somebody who waits for just one container.
+        """
         self.source = source
         self.archives = archives
         self._arena = arena
         self._scan = scan
+        self._scan_alone = scan_alone or scan
         self._containers: dict[tuple[int, int], Container] = {}
         self._nested: dict[int, Array] = {}
         self._kept = Kept(source, stores)
@@ -69,8 +78,10 @@ class Index:
         container = self._containers.get((archive, inner))
         if container is None:
             extent = self.extent(archive, inner)
-            members = table_of(extent.kind, self._block(archive, inner, extent))
-            container = self._containers[archive, inner] = Container(extent, members)
+            block = self._block(archive, inner, extent)
+            size = unpack(block)[1].get("file", 0)
+            container = Container(extent, table_of(extent.kind, block), size)
+            self._containers[archive, inner] = container
         return container
 
     def known(self, archive: int, inner: int = OUTER) -> bool:
@@ -155,19 +166,19 @@ class Index:
         entry = self.archives[archive]
         if inner != OUTER or entry.kind is Kind.DIRECTORY:
             extent = self.extent(archive, inner)
-            return lambda: self._make(archive, inner, extent)
+            return lambda: self._make(archive, inner, extent, self._scan)
 
         def make() -> bytes:
             with self.source.opened(entry.path) as file:
                 extent = Extent(entry.path, 0, file.size, entry.kind)
-            return self._make(archive, inner, extent)
+            return self._make(archive, inner, extent, self._scan)
 
         return make
 
-    def _make(self, archive: int, inner: int, extent: Extent) -> bytes:
+    def _make(self, archive: int, inner: int, extent: Extent, scan: Scan) -> bytes:
         key = self.key(archive, inner)
         stored = self._kept.block(archive, inner, key, extent)
-        return stored or make_block(self.source, self._scan, extent, inner)
+        return stored or make_block(self.source, scan, extent, inner)
 
     def adopt(self, archive: int, inner: int, block: bytes) -> int:
         """Publish what a thread made, unless somebody else did so first. Returns the member count."""
@@ -182,11 +193,16 @@ class Index:
         block = self._arena.get(slot)
         if block is not None:
             return block
-        with self._arena.locked(slot):
+        with self._arena.locked(slot, self._show_waiting):
             block = self._arena.get(slot)  # another process may have built it meanwhile
             if block is None:
-                block = self.publish(archive, inner, self._make(archive, inner, extent))
+                block = self.publish(
+                    archive, inner, self._make(archive, inner, extent, self._scan_alone)
+                )
         return block
+
+    def _show_waiting(self, waits: bool) -> None:
+        self.source.meter[WAITING] = time.monotonic_ns() if waits else 0
 
     def _slot(self, archive: int, inner: int) -> int:
         slot = self._arena.slot(archive)
@@ -211,19 +227,14 @@ class Index:
         )
 
     def record(self, archive: int, inner: int, present: Record | None = None) -> Record | None:
-        """What an index file keeps of a built container; None for what it does not keep.
-
-        ``present`` is returned as it is where it says the same: nothing is read of the archive then.
-        """
+        """What an index file keeps of a built container, ``present`` itself where it says the same; None
+        for what it does not keep. Nothing is read of the archive."""
         block = self._arena.get(self._slot(archive, inner))
         if block is None:
             return None
         extent = self.extent(archive, inner)
-        place = (extent.start, extent.end)
-        if (
-            present is not None
-            and (present.start, present.stop) == place
-            and present.block == block
-        ):
-            return present
-        return self._kept.record(archive, inner, self.key(archive, inner), extent, bytes(block))
+        if present is not None and present.block == block:
+            place = (extent.start, extent.end)
+            if (present.start, present.stop) == place:
+                return present
+        return self._kept.record(self.key(archive, inner), extent, bytes(block))

@@ -1,4 +1,5 @@
-"""How a container is known again without reading all of it.
+"""How a container is known again without reading all of it. What is looked at is noted when the table is
+made, through the same descriptor, so that a table never vouches for another file.
 
 A tar: its size, and a checksum over header blocks sampled across it; the modification time is no part of
 it, for a touch or a chgrp changes nothing that was indexed. An npz: its size, and its last bytes, where
@@ -8,9 +9,7 @@ the zip's directory has every array's checksum. A directory: when it and those b
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
-
-from imagenetfs.index.members import Members
+from collections.abc import Callable, Mapping, Sequence
 
 ReadAt = Callable[[int, int], bytes]
 
@@ -18,18 +17,19 @@ _HEADER_SIZE = 512
 _TAIL = 4096
 
 
-def sampled_rows(rows: int, samples: int) -> list[int]:
-    """``samples`` row numbers spread evenly over a table, the first and the last among them."""
-    if rows <= samples:
-        return list(range(rows))
-    return sorted({index * (rows - 1) // (samples - 1) for index in range(samples)})
+def sampled(offsets: Sequence[int], samples: int) -> list[int]:
+    """``samples`` of these offsets, spread evenly, the first and the last among them."""
+    if len(offsets) <= samples:
+        return list(offsets)
+    last = len(offsets) - 1
+    return sorted({offsets[index * last // (samples - 1)] for index in range(samples)})
 
 
-def sample(read_at: ReadAt, members: Members, samples: int) -> int:
-    """crc32 over the sampled members' header blocks, read from the archive now."""
+def sample(read_at: ReadAt, headers: Sequence[int]) -> int:
+    """crc32 over the header blocks at these offsets, read from the archive now."""
     crc = 0
-    for row in sampled_rows(len(members), samples):
-        crc = zlib.crc32(read_at(members.header(row), _HEADER_SIZE), crc)
+    for offset in headers:
+        crc = zlib.crc32(read_at(offset, _HEADER_SIZE), crc)
     return crc
 
 

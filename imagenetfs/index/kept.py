@@ -1,7 +1,7 @@
 """What earlier mounts kept: blocks from index files, used only while they describe what is there.
 
-A tar within a tar is vouched for by its place and the outer tar's identity; everything else is looked at
-again (see :mod:`imagenetfs.index.identity`). Thread-safe but for the first look into an index file.
+Everything is looked at again, a tar within a tar too: another archive may have one of the same size at the
+same place (see :mod:`imagenetfs.index.identity`). Thread-safe but for the first look into an index file.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from imagenetfs.errors import ArchiveError
 from imagenetfs.index.archives import OUTER, Extent, Kind
+from imagenetfs.index.columns import unpack
 from imagenetfs.index.identity import changes, sample, tail
 from imagenetfs.index.making import changed_ns, join
 from imagenetfs.index.members import Members
@@ -23,11 +24,6 @@ from imagenetfs.index.store import Place, Record, StoreFile, open_store
 from imagenetfs.source.directory import Source
 
 log = logging.getLogger(__name__)
-
-_OUTER_SAMPLES = 16
-_INNER_SAMPLES = 2
-_CROWD = 64
-"""Archives that share an index file with so many others are looked at as briefly as inner ones."""
 
 Stores = Sequence[tuple[frozenset[int], Sequence[Path]]]
 
@@ -38,7 +34,6 @@ class Kept:
     def __init__(self, source: Source, stores: Stores) -> None:
         self._source = source
         self._places = {number: paths for group, paths in stores for number in group}
-        self._crowded = {n for group, _ in stores if len(group) > _CROWD for n in group}
         self._files: dict[Path, StoreFile | None] = {}
         self._opening = threading.Lock()
 
@@ -49,11 +44,10 @@ class Kept:
             place = store.place(key) if store else None
             if store is None or place is None:
                 continue
-            if (place.start, place.stop) != (extent.start, extent.end):
-                continue
             try:
                 block = store.block(place)
-                if self._identical(archive, inner, extent, block, place):
+                same_place = (place.start, place.stop) == (extent.start, extent.end)
+                if same_place and self._identical(inner, extent, block, place):
                     return block
                 what = (
                     "directory has changed"
@@ -63,6 +57,8 @@ class Kept:
                 reason = f"the {what} now"
             except ArchiveError as error:
                 reason = error.reason
+            except OSError as error:  # ESTALE: renamed over on another node
+                reason = f"it cannot be read ({error.strerror})"
             log.warning(
                 "index file %s: %s; indexing %s anew", path, reason, os.fsdecode(extent.path)
             )
@@ -74,13 +70,9 @@ class Kept:
                 self._files[path] = open_store(path)
             return self._files[path]
 
-    def _identical(
-        self, archive: int, inner: int, extent: Extent, block: bytes, place: Place
-    ) -> bool:
-        if extent.is_part:
-            return True
+    def _identical(self, inner: int, extent: Extent, block: bytes, place: Place) -> bool:
         if extent.kind is not Kind.DIRECTORY:
-            return self._look(archive, inner, extent, block) == (place.file_size, place.sample)
+            return self._is_same_file(extent, block)
         members = Members(memoryview(block))
         if any(harmless(name) != name for name in members.names()):
             raise ArchiveError("a listing has a name that leads elsewhere")
@@ -90,29 +82,25 @@ class Kept:
         }
         return (len(members), changes(changed)) == (place.file_size, place.sample)
 
-    def _look(self, archive: int, inner: int, extent: Extent, block: bytes) -> tuple[int, int]:
-        """(size of the file, checksum of what is looked at) of a tar or npz, read now."""
+    def _is_same_file(self, extent: Extent, block: bytes) -> bool:
+        """Whether a tar or npz still is what the block was made from."""
+        _, meta = unpack(memoryview(block))
         with self._source.opened(extent.path) as file:
+            if file.size != meta["file"]:
+                return False
             if extent.kind is Kind.NPZ:
-                return file.size, tail(file.read, file.size)
-            few = inner != OUTER or archive in self._crowded
-            samples = _INNER_SAMPLES if few else _OUTER_SAMPLES
-            return file.size, sample(file.read, Members(memoryview(block)), samples)
+                return bool(tail(file.read, file.size) == meta["sample"])
+            return bool(sample(file.read, meta["at"]) == meta["sample"])
 
-    def record(
-        self, archive: int, inner: int, key: bytes, extent: Extent, block: bytes
-    ) -> Record | None:
+    @staticmethod
+    def record(key: bytes, extent: Extent, block: bytes) -> Record | None:
         """What an index file keeps of a block; None for what cannot be known again."""
-        if extent.kind is Kind.DIRECTORY:
-            members = Members(memoryview(block))
-            if "unsettled" in members.meta:
-                return None
-            size, digest = len(members), members.meta["changes"]
-        elif extent.is_part:
-            size, digest = 0, 0
-        else:
-            size, digest = self._look(archive, inner, extent, block)
-        return Record(key, extent.start, extent.end, size, digest, block)
+        _, meta = unpack(memoryview(block))
+        if extent.kind is not Kind.DIRECTORY:
+            return Record(key, extent.start, extent.end, meta["file"], meta["sample"], block)
+        if "unsettled" in meta:
+            return None
+        return Record(key, extent.start, extent.end, meta["rows"], meta["changes"], block)
 
 
 def _directories(members: Members) -> list[bytes]:

@@ -16,11 +16,14 @@ from imagenetfs.errors import ArchiveError
 from imagenetfs.formats import tar
 from imagenetfs.index.archives import OUTER, Extent, Kind
 from imagenetfs.index.arrays import encode_arrays
-from imagenetfs.index.identity import changes
+from imagenetfs.index.identity import changes, sample, sampled, tail
 from imagenetfs.index.rows import Rows, encode
 from imagenetfs.source.directory import Source
 
 log = logging.getLogger(__name__)
+
+OUTER_SAMPLES, INNER_SAMPLES = 16, 2
+"""Header blocks by which an archive, and a tar within one, is known again."""
 
 _SETTLED_NS = 2_000_000_000
 """A directory that changed less than this before it was listed may change again unnoticed: clocks tick
@@ -39,30 +42,38 @@ def make_block(source: Source, scan: Scan, extent: Extent, inner: int) -> bytes:
     """The block of a container. Raises SourceReadError, and ArchiveError for an npz that is none."""
     if extent.kind is Kind.NPZ:
         with source.opened(extent.path) as file:
-            return encode_arrays(file.read_up_to, file.size, extent.path, file.mtime_ns)
+            seen = {"file": file.size, "sample": tail(file.read, file.size)}
+            return encode_arrays(file.read_up_to, file.size, extent.path, file.mtime_ns, seen)
     if extent.kind is Kind.TAR:
-        rows, meta = _scan_tar(source, scan, extent)
+        rows, meta = _scan_tar(
+            source, scan, extent, OUTER_SAMPLES if inner == OUTER else INNER_SAMPLES
+        )
     else:
         rows, meta = _list(source, extent.path, recursive=inner != OUTER)
     nested = _is_nested(extent.kind) if inner == OUTER else None
     return encode(rows, meta, nested, confine=extent.kind is Kind.TAR)
 
 
-def _scan_tar(source: Source, scan: Scan, extent: Extent) -> tuple[Rows, dict[str, Any]]:
+def _scan_tar(
+    source: Source, scan: Scan, extent: Extent, samples: int
+) -> tuple[Rows, dict[str, Any]]:
+    """The members, and the meta data by which the tar is known again (see index.identity)."""
     columns = tar.MemberColumns()
     meta: dict[str, Any] = {}
-    try:
-        with source.opened(extent.path) as file:
+    with source.opened(extent.path) as file:
+        try:
             scan(file.read_up_to, extent.start, extent.end, columns)
-    except ArchiveError as error:
-        meta["problem"] = str(error)
-        log.warning(
-            "%s is broken at byte %d: %s; its %d whole members before that are served",
-            os.fsdecode(extent.path),
-            error.offset,
-            error.reason,
-            len(columns.names),
-        )
+        except ArchiveError as error:
+            meta["problem"] = str(error)
+            log.warning(
+                "%s is broken at byte %d: %s; its %d whole members before that are served",
+                os.fsdecode(extent.path),
+                error.offset,
+                error.reason,
+                len(columns.names),
+            )
+        looked_at = sampled(columns.headers, samples)
+        meta |= {"file": file.size, "at": looked_at, "sample": sample(file.read, looked_at)}
     return _rows(columns), meta
 
 

@@ -28,6 +28,7 @@ from __future__ import annotations
 import stat
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,14 @@ class Members:
     )
 
     def __init__(self, block: memoryview) -> None:
+        """Raises ArchiveError where the block is no member table."""
         columns, meta = unpack(block)
+        try:
+            self._take(columns, meta)
+        except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
+            raise ArchiveError(f"a block of the index is damaged ({error})") from None
+
+    def _take(self, columns: dict[str, Array], meta: dict[str, Any]) -> None:
         self.columns = columns
         self.meta = meta
         self.rows: int = meta["rows"]

@@ -177,7 +177,9 @@ def _encode_times_and_modes(
     tick = 1 if (mtimes % 1_000_000_000).any() else 1_000_000_000
     meta["mtime"], meta["tick"] = base, tick
     if len(mtimes) and (mtimes != base).any():
-        columns["mtimes"] = smallest((mtimes - base) // tick)
+        columns["mtimes"] = smallest(
+            (mtimes.astype(np.uint64) - np.uint64(base % (1 << 64))) // np.uint64(tick)
+        )
     modes = np.array(rows.modes, dtype=np.int64)[pick]
     meta["mode"] = int(modes[0]) if len(modes) else FILE_MODE
     if len(modes) and (modes != modes[0]).any():

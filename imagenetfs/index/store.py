@@ -37,7 +37,7 @@ import numpy as np
 from imagenetfs.errors import ArchiveError
 from imagenetfs.index.columns import pack, unpack
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _MAGIC = b"INFSIDX1"
 _HEAD = struct.Struct("<8sIIQQ")
 

@@ -23,6 +23,7 @@ from imagenetfs.errors import ArchiveError, ImagenetfsError
 from imagenetfs.index.archives import OUTER
 from imagenetfs.index.build import Index
 from imagenetfs.index.store import Record, open_store, write_store
+from imagenetfs.system.process import INDEXER, die_with, reset_signals
 
 log = logging.getLogger(__name__)
 
@@ -118,13 +119,14 @@ def _containers(index: Index, archives: Sequence[int]) -> Iterator[Work]:
 
 
 def _fork(index: Index, work: list[Work], threads: int, shared: mmap.mmap, number: int) -> int:
+    parent = os.getpid()
     pid = os.fork()
     if pid:
         return pid
     status = 1
     try:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        die_with(parent, INDEXER)
+        reset_signals()
         index.after_fork()
         _build_all(index, work, threads, shared, number)
         status = 0
@@ -138,6 +140,12 @@ def _build_all(
     index: Index, work: list[Work], threads: int, shared: mmap.mmap, number: int
 ) -> None:
     done = members = 0
+    if 2 * len(work) <= threads:  # few containers: several requests within each
+        for item in work:
+            members += _build_alone(index, item)
+            done += 1
+            _COUNTERS.pack_into(shared, number * _COUNTERS.size, done, members)
+        return
     with ThreadPoolExecutor(threads) as pool:
         pending: dict[Future[bytes], Work] = {}
         queue = iter(work)
@@ -160,6 +168,14 @@ def _build_all(
                     log.warning("%s cannot be indexed: %s", index.title(*item), error)
                 done += 1
             _COUNTERS.pack_into(shared, number * _COUNTERS.size, done, members)
+
+
+def _build_alone(index: Index, item: Work) -> int:
+    try:
+        return len(index.container(*item).members)
+    except ImagenetfsError as error:
+        log.warning("%s cannot be indexed: %s", index.title(*item), error)
+        return 0
 
 
 def _sum(shared: mmap.mmap) -> tuple[int, int]:

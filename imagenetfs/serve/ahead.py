@@ -9,7 +9,7 @@ from imagenetfs.index.places import IndexPlaces
 from imagenetfs.index.warm import save, warm
 from imagenetfs.serve.board import Board
 from imagenetfs.serve.child import Child
-from imagenetfs.serve.process import INDEXER
+from imagenetfs.system.process import INDEXER
 from imagenetfs.tree.catalogue import Catalogue, archives_of
 from imagenetfs.tree.tree import Tree
 

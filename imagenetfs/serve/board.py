@@ -31,17 +31,18 @@ _TEXT_HEAD = 16
 
 
 class Cell(IntEnum):
-    """The words of a worker's row. The first three are the source's meter (see source.directory)."""
+    """The words of a worker's row. The first four are the source's meter (see source.directory)."""
 
     SOURCE_SINCE = 0
     SOURCE_REQUESTS = 1
     SOURCE_BYTES = 2
-    PID = 3
-    BUSY_SINCE = 4
-    IMAGES = 5
-    BYTES = 6
-    ERRORS = 7
-    FIRST_REQUEST = 8
+    LOCK_SINCE = 3
+    PID = 4
+    BUSY_SINCE = 5
+    IMAGES = 6
+    BYTES = 7
+    ERRORS = 8
+    FIRST_REQUEST = 9
     TEXTS = 63
 
 

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 
-from imagenetfs.serve.process import die_with, reset_signals
+from imagenetfs.system.process import die_with, reset_signals
 
 log = logging.getLogger(__name__)
 

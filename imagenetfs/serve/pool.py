@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from imagenetfs.serve.board import MAX_WORKERS, Board, Cell
-from imagenetfs.serve.process import is_waiting
 from imagenetfs.serve.worker import RETIRED, SESSION_OVER
+from imagenetfs.system.process import is_waiting
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class Pool:
 
     def _clear(self, worker: _Worker) -> None:
         row = self._board.row(worker.number)
-        row[Cell.PID] = row[Cell.BUSY_SINCE] = row[Cell.SOURCE_SINCE] = 0
+        row[Cell.PID] = row[Cell.BUSY_SINCE] = row[Cell.SOURCE_SINCE] = row[Cell.LOCK_SINCE] = 0
 
     def _died(self, worker: _Worker, code: int) -> None:
         self.restarts += 1
@@ -137,6 +137,7 @@ class Pool:
             row = self._board.row(worker.number)
             since = row[Cell.SOURCE_SINCE]
             busy += bool(row[Cell.BUSY_SINCE])
+            waiting += bool(row[Cell.LOCK_SINCE])  # for another process that reads the source
             if since and now_ns - since > _WAITING_NS and is_waiting(worker.pid):
                 # Asleep, but perhaps with the next request's wait: only the same read counts.
                 if row[Cell.SOURCE_SINCE] != since:

@@ -55,8 +55,8 @@ class Reader:
         runs = container.members.sparse.get(row) if container.members.sparse else None
         if runs is not None:
             return _read_sparse(file.read, start, runs, offset, wanted)
-        if start + size > file.size:
-            raise _too_short(path, file.size)
+        if file.size != container.file_size:
+            raise _another_size(path, file.size, container.file_size)
         return file.read(start + offset, wanted)
 
     def _read_other(
@@ -64,7 +64,10 @@ class Reader:
     ) -> bytes:
         members = container.members
         if isinstance(members, ArrayRows):
-            picture = png.encode(self._pixels(members, container.extent.path, inode), members.side)
+            path = container.extent.path
+            picture = png.encode(
+                self._pixels(members, path, inode, container.file_size), members.side
+            )
             return picture[offset : offset + length]
         path, _, size = container.locate(row)
         wanted = min(length, size - offset)
@@ -78,21 +81,21 @@ class Reader:
             )
         return file.read(offset, wanted)
 
-    def _pixels(self, rows: ArrayRows, path: bytes, inode: int) -> bytes:
+    def _pixels(self, rows: ArrayRows, path: bytes, inode: int, file_size: int) -> bytes:
         archive, _, row = fields(inode)
         if not rows.data.stored:
             if self._unpacked is None:
                 raise ArchiveError(f"{path!r} is compressed and has not been unpacked")
             return self._unpacked.read(archive, row * rows.row_bytes, rows.row_bytes)
         file = self._source.open(path)
-        if rows.data.offset + rows.data.size > file.size:
-            raise _too_short(path, file.size)
+        if file.size != file_size:
+            raise _another_size(path, file.size, file_size)
         return file.read(rows.offset(row), rows.row_bytes)
 
 
-def _too_short(path: bytes, size: int) -> SourceChangedError:
+def _another_size(path: bytes, now: int, then: int) -> SourceChangedError:
     return SourceChangedError(
-        f"{path!r} has {size:,} bytes now, too few for what was indexed; "
+        f"{path!r} has {now:,} bytes now, and had {then:,} when it was indexed; "
         "unmount and mount again to see what it holds now."
     )
 

@@ -31,11 +31,11 @@ from imagenetfs.serve.connection import Connection
 from imagenetfs.serve.live import LiveFiles
 from imagenetfs.serve.operations import Operations
 from imagenetfs.serve.pool import Pool
-from imagenetfs.serve.process import no_core_dumps
 from imagenetfs.serve.reader import Reader
 from imagenetfs.serve.unpacking import Unpacking
 from imagenetfs.serve.worker import work
 from imagenetfs.source.directory import Source
+from imagenetfs.system.process import no_core_dumps
 from imagenetfs.tree.catalogue import Catalogue, build_catalogue
 from imagenetfs.tree.tree import Tree
 
@@ -96,7 +96,9 @@ def serve(
     source = Source(plan.source, board.row(SUPERVISOR))
     places = IndexPlaces(plan.index_dir, plan.source)
     lists = {name: _list_of(name, path) for name, path in plan.views}
-    catalogue = build_catalogue(source, places=places, prefer=plan.prefer, lists=lists)
+    catalogue = build_catalogue(
+        source, places=places, in_flight=plan.in_flight, prefer=plan.prefer, lists=lists
+    )
     tree = Tree(catalogue, __version__)
     unpacked = Unpacked(source, catalogue.paths_of(Kind.NPZ), catalogue.index.array)
     reader = Reader(catalogue.index, source, unpacked)

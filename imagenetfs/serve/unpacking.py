@@ -8,7 +8,7 @@ import os
 from imagenetfs.cache.unpacked import Unpacked
 from imagenetfs.index.build import Index
 from imagenetfs.serve.child import Child
-from imagenetfs.serve.process import UNPACKER
+from imagenetfs.system.process import UNPACKER
 
 log = logging.getLogger(__name__)
 

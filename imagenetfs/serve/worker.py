@@ -11,7 +11,7 @@ from imagenetfs.cache.unpacked import Unpacked
 from imagenetfs.serve.board import Board, Cell
 from imagenetfs.serve.channel import clone, serve_requests
 from imagenetfs.serve.operations import Operations
-from imagenetfs.serve.process import WORKER, die_with, reset_signals
+from imagenetfs.system.process import WORKER, die_with, reset_signals
 from imagenetfs.tree.catalogue import Catalogue
 
 log = logging.getLogger(__name__)

@@ -4,9 +4,10 @@ Because every later open goes through that descriptor, the mount may lie over th
 Paths are ``bytes``, relative, with ``/`` between the parts; ``b""`` is the source's own root.
 Knows nothing of archives, ImageNet or FUSE.
 
-Accounting: a :class:`Source` writes to its :class:`Meter`, three unsigned integers:
+Accounting: a :class:`Source` writes to its :class:`Meter`, four unsigned integers:
 ``meter[SINCE]`` is the monotonic time in nanoseconds since which a read has been under way (0: none),
-``meter[REQUESTS]`` and ``meter[BYTES]`` count what was asked of the source.
+``meter[REQUESTS]`` and ``meter[BYTES]`` count what was asked of the source. ``meter[WAITING]`` is for whoever
+waits until another process has read the source: since when.
 """
 
 from __future__ import annotations
@@ -28,14 +29,15 @@ from imagenetfs.errors import (
     SourceUnreadableError,
 )
 
-SINCE, REQUESTS, BYTES = range(3)
+SINCE, REQUESTS, BYTES, WAITING = range(4)
 
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 _MAX_OPEN_FILES = 128
+_MAX_PINNED_FILES = 64
 
 
 class Meter(Protocol):
-    """Anything with three integers to count in: a list, a row of shared memory."""
+    """Anything with four integers to count in: a list, a row of shared memory."""
 
     def __getitem__(self, at: int, /) -> int: ...
 
@@ -119,7 +121,7 @@ class Source:
 
     def __init__(self, path: Path, meter: Meter | None = None) -> None:
         self.path = path
-        self.meter: Meter = [0, 0, 0] if meter is None else meter
+        self.meter: Meter = [0, 0, 0, 0] if meter is None else meter
         try:
             self._fd = os.open(path, _OPEN_FLAGS | os.O_DIRECTORY)
         except FileNotFoundError:
@@ -142,21 +144,33 @@ class Source:
                 f"cannot open the source {path}: {error.strerror}."
             ) from error
         self._files: dict[bytes, SourceFile] = {}
+        self._pinned: dict[bytes, SourceFile] = {}
 
     def count_on(self, meter: Meter) -> None:
         """Count on another meter from now on: a forked child has its own."""
         self.meter = meter
-        for file in self._files.values():
+        for file in (*self._files.values(), *self._pinned.values()):
             file.meter = meter
 
     def open(self, path: bytes) -> SourceFile:
         """The open file at ``path``; kept open, the oldest one closed beyond a fixed number."""
-        file = self._files.get(path)
+        file = self._files.get(path) or self._pinned.get(path)
         if file is None:
             file = SourceFile(self._open(path), path, self.meter)
             while len(self._files) >= _MAX_OPEN_FILES:
                 self._files.pop(next(iter(self._files))).close()
             self._files[path] = file
+        return file
+
+    def pin(self, path: bytes) -> SourceFile:
+        """As :meth:`open`, and never closed again: forked processes then read the same file, whatever
+        stands under its name by then. For the first archives only; descriptors are few."""
+        file = self._pinned.get(path)
+        if file is None:
+            file = self.open(path)
+            if len(self._pinned) < _MAX_PINNED_FILES:
+                self._pinned[path] = file
+                self._files.pop(path, None)
         return file
 
     @contextlib.contextmanager
@@ -250,9 +264,10 @@ class Source:
 
     def close(self) -> None:
         """Close every descriptor."""
-        for file in self._files.values():
+        for file in (*self._files.values(), *self._pinned.values()):
             file.close()
         self._files.clear()
+        self._pinned.clear()
         os.close(self._fd)
 
 

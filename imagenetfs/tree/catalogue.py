@@ -6,11 +6,14 @@ tars of class tars, the devkit. What it holds is the same in every process that 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from imagenetfs.errors import SourceUnknownError
+from imagenetfs.errors import ImagenetfsError, SourceUnknownError
+from imagenetfs.formats.chains import scan_parallel
 from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.index.arena import Arena
 from imagenetfs.index.build import Index
@@ -23,6 +26,10 @@ from imagenetfs.tree.survey import Survey, index_group, survey
 
 _FEW = 64
 """Splits of more archives are not asked for their sizes at mount: on NFS each costs a round trip."""
+
+
+_FEW = 16
+"""A split in so many files has them open from the start."""
 
 
 @dataclass(slots=True)
@@ -58,8 +65,10 @@ def build_catalogue(
     prefer: str = "archives",
     arena_dir: Path | None = None,
     lists: Mapping[str, bytes] | None = None,
+    in_flight: int | None = None,
 ) -> Catalogue:
-    """Look at the source. ``lists``: name of a view -> the list of what it shows.
+    """Look at the source. ``lists``: name of a view -> the list of what it shows. ``in_flight``:
+    requests under way at once while one container is indexed; None: as the source bears it.
 
     Raises SourceUnknownError where the source holds no known version.
     """
@@ -69,7 +78,8 @@ def build_catalogue(
     for archive in found.archives:
         groups.setdefault(index_group(archive), []).append(archive.number)
     stores = [(frozenset(numbers), places.files(group)) for group, numbers in groups.items()]
-    index = Index(source, found.archives, arena, stores=stores)
+    scan_alone = partial(scan_parallel, in_flight=in_flight)
+    index = Index(source, found.archives, arena, stores=stores, scan_alone=scan_alone)
     versions = _versions(found, index, prefer)
     shown = [views.view(name, text, versions) for name, text in (lists or {}).items() if versions]
     found.warnings.extend(warning for _, warnings in shown for warning in warnings)
@@ -78,6 +88,7 @@ def build_catalogue(
             f"{source.path} holds no version of ImageNet that is known here; give the directory that "
             "holds ILSVRC2012/ and the others (see the layout in the README)."
         )
+    _pin(source, index, versions)
     status = source.status(b"")
     mtime_ns = status.st_mtime_ns if status else 0
     return Catalogue(
@@ -115,6 +126,19 @@ def _bytes(source: Source, index: Index, versions: Sequence[Version]) -> int:
     files = (index.archives[n] for n in numbers)
     paths = [file.path for file in files if file.kind is not Kind.DIRECTORY]
     return sum(status.st_size for path in paths if (status := source.status(path)) is not None)
+
+
+def _pin(source: Source, index: Index, versions: Sequence[Version]) -> None:
+    """Open what the splits read before anybody forks, so that all processes read the same files.
+
+    Not the thousands of class tars of winter21: descriptors are few.
+    """
+    for split in (split for version in versions for split in version.splits):
+        archives = [index.archives[number] for number in archives_of([split])]
+        files = [archive.path for archive in archives if archive.kind is not Kind.DIRECTORY]
+        for path in files if len(files) <= _FEW else ():
+            with contextlib.suppress(ImagenetfsError):
+                source.pin(path)
 
 
 def archives_of(splits: Sequence[Split]) -> list[int]:

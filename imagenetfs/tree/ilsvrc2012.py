@@ -86,7 +86,13 @@ def _val_labels(
 ) -> tuple[Sequence[bytes], Callable[[bytes], bytes | None] | None]:
     """The classes of val, and the label of a file name: by the devkit, else by directories."""
     if kit is not None:
-        return sorted(set(kit.wnids.values())), lambda name: kit.val_wnid(image_number(name))
+        classes = set(kit.wnids.values())
+        if any(label not in kit.wnids for label in kit.truth):
+            finder.warn(
+                "the devkit gives val images labels that it does not name: see val/unlabeled/."
+            )
+            classes.add(UNLABELED)
+        return sorted(classes), lambda name: kit.val_wnid(image_number(name))
     if directory is not None and finder.has_classes(directory):
         known = _labels_of_directories(finder.index, directory)
         finder.warn(

@@ -6,6 +6,7 @@ makes when they are first asked for.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -18,6 +19,8 @@ from imagenetfs.index.build import Index
 from imagenetfs.index.table import Table
 from imagenetfs.tree.inode import MAX_INNER_ROWS, InodeKind, base
 from imagenetfs.tree.listing import FlatListing, Listing, RowsListing
+
+log = logging.getLogger(__name__)
 
 UNLABELED = b"unlabeled"
 
@@ -224,6 +227,13 @@ class FlatImages:
         of_class = np.array(
             [self._number(every.name(at)) for at in range(len(every))], dtype=np.int64
         )
+        lost = int(np.count_nonzero(of_class < 0))
+        if lost:
+            log.warning(
+                "%d images of %s have no label and stand in no class; they answer to their names in the split",
+                lost,
+                self._index.title(self.archives[0]),
+            )
         order = np.argsort(of_class, kind="stable")
         ends = np.searchsorted(of_class[order], np.arange(len(self.classes) + 1))
         return [every.part(np.sort(order[ends[k] : ends[k + 1]])) for k in range(len(self.classes))]

@@ -170,11 +170,6 @@ def test_several_processes_build_each_container_once(tmp_path: Path) -> None:
     os.close(log)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="who waits for another process's build does not count as waiting: with one slow class "
-    "all workers may stand at its lock, none is added, and nothing else is served (build.py)",
-)
 def test_waiting_for_another_builder_shows(tmp_path: Path) -> None:
     (tmp_path / "t.tar").write_bytes(train_tar(1))
     board, (reader, writer) = Board(), os.pipe()
@@ -205,7 +200,7 @@ def test_waiting_for_another_builder_shows(tmp_path: Path) -> None:
         while Path(f"/proc/{waiter}/syscall").read_text().split()[0] != fcntl_number:
             assert time.monotonic() < deadline
             time.sleep(0.005)  # no event tells when a process has begun to wait
-        assert board.row(1)[Cell.SOURCE_SINCE]
+        assert board.row(1)[Cell.LOCK_SINCE]
     finally:
         os.kill(builder, signal.SIGKILL)
         ended(builder)
@@ -288,7 +283,6 @@ _BELIEVED = (
 )
 
 
-@pytest.mark.xfail(strict=True, reason=_BELIEVED)
 def test_an_archive_of_another_size_is_indexed_anew(tmp_path: Path) -> None:
     (tmp_path / "t.tar").write_bytes(train_tar(3))
     place = _stored(tmp_path, "t.tar")
@@ -299,10 +293,6 @@ def test_an_archive_of_another_size_is_indexed_anew(tmp_path: Path) -> None:
     assert scans.extents
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="where only the size differs nothing is said in the log (build.py)",
-)
 def test_an_archive_of_another_size_is_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -332,7 +322,6 @@ def test_an_archive_of_the_same_size_with_other_headers(
     assert "the archive is another one now; indexing flat.tar anew" in caplog.text
 
 
-@pytest.mark.xfail(strict=True, reason=_BELIEVED)
 def test_another_outer_archive_makes_its_class_tars_suspect(tmp_path: Path) -> None:
     def outer(first: bytes, mtime: int) -> bytes:
         return tar_of({"n00000001.tar": first, "n00000002.tar": class_tar(2, 2)}, mtime)
@@ -346,11 +335,6 @@ def test_another_outer_archive_makes_its_class_tars_suspect(tmp_path: Path) -> N
     }
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="wrong bytes: a class tar that was rebuilt in place, under the same header in the outer "
-    "archive, keeps its old table (build.py)",
-)
 def test_another_class_tar_in_the_same_outer_archive(tmp_path: Path) -> None:
     (tmp_path / "t.tar").write_bytes(tar_of({"n00000001.tar": class_tar(1, 2)}))
     place = _stored(tmp_path, "t.tar")
@@ -361,11 +345,6 @@ def test_another_class_tar_in_the_same_outer_archive(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a table is saved with the checksum of headers read when it is saved, not when it was "
-    "made: an archive replaced in between gets a wrong table that is believed for ever (build.py)",
-)
 def test_replaced_between_indexing_and_saving(tmp_path: Path) -> None:
     (tmp_path / "flat.tar").write_bytes(class_tar(1, 2))
     index = index_of(tmp_path, "flat.tar")
@@ -379,11 +358,6 @@ def test_replaced_between_indexing_and_saving(tmp_path: Path) -> None:
     assert contents(again, 0) == {b"n00000001_%d.JPEG" % k: image(100 + k, 600 + k) for k in (0, 1)}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a record whose headers changed but whose table did not is never written anew, so that "
-    "every later mount scans again (build.py)",
-)
 def test_an_index_file_heals(tmp_path: Path) -> None:
     (tmp_path / "t.tar").write_bytes(class_tar(1, 2))
     place = _stored(tmp_path, "t.tar")
@@ -431,12 +405,6 @@ def test_each_byte_of_an_index_file_flipped(tmp_path: Path) -> None:
         logging.getLogger("imagenetfs").setLevel(logging.NOTSET)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=OSError,
-    reason="ESTALE from an index file (renamed over on another node) fails the lookup instead of "
-    "costing a scan (build.py, store.py)",
-)
 def test_an_index_file_that_goes_away_while_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -218,10 +218,6 @@ def test_killed_at_any_moment(train: Path, slow: Callable[[float], Slow]) -> Non
         _all_there(index)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="leaked processes: the children of a killed warm() go on to the end (warm.py)",
-)
 def test_its_processes_end_with_it(train: Path, slow: Callable[[float], Slow]) -> None:
     scanner = slow(1.5)
     index = index_of(train, "t.tar", scan=scanner)
