@@ -70,6 +70,8 @@ def unpack(block: memoryview) -> tuple[dict[str, Array], dict[str, Any]]:
 def _view(block: memoryview, start: int, dtype: str, offset: int, count: int) -> Array:
     if dtype not in _DTYPES:
         raise ValueError(f"column type {dtype}")
+    if offset % 8:  # a memoryview of what is not aligned cannot be indexed
+        raise ValueError(f"column at {offset}")
     return np.frombuffer(block, dtype=np.dtype(dtype), count=count, offset=start + offset)
 
 
