@@ -8,8 +8,10 @@ LOCK    = flock $(VENV)/lock
 TORCH_REQUIREMENT       ?= torch==2.13.0
 TORCHVISION_REQUIREMENT ?= torchvision==0.28.0
 TORCH  ?=
+# Other writers of tars, and another reader of trees, to compare with.
+TEST_PACKAGES = libarchive-tools rsync busybox
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test test-keras lint format bench clean
 
 demo: $(VENV)/installed-demo
 	@if [ -n "$(TORCH)" ]; then $(MAKE) --no-print-directory $(VENV)/installed-torch; fi
@@ -28,11 +30,16 @@ format: $(VENV)/installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# TensorFlow takes 1.6 GB and pins what torch does not like: an environment of its own.
+test-keras:
+	$(MAKE) --no-print-directory VENV=.venv-keras .venv-keras/installed-keras
+	.venv-keras/bin/python -m pytest tests/loaders/test_keras.py $(PYTEST_ARGS)
+
 bench: $(VENV)/installed-test
 	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-keras build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # Two makes side by side wait for each other here; what is installed already costs a moment.
 $(VENV)/lock:
@@ -45,5 +52,12 @@ $(VENV)/installed-demo: pyproject.toml | $(VENV)/lock
 $(VENV)/installed-torch: pyproject.toml | $(VENV)/installed-demo
 	@$(LOCK) bash .ci/install "$(PYTHON)" "$(VENV)" torch "$(TORCH_REQUIREMENT)" --no-deps "$(TORCHVISION_REQUIREMENT)"
 
-$(VENV)/installed-test: pyproject.toml $(VENV)/installed-demo $(VENV)/installed-torch
+$(VENV)/installed-loaders: pyproject.toml | $(VENV)/installed-torch
+	@$(LOCK) bash .ci/install "$(PYTHON)" "$(VENV)" loaders pyyaml huggingface_hub safetensors datasets --no-deps timm
+
+$(VENV)/installed-keras: pyproject.toml | $(VENV)/lock
+	@$(LOCK) bash .ci/install "$(PYTHON)" "$(VENV)" keras ".[test]" tensorflow-cpu
+
+$(VENV)/installed-test: pyproject.toml $(VENV)/installed-demo $(VENV)/installed-torch $(VENV)/installed-loaders
+	@$(LOCK) bash .ci/system-packages $(TEST_PACKAGES)
 	@$(LOCK) bash .ci/install "$(PYTHON)" "$(VENV)" test ".[test]"

@@ -11,19 +11,15 @@ array. Space that a failed attempt took is given back.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import fcntl
 import logging
 import mmap
 import os
-import struct
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from pathlib import Path
 
+from imagenetfs.cache.room import Room
 from imagenetfs.errors import ArchiveError, ImagenetfsError, NoSpaceError, SourceReadError
 from imagenetfs.formats import npz
 from imagenetfs.source.directory import SINCE, Source
@@ -33,8 +29,6 @@ log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.005
 _LOG_SECONDS = 10.0
 _AGAIN_NS = 10_000_000_000
-_ALIGN = 4096
-_KEEP_SIZE_PUNCH_HOLE = 0x03
 
 
 class _State(IntEnum):
@@ -67,25 +61,13 @@ class Unpacked:
         self._slots = {number: slot for slot, number in enumerate(archives)}
         self._archives = list(archives)
         self._words = memoryview(mmap.mmap(-1, 8 + 32 * max(1, len(archives)))).cast("Q")
-        self._directory = Path(directory or tempfile.gettempdir())
-        self._fd = self._nameless_file() if archives else -1
+        self.room = Room(directory)
         self.by_others = False
         """Whether another process unpacks what is asked for; else whoever asks does so itself."""
 
-    def _nameless_file(self) -> int:
-        try:
-            with tempfile.TemporaryFile(dir=self._directory) as file:
-                return fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
-        except OSError as error:
-            log.warning("%s cannot be written to: %s", self._directory, error.strerror)
-            return -1
-
     def after_fork(self) -> None:
-        """Open the file anew, for locks that are this process's own. Call once in each child."""
-        if self._fd >= 0:
-            own = os.open(f"/proc/self/fd/{self._fd}", os.O_RDWR | os.O_CLOEXEC)
-            os.dup2(own, self._fd, inheritable=False)
-            os.close(own)
+        """Locks of this process's own. Call once in each child."""
+        self.room.after_fork()
 
     def _title(self, archive: int) -> str:
         return os.fsdecode(self._paths[archive])
@@ -97,7 +79,7 @@ class Unpacked:
         row = self._row(archive)
         if row[_STATE] != _State.READY:
             self._wait(archive)
-        data = os.pread(self._fd, length, row[_OFFSET] + offset)
+        data = self.room.read(row[_OFFSET] + offset, length)
         if len(data) != length:
             raise SourceReadError(f"the unpacked {self._title(archive)} ended early.")
         return data
@@ -144,7 +126,7 @@ class Unpacked:
         return (
             f"{self._title(archive)} is compressed, and unpacked it takes "
             f"{self._array_of(archive).size:,} bytes, for which there is no room in "
-            f"{self._directory}; point --cache-dir or TMPDIR to a directory on this node with room."
+            f"{self.room.directory}; point --cache-dir or TMPDIR to a directory on this node with room."
         )
 
     # --- unpacking --------------------------------------------------------------------------------
@@ -162,7 +144,7 @@ class Unpacked:
     def unpack(self, archive: int) -> None:
         """Inflate it, unless that has been done. Says in its row and in the log how it went."""
         row = self._row(archive)
-        with self._locked(archive):
+        with self.room.locked(self._slots[archive]):
             if row[_STATE] != _State.ASKED:
                 return
             try:
@@ -179,79 +161,30 @@ class Unpacked:
 
     def _unpack(self, archive: int, row: memoryview) -> None:
         array, title = self._array_of(archive), self._title(archive)
-        offset = self._reserve(archive, array.size)
-        log.info("unpacking %s (%d bytes) into %s", title, array.size, self._directory)
+        try:
+            offset = self.room.reserve(array.size)
+        except OSError as error:
+            raise NoSpaceError(self._no_room(archive)) from error
+        log.info("unpacking %s (%d bytes) into %s", title, array.size, self.room.directory)
         began = told = time.monotonic()
         at = offset
         try:
             with self._source.opened(self._paths[archive]) as file:
                 for piece in npz.contents(file.read, array):
-                    self._write(archive, at, piece)
+                    self.room.write(at, piece)
                     at += len(piece)
                     row[_DONE] = at - offset
                     self._words[0] += 1
                     if time.monotonic() - told > _LOG_SECONDS:
                         told = time.monotonic()
                         log.info("unpacking %s: %d %%", title, 100 * row[_DONE] // array.size)
-        except BaseException:
-            self._give_back(offset, array.size)
+        except BaseException as error:
+            self.room.give_back(offset, array.size)
+            if isinstance(error, OSError):  # the source's own errors are none by now
+                raise NoSpaceError(self._no_room(archive)) from error
             raise
         row[_OFFSET] = offset
         log.info("unpacked %s in %.1f s", title, time.monotonic() - began)
-
-    def _reserve(self, archive: int, length: int) -> int:
-        """Room at the file's end, allocated. Raises NoSpaceError where there is none."""
-        if self._fd < 0:
-            raise NoSpaceError(self._no_room(archive))
-        with self._lock(len(self._archives)):
-            offset = -(-os.fstat(self._fd).st_size // _ALIGN) * _ALIGN
-            space = os.statvfs(f"/proc/self/fd/{self._fd}")
-            if space.f_bavail * space.f_frsize < length:
-                raise NoSpaceError(self._no_room(archive))
-            os.ftruncate(self._fd, offset + length)
-        try:
-            if length:
-                os.posix_fallocate(self._fd, offset, length)
-        except OSError as error:
-            self._give_back(offset, length)
-            raise NoSpaceError(self._no_room(archive)) from error
-        return offset
-
-    def _write(self, archive: int, offset: int, data: bytes) -> None:
-        view = memoryview(data)
-        try:
-            while view:
-                written = os.pwrite(self._fd, view, offset)
-                view, offset = view[written:], offset + written
-        except OSError as error:
-            raise NoSpaceError(self._no_room(archive)) from error
-
-    def _give_back(self, offset: int, length: int) -> None:
-        """Punch a hole where nobody reads: the row is not ready and never was at this offset."""
-        libc = ctypes.CDLL(None, use_errno=True)
-        mode = ctypes.c_int(_KEEP_SIZE_PUNCH_HOLE)
-        libc.fallocate(self._fd, mode, ctypes.c_int64(offset), ctypes.c_int64(length))
-
-    @contextlib.contextmanager
-    def _locked(self, archive: int) -> Iterator[None]:
-        if self._fd < 0:
-            yield
-            return
-        with self._lock(self._slots[archive]):
-            yield
-
-    @contextlib.contextmanager
-    def _lock(self, byte: int) -> Iterator[None]:
-        """Hold the OFD lock of one byte against other processes."""
-        take, free = (
-            struct.pack("hhqqi", kind, os.SEEK_SET, byte, 1, 0)
-            for kind in (fcntl.F_WRLCK, fcntl.F_UNLCK)
-        )
-        fcntl.fcntl(self._fd, fcntl.F_OFD_SETLKW, take)
-        try:
-            yield
-        finally:
-            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLKW, free)
 
 
 def _state_of(error: ImagenetfsError) -> _State:

@@ -68,8 +68,10 @@ def unpack(block: memoryview) -> tuple[dict[str, Array], dict[str, Any]]:
 
 
 def _view(block: memoryview, start: int, dtype: str, offset: int, count: int) -> Array:
-    if dtype not in _DTYPES or (start + offset) % 8:
-        raise ValueError(f"column type {dtype} at {offset}")
+    if dtype not in _DTYPES:
+        raise ValueError(f"column type {dtype}")
+    if (start + offset) % 8:  # a memoryview of what is not aligned cannot be indexed
+        raise ValueError(f"column at {offset}")
     return np.frombuffer(block, dtype=np.dtype(dtype), count=count, offset=start + offset)
 
 

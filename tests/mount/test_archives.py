@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import which
 
 import pytest
 
@@ -94,6 +95,7 @@ WRITERS = {
         for version in ("0.0", "0.1", "1.0")
     },
     **{f"bsd-{form}": ["bsdtar", f"--format={form}"] for form in ("ustar", "pax", "gnutar", "v7")},
+    **{name: [name, *tar] for name, tar in (("busybox", ["tar"]), ("star", [])) if which(name)},
     **{
         f"python-{form}": ["python", form]
         for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)

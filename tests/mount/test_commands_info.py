@@ -1,0 +1,74 @@
+"""info, and --view on the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.mount.test_commands_support import Bench, bench
+from tests.mount.test_run import finish, waiting
+from tests.support import Mounted
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Iterator[Bench]:
+    yield from bench(tmp_path)
+
+
+def info(at: Bench, *arguments: object) -> str:
+    done = at.call("info", *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_info_counts_what_a_mount_shows(
+    at: Bench, sample: Path, sample_mount: Mounted, tmp_path: Path
+) -> None:
+    index = ("--index-dir", tmp_path / "index")
+    described: dict[str, Any] = json.loads(info(at, sample, "--json", *index))
+    assert (described["source"], described["warnings"]) == (str(sample), [])
+    found = {(split["version"], split["split"]): split for split in described["splits"]}
+    for (version, name), split in found.items():
+        root = sample_mount.mountpoint / version / name
+        images = [path for path in root.rglob("*") if path.is_file()]
+        assert split["classes"] == len(list(root.iterdir()))
+        assert split["images"] == len(images)
+        assert split["bytes"] == sum(path.stat().st_size for path in images)
+        assert (sample / split["from"].split(" and ")[0]).exists()
+    assert len(found) == 16
+    again = json.loads(info(at, sample, "--json", *index))
+    assert again == described
+    quick = json.loads(info(at, sample, "--json", "--quick", *index))
+    assert {split["images"] for split in quick["splits"]} == {None}
+    lines = info(at, sample, *index).splitlines()
+    assert lines[0].split("\t") == ["version", "split", "classes", "images", "bytes", "from"]
+    assert len(lines) == 17
+
+
+def test_views_of_run(at: Bench, sample: Path, tmp_path: Path) -> None:
+    wnid = sorted(path.name for path in (sample / "ILSVRC2012" / "train").iterdir())[0]
+    (tmp_path / "list").write_text(f"{wnid}\n")
+    views = [f"--view={name}={tmp_path / 'list'}" for name in ("one", "two")]
+    done = at.call("run", *views, sample, "--", "sh", "-c", "ls {mnt}/views/*/train")
+    assert done.stdout.split() == [
+        *(f"{at.default}/views/one/train:", wnid),
+        *(f"{at.default}/views/two/train:", wnid),
+    ]
+    assert at.leftovers() == []
+
+
+def test_a_run_with_other_views_does_not_join(at: Bench, sample: Path, tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("n02119789\n")
+    view = f"--view=one={tmp_path / 'list'}"
+    first = waiting(at, sample)
+    second = at.call("run", view, sample, "--", "ls", "-d", "{mnt}/views/one")
+    assert second.stdout.startswith(f"{at.default}-"), second.stderr
+    refused = at.call("run", view, sample, "--at", at.default, "--", "true")
+    assert refused.returncode == 125
+    assert "does not show the view one" in refused.stderr
+    assert finish(first) == (7, "")
+    assert at.leftovers() == []
