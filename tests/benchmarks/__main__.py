@@ -85,7 +85,7 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, Part]:
         run = Run(space, peers, data, options.rounds, options.patience, options.date, say)
         for name in options.parts:
             parts[name] = MEASURES[name](run)
-            say(f"{name} is done; other programs used {parts[name].disturbed:.0%} of the CPUs.")
+            say(f"{name} is done; {parts[name].disturbance}.")
             results.save(options.results, parts)
             document.write(options.document, parts)
     return parts

@@ -105,7 +105,7 @@ def _section(name: str, part: Part) -> Iterator[str]:
     yield f"## {title}\n"
     yield text.format(**part.settings)
     rounds = f"{len(part.rounds)} rounds" if len(part.rounds) != 1 else "one round"
-    yield f"Measured on {part.when} in {rounds}; other programs used {part.disturbed:.0%} of the CPUs.\n"
+    yield f"Measured on {part.when} in {rounds}; {part.disturbance}.\n"
     for table in report.tables(name, part):
         yield f"**{table.title}**\n"
         yield from _markdown(table)

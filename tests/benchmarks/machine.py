@@ -41,24 +41,36 @@ def slab() -> int:
 
 @dataclass(frozen=True, slots=True)
 class CpuTime:
-    """CPU seconds so far: what all CPUs had, what anybody (the host included) used, and what we did."""
+    """CPU seconds so far: what all CPUs had, what all programs used, what the host of a virtual machine
+    took away, and what we used."""
 
     had: float
     used: float
+    stolen: float
     ours: float
 
-    def others_since(self, before: CpuTime) -> float:
-        """CPU seconds that others used since ``before``."""
-        return max(0.0, (self.used - before.used) - (self.ours - before.ours))
+    def since(self, before: CpuTime) -> CpuTime:
+        """What came about since ``before``."""
+        return CpuTime(
+            self.had - before.had,
+            self.used - before.used,
+            self.stolen - before.stolen,
+            self.ours - before.ours,
+        )
+
+    @property
+    def others(self) -> float:
+        """CPU seconds that other programs used."""
+        return max(0.0, self.used - self.ours)
 
 
 def cpu_time() -> CpuTime:
     """Now. Ours is this process and those of its children that have ended."""
     ticks = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-    idle = ticks[3] + ticks[4]
     unit = os.sysconf("SC_CLK_TCK")
-    times = os.times()
-    return CpuTime(sum(ticks) / unit, (sum(ticks) - idle) / unit, sum(times[:4]))
+    idle, stolen = ticks[3] + ticks[4], ticks[7]
+    ours = sum(os.times()[:4])
+    return CpuTime(sum(ticks) / unit, (sum(ticks) - idle - stolen) / unit, stolen / unit, ours)
 
 
 def wait_for_quiet(seconds: float) -> None:
@@ -67,8 +79,8 @@ def wait_for_quiet(seconds: float) -> None:
     while time.monotonic() < deadline:
         before = cpu_time()
         time.sleep(_QUIET_SECONDS)
-        now = cpu_time()
-        if now.others_since(before) < _QUIET_SHARE * (now.had - before.had):
+        passed = cpu_time().since(before)
+        if passed.others + passed.stolen < _QUIET_SHARE * passed.had:
             return
 
 

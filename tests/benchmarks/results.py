@@ -3,12 +3,13 @@
 ::
 
     {"<part>": {"when": "2025-01-31", "machine": {...}, "settings": {...},
-                "had": 300.0, "others": 4.5,
+                "had": 300.0, "others": 4.5, "stolen": 1.5,
                 "absent": {"<system>": "<why>"}, "rounds": [{"<system>": {"<metric>": value}}]}}
 
 ``had`` are the CPU seconds that the machine had to give while the part was measured, ``others`` those of
-them that went to other programs. A round holds one value a system and metric. Medians are over rounds;
-ratios are taken within a round, where both systems met the same machine, and then their median.
+them that other programs used, ``stolen`` those that the host of a virtual machine took away. A round
+holds one value a system and metric. Medians are over rounds; ratios are taken within a round, where both
+systems met the same machine, and then their median.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Part:
     settings: dict[str, Any]
     had: float = 0.0
     others: float = 0.0
+    stolen: float = 0.0
     absent: dict[str, str] = field(default_factory=dict)
     rounds: list[Round] = field(default_factory=list)
 
@@ -51,9 +53,15 @@ class Part:
         self.rounds[number].setdefault(system, {}).update(values)
 
     @property
-    def disturbed(self) -> float:
-        """The share of the machine's CPU time that went to other programs."""
-        return self.others / self.had if self.had else 0.0
+    def disturbance(self) -> str:
+        """What else the CPUs were used for, in words."""
+        had = self.had or 1.0
+        said = f"other programs used {self.others / had:.0%} of the CPUs"
+        if self.stolen > 0.01 * had:
+            said += (
+                f", and the host of this virtual machine took {self.stolen / had:.0%} of them away"
+            )
+        return said
 
     def systems(self) -> list[str]:
         """All systems with a value, in the order of their first turn."""

@@ -56,9 +56,10 @@ def _counted(part: Part, patience: float) -> Iterator[None]:
     machine.wait_for_quiet(patience)
     before = machine.cpu_time()
     yield
-    now = machine.cpu_time()
-    part.had += now.had - before.had
-    part.others += now.others_since(before)
+    passed = machine.cpu_time().since(before)
+    part.had += passed.had
+    part.others += passed.others
+    part.stolen += passed.stolen
 
 
 def take_turns(
