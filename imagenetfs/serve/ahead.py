@@ -7,6 +7,7 @@ import time
 
 from imagenetfs.index.places import IndexPlaces
 from imagenetfs.index.warm import save, warm
+from imagenetfs.serve.board import INDEXER as INDEXER_ROW
 from imagenetfs.serve.board import Board
 from imagenetfs.serve.child import Child
 from imagenetfs.system.process import INDEXER
@@ -14,6 +15,9 @@ from imagenetfs.tree.catalogue import Catalogue, archives_of
 from imagenetfs.tree.tree import Tree
 
 log = logging.getLogger(__name__)
+
+_PAUSE_SECONDS = 5.0
+"""How long to wait where no process could be forked."""
 
 
 class IndexAhead:
@@ -29,6 +33,7 @@ class IndexAhead:
         self._in_flight = in_flight
         self._done: set[int] = set()
         self._child: Child | None = None
+        self._not_before = 0.0
 
     @property
     def busy(self) -> bool:
@@ -44,22 +49,27 @@ class IndexAhead:
         splits = self._tree.split_directories
         for number in self._board.touched():
             archives = [a for a in archives_of([splits[number]]) if a not in self._done]
-            self._done.update(archives)
             if archives:
                 self._start(archives, session_fd)
                 return
 
     def _start(self, archives: list[int], session_fd: int) -> None:
+        if time.monotonic() < self._not_before:
+            return
         try:
             self._child = Child(
                 session_fd, lambda: self._index(archives), "indexing ahead", INDEXER
             )
         except OSError as error:
             log.warning("indexing ahead could not start: %s", error.strerror)
+            self._not_before = time.monotonic() + _PAUSE_SECONDS
+        else:
+            self._done.update(archives)
 
     def _index(self, archives: list[int]) -> None:
         index = self._catalogue.index
         index.after_fork()
+        self._catalogue.source.count_on(self._board.row(INDEXER_ROW))
         start = time.monotonic()
         outcome = warm(index, archives, in_flight=self._in_flight, processes=1)
         log.info(
