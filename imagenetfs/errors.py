@@ -93,6 +93,12 @@ class ArchiveError(ImagenetfsError):
         return f"{self.reason} (at byte {self.offset:,})"
 
 
+class BrokenArchivesError(ImagenetfsError):
+    """Some archives are broken; what is whole in them is served all the same."""
+
+    exit_code = ExitCode.ARCHIVE_BROKEN
+
+
 # --- names in the tree --------------------------------------------------------------------------
 
 

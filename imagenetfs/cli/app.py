@@ -16,6 +16,11 @@ def main(arguments: list[str] | None = None) -> int:
 
         isolate(given)
 
+    import logging
+
+    # What the layers below log goes to a mount's log; a command tells the same in its own words.
+    logging.getLogger("imagenetfs").addHandler(logging.NullHandler())
+
     from imagenetfs.cli.arguments import arrange
     from imagenetfs.cli.failures import guarded
 

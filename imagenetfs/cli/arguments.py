@@ -25,8 +25,30 @@ def arrange(given: list[str]) -> Arranged:
         return Arranged(["--help"])
     if given[:1] == ["run"] and "--" in given:
         cut = given.index("--")
+        if not given[cut + 1 :] and not _wants_help(given):
+            raise UsageError("There is no command after `--`.")
         return Arranged(given[:cut], given[cut + 1 :])
+    if given[:1] == ["run"] and not _wants_help(given):
+        raise UsageError(f"Put `--` before the command: {_with_dashes(given)}")
     return Arranged(["mount", *given] if _is_bare(given) else given)
+
+
+def _wants_help(given: list[str]) -> bool:
+    return not {"-h", "--help"}.isdisjoint(given)
+
+
+def _with_dashes(given: list[str]) -> str:
+    """``run``'s command line as it was probably meant: options and SOURCE, ``--``, the command."""
+    at = 1
+    while at < len(given):
+        if given[at].startswith("-"):
+            at += 1 if "=" in given[at] else 2
+        elif Path(given[at]).is_dir():
+            at += 1
+        else:
+            break
+    command = given[at:] or ["python", "train.py", "{mnt}"]
+    return " ".join(["imagenetfs", *given[:at], "--", *command])
 
 
 def _is_bare(given: list[str]) -> bool:
@@ -38,7 +60,8 @@ def _is_bare(given: list[str]) -> bool:
         return first.startswith("-o")
     looks_like_word = "/" not in first and not Path(first).exists()
     near = difflib.get_close_matches(first, COMMANDS, n=1)
-    if looks_like_word and (near or len(given) == 1):
+    too_many = len(given) > 2 and not given[2].startswith("-")
+    if looks_like_word and (near or len(given) == 1 or too_many):
         hint = f"Did you mean `{near[0]}`?" if near else f"There are {', '.join(COMMANDS)}."
         raise UsageError(f"There is no command `{first}`. {hint}")
     return True

@@ -13,7 +13,7 @@ from imagenetfs import config
 from imagenetfs.cli import options
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import say
-from imagenetfs.errors import ArchiveError, NoSpaceError, UsageError
+from imagenetfs.errors import BrokenArchivesError, NoSpaceError, UsageError
 from imagenetfs.job import checks
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def index(
         requests = settings.in_flight or config.IN_FLIGHT_BY_ITSELF
         broken += _index_group(catalogue, group, archives, target, requests)
     if broken:
-        raise ArchiveError(
+        raise BrokenArchivesError(
             "broken archives, of which only the whole members serve: " + "; ".join(broken)
         )
 
@@ -109,8 +109,10 @@ def _index_group(
 
 def _summary(group: str, outcome: Outcome, target: Path, seconds: float) -> str:
     size = target.stat().st_size if target.exists() else 0
-    each = f", {size / outcome.members:.1f} bytes each" if outcome.members and size else ""
+    each = (
+        f", index {size / outcome.members:.1f} bytes a member" if outcome.members and size else ""
+    )
     return (
-        f"{group}: {outcome.containers:,} archives, {outcome.members:,} members{each}, "
+        f"{group}: {outcome.containers:,} tables, {outcome.members:,} members{each}, "
         f"in {seconds:.1f} s"
     )

@@ -224,7 +224,7 @@ def _text_layer(origin: Callable[[str], str], given: Mapping[str, object]) -> _L
         try:
             values[entry.name] = kind.parse(_as_text(raw))
         except ValueError as error:
-            message = f"{origin(entry.name)} must be {kind.expects}, not {str(raw)!r}."
+            message = f"{origin(entry.name)} must be {kind.expects}, not {_as_text(raw)!r}."
             raise UsageError(message) from error
     return _Layer(origin, values)
 

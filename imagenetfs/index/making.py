@@ -66,7 +66,7 @@ def _scan_tar(
         except ArchiveError as error:
             meta["problem"] = str(error)
             log.warning(
-                "%s is broken at byte %d: %s; its %d whole members before that are served",
+                "%s is broken at byte %d: %s; whole before that: %d members",
                 os.fsdecode(extent.path),
                 error.offset,
                 error.reason,

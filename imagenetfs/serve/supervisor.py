@@ -219,7 +219,7 @@ class Supervisor:
         try:
             limited = connection.raise_limits()
             if limited is not None:
-                log.warning("%s", limited)
+                log.info("%s", limited)
             self._pool.fill()
             self._publish()
             ready(self._warnings)

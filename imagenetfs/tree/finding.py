@@ -72,7 +72,7 @@ class Finder:
             return directory, None
         whole = len(self.index.container(tars[0]).members)
         self.warn(
-            f"{name} is broken: {problem}. Its {whole:,} whole members before that are served, and "
+            f"{name} is broken: {problem}. What is whole before that is served ({whole:,} members), and "
             "the rest is missing; have the archive replaced."
         )
         return (tars[0], None) if whole else (None, None)

@@ -24,7 +24,6 @@ from imagenetfs.errors import UsageError
         (["source", "mnt"], Arranged(["mount", "source", "mnt"])),
         (["run", "--", "ls", "{mnt}"], Arranged(["run"], ["ls", "{mnt}"])),
         (["run", "/a", "--", "x", "--", "y"], Arranged(["run", "/a"], ["x", "--", "y"])),
-        (["run", "--"], Arranged(["run"], [])),
         (["run", "--help"], Arranged(["run", "--help"])),
         (["mount", "--", "/a", "/b"], Arranged(["mount", "--", "/a", "/b"])),
     ],
@@ -89,3 +88,29 @@ def test_unknown_ones_are_listed_all_at_once() -> None:
         mountoptions.parse(["ro,bogus,workers,uid=5", "run_dir=/x"])
     assert "Unknown mount option: bogus, workers, uid=5, run_dir=/x." in str(caught.value)
     assert "index_dir" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (["run", "ls"], "imagenetfs run -- ls"),
+        (["run", "/", "python", "-c", "x"], "imagenetfs run / -- python -c x"),
+        (["run", "--at", "/m", "ls"], "imagenetfs run --at /m -- ls"),
+        (["run", "--at=/m", "ls"], "imagenetfs run --at=/m -- ls"),
+        (["run"], "imagenetfs run -- python train.py {mnt}"),
+    ],
+)
+def test_a_command_without_dashes_is_shown_with_them(given: list[str], meant: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        arrange(given)
+    assert str(caught.value) == f"Put `--` before the command: {meant}"
+
+
+def test_dashes_without_a_command() -> None:
+    with pytest.raises(UsageError, match="no command after"):
+        arrange(["run", "--"])
+
+
+def test_three_words_are_no_bare_form() -> None:
+    with pytest.raises(UsageError, match="no command `mnt`"):
+        arrange(["mnt", "a", "b"])

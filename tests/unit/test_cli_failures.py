@@ -123,7 +123,7 @@ def test_exit_codes_are_never_renumbered() -> None:
         (["status", "/no/such"], 25, "No mount of imagenetfs"),
         (["moutn", "x"], 2, "Did you mean `mount`?"),
         (["run", "ls"], 125, "Put `--` before the command"),
-        (["run", "--"], 125, "Put `--` before the command"),
+        (["run", "--"], 125, "There is no command after `--`"),
         (["run", "--bogus", "--", "true"], 125, "No such option"),
         (["sample", "x", "--full-size", "--classes", "3"], 2, "--full-size"),
     ],
