@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from imagenetfs.errors import ExitCode, ImagenetfsError
+from imagenetfs.job import signals
 
 PLACEHOLDER = "{mnt}"
 
@@ -91,9 +92,11 @@ class Forwarder:
 def run(command: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run a command to its end; its exit code, or 128 and the number of the signal it died of.
 
-    Raises CommandNotFoundError or CommandNotExecutableError. Signals stay caught afterwards.
+    Raises CommandNotFoundError or CommandNotExecutableError, and StopSignal where one came before.
+    Signals stay caught afterwards.
     """
     forwarder = Forwarder()
+    signals.check()  # what came before the forwarder listened, and was lost in a destructor
     try:
         process = subprocess.Popen(command, env=dict(environ))
     except FileNotFoundError as error:

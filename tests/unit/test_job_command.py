@@ -55,6 +55,29 @@ def test_a_command_that_does_not_start(tmp_path: Path) -> None:
         command.run([str(tmp_path / "data")], os.environ)
 
 
+LOST = """
+import os, signal, sys
+from imagenetfs.job import command, signals
+
+class Bystander:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+signals.raise_when_told_to_end()
+Bystander()  # Python reports what a destructor raises, and goes on
+try:
+    sys.exit(command.run(["true"], os.environ))
+except signals.StopSignal as told:
+    sys.exit(128 + told.number)
+"""
+
+
+def test_a_signal_that_was_lost_before_the_command_ends_it() -> None:
+    done = subprocess.run([sys.executable, "-c", LOST], capture_output=True, text=True, timeout=60)
+    assert "Exception ignored in" in done.stderr
+    assert done.returncode == 143
+
+
 @pytest.fixture(autouse=True)
 def _dispositions() -> object:
     saved = {n: signal.getsignal(n) for n in (*command._FROM_TERMINAL, *command._PASSED_ON)}
