@@ -148,7 +148,7 @@ def show_origin(root: Path) -> None:
     for split in ("train", "val"):
         print(f"  {split}: {version[split]['classes']} classes from {version[split]['origin']}")
     print(
-        f"  {counters['images_opened']:,} files opened, {counters['bytes_served'] / 1e6:,.1f} MB served, "
+        f"  {counters['images_read']:,} images read, {counters['bytes_served'] / 1e6:,.1f} MB served, "
         f"{counters['source_bytes'] / 1e6:,.1f} MB read from the tars "
         f"in {counters['source_requests']:,} requests; the rest came from the kernel's page cache"
     )

@@ -177,22 +177,20 @@ class Members:
             yield prefix + blob[start:end] + suffix
             start = end
 
-    def window(self, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
-        """(name, size in bytes, mtime in ns) of rows [start, stop); what a listing needs, quickly."""
-        ends = self.columns["ends"][start:stop].tolist()
-        sizes = self.columns["sizes"][start:stop].tolist()
-        prefix, suffix, tick, mtime = self._prefix, self._suffix, self._tick, self._mtime
-        if self._mtimes is None:
-            mtimes = [mtime] * len(ends)
-        else:
-            times = self.columns["mtimes"][start:stop].tolist()
-            mtimes = [mtime + value * tick for value in times]
+    def name_parts(self, start: int, stop: int) -> tuple[bytes, Array, Array, bytes]:
+        """The names of rows [start, stop): what all begin with, the middle parts back to back (u1), where
+        each of these ends, what all end with."""
         first = self._ends[start - 1] if start else 0
-        blob = self._names[first : ends[-1] if ends else first].tobytes()
-        at = first
-        for end, size, mtime_ns in zip(ends, sizes, mtimes, strict=True):
-            yield prefix + blob[at - first : end - first] + suffix, size, mtime_ns
-            at = end
+        ends = self.columns["ends"][start:stop].astype(np.int64) - first
+        middles = self.columns["names"][first : first + (int(ends[-1]) if len(ends) else 0)]
+        return self._prefix, middles, ends, self._suffix
+
+    def mtimes_ns(self, start: int, stop: int) -> Array:
+        """Modification times of rows [start, stop), in nanoseconds since the epoch."""
+        if "mtimes" not in self.columns:
+            return np.full(stop - start, self._mtime, dtype=np.int64)
+        ticks = self.columns["mtimes"][start:stop].astype(np.int64)
+        return ticks * self._tick + self._mtime
 
     def children(self, row: int = -1) -> Iterator[int]:
         """The rows directly within the directory at ``row`` (-1: the container itself)."""

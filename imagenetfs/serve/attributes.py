@@ -1,46 +1,165 @@
-"""pyfuse3's attribute objects. Each worker has one of each kind and fills it anew: they are copied into
-the reply before the next request is read."""
+"""Attributes and directory entries as the kernel reads them: struct fuse_attr and what stands around it.
+
+A single entry is packed by struct; a directory's entries by numpy, a thousand at a time, for listing a
+class of ImageNet is most of the work before training starts (see docs/architecture.md, "Serving").
+"""
 
 from __future__ import annotations
 
 import os
+import stat
+from bisect import bisect_right
+from collections import OrderedDict
+from dataclasses import dataclass
 
-import pyfuse3
+import numpy as np
 
-from imagenetfs.tree.listing import Attributes
+from imagenetfs.index.columns import Array
+from imagenetfs.serve.protocol import ATTR, ATTR_HEAD, ENTRY_HEAD
+from imagenetfs.tree.listing import Attributes, Columns, Listing
 
 KEEP_SECONDS = 24 * 3600
 """How long the kernel may keep names and attributes: the mount is read-only."""
 
-BLOCK_SIZE = 128 * 1024
-"""st_blksize: what readers take as a good size for a buffer."""
+FILE_BLOCK = 128 * 1024
+"""st_blksize of a file: what readers take as a good size for a buffer."""
+
+DIRECTORY_BLOCK = 512 * 1024
+"""st_blksize of a directory: the C library asks for so much of a listing at once (Linux 6.14 and later
+pass that on, others ask for a page)."""
+
+_WINDOW = 2048
+_KEPT_WINDOWS = 8
+_SECOND = 1_000_000_000
+_UNSIGNED = (1 << 64) - 1
+
+_DIRENT = np.dtype(
+    [
+        *(("nodeid", "u8"), ("generation", "u8"), ("entry_valid", "u8"), ("attr_valid", "u8")),
+        *(("entry_valid_nsec", "u4"), ("attr_valid_nsec", "u4")),
+        *(("ino", "u8"), ("size", "u8"), ("blocks", "u8")),
+        *(("atime", "i8"), ("mtime", "i8"), ("ctime", "i8")),
+        *(("atimensec", "u4"), ("mtimensec", "u4"), ("ctimensec", "u4")),
+        *(("mode", "u4"), ("nlink", "u4"), ("uid", "u4"), ("gid", "u4"), ("rdev", "u4")),
+        *(("blksize", "u4"), ("flags", "u4")),
+        *(("d_ino", "u8"), ("off", "u8"), ("namelen", "u4"), ("type", "u4")),
+    ]
+)
+"""struct fuse_direntplus without its name, which follows, padded to 8 bytes."""
+
+_WORDS = _DIRENT.itemsize // 8
 
 
-class AttributeFiller:
-    """Fills one EntryAttributes; owner and group are those of the mounting process."""
+def _block_size(mode: int) -> int:
+    return DIRECTORY_BLOCK if stat.S_ISDIR(mode) else FILE_BLOCK
+
+
+class AttributePacker:
+    """Packs single answers; owner and group are those of the mounting process."""
 
     def __init__(self) -> None:
-        entry = pyfuse3.EntryAttributes()
-        entry.generation = 0
-        entry.st_uid = os.geteuid()
-        entry.st_gid = os.getegid()
-        entry.st_rdev = 0
-        entry.st_blksize = BLOCK_SIZE
-        entry.entry_timeout = entry.attr_timeout = KEEP_SECONDS
-        self._entry = entry
-        self._kept = True
+        self.uid = os.geteuid()
+        self.gid = os.getegid()
 
-    def fill(self, inode: int, what: Attributes, keep: bool = True) -> pyfuse3.EntryAttributes:
-        """The entry for an inode; ``keep`` False where the kernel must ask again each time."""
-        entry = self._entry
+    def _attributes(self, inode: int, what: Attributes) -> bytes:
         mode, size, mtime_ns, nlink = what
-        entry.st_ino = inode
-        entry.st_mode = mode
-        entry.st_size = size
-        entry.st_blocks = (size + 511) // 512
-        entry.st_nlink = nlink
-        entry.st_mtime_ns = entry.st_ctime_ns = entry.st_atime_ns = mtime_ns
-        if keep is not self._kept:
-            entry.entry_timeout = entry.attr_timeout = KEEP_SECONDS if keep else 0
-            self._kept = keep
-        return entry
+        seconds, nanoseconds = divmod(mtime_ns, _SECOND)
+        seconds &= _UNSIGNED
+        return ATTR.pack(
+            *(inode, size, (size + 511) // 512, seconds, seconds, seconds),
+            *(nanoseconds, nanoseconds, nanoseconds),
+            *(mode, nlink, self.uid, self.gid, 0, _block_size(mode), 0),
+        )
+
+    def entry(self, inode: int, what: Attributes, keep: bool = True) -> bytes:
+        """The answer to LOOKUP; ``keep`` False where the kernel must ask again each time."""
+        seconds = KEEP_SECONDS if keep else 0
+        return ENTRY_HEAD.pack(inode, 0, seconds, seconds, 0, 0) + self._attributes(inode, what)
+
+    def attributes(self, inode: int, what: Attributes, keep: bool = True) -> bytes:
+        """The answer to GETATTR."""
+        seconds = KEEP_SECONDS if keep else 0
+        return ATTR_HEAD.pack(seconds, 0, 0) + self._attributes(inode, what)
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """Packed entries of positions ``first`` and following; entry i ends at ``ends[i]``."""
+
+    first: int
+    data: memoryview
+    ends: list[int]
+
+
+class EntryPacker:
+    """Packs what READDIRPLUS answers; keeps the windows it packed last, for the next request."""
+
+    def __init__(self) -> None:
+        template = np.zeros(1, dtype=_DIRENT)
+        template["uid"], template["gid"] = os.geteuid(), os.getegid()
+        self._template = template
+        self._windows: OrderedDict[int, _Window] = OrderedDict()
+
+    def entries(self, directory: int, listing: Listing, position: int, size: int) -> memoryview:
+        """The entries from ``position`` on that fit in ``size`` bytes; none at the end."""
+        window = self._windows.get(directory)
+        if window is None or not window.first <= position < window.first + len(window.ends):
+            window = self._pack(listing, position)
+            self._windows[directory] = window
+            while len(self._windows) > _KEPT_WINDOWS:
+                self._windows.popitem(last=False)
+        at = position - window.first
+        start = window.ends[at - 1] if at else 0
+        stop = bisect_right(window.ends, start + size)
+        return window.data[start : window.ends[stop - 1] if stop > at else start]
+
+    def _pack(self, listing: Listing, first: int) -> _Window:
+        data, ends = self.packed(listing.columns(first, first + _WINDOW), first)
+        return _Window(first, data.data.cast("B"), ends.tolist())
+
+    def packed(self, some: Columns, first: int) -> tuple[Array, Array]:
+        """(bytes, where each entry ends) of entries that stand at positions ``first`` and following."""
+        starts = np.concatenate((np.zeros(1, dtype=np.int64), some.ends[:-1]))[: len(some.ends)]
+        middles = some.ends - starts
+        lengths = middles + (len(some.prefix) + len(some.suffix))
+        ends = np.cumsum(_DIRENT.itemsize + (lengths + 7 & ~7))
+        data = np.zeros(int(ends[-1]) if len(ends) else 0, dtype=np.uint8)
+        if not len(ends):
+            return data, ends
+        begins = np.concatenate((np.zeros(1, dtype=np.int64), ends[:-1]))
+        heads = self._heads(some, first, lengths)
+        words = begins[:, np.newaxis] // 8 + np.arange(_WORDS)
+        data.view(np.uint64)[words] = heads.view(np.uint64).reshape(-1, _WORDS)
+        names = begins + _DIRENT.itemsize
+        _put(data, names, some.prefix)
+        _put(data, names + lengths - len(some.suffix), some.suffix)
+        shift = names + len(some.prefix) - starts
+        data[np.repeat(shift, middles) + np.arange(len(some.middles))] = some.middles
+        return data, ends
+
+    def _heads(self, some: Columns, first: int, lengths: Array) -> Array:
+        heads = np.repeat(self._template, len(some.ends))
+        heads["nodeid"] = heads["ino"] = heads["d_ino"] = some.inodes
+        heads["entry_valid"] = heads["attr_valid"] = np.where(some.keep, KEEP_SECONDS, 0)
+        heads["size"] = some.sizes
+        heads["blocks"] = (some.sizes.astype(np.int64) + 511) // 512
+        seconds, nanoseconds = np.divmod(some.mtimes_ns, _SECOND)
+        for name in ("atime", "mtime", "ctime"):
+            heads[name] = seconds
+            heads[name + "nsec"] = nanoseconds
+        modes = np.asarray(some.modes)
+        heads["mode"] = modes
+        heads["nlink"] = some.nlinks
+        is_directory = modes & 0o170000 == stat.S_IFDIR
+        heads["blksize"] = np.where(is_directory, DIRECTORY_BLOCK, FILE_BLOCK)
+        heads["off"] = np.arange(first + 1, first + 1 + len(heads), dtype=np.uint64)
+        heads["namelen"] = lengths
+        heads["type"] = modes >> 12 & 0o17
+        return heads
+
+
+def _put(data: Array, places: Array, text: bytes) -> None:
+    """The same bytes at every place."""
+    if text:
+        columns = places[:, np.newaxis] + np.arange(len(text))
+        data[columns] = np.frombuffer(text, dtype=np.uint8)

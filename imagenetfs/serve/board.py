@@ -26,7 +26,7 @@ _ROW_BYTES = 512
 _ROW_WORDS = _ROW_BYTES // 8
 _FACTS_BYTES = 1 << 18
 _TEXT_BYTES = 1 << 18
-_TEXTS = 4
+_TEXTS = 8
 _TEXT_HEAD = 16
 
 
@@ -49,12 +49,8 @@ class Cell(IntEnum):
 REQUESTS = (
     "lookup",
     "getattr",
-    "open",
     "read",
-    "release",
-    "opendir",
     "readdir",
-    "releasedir",
     "statfs",
     "readlink",
     "xattr",
@@ -123,7 +119,7 @@ class Board:
         first = Cell.FIRST_REQUEST
         return {
             "requests": {name: sums[first + at] for at, name in enumerate(REQUESTS)},
-            "images_opened": sums[Cell.IMAGES],
+            "images_read": sums[Cell.IMAGES],
             "bytes_served": sums[Cell.BYTES],
             "errors": sums[Cell.ERRORS],
             "source_requests": sums[Cell.SOURCE_REQUESTS],
@@ -144,7 +140,7 @@ class Board:
         return self._bytes[start : start + _TEXT_BYTES], number
 
     def keep_text(self, worker: int, text: bytes) -> int:
-        """Keep a text for its readers; returns their handle. The worker's oldest of four gives way."""
+        """Keep a text for its readers; returns their handle. The worker's oldest of eight gives way."""
         row = self.row(worker)
         row[Cell.TEXTS] += 1
         handle = row[Cell.TEXTS] * MAX_WORKERS + worker
@@ -156,11 +152,11 @@ class Board:
         slot[:8] = number.to_bytes(8, "little")
         return handle
 
-    def text(self, handle: int, offset: int, length: int) -> bytes:
-        """A piece of a kept text. Raises SourceChangedError where it has given way to newer ones."""
+    def text(self, handle: int) -> bytes:
+        """A kept text. Raises SourceChangedError where it has given way to newer ones."""
         slot, number = self._text(handle)
-        end = int.from_bytes(slot[8:16], "little")
-        data = bytes(slot[_TEXT_HEAD + offset : _TEXT_HEAD + min(offset + length, end)])
+        end = _TEXT_HEAD + int.from_bytes(slot[8:16], "little")
+        data = bytes(slot[_TEXT_HEAD:end])
         if int.from_bytes(slot[:8], "little") != number:
             raise SourceChangedError("this file was opened too long ago; open it again.")
         return data

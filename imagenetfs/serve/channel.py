@@ -1,35 +1,60 @@
 """The FUSE session, shared by processes: what pyfuse3 does not offer, and how it is had all the same.
 
-pyfuse3 waits for requests through ``pyfuse3.trio``, which may be replaced (its asyncio support does so).
-Three lent loops are all that is needed:
+pyfuse3 mounts and negotiates with the kernel; the requests are read and answered here.
 
-* :func:`handshake` answers the kernel's INIT, exactly one request, and leaves the session untouched.
+* :func:`handshake` answers the kernel's INIT through pyfuse3, exactly one request, and leaves the session
+  untouched. pyfuse3 waits through ``pyfuse3.trio``, which may be replaced (its asyncio support does so).
   One request more would make libfuse create a splice pipe here, which all workers would inherit.
 * :func:`clone` gives a process a descriptor of its own for the session (FUSE_DEV_IOC_CLONE, Linux 4.2).
   The request in the hands of a process that dies is then ended by the kernel, and only that one.
-* :func:`serve_requests` drives pyfuse3's session loop by hand, without trio: it waits inside the kernel's
-  own read of the device, and one request is answered before the next is read. Handlers never await.
+* :class:`Channel` reads requests from it, one at a time, inside the kernel's own read of the device.
 
 See docs/architecture.md for what was measured.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
+import logging
 import os
 import select
+import signal
 import struct
 from collections.abc import Callable, Coroutine
-from types import TracebackType
-from typing import Any
+from types import FrameType, TracebackType
+from typing import Any, NamedTuple
 
 import pyfuse3
 
 from imagenetfs.errors import FuseRefusedError
+from imagenetfs.serve.protocol import REPLY, REQUEST, REQUEST_BYTES, reply_header
+
+log = logging.getLogger(__name__)
+
+Buffer = bytes | memoryview
+
+
+class Piped(NamedTuple):
+    """An answer of ``length`` bytes that stands in the channel's pipe."""
+
+    length: int
+
+
+Answer = Callable[[int, int, memoryview], Buffer | Piped | int | None]
+"""``answer(opcode, nodeid, arguments)``: the answer, an errno, or None where nobody waits for one."""
 
 _FUSE_DEV_IOC_CLONE = 0x8004E500
 _HANDSHAKE_SECONDS = 30
+_PIPE_BYTES = 256 * 1024
+"""The kernel asks for 128 KiB at most, unless an administrator let it read further ahead."""
+
+_NO_LENGTH = bytes(4)
 _NO_OTHER_TASK = -(1 << 20)  # below any count of tasks, which each loop that ends takes one from
+
+
+# --- the handshake --------------------------------------------------------------------------------
 
 
 class ClosedResourceError(Exception):
@@ -69,18 +94,6 @@ class _Loop:
         self._wait(fd)
 
 
-def _drive(wait: Callable[[int], None]) -> None:
-    pyfuse3.trio = _Loop(wait)  # type: ignore[attr-defined]
-    loop: Coroutine[Any, Any, None] = pyfuse3._session_loop(  # type: ignore[attr-defined]
-        None, 1, _NO_OTHER_TASK
-    )
-    try:
-        loop.send(None)
-    except StopIteration:
-        return
-    raise RuntimeError("a handler awaited something; handlers are plain functions")
-
-
 def handshake() -> int:
     """Answer INIT on the session that pyfuse3.init opened. Returns the session's descriptor."""
     seen: list[int] = []
@@ -97,7 +110,16 @@ def handshake() -> int:
         if not came:
             raise ClosedResourceError
 
-    _drive(wait)
+    pyfuse3.trio = _Loop(wait)  # type: ignore[attr-defined]
+    loop: Coroutine[Any, Any, None] = pyfuse3._session_loop(  # type: ignore[attr-defined]
+        None, 1, _NO_OTHER_TASK
+    )
+    try:
+        loop.send(None)
+    except StopIteration:
+        pass
+    else:
+        raise RuntimeError("pyfuse3 awaited something in the handshake")
     if not came:
         raise FuseRefusedError(
             f"the kernel sent nothing within {_HANDSHAKE_SECONDS} s of mounting; try again, and see dmesg."
@@ -115,11 +137,140 @@ def clone(session_fd: int) -> None:
         os.close(device)
 
 
-def serve_requests(leaving: Callable[[], bool]) -> None:
-    """Answer requests until the session is over, or ``leaving()`` says so between two of them."""
+# --- requests and replies -------------------------------------------------------------------------
 
-    def wait(fd: int) -> None:
-        if leaving():
-            raise ClosedResourceError
 
-    _drive(wait)
+class Leaving(BaseException):
+    """SIGTERM came while the process waited for a request."""
+
+
+class Channel:
+    """Reads requests and writes replies, one at a time."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.request = memoryview(bytearray(REQUEST_BYTES))
+        """The request that is being answered, from its first byte."""
+        self.unique = 0
+        """Which request that is."""
+        self._waiting = False
+        self.leaving = False
+        self._pipe: tuple[int, int] | None = None
+        self._room = _PIPE_BYTES - 3 * os.sysconf("SC_PAGE_SIZE")  # header, first and last page
+
+    def leave_when_told(self) -> None:
+        """Let SIGTERM end :meth:`next`: at once where no request is in hand, else after its reply."""
+        signal.signal(signal.SIGTERM, self._told)
+
+    def _told(self, number: int, frame: FrameType | None) -> None:
+        self.leaving = True
+        # Python takes up an interrupted read again, unless a handler raises.
+        if self._waiting:
+            self._waiting = False
+            raise Leaving
+
+    def next(self) -> int:
+        """Wait for a request; its length in bytes. 0 when told to leave; OSError ENODEV at the end."""
+        request = self.request
+        request[:4] = _NO_LENGTH
+        try:
+            self._waiting = True
+            length = self._read() if not self.leaving else 0
+            self._waiting = False
+        except Leaving:
+            # The signal may have come just behind the kernel's answer: that request is not lost.
+            return int(REQUEST.unpack_from(request)[0])
+        return length
+
+    def _read(self) -> int:
+        while True:
+            try:
+                return os.readv(self._fd, (self.request,))
+            except OSError as error:
+                # ENOENT: the request was taken back before it could be read.
+                if error.errno not in (errno.ENOENT, errno.EAGAIN):
+                    self._waiting = False
+                    raise
+
+    def reply(self, answer: Buffer | Piped | int) -> None:
+        """Answer the request; a number is an errno."""
+        try:
+            if isinstance(answer, int):
+                os.write(self._fd, reply_header(self.unique, 0, answer))
+            elif isinstance(answer, Piped):
+                self._send_pipe(answer.length)
+            else:
+                os.writev(self._fd, (reply_header(self.unique, len(answer)), answer))
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENODEV):
+                return  # nobody waits any more
+            log.error("the kernel does not take the reply: %s", error)
+            if answer != errno.EIO:
+                self.reply(errno.EIO)
+
+    # --- answers that need not be copied into this process ----------------------------------------
+
+    def pipe_in(self, length: int, pour: Callable[[int], bool]) -> Piped | None:
+        """Have an answer's bytes put into a pipe by ``pour(pipe)``, from which the kernel takes them without
+        another copy (splice). None where that does not work: answer with a buffer then."""
+        if length > self._room:
+            return None
+        if self._pipe is None:
+            self._pipe = _make_pipe()
+            if self._pipe is None:
+                self._room = 0
+                return None
+        poured = False
+        try:
+            os.write(self._pipe[1], reply_header(self.unique, length))
+            poured = pour(self._pipe[1])
+        finally:
+            if not poured:
+                self._drop_pipe()
+        return Piped(length) if poured else None
+
+    def _send_pipe(self, length: int) -> None:
+        assert self._pipe is not None
+        try:
+            os.splice(self._pipe[0], self._fd, REPLY.size + length)
+        except OSError:
+            self._drop_pipe()  # what the kernel did not take must not come before the next answer
+            raise
+
+    def _drop_pipe(self) -> None:
+        if self._pipe is not None:
+            for end in self._pipe:
+                os.close(end)
+        self._pipe = None
+
+
+def _make_pipe() -> tuple[int, int] | None:
+    """A pipe of _PIPE_BYTES; None where there is none to be had (a user's pipes may fill 64 MB in all)."""
+    try:
+        pipe = os.pipe2(os.O_CLOEXEC)
+    except OSError:
+        return None
+    with contextlib.suppress(OSError):
+        if fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, _PIPE_BYTES) >= _PIPE_BYTES:
+            return pipe
+    for end in pipe:
+        os.close(end)
+    return None
+
+
+def serve_requests(channel: Channel, answer: Answer) -> None:
+    """Answer requests until the session is over, or the process is told to leave."""
+    request, unpack, head = channel.request, REQUEST.unpack_from, REQUEST.size
+    while True:
+        try:
+            length = channel.next()
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                return
+            raise
+        if not length:
+            return
+        _, opcode, channel.unique, nodeid, *_ = unpack(request)
+        result = answer(opcode, nodeid, request[head:length])
+        if result is not None:
+            channel.reply(result)

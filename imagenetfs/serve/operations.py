@@ -1,8 +1,12 @@
 """The FUSE handlers: they translate and never decide. What is where, the tree and the index know.
 
-Handlers are plain functions; :func:`_handler` makes them the coroutines that pyfuse3 wants, counts them,
-turns the project's errors into errno and anything else, a wrong answer's type too, into EIO.
-File handles are inode numbers (there is no open state), but for the live files, whose handle is a slot.
+A handler is a plain function of an inode and the request's arguments (see :mod:`imagenetfs.serve.protocol`); it
+returns the answer's bytes. :meth:`Operations.answer` counts it, turns the project's errors into errno and
+anything else, an answer of a wrong type too, into EIO.
+
+There is no open state: OPEN and OPENDIR get ENOSYS, so that the kernel stops asking and a file that is read
+again costs no request at all (Linux 3.12 and later). A live file (status.json) is another inode each time it is
+looked up, so that the chunks of one reader fit together.
 """
 
 from __future__ import annotations
@@ -11,229 +15,241 @@ import errno
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from functools import wraps
-from typing import Any
-
-import pyfuse3
+from collections.abc import Callable, Mapping
 
 from imagenetfs.errors import ImagenetfsError, SourceChangedError
-from imagenetfs.serve.attributes import AttributeFiller
+from imagenetfs.serve.attributes import AttributePacker, EntryPacker
 from imagenetfs.serve.board import REQUESTS, Board, Cell
+from imagenetfs.serve.channel import Buffer, Channel, Piped
 from imagenetfs.serve.errnos import EXPECTED, errno_of
 from imagenetfs.serve.live import LiveFiles
-from imagenetfs.serve.reader import Reader
-from imagenetfs.tree.inode import InodeKind, kind_of
-from imagenetfs.tree.node import FixedFile, LiveFile
+from imagenetfs.serve.protocol import (
+    READ_IN,
+    STATFS_OUT,
+    UNANSWERED,
+    WRITING,
+    XATTR_IN,
+    XATTR_OUT,
+    Opcode,
+)
+from imagenetfs.serve.reader import Piece, Reader
+from imagenetfs.tree.inode import InodeKind, kind_of, live_handle, live_inode
+from imagenetfs.tree.listing import FILE_MODE, Attributes
+from imagenetfs.tree.node import FixedFile
 from imagenetfs.tree.tree import Tree
 
 log = logging.getLogger(__name__)
 
-Method = Callable[..., Any]
+Handler = Callable[[int, memoryview], Buffer | Piped]
 
-_LIVE = 1 << 63
-"""Marks a file handle as a text of the board; no inode has this bit."""
+_ANSWERS = (bytes, memoryview, Piped)
 
+_WORTH_A_PIPE = 16 * 1024
+"""Bytes; fewer are copied sooner than handed from pipe to pipe."""
 
-def _handler(counted: str, answer: type | None = None) -> Callable[[Method], Any]:
-    """The coroutine that pyfuse3 awaits, around a plain method that answers with an ``answer``."""
-    cell = Cell.FIRST_REQUEST + REQUESTS.index(counted)
-
-    def decorate(method: Method) -> Callable[..., Coroutine[Any, Any, Any]]:
-        @wraps(method)
-        async def shell(self: Operations, *arguments: Any) -> Any:
-            row = self.row
-            try:
-                row[cell] += 1
-                row[Cell.BUSY_SINCE] = time.monotonic_ns()
-                result = method(self, *arguments)
-                row[Cell.BUSY_SINCE] = 0
-            except Exception as error:
-                row[Cell.BUSY_SINCE] = 0
-                raise self.refusal(method.__name__, arguments, error) from None
-            if answer is not None and type(result) is not answer:
-                row[Cell.ERRORS] += 1
-                log.error("%s%r answered with %r", method.__name__, arguments[:3], type(result))
-                raise pyfuse3.FUSEError(errno.EIO)
-            return result
-
-        return shell
-
-    return decorate
+_BLOCK = 4096
 
 
-class Operations(pyfuse3.Operations):
+class Refused(Exception):
+    """An answer that only the protocol knows: an errno."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(os.strerror(number))
+        self.number = number
+
+
+class Operations:
     """One worker's handlers."""
 
-    supports_dot_lookup = False
-    enable_writeback_cache = False
-    enable_acl = False
-
     def __init__(self, tree: Tree, reader: Reader, live: LiveFiles, board: Board) -> None:
-        super().__init__()
         self._tree = tree
         self._reader = reader
         self._live = live
         self._board = board
-        self._filler = AttributeFiller()
+        self._packer = AttributePacker()
+        self._entries = EntryPacker()
+        counted: Mapping[Opcode, tuple[Handler, str]] = {
+            Opcode.LOOKUP: (self.lookup, "lookup"),
+            Opcode.GETATTR: (self.getattr, "getattr"),
+            Opcode.READLINK: (self.readlink, "readlink"),
+            Opcode.READ: (self.read, "read"),
+            Opcode.READDIRPLUS: (self.readdirplus, "readdir"),
+            Opcode.STATFS: (self.statfs, "statfs"),
+            Opcode.GETXATTR: (self.getxattr, "xattr"),
+            Opcode.LISTXATTR: (self.listxattr, "xattr"),
+            Opcode.DESTROY: (self.destroy, "other"),
+        }
+        self._handlers: dict[int, tuple[Handler, int]] = {
+            opcode: (handler, _cell(name)) for opcode, (handler, name) in counted.items()
+        }
         self.serve_as(0)
 
-    def serve_as(self, worker: int) -> None:
-        """Be worker number ``worker``: write to its row of the board."""
+    def serve_as(self, worker: int, channel: Channel | None = None) -> None:
+        """Be worker number ``worker``: write to its row of the board, and answer through its channel."""
         self._worker = worker
+        self._channel = channel
         self.row = self._board.row(worker)
 
-    def refusal(self, name: str, arguments: Sequence[Any], error: Exception) -> pyfuse3.FUSEError:
+    def answer(self, opcode: int, inode: int, arguments: memoryview) -> Buffer | Piped | int | None:
+        """The answer to a request, an errno, or None where nobody waits for one."""
+        row = self.row
+        found = self._handlers.get(opcode)
+        if found is None:
+            return self._answer_without_handler(opcode)
+        handler, cell = found
+        row[cell] += 1
+        row[Cell.BUSY_SINCE] = time.monotonic_ns()
+        try:
+            result = handler(inode, arguments)
+        except Refused as refused:
+            return refused.number
+        except Exception as error:
+            return self._refusal(handler, inode, error)
+        finally:
+            row[Cell.BUSY_SINCE] = 0
+        if type(result) not in _ANSWERS:
+            row[Cell.ERRORS] += 1
+            log.error("%s(%#x) answered with %r", handler.__name__, inode, type(result))
+            return errno.EIO
+        return result
+
+    def _answer_without_handler(self, opcode: int) -> int | None:
+        if opcode in UNANSWERED:  # nothing is kept for an inode, so there is nothing to forget
+            self.row[_FORGET] += 1
+            return None
+        self.row[_OTHER] += 1
+        return errno.EROFS if opcode in WRITING else errno.ENOSYS
+
+    def _refusal(self, handler: Handler, inode: int, error: Exception) -> int:
         """The errno of an error; logged unless it is an ordinary answer."""
-        if isinstance(error, pyfuse3.FUSEError):
-            return error
+        name = handler.__name__
         if not isinstance(error, ImagenetfsError):
             self.row[Cell.ERRORS] += 1
-            log.error("%s%r failed", name, tuple(arguments[:3]), exc_info=error)
-            return pyfuse3.FUSEError(errno.EIO)
+            log.error("%s(%#x) failed", name, inode, exc_info=error)
+            return errno.EIO
         number = errno_of(error)
         if not isinstance(error, EXPECTED):
             self.row[Cell.ERRORS] += 1
-            log.warning("%s%r: %s (%s)", name, tuple(arguments[:2]), error, os.strerror(number))
-        return pyfuse3.FUSEError(number)
+            log.warning("%s(%#x): %s (%s)", name, inode, error, os.strerror(number))
+        return number
 
     # --- names and attributes ---------------------------------------------------------------------
 
-    @_handler("lookup", pyfuse3.EntryAttributes)
-    def lookup(self, parent: int, name: bytes, ctx: object = None) -> pyfuse3.EntryAttributes:
+    def lookup(self, parent: int, arguments: memoryview) -> bytes:
+        """struct fuse_entry_out; the arguments are the name, ended by a zero byte."""
         if kind_of(parent) == InodeKind.CLASS:
             self._touch(parent)
-        inode = self._tree.lookup(parent, name)
-        keep = not self._tree.is_live(inode)
-        return self._filler.fill(inode, self._tree.attributes(inode), keep)
+        inode = self._tree.lookup(parent, bytes(arguments[:-1]))
+        live = self._tree.live_file(inode)
+        if live is None:
+            return self._packer.entry(inode, self._tree.attributes(inode))
+        handle = self._board.keep_text(self._worker, self._live.contents(live.name))
+        inode = live_inode(handle)
+        return self._packer.entry(inode, self._attributes(inode), keep=False)
 
-    @_handler("getattr", pyfuse3.EntryAttributes)
-    def getattr(self, inode: int, ctx: object = None) -> pyfuse3.EntryAttributes:
-        keep = not self._tree.is_live(inode)
-        return self._filler.fill(inode, self._tree.attributes(inode), keep)
+    def getattr(self, inode: int, arguments: memoryview) -> bytes:
+        """struct fuse_attr_out."""
+        keep = self._tree.live_file(inode) is None
+        return self._packer.attributes(inode, self._attributes(inode), keep)
 
-    @_handler("readlink", bytes)
-    def readlink(self, inode: int, ctx: object = None) -> bytes:
+    def _attributes(self, inode: int) -> Attributes:
+        if kind_of(inode) == InodeKind.LIVE:
+            size = len(self._board.text(live_handle(inode)))
+            return Attributes(FILE_MODE, size, time.time_ns(), 1)
+        return self._tree.attributes(inode)
+
+    def readlink(self, inode: int, arguments: memoryview) -> bytes:
+        """The target."""
         return self._tree.link_target(inode)
 
-    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
-        """Nothing is kept for an inode, so there is nothing to forget; nor would anybody hear why not."""
-        try:
-            self._forgotten(inode_list)
-        except Exception:
-            log.exception("forget failed")
-
-    def _forgotten(self, inode_list: Sequence[tuple[int, int]]) -> None:
-        self.row[_FORGET] += 1
-
     # --- directories ------------------------------------------------------------------------------
-
-    @_handler("opendir", int)
-    def opendir(self, inode: int, ctx: object = None) -> int:
-        if kind_of(inode) == InodeKind.CLASS:
-            self._touch(inode)
-        self._tree.listing(inode)  # builds the class's index now, so that errors show at opendir
-        return inode
 
     def _touch(self, inode: int) -> None:
         found = self._tree.class_of(inode)
         if found is not None:
             self._board.touch(found[0])
 
-    @_handler("readdir", type(None))
-    def readdir(self, inode: int, start: int, token: pyfuse3.ReaddirToken) -> None:
-        fill, is_lazy, position = self._filler.fill, self._tree.is_lazy, start
-        for name, number, attributes in self._tree.listing(inode).entries(start):
-            position += 1
-            keep = number >= _FIRST_MEMBER or not is_lazy(number)
-            if not pyfuse3.readdir_reply(token, name, fill(number, attributes, keep), position):
-                return
-
-    @_handler("releasedir", type(None))
-    def releasedir(self, fh: int) -> None:
-        pass
+    def readdirplus(self, inode: int, arguments: memoryview) -> memoryview:
+        """Several struct fuse_direntplus; none at the end."""
+        _, position, size, *_ = READ_IN.unpack_from(arguments)
+        if position == 0 and kind_of(inode) == InodeKind.CLASS:
+            self._touch(inode)
+        return self._entries.entries(inode, self._tree.listing(inode), position, size)
 
     # --- files ------------------------------------------------------------------------------------
 
-    @_handler("open", pyfuse3.FileInfo)
-    def open(self, inode: int, flags: int, ctx: object = None) -> pyfuse3.FileInfo:
-        if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC):
-            raise pyfuse3.FUSEError(errno.EROFS)
-        node = self._tree.file(inode)
-        if isinstance(node, LiveFile):
-            handle = self._board.keep_text(self._worker, self._live.contents(node.name))
-            return pyfuse3.FileInfo(fh=_LIVE | handle, direct_io=True)
-        if node is None:
-            self._reader.check(inode)
-            self.row[Cell.IMAGES] += 1
-        return pyfuse3.FileInfo(fh=inode, keep_cache=True)
-
-    @_handler("read", bytes)
-    def read(self, fh: int, offset: int, size: int) -> bytes:
-        if kind_of(fh) == InodeKind.FILE:
-            data = self._reader.read(fh, offset, size)
-        elif fh & _LIVE:
-            return self._board.text(fh ^ _LIVE, offset, size)
+    def read(self, inode: int, arguments: memoryview) -> Buffer | Piped:
+        """Exactly the bytes that lie within the file."""
+        _, offset, size, *_ = READ_IN.unpack_from(arguments)
+        kind = kind_of(inode)
+        if kind == InodeKind.FILE:
+            return self._read_member(inode, offset, size)
+        if kind == InodeKind.LIVE:
+            data = self._board.text(live_handle(inode))[offset : offset + size]
         else:
-            node = self._tree.file(fh)
-            assert isinstance(node, FixedFile)
-            data = node.contents.read(offset, size)
-            # The kernel asks up to the page that holds the end; anything shorter would be a short read.
-            if len(data) != max(0, min(size, node.contents.size() - offset)):
-                raise SourceChangedError(f"a generated file changed its length ({fh}).")
+            data = self._read_generated(inode, offset, size)
         self.row[Cell.BYTES] += len(data)
         return data
 
-    @_handler("release", type(None))
-    def release(self, fh: int) -> None:
-        pass
+    def _read_member(self, inode: int, offset: int, size: int) -> Buffer | Piped:
+        row = self.row
+        if offset == 0:
+            row[Cell.IMAGES] += 1
+        found = self._reader.find(inode, offset, size)
+        if isinstance(found, Piece):
+            file, start, length = found
+            row[Cell.BYTES] += length
+            if length >= _WORTH_A_PIPE and self._channel is not None:
+                piped = self._channel.pipe_in(length, lambda pipe: file.pour(pipe, start, length))
+                if piped is not None:
+                    return piped
+            return found.read()
+        row[Cell.BYTES] += len(found)
+        return found
 
-    async def flush(self, fh: int) -> None:
-        """Nothing is ever written; ENOSYS makes the kernel stop asking."""
-        raise pyfuse3.FUSEError(errno.ENOSYS)
+    def _read_generated(self, inode: int, offset: int, size: int) -> bytes:
+        node = self._tree.file(inode)
+        if not isinstance(node, FixedFile):  # a live file is another inode once it is looked up
+            raise TypeError(f"inode {inode:#x} is {node!r}")
+        data = node.contents.read(offset, size)
+        # The kernel asks up to the page that holds the end; anything shorter would be a short read.
+        if len(data) != max(0, min(size, node.contents.size() - offset)):
+            raise SourceChangedError(f"a generated file changed its length ({inode:#x}).")
+        return data
 
     # --- the rest ---------------------------------------------------------------------------------
 
-    @_handler("statfs", pyfuse3.StatvfsData)
-    def statfs(self, ctx: object = None) -> pyfuse3.StatvfsData:
-        answer = pyfuse3.StatvfsData()
-        answer.f_bsize = answer.f_frsize = 4096
-        answer.f_blocks = -(-self._tree.bytes_of_archives() // 4096)
-        answer.f_bfree = answer.f_bavail = 0
-        answer.f_files = self._tree.archive_count()
-        answer.f_ffree = answer.f_favail = 0
-        answer.f_namemax = 255
-        return answer
+    def statfs(self, inode: int, arguments: memoryview) -> bytes:
+        """struct fuse_statfs_out: the archives' bytes, nothing free."""
+        blocks = -(-self._tree.bytes_of_archives() // _BLOCK)
+        return STATFS_OUT.pack(blocks, 0, 0, self._tree.archive_count(), 0, _BLOCK, 255, _BLOCK, 0)
 
-    @_handler("xattr", bytes)
-    def getxattr(self, inode: int, name: bytes, ctx: object = None) -> bytes:
-        return self._tree.extended_value(inode, name)
+    def getxattr(self, inode: int, arguments: memoryview) -> bytes:
+        """The value; its size where the reader's buffer is of 0 bytes."""
+        room, _ = XATTR_IN.unpack_from(arguments)
+        name = bytes(arguments[XATTR_IN.size : -1])
+        return _sized(self._tree.extended_value(inode, name), room)
 
-    @_handler("xattr", list)
-    def listxattr(self, inode: int, ctx: object = None) -> list[bytes]:
-        return list(self._tree.extended(inode))
+    def listxattr(self, inode: int, arguments: memoryview) -> bytes:
+        """The names, each ended by a zero byte; their size where the buffer is of 0 bytes."""
+        room, _ = XATTR_IN.unpack_from(arguments)
+        return _sized(b"".join(name + b"\0" for name in self._tree.extended(inode)), room)
 
-    @_handler("other", bool)
-    def access(self, inode: int, mode: int, ctx: object = None) -> bool:
-        return not mode & os.W_OK
+    def destroy(self, inode: int, arguments: memoryview) -> bytes:
+        """The kernel's last word."""
+        return b""
 
 
-_FORGET = Cell.FIRST_REQUEST + REQUESTS.index("forget")
-_FIRST_MEMBER = InodeKind.FILE << 60
+def _cell(name: str) -> int:
+    return Cell.FIRST_REQUEST + REQUESTS.index(name)
 
 
-def _read_only(name: str) -> Any:
-    async def refuse(self: Operations, *arguments: Any) -> Any:
-        raise pyfuse3.FUSEError(errno.EROFS)
-
-    refuse.__name__ = name
-    refuse.__doc__ = "EROFS: the mount is read-only."
-    return refuse
+_FORGET, _OTHER = _cell("forget"), _cell("other")
 
 
-_WRITING = (
-    *("setattr", "mknod", "mkdir", "unlink", "rmdir", "symlink", "rename", "link"),
-    *("create", "write", "fsync", "setxattr", "removexattr"),
-)
-for _name in _WRITING:
-    setattr(Operations, _name, _read_only(_name))
+def _sized(value: bytes, room: int) -> bytes:
+    if not room:
+        return XATTR_OUT.pack(len(value), 0)
+    if len(value) > room:
+        raise Refused(errno.ERANGE)
+    return value

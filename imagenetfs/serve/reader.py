@@ -1,23 +1,37 @@
 """From an inode and a range to bytes. The read path: locate, read, nothing else.
 
-A row of an npz is made into its PNG on the way; all else are the source's own bytes.
+A row of an npz is made into its PNG on the way, a sparse member's holes into zeros; all else are the source's
+own bytes, which need not pass through this process (:class:`Piece`).
 """
 
 from __future__ import annotations
 
 import stat
 from collections.abc import Callable
+from typing import NamedTuple
 
 from imagenetfs.cache.unpacked import Unpacked
 from imagenetfs.errors import ArchiveError, NoEntryError, SourceChangedError
 from imagenetfs.formats import png
 from imagenetfs.index.archives import Kind
 from imagenetfs.index.arrays import ArrayRows
-from imagenetfs.index.build import Container, Index
-from imagenetfs.source.directory import Source
+from imagenetfs.index.build import Index
+from imagenetfs.source.directory import Source, SourceFile
 from imagenetfs.tree.inode import fields
 
 ReadExactly = Callable[[int, int], bytes]
+
+
+class Piece(NamedTuple):
+    """Bytes that stand in a file as they are: ``length`` bytes at ``offset``."""
+
+    file: SourceFile
+    offset: int
+    length: int
+
+    def read(self) -> bytes:
+        """Exactly these bytes, or SourceReadError."""
+        return self.file.read(self.offset, self.length)
 
 
 class Reader:
@@ -29,57 +43,36 @@ class Reader:
         self._source = source
         self._unpacked = unpacked
 
-    def check(self, inode: int) -> None:
-        """Raise what a read would raise for an inode that is no file, before it is opened."""
-        container, row = self._find(inode)
-        if not stat.S_ISREG(container.members.mode(row)):
-            raise NoEntryError("this is no regular file.")
-
-    def _find(self, inode: int) -> tuple[Container, int]:
-        archive, inner, row = fields(inode)
-        container = self._index.container(archive, inner)
-        if row >= len(container.members):
-            raise NoEntryError(f"no inode {inode}.")
-        return container, row
-
     def read(self, inode: int, offset: int, length: int) -> bytes:
         """Exactly the bytes of [offset, offset + length) that lie within the content."""
-        container, row = self._find(inode)
-        if container.extent.kind is not Kind.TAR:
-            return self._read_other(container, inode, row, offset, length)
+        found = self.find(inode, offset, length)
+        return found.read() if isinstance(found, Piece) else found
+
+    def find(self, inode: int, offset: int, length: int) -> Piece | bytes:
+        """The same bytes, or where they stand."""
+        archive, inner, row = fields(inode)
+        container = self._index.container(archive, inner)
+        members = container.members
+        if row >= len(members):
+            raise NoEntryError(f"no inode {inode}.")
+        if not stat.S_ISREG(members.mode(row)):
+            raise NoEntryError("this is no regular file.")
+        if isinstance(members, ArrayRows):
+            pixels = self._pixels(members, container.extent.path, inode, container.file_size)
+            return png.encode(pixels, members.side)[offset : offset + length]
         path, start, size = container.locate(row)
         wanted = min(length, size - offset)
         if wanted <= 0:
             return b""
         file = self._source.open(path)
-        runs = container.members.sparse.get(row) if container.members.sparse else None
+        runs = members.sparse.get(row) if members.sparse else None
         if runs is not None:
             return _read_sparse(file.read, start, runs, offset, wanted)
-        if file.size != container.file_size:
+        if container.extent.kind is Kind.DIRECTORY:
+            _check_loose(file, size)
+        elif file.size != container.file_size:
             raise _another_size(path, file.size, container.file_size)
-        return file.read(start + offset, wanted)
-
-    def _read_other(
-        self, container: Container, inode: int, row: int, offset: int, length: int
-    ) -> bytes:
-        members = container.members
-        if isinstance(members, ArrayRows):
-            path = container.extent.path
-            picture = png.encode(
-                self._pixels(members, path, inode, container.file_size), members.side
-            )
-            return picture[offset : offset + length]
-        path, _, size = container.locate(row)
-        wanted = min(length, size - offset)
-        if wanted <= 0:
-            return b""
-        file = self._source.open(path)
-        if file.size != size:
-            raise SourceChangedError(
-                f"{path!r} has {file.size:,} bytes now, and had {size:,} when its directory was "
-                "listed; touch the directory or clear the index, and mount again."
-            )
-        return file.read(offset, wanted)
+        return Piece(file, start + offset, wanted)
 
     def _pixels(self, rows: ArrayRows, path: bytes, inode: int, file_size: int) -> bytes:
         archive, _, row = fields(inode)
@@ -91,6 +84,14 @@ class Reader:
         if file.size != file_size:
             raise _another_size(path, file.size, file_size)
         return file.read(rows.offset(row), rows.row_bytes)
+
+
+def _check_loose(file: SourceFile, size: int) -> None:
+    if file.size != size:
+        raise SourceChangedError(
+            f"{file.path!r} has {file.size:,} bytes now, and had {size:,} when its directory was "
+            "listed; touch the directory or clear the index, and mount again."
+        )
 
 
 def _another_size(path: bytes, now: int, then: int) -> SourceChangedError:

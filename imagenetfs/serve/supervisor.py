@@ -104,7 +104,7 @@ def serve(
     reader = Reader(catalogue.index, source, unpacked)
     operations = Operations(tree, reader, LiveFiles(board, plan.log_path), board)
     with _signals() as (wakeup, stopping):
-        connection = _mount(plan, operations)
+        connection = _mount(plan)
         try:
             session_fd = handshake()
             supervisor = Supervisor(plan, catalogue, tree, board, operations, unpacked, session_fd)
@@ -124,10 +124,10 @@ def _list_of(name: str, path: Path) -> bytes:
         ) from None
 
 
-def _mount(plan: MountPlan, operations: Operations) -> Connection:
+def _mount(plan: MountPlan) -> Connection:
     options = {f"fsname={_escaped(plan.source)}", f"subtype={_SUBTYPE}", "ro", *plan.fuse_options}
     try:
-        pyfuse3.init(operations, str(plan.mountpoint), options)
+        pyfuse3.init(pyfuse3.Operations(), str(plan.mountpoint), options)
     except RuntimeError as error:
         raise FuseRefusedError(
             f"the mount on {plan.mountpoint} was refused ({error}); the lines above say why. "

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 from typing import NoReturn
 
 from imagenetfs.cache.unpacked import Unpacked
 from imagenetfs.serve.board import Board, Cell
-from imagenetfs.serve.channel import clone, serve_requests
+from imagenetfs.serve.channel import Channel, clone, serve_requests
 from imagenetfs.serve.operations import Operations
 from imagenetfs.system.process import WORKER, die_with, reset_signals
 from imagenetfs.tree.catalogue import Catalogue
@@ -43,17 +42,12 @@ def work(
         catalogue.source.count_on(row)
         catalogue.index.after_fork()
         unpacked.after_fork()
-        operations.serve_as(number)
-        leaving = False
-
-        def leave(signum: int, frame: object) -> None:
-            nonlocal leaving
-            leaving = True
-
-        signal.signal(signal.SIGTERM, leave)
         clone(session_fd)
-        serve_requests(lambda: leaving)
-        code = RETIRED if leaving else SESSION_OVER
+        channel = Channel(session_fd)
+        channel.leave_when_told()
+        operations.serve_as(number, channel)
+        serve_requests(channel, operations.answer)
+        code = RETIRED if channel.leaving else SESSION_OVER
     except BaseException:
         log.exception("worker %d failed", os.getpid())
     finally:

@@ -84,10 +84,7 @@ class SourceFile:
         """Exactly ``length`` bytes at ``offset`` (in bytes), or SourceReadError."""
         data = self.read_up_to(offset, length)
         if len(data) != length:
-            raise SourceChangedError(
-                f"{os.fsdecode(self.path)} ended at byte {offset + len(data):,} although it had "
-                f"{self.size:,} bytes when it was opened; it was cut or replaced on the server."
-            )
+            raise self._ended_at(offset + len(data))
         return data
 
     def read_up_to(self, offset: int, length: int) -> bytes:
@@ -103,14 +100,44 @@ class SourceFile:
                     break
                 data += more
         except OSError as error:
-            raise SourceReadError(
-                f"cannot read {os.fsdecode(self.path)} at byte {offset:,}: {error.strerror}."
-            ) from error
+            raise self._unread(offset, error) from error
         finally:
             meter[SINCE] = 0
         meter[REQUESTS] += 1
         meter[BYTES] += len(data)
         return data
+
+    def pour(self, pipe: int, offset: int, length: int) -> bool:
+        """Put exactly ``length`` bytes at ``offset`` into a pipe that has room for them, without a copy
+        (splice). False where that fails for any reason: the pipe is then of no use, and :meth:`read` knows why.
+        """
+        meter = self.meter
+        meter[SINCE] = time.monotonic_ns()
+        done = 0
+        try:
+            while done < length:
+                more = os.splice(self.fd, pipe, length - done, offset_src=offset + done)
+                if not more:
+                    return False
+                done += more
+        except OSError:
+            return False
+        finally:
+            meter[SINCE] = 0
+            meter[REQUESTS] += 1
+            meter[BYTES] += done
+        return True
+
+    def _ended_at(self, offset: int) -> SourceChangedError:
+        return SourceChangedError(
+            f"{os.fsdecode(self.path)} ended at byte {offset:,} although it had "
+            f"{self.size:,} bytes when it was opened; it was cut or replaced on the server."
+        )
+
+    def _unread(self, offset: int, error: OSError) -> SourceReadError:
+        return SourceReadError(
+            f"cannot read {os.fsdecode(self.path)} at byte {offset:,}: {error.strerror}."
+        )
 
     def close(self) -> None:
         os.close(self.fd)

@@ -18,7 +18,7 @@ from imagenetfs.index.columns import Array
 from imagenetfs.tree.devkit import Devkit
 from imagenetfs.tree.inode import InodeKind, base
 from imagenetfs.tree.layout import Split, Version
-from imagenetfs.tree.listing import Entry, Listing, member_attributes
+from imagenetfs.tree.listing import Entry, Gathered, Listing, member_attributes
 from imagenetfs.tree.shelf import UNLABELED
 from imagenetfs.tree.survey import Survey
 
@@ -133,7 +133,7 @@ class ArrayShelf:
         return None
 
 
-class ArrayListing:
+class ArrayListing(Gathered):
     """All rows of some tables that have one label, table by table; all rows where it is None."""
 
     __slots__ = ("_label", "_rows", "_tables")

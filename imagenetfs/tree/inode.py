@@ -14,6 +14,7 @@ CLASS        archive: number of the split; row: number of the class
 SOURCE       a directory below source/: archive, inner, row + 1 (0: the container's own root)
 ALIAS        the same directory where it answers under its old name without being listed
 ARCHIVES     a directory below archives/, within a tar too: archive, inner, row + 1 as SOURCE
+LIVE         what a live file (.imagenetfs/status.json) held when it was looked up: the text's handle
 ===========  =======================================================================================
 
 ``inner`` below 2**19 is an inner container. With its highest bit set the row belongs to the outer table,
@@ -36,6 +37,7 @@ MAX_INNER = 1 << 19
 MAX_INNER_ROWS = 1 << 20
 
 _OUTER_BIT = 1 << 39
+_LOW_60 = (1 << 60) - 1
 _LOW_40 = (1 << 40) - 1
 _LOW_39 = _OUTER_BIT - 1
 _LOW_20 = (1 << 20) - 1
@@ -50,6 +52,7 @@ class InodeKind(IntEnum):
     SOURCE = 3
     ALIAS = 4
     ARCHIVES = 5
+    LIVE = 6
 
 
 def inode(kind: InodeKind, archive: int, inner: int, row: int) -> int:
@@ -76,6 +79,16 @@ def fields(number: int) -> tuple[int, int, int]:
     if low & _OUTER_BIT:
         return archive, OUTER, low & _LOW_39
     return archive, low >> 20, low & _LOW_20
+
+
+def live_inode(handle: int) -> int:
+    """The file that holds a live file's text of one moment."""
+    return InodeKind.LIVE << 60 | handle
+
+
+def live_handle(number: int) -> int:
+    """The handle of the text."""
+    return number & _LOW_60
 
 
 def class_inode(split: int, number: int) -> int:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import stat
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple, Protocol, TypeGuard
+
+import numpy as np
 
 from imagenetfs.index.columns import Array
 from imagenetfs.index.members import Members
@@ -26,13 +29,52 @@ class Attributes(NamedTuple):
 
 Entry = tuple[bytes, int, Attributes]
 
+
+class Columns(NamedTuple):
+    """Some entries of a directory, column by column.
+
+    Entry i's name is ``prefix`` + the bytes of ``middles`` (u1) up to ``ends[i]`` + ``suffix``. ``inodes`` u8,
+    ``sizes`` in bytes, ``mtimes_ns``: one value an entry; ``modes``, ``nlinks`` and ``keep`` (whether what is
+    said of an entry may be kept): that, or one for all.
+    """
+
+    prefix: bytes
+    middles: Array
+    ends: Array
+    suffix: bytes
+    inodes: Array
+    sizes: Array
+    mtimes_ns: Array
+    modes: Array | int
+    nlinks: Array | int
+    keep: Array | bool = True
+
+
+def columns_of(entries: Iterable[Entry]) -> Columns:
+    """The same entries, column by column."""
+    some = list(entries)
+    names = [name for name, _, _ in some]
+    attributes = np.array([what for _, _, what in some], dtype=np.int64).reshape(-1, 4)
+    return Columns(
+        b"",
+        np.frombuffer(b"".join(names), dtype=np.uint8),
+        np.cumsum([len(name) for name in names], dtype=np.int64),
+        b"",
+        np.array([number for _, number, _ in some], dtype=np.uint64),
+        attributes[:, 1],
+        attributes[:, 2],
+        attributes[:, 0],
+        attributes[:, 3],
+    )
+
+
 DIRECTORY_MODE = stat.S_IFDIR | 0o555
 FILE_MODE = stat.S_IFREG | 0o444
 
+_WINDOW = 1024
+
 UNCOUNTED = 1
 """st_nlink of a directory whose subdirectories are not counted; find(1) and others know it."""
-
-_WINDOW = 128
 
 
 class Listing(Protocol):
@@ -44,9 +86,27 @@ class Listing(Protocol):
         """The entries from position ``start`` on."""
         ...
 
+    def columns(self, start: int, stop: int) -> Columns:
+        """The entries of positions [start, stop), as far as there are any."""
+        ...
+
     def find(self, name: bytes) -> int | None:
         """The inode of a name, or None."""
         ...
+
+
+class Gathered:
+    """The columns of a listing that knows its entries one by one."""
+
+    __slots__ = ()
+
+    def entries(self, start: int) -> Iterator[Entry]:
+        """The entries from position ``start`` on."""
+        raise NotImplementedError
+
+    def columns(self, start: int, stop: int) -> Columns:
+        """The entries of positions [start, stop), as far as there are any."""
+        return columns_of(islice(self.entries(start), stop - start))
 
 
 def member_attributes(members: Table, row: int) -> Attributes:
@@ -77,21 +137,39 @@ class FlatListing:
     def __len__(self) -> int:
         return len(self._members)
 
+    def _mode(self) -> int:
+        return FILE_MODE | (self._members.mode(0) & 0o111 if len(self._members) else 0)
+
     def entries(self, start: int) -> Iterator[Entry]:
-        members, base = self._members, self._base
-        mode = FILE_MODE | (members.mode(0) & 0o111 if len(members) else 0)
-        for low in range(start, len(members), _WINDOW):
-            row = low
-            for name, size, mtime_ns in members.window(low, low + _WINDOW):
-                yield name, base + row, Attributes(mode, size, mtime_ns, 1)
-                row += 1
+        mode = self._mode()
+        for low in range(start, len(self), _WINDOW):
+            some = self.columns(low, low + _WINDOW)
+            blob, at = some.middles.tobytes(), 0
+            columns = (some.ends, some.inodes, some.sizes, some.mtimes_ns)
+            for end, number, size, mtime_ns in zip(*(c.tolist() for c in columns), strict=True):
+                name = some.prefix + blob[at:end] + some.suffix
+                yield name, number, Attributes(mode, size, mtime_ns, 1)
+                at = end
+
+    def columns(self, start: int, stop: int) -> Columns:
+        members = self._members
+        stop = min(stop, len(members))
+        start = min(start, stop)
+        return Columns(
+            *members.name_parts(start, stop),
+            inodes=np.arange(self._base + start, self._base + stop, dtype=np.uint64),
+            sizes=members.columns["sizes"][start:stop],
+            mtimes_ns=members.mtimes_ns(start, stop),
+            modes=self._mode(),
+            nlinks=1,
+        )
 
     def find(self, name: bytes) -> int | None:
         row = self._members.find(name)
         return None if row < 0 else self._base + row
 
 
-class RowsListing:
+class RowsListing(Gathered):
     """Chosen rows of one or more tables, shown by their base names; ``which`` names the table."""
 
     __slots__ = ("_bases", "_members", "_rows", "_which")
@@ -136,21 +214,32 @@ class RowsListing:
         return self._at(at)[2] if at < len(self) and self.name(at) == name else None
 
 
-class FixedListing:
+class FixedListing(Gathered):
     """A few entries that are known beforehand."""
 
-    __slots__ = ("_attributes", "_names", "_numbers")
+    __slots__ = ("_attributes", "_changes", "_names", "_numbers")
 
     def __init__(
-        self, children: Sequence[tuple[bytes, int]], attributes: Callable[[int], Attributes]
+        self,
+        children: Sequence[tuple[bytes, int]],
+        attributes: Callable[[int], Attributes],
+        changes: Callable[[int], bool] = lambda number: False,
     ) -> None:
+        """``changes(inode)``: whether what the listing says of an entry must not be kept."""
         ordered = sorted(children)
         self._names = [name for name, _ in ordered]
         self._numbers = [number for _, number in ordered]
         self._attributes = attributes
+        self._changes = changes
 
     def __len__(self) -> int:
         return len(self._names)
+
+    def columns(self, start: int, stop: int) -> Columns:
+        keep = np.array(
+            [not self._changes(number) for number in self._numbers[start:stop]], dtype=bool
+        )
+        return Gathered.columns(self, start, stop)._replace(keep=keep)
 
     def entries(self, start: int) -> Iterator[Entry]:
         for name, number in zip(self._names[start:], self._numbers[start:], strict=True):

@@ -9,7 +9,14 @@ from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.tree.archives import tar_inode
 from imagenetfs.tree.catalogue import Catalogue
 from imagenetfs.tree.inode import InodeKind, fields, inode, kind_of
-from imagenetfs.tree.listing import DIRECTORY_MODE, UNCOUNTED, Attributes, Entry, member_attributes
+from imagenetfs.tree.listing import (
+    DIRECTORY_MODE,
+    UNCOUNTED,
+    Attributes,
+    Entry,
+    Gathered,
+    member_attributes,
+)
 
 
 def directory_inode(catalogue: Catalogue, kind: int, archive: int, inner: int, row: int) -> int:
@@ -27,7 +34,7 @@ def directory_inode(catalogue: Catalogue, kind: int, archive: int, inner: int, r
     return inode(view, archive, catalogue.index.inner_of_row(archive, row), 0)
 
 
-class LooseListing:
+class LooseListing(Gathered):
     """The entries of one directory of the source, or of one within a tar."""
 
     __slots__ = ("_archive", "_catalogue", "_inner", "_kind", "_members", "_parent", "_rows")

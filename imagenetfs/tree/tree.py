@@ -107,7 +107,8 @@ class Tree:
             raise NotDirectoryError("this is a file.")
         node = self._node(number)
         if isinstance(node, FixedDirectory):
-            return FixedListing(list(node.children.items()), self.listed_attributes)
+            children = list(node.children.items())
+            return FixedListing(children, self.listed_attributes, self.is_lazy)
         if isinstance(node, SplitDirectory):
             children = [
                 (name, class_inode(node.number, at))
@@ -140,9 +141,10 @@ class Tree:
         node = self._node(number)
         return (isinstance(node, FixedFile) and node.lazy) or isinstance(node, LiveFile)
 
-    def is_live(self, number: int) -> bool:
-        """Whether the inode is a file that changes while the mount lives."""
-        return kind_of(number) == InodeKind.FIXED and isinstance(self._node(number), LiveFile)
+    def live_file(self, number: int) -> LiveFile | None:
+        """The file that an inode is, if it changes while the mount lives."""
+        node = self._node(number) if kind_of(number) == InodeKind.FIXED else None
+        return node if isinstance(node, LiveFile) else None
 
     def bytes_of_archives(self) -> int:
         """The size of all archives that the splits read, as statfs tells it; 0 where unknown."""

@@ -42,6 +42,8 @@ CASES: list[tuple[str, str, Callable[[Path], object]]] = [
     (TREE, "attributes", lambda root: os.stat(root / "ILSVRC2012" / "labels.txt")),
     (TREE, "listing", lambda root: os.listdir(root / "ILSVRC2012")),
     (TREE, "file", lambda root: (root / A_FILE).read_bytes()),
+    (TREE, "extended", lambda root: os.listxattr(root / A_FILE)),
+    (TREE, "extended_value", lambda root: os.getxattr(root / A_FILE, "user.imagenetfs.wnid")),
     (TREE, "bytes_of_archives", lambda root: os.statvfs(root)),
     (LIVE, "contents", lambda root: (root / ".imagenetfs" / "status.json").read_bytes()),
 ]
@@ -80,11 +82,9 @@ def test_bug_in_read(
     sample: Path, mount: Callable[..., Mounted], tmp_path: Path, deed: str
 ) -> None:
     flag = tmp_path / "broken"
-    before = BREAK.format(flag=str(flag), target=READER, name="read", deed=deed)
+    before = BREAK.format(flag=str(flag), target=READER, name="find", deed=deed)
     one = mount(sample, before=before)
     image = _an_image(one.mountpoint)
-    fd = os.open(image, os.O_RDONLY | os.O_DIRECT)
-    os.close(fd)
     flag.touch()
     with pytest.raises(OSError) as caught:
         image.read_bytes()
@@ -94,21 +94,61 @@ def test_bug_in_read(
     assert one.status()["worker_restarts"] == 0
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may drop the kernel's caches")
-def test_bug_in_forget(sample: Path, mount: Callable[..., Mounted]) -> None:
-    """Nobody waits for its answer; it must not end the worker either."""
-    before = """
-from imagenetfs.serve.operations import Operations
-def broken(self, inodes):
-    raise ZeroDivisionError("a bug")
-Operations._forgotten = broken
-"""
+@pytest.mark.parametrize(
+    "deed",
+    [
+        "raise ZeroDivisionError('a bug')",
+        "return False",
+        "os.write(arguments[1], b'x'); return False",
+    ],
+)
+def test_pages_that_cannot_be_handed_on_are_copied(
+    sample: Path, mount: Callable[..., Mounted], tmp_path: Path, deed: str
+) -> None:
+    """What went into the pipe before it failed must not reach any reader."""
+    flag = tmp_path / "broken"
+    target = "__import__('imagenetfs.source.directory', fromlist=['SourceFile']).SourceFile"
+    before = BREAK.format(flag=str(flag), target=target, name="pour", deed=deed)
     one = mount(sample, before=before)
-    for directory in (one.root / "train").iterdir():
-        for path in directory.iterdir():
-            path.stat()
+    images = sorted(path for path in (one.root / "train").rglob("*.JPEG"))
+    assert sum(path.stat().st_size > 16384 for path in images) > 5
+    expected = [read_directly(path) for path in images]
+    flag.touch()
+    failed = 0
+    for path, right in zip(images, expected, strict=True):
+        try:
+            assert read_directly(path) == right
+        except OSError as error:
+            assert error.errno == errno.EIO
+            failed += 1
+    assert (failed > 5) == ("raise" in deed)
+    flag.unlink()
+    assert [read_directly(path) for path in images] == expected
+    assert one.status()["worker_restarts"] == 0
+
+
+def read_directly(path: Path) -> bytes:
+    """The file's bytes, past the kernel's page cache."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
+    try:
+        parts = []
+        while part := os.read(fd, 1 << 17):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(fd)
+
+
+def test_forgotten_names_are_found_again(sample: Path, mount: Callable[..., Mounted]) -> None:
+    """FORGET has no answer: one that was given would end the session."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may drop the kernel's caches")
+    one = mount(sample)
+    for path in (one.root / "train").rglob("*.JPEG"):
+        path.stat()
     # Unused names and inodes of the whole machine go; the kernel then tells us to forget ours.
     Path("/proc/sys/vm/drop_caches").write_text("2")
     assert _an_image(one.mountpoint).read_bytes()
-    assert one.status()["worker_restarts"] == 0
-    assert "forget failed" in one.log.read_text()
+    status = one.status()
+    assert status["counters"]["requests"]["forget"] >= 1
+    assert status["worker_restarts"] == 0

@@ -281,7 +281,7 @@ def test_a_front_that_is_killed(at: Bench, sample: Path) -> None:
 
 
 def test_a_command_that_outlives_its_front_loses_the_mount(at: Bench, sample: Path) -> None:
-    script = "cd {mnt}; echo ready; cat > /dev/null; ls . 2>&1 || echo gone"
+    script = "cd {mnt}; echo ready; cat > /dev/null; ls ILSVRC2012 2>&1 || echo gone"
     front = at.start("run", sample, "--", "sh", "-c", script, stdin=subprocess.PIPE)
     assert front.stdout is not None
     assert front.stdout.readline() == "ready\n"

@@ -1,15 +1,26 @@
-"""The three lent loops, around a session loop of the test's own."""
+"""The handshake around a session loop of the test's own; requests and replies over a pair of sockets."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
 import types
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from imagenetfs.errors import FuseRefusedError
 from imagenetfs.serve import channel
+from imagenetfs.serve.channel import Channel, Piped, serve_requests
+from imagenetfs.serve.protocol import REPLY, REQUEST
 
 
 class Session:
@@ -18,8 +29,8 @@ class Session:
     def __init__(self) -> None:
         self.fd, self.writer = os.pipe()
         self.served: list[bytes] = []
-        self.serve: Callable[[bytes], Any] | None = None
         self.module = types.SimpleNamespace(trio=None, _session_loop=self._session_loop)
+        self.awaits: Any = None
 
     async def _session_loop(self, nursery: object, least: int, most: int) -> None:
         loop = self.module.trio
@@ -30,14 +41,9 @@ class Session:
                 await loop.lowlevel.wait_readable(self.fd)
             except loop.ClosedResourceError:
                 break
-            request = os.read(self.fd, 1)
-            if not request:
-                break
-            self.served.append(request)
-            if self.serve is not None:
-                answer = self.serve(request)
-                if answer is not None:
-                    await answer
+            self.served.append(os.read(self.fd, 1))
+            if self.awaits is not None:
+                await self.awaits
 
     def close(self) -> None:
         os.close(self.fd)
@@ -60,42 +66,19 @@ def test_the_handshake_takes_exactly_one_request(session: Session) -> None:
 
 def test_a_handshake_that_does_not_come(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel, "_HANDSHAKE_SECONDS", 0)
-    with pytest.raises(Exception):  # noqa: B017 - which one is not decided yet
+    with pytest.raises(FuseRefusedError, match="sent nothing"):
         channel.handshake()
 
 
-def test_requests_are_served_one_after_the_other(session: Session) -> None:
-    os.write(session.writer, b"abcdef")
-    channel.serve_requests(lambda: len(session.served) == 4)
-    assert session.served == [b"a", b"b", b"c", b"d"]
-
-
-def test_the_end_of_the_session(session: Session) -> None:
-    os.write(session.writer, b"ab")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), session.writer)
-    channel.serve_requests(lambda: False)
-    assert session.served == [b"a", b"b"]
-
-
-def test_a_handler_that_awaits_is_a_bug(session: Session) -> None:
+def test_a_session_loop_that_awaits_something_else(session: Session) -> None:
     @types.coroutine
     def sleep() -> Any:
         yield
 
     os.write(session.writer, b"a")
-    session.serve = lambda request: sleep()
-    with pytest.raises(RuntimeError, match="plain functions"):
-        channel.serve_requests(lambda: False)
-
-
-def test_what_a_handler_raises_comes_out(session: Session) -> None:
-    def fail(request: bytes) -> None:
-        raise ZeroDivisionError
-
-    os.write(session.writer, b"a")
-    session.serve = fail
-    with pytest.raises(ZeroDivisionError):
-        channel.serve_requests(lambda: False)
+    session.awaits = sleep()
+    with pytest.raises(RuntimeError, match="awaited"):
+        channel.handshake()
 
 
 def test_a_clone_of_what_is_no_session(session: Session) -> None:
@@ -105,3 +88,234 @@ def test_a_clone_of_what_is_no_session(session: Session) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
     os.write(session.writer, b"x")
     assert os.read(session.fd, 1) == b"x"  # untouched
+
+
+# --- requests and replies -------------------------------------------------------------------------
+
+
+def request(opcode: int, unique: int, nodeid: int = 1, arguments: bytes = b"") -> bytes:
+    length = REQUEST.size + len(arguments)
+    return REQUEST.pack(length, opcode, unique, nodeid, 0, 0, 0, 0, 0) + arguments
+
+
+class Kernel:
+    """The other end: one message is one request, or one reply, as on the device."""
+
+    def __init__(self) -> None:
+        self.socket, self.device = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket.settimeout(20)
+
+    def replies(self) -> list[tuple[int, int, bytes]]:
+        """(unique, errno, answer) of all replies that are there."""
+        found = []
+        while select.select([self.socket], [], [], 0)[0]:
+            message = self.socket.recv(1 << 20)
+            length, error, unique = REPLY.unpack_from(message)
+            assert length == len(message)
+            found.append((unique, -error, message[REPLY.size :]))
+        return found
+
+
+class Ended(Channel):
+    """The session is over when there is nothing more to read."""
+
+    def _read(self) -> int:
+        if not select.select([self._fd], [], [], 0)[0]:
+            raise OSError(errno.ENODEV, "the end")
+        return super()._read()
+
+
+@pytest.fixture
+def kernel() -> Iterator[Kernel]:
+    one = Kernel()
+    yield one
+    one.socket.close()
+    one.device.close()
+
+
+def test_requests_are_answered_one_after_the_other(kernel: Kernel) -> None:
+    for unique in range(1, 5):
+        kernel.socket.send(request(unique * 10, unique, unique * 100, b"x" * unique))
+    seen = []
+
+    def answer(opcode: int, nodeid: int, arguments: memoryview) -> bytes | int | None:
+        seen.append((opcode, nodeid, bytes(arguments)))
+        return {1: b"yes", 2: errno.ENOENT, 3: None, 4: memoryview(b"no")}[opcode // 10]
+
+    serve_requests(Ended(kernel.device.fileno()), answer)
+    assert seen == [(k * 10, k * 100, b"x" * k) for k in range(1, 5)]
+    assert kernel.replies() == [(1, 0, b"yes"), (2, errno.ENOENT, b""), (4, 0, b"no")]
+
+
+def test_what_a_handler_raises_comes_out(kernel: Kernel) -> None:
+    def fail(opcode: int, nodeid: int, arguments: memoryview) -> bytes:
+        raise ZeroDivisionError
+
+    kernel.socket.send(request(1, 1))
+    with pytest.raises(ZeroDivisionError):
+        serve_requests(Ended(kernel.device.fileno()), fail)
+
+
+def test_a_reply_that_nobody_waits_for(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel says ENOENT where the request was given up meanwhile."""
+    one = Channel(kernel.device.fileno())
+
+    def refuse(fd: int, parts: object) -> int:
+        raise OSError(errno.ENOENT, "no such request")
+
+    monkeypatch.setattr(os, "writev", refuse)
+    one.reply(b"answer")
+    assert kernel.replies() == []
+
+
+def test_a_reply_that_the_kernel_does_not_take(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Channel(kernel.device.fileno())
+    one.unique = 7
+
+    def refuse(fd: int, parts: object) -> int:
+        raise OSError(errno.EINVAL, "nonsense")
+
+    monkeypatch.setattr(os, "writev", refuse)
+    one.reply(b"answer")
+    assert kernel.replies() == [(7, errno.EIO, b"")]
+
+
+# --- the pipe -------------------------------------------------------------------------------------
+
+
+def sent_by(one: Channel, reader: int) -> tuple[int, int, bytes]:
+    """(unique, errno, answer) of the one reply that stands in a pipe."""
+    data = os.read(reader, 1 << 20)
+    length, error, unique = REPLY.unpack_from(data)
+    assert length == len(data)
+    return unique, -error, data[REPLY.size :]
+
+
+@pytest.fixture
+def device() -> Iterator[tuple[int, int]]:
+    """A pipe in the device's place: splice cuts a long message for a socket into many."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 1 << 20)
+    yield reader, writer
+    os.close(reader)
+    os.close(writer)
+
+
+def test_an_answer_by_the_pipe(device: tuple[int, int]) -> None:
+    one = Channel(device[1])
+    for unique, data in ((1, b"a" * 100_000), (2, b"b"), (3, os.urandom(128 * 1024))):
+        one.unique = unique
+
+        def pour(pipe: int, data: bytes = data) -> bool:
+            return os.write(pipe, data) == len(data)
+
+        answer = one.pipe_in(len(data), pour)
+        assert answer == Piped(len(data))
+        one.reply(answer)
+        assert sent_by(one, device[0]) == (unique, 0, data)
+
+
+def test_what_was_poured_in_part_is_never_sent(device: tuple[int, int]) -> None:
+    one = Channel(device[1])
+    one.unique = 1
+
+    def fail(pipe: int) -> bool:
+        os.write(pipe, b"half of i")
+        return False
+
+    before = len(os.listdir("/proc/self/fd"))
+    assert one.pipe_in(100, fail) is None
+    assert len(os.listdir("/proc/self/fd")) == before
+    one.unique = 2
+    answer = one.pipe_in(3, lambda pipe: os.write(pipe, b"all") == 3)
+    assert answer is not None
+    one.reply(answer)
+    assert sent_by(one, device[0]) == (2, 0, b"all")
+
+
+def test_more_than_the_pipe_holds(kernel: Kernel) -> None:
+    """It would wait for ever for somebody to empty it."""
+    one = Channel(kernel.device.fileno())
+    assert one.pipe_in(256 * 1024, lambda pipe: pytest.fail("poured")) is None
+
+
+def test_no_pipe_to_be_had(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def refuse(flags: int) -> tuple[int, int]:
+        asked.append(flags)
+        raise OSError(errno.EMFILE, "too many")
+
+    monkeypatch.setattr(os, "pipe2", refuse)
+    one = Channel(kernel.device.fileno())
+    for _ in range(3):
+        assert one.pipe_in(1, lambda pipe: True) is None
+    assert len(asked) == 1
+
+
+# --- being told to leave --------------------------------------------------------------------------
+
+LEAVER = """
+import os, sys, time
+from imagenetfs.serve.channel import Channel, serve_requests
+
+def answer(opcode, nodeid, arguments):
+    time.sleep(opcode / 1000)
+    return b"done"
+
+one = Channel(int(sys.argv[1]))
+one.leave_when_told()
+os.write(int(sys.argv[2]), b"!")
+serve_requests(one, answer)
+sys.exit(50 if one.leaving else 51)
+"""
+
+
+def leaver(kernel: Kernel) -> subprocess.Popen[bytes]:
+    ready, told = os.pipe()
+    fds = (kernel.device.fileno(), told)
+    process = subprocess.Popen(
+        [sys.executable, "-c", LEAVER, *map(str, fds)], pass_fds=fds, stderr=subprocess.PIPE
+    )
+    assert os.read(ready, 1) == b"!"
+    os.close(ready)
+    os.close(told)
+    return process
+
+
+def test_sigterm_while_it_waits(kernel: Kernel) -> None:
+    process = leaver(kernel)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 50
+
+
+def test_sigterm_with_a_request_in_hand(kernel: Kernel) -> None:
+    process = leaver(kernel)
+    kernel.socket.send(request(300, 9))
+    time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 50
+    assert kernel.replies() == [(9, 0, b"done")]
+
+
+def test_no_request_is_lost_to_sigterm() -> None:
+    """Whatever was read is answered; what was not is still there for the next worker."""
+    for at in range(40):
+        one = Kernel()
+        process = leaver(one)
+        for unique in range(60):
+            one.socket.send(request(0, unique))
+            if unique == at * 3 // 2:
+                process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 50
+        answered = [unique for unique, _, _ in one.replies()]
+        left = 0
+        while select.select([one.device], [], [], 0)[0]:
+            one.device.recv(1 << 16)
+            left += 1
+        assert answered == list(range(60 - left))
+        one.socket.close()
+        one.device.close()

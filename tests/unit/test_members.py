@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -107,13 +108,18 @@ def test_children_and_below(entries: list[tuple[bytes, int]]) -> None:
 
 @settings(deadline=None, max_examples=100)
 @given(_ENTRIES, st.integers(0, 15), st.integers(0, 15))
-def test_window_is_a_slice(entries: list[tuple[bytes, int]], start: int, length: int) -> None:
+def test_names_and_times_of_a_range(
+    entries: list[tuple[bytes, int]], start: int, length: int
+) -> None:
     members = members_of(entries)
-    every = [
-        (members.name(row), members.size(row), members.mtime_ns(row)) for row in range(len(members))
-    ]
-    start = min(start, len(every))
-    assert list(members.window(start, start + length)) == every[start : start + length]
+    stop = min(start + length, len(members))
+    start = min(start, stop)
+    prefix, middles, ends, suffix = members.name_parts(start, stop)
+    cut = [0, *ends.tolist()]
+    names = [prefix + middles[a:b].tobytes() + suffix for a, b in pairwise(cut)]
+    assert names == [members.name(row) for row in range(start, stop)]
+    times = [members.mtime_ns(row) for row in range(start, stop)]
+    assert members.mtimes_ns(start, stop).tolist() == times
 
 
 @settings(deadline=None)
@@ -252,7 +258,8 @@ def test_an_empty_table() -> None:
     members = members_of([])
     assert len(members) == 0
     assert members.find(b"a") == -1
-    assert list(members.children()) == list(members.names()) == list(members.window(0, 9)) == []
+    assert list(members.children()) == list(members.names()) == []
+    assert [len(part) for part in members.name_parts(0, 0)[1:3]] == [0, 0]
     assert members.problem is None
 
 
@@ -292,7 +299,8 @@ def _use(members: Members) -> None:
         members.name(row), members.offset(row), members.size(row)
         members.mode(row), members.mtime_ns(row), members.header(row), members.below(row)
     list(members.names())
-    list(members.window(0, len(members)))
+    members.name_parts(0, len(members))
+    members.mtimes_ns(0, len(members))
     members.find(b"d/one")
     members.regular()
     repr(members.problem)

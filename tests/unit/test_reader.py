@@ -52,10 +52,8 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     reader = Reader(index, index.source)
     for row in (0, 1):
         with pytest.raises(NoEntryError):
-            reader.check(number(0, OUTER, row))
+            reader.find(number(0, OUTER, row), 0, 1)
     for wrong in (number(0, OUTER, 2), number(0, 3, 0), number(5, OUTER, 0)):
-        with pytest.raises(NoEntryError):
-            reader.check(wrong)
         with pytest.raises(NoEntryError):
             reader.read(wrong, 0, 1)
 

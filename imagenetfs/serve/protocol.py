@@ -1,0 +1,94 @@
+"""The kernel's FUSE protocol, as far as a read-only file system speaks it: what comes in, what goes out.
+
+Source of the format: linux/fuse.h (7.31 and later; what is used here has not changed since 7.9). All
+numbers are in the machine's own byte order. A request is a header of 40 bytes and its arguments; a reply a
+header of 16 bytes and its answer, written in one piece.
+"""
+
+from __future__ import annotations
+
+import os
+from enum import IntEnum
+from struct import Struct
+
+
+class Opcode(IntEnum):
+    """The requests that are answered, or that need no reply; the rest is ENOSYS or EROFS."""
+
+    LOOKUP = 1
+    FORGET = 2
+    GETATTR = 3
+    SETATTR = 4
+    READLINK = 5
+    SYMLINK = 6
+    MKNOD = 8
+    MKDIR = 9
+    UNLINK = 10
+    RMDIR = 11
+    RENAME = 12
+    LINK = 13
+    READ = 15
+    WRITE = 16
+    STATFS = 17
+    SETXATTR = 21
+    GETXATTR = 22
+    LISTXATTR = 23
+    REMOVEXATTR = 24
+    CREATE = 35
+    DESTROY = 38
+    BATCH_FORGET = 42
+    FALLOCATE = 43
+    READDIRPLUS = 44
+    RENAME2 = 45
+    COPY_FILE_RANGE = 47
+    TMPFILE = 51
+
+
+WRITING = frozenset(
+    {
+        *(Opcode.SETATTR, Opcode.SYMLINK, Opcode.MKNOD, Opcode.MKDIR, Opcode.UNLINK, Opcode.RMDIR),
+        *(Opcode.RENAME, Opcode.RENAME2, Opcode.LINK, Opcode.WRITE, Opcode.SETXATTR),
+        *(Opcode.REMOVEXATTR, Opcode.CREATE, Opcode.FALLOCATE, Opcode.COPY_FILE_RANGE),
+        Opcode.TMPFILE,
+    }
+)
+"""What would change something: EROFS. The kernel refuses most of it by itself on a read-only mount."""
+
+UNANSWERED = frozenset({Opcode.FORGET, Opcode.BATCH_FORGET})
+"""Requests that nobody waits for."""
+
+REQUEST = Struct("=IIQQIIIHH")
+"""len, opcode, unique, nodeid, uid, gid, pid, length of extensions (8-byte units), padding."""
+
+REPLY = Struct("=IiQ")
+"""len with this header, -errno or 0, unique."""
+
+READ_IN = Struct("=QQIIQII")
+"""fh, offset, size, read_flags, lock_owner, flags, padding; READDIRPLUS asks with it too."""
+
+XATTR_IN = Struct("=II")
+"""Size of the reader's buffer (0: it only asks how large the value is), padding."""
+
+XATTR_OUT = Struct("=II")
+"""Size of the value, padding."""
+
+ATTR = Struct("=QQQQQQIIIIIIIIII")
+"""ino, size, blocks; atime, mtime, ctime (s), then their nanoseconds; mode, nlink, uid, gid, rdev, blksize,
+flags."""
+
+ENTRY_HEAD = Struct("=QQQQII")
+"""nodeid, generation, seconds that name and attributes are valid, the nanoseconds of both; then ATTR."""
+
+ATTR_HEAD = Struct("=QII")
+"""Seconds that the attributes are valid, nanoseconds, padding; then ATTR."""
+
+STATFS_OUT = Struct("=QQQQQIIII24x")
+"""blocks, bfree, bavail, files, ffree, bsize, namelen, frsize, padding, spare."""
+
+REQUEST_BYTES = (1 << 20) + os.sysconf("SC_PAGE_SIZE")
+"""The kernel wants to be lent room for the largest write that libfuse agreed to, on a read-only mount too."""
+
+
+def reply_header(unique: int, length: int, error: int = 0) -> bytes:
+    """The header of a reply with ``length`` bytes of answer; ``error`` is an errno, positive."""
+    return REPLY.pack(REPLY.size + length, -error, unique)
