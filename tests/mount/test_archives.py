@@ -8,6 +8,7 @@ import stat
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
@@ -134,6 +135,11 @@ def odd_source(members: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_harmful(odd / "harmful.tar")
     make_repeated(odd / "repeated.tar")
     make_nested(odd / "nested.tar", 3)
+    deep = odd / "some" / "where" / "below"
+    deep.mkdir(parents=True)
+    make_nested(deep / "deep.tar", 2)
+    os.utime(deep / "deep.tar", (PAST, PAST))
+    (deep / "link.tar").symlink_to("deep.tar")
     (odd / "no tar.tar").write_bytes(b"no tar at all" * 100)
     (odd / "loose.txt").write_text("loose")
     (odd / "loose link").symlink_to("loose.txt")
@@ -251,6 +257,40 @@ def test_two_levels_are_directories_and_deeper_ones_files(odd: Path) -> None:
     deepest = inner / "directory" / "level1.tar"
     with tarfile.open(deepest) as tar:
         assert tar.getnames() == ["directory/file", "directory/level0.tar"]
+
+
+def test_tars_in_deep_directories(odd: Path, odd_source: Path) -> None:
+    place = Path("unknown/odd/some/where/below/deep.tar")
+    outer = odd / "archives" / place
+    assert sorted(os.listdir(outer.parent)) == ["deep.tar", "link.tar"]
+    assert (outer / "directory" / "file").read_bytes() == b"depth 2"
+    assert (outer / "directory" / "level1.tar" / "directory" / "file").read_bytes() == b"depth 1"
+    assert (outer / "directory" / "level1.tar" / "directory" / "level0.tar").is_file()
+    assert (outer.parent / "link.tar").readlink() == Path("deep.tar")
+    assert (odd / "source" / place).read_bytes() == (odd_source / place).read_bytes()
+    [entry] = (entry for entry in os.scandir(outer.parent) if entry.name == "deep.tar")
+    assert entry.stat().st_mtime == outer.stat().st_mtime == PAST
+
+
+def test_inodes_are_the_same_at_every_mount(
+    odd: Path, odd_source: Path, mount: Callable[..., Mounted]
+) -> None:
+    """Found from above by a walk, and by one name at once, in whichever worker."""
+
+    def inodes(root: Path) -> dict[str, int]:
+        every = (
+            os.path.join(path, n) for path, below, names in os.walk(root) for n in below + names
+        )
+        return {os.path.relpath(path, root): os.lstat(path).st_ino for path in every}
+
+    expected = inodes(odd / "archives")
+    assert len(set(expected.values())) > len(expected) // 2
+    other = mount(odd_source).mountpoint / "archives"
+    deepest = "unknown/odd/some/where/below/deep.tar/directory/level1.tar/directory/file"
+    with ThreadPoolExecutor(8) as pool:
+        found = pool.map(lambda _: (other / deepest).stat().st_ino, range(32))
+        assert set(found) == {expected[deepest]}
+    assert inodes(other) == expected
 
 
 def test_files_are_passed_through(odd: Path, odd_source: Path) -> None:
