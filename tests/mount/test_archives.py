@@ -134,6 +134,7 @@ def odd_source(members: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         write(writer, odd / f"{name}.tar", members)
     make_harmful(odd / "harmful.tar")
     make_repeated(odd / "repeated.tar")
+    make_long_names(odd / "long names.tar")
     make_nested(odd / "nested.tar", 3)
     deep = odd / "some" / "where" / "below"
     deep.mkdir(parents=True)
@@ -181,6 +182,17 @@ def make_repeated(path: Path) -> None:
         add(tar, "link to the second", type=tarfile.LNKTYPE, linkname="file")
         add(tar, "link to a link", type=tarfile.LNKTYPE, linkname="link to the second")
         add(tar, "link to nothing", type=tarfile.LNKTYPE, linkname="nothing")
+
+
+def make_long_names(path: Path) -> None:
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        add(tar, "first", b"first")
+        add(tar, "l" * 255, b"the longest")
+        for length in (256, 1000, 1025, 5000):
+            add(tar, "l" * length, b"no file system holds it")
+            add(tar, f"{'d' * length}/below", b"nor this")
+        add(tar, "deep/" * 500 + "file", b"more than a page in all")
+        add(tar, "last", b"last")
 
 
 def make_nested(path: Path, depth: int) -> None:
@@ -233,6 +245,15 @@ def test_duplicates_as_extracted(odd: Path, odd_source: Path, tmp_path: Path) ->
     assert walk(root) == expected
     assert (root / "link to the first").read_bytes() == b"first"
     assert (root / "file").stat().st_nlink == 3
+
+
+def test_names_that_no_file_system_holds_hide_no_others(
+    odd: Path, odd_source: Path, tmp_path: Path
+) -> None:
+    tar = Path("unknown/odd/long names.tar")
+    expected = extract(odd_source / tar, tmp_path / "x")
+    assert {b"first", b"l" * 255, b"last", b"deep/" * 500 + b"file"} <= set(expected)
+    assert walk(odd / "archives" / tar) == expected
 
 
 def test_nothing_leads_outside(odd: Path) -> None:
