@@ -177,6 +177,10 @@ class Members:
             yield prefix + blob[start:end] + suffix
             start = end
 
+    def name_bytes(self) -> int:
+        """Bytes of all names together."""
+        return len(self._names) + self.rows * (len(self._prefix) + len(self._suffix))
+
     def window(self, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
         """(name, size in bytes, mtime in ns) of rows [start, stop); what a listing needs, quickly."""
         ends = self.columns["ends"][start:stop].tolist()
