@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.support import Mounted
@@ -124,6 +125,18 @@ def test_a_broken_npz_does_not_take_the_others_with_it(site: Path, mount: MountI
     assert len(names) == 720
     assert not [name for name in names if "batch_3_" in name]
     assert "train_data_batch_3.npz is not shown" in one.log.read_text()
+
+
+def test_rows_whose_label_is_no_class_are_left_out_and_told(site: Path, mount: MountIt) -> None:
+    npz = site / "DownSampled" / "Imagenet8_val_npz" / "val_data.npz"
+    with np.load(npz, allow_pickle=False) as arrays:
+        data, labels = arrays["data"], arrays["labels"].copy()
+    labels[:3] = 1001
+    np.savez(npz, data=data, labels=labels)
+    one = mount(site)
+    names = {Path(name).name for name in of_split(one, "Imagenet8/val")}
+    assert names == {f"val_data_{row:06d}.png" for row in range(3, len(labels))}
+    assert "3 rows of DownSampled/Imagenet8_val_npz/val_data.npz have labels" in one.log.read_text()
 
 
 def test_tiny_without_annotations(site: Path, mount: MountIt) -> None:
