@@ -53,7 +53,7 @@ def test_processes_unpack_once(index: Index) -> None:
         if pid == 0:
             code = 1
             try:
-                meter = [0, 0, 0]
+                meter = [0, 0, 0, 0]
                 index.source.count_on(meter)
                 index.after_fork()
                 unpacked.after_fork()
