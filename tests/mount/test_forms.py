@@ -90,6 +90,16 @@ def test_winter21_from_tars_beside_one_another(
     assert of_split(one, "winter21_whole/train") == of_split(sample_mount, "winter21_whole/train")
 
 
+def test_winter21_in_one_tar(site: Path, mount: MountIt, sample_mount: Mounted) -> None:
+    tars = site / "winter21_whole" / "tars"
+    subprocess.run(["tar", "-cf", site / "winter21_whole.tar", "-C", tars, "."], check=True)
+    wnids = {tar.stem for tar in tars.iterdir()}
+    shutil.rmtree(site / "winter21_whole")
+    every = of_split(mount(site), "winter21_whole/train")
+    expected = of_split(sample_mount, "winter21_whole/train").items()
+    assert every == {name: data for name, data in expected if name.partition("/")[0] in wnids}
+
+
 def test_directories_preferred(site: Path, mount: MountIt) -> None:
     root = site / "winter21_whole"
     changed = next((root / "n02100735").iterdir())
