@@ -41,8 +41,10 @@ def test_info_counts_what_a_mount_shows(
         assert split["images"] == len(images)
         assert split["bytes"] == sum(path.stat().st_size for path in images)
         assert split["without_class"] == 0
-        assert (sample / split["from"].split(" and ")[0]).exists()
+        assert all((sample / origin).exists() for origin in split["from"].split(" and "))
     assert len(found) == 16
+    assert "_patch_" in found["ILSVRC2012", "test"]["from"]
+    assert found["winter21_whole", "train"]["from"] == "winter21_whole/tars and winter21_whole"
     again = json.loads(info(at, sample, "--json", *index))
     assert again == described
     quick = json.loads(info(at, sample, "--json", "--quick", *index))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,12 @@ def val_by_class_without_devkit(root: Path) -> None:
     shutil.rmtree(root / KIT)
 
 
+def devkit_as_it_is_downloaded(root: Path) -> None:
+    command = ["tar", "-czf", root / f"{KIT}.tar.gz", "-C", root, KIT]
+    subprocess.run(command, check=True)
+    shutil.rmtree(root / KIT)
+
+
 def class_tars_in_a_directory(root: Path) -> None:
     shutil.rmtree(root / "train")
     with tarfile.open(root / "ILSVRC2012_img_train.tar") as tar:
@@ -78,6 +85,7 @@ def class_tars_in_a_directory(root: Path) -> None:
         validation_by_class,
         val_by_class,
         val_by_class_without_devkit,
+        devkit_as_it_is_downloaded,
         class_tars_in_a_directory,
     ],
 )
