@@ -22,11 +22,11 @@ from pathlib import Path
 from imagenetfs.cache.room import Room
 from imagenetfs.errors import ArchiveError, ImagenetfsError, NoSpaceError, SourceReadError
 from imagenetfs.formats import npz
-from imagenetfs.source.directory import SINCE, Source
+from imagenetfs.source.directory import SINCE, WAITING, Source
 
 log = logging.getLogger(__name__)
 
-_POLL_SECONDS = 0.005
+_POLL_SECONDS = 0.01
 _LOG_SECONDS = 10.0
 _AGAIN_NS = 10_000_000_000
 
@@ -101,10 +101,11 @@ class Unpacked:
             self._refuse(archive)
 
     def _wait_for_others(self, row: memoryview) -> None:
-        """Wait, and be seen to wait, as for the source; whatever moves anywhere counts as life."""
+        """Wait, and be seen to wait for another process, with the deadline of a read of the source;
+        whatever moves anywhere counts as life."""
         meter = self._source.meter
         moved = self._words[0]
-        meter[SINCE] = time.monotonic_ns()
+        meter[SINCE] = meter[WAITING] = time.monotonic_ns()
         try:
             while row[_STATE] == _State.ASKED:
                 time.sleep(_POLL_SECONDS)
@@ -112,7 +113,7 @@ class Unpacked:
                     moved = self._words[0]
                     meter[SINCE] = time.monotonic_ns() - 2_000_000  # waiting, and not just begun
         finally:
-            meter[SINCE] = 0
+            meter[SINCE] = meter[WAITING] = 0
 
     def _refuse(self, archive: int) -> None:
         title, state = self._title(archive), self._row(archive)[_STATE]

@@ -63,8 +63,11 @@ def info(
     if not quick:
         _index(catalogue, places, settings)
     splits = _splits(catalogue, count=not quick)
+    for warning in _without_class(splits):
+        say(f"warning: {warning}")
     if as_json:
-        described = {"source": str(path), "warnings": catalogue.warnings, "splits": splits}
+        warnings = [*catalogue.warnings, *_without_class(splits)]
+        described = {"source": str(path), "warnings": warnings, "splits": splits}
         print(json.dumps(described, indent=2))
         return
     table(_HEAD, [_row(split) for split in splits])
@@ -112,10 +115,21 @@ def _splits(catalogue: Catalogue, *, count: bool) -> list[dict[str, Any]]:
                     "classes": len(split.shelf.classes),
                     "images": counted.images if counted else None,
                     "bytes": counted.bytes if counted else None,
+                    "without_class": counted.without_class if counted else None,
                     "from": split.origin,
                 }
             )
     return found
+
+
+def _without_class(splits: list[dict[str, Any]]) -> list[str]:
+    """What only counting shows: a mount reads no labels of npz files before somebody asks for them."""
+    return [
+        f"{split['version']}/{split['split']}: {split['without_class']:,} images have labels that nobody "
+        "knows, and stand in no class."
+        for split in splits
+        if split["without_class"]
+    ]
 
 
 def _row(split: dict[str, Any]) -> tuple[str, ...]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+NAME_MAX = 255
+"""Bytes of one part of a path (limits.h); the kernel refuses a whole listing for a name far beyond."""
+
 _MOST_LINKS = 40
 """Links that are followed in one path; the kernel has the same limit."""
 
@@ -12,13 +15,15 @@ def harmless(name: bytes) -> bytes:
     """A member's name as a relative path that cannot leave its archive; b"" where nothing is left.
 
     As GNU tar extracts: what stands before and with the last ``..`` is dropped, as are leading
-    slashes and parts that are empty or ``.``.
+    slashes and parts that are empty or ``.``. Nothing is left of a name that no file system can hold.
     """
     if b"/" not in name and name not in (b".", b".."):
-        return name
+        return name if len(name) <= NAME_MAX else b""
     parts = name.split(b"/")
     if b".." in parts:
         parts = parts[len(parts) - parts[::-1].index(b"..") :]
+    if len(name) > NAME_MAX and max(map(len, parts)) > NAME_MAX:
+        return b""
     return b"/".join(part for part in parts if part not in (b"", b"."))
 
 

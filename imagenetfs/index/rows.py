@@ -5,6 +5,7 @@ The table's columns are described in :mod:`imagenetfs.index.members`, which read
 
 from __future__ import annotations
 
+import logging
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from imagenetfs.index.columns import Array, pack, smallest
-from imagenetfs.index.names import confined, harmless
+from imagenetfs.index.names import NAME_MAX, confined, harmless
+
+log = logging.getLogger(__name__)
 
 DIRECTORY_MODE = stat.S_IFDIR | 0o555
 FILE_MODE = stat.S_IFREG | 0o644
@@ -73,7 +76,9 @@ def encode(
 def _sorted_order(rows: Rows, dangling: set[int]) -> tuple[list[int], list[bytes]]:
     """Positions in the order of the table, and the names in that order."""
     names = rows.names
-    if dangling or any(b"/" in name or name in (b"", b".", b"..") for name in names):
+    if dangling or any(
+        b"/" in name or name in (b"", b".", b"..") or len(name) > NAME_MAX for name in names
+    ):
         last = _with_parents(rows, dangling)
         keys = sorted(last, key=lambda name: name.replace(b"/", b"\0"))
         return [last[name] for name in keys], keys
@@ -93,6 +98,11 @@ def _with_parents(rows: Rows, dangling: set[int]) -> dict[bytes, int]:
         if name and position not in dangling:
             last.pop(name, None)
             last[name] = position
+        elif not name and len(rows.names[position]) > NAME_MAX:
+            log.warning(
+                "a member is not shown, for no file system holds its name: %.80r",
+                rows.names[position],
+            )
     _drop_shadowed(rows, last)
     for name in list(last):
         parent = name.rpartition(b"/")[0]

@@ -1,8 +1,9 @@
 """The pool of workers: how many there are, and that there are always enough.
 
 As many as cores while they have work, more only while they wait for the source (up to the ceiling), and
-one when nothing has been asked for a minute. A worker that dies is replaced at once; one that dies young
-again and again is replaced more and more slowly.
+one when nothing has been asked for a minute. The ceiling is for those that ask something of the source:
+one that waits until another process has done so is not counted, lest all wait for the same array. A worker
+that dies is replaced at once; one that dies young again and again is replaced more and more slowly.
 """
 
 from __future__ import annotations
@@ -132,23 +133,24 @@ class Pool:
         requests = self._board.total_requests()
         in_use = requests != self._requests
         self._requests = requests
-        busy = waiting = 0
+        busy = waiting = parked = 0
         for worker in self._workers.values():
             row = self._board.row(worker.number)
-            since = row[Cell.SOURCE_SINCE]
+            since, for_another = row[Cell.SOURCE_SINCE], bool(row[Cell.LOCK_SINCE])
             busy += bool(row[Cell.BUSY_SINCE])
-            waiting += bool(row[Cell.LOCK_SINCE])  # for another process that reads the source
+            parked += for_another
             if since and now_ns - since > _WAITING_NS and is_waiting(worker.pid):
                 # Asleep, but perhaps with the next request's wait: only the same read counts.
                 if row[Cell.SOURCE_SINCE] != since:
                     continue
-                waiting += 1
+                waiting += not for_another
                 if now_ns - since > self._deadline_ns and not worker.ended:
                     self._end_stuck(worker, (now_ns - since) / 1e9)
         if in_use or busy:
             self._last_use = now
-        self._grow(in_use, busy, waiting)
-        self._shrink(now, busy)
+        ceiling = min(self._ceiling + parked, MAX_WORKERS)
+        self._grow(in_use, busy, waiting + parked, ceiling)
+        self._shrink(now, busy, ceiling)
         return in_use or busy > 0
 
     def _end_stuck(self, worker: _Worker, seconds: float) -> None:
@@ -156,15 +158,15 @@ class Pool:
         log.warning("worker %d has waited %.0f s for the source; it is ended", worker.pid, seconds)
         os.kill(worker.pid, signal.SIGKILL)
 
-    def _grow(self, in_use: bool, busy: int, waiting: int) -> None:
+    def _grow(self, in_use: bool, busy: int, waiting: int, ceiling: int) -> None:
         alive = len(self._workers)
         short = waiting > 0 and alive - waiting < _FREE  # too many of them wait for the source
         crowded = busy >= alive and alive < self._cores
         woken = in_use and alive < _FREE  # the first request after a quiet minute
         if (short or crowded or woken) and self._wanted <= alive:
-            self._wanted = min(self._ceiling, alive + 1)
+            self._wanted = min(ceiling, alive + 1)
 
-    def _shrink(self, now: float, busy: int) -> None:
+    def _shrink(self, now: float, busy: int, ceiling: int) -> None:
         self._busy.append((now, busy))
         while self._busy[0][0] < now - _IDLE_SECONDS:
             self._busy.popleft()
@@ -172,8 +174,9 @@ class Pool:
             least = 1
         else:
             least = max(_FREE, self._cores, max(count for _, count in self._busy) + 1)
-        least = min(least, self._ceiling)
-        if len(self._workers) > least and now - self._busy[0][0] > _IDLE_SECONDS * 0.9:
+        least = min(least, ceiling)
+        idle = len(self._workers) > least and now - self._busy[0][0] > _IDLE_SECONDS * 0.9
+        if idle or len(self._workers) > ceiling:
             self._wanted = min(self._wanted, len(self._workers) - 1)
             newest = max(self._workers.values(), key=lambda worker: worker.number)
             os.kill(newest.pid, signal.SIGTERM)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import stat
 import time
@@ -220,15 +221,21 @@ class Source:
             meter[SINCE] = 0
             meter[REQUESTS] += 1
 
-    def names(self, path: bytes) -> list[tuple[bytes, bool]]:
-        """(name, is it a directory) of all in a directory, sorted; links are followed.
+    def names(
+        self, path: bytes, *, follow: bool = True, most: int | None = None
+    ) -> list[tuple[bytes, bool]]:
+        """(name, is it a directory) of all in a directory, or of any ``most``, sorted; ``follow``: a link
+        to a directory is one.
 
         Costs no stat where the directory itself tells the type.
         """
         fd = self._open(path, os.O_DIRECTORY)
         try:
             with os.scandir(fd) as entries:
-                found = [(os.fsencode(entry.name), _is_directory(entry)) for entry in entries]
+                found = [
+                    (os.fsencode(entry.name), _is_directory(entry, follow))
+                    for entry in itertools.islice(entries, most)
+                ]
         except OSError as error:
             raise _refusal(self.path, path, error) from error
         finally:
@@ -298,10 +305,10 @@ class Source:
         os.close(self._fd)
 
 
-def _is_directory(entry: os.DirEntry[str]) -> bool:
-    """Links followed; one that leads in a circle, or where we may not look, is no directory."""
+def _is_directory(entry: os.DirEntry[str], follow: bool) -> bool:
+    """A link that leads in a circle, or where we may not look, is no directory."""
     try:
-        return entry.is_dir()
+        return entry.is_dir(follow_symlinks=follow)
     except OSError:
         return False
 

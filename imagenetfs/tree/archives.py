@@ -1,8 +1,8 @@
 """archives/: the source tree with every tar, and every tar within a tar, a directory.
 
-Deeper tars are files, and so is every other file. A tar that lies more than three directories deep in
-the source is a file too (see tree.survey). What an archive may hold that is harmful was made harmless
-when its table was made: names that lead outside, links that lead outside (see index.names).
+Deeper tars are files, and so is every other file; so is a tar that the survey did not come to (see
+tree.survey). What an archive may hold that is harmful was made harmless when its table was made: names that
+lead outside, links that lead outside (see index.names).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import stat
 
 from imagenetfs.index.archives import OUTER, Kind
+from imagenetfs.index.table import Table
 from imagenetfs.tree.catalogue import Catalogue
 from imagenetfs.tree.inode import InodeKind, inode
 
@@ -18,13 +19,13 @@ def tar_inode(catalogue: Catalogue, archive: int, inner: int, row: int) -> int |
     """The directory that the tar at ``row`` of a container is shown as; None where it is a file."""
     index = catalogue.index
     container = index.container(archive, inner)
-    if inner != OUTER or not stat.S_ISREG(container.members.mode(row)):
+    if not stat.S_ISREG(container.members.mode(row)):
         return None
     if container.extent.kind is Kind.DIRECTORY:
         own = catalogue.numbers.get(container.locate(row)[0])
         if own is not None and catalogue.archives[own].kind is Kind.TAR:
             return inode(InodeKind.ARCHIVES, own, OUTER, 0)
-    within = index.inner_of_row(archive, row)
+    within = index.inner_of_row(archive, row) if inner == OUTER else OUTER
     return None if within == OUTER else inode(InodeKind.ARCHIVES, archive, within, 0)
 
 
@@ -33,11 +34,28 @@ def container_mtime_ns(catalogue: Catalogue, archive: int, inner: int) -> int:
     index = catalogue.index
     if inner != OUTER:
         return index.container(archive).members.mtime_ns(int(index.nested(archive)[inner]))
-    path = catalogue.archives[archive].path
-    parent, _, name = path.rpartition(b"/")
-    around = catalogue.numbers.get(parent) if path else None
-    if around is None or not index.known(around):
-        return catalogue.mtime_ns  # nobody came here through it; nothing is read to look up a name
+    members, name = _around(catalogue, catalogue.archives[archive].path)
+    row = members.find(name) if members is not None else -1
+    return members.mtime_ns(row) if members is not None and row >= 0 else catalogue.mtime_ns
+
+
+def _around(catalogue: Catalogue, path: bytes) -> tuple[Table | None, bytes]:
+    """The table of the directory around an archive, and the archive's name in it.
+
+    None where nobody came here through it: nothing is read to look up a name.
+    """
+    index, (parent, _, name) = catalogue.index, path.rpartition(b"/")
+    if not path:
+        return None, name
+    while parent not in catalogue.numbers:  # deeper directories are no archives of their own
+        parent, _, directory = parent.rpartition(b"/")
+        name = directory + b"/" + name
+    around = catalogue.numbers[parent]
+    if not index.known(around):
+        return None, name
     members = index.container(around).members
-    row = members.find(name)
-    return members.mtime_ns(row) if row >= 0 else catalogue.mtime_ns
+    directory, _, below = name.partition(b"/")
+    if not below:
+        return members, name
+    inner = index.inner_of_row(around, members.find(directory))
+    return index.container(around, inner).members if index.known(around, inner) else None, below

@@ -1,7 +1,7 @@
 """The catalogue: everything above class level, built once before the mount serves.
 
-It is the one place of the tree that reads the source: two levels of directories, the headers of the
-tars of class tars, the devkit. What it holds is the same in every process that is forked afterwards.
+It is the one place of the tree that reads the source: names in directories, the headers of the tars of
+class tars, the devkit. What it holds is the same in every process that is forked afterwards.
 """
 
 from __future__ import annotations
@@ -24,12 +24,8 @@ from imagenetfs.tree.labels import read_devkit, read_words
 from imagenetfs.tree.layout import Split, Version
 from imagenetfs.tree.survey import Survey, index_group, survey
 
-_FEW = 64
-"""Splits of more archives are not asked for their sizes at mount: on NFS each costs a round trip."""
-
-
 _FEW = 16
-"""A split in so many files has them open from the start."""
+"""A split in so many files has them open, and their sizes known, from the start: each costs round trips."""
 
 
 @dataclass(slots=True)

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import re
+import tarfile
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +23,9 @@ from imagenetfs.system.apart import in_child
 
 _NUMBER = re.compile(rb"-?\d{1,9}")
 _WNID = re.compile(r"n\d{8}")
+
+_LARGEST = 1 << 26
+"""Bytes; the real files have 140 KB and less."""
 
 META_MAT = b"data/meta.mat"
 GROUND_TRUTH = b"data/ILSVRC2012_validation_ground_truth.txt"
@@ -48,6 +54,28 @@ def parse(meta_mat: bytes, ground_truth: bytes) -> Devkit:
     if not all(_NUMBER.fullmatch(line) for line in lines):
         raise ArchiveError("the devkit's ground truth is no list of numbers")
     return Devkit(wnids, words, tuple(int(line) for line in lines))
+
+
+def unpacked(archive: bytes) -> tuple[bytes, bytes]:
+    """(meta.mat, ground truth) from the kit as it is downloaded, a tar, compressed or not.
+
+    Raises ArchiveError where it is none, or has them not.
+    """
+    found: dict[str, bytes] = {}
+    wanted = [name.decode() for name in (META_MAT, GROUND_TRUTH)]
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            for member in tar:
+                name = "/".join(member.name.split("/")[-2:])
+                file = tar.extractfile(member) if name in wanted and member.isreg() else None
+                if file is not None and member.size <= _LARGEST:
+                    found[name] = file.read()
+    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise ArchiveError(f"the devkit's archive cannot be read: {error}") from None
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise ArchiveError(f"the devkit's archive has no {missing[0]}")
+    return found[wanted[0]], found[wanted[1]]
 
 
 def _classes(meta_mat: bytes) -> tuple[dict[int, bytes], dict[bytes, str]]:

@@ -85,6 +85,7 @@ class ArrayShelf:
         self.classes: Sequence[bytes] = sorted(ids) if ids is not None else (UNLABELED,)
         self._ids = [ids[wnid] for wnid in self.classes] if ids is not None else None
         self._tables: list[_Table] | None = None
+        self._without_class = 0
 
     def _all(self) -> list[_Table]:
         if self._tables is None:
@@ -100,9 +101,14 @@ class ArrayShelf:
         assert isinstance(members, ArrayRows)
         if self._ids is not None:
             unknown = len(members) - sum(len(members.of_label(label)) for label in self._ids)
+            self._without_class += unknown
             if unknown:
                 name = self._index.title(archive)
-                log.warning("%d rows of %s have labels of no class", unknown, name)
+                log.warning(
+                    "%d rows of %s have labels that the devkit does not name, and are not shown",
+                    unknown,
+                    name,
+                )
         return [(members, base(InodeKind.FILE, archive, OUTER))]
 
     def listing(self, number: int) -> Listing:
@@ -131,6 +137,10 @@ class ArrayShelf:
 
     def mtime_ns(self, number: int) -> int | None:
         return None
+
+    def without_class(self) -> int:
+        self._all()
+        return self._without_class
 
 
 class ArrayListing(Gathered):

@@ -124,4 +124,5 @@ def _test(finder: Finder) -> Split | None:
     patches: list[int] = []
     if archive != directory:  # an extracted directory holds the patched images already
         patches = [p for p in finder.tars(_PATCH) if finder.choose([p], None)[0] is not None]
-    return Split(b"test", FlatImages(index, (archive, *patches)), index.title(archive))
+    origin = " and ".join(map(index.title, (archive, *patches)))
+    return Split(b"test", FlatImages(index, (archive, *patches)), origin)

@@ -15,19 +15,29 @@ ILSVRC2012 = re.compile(rb"ILSVRC2012|ILSVRC2012.*CLS.*", re.IGNORECASE)
 TINY = re.compile(rb"tiny[-_]?imagenet([-_]?200)?", re.IGNORECASE)
 
 DEVKIT = b"ILSVRC2012_devkit_t12"
+_PACKED = re.compile(rb"ILSVRC2012_devkit_t12\.(tar(\.\w+)?|tgz)")
 _WORDS = b"words.txt"
 
 
 def read_devkit(survey: Survey, source: Source) -> Devkit | None:
-    """The development kit's labels; None, with a warning where it is damaged, if there is none."""
+    """The development kit's labels, from its directory or its archive; None, with a warning where it is
+    damaged, if there is none."""
     root = survey.root(ILSVRC2012)
-    if root is None or DEVKIT not in survey.directories(root):
+    if root is None:
         return None
     kit = root + b"/" + DEVKIT + b"/"
+    packed = [name for name in survey.files(root) if _PACKED.fullmatch(name)]
     try:
-        return devkit.parse(
-            source.read_whole(kit + devkit.META_MAT), source.read_whole(kit + devkit.GROUND_TRUTH)
-        )
+        if DEVKIT in survey.directories(root):
+            files = (
+                source.read_whole(kit + devkit.META_MAT),
+                source.read_whole(kit + devkit.GROUND_TRUTH),
+            )
+        elif packed:
+            files = devkit.unpacked(source.read_whole(root + b"/" + packed[0]))
+        else:
+            return None
+        return devkit.parse(*files)
     except ImagenetfsError as error:
         survey.warnings.append(f"the devkit cannot be used: {error}")
         return None

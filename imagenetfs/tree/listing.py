@@ -117,6 +117,13 @@ def member_attributes(members: Table, row: int) -> Attributes:
     return Attributes(shown, size, members.mtime_ns(row), members.links_to(row))
 
 
+def name_bytes(listing: Listing) -> int:
+    """Bytes of all names of a listing together; where its table tells, none of them is looked at."""
+    if isinstance(listing, FlatListing):
+        return listing.name_bytes()
+    return sum(len(name) for name, _, _ in listing.entries(0))
+
+
 class FlatListing:
     """All rows of a table without directories and with nothing but regular files."""
 
@@ -167,6 +174,9 @@ class FlatListing:
     def find(self, name: bytes) -> int | None:
         row = self._members.find(name)
         return None if row < 0 else self._base + row
+
+    def name_bytes(self) -> int:
+        return self._members.name_bytes()
 
 
 class RowsListing(Gathered):

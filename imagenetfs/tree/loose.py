@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from array import array
 from collections.abc import Iterator
 
 from imagenetfs.index.archives import OUTER, Kind
@@ -44,7 +45,9 @@ class LooseListing(Gathered):
         self._kind = kind_of(number)
         self._archive, self._inner, row = fields(number)
         self._members = catalogue.index.container(self._archive, self._inner).members
-        self._rows = list(self._members.children(row - 1))
+        self._rows = array(
+            "Q", self._members.children(row - 1)
+        )  # 8 bytes each, and a worker has many
         self._parent = self._members.name(row - 1) + b"/" if row else b""
 
     def __len__(self) -> int:

@@ -8,13 +8,15 @@ underscores), meta.bin (torchvision's), meta/{train,val}.txt (``path label``).
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import pickle
 import zipfile
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 from imagenetfs.tree.layout import Split, Version
+from imagenetfs.tree.listing import name_bytes
 from imagenetfs.tree.shelf import UNLABELED
 
 
@@ -86,7 +88,7 @@ class PathLabels:
     """meta/train.txt and meta/val.txt: ``<class>/<image> <label>`` a line, labels by sorted wnid.
 
     ImageNet's train list has 46 MB; it is made class by class as it is read, and only the classes'
-    lengths are kept.
+    lengths are kept. Those are had from the member tables, for every process that is asked needs them.
     """
 
     def __init__(self, split: Split, labels: Mapping[bytes, int]) -> None:
@@ -95,29 +97,29 @@ class PathLabels:
         self._ends: list[int] | None = None
         self._last: tuple[int, bytes] = (-1, b"")
 
-    def _classes(self) -> Sequence[bytes]:
-        return self._shelf.classes
+    def _around(self, number: int) -> tuple[bytes, bytes]:
+        """What stands before and behind each name of a class in its line."""
+        wnid = self._shelf.classes[number]
+        return wnid + b"/", b" %d\n" % self._labels.get(wnid, -1)
 
     def _text(self, number: int) -> bytes:
         if self._last[0] != number:
-            wnid = self._classes()[number]
-            tail = b" %d\n" % self._labels.get(wnid, -1)
-            lines = [
-                wnid + b"/" + name + tail
-                for name, _, _ in self._shelf.listing(number).entries(0)
-                if wnid != UNLABELED
-            ]
-            self._last = (number, b"".join(lines))
+            head, tail = self._around(number)
+            names = self._shelf.listing(number).entries(0)
+            self._last = (number, b"".join([head + name + tail for name, _, _ in names]))
         return self._last[1]
+
+    def _length(self, number: int) -> int:
+        if self._shelf.classes[number] == UNLABELED:
+            return 0
+        listing = self._shelf.listing(number)
+        return name_bytes(listing) + len(listing) * len(b"".join(self._around(number)))
 
     def size(self) -> int:
         """Bytes in all. Indexes the whole split the first time."""
         if self._ends is None:
-            ends, end = [], 0
-            for number in range(len(self._classes())):
-                end += len(self._text(number))
-                ends.append(end)
-            self._ends = ends
+            lengths = map(self._length, range(len(self._shelf.classes)))
+            self._ends = list(itertools.accumulate(lengths))
         return self._ends[-1] if self._ends else 0
 
     def read(self, offset: int, length: int) -> bytes:
@@ -126,8 +128,12 @@ class PathLabels:
         ends = self._ends or []
         number, parts, wanted = bisect_right(ends, offset), [], length
         while wanted > 0 and number < len(ends):
+            first = ends[number - 1] if number else 0
+            if ends[number] == first:  # unlabeled/, or a class without images
+                number += 1
+                continue
             text = self._text(number)
-            start = offset - (ends[number] - len(text))
+            start = offset - first
             piece = text[start : start + wanted]
             parts.append(piece)
             offset, wanted, number = offset + len(piece), wanted - len(piece), number + 1

@@ -65,6 +65,10 @@ class Shelf(Protocol):
         """When the class's archive was made, where its archive tells."""
         ...
 
+    def without_class(self) -> int:
+        """How many images stand in no class, for nobody knows their labels."""
+        ...
+
 
 def container_listing(index: Index, place: Place, images_only: bool = False) -> Listing:
     """All regular files of a container by their base names; the last of a name counts."""
@@ -152,6 +156,9 @@ class ClassContainers:
         row = int(self._index.nested(archive)[inner])
         return self._index.container(archive).members.mtime_ns(row)
 
+    def without_class(self) -> int:
+        return 0
+
 
 def classes_within(index: Index, archive: int) -> dict[bytes, Place]:
     """The class containers in an archive, by wnid."""
@@ -188,6 +195,7 @@ class FlatImages:
         self._places: list[Place] | None = None
         self._every: RowsListing | None = None
         self._by_class: list[Listing] | None = None
+        self._without_class = 0
 
     def _containers(self) -> list[Place]:
         """The archives' containers: a tar itself; a directory, and those within it."""
@@ -227,11 +235,11 @@ class FlatImages:
         of_class = np.array(
             [self._number(every.name(at)) for at in range(len(every))], dtype=np.int64
         )
-        lost = int(np.count_nonzero(of_class < 0))
-        if lost:
+        self._without_class = int(np.count_nonzero(of_class < 0))
+        if self._without_class:
             log.warning(
                 "%d images of %s have no label and stand in no class; they answer to their names in the split",
-                lost,
+                self._without_class,
                 self._index.title(self.archives[0]),
             )
         order = np.argsort(of_class, kind="stable")
@@ -253,6 +261,10 @@ class FlatImages:
 
     def mtime_ns(self, number: int) -> int | None:
         return None
+
+    def without_class(self) -> int:
+        self.listing(0)
+        return self._without_class
 
 
 def image_number(name: bytes) -> int:

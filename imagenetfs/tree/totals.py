@@ -9,11 +9,12 @@ from imagenetfs.tree.layout import Split
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Classes, images, and the bytes of all images."""
+    """Classes, images in them, the bytes of those, and images in no class: nobody knows their labels."""
 
     classes: int
     images: int
     bytes: int
+    without_class: int
 
 
 def totals(split: Split) -> Totals:
@@ -23,4 +24,4 @@ def totals(split: Split) -> Totals:
         listing = split.shelf.listing(number)
         images += len(listing)
         size += sum(attributes.size for _, _, attributes in listing.entries(0))
-    return Totals(len(split.shelf.classes), images, size)
+    return Totals(len(split.shelf.classes), images, size, split.shelf.without_class())

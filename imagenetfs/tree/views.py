@@ -103,6 +103,7 @@ class ViewShelf:
         # An image called <wnid>_... stands in that class of train, unseen.
         self._named_by_class = split == b"train" and isinstance(base, ClassContainers)
         self._numbers: list[int] | None = None
+        self._classes: list[bytes] | None = None
         self._files: dict[int, list[bytes]] = {}
 
     @property
@@ -141,7 +142,9 @@ class ViewShelf:
 
     @property
     def classes(self) -> Sequence[bytes]:
-        return [self.base.classes[k] for k in self._chosen()]
+        if self._classes is None:
+            self._classes = [self.base.classes[k] for k in self._chosen()]
+        return self._classes
 
     @property
     def archives(self) -> Sequence[int]:
@@ -164,6 +167,9 @@ class ViewShelf:
 
     def mtime_ns(self, number: int) -> int | None:
         return self.base.mtime_ns(self._chosen()[number])
+
+    def without_class(self) -> int:
+        return 0
 
 
 def _chosen_listing(every: Listing, names: frozenset[bytes]) -> Listing:

@@ -49,7 +49,8 @@ def _by_class(survey: Survey, index: Index, prefer: str, root: bytes) -> Split |
     places = {**second, **first}
     if not places:
         return None
-    origin = beside[0] if beside and tars and first is tars else root
+    parents = {index.archives[number].path.rpartition(b"/")[0] for number, _ in places.values()}
+    origin = b" and ".join(sorted(parents, reverse=first is tars))
     shelf = ClassContainers(index, places, lambda: second)
     return Split(b"train", shelf, origin.decode("utf-8", "backslashreplace"))
 

@@ -65,15 +65,14 @@ def test_datasets(
     datasets = pytest.importorskip("datasets")
     datasets.disable_progress_bars()
     root = sample_mount.mountpoint / version
-    splits = [name for name in ("train", "val", "test") if (root / name).is_dir()]
-    data_files = {name: str(root / name / "**") for name in splits}
-    found = datasets.load_dataset(
-        "imagefolder", data_files=data_files, cache_dir=str(tmp_path / "cache"), drop_labels=False
-    )
+    splits = {"train": "train", "val": "validation", "test": "test"}  # their name for val
+    splits = {ours: theirs for ours, theirs in splits.items() if (root / ours).is_dir()}
     every = sorted({Path(p).parent.name for name in splits for p, _ in walked(root / name)})
-    for name in splits:
-        split = found[name].cast_column("image", datasets.Image(decode=False))
+    found = datasets.load_dataset("imagefolder", data_dir=str(root), cache_dir=str(tmp_path))
+    assert sorted(found) == sorted(splits.values())
+    for ours, theirs in splits.items():
+        split = found[theirs].cast_column("image", datasets.Image(decode=False))
         names = split.features["label"].names
         assert names == every
         shown = sorted((row["image"]["path"], names[row["label"]]) for row in split)
-        assert shown == sorted((p, Path(p).parent.name) for p, _ in walked(root / name))
+        assert shown == sorted((p, Path(p).parent.name) for p, _ in walked(root / ours))

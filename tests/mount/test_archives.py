@@ -8,6 +8,7 @@ import stat
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
@@ -133,7 +134,13 @@ def odd_source(members: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         write(writer, odd / f"{name}.tar", members)
     make_harmful(odd / "harmful.tar")
     make_repeated(odd / "repeated.tar")
+    make_long_names(odd / "long names.tar")
     make_nested(odd / "nested.tar", 3)
+    deep = odd / "some" / "where" / "below"
+    deep.mkdir(parents=True)
+    make_nested(deep / "deep.tar", 2)
+    os.utime(deep / "deep.tar", (PAST, PAST))
+    (deep / "link.tar").symlink_to("deep.tar")
     (odd / "no tar.tar").write_bytes(b"no tar at all" * 100)
     (odd / "loose.txt").write_text("loose")
     (odd / "loose link").symlink_to("loose.txt")
@@ -175,6 +182,17 @@ def make_repeated(path: Path) -> None:
         add(tar, "link to the second", type=tarfile.LNKTYPE, linkname="file")
         add(tar, "link to a link", type=tarfile.LNKTYPE, linkname="link to the second")
         add(tar, "link to nothing", type=tarfile.LNKTYPE, linkname="nothing")
+
+
+def make_long_names(path: Path) -> None:
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        add(tar, "first", b"first")
+        add(tar, "l" * 255, b"the longest")
+        for length in (256, 1000, 1025, 5000):
+            add(tar, "l" * length, b"no file system holds it")
+            add(tar, f"{'d' * length}/below", b"nor this")
+        add(tar, "deep/" * 500 + "file", b"more than a page in all")
+        add(tar, "last", b"last")
 
 
 def make_nested(path: Path, depth: int) -> None:
@@ -229,6 +247,15 @@ def test_duplicates_as_extracted(odd: Path, odd_source: Path, tmp_path: Path) ->
     assert (root / "file").stat().st_nlink == 3
 
 
+def test_names_that_no_file_system_holds_hide_no_others(
+    odd: Path, odd_source: Path, tmp_path: Path
+) -> None:
+    tar = Path("unknown/odd/long names.tar")
+    expected = extract(odd_source / tar, tmp_path / "x")
+    assert {b"first", b"l" * 255, b"last", b"deep/" * 500 + b"file"} <= set(expected)
+    assert walk(odd / "archives" / tar) == expected
+
+
 def test_nothing_leads_outside(odd: Path) -> None:
     root = odd / "archives" / "unknown" / "odd" / "harmful.tar"
     for name, data in (("absolute", b"absolute"), ("up", b"up"), ("across", b"across")):
@@ -251,6 +278,40 @@ def test_two_levels_are_directories_and_deeper_ones_files(odd: Path) -> None:
     deepest = inner / "directory" / "level1.tar"
     with tarfile.open(deepest) as tar:
         assert tar.getnames() == ["directory/file", "directory/level0.tar"]
+
+
+def test_tars_in_deep_directories(odd: Path, odd_source: Path) -> None:
+    place = Path("unknown/odd/some/where/below/deep.tar")
+    outer = odd / "archives" / place
+    assert sorted(os.listdir(outer.parent)) == ["deep.tar", "link.tar"]
+    assert (outer / "directory" / "file").read_bytes() == b"depth 2"
+    assert (outer / "directory" / "level1.tar" / "directory" / "file").read_bytes() == b"depth 1"
+    assert (outer / "directory" / "level1.tar" / "directory" / "level0.tar").is_file()
+    assert (outer.parent / "link.tar").readlink() == Path("deep.tar")
+    assert (odd / "source" / place).read_bytes() == (odd_source / place).read_bytes()
+    [entry] = (entry for entry in os.scandir(outer.parent) if entry.name == "deep.tar")
+    assert entry.stat().st_mtime == outer.stat().st_mtime == PAST
+
+
+def test_inodes_are_the_same_at_every_mount(
+    odd: Path, odd_source: Path, mount: Callable[..., Mounted]
+) -> None:
+    """Found from above by a walk, and by one name at once, in whichever worker."""
+
+    def inodes(root: Path) -> dict[str, int]:
+        every = (
+            os.path.join(path, n) for path, below, names in os.walk(root) for n in below + names
+        )
+        return {os.path.relpath(path, root): os.lstat(path).st_ino for path in every}
+
+    expected = inodes(odd / "archives")
+    assert len(set(expected.values())) > len(expected) // 2
+    other = mount(odd_source).mountpoint / "archives"
+    deepest = "unknown/odd/some/where/below/deep.tar/directory/level1.tar/directory/file"
+    with ThreadPoolExecutor(8) as pool:
+        found = pool.map(lambda _: (other / deepest).stat().st_ino, range(32))
+        assert set(found) == {expected[deepest]}
+    assert inodes(other) == expected
 
 
 def test_files_are_passed_through(odd: Path, odd_source: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.mount.test_commands_support import Bench, bench
@@ -38,8 +40,11 @@ def test_info_counts_what_a_mount_shows(
         assert split["classes"] == len(list(root.iterdir()))
         assert split["images"] == len(images)
         assert split["bytes"] == sum(path.stat().st_size for path in images)
-        assert (sample / split["from"].split(" and ")[0]).exists()
+        assert split["without_class"] == 0
+        assert all((sample / origin).exists() for origin in split["from"].split(" and "))
     assert len(found) == 16
+    assert "_patch_" in found["ILSVRC2012", "test"]["from"]
+    assert found["winter21_whole", "train"]["from"] == "winter21_whole/tars and winter21_whole"
     again = json.loads(info(at, sample, "--json", *index))
     assert again == described
     quick = json.loads(info(at, sample, "--json", "--quick", *index))
@@ -47,6 +52,32 @@ def test_info_counts_what_a_mount_shows(
     lines = info(at, sample, *index).splitlines()
     assert lines[0].split("\t") == ["version", "split", "classes", "images", "bytes", "from"]
     assert len(lines) == 17
+
+
+def test_images_in_no_class_are_told(at: Bench, sample: Path, tmp_path: Path) -> None:
+    """A label that the devkit does not name; a val image that no annotation names."""
+    source = tmp_path / "source"
+    for name in ("ILSVRC2012", "DownSampled", "tiny-imagenet-200"):
+        shutil.copytree(sample / name, source / name)
+    npz = source / "DownSampled" / "Imagenet16_val_npz" / "val_data.npz"
+    with np.load(npz, allow_pickle=False) as arrays:
+        data, labels = arrays["data"], arrays["labels"].copy()
+    labels[[3, 5]] = 1001
+    np.savez(npz, data=data, labels=labels)
+    annotations = source / "tiny-imagenet-200" / "val" / "val_annotations.txt"
+    annotations.write_text("".join(annotations.read_text().splitlines(keepends=True)[1:]))
+    done = at.call("info", source, "--json")
+    described: dict[str, Any] = json.loads(done.stdout)
+    lost = {(s["version"], s["split"]): s["without_class"] for s in described["splits"]}
+    assert {place: n for place, n in lost.items() if n} == {
+        ("Imagenet16", "val"): 2,
+        ("tiny-imagenet-200", "val"): 1,
+    }
+    sentence = "Imagenet16/val: 2 images have labels that nobody knows, and stand in no class."
+    assert sentence in described["warnings"]
+    assert f"warning: {sentence}" in done.stderr
+    counted = [s["images"] for s in described["splits"] if s["version"] == "Imagenet16"]
+    assert counted[1] == len(labels) - 2
 
 
 def test_views_of_run(at: Bench, sample: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.support import Mounted
@@ -89,6 +90,16 @@ def test_winter21_from_tars_beside_one_another(
     assert of_split(one, "winter21_whole/train") == of_split(sample_mount, "winter21_whole/train")
 
 
+def test_winter21_in_one_tar(site: Path, mount: MountIt, sample_mount: Mounted) -> None:
+    tars = site / "winter21_whole" / "tars"
+    subprocess.run(["tar", "-cf", site / "winter21_whole.tar", "-C", tars, "."], check=True)
+    wnids = {tar.stem for tar in tars.iterdir()}
+    shutil.rmtree(site / "winter21_whole")
+    every = of_split(mount(site), "winter21_whole/train")
+    expected = of_split(sample_mount, "winter21_whole/train").items()
+    assert every == {name: data for name, data in expected if name.partition("/")[0] in wnids}
+
+
 def test_directories_preferred(site: Path, mount: MountIt) -> None:
     root = site / "winter21_whole"
     changed = next((root / "n02100735").iterdir())
@@ -124,6 +135,18 @@ def test_a_broken_npz_does_not_take_the_others_with_it(site: Path, mount: MountI
     assert len(names) == 720
     assert not [name for name in names if "batch_3_" in name]
     assert "train_data_batch_3.npz is not shown" in one.log.read_text()
+
+
+def test_rows_whose_label_is_no_class_are_left_out_and_told(site: Path, mount: MountIt) -> None:
+    npz = site / "DownSampled" / "Imagenet8_val_npz" / "val_data.npz"
+    with np.load(npz, allow_pickle=False) as arrays:
+        data, labels = arrays["data"], arrays["labels"].copy()
+    labels[:3] = 1001
+    np.savez(npz, data=data, labels=labels)
+    one = mount(site)
+    names = {Path(name).name for name in of_split(one, "Imagenet8/val")}
+    assert names == {f"val_data_{row:06d}.png" for row in range(3, len(labels))}
+    assert "3 rows of DownSampled/Imagenet8_val_npz/val_data.npz have labels" in one.log.read_text()
 
 
 def test_tiny_without_annotations(site: Path, mount: MountIt) -> None:

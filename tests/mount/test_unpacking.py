@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,6 +37,57 @@ def test_once_for_many_readers(sample: Path, sample_mount: Mounted, mount: Mount
             log.count(f"unpacked DownSampled/Imagenet32_train_npz/train_data_batch_{batch}.npz")
             == 1
         )
+
+
+GATED = """
+import os, time
+from imagenetfs.formats import npz
+
+inflate = npz.contents
+
+def contents(read_at, array):
+    while array.name == "data" and not os.path.exists({gate!r}):
+        time.sleep(0.01)
+    yield from inflate(read_at, array)
+
+npz.contents = contents
+"""
+
+
+READERS = 11
+"""More than workers; one more, and the kernel itself lets nobody else read where its limit cannot be raised."""
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_who_waits_for_an_array_holds_up_nobody_else(
+    sample: Path, sample_mount: Mounted, tmp_path: Path, mount: MountIt
+) -> None:
+    gate = tmp_path / "gate"
+    one = mount(sample, workers=8, before=GATED.format(gate=str(gate)))
+    few = [path.relative_to(one.mountpoint) for path in paths(one)[::60]][:READERS]
+    other = next((one.root / "val").glob("*/*")).relative_to(one.mountpoint)
+
+    def waiting() -> int:
+        return sum("in the source" in worker["state"] for worker in one.status()["workers"])
+
+    with ThreadPoolExecutor(len(few)) as pool:
+        try:
+            data = [pool.submit((one.mountpoint / path).read_bytes) for path in few]
+            wait_until(lambda: waiting() == READERS)
+            expected = (sample_mount.mountpoint / other).read_bytes()
+            assert (one.mountpoint / other).read_bytes() == expected
+            assert [each for each in data if each.done()] == []
+        finally:
+            gate.touch()
+        for path, each in zip(few, data, strict=True):
+            assert each.result() == (sample_mount.mountpoint / path).read_bytes()
+    wait_until(lambda: len(one.status()["workers"]) <= 8)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tarfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from scipy.io import savemat
 
 from imagenetfs.errors import ArchiveError
-from imagenetfs.tree.devkit import Devkit, parse
+from imagenetfs.tree.devkit import Devkit, parse, unpacked
 
 LEAVES = [b"n%08d" % n for n in (7, 3, 9, 5)]
 
@@ -139,3 +140,29 @@ def test_a_wnid_is_a_wnid(wnid: bytes) -> None:
     except ArchiveError:
         return
     assert kit.val_wnid(1) is None
+
+
+def packed(compression: str, **files: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=f"w:{compression}") as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(f"ILSVRC2012_devkit_t12/data/{name}")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+TRUTH = "ILSVRC2012_validation_ground_truth.txt"
+
+
+@pytest.mark.parametrize("compression", ["", "gz", "bz2", "xz"])
+def test_a_kit_as_it_is_downloaded(compression: str) -> None:
+    files = {"meta.mat": b"a matrix", TRUTH: b"1\n2", "readme.txt": b"read me"}
+    whole = packed(compression, **files)
+    assert unpacked(whole) == (b"a matrix", b"1\n2")
+    for length in (0, 10, len(whole) // 9):
+        with pytest.raises(ArchiveError, match="the devkit's archive"):
+            unpacked(whole[:length])
+    del files[TRUTH]
+    with pytest.raises(ArchiveError, match=f"the devkit's archive has no data/{TRUTH}"):
+        unpacked(packed(compression, **files))

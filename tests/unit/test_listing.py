@@ -21,6 +21,7 @@ from imagenetfs.tree.listing import (
     Listing,
     RowsListing,
     member_attributes,
+    name_bytes,
 )
 from imagenetfs.tree.loose import LooseListing
 from imagenetfs.tree.shelf import container_listing
@@ -51,6 +52,7 @@ def check_listing(listing: Listing) -> dict[bytes, tuple[int, Attributes]]:
     names = [name for name, _, _ in every]
     assert names == sorted(set(names))
     assert len(listing) == len(every)
+    assert name_bytes(listing) == sum(map(len, names))
     for start in {0, 1, len(every) // 2, len(every) - 1, len(every), len(every) + 1} - {-1}:
         assert list(listing.entries(start)) == every[start:]
         assert entries_of(listing.columns(start, start + 3)) == every[start : start + 3]

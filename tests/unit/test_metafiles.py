@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.tree.layout import Split, Version
+from imagenetfs.tree.listing import FlatListing
 from imagenetfs.tree.metafiles import PathLabels, first_word, label_files, meta_bin
 from imagenetfs.tree.shelf import UNLABELED, FlatImages
 from tests.unit.test_build_archives import index_of, tar_of, train_tar
@@ -89,6 +90,15 @@ def test_path_labels_in_one_piece(version: Version) -> None:
     assert labels.read(0, 1 << 20) == _expected()
 
 
+def test_a_size_is_known_without_the_names(
+    version: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every process is asked for it, and ImageNet has 1.28 million names."""
+    labels = PathLabels(version.splits[0], {wnid: n for n, wnid in enumerate(WNIDS)})
+    monkeypatch.delattr(FlatListing, "entries")
+    assert labels.size() == len(_expected())
+
+
 def test_path_labels_in_random_pieces(version: Version) -> None:
     labels, whole = PathLabels(version.splits[0], dict.fromkeys(WNIDS, 10**6)), b""
     while piece := labels.read(len(whole), 37):
@@ -122,6 +132,11 @@ def test_unlabelled_images_are_not_in_the_list(tmp_path: Path) -> None:
     (tmp_path / "v.tar").write_bytes(tar_of({"a": b"1"}))
     shelf = FlatImages(index_of(tmp_path, "v.tar"), (0,))
     assert PathLabels(Split(b"val", shelf, "v.tar"), {}).size() == 0
+    (tmp_path / "v.tar").write_bytes(tar_of({"a": b"1", "b": b"2"}))
+    index, classes = index_of(tmp_path, "v.tar"), (b"n1", UNLABELED, b"z1")
+    some = FlatImages(index, (0,), classes, {b"b": b"z1"}.get)
+    labels = PathLabels(Split(b"val", some, "v.tar"), {b"n1": 0, b"z1": 1})
+    assert (labels.size(), labels.read(0, 100)) == (7, b"z1/b 1\n")
 
 
 def test_a_version_without_classes() -> None:

@@ -24,6 +24,11 @@ from imagenetfs.index.names import confined, harmless
         (b"./a//b/.", b"a/b"),
         (b"..", b""),
         (b"", b""),
+        (b"n" * 255, b"n" * 255),
+        (b"n" * 256, b""),
+        (b"a/" + b"n" * 256 + b"/b", b""),
+        (b"long/" * 100 + b"n", b"long/" * 100 + b"n"),
+        (b"n" * 256 + b"/../a", b"a"),
     ],
 )
 def test_harmless(name: bytes, expected: bytes) -> None:

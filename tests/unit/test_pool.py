@@ -129,6 +129,32 @@ class Mount:
 # --- growing --------------------------------------------------------------------------------------
 
 
+def test_who_waits_for_another_process_is_not_counted(world: World) -> None:
+    """Twelve wait for one array, and two are free, although the ceiling is eight."""
+    mount = Mount(world, ceiling=8)
+    for _ in range(12):
+        free = next(pid for pid in mount.pids if not mount.row(pid)[Cell.LOCK_SINCE])
+        mount.wait_in_source(free)
+        mount.row(free)[Cell.LOCK_SINCE] = 1
+        mount.step(times=3)
+    assert len(mount.pids) == 14
+    for pid in mount.pids:
+        mount.row(pid)[Cell.LOCK_SINCE] = 0
+        mount.rest(pid)
+    mount.step(times=7)
+    assert len(mount.pids) == 8
+    assert {number for _, number in world.kills} == {signal.SIGTERM}
+
+
+def test_who_waits_for_another_process_has_a_deadline(world: World) -> None:
+    mount = Mount(world)
+    [first, _] = mount.pids
+    mount.wait_in_source(first)
+    mount.row(first)[Cell.LOCK_SINCE] = 1
+    mount.step(DEADLINE / 2, times=3)
+    assert (first, signal.SIGKILL) in world.kills
+
+
 def test_it_begins_with_two(world: World) -> None:
     mount = Mount(world, cores=16)
     assert len(mount.pool) == 2

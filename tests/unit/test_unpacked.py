@@ -53,7 +53,7 @@ def test_processes_unpack_once(index: Index) -> None:
         if pid == 0:
             code = 1
             try:
-                meter = [0, 0, 0]
+                meter = [0, 0, 0, 0]
                 index.source.count_on(meter)
                 index.after_fork()
                 unpacked.after_fork()
@@ -139,3 +139,12 @@ def test_no_room(index: Index, small_disk: Path) -> None:
 def test_no_directory(index: Index, tmp_path: Path) -> None:
     with pytest.raises(NoSpaceError, match="576,000 bytes"):
         unpacked_of(index, tmp_path / "missing").read(0, 0, 192)
+
+
+def test_long_work_tells_how_far_it_is(
+    index: Index, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr("imagenetfs.cache.unpacked._LOG_SECONDS", 0)
+    unpacked_of(index).read(0, 0, 192)
+    assert "unpacking a.npz: 100 %" in caplog.text
