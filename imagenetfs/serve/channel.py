@@ -47,8 +47,8 @@ Answer = Callable[[int, int, memoryview], Buffer | Piped | int | None]
 
 _FUSE_DEV_IOC_CLONE = 0x8004E500
 _HANDSHAKE_SECONDS = 30
-_PIPE_BYTES = 256 * 1024
-"""The kernel asks for 128 KiB at most, unless an administrator let it read further ahead."""
+_PIPE_BYTES = 512 * 1024
+"""Twice what the kernel asks for at once (see connection.py): a pipe's pages need not be full."""
 
 _NO_LENGTH = bytes(4)
 _NO_OTHER_TASK = -(1 << 20)  # below any count of tasks, which each loop that ends takes one from

@@ -238,7 +238,7 @@ def test_what_was_poured_in_part_is_never_sent(device: tuple[int, int]) -> None:
 def test_more_than_the_pipe_holds(kernel: Kernel) -> None:
     """It would wait for ever for somebody to empty it."""
     one = Channel(kernel.device.fileno())
-    assert one.pipe_in(256 * 1024, lambda pipe: pytest.fail("poured")) is None
+    assert one.pipe_in(512 * 1024, lambda pipe: pytest.fail("poured")) is None
 
 
 def test_no_pipe_to_be_had(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
