@@ -41,6 +41,10 @@ _TELL_SECONDS = 30.0
 _MOST_OPEN = 256
 
 
+class NoRoomError(Exception):
+    """The cache is as large as it may be."""
+
+
 class Meter(Protocol):
     """Five integers to count in: a list, a part of a row of shared memory."""
 
@@ -143,6 +147,8 @@ class BlockCache:
                 fetched = self.fill(volume, offset // SEGMENT, low, high, limit, origin)
             except OSError as error:
                 self._step_aside(error)
+            except NoRoomError:
+                pass
         if fetched is None:
             fetched = self._exactly(volume, offset, length, origin)
         return self._joined(volume, offset, length, fetched, origin)
@@ -153,15 +159,13 @@ class BlockCache:
         """Have the blocks that hold bytes [low, high) here, as far as they lie in segment ``number``.
 
         ``limit``: where the last of them ends, if it is not whole. Fetches all from the first missing one to
-        the last in one request; returns (offset, the bytes fetched), or None where there is no room, or
-        somebody else takes too long. Raises OSError where the disk fails.
+        the last in one request; returns (offset, the bytes fetched), or None where somebody else who fetches
+        them takes too long. Raises NoRoomError, and OSError where the disk fails.
         """
         base = number * SEGMENT
         first = max(low - base, 0) // BLOCK
         count = min(-(-(high - base) // BLOCK), BLOCKS) - first
         segment = self._open_to_write(volume, number)
-        if segment is None:
-            return None
         with segment.locked(first, count, self._waits) as had:
             if not had:
                 return None
@@ -171,18 +175,12 @@ class BlockCache:
             offset = base + missing[0] * BLOCK
             stop = base + (missing[-1] + 1) * BLOCK
             length = min(stop, limit) - offset
-            if not self.room.take(length):
-                return None
-            try:
-                data = origin.read(offset, length)
-                kept = self._keep(segment, missing[0], data, origin)
-            except BaseException:
-                self.room.give_back(length)
-                raise
+            if not self.room.has(length):
+                raise NoRoomError
+            data = origin.read(offset, length)
+            kept = self._keep(segment, missing[0], data, origin)
         if kept:
             origin.forget(offset, length)
-        else:
-            self.room.give_back(length)
         return offset, data
 
     def _keep(self, segment: Segment, first: int, data: bytes, origin: Origin) -> bool:
@@ -190,7 +188,10 @@ class BlockCache:
         if not origin.is_same():
             return False
         try:
-            segment.write(first, data)
+            with self.room.taken(len(data)) as had:
+                if not had:
+                    return False
+                segment.write(first, data)
         except OSError as error:
             self._step_aside(error)
             return False
@@ -247,18 +248,33 @@ class BlockCache:
             self._step_aside(error)
             return None
 
+    def has(self, volume: Volume, low: int, high: int) -> bool:
+        """Whether bytes [low, high), of one segment, are here by their records; no checksum is looked at.
+
+        Raises OSError.
+        """
+        number, at = divmod(low, SEGMENT)
+        segment = volume.segments.get(number) or self._open(volume, number)
+        if segment is None:
+            return False
+        first, count = at // BLOCK, -(-(at % BLOCK + high - low) // BLOCK)
+        return len(segment.present(first, count)) == count
+
     # --- segments ---------------------------------------------------------------------------------
 
-    def _open_to_write(self, volume: Volume, number: int) -> Segment | None:
-        """The segment, made where there is none; None where there is no room. Raises OSError."""
+    def _open_to_write(self, volume: Volume, number: int) -> Segment:
+        """The segment, made where there is none. Raises NoRoomError, OSError."""
         segment = volume.segments.get(number)
         if segment is not None and not (segment.is_current() and segment.writable):
             self._close(segment)  # unlinked, or cut, or opened while the disk was read-only
             segment = None
         segment = segment or self._open(volume, number)
-        if segment is None and self.room.has_any():
+        if segment is None:
+            if not self.room.has(0):
+                raise NoRoomError
             segment = self._open(volume, number, make=True)
-        if segment is not None and not segment.writable:
+        assert segment is not None
+        if not segment.writable:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         return segment
 
@@ -308,6 +324,11 @@ class BlockCache:
                 self._tell(segment, volume, number)
         if self.room.is_over:
             self.room.make_room()
+
+    def see_disk(self) -> None:
+        """Raise the OSError for which the cache steps aside now, if it does: nothing is kept meanwhile."""
+        if time.monotonic() < self._aside_until:
+            raise OSError(self.meter[TROUBLE], os.strerror(self.meter[TROUBLE]))
 
     def _step_aside(self, error: OSError) -> None:
         self._aside_until = time.monotonic() + ASIDE_SECONDS

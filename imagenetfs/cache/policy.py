@@ -6,7 +6,8 @@ an hour goes when somebody needs the room; beyond the limits (another program ne
 the oldest unused ones first and then any.
 
 What is held is kept count of in the file ``used``: one u64, written under its lock by all processes that share
-the cache, and counted anew where it may be wrong. See docs/cache.md.
+the cache. Room is taken just before it is written to, under a second lock that is shared by those who do so;
+when room has to be made and nobody writes, all is counted anew, for a process may have died in between.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import os
 import random
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from imagenetfs.cache.place import CacheDirectory, StoredSegment
@@ -31,6 +32,9 @@ ASIDE_SECONDS = 5.0
 _AGAIN_SECONDS = 5.0
 _USED_FILE = "used"
 _WORD = struct.Struct("<Q")
+_WRITING = (8, 1)
+"""The bytes of that file that are locked by those who write blocks."""
+
 _PAGE = 4096
 _OVERHEAD = 2 * _PAGE
 """What a segment's head and table take on disk beside the data, about."""
@@ -100,31 +104,40 @@ class Room:
         status = os.fstatvfs(self._directory.fd)
         return status.f_bavail * status.f_frsize
 
-    def has_any(self) -> bool:
-        """Whether there is room for anything: to be asked before a segment is made. Raises OSError."""
-        return self._take(0) or self.make_room(_OVERHEAD)
+    def has(self, length: int) -> bool:
+        """Whether there is room for so many bytes of blocks; makes some if that can be. Raises OSError."""
+        wanted = on_disk(length) + _OVERHEAD
+        return self._fits(wanted) or (self.make_room(wanted) and self._fits(wanted))
 
-    def take(self, length: int) -> bool:
-        """Take room for so many bytes of blocks; False where there is none. Raises OSError."""
-        wanted = on_disk(length)
-        if self._take(wanted):
-            return True
-        return self.make_room(wanted) and self._take(wanted)
-
-    def _take(self, wanted: int) -> bool:
-        if self._free() - wanted <= self.limits.floor:
+    def _fits(self, wanted: int) -> bool:
+        if self._free() - wanted < self.limits.floor:
             return False
         with self._account() as used:
-            if used + wanted >= self.limits.size:
-                return False
-            if wanted:
-                self._set(used + wanted)
-        return True
+            return used + wanted <= self.limits.size
 
-    def give_back(self, length: int) -> None:
-        """Nothing was written after all."""
-        with contextlib.suppress(OSError), self._account() as used:
-            self._set(used - on_disk(length))
+    @contextlib.contextmanager
+    def taken(self, length: int) -> Iterator[bool]:
+        """Have room for so many bytes of blocks while they are written; False where there is none.
+
+        It is given back where that raises OSError, as this does itself.
+        """
+        wanted = on_disk(length)
+        with self._account() as used:
+            fits = used + wanted <= self.limits.size
+            if fits:
+                self._set(used + wanted)
+                locks.share(self._fd, *_WRITING)
+        if not fits:
+            yield False
+            return
+        try:
+            yield True
+        except OSError:
+            with contextlib.suppress(OSError), self._account() as used:
+                self._set(used - wanted)
+            raise
+        finally:
+            locks.unlock(self._fd, *_WRITING)
 
     # --- making room ------------------------------------------------------------------------------
 
@@ -137,9 +150,11 @@ class Room:
         if now < self._not_before:
             return False
         self._not_before = now + _AGAIN_SECONDS
-        with self._account():
+        with self._account() as used:
             there = list(self._directory.segments())
-            used = sum(segment.allocated for segment in there)
+            if locks.try_lock(self._fd, *_WRITING):  # or the account is right
+                locks.unlock(self._fd, *_WRITING)
+                used = sum(segment.allocated for segment in there)
             over = max(used - self.limits.size, self.limits.floor - self._free())
             gone = 0
             for segment, unused in _in_order(there):
@@ -166,11 +181,11 @@ def _in_order(there: list[StoredSegment]) -> list[tuple[StoredSegment, bool]]:
 
 
 def limits_of(
-    directory: CacheDirectory, *, part: float | None, size: int | None, floor: int
+    directory: CacheDirectory, size: Callable[[int], int], keep_free: Callable[[int], int]
 ) -> Limits:
-    """Limits from settings: ``size`` in bytes, or the ``part`` of what is free and what the cache has."""
+    """Limits from settings: ``size(whole)`` of what is free and what the cache has already,
+    ``keep_free(whole)`` of the file system; in bytes. Raises OSError."""
     status = os.fstatvfs(directory.fd)
-    if size is None:
-        held = sum(segment.allocated for segment in directory.segments())
-        size = int((part or 0) * (status.f_bavail * status.f_frsize + held))
-    return Limits(size, floor)
+    held = sum(segment.allocated for segment in directory.segments())
+    free, whole = (blocks * status.f_frsize for blocks in (status.f_bavail, status.f_blocks))
+    return Limits(size(free + held), keep_free(whole))

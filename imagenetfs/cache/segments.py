@@ -297,6 +297,17 @@ def open_segment(place: Place, verified: Verified) -> Segment | None:
     return None
 
 
+def length_of(directory: int, name: str) -> int:
+    """The bytes of data that a segment's head says it is for; 0 for what is no segment. Raises OSError."""
+    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory)
+    try:
+        head = os.pread(fd, _HEAD.size, 0)
+    finally:
+        os.close(fd)
+    length: int = _HEAD.unpack(head)[4] if len(head) == _HEAD.size else 0
+    return length
+
+
 def make_segment(place: Place, about: Mapping[str, Any], verified: Verified) -> Segment:
     """The segment at a place, made where there is none that is sound. Raises OSError."""
     found = open_segment(place, verified)

@@ -27,6 +27,10 @@ IndexDirOption = Annotated[str | None, _option("index_dir", "DIR")]
 ReadTimeoutOption = Annotated[str | None, _option("read_timeout", "SECONDS")]
 PreferOption = Annotated[str | None, _option("prefer", "WHAT")]
 ViewOption = Annotated[list[str] | None, _option("view", "NAME=FILE")]
+CacheDirOption = Annotated[str | None, _option("cache_dir", "DIR")]
+CacheSizeOption = Annotated[str | None, _option("cache_size", "SIZE")]
+KeepFreeOption = Annotated[str | None, _option("keep_free", "SIZE")]
+StageOption = Annotated[list[str] | None, _option("stage", "VERSION[/SPLIT]")]
 LogOption = Annotated[str | None, _option("log", "FILE")]
 
 

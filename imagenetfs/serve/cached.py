@@ -175,7 +175,7 @@ class CachedReads:
 
     def __init__(self, cache: BlockCache, volumes: Volumes, open_file: OpenFile) -> None:
         self.cache = cache
-        self._volumes = volumes
+        self.volumes = volumes
         self._open = open_file
         self._archives: dict[int, tuple[Volume, FileOrigin]] = {}
         self._unpacked: dict[int, tuple[Volume, UnpackedOrigin]] = {}
@@ -183,7 +183,7 @@ class CachedReads:
 
     def after_fork(self, meter: Meter) -> None:
         """Descriptors of this process's own, and where it counts. Call once in each child."""
-        self.cache.after_fork(meter, self._volumes.show_waiting)
+        self.cache.after_fork(meter, self.volumes.show_waiting)
 
     def from_archive(
         self, archive: int, container: Container, offset: int, length: int, start: int, end: int
@@ -191,7 +191,7 @@ class CachedReads:
         """See :class:`Reads`."""
         known = self._archives.get(archive)
         if known is None:
-            known = self._archives[archive] = self._volumes.of_archive(archive)
+            known = self._archives[archive] = self.volumes.of_archive(archive)
         volume, origin = known
         if volume.size != container.file_size:
             raise archive_changed(origin.path, volume.size, container.file_size)
@@ -203,7 +203,7 @@ class CachedReads:
         """See :class:`Reads`."""
         known = self._files.get((archive, inner))
         if known is None:
-            known = self._files[archive, inner] = self._volumes.of_files(archive, inner)
+            known = self._files[archive, inner] = self.volumes.of_files(archive, inner)
         origin = known.origin(container, row, self._open)
         start, end = origin.start, origin.start + origin.size
         return self.cache.read(known.volume, start + offset, length, start, end, origin)
@@ -212,7 +212,7 @@ class CachedReads:
         """See :class:`Reads`."""
         known = self._unpacked.get(archive)
         if known is None:
-            volume = self._volumes.of_unpacked(archive, rows)
+            volume = self.volumes.of_unpacked(archive, rows)
             known = self._unpacked[archive] = volume, UnpackedOrigin(unpacked, archive)
         start, length = row * rows.row_bytes, rows.row_bytes
         return self.cache.read(known[0], start, length, start, start + length, known[1])

@@ -35,6 +35,7 @@ from imagenetfs.serve.live import LiveFiles
 from imagenetfs.serve.operations import Operations
 from imagenetfs.serve.pool import Pool
 from imagenetfs.serve.reader import Reader
+from imagenetfs.serve.staging import STREAMS, Staging, splits_of
 from imagenetfs.serve.unpacking import Unpacking
 from imagenetfs.serve.worker import work
 from imagenetfs.source.directory import Source
@@ -115,6 +116,7 @@ def serve(
     cached = None
     if plan.cache_dir is not None:
         cached = cached_reads(catalogue, plan.cache_dir, Limits(plan.cache_size, plan.keep_free))
+        splits_of(catalogue, plan.stage)  # a wrong name is told before anything is mounted
     reader = Reader(catalogue.index, source, unpacked, cached)
     operations = Operations(tree, reader, LiveFiles(board, plan.log_path), board)
     with _signals() as (wakeup, stopping):
@@ -206,6 +208,10 @@ class Supervisor:
         self._watch: CacheWatch | None = None
         if cached is not None and plan.cache_dir is not None:
             self._watch = CacheWatch(board, plan.cache_dir, cached.cache.room.limits)
+        self._staging: Staging | None = None
+        if cached is not None and plan.stage:
+            streams = plan.in_flight or STREAMS
+            self._staging = Staging(catalogue, cached, unpacked, board, plan.stage, streams)
         self._started = time.time()
         self._warnings = list(catalogue.warnings)
         self._pool = Pool(
@@ -251,6 +257,8 @@ class Supervisor:
         finally:
             self._ahead.kill()
             self._unpacking.kill()
+            if self._staging is not None:
+                self._staging.kill()
             self._pool.kill()
 
     def _loop(self, watchers: Sequence[Watcher], wakeup: int, stopping: list[int]) -> None:
@@ -279,6 +287,8 @@ class Supervisor:
             self._unpacking.tick(self._session_fd)
             if self._watch is not None:
                 self._watch.tick()
+            if self._staging is not None:
+                self._staging.tick(self._session_fd)
             working = in_use or self._ahead.busy or self._unpacking.busy
             pause = _BUSY_TICK if working else min(_IDLE_TICK, pause * 1.5)
 

@@ -30,6 +30,11 @@ def lock(fd: int, start: int, length: int) -> None:
     fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, _request(fcntl.F_WRLCK, start, length))
 
 
+def share(fd: int, start: int, length: int) -> None:
+    """Lock bytes together with others who share them, against those who want them alone; waits for these."""
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, _request(fcntl.F_RDLCK, start, length))
+
+
 def unlock(fd: int, start: int, length: int) -> None:
     """Give these bytes free."""
     fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _request(fcntl.F_UNLCK, start, length))

@@ -131,10 +131,11 @@ def test_limits_from_settings(tmp_path: Path) -> None:
     cache = fresh(tmp_path / "cache")
     status = os.statvfs(tmp_path)
     free = status.f_bavail * status.f_frsize
-    half = limits_of(cache._directory, part=0.5, size=None, floor=7)
+    half = limits_of(cache._directory, lambda whole: whole // 2, lambda whole: 7)
     assert half.floor == 7
     assert abs(half.size - free // 2) < free // 20
-    assert limits_of(cache._directory, part=None, size=9, floor=0) == Limits(9, 0)
+    whole = status.f_blocks * status.f_frsize
+    assert limits_of(cache._directory, lambda _: 9, lambda all: all) == Limits(9, whole)
 
 
 # --- the disk fails -------------------------------------------------------------------------------
