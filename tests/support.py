@@ -150,7 +150,7 @@ def _serve(described: dict[str, Any]) -> None:
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     before = described.pop("before", None)
-    paths = ("source", "mountpoint", "run_dir", "log_path", "index_dir")
+    paths = ("source", "mountpoint", "run_dir", "log_path", "index_dir", "cache_dir")
     plan = {k: Path(v) if k in paths and v is not None else v for k, v in described.items()}
     logging.basicConfig(
         filename=plan["log_path"], level=logging.INFO, format="%(levelname)s %(message)s"
@@ -161,6 +161,7 @@ def _serve(described: dict[str, Any]) -> None:
     if before is not None:  # a test's own code, to break something in this process alone
         exec(before, {})
     plan["fuse_options"] = tuple(plan.get("fuse_options", ()))
+    plan["stage"] = tuple(plan.get("stage", ()))
     plan["views"] = tuple((name, Path(path)) for name, path in plan.get("views", ()))
     try:
         serve(MountPlan(**plan), ready=lambda w: print("READY", json.dumps(w), flush=True))

@@ -42,6 +42,10 @@ def mount(
     read_timeout: options.ReadTimeoutOption = None,
     prefer: options.PreferOption = None,
     view: options.ViewOption = None,
+    cache_dir: options.CacheDirOption = None,
+    cache_size: options.CacheSizeOption = None,
+    keep_free: options.KeepFreeOption = None,
+    stage: options.StageOption = None,
     log: options.LogOption = None,
 ) -> None:
     """Mount ImageNet's archives, and come back when the mount can be read.

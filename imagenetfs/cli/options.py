@@ -27,6 +27,10 @@ IndexDirOption = Annotated[str | None, _option("index_dir", "DIR")]
 ReadTimeoutOption = Annotated[str | None, _option("read_timeout", "SECONDS")]
 PreferOption = Annotated[str | None, _option("prefer", "WHAT")]
 ViewOption = Annotated[list[str] | None, _option("view", "NAME=FILE")]
+CacheDirOption = Annotated[str | None, _option("cache_dir", "DIR")]
+CacheSizeOption = Annotated[str | None, _option("cache_size", "SIZE")]
+KeepFreeOption = Annotated[str | None, _option("keep_free", "SIZE")]
+StageOption = Annotated[list[str] | None, _option("stage", "VERSION[/SPLIT]")]
 LogOption = Annotated[str | None, _option("log", "FILE")]
 
 
@@ -51,7 +55,9 @@ def settings_of(
     """
     names = {entry.name for entry in config.table()}
     given: dict[str, object] = dict(weaker or {})
-    given.update({k: v for k, v in context.params.items() if k in names and v is not None})
+    # A repeatable option that is not given comes as an empty sequence: variable and files count then.
+    unset: tuple[object, ...] = (None, [], ())
+    given.update({k: v for k, v in context.params.items() if k in names and v not in unset})
     if source is not None:
         if given.get("source") not in (None, source):
             raise UsageError("SOURCE is given twice, as an argument and by --source.")

@@ -39,6 +39,10 @@ def run(
     read_timeout: options.ReadTimeoutOption = None,
     prefer: options.PreferOption = None,
     view: options.ViewOption = None,
+    cache_dir: options.CacheDirOption = None,
+    cache_size: options.CacheSizeOption = None,
+    keep_free: options.KeepFreeOption = None,
+    stage: options.StageOption = None,
     log: options.LogOption = None,
 ) -> int:
     """Mount, run a command, and unmount when it ends, whatever way it ends.

@@ -54,6 +54,8 @@ def _lines(entry: MountStatus) -> Iterator[tuple[str, str]]:
     versions = details.get("versions")
     if isinstance(versions, Mapping | list):
         yield "versions", ", ".join(versions)
+    if isinstance(details.get("cache"), Mapping):
+        yield "cache", _cache(details["cache"])
     yield from _counters(details.get("counters", {}))
     if details.get("log"):
         yield "log", str(details["log"])
@@ -66,6 +68,12 @@ def _workers(details: Mapping[str, Any]) -> str:
     waiting = sum(1 for worker in workers if "source" in str(worker.get("state")))
     text = f"{len(workers)}, {details.get('worker_restarts', 0)} restarts"
     return f"{text}, {waiting} in the source" if waiting else text
+
+
+def _cache(cache: Mapping[str, Any]) -> str:
+    text = f"{cache.get('directory')}, at most {_number('bytes', cache.get('size'))}"
+    trouble = cache.get("steps_aside")
+    return f"{text}; steps aside now: {trouble}" if trouble else text
 
 
 def _counters(counters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -19,7 +19,18 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from imagenetfs.config.kinds import DURATION, PATH, PATH_OR_NONE, VIEWS, Kind, choice, count
+from imagenetfs.config.kinds import (
+    DURATION,
+    PATH,
+    PATH_OR_NONE,
+    SIZE,
+    STAGES,
+    VIEWS,
+    Kind,
+    choice,
+    count,
+)
+from imagenetfs.config.sizes import Size
 from imagenetfs.errors import UsageError
 
 SITE_CONFIG = Path("/etc/imagenetfs.toml")
@@ -52,6 +63,12 @@ def _default_index_dir() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("imagenetfs") / "index"
+
+
+def _default_cache_dir() -> Path | None:
+    """On the disk that the job has for itself on this node; else no cache."""
+    directory = os.environ.get("SLURM_TMPDIR")
+    return Path(directory) / "imagenetfs-cache" if directory else None
 
 
 def _about(
@@ -89,6 +106,33 @@ class Settings:
     index_dir: Path | None = field(
         metadata=_about(
             PATH_OR_NONE, _default_index_dir, "Where indexes are kept; `none` keeps them in memory."
+        )
+    )
+    cache_dir: Path | None = field(
+        metadata=_about(
+            PATH_OR_NONE,
+            _default_cache_dir,
+            "Where what was read is kept, on this node; in $SLURM_TMPDIR where that is set; or `none`.",
+        )
+    )
+    cache_size: Size = field(
+        metadata=_about(
+            SIZE,
+            Size(part=0.5),
+            "The most that is kept: bytes (200G), or a part of what is free there (50%).",
+            ceiling=True,
+        )
+    )
+    keep_free: Size = field(
+        metadata=_about(
+            SIZE, Size(part=0.05), "What the cache leaves free on its file system (10G, 5%)."
+        )
+    )
+    stage: tuple[str, ...] = field(
+        metadata=_about(
+            STAGES,
+            (),
+            "VERSION[/SPLIT]: bring it into the cache in the background of the mount. Repeatable.",
         )
     )
     read_timeout: float = field(
@@ -237,7 +281,7 @@ def _variables_layer(environ: Mapping[str, str]) -> _Layer:
 # --- ceilings -------------------------------------------------------------------------------------
 
 
-def _ceilings_of(path: Path, content: Mapping[str, Any]) -> dict[str, int]:
+def _ceilings_of(path: Path, content: Mapping[str, Any]) -> dict[str, int | Size]:
     raw = content.get(CEILINGS, {})
     if not isinstance(raw, dict):
         raise UsageError(f"{path}: {CEILINGS} must be a table.")
@@ -249,19 +293,28 @@ def _ceilings_of(path: Path, content: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
+def _lowered(asked: int | Size | None, ceiling: int | Size) -> int | Size | None:
+    """A value under its ceiling."""
+    if isinstance(asked, Size) and isinstance(ceiling, Size):
+        return asked.under(ceiling)
+    assert not isinstance(asked, Size) and not isinstance(ceiling, Size)
+    # Nobody set it: the number that it would grow to by itself counts.
+    return asked if (IN_FLIGHT_BY_ITSELF if asked is None else asked) <= ceiling else ceiling
+
+
 def _lower(
-    values: dict[str, Any], origins: dict[str, str], ceilings: Mapping[str, int], path: Path
+    values: dict[str, Any], origins: dict[str, str], ceilings: Mapping[str, int | Size], path: Path
 ) -> list[str]:
     """Lower what is above a ceiling; a line for each value that somebody had asked for."""
     notes = []
     for name, ceiling in ceilings.items():
         asked = values[name]
-        # Nobody set it: the number that it would grow to by itself counts.
-        if (IN_FLIGHT_BY_ITSELF if asked is None else asked) <= ceiling:
+        lowered = _lowered(asked, ceiling)
+        if lowered == asked:
             continue
         if origins[name] != "default":
-            notes.append(f"{name} lowered from {asked} to {ceiling}, the site's ceiling ({path}).")
-        values[name] = ceiling
+            notes.append(f"{name} lowered from {asked} to {lowered}, the site's ceiling ({path}).")
+        values[name] = lowered
         origins[name] = f"ceiling of {path}"
     return notes
 

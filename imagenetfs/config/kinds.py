@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imagenetfs.config.sizes import parse_size
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -64,6 +66,14 @@ def _parse_views(text: str) -> tuple[tuple[str, Path], ...]:
     return tuple(views.items())
 
 
+def _parse_stages(text: str) -> tuple[str, ...]:
+    """``VERSION`` or ``VERSION/SPLIT``, several separated by colons; ``none`` for nothing."""
+    names = [name.strip("/") for name in text.split(os.pathsep)]
+    if any(not name or name.count("/") > 1 for name in names):
+        raise ValueError(text)
+    return () if names == ["none"] else tuple(dict.fromkeys(names))
+
+
 def choice(*allowed: str) -> Kind:
     """One of a few words."""
 
@@ -78,4 +88,6 @@ def choice(*allowed: str) -> Kind:
 DURATION = Kind("a time such as 90, 90s or 2m", _parse_duration, types=(int, float, str))
 PATH = Kind("a path", _parse_path, is_path=True)
 VIEWS = Kind("NAME=FILE, several separated by colons", _parse_views, types=(str, list))
+STAGES = Kind("VERSION or VERSION/SPLIT, several separated by colons", _parse_stages, (str, list))
+SIZE = Kind("an amount such as 200G, 500M or 50%", parse_size, types=(int, str))
 PATH_OR_NONE = Kind("a path, or none", _parse_path_or_none, is_path=True)

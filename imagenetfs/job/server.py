@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from imagenetfs.config import Settings
 from imagenetfs.errors import ImagenetfsError
 from imagenetfs.job import signals
+from imagenetfs.job.caching import cache_place
 from imagenetfs.job.daemon import Ready
 from imagenetfs.job.leases import Born, Identity, LeaseWatcher
 from imagenetfs.job.places import Place, locked, unlock
@@ -87,6 +88,7 @@ def _plan(request: MountRequest, run_dir: Path) -> MountPlan:
     from imagenetfs.serve.supervisor import MountPlan
 
     settings = request.settings
+    cache = cache_place(settings)
     return MountPlan(
         source=request.source,
         mountpoint=request.place.mountpoint,
@@ -99,6 +101,10 @@ def _plan(request: MountRequest, run_dir: Path) -> MountPlan:
         prefer=settings.prefer,
         views=settings.view,
         log_path=request.log,
+        cache_dir=cache.directory if cache else None,
+        cache_size=cache.limits.size if cache else 0,
+        keep_free=cache.limits.floor if cache else 0,
+        stage=settings.stage,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from imagenetfs.errors import FuseRefusedError, ImagenetfsError
 from imagenetfs.job import checks, daemon, logs, probe
+from imagenetfs.job.caching import cache_place
 from imagenetfs.job.daemon import Ready
 from imagenetfs.job.places import log_path
 from imagenetfs.job.server import MountRequest, serve_mount
@@ -27,11 +28,13 @@ def check_all(request: MountRequest, say: Say) -> None:
     checks.check_mountpoint(mountpoint, source, say)
     places = {
         "index directory": request.settings.index_dir,
+        "cache directory": request.settings.cache_dir,
         "log file": log_path(mountpoint, request.settings),
         "run directory": request.place.root,
     }
     checks.check_places(mountpoint, places)
     checks.check_fuse()
+    cache_place(request.settings, say)
 
 
 def start_mount(

@@ -2,7 +2,7 @@
 
 Page 0 belongs to the supervisor; then one row of 64 u64 a worker, written by that worker alone and kept
 when another takes its place, so that sums stay right; then the supervisor's facts; then each worker's ring of
-texts that somebody reads (status.json, log). Two rows more are the supervisor's and the indexer's.
+texts that somebody reads (status.json, log). Three rows more are the supervisor's, the indexer's, the stager's.
 
 A counter costs one memory write. Nothing is locked; readers may see a sum that is a request old.
 """
@@ -17,10 +17,11 @@ from typing import Any
 from imagenetfs.errors import SourceChangedError
 
 MAX_WORKERS = 64
-SUPERVISOR, INDEXER = MAX_WORKERS, MAX_WORKERS + 1
+SUPERVISOR, INDEXER, STAGER = range(MAX_WORKERS, MAX_WORKERS + 3)
 """The rows of those that count too, but serve nothing."""
 MAX_SPLITS = 1024
 
+_ROWS = MAX_WORKERS + 3
 _PAGE = 4096
 _ROW_BYTES = 512
 _ROW_WORDS = _ROW_BYTES // 8
@@ -43,6 +44,11 @@ class Cell(IntEnum):
     BYTES = 7
     ERRORS = 8
     FIRST_REQUEST = 9
+    CACHE_HITS = 40
+    CACHE_MISSES = 41
+    CACHE_BYTES = 42
+    CACHE_TROUBLE = 43
+    CACHE_ASIDE_UNTIL = 44
     TEXTS = 63
 
 
@@ -64,7 +70,7 @@ class Board:
     """Rows, facts and texts. Make it before forking."""
 
     def __init__(self) -> None:
-        first_facts = _PAGE + (MAX_WORKERS + 2) * _ROW_BYTES
+        first_facts = _PAGE + _ROWS * _ROW_BYTES
         self._first_text = first_facts + _FACTS_BYTES
         # Shared memory is taken when it is written to; most of this never is.
         self._map = mmap.mmap(-1, self._first_text + MAX_WORKERS * _TEXTS * _TEXT_BYTES)
@@ -113,7 +119,7 @@ class Board:
     def counters(self) -> dict[str, Any]:
         """All counters, summed over the workers."""
         sums = [0] * _ROW_WORDS
-        for worker in range(MAX_WORKERS + 2):
+        for worker in range(_ROWS):
             for at, value in enumerate(self.row(worker)):
                 sums[at] += value
         first = Cell.FIRST_REQUEST
@@ -124,7 +130,22 @@ class Board:
             "errors": sums[Cell.ERRORS],
             "source_requests": sums[Cell.SOURCE_REQUESTS],
             "source_bytes": sums[Cell.SOURCE_BYTES],
+            "cache_hits": sums[Cell.CACHE_HITS],
+            "cache_misses": sums[Cell.CACHE_MISSES],
+            "cache_bytes": sums[Cell.CACHE_BYTES],
         }
+
+    def cache_meter(self, worker: int) -> memoryview:
+        """The words in which a worker's cache counts (see cache.blocks)."""
+        return self.row(worker)[Cell.CACHE_HITS : Cell.CACHE_ASIDE_UNTIL + 1]
+
+    def cache_trouble(self, now_ns: int) -> int:
+        """The errno for which some worker's cache steps aside now (monotonic time); 0 for none."""
+        for worker in range(_ROWS):
+            row = self.row(worker)
+            if row[Cell.CACHE_ASIDE_UNTIL] > now_ns:
+                return int(row[Cell.CACHE_TROUBLE])
+        return 0
 
     def total_requests(self) -> int:
         """All requests so far: whether the mount is in use."""

@@ -18,6 +18,7 @@ class Child:
         """Start it; OSError where it cannot be forked. ``what`` names the work in the log, ``name``
         the process."""
         self.what = what
+        self.succeeded = False
         parent = os.getpid()
         self.pid = os.fork()
         if self.pid:
@@ -42,6 +43,7 @@ class Child:
             ended, status = os.waitpid(self.pid, os.WNOHANG)
             if ended:
                 self.pid = 0
+                self.succeeded = status == 0
                 if status:
                     log.warning("%s ended early (status %d)", self.what, status)
         return self.pid == 0

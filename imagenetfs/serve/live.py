@@ -32,6 +32,9 @@ class LiveFiles:
             if pid
         ][:MAX_WORKERS]
         facts["counters"] = self._board.counters()
+        if facts.get("cache"):
+            trouble = self._board.cache_trouble(now)
+            facts["cache"]["steps_aside"] = os.strerror(trouble) if trouble else None
         return json.dumps(facts, indent=1).encode() + b"\n"
 
     def _log(self) -> bytes:

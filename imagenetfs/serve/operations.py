@@ -32,7 +32,8 @@ from imagenetfs.serve.protocol import (
     XATTR_OUT,
     Opcode,
 )
-from imagenetfs.serve.reader import Piece, Reader
+from imagenetfs.serve.reader import Reader
+from imagenetfs.serve.reads import Piece
 from imagenetfs.tree.inode import InodeKind, kind_of, live_handle, live_inode
 from imagenetfs.tree.listing import FILE_MODE, Attributes
 from imagenetfs.tree.node import FixedFile

@@ -20,18 +20,22 @@ from typing import Any, Protocol
 import pyfuse3
 
 from imagenetfs import __version__
+from imagenetfs.cache.policy import Limits
 from imagenetfs.cache.unpacked import Unpacked
 from imagenetfs.errors import FuseRefusedError, ImagenetfsError, UsageError
 from imagenetfs.index.archives import Kind
 from imagenetfs.index.places import IndexPlaces
 from imagenetfs.serve.ahead import IndexAhead
 from imagenetfs.serve.board import SUPERVISOR, Board
+from imagenetfs.serve.cached import CachedReads
+from imagenetfs.serve.caching import CacheWatch, cached_reads
 from imagenetfs.serve.channel import handshake
 from imagenetfs.serve.connection import Connection
 from imagenetfs.serve.live import LiveFiles
 from imagenetfs.serve.operations import Operations
 from imagenetfs.serve.pool import Pool
 from imagenetfs.serve.reader import Reader
+from imagenetfs.serve.staging import STREAMS, Staging, splits_of
 from imagenetfs.serve.unpacking import Unpacking
 from imagenetfs.serve.worker import work
 from imagenetfs.source.directory import Source
@@ -68,7 +72,11 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountPlan:
-    """What to mount where. ``workers`` is a ceiling; ``read_timeout`` in seconds; ``views``: name and list."""
+    """What to mount where. ``workers`` is a ceiling; ``read_timeout`` in seconds; ``views``: name and list.
+
+    ``cache_dir``: where what is read is kept (None: nowhere), at most ``cache_size`` bytes while ``keep_free``
+    bytes of its file system stay free; ``stage``: what is brought there ahead, as VERSION or VERSION/SPLIT.
+    """
 
     source: Path
     mountpoint: Path
@@ -81,6 +89,10 @@ class MountPlan:
     prefer: str = "archives"
     views: tuple[tuple[str, Path], ...] = ()
     log_path: Path | None = None
+    cache_dir: Path | None = None
+    cache_size: int = 0
+    keep_free: int = 0
+    stage: tuple[str, ...] = ()
 
 
 def serve(
@@ -100,14 +112,20 @@ def serve(
         source, places=places, in_flight=plan.in_flight, prefer=plan.prefer, lists=lists
     )
     tree = Tree(catalogue, __version__)
-    unpacked = Unpacked(source, catalogue.paths_of(Kind.NPZ), catalogue.index.array)
-    reader = Reader(catalogue.index, source, unpacked)
+    unpacked = Unpacked(source, catalogue.paths_of(Kind.NPZ), catalogue.index.array, plan.cache_dir)
+    cached = None
+    if plan.cache_dir is not None:
+        cached = cached_reads(catalogue, plan.cache_dir, Limits(plan.cache_size, plan.keep_free))
+        splits_of(catalogue, plan.stage)  # a wrong name is told before anything is mounted
+    reader = Reader(catalogue.index, source, unpacked, cached)
     operations = Operations(tree, reader, LiveFiles(board, plan.log_path), board)
     with _signals() as (wakeup, stopping):
         connection = _mount(plan)
         try:
             session_fd = handshake()
-            supervisor = Supervisor(plan, catalogue, tree, board, operations, unpacked, session_fd)
+            supervisor = Supervisor(
+                plan, catalogue, tree, board, operations, unpacked, session_fd, cached
+            )
             supervisor.run(connection, ready, watchers, wakeup, stopping)
         finally:
             with contextlib.suppress(ImagenetfsError):
@@ -178,6 +196,7 @@ class Supervisor:
         operations: Operations,
         unpacked: Unpacked,
         session_fd: int,
+        cached: CachedReads | None = None,
     ) -> None:
         self._plan = plan
         self._catalogue = catalogue
@@ -185,6 +204,14 @@ class Supervisor:
         self._operations = operations
         self._unpacked = unpacked
         self._session_fd = session_fd
+        self._cached = cached
+        self._watch: CacheWatch | None = None
+        if cached is not None and plan.cache_dir is not None:
+            self._watch = CacheWatch(board, plan.cache_dir, cached.cache.room.limits)
+        self._staging: Staging | None = None
+        if cached is not None and plan.stage:
+            streams = plan.in_flight or STREAMS
+            self._staging = Staging(catalogue, cached, unpacked, board, plan.stage, streams)
         self._started = time.time()
         self._warnings = list(catalogue.warnings)
         self._pool = Pool(
@@ -203,8 +230,9 @@ class Supervisor:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            session, board = self._session_fd, self._board
-            work(number, parent, session, self._operations, self._catalogue, board, self._unpacked)
+            session, board, unpacked = self._session_fd, self._board, self._unpacked
+            catalogue, cached = self._catalogue, self._cached
+            work(number, parent, session, self._operations, catalogue, board, unpacked, cached)
         return pid
 
     def run(
@@ -229,6 +257,8 @@ class Supervisor:
         finally:
             self._ahead.kill()
             self._unpacking.kill()
+            if self._staging is not None:
+                self._staging.kill()
             self._pool.kill()
 
     def _loop(self, watchers: Sequence[Watcher], wakeup: int, stopping: list[int]) -> None:
@@ -255,6 +285,10 @@ class Supervisor:
                 self._publish()
             self._ahead.tick(self._session_fd)
             self._unpacking.tick(self._session_fd)
+            if self._watch is not None:
+                self._watch.tick()
+            if self._staging is not None:
+                self._staging.tick(self._session_fd)
             working = in_use or self._ahead.busy or self._unpacking.busy
             pause = _BUSY_TICK if working else min(_IDLE_TICK, pause * 1.5)
 
@@ -280,6 +314,7 @@ class Supervisor:
                     }
                     for version in self._catalogue.versions
                 },
+                "cache": self._watch.facts() if self._watch else None,
                 "log": str(plan.log_path) if plan.log_path else None,
             }
         )

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from imagenetfs.cache.unpacked import Unpacked
 from imagenetfs.serve.board import Board, Cell
+from imagenetfs.serve.cached import CachedReads
 from imagenetfs.serve.channel import Channel, clone, serve_requests
 from imagenetfs.serve.operations import Operations
 from imagenetfs.system.process import WORKER, die_with, reset_signals
@@ -30,6 +31,7 @@ def work(
     catalogue: Catalogue,
     board: Board,
     unpacked: Unpacked,
+    cached: CachedReads | None = None,
 ) -> NoReturn:
     """Serve as worker ``number``; runs in a freshly forked process and never returns."""
     code = 1
@@ -42,6 +44,8 @@ def work(
         catalogue.source.count_on(row)
         catalogue.index.after_fork()
         unpacked.after_fork()
+        if cached is not None:
+            cached.after_fork(board.cache_meter(number))
         clone(session_fd)
         channel = Channel(session_fd)
         channel.leave_when_told()

@@ -10,6 +10,7 @@ import signal
 from pathlib import Path
 
 WORKER, INDEXER, UNPACKER = "imagenetfs-work", "imagenetfs-indx", "imagenetfs-unpk"
+STAGER = "imagenetfs-stag"
 """What ps and top call a mount's processes (the kernel keeps 15 characters)."""
 
 _PR_SET_PDEATHSIG = 1

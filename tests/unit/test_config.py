@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from imagenetfs import config
+from imagenetfs.config.sizes import Size, parse_size
 from imagenetfs.errors import UsageError
 
 
@@ -140,12 +141,65 @@ def test_files_may_hold_every_setting(files: tuple[Path, Path]) -> None:
     files[0].write_text(
         "source = '/data'\nworkers = 5\nin_flight = 6\nindex_dir = 'none'\nread_timeout = '2m'\n"
         "prefer = 'directories'\nlog = '~/x.log'\nrun_dir = '/run/x'\nview = ['a=/x', 'b=/y']\n"
+        "cache_dir = '/scratch/c'\ncache_size = '200G'\nkeep_free = '10%'\nstage = ['ILSVRC2012/val']\n"
     )
     settings = config.resolve()
     assert settings.read_timeout == 120.0
     assert settings.index_dir is None
     assert settings.view == (("a", Path("/x")), ("b", Path("/y")))
+    assert settings.cache_size == Size(count=200 * 10**9)
+    assert settings.stage == ("ILSVRC2012/val",)
     assert set(settings.origins.values()) == {str(files[0])}
+
+
+def test_the_cache_is_on_in_a_job(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert config.resolve().cache_dir is None
+    monkeypatch.setenv("SLURM_TMPDIR", "/local/7")
+    settings = config.resolve()
+    assert settings.cache_dir == Path("/local/7/imagenetfs-cache")
+    assert settings.origins["cache_dir"] == "default"
+    assert (str(settings.cache_size), str(settings.keep_free)) == ("50%", "5%")
+    assert config.resolve({"cache_dir": "none"}).cache_dir is None
+
+
+def test_sizes() -> None:
+    for text, whole, expected in (
+        ("200G", 10**15, 200 * 10**9),
+        ("1.5TiB", 10**15, 3 * 2**39),
+        ("500m", 10**15, 5 * 10**8),
+        ("4096", 10**15, 4096),
+        ("50%", 1000, 500),
+        ("0.5%", 1000, 5),
+        ("1 GB", 10**15, 10**9),
+    ):
+        assert parse_size(text).of(whole) == expected
+    for wrong in ("", "G", "-1", "101%", "5X", "1e9", "%"):
+        with pytest.raises(ValueError, match=""):
+            parse_size(wrong)
+
+
+def test_a_ceiling_of_the_cache(files: tuple[Path, Path]) -> None:
+    files[1].write_text("[ceilings]\ncache_size = '100G'\n")
+    default = config.resolve()
+    assert str(default.cache_size) == "50% at most 100G"
+    assert default.cache_size.of(10**12) == 10**11
+    assert default.cache_size.of(10**11) == 5 * 10**10
+    asked = config.resolve({"cache_size": "200G"})
+    assert asked.cache_size.of(10**15) == 10**11
+    assert "lowered from 200G to 100G" in asked.notes[0]
+    assert config.resolve({"cache_size": "1G"}).notes == ()
+
+
+def test_what_to_stage(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert config.resolve().stage == ()
+    assert config.resolve({"stage": ["a/b", "c", "a/b/"]}).stage == ("a/b", "c")
+    monkeypatch.setenv("IMAGENETFS_STAGE", "a/b:c")
+    assert config.resolve().stage == ("a/b", "c")
+    assert config.resolve({"stage": ["none"]}).stage == ()
+    with pytest.raises(UsageError, match="--stage must be VERSION or VERSION/SPLIT"):
+        config.resolve({"stage": ["a/b/c"]})
 
 
 def test_views(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

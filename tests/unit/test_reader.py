@@ -113,7 +113,7 @@ def test_sparse_members(tmp_path: Path) -> None:
     (tmp_path / "t.tar").write_bytes(bytes(512) + stored)
     rows = Rows([b"x"], [0], [512], [7000], [0], [stat.S_IFREG | 0o644], sparse={0: runs})
     arena = Arena(1)
-    arena.put(arena.slot(0), encode(rows))
+    arena.put(arena.slot(0), encode(rows, {"file": 512 + len(stored)}))
     source = Source(tmp_path)
     reader, rng = (
         Reader(Index(source, [Archive(0, b"t.tar", Kind.TAR)], arena), source),

@@ -1,0 +1,336 @@
+"""The block cache: bytes of a volume from local disk, else from their origin, which is asked once.
+
+Knows nothing of FUSE or ImageNet. A miss fetches the whole missing part of the member in one request, under
+the lock of its blocks, so that all who ask for it meanwhile wait for that one fetch. What will not be kept, for
+want of room, is read exactly as asked. Where the disk fails (full, over quota, read-only, broken) the cache
+steps aside for a few seconds and tries again: whoever reads sees nothing of it. See docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from imagenetfs.cache.place import CacheDirectory, segment_name
+from imagenetfs.cache.policy import ASIDE_SECONDS, Limits, Room
+from imagenetfs.cache.segments import (
+    BLOCK,
+    BLOCKS,
+    SEGMENT,
+    Place,
+    Segment,
+    Verified,
+    make_segment,
+    open_segment,
+)
+from imagenetfs.cache.volume import Origin, Volume
+
+HITS, MISSES, SAVED, TROUBLE, ASIDE_UNTIL = range(5)
+"""What a meter counts: reads that needed no origin, those that did, bytes that came from here; then the errno
+for which the cache stepped aside last, and until when (monotonic time in nanoseconds)."""
+
+LARGEST_FETCH = 1 << 24
+"""Members up to this size (bytes) are fetched whole; of larger ones what is asked for, in whole blocks."""
+
+_TICK_SECONDS = 1.0
+_TELL_SECONDS = 30.0
+_MOST_OPEN = 256
+
+
+class NoRoomError(Exception):
+    """The cache is as large as it may be."""
+
+
+class Meter(Protocol):
+    """Five integers to count in: a list, a part of a row of shared memory."""
+
+    def __getitem__(self, at: int, /) -> int: ...
+
+    def __setitem__(self, at: int, value: int, /) -> None: ...
+
+
+class BlockCache:
+    """The cache as the processes of one mount use it. Make it before forking."""
+
+    def __init__(
+        self, directory: CacheDirectory, limits: Limits, verified: Verified | None = None
+    ) -> None:
+        self._directory = directory
+        self.room = Room(directory, limits)
+        self._verified = verified or Verified()
+        self._opened: dict[Segment, tuple[Volume, int]] = {}
+        self._aside_until = 0.0
+        self._next_tick = self._next_tell = 0.0
+        self._waits: Callable[[bool], None] | None = None
+        self.meter: Meter = [0] * 5
+
+    def after_fork(
+        self, meter: Meter | None = None, waits: Callable[[bool], None] | None = None
+    ) -> None:
+        """Descriptors of this process's own. Call once in each child.
+
+        ``waits(True)`` is called while another process fetches what is asked for, then ``waits(False)``.
+        """
+        for segment, (volume, number) in self._opened.items():
+            del volume.segments[number], volume.tally[number]  # the parent tells what it counted
+            segment.close()
+        self._opened.clear()
+        self.room.close()
+        self._waits = waits
+        if meter is not None:
+            self.meter = meter
+
+    def twin(self) -> BlockCache:
+        """Another one on the same directory, for a thread: locks belong to what opened the file."""
+        other = BlockCache(self._directory, self.room.limits, self._verified)
+        other.meter = self.meter
+        return other
+
+    def close(self) -> None:
+        """Close all segments; they are opened again when they are needed."""
+        for segment in list(self._opened):
+            self._close(segment)
+        self.room.close()
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def read(
+        self, volume: Volume, offset: int, length: int, start: int, end: int, origin: Origin
+    ) -> bytes:
+        """Bytes [offset, offset + length) of a volume, which lie in its member [start, end).
+
+        ``length`` is at least 1. Raises only what ``origin`` raises.
+        """
+        number, at = divmod(offset, SEGMENT)
+        if at + length > SEGMENT:
+            part = SEGMENT - at
+            rest = self.read(volume, offset + part, length - part, start, end, origin)
+            return self.read(volume, offset, part, start, end, origin) + rest
+        try:
+            if (now := time.monotonic()) >= self._next_tick:
+                self._tick(now)
+            segment = volume.segments.get(number) or self._open(volume, number)
+            if segment is not None:
+                data = segment.read(at, length)
+                if data is not None:
+                    self._note(volume, number, segment, length)
+                    return data
+        except OSError as error:
+            self._step_aside(error)
+        self.meter[MISSES] += 1
+        tally = volume.tally.get(number)
+        if tally is not None:
+            tally[MISSES] += 1
+        return self._read_missing(volume, offset, length, start, end, origin)
+
+    def _note(self, volume: Volume, number: int, segment: Segment, length: int) -> None:
+        meter, tally = self.meter, volume.tally[number]
+        meter[HITS] += 1
+        meter[SAVED] += length
+        tally[HITS] += 1
+        tally[SAVED] += length
+        segment.used = True
+
+    def _read_missing(
+        self, volume: Volume, offset: int, length: int, start: int, end: int, origin: Origin
+    ) -> bytes:
+        fetched: tuple[int, bytes] | None = None
+        if time.monotonic() >= self._aside_until:
+            # A member too large to be fetched whole: what is asked for.
+            low, high = (start, end) if end - start <= LARGEST_FETCH else (offset, offset + length)
+            try:
+                limit = end if volume.apart else volume.size
+                fetched = self.fill(volume, offset // SEGMENT, low, high, limit, origin)
+            except OSError as error:
+                self._step_aside(error)
+            except NoRoomError:
+                pass
+        if fetched is None:
+            fetched = self._exactly(volume, offset, length, origin)
+        return self._joined(volume, offset, length, fetched, origin)
+
+    def fill(
+        self, volume: Volume, number: int, low: int, high: int, limit: int, origin: Origin
+    ) -> tuple[int, bytes] | None:
+        """Have the blocks that hold bytes [low, high) here, as far as they lie in segment ``number``.
+
+        ``limit``: where the last of them ends, if it is not whole. Fetches all from the first missing one to
+        the last in one request; returns (offset, the bytes fetched), or None where somebody else who fetches
+        them takes too long. Raises NoRoomError, and OSError where the disk fails.
+        """
+        base = number * SEGMENT
+        first = max(low - base, 0) // BLOCK
+        count = min(-(-(high - base) // BLOCK), BLOCKS) - first
+        segment = self._open_to_write(volume, number)
+        with segment.locked(first, count, self._waits) as had:
+            if not had:
+                return None
+            missing = segment.missing(first, count)  # another process may have fetched them
+            if not missing:
+                return low, b""
+            offset = base + missing[0] * BLOCK
+            stop = base + (missing[-1] + 1) * BLOCK
+            length = min(stop, limit) - offset
+            if not self.room.has(length):
+                raise NoRoomError
+            data = origin.read(offset, length)
+            kept = self._keep(segment, missing[0], data, origin)
+        if kept:
+            origin.forget(offset, length)
+        return offset, data
+
+    def _keep(self, segment: Segment, first: int, data: bytes, origin: Origin) -> bool:
+        """Write fetched blocks; False where they are not to be kept. A full disk is no error to the reader."""
+        if not origin.is_same():
+            return False
+        try:
+            with self.room.taken(len(data)) as had:
+                if not had:
+                    return False
+                segment.write(first, data)
+        except OSError as error:
+            self._step_aside(error)
+            return False
+        segment.used = True
+        return True
+
+    def _exactly(
+        self, volume: Volume, offset: int, length: int, origin: Origin
+    ) -> tuple[int, bytes]:
+        """What is not here of the bytes that are asked for, and no more."""
+        number, at = divmod(offset, SEGMENT)
+        segment = volume.segments.get(number)
+        low, high = offset, offset + length
+        if segment is not None:
+            first = at // BLOCK
+            try:
+                missing = segment.missing(first, (at + length - 1) // BLOCK - first + 1)
+            except OSError as error:
+                self._step_aside(error)
+            else:
+                base = number * SEGMENT
+                if missing:
+                    low = max(low, base + missing[0] * BLOCK)
+                    high = min(high, base + (missing[-1] + 1) * BLOCK)
+        return low, origin.read(low, high - low)
+
+    def _joined(
+        self, volume: Volume, offset: int, length: int, fetched: tuple[int, bytes], origin: Origin
+    ) -> bytes:
+        """The bytes asked for: those fetched, and what was here already before and behind them."""
+        begin, data = fetched
+        end = offset + length
+        stop = begin + len(data)
+        if begin <= offset and end <= stop:
+            return data[offset - begin : end - begin]
+        low, high = max(begin, offset), min(stop, end)
+        if high <= low:  # all of it was here by the time we looked
+            found = self._here(volume, offset, length)
+            return found if found is not None else origin.read(offset, length)
+        head = self._here(volume, offset, low - offset)
+        tail = self._here(volume, high, end - high)
+        if head is None or tail is None:
+            return origin.read(offset, length)
+        self.meter[SAVED] += len(head) + len(tail)
+        return head + data[low - begin : high - begin] + tail
+
+    def _here(self, volume: Volume, offset: int, length: int) -> bytes | None:
+        segment = volume.segments.get(offset // SEGMENT)
+        if length <= 0 or segment is None:
+            return None if length > 0 else b""
+        try:
+            return segment.read(offset % SEGMENT, length)
+        except OSError as error:
+            self._step_aside(error)
+            return None
+
+    def has(self, volume: Volume, low: int, high: int) -> bool:
+        """Whether bytes [low, high), of one segment, are here by their records; no checksum is looked at.
+
+        Raises OSError.
+        """
+        number, at = divmod(low, SEGMENT)
+        segment = volume.segments.get(number) or self._open(volume, number)
+        if segment is None:
+            return False
+        first, count = at // BLOCK, -(-(at % BLOCK + high - low) // BLOCK)
+        return len(segment.present(first, count)) == count
+
+    # --- segments ---------------------------------------------------------------------------------
+
+    def _open_to_write(self, volume: Volume, number: int) -> Segment:
+        """The segment, made where there is none. Raises NoRoomError, OSError."""
+        segment = volume.segments.get(number)
+        if segment is not None and not (segment.is_current() and segment.writable):
+            self._close(segment)  # unlinked, or cut, or opened while the disk was read-only
+            segment = None
+        segment = segment or self._open(volume, number)
+        if segment is None:
+            if not self.room.has(0):
+                raise NoRoomError
+            segment = self._open(volume, number, make=True)
+        assert segment is not None
+        if not segment.writable:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return segment
+
+    def _open(self, volume: Volume, number: int, *, make: bool = False) -> Segment | None:
+        name = segment_name(volume.key, number)
+        length = min(SEGMENT, volume.size - number * SEGMENT)
+        place = Place(self._directory.fd, name, volume.key, number, length)
+        if make:
+            segment: Segment | None = make_segment(place, volume.about, self._verified)
+        else:
+            segment = open_segment(place, self._verified)
+        if segment is not None:
+            while len(self._opened) >= _MOST_OPEN:
+                self._close(next(iter(self._opened)))
+            volume.segments[number] = segment
+            volume.tally[number] = [0, 0, 0]
+            self._opened[segment] = volume, number
+        return segment
+
+    def _close(self, segment: Segment) -> None:
+        volume, number = self._opened.pop(segment)
+        self._tell(segment, volume, number)
+        del volume.segments[number], volume.tally[number]
+        segment.close()
+
+    def _tell(self, segment: Segment, volume: Volume, number: int) -> None:
+        """Leave what was counted, and that it was used, with the segment's file."""
+        tally = volume.tally[number]
+        with contextlib.suppress(OSError):
+            if segment.used:
+                segment.used = False
+                os.utime(segment.fd)
+            if any(tally):
+                volume.tally[number] = [0, 0, 0]
+                segment.count(*tally)
+
+    def _tick(self, now: float) -> None:
+        """Now and then: let go of segments that were unlinked, and see whether the disk is too full."""
+        self._next_tick = now + _TICK_SECONDS
+        telling = now >= self._next_tell
+        if telling:
+            self._next_tell = now + _TELL_SECONDS
+        for segment, (volume, number) in list(self._opened.items()):
+            if not segment.is_current():
+                self._close(segment)
+            elif telling:
+                self._tell(segment, volume, number)
+        if self.room.is_over:
+            self.room.make_room()
+
+    def see_disk(self) -> None:
+        """Raise the OSError for which the cache steps aside now, if it does: nothing is kept meanwhile."""
+        if time.monotonic() < self._aside_until:
+            raise OSError(self.meter[TROUBLE], os.strerror(self.meter[TROUBLE]))
+
+    def _step_aside(self, error: OSError) -> None:
+        self._aside_until = time.monotonic() + ASIDE_SECONDS
+        self.meter[TROUBLE] = error.errno or errno.EIO
+        self.meter[ASIDE_UNTIL] = int(self._aside_until * 1e9)

@@ -1,0 +1,131 @@
+"""The cache's directory: whose it may be, where it may lie, and the segments in it.
+
+It is ours alone: 0700, owned by this user, no symbolic link. Anything else is refused, for whoever can write
+to it decides what training reads. Everything in it is reached through one descriptor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagenetfs.errors import NoSpaceError, PlaceRefusedError
+from imagenetfs.system import mounts
+
+_NAME = re.compile(r"([0-9a-f]{64})\.(\d{5,})")
+
+_IN_MEMORY = frozenset({"tmpfs", "ramfs", "rootfs", "devtmpfs"})
+_OVER_NETWORK_WORDS = """
+    9p afs beegfs ceph cifs coda dvs gfs2 glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs panfs pvfs2
+    smb3 smbfs virtiofs wekafs yrfs
+"""
+_OVER_NETWORK = frozenset(_OVER_NETWORK_WORDS.split())
+
+
+def unfit_type(directory: Path) -> str | None:
+    """The type of the file system where it makes no sense for a cache (in memory, over the network), or None.
+
+    The directory need not exist.
+    """
+    resolved = mounts.resolve(directory)
+    above = {str(resolved), *map(str, resolved.parents)}
+    entries = [entry for entry in mounts.read_table() if entry.mountpoint in above]
+    if not entries:
+        return None
+    # The longest one holds it; of several at one place the last lies on top.
+    kind = max(enumerate(entries), key=lambda at: (len(at[1].mountpoint), at[0]))[1].fstype
+    if kind in _IN_MEMORY | _OVER_NETWORK or kind.startswith("fuse"):
+        return kind
+    return None
+
+
+def prepare(directory: Path) -> None:
+    """Make the directory, or see that it is ours alone. Raises PlaceRefusedError, NoSpaceError."""
+    advice = "Name another directory with --cache-dir; one that does not exist yet is made."
+    try:
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir(mode=0o700, parents=True)
+            return
+        status = directory.lstat()
+    except OSError as error:
+        raise NoSpaceError(
+            f"The cache directory {directory} cannot be made: {error.strerror}. {advice}"
+        ) from error
+    problem = _problem(status)
+    if problem is not None:
+        raise PlaceRefusedError(f"The cache directory {directory} {problem}. {advice}")
+
+
+def _problem(status: os.stat_result) -> str | None:
+    if stat.S_ISLNK(status.st_mode):
+        return "is a symbolic link"
+    if not stat.S_ISDIR(status.st_mode):
+        return "is no directory"
+    if status.st_uid != os.geteuid():
+        return "belongs to another user"
+    if status.st_mode & 0o077:
+        return f"may be entered by others (its mode is {status.st_mode & 0o777:o}, not 700)"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSegment:
+    """A segment's file, as its directory has it: ``allocated`` bytes on disk, ``used`` last (seconds)."""
+
+    name: str
+    key: bytes
+    number: int
+    allocated: int
+    used: float
+
+
+class CacheDirectory:
+    """The directory, open. Raises PlaceRefusedError where it is not ours alone, NoSpaceError where it
+    cannot be opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise NoSpaceError(
+                f"The cache directory {path} cannot be opened: {error.strerror}."
+            ) from error
+        problem = _problem(os.fstat(self.fd))
+        if problem is not None:
+            os.close(self.fd)
+            raise PlaceRefusedError(f"The cache directory {path} {problem}.")
+
+    def segments(self) -> Iterator[StoredSegment]:
+        """Every segment's file. Raises OSError."""
+        with os.scandir(self.fd) as entries:
+            names = [entry.name for entry in entries]
+        for name in sorted(names):
+            match = _NAME.fullmatch(name)
+            if match is None:
+                continue
+            with contextlib.suppress(FileNotFoundError):  # another process makes room too
+                status = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode):
+                    key, number = bytes.fromhex(match[1]), int(match[2])
+                    allocated = status.st_blocks * 512
+                    yield StoredSegment(name, key, number, allocated, status.st_mtime)
+
+    def remove(self, name: str) -> None:
+        """Unlink a segment; who reads in it goes on reading. Raises OSError."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self.fd)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self.fd)
+
+
+def segment_name(key: bytes, number: int) -> str:
+    """The name of the file that holds segment ``number`` of the volume with this key (32 bytes)."""
+    return f"{key.hex()}.{number:05}"

@@ -1,0 +1,164 @@
+"""Staging: stretches of volumes brought into the cache ahead, by several streams, in large requests.
+
+What is there already is not read again, so that a stage that was interrupted goes on where it was; everything
+that was fetched is kept whenever it ends. Threads wait for the source; each has descriptors of its own, for
+locks belong to whoever opened the file.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from imagenetfs.cache.blocks import BlockCache
+from imagenetfs.cache.segments import SEGMENT
+from imagenetfs.cache.volume import Origin, Volume
+
+WINDOW = 1 << 22
+"""Bytes of one request."""
+
+_SMALL_WINDOW = 1 << 20
+_SHARE = 2.0
+"""While others read, pauses are so many times as long as the requests between them."""
+
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Bytes [start, end) of a volume, at most :data:`WINDOW` and of one segment; ``limit``: where its last
+    block ends at the latest. ``origin`` is called by the thread that fetches."""
+
+    volume: Volume
+    start: int
+    end: int
+    limit: int
+    origin: Callable[[], Origin]
+
+
+def stretches(
+    volume: Volume, start: int, end: int, limit: int, origin: Callable[[], Origin]
+) -> Iterable[Stretch]:
+    """[start, end) in pieces that are read by one request each."""
+    while start < end:
+        stop = min(end, start - start % WINDOW + WINDOW)
+        yield Stretch(volume, start, stop, limit, origin)
+        start = stop
+
+
+class Pace:
+    """At most ``rate`` bytes a second, for all streams together; None: as fast as can be."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._rate = rate
+        self._free_at = 0.0
+        self._lock = threading.Lock()
+
+    def wait(self, length: int) -> None:
+        """Wait until so many bytes more may be read."""
+        if self._rate is None:
+            return
+        with self._lock:
+            begin = max(self._free_at, time.monotonic())
+            self._free_at = begin + length / self._rate
+        time.sleep(max(0.0, begin - time.monotonic()))
+
+
+@dataclass(slots=True)
+class Progress:
+    """Bytes that are here now of all that were looked at, and those of them that were fetched."""
+
+    done: int = 0
+    fetched: int = 0
+
+
+class Stager:
+    """Fills a cache; :meth:`run` does so."""
+
+    def __init__(
+        self,
+        cache: BlockCache,
+        *,
+        streams: int,
+        pace: Pace | None = None,
+        others_read: Callable[[], bool] | None = None,
+    ) -> None:
+        """``others_read()``: whether somebody waits for the source now, who comes first."""
+        self._cache = cache
+        self._streams = streams
+        self._pace = pace or Pace(None)
+        self._others_read = others_read or (lambda: False)
+        self._stopping = threading.Event()
+        self._alone = threading.Lock()
+        self._own = threading.local()
+        self._counting = threading.Lock()
+        self.progress = Progress()
+
+    def run(self, work: Iterable[Stretch], tell: Callable[[Progress], None] | None = None) -> None:
+        """Bring all of it here. ``tell`` is called now and then.
+
+        Raises NoRoomError where the cache is full, OSError where its disk fails, and what the source raises;
+        what was fetched by then is kept.
+        """
+        queue, pending = iter(work), set[Future[None]]()
+        with ThreadPoolExecutor(self._streams) as pool:
+            try:
+                while True:
+                    for stretch in queue:
+                        pending.add(pool.submit(self._fill, stretch))
+                        if len(pending) >= 2 * self._streams:
+                            break
+                    if not pending:
+                        return
+                    finished, pending = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
+                    for future in finished:
+                        future.result()
+                    if tell is not None:
+                        tell(self.progress)
+            except BaseException:
+                self._stopping.set()  # what has begun is finished and kept
+                raise
+
+    def _fill(self, stretch: Stretch) -> None:
+        cache, volume = self._mine(stretch.volume)
+        at = stretch.start
+        while at < stretch.end and not self._stopping.is_set():
+            polite = self._others_read()
+            stop = min(stretch.end, at + (_SMALL_WINDOW if polite else WINDOW))
+            fetched = 0
+            if not cache.has(volume, at, stop):
+                if polite:
+                    with self._alone:
+                        fetched = self._fetch(cache, volume, at, stop, stretch)
+                else:
+                    fetched = self._fetch(cache, volume, at, stop, stretch)
+            with self._counting:
+                self.progress.done += stop - at
+                self.progress.fetched += fetched
+            at = stop
+
+    def _fetch(
+        self, cache: BlockCache, volume: Volume, low: int, high: int, stretch: Stretch
+    ) -> int:
+        self._pace.wait(high - low)
+        began = time.monotonic()
+        result = cache.fill(volume, low // SEGMENT, low, high, stretch.limit, stretch.origin())
+        cache.see_disk()
+        if self._others_read():
+            time.sleep(_SHARE * (time.monotonic() - began))
+        return len(result[1]) if result is not None else 0
+
+    def _mine(self, volume: Volume) -> tuple[BlockCache, Volume]:
+        """This thread's own cache, and the volume as it has it open."""
+        own = self._own
+        if not hasattr(own, "cache"):
+            own.cache, own.volumes = self._cache.twin(), {}
+        mine = own.volumes.get(volume.key)
+        if mine is None:
+            mine = Volume(volume.key, volume.size, volume.about, volume.apart)
+            own.volumes = {volume.key: mine}  # the last one only: there may be thousands
+            own.cache.close()
+        return own.cache, mine

@@ -1,0 +1,103 @@
+"""``imagenetfs cache ls|verify|clear``: what is in the read cache of this node."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imagenetfs.cli import options
+from imagenetfs.cli.progress import ProgressBar
+from imagenetfs.cli.terminal import in_bytes, in_time, say, table
+from imagenetfs.errors import NoSpaceError, UsageError
+
+if TYPE_CHECKING:
+    from imagenetfs.cache.contents import Held
+    from imagenetfs.cache.place import CacheDirectory
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    group = typer.Typer(help="Look into the read cache of this node, verify it, clear it.")
+    group.command("ls")(ls)
+    group.command("verify")(verify)
+    group.command("clear")(clear)
+    app.add_typer(group, name="cache", no_args_is_help=True)
+
+
+@contextmanager
+def _directory(context: typer.Context) -> Iterator[CacheDirectory]:
+    """The cache's directory; raises UsageError where none is set or there."""
+    from imagenetfs.cache.place import CacheDirectory
+
+    path = options.settings_of(context).cache_dir
+    if path is None:
+        raise UsageError("No cache is set: name its directory by --cache-dir.")
+    if not path.is_dir():
+        raise UsageError(f"There is no cache in {path}: nothing has been kept there yet.")
+    directory = CacheDirectory(path)
+    try:
+        yield directory
+    except OSError as error:
+        raise NoSpaceError(f"The cache in {path} cannot be used: {error.strerror}.") from error
+    finally:
+        directory.close()
+
+
+def ls(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+    cache_dir: options.CacheDirOption = None,
+) -> None:
+    """Show what is kept of each archive, and what that saved."""
+    from imagenetfs.cache.contents import held
+
+    with _directory(context) as directory:
+        found = held(directory)
+        if as_json:
+            print(json.dumps([asdict(one) for one in found], indent=2))
+            return
+        head = ("version", "archive", "kept", "part", "hits", "misses", "saved", "last used")
+        table(head, [_line(one) for one in found])
+        allocated = sum(one.allocated for one in found)
+        say(f"{in_bytes(allocated)} in {directory.path}.")
+
+
+def _line(one: Held) -> tuple[str, ...]:
+    part = f"{100 * one.bytes / one.size:.0f} %" if one.size else "-"
+    ago = f"{in_time(time.time() - one.used)} ago"
+    counts = (f"{one.hits:,}", f"{one.misses:,}", in_bytes(one.saved))
+    return (one.version, one.archive, in_bytes(one.bytes), part, *counts, ago)
+
+
+def verify(context: typer.Context, cache_dir: options.CacheDirOption = None) -> None:
+    """Look at the checksum of every block; what is wrong is thrown away, and read again when needed."""
+    from imagenetfs.cache.contents import verify as look
+
+    with _directory(context) as directory:
+        with ProgressBar("Verifying", unit="MB") as bar:
+            verdict = look(directory, lambda done, all: bar.update(done / 1e6, all / 1e6))
+        print(f"{verdict.right:,} blocks are right, {verdict.wrong:,} were damaged and are gone.")
+        if verdict.files:
+            print(f"{verdict.files:,} files were no segments any more and are gone.")
+
+
+def clear(
+    context: typer.Context,
+    versions: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[VERSION]...", help="Of these versions alone; all without it."),
+    ] = None,
+    cache_dir: options.CacheDirOption = None,
+) -> None:
+    """Throw away what is kept. Running mounts go on, and read from the source."""
+    from imagenetfs.cache.contents import clear as remove
+
+    with _directory(context) as directory:
+        freed = remove(directory, lambda one: not versions or one.version in versions)
+        print(f"{in_bytes(freed)} freed in {directory.path}.")

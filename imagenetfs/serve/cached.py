@@ -1,0 +1,218 @@
+"""The read path through the block cache: which volume a file's bytes are kept in, and where they come from.
+
+A tar or npz is one volume, whole as it stands in the source; the members of a directory of loose files share
+one, each from a block of its own on; a deflated array has one for what it unpacks to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from imagenetfs.cache.blocks import BlockCache, Meter
+from imagenetfs.cache.segments import BLOCK
+from imagenetfs.cache.unpacked import Unpacked
+from imagenetfs.cache.volume import Identity, Volume
+from imagenetfs.errors import SourceChangedError
+from imagenetfs.index.archives import OUTER
+from imagenetfs.index.arrays import ArrayRows
+from imagenetfs.index.build import Container, Index
+from imagenetfs.index.columns import Array
+from imagenetfs.index.members import Members
+from imagenetfs.serve.reads import archive_changed, file_changed
+from imagenetfs.source.directory import WAITING, Source, SourceFile
+
+OpenFile = Callable[[bytes], SourceFile]
+Changed = Callable[[bytes, int, int], SourceChangedError]
+
+
+@dataclass(slots=True)
+class FileOrigin:
+    """A file of the source from ``start`` on in its volume; what it must be to be kept."""
+
+    open: OpenFile
+    path: bytes
+    size: int
+    mtime_ns: int
+    inode: int | None = None
+    start: int = 0
+    changed: Changed = archive_changed
+
+    def read(self, offset: int, length: int) -> bytes:
+        """See :class:`imagenetfs.cache.volume.Origin`."""
+        file = self.open(self.path)
+        if file.size != self.size:
+            raise self.changed(self.path, file.size, self.size)
+        return file.read(offset - self.start, length)
+
+    def is_same(self) -> bool:
+        """Whether size, time of change and inode still are those of the identity."""
+        try:
+            status = os.fstat(self.open(self.path).fd)
+        except OSError:
+            return False
+        same_file = self.inode is None or self.inode == status.st_ino
+        return same_file and (status.st_size, status.st_mtime_ns) == (self.size, self.mtime_ns)
+
+    def forget(self, offset: int, length: int) -> None:
+        """The kernel keeps what the cache keeps only once."""
+        with contextlib.suppress(OSError):
+            fd = self.open(self.path).fd
+            os.posix_fadvise(fd, offset - self.start, length, os.POSIX_FADV_DONTNEED)
+
+
+@dataclass(slots=True)
+class UnpackedOrigin:
+    """What a deflated array of the source unpacks to, which is done when this is first asked."""
+
+    unpacked: Unpacked
+    archive: int
+
+    def read(self, offset: int, length: int) -> bytes:
+        """See :class:`imagenetfs.cache.volume.Origin`."""
+        return self.unpacked.read(self.archive, offset, length)
+
+    def is_same(self) -> bool:
+        """It was checked when it was unpacked, and cannot change."""
+        return True
+
+    def forget(self, offset: int, length: int) -> None:
+        """Nothing to do."""
+
+
+@dataclass(slots=True)
+class FilesVolume:
+    """The volume of a directory's files: where the file of each row begins in it, in bytes."""
+
+    volume: Volume
+    starts: Array
+
+    def origin(self, container: Container, row: int, open_file: OpenFile) -> FileOrigin:
+        """Where the bytes of a row's file come from."""
+        path, _, size = container.locate(row)
+        start, mtime_ns = int(self.starts[row]), container.members.mtime_ns(row)
+        return FileOrigin(open_file, path, size, mtime_ns, start=start, changed=file_changed)
+
+
+class Volumes:
+    """The volumes of a catalogue, made when they are first asked for; each process has its own."""
+
+    def __init__(self, index: Index, source: Source, versions: Mapping[int, str]) -> None:
+        """``versions``: to which version an archive belongs, for people."""
+        self._index = index
+        self._source = source
+        self._versions = versions
+
+    def show_waiting(self, waits: bool) -> None:
+        """Be seen to wait for another process that reads the source."""
+        self._source.meter[WAITING] = time.monotonic_ns() if waits else 0
+
+    def _about(self, archive: int, inner: int = OUTER, **more: object) -> dict[str, object]:
+        title = self._index.title(archive, inner)
+        version = self._versions.get(archive, "")
+        return {"source": str(self._source.path), "version": version, "archive": title, **more}
+
+    def of_archive(self, archive: int) -> tuple[Volume, FileOrigin]:
+        """The volume of a tar or npz. Raises SourceChangedError where it is not what was indexed."""
+        container = self._index.container(archive)
+        path, members = container.extent.path, container.members
+        assert isinstance(members, Members | ArrayRows)
+        file = self._source.open(path)
+        if file.size != container.file_size:
+            raise archive_changed(path, file.size, container.file_size)
+        sample = members.meta["sample"] if isinstance(members, Members) else members.data.crc
+        inode = os.fstat(file.fd).st_ino
+        identity = Identity(path, file.size, file.mtime_ns, inode, sample)
+        about = self._about(archive, size=file.size)
+        origin = FileOrigin(self._source.open, path, file.size, file.mtime_ns, inode)
+        return Volume(identity.key, file.size, about), origin
+
+    def of_unpacked(self, archive: int, rows: ArrayRows) -> Volume:
+        """The volume of what a deflated array unpacks to."""
+        container = self._index.container(archive)
+        path, size = container.extent.path, rows.data.size
+        file = self._source.open(path)
+        if file.size != container.file_size:
+            raise archive_changed(path, file.size, container.file_size)
+        inode = os.fstat(file.fd).st_ino
+        identity = Identity(path, file.size, file.mtime_ns, inode, rows.data.crc, "unpacked")
+        return Volume(identity.key, size, self._about(archive, size=size, unpacked=True))
+
+    def of_files(self, archive: int, inner: int) -> FilesVolume:
+        """The volume of the files of a directory, known by its listing."""
+        container = self._index.container(archive, inner)
+        members = container.members
+        assert isinstance(members, Members)
+        sizes = members.columns["sizes"].astype(np.int64)
+        ends = np.cumsum(-(-sizes // BLOCK) * BLOCK)
+        status = self._source.status(container.extent.path)
+        inode = status.st_ino if status is not None else 0
+        size = int(ends[-1]) if len(ends) else 0
+        identity = Identity(container.extent.path, size, 0, inode, _digest(members))
+        about = self._about(archive, inner, size=int(sizes.sum()), files=len(members))
+        starts = np.concatenate([np.zeros(1, dtype=np.int64), ends[:-1]])
+        return FilesVolume(Volume(identity.key, size, about, apart=True), starts)
+
+
+def _digest(members: Members) -> int:
+    """A digest of a listing: names, sizes, times of change."""
+    digest = hashlib.sha256()
+    for name in sorted(members.columns):
+        digest.update(name.encode() + b"\0" + members.columns[name].tobytes())
+    meta = {name: value for name, value in members.meta.items() if name != "unsettled"}
+    digest.update(repr(sorted(meta.items())).encode())
+    return int.from_bytes(digest.digest()[:8], "little")
+
+
+class CachedReads:
+    """:class:`imagenetfs.serve.reads.Reads` through the cache. Make it before forking."""
+
+    def __init__(self, cache: BlockCache, volumes: Volumes, open_file: OpenFile) -> None:
+        self.cache = cache
+        self.volumes = volumes
+        self._open = open_file
+        self._archives: dict[int, tuple[Volume, FileOrigin]] = {}
+        self._unpacked: dict[int, tuple[Volume, UnpackedOrigin]] = {}
+        self._files: dict[tuple[int, int], FilesVolume] = {}
+
+    def after_fork(self, meter: Meter) -> None:
+        """Descriptors of this process's own, and where it counts. Call once in each child."""
+        self.cache.after_fork(meter, self.volumes.show_waiting)
+
+    def from_archive(
+        self, archive: int, container: Container, offset: int, length: int, start: int, end: int
+    ) -> bytes:
+        """See :class:`Reads`."""
+        known = self._archives.get(archive)
+        if known is None:
+            known = self._archives[archive] = self.volumes.of_archive(archive)
+        volume, origin = known
+        if volume.size != container.file_size:
+            raise archive_changed(origin.path, volume.size, container.file_size)
+        return self.cache.read(volume, offset, length, start, end, origin)
+
+    def from_file(
+        self, archive: int, inner: int, container: Container, row: int, offset: int, length: int
+    ) -> bytes:
+        """See :class:`Reads`."""
+        known = self._files.get((archive, inner))
+        if known is None:
+            known = self._files[archive, inner] = self.volumes.of_files(archive, inner)
+        origin = known.origin(container, row, self._open)
+        start, end = origin.start, origin.start + origin.size
+        return self.cache.read(known.volume, start + offset, length, start, end, origin)
+
+    def from_unpacked(self, archive: int, rows: ArrayRows, row: int, unpacked: Unpacked) -> bytes:
+        """See :class:`Reads`."""
+        known = self._unpacked.get(archive)
+        if known is None:
+            volume = self.volumes.of_unpacked(archive, rows)
+            known = self._unpacked[archive] = volume, UnpackedOrigin(unpacked, archive)
+        start, length = row * rows.row_bytes, rows.row_bytes
+        return self.cache.read(known[0], start, length, start, start + length, known[1])

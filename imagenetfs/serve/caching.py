@@ -1,0 +1,71 @@
+"""The read cache of a mount: made before the workers are forked, watched by the supervisor."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from imagenetfs.cache.blocks import BlockCache
+from imagenetfs.cache.place import CacheDirectory
+from imagenetfs.cache.policy import Limits
+from imagenetfs.serve.board import Board
+from imagenetfs.serve.cached import CachedReads, Volumes
+from imagenetfs.tree.catalogue import Catalogue, archives_of
+
+log = logging.getLogger(__name__)
+
+_TELL_SECONDS = 60.0
+_LOOK_SECONDS = 1.0
+
+
+def cached_reads(catalogue: Catalogue, directory: Path, limits: Limits) -> CachedReads:
+    """Reads through the cache in a directory. Raises PlaceRefusedError, NoSpaceError."""
+    cache = BlockCache(CacheDirectory(directory), limits)
+    return CachedReads(cache, volumes_of(catalogue), catalogue.source.open)
+
+
+def volumes_of(catalogue: Catalogue) -> Volumes:
+    """The volumes of all archives, each with the version that it belongs to."""
+    versions: dict[int, str] = {}
+    for version in catalogue.versions:
+        for number in archives_of(version.splits):
+            versions.setdefault(number, version.name.decode())
+    return Volumes(catalogue.index, catalogue.source, versions)
+
+
+class CacheWatch:
+    """Says in the log when the workers' caches step aside, a line a minute at most, and when they are back."""
+
+    def __init__(self, board: Board, directory: Path, limits: Limits) -> None:
+        self._board = board
+        self._directory = directory
+        self._limits = limits
+        self._trouble = 0
+        self._next_look = self._next_line = 0.0
+
+    def tick(self) -> None:
+        """Call it now and then; looks at the board once a second."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + _LOOK_SECONDS
+        trouble = self._board.cache_trouble(time.monotonic_ns())
+        if trouble and now >= self._next_line:
+            self._next_line = now + _TELL_SECONDS
+            log.warning(
+                "the cache in %s steps aside (%s): what it does not have is read from the source and "
+                "not kept; it tries again every few seconds",
+                self._directory,
+                os.strerror(trouble),
+            )
+        elif self._trouble and not trouble and now >= self._next_line:
+            self._next_line = now + _TELL_SECONDS
+            log.info("the cache in %s keeps what is read again", self._directory)
+        self._trouble = trouble
+
+    def facts(self) -> dict[str, Any]:
+        """What status.json says of the cache."""
+        return {"directory": str(self._directory), "size": self._limits.size}

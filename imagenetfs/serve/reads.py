@@ -1,0 +1,107 @@
+"""Bytes of the source's files by where the index says they are: straight from the source, uncached."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from imagenetfs.cache.unpacked import Unpacked
+from imagenetfs.errors import SourceChangedError
+from imagenetfs.index.arrays import ArrayRows
+from imagenetfs.index.build import Container
+from imagenetfs.source.directory import Source
+
+
+class OpenFile(Protocol):
+    """A file that is open for reading."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly these bytes, or the project's own error."""
+        ...
+
+    def pour(self, pipe: int, offset: int, length: int) -> bool:
+        """Put them into a pipe without a copy; False where that fails: the pipe is of no use then."""
+        ...
+
+
+class Piece(NamedTuple):
+    """Bytes that stand in a file as they are: ``length`` bytes at ``offset``."""
+
+    file: OpenFile
+    offset: int
+    length: int
+
+    def read(self) -> bytes:
+        """Exactly these bytes, or SourceReadError."""
+        return self.file.read(self.offset, self.length)
+
+
+def bytes_of(found: Piece | bytes) -> bytes:
+    """The bytes themselves."""
+    return found.read() if isinstance(found, Piece) else found
+
+
+class Reads(Protocol):
+    """Where a reader has its bytes from: the source, or the cache in front of it."""
+
+    def from_archive(
+        self, archive: int, container: Container, offset: int, length: int, start: int, end: int
+    ) -> Piece | bytes:
+        """Bytes [offset, offset + length) of a tar or npz, which lie in its member or row [start, end)."""
+        ...
+
+    def from_file(
+        self, archive: int, inner: int, container: Container, row: int, offset: int, length: int
+    ) -> Piece | bytes:
+        """Bytes of the loose file of a row."""
+        ...
+
+    def from_unpacked(self, archive: int, rows: ArrayRows, row: int, unpacked: Unpacked) -> bytes:
+        """The bytes of one row of a deflated array."""
+        ...
+
+
+def archive_changed(path: bytes, now: int, then: int) -> SourceChangedError:
+    """What is said of an archive that has another size than when it was indexed."""
+    return SourceChangedError(
+        f"{path!r} has {now:,} bytes now, and had {then:,} when it was indexed; "
+        "unmount and mount again to see what it holds now."
+    )
+
+
+def file_changed(path: bytes, now: int, then: int) -> SourceChangedError:
+    """What is said of a loose file that has another size than in the listing."""
+    return SourceChangedError(
+        f"{path!r} has {now:,} bytes now, and had {then:,} when its directory was "
+        "listed; touch the directory or clear the index, and mount again."
+    )
+
+
+class DirectReads:
+    """Reads from the source, exactly as asked."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def from_archive(
+        self, archive: int, container: Container, offset: int, length: int, start: int, end: int
+    ) -> Piece:
+        """See :class:`Reads`."""
+        path = container.extent.path
+        file = self._source.open(path)
+        if file.size != container.file_size:
+            raise archive_changed(path, file.size, container.file_size)
+        return Piece(file, offset, length)
+
+    def from_file(
+        self, archive: int, inner: int, container: Container, row: int, offset: int, length: int
+    ) -> Piece:
+        """See :class:`Reads`."""
+        path, _, size = container.locate(row)
+        file = self._source.open(path)
+        if file.size != size:
+            raise file_changed(path, file.size, size)
+        return Piece(file, offset, length)
+
+    def from_unpacked(self, archive: int, rows: ArrayRows, row: int, unpacked: Unpacked) -> bytes:
+        """See :class:`Reads`."""
+        return unpacked.read(archive, row * rows.row_bytes, rows.row_bytes)

@@ -1,0 +1,275 @@
+"""What to stage, from the names of versions and splits; and the process that does so beside a running mount."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from imagenetfs.cache.blocks import NoRoomError
+from imagenetfs.cache.policy import ASIDE_SECONDS
+from imagenetfs.cache.stage import Progress, Stager, Stretch, stretches
+from imagenetfs.cache.unpacked import Unpacked
+from imagenetfs.errors import ImagenetfsError, UsageError
+from imagenetfs.index.archives import OUTER, Kind
+from imagenetfs.index.arrays import ArrayRows
+from imagenetfs.serve.board import MAX_WORKERS, STAGER, Board, Cell
+from imagenetfs.serve.cached import CachedReads, FileOrigin, UnpackedOrigin, Volumes
+from imagenetfs.serve.child import Child
+from imagenetfs.source.directory import Source, SourceFile
+from imagenetfs.system.process import STAGER as STAGER_NAME
+from imagenetfs.tree.catalogue import Catalogue, archives_of
+from imagenetfs.tree.layout import Split
+
+log = logging.getLogger(__name__)
+
+STREAMS = 4
+"""Requests under way at once, unless told otherwise."""
+
+_PAUSE_SECONDS = 5.0
+_MOST_ENDS = 5
+_QUIET_SECONDS = 0.05
+"""Readers that asked the source for something less than this ago are at work."""
+
+
+def splits_of(catalogue: Catalogue, names: Sequence[str]) -> list[Split]:
+    """The splits that VERSION or VERSION/SPLIT name. Raises UsageError for one that is not there."""
+    versions = {version.name.decode(): version for version in catalogue.versions}
+    chosen: list[Split] = []
+    for name in names:
+        version_name, _, split_name = name.partition("/")
+        version = versions.get(version_name)
+        if version is None:
+            raise UsageError(
+                f"There is no version {version_name}: there are {', '.join(versions)}."
+            )
+        splits = {split.name.decode(): split for split in version.splits}
+        if split_name and split_name not in splits:
+            raise UsageError(
+                f"{version_name} has no split {split_name}: it has {', '.join(splits)}."
+            )
+        chosen += [splits[split_name]] if split_name else version.splits
+    return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A volume to stage: all of an archive, or the files of a directory. ``size`` in bytes."""
+
+    archive: int
+    inner: int
+    size: int
+
+
+class StagePlan:
+    """All that belongs to some splits, in archive order; ``total`` bytes, those of the shard alone."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        volumes: Volumes,
+        splits: Sequence[Split],
+        unpacked: Unpacked,
+        shard: tuple[int, int] = (1, 1),
+    ) -> None:
+        """``shard``: (I, N), the I-th of N parts alike in bytes. Raises the source's and the index's errors."""
+        self._source = catalogue.source
+        self._index = catalogue.index
+        self._volumes = volumes
+        self._unpacked = unpacked
+        self._items = [item for n in archives_of(splits) for item in self._items_of(n)]
+        whole = sum(item.size for item in self._items)
+        number, parts = shard
+        self._low, self._high = whole * (number - 1) // parts, whole * number // parts
+        self._files = _OwnFiles(catalogue.source)
+
+    @property
+    def total(self) -> int:
+        """Bytes."""
+        return self._high - self._low
+
+    def _items_of(self, archive: int) -> Iterator[_Item]:
+        entry = self._index.archives[archive]
+        if entry.kind is Kind.DIRECTORY:
+            for inner in (OUTER, *range(len(self._index.nested(archive)))):
+                if self._index.extent(archive, inner).kind is Kind.DIRECTORY:
+                    members = self._index.container(archive, inner).members
+                    size = sum(members.size(row) for row in members.regular().tolist())
+                    yield _Item(archive, inner, size)
+        elif entry.kind is Kind.NPZ:
+            yield _Item(archive, OUTER, self._index.array(archive).size)
+        else:
+            status = self._source.status(entry.path)
+            yield _Item(archive, OUTER, status.st_size if status is not None else 0)
+
+    def __iter__(self) -> Iterator[Stretch]:
+        """The stretches to fetch. What cannot be read is left out, with a line in the log."""
+        at = 0
+        for item in self._items:
+            begin, at = at, at + item.size
+            if at <= self._low or begin >= self._high:
+                continue
+            try:
+                yield from self._cut(item, self._low - begin, self._high - begin)
+            except ImagenetfsError as error:
+                log.warning("%s is not staged: %s", self._index.title(item.archive), error)
+
+    def _cut(self, item: _Item, low: int, high: int) -> Iterator[Stretch]:
+        """The stretches of an item that lie in its bytes [low, high)."""
+        entry = self._index.archives[item.archive]
+        if entry.kind is Kind.DIRECTORY:
+            yield from self._of_files(item, low, high)
+            return
+        members = self._index.container(item.archive).members
+        if isinstance(members, ArrayRows) and not members.data.stored:
+            self._unpacked.read(item.archive, 0, 1)  # here: it is nothing for threads
+            volume = self._volumes.of_unpacked(item.archive, members)
+            unpacked = UnpackedOrigin(self._unpacked, item.archive)
+            yield from stretches(
+                volume, max(0, low), min(high, item.size), item.size, lambda: unpacked
+            )
+            return
+        volume, origin = self._volumes.of_archive(item.archive)
+        place = members.data.place if isinstance(members, ArrayRows) else 0
+        start, end = place + max(0, low), place + min(high, item.size)
+        own = self._files.own(origin)
+        yield from stretches(volume, start, end, volume.size, own)
+
+    def _of_files(self, item: _Item, low: int, high: int) -> Iterator[Stretch]:
+        container = self._index.container(item.archive, item.inner)
+        known = self._volumes.of_files(item.archive, item.inner)
+        at = 0
+        for row in container.members.regular().tolist():
+            begin, at = at, at + container.members.size(row)
+            if low <= begin < high:
+                origin = known.origin(container, row, self._source.open)
+                start, end = origin.start, origin.start + origin.size
+                yield from stretches(known.volume, start, end, end, self._files.own(origin))
+
+
+class _OwnFiles:
+    """The source's files as threads open them: each keeps the last one, which nobody else reads."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._own = threading.local()
+
+    def own(self, origin: FileOrigin) -> Callable[[], FileOrigin]:
+        """The same origin, by the calling thread's own descriptor."""
+        return lambda: replace(origin, open=self._open)
+
+    def _open(self, path: bytes) -> SourceFile:
+        own = self._own
+        if getattr(own, "path", None) != path:
+            if hasattr(own, "stack"):
+                own.stack.close()
+            own.stack, own.path = contextlib.ExitStack(), None
+            own.file = own.stack.enter_context(self._source.opened(path))
+            own.path = path
+        file: SourceFile = own.file
+        return file
+
+
+class _Readers:
+    """Whether a mount's workers ask the source for something, as their rows on the board have it."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._requests = -1
+        self._busy_until = 0.0
+
+    def are_busy(self) -> bool:
+        """Whether they did so just now."""
+        now, requests, waiting = time.monotonic(), 0, False
+        for worker in range(MAX_WORKERS):
+            row = self._board.row(worker)
+            requests += row[Cell.SOURCE_REQUESTS]
+            waiting = waiting or row[Cell.SOURCE_SINCE] > 0
+        if waiting or requests != self._requests:
+            self._requests = requests
+            self._busy_until = now + _QUIET_SECONDS
+        return now < self._busy_until
+
+
+class Staging:
+    """Stages in a process of its own while the mount serves; yields to those who read."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        cached: CachedReads,
+        unpacked: Unpacked,
+        board: Board,
+        names: Sequence[str],
+        streams: int,
+    ) -> None:
+        """Raises UsageError for a version or split that is not there."""
+        self._splits = splits_of(catalogue, names)
+        self._names = names
+        self._catalogue = catalogue
+        self._cached = cached
+        self._unpacked = unpacked
+        self._board = board
+        self._streams = streams
+        self._child: Child | None = None
+        self._ends = 0
+        self._not_before = 0.0
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is at work."""
+        return self._child is not None
+
+    def tick(self, session_fd: int) -> None:
+        """Reap, and start: again after it was killed, for what is there is not read again."""
+        if self._child is not None:
+            if not self._child.ended():
+                return
+            self._ends = _MOST_ENDS if self._child.succeeded else self._ends + 1
+            self._child = None
+            self._not_before = time.monotonic() + _PAUSE_SECONDS
+        if self._ends >= _MOST_ENDS or time.monotonic() < self._not_before:
+            return
+        try:
+            self._child = Child(session_fd, self._stage, "staging", STAGER_NAME)
+        except OSError as error:
+            log.warning("staging could not start: %s", error.strerror)
+            self._not_before = time.monotonic() + _PAUSE_SECONDS
+
+    def _stage(self) -> None:
+        self._catalogue.index.after_fork()
+        self._unpacked.after_fork()
+        self._catalogue.source.count_on(self._board.row(STAGER))
+        self._cached.after_fork(self._board.cache_meter(STAGER))
+        began, title = time.monotonic(), ", ".join(self._names)
+        plan = StagePlan(self._catalogue, self._cached.volumes, self._splits, self._unpacked)
+        log.info("staging %s: %d bytes", title, plan.total)
+        progress = self._run(plan, title)
+        log.info(
+            "staged %s: %d bytes are local, %d of them fetched in %.1f s",
+            *(title, progress.done, progress.fetched, time.monotonic() - began),
+        )
+
+    def _run(self, plan: StagePlan, title: str) -> Progress:
+        """Until it is done or the cache is full; while its disk fails, every now and then again."""
+        readers = _Readers(self._board)
+        while True:
+            cache = self._cached.cache
+            stager = Stager(cache, streams=self._streams, others_read=readers.are_busy)
+            try:
+                stager.run(plan)
+            except NoRoomError:
+                log.warning("staging %s stops: the cache is as large as it may be", title)
+            except OSError:  # the log has it from the cache
+                time.sleep(ASIDE_SECONDS)
+                continue
+            return stager.progress
+
+    def kill(self) -> None:
+        """End it; what it fetched stays."""
+        if self._child is not None:
+            self._child.kill()
+            self._child = None

@@ -1,0 +1,40 @@
+"""Locks on byte ranges of a file that belong to an open file description (fcntl(2), F_OFD_SETLK).
+
+POSIX's own are lost when a process closes any descriptor of the file; these last until they are released or
+the last descriptor of that opening is closed, by death too. A forked child shares its parent's: open the file
+anew after a fork. They exclude processes from one another, and threads only where each opened it itself.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+
+
+def _request(kind: int, start: int, length: int) -> bytes:
+    return struct.pack("hhqqi", kind, os.SEEK_SET, start, length, 0)
+
+
+def try_lock(fd: int, start: int, length: int) -> bool:
+    """Lock bytes [start, start + length) for this opening alone; False where another has some of them."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _request(fcntl.F_WRLCK, start, length))
+    except BlockingIOError:
+        return False
+    return True
+
+
+def lock(fd: int, start: int, length: int) -> None:
+    """As :func:`try_lock`, and wait for it."""
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, _request(fcntl.F_WRLCK, start, length))
+
+
+def share(fd: int, start: int, length: int) -> None:
+    """Lock bytes together with others who share them, against those who want them alone; waits for these."""
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, _request(fcntl.F_RDLCK, start, length))
+
+
+def unlock(fd: int, start: int, length: int) -> None:
+    """Give these bytes free."""
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _request(fcntl.F_UNLCK, start, length))

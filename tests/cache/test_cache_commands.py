@@ -1,0 +1,245 @@
+"""stage, cache, and --cache-dir on the command line: what a user types, and what is said of mistakes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.errors import ExitCode
+from tests.cache.support import epoch, files, make_train
+from tests.mount.test_commands_support import Bench, bench, until
+
+TRAIN = "ILSVRC2012/ILSVRC2012_img_train.tar"
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Iterator[Bench]:
+    yield from bench(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A source of 40 MB."""
+    directory = tmp_path_factory.mktemp("train")
+    make_train(directory, classes=6, images=60)
+    return directory
+
+
+def listed(at: Bench, cache: Path) -> list[dict[str, object]]:
+    done = at.call("cache", "ls", "--json", "--cache-dir", cache)
+    assert done.returncode == 0, done.stderr
+    found: list[dict[str, object]] = json.loads(done.stdout)
+    return found
+
+
+def source_bytes(mountpoint: Path) -> int:
+    status = json.loads((mountpoint / ".imagenetfs" / "status.json").read_text())
+    found: int = status["counters"]["source_bytes"]
+    return found
+
+
+def test_stage_then_mount(at: Bench, source: Path, tmp_path: Path) -> None:
+    cache, size = tmp_path / "cache", (source / TRAIN).stat().st_size
+    for fetched in (True, False):
+        done = at.call("stage", source, "ILSVRC2012/train", "--cache-dir", cache)
+        assert done.returncode == 0, done.stderr
+        assert (" 0 B of them fetched" not in done.stdout) == fetched
+    (entry,) = listed(at, cache)
+    assert (entry["version"], entry["archive"]) == ("ILSVRC2012", TRAIN)
+    assert entry["bytes"] == entry["size"] == size
+    mountpoint = at.mountpoint()
+    assert at.call("mount", source, mountpoint, "--cache-dir", cache).returncode == 0
+    images = files(mountpoint / "ILSVRC2012" / "train")
+    before = source_bytes(mountpoint)
+    epoch(images, seed=1)
+    assert source_bytes(mountpoint) == before
+    assert at.call("umount", mountpoint).returncode == 0
+    assert "100 %" in at.call("cache", "ls", "--cache-dir", cache).stdout
+    verified = at.call("cache", "verify", "--cache-dir", cache)
+    assert f"{-(-size // 65536):,} blocks are right, 0 were damaged" in verified.stdout
+    assert at.call("cache", "clear", "ImageNet99", "--cache-dir", cache).stdout.startswith("0 B")
+    assert at.call("cache", "clear", "--cache-dir", cache).returncode == 0
+    assert listed(at, cache) == []
+
+
+def test_everything_of_the_sample_can_be_staged(at: Bench, sample: Path, tmp_path: Path) -> None:
+    """Tars in tars, flat tars, loose files, stored and deflated arrays: nothing is left to fetch."""
+    cache = tmp_path / "cache"
+    versions = sorted(p.name for p in sample.iterdir() if p.is_dir() and p.name != "DownSampled")
+    more = ["ILSVRC2012_t3", *(f"Imagenet{side}" for side in (8, 16, 32, 64))]
+    done = at.call("stage", sample, *versions, *more, "--cache-dir", cache)
+    assert done.returncode == 0, done.stderr
+    mountpoint = at.mountpoint()
+    assert at.call("mount", sample, mountpoint, "--cache-dir", cache).returncode == 0
+    names = [p.name for p in mountpoint.iterdir() if p.name not in ("archives", "source")]
+    for name in sorted(names):
+        for split in (p for p in (mountpoint / name).iterdir() if p.is_dir() and p.name != "meta"):
+            epoch(files(split), seed=1)
+    status = json.loads((mountpoint / ".imagenetfs" / "status.json").read_text())
+    assert status["counters"]["cache_misses"] == 0
+    assert status["counters"]["errors"] == 0
+    assert at.call("umount", mountpoint).returncode == 0
+
+
+def test_shards_are_the_whole(at: Bench, source: Path, tmp_path: Path) -> None:
+    size, parts = (source / TRAIN).stat().st_size, []
+    for number in (1, 2, 3):
+        cache = tmp_path / f"cache{number}"
+        shard = ("--shard", f"{number}/3", "--cache-dir", cache)
+        assert at.call("stage", source, "ILSVRC2012/train", *shard).returncode == 0
+        parts.append(int(str(listed(at, cache)[0]["bytes"])))
+    assert size <= sum(parts) <= size + 2 * 65536, "but for the blocks at the cuts"
+    assert max(parts) - min(parts) <= 2 * 65536
+
+
+def test_the_rate_and_ctrl_c(at: Bench, source: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    size = (source / TRAIN).stat().st_size
+    arguments = ("stage", source, "ILSVRC2012/train", "--cache-dir", cache, "--limit")
+    began = time.monotonic()
+    stage = at.start(*arguments, "8M")
+    try:
+        assert until(lambda: cache.is_dir() and any(cache.glob("*.00000")))
+        time.sleep(1.0)
+        stage.send_signal(signal.SIGINT)
+        _, err = stage.communicate(timeout=20)
+    finally:
+        stage.kill()
+        stage.wait()
+    seconds = time.monotonic() - began
+    assert stage.returncode == 130
+    assert "are there and stay" in err
+    kept = int(str(listed(at, cache)[0]["bytes"]))
+    assert 0 < kept <= 8e6 * seconds + 5 * (1 << 22)
+    done = at.call(*arguments, "10G")
+    assert done.returncode == 0
+    assert int(str(listed(at, cache)[0]["bytes"])) == size
+
+
+def test_a_full_cache_ends_it_with_a_sentence(at: Bench, source: Path, tmp_path: Path) -> None:
+    options = ("--cache-dir", tmp_path / "cache", "--cache-size", "10M")
+    done = at.call("stage", source, "ILSVRC2012/train", *options)
+    assert done.returncode == ExitCode.NO_SPACE
+    assert "is full" in done.stderr
+    assert "raise --cache-size" in done.stderr
+
+
+def test_progress_on_a_terminal(at: Bench, source: Path, tmp_path: Path) -> None:
+    """Bar, rate, time left."""
+    master, slave = os.openpty()
+    command = ("stage", source, "ILSVRC2012/train", "--cache-dir", tmp_path / "c", "--limit", "20M")
+    stage = at.start(*command, stderr=slave, environ={"TERM": "xterm", "COLUMNS": "100"})
+    os.close(slave)
+    shown = b""
+    try:
+        while True:
+            try:
+                piece = os.read(master, 4096)
+            except OSError:  # the other end is closed
+                break
+            shown += piece
+    finally:
+        os.close(master)
+        stage.communicate(timeout=60)
+    assert b"Staging" in shown
+    assert b"MB" in shown
+    assert b" s left" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["stage"], ExitCode.USAGE, "Missing argument"),
+        (["stage", "{source}"], ExitCode.USAGE, "What shall be staged?"),
+        (["stage", "{source}", "Imagenet9"], ExitCode.USAGE, "There is no version Imagenet9"),
+        (["stage", "{source}", "ILSVRC2012/valid"], ExitCode.USAGE, "has no split valid"),
+        (["stage", "{source}", "ILSVRC2012", "--limit", "fast"], ExitCode.USAGE, "--limit must be"),
+        (["stage", "{source}", "ILSVRC2012", "--shard", "4/3"], ExitCode.USAGE, "--shard must be"),
+        (["cache", "ls"], ExitCode.USAGE, "There is no cache in"),
+        (
+            ["mount", "{source}", "{mnt}", "--cache-size", "lots"],
+            ExitCode.USAGE,
+            "must be an amount",
+        ),
+        (["mount", "{source}", "{mnt}", "--stage", "x"], ExitCode.USAGE, "There is no version x"),
+    ],
+)
+def test_mistakes(
+    at: Bench, source: Path, tmp_path: Path, arguments: list[str], code: int, words: str
+) -> None:
+    places = {"source": source, "mnt": at.mountpoint()}
+    given = [word.format(**places) for word in arguments]
+    done = at.call(*given, "--cache-dir", tmp_path / "cache")
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert at.leftovers() == []
+
+
+def test_without_a_cache(at: Bench, source: Path) -> None:
+    for command in (("stage", source, "ILSVRC2012"), ("cache", "ls")):
+        done = at.call(*command)
+        assert done.returncode == ExitCode.USAGE
+        assert "--cache-dir" in done.stderr
+    done = at.call("mount", source, at.mountpoint(), "--stage", "ILSVRC2012")
+    assert done.returncode == ExitCode.USAGE
+    assert "Staging needs a cache" in done.stderr
+
+
+def test_directories_that_are_refused(at: Bench, source: Path, tmp_path: Path) -> None:
+    mountpoint = at.mountpoint()
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o770)
+    (tmp_path / "good").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to("good")
+    for name, words in (
+        ("shared", "its mode is 770"),
+        ("link", "symbolic link"),
+        ("mnt/cache", "lies under the mountpoint"),
+    ):
+        done = at.call("mount", source, mountpoint, "--cache-dir", tmp_path / name)
+        assert done.returncode == ExitCode.PLACE_REFUSED, done.stderr
+        assert words in done.stderr
+    assert at.leftovers() == []
+
+
+def test_a_job_has_a_cache(at: Bench, source: Path, tmp_path: Path) -> None:
+    """On in $SLURM_TMPDIR, off with a word where that is in memory, unless it is named."""
+    local = tmp_path / "local"
+    local.mkdir()
+    mountpoint = at.mountpoint()
+    assert at.call("mount", source, mountpoint, SLURM_TMPDIR=str(local)).returncode == 0
+    epoch(files(mountpoint / "ILSVRC2012" / "train")[:10], seed=1)
+    assert at.call("umount", mountpoint).returncode == 0
+    cache = local / "imagenetfs-cache"
+    assert cache.stat().st_mode & 0o777 == 0o700
+    assert len(list(cache.glob("*.00000"))) == 1
+
+
+def test_a_jobs_directory_in_memory(at: Bench, source: Path, tmp_path: Path) -> None:
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts a tmpfs")
+    subprocess.run(["mount", "-t", "tmpfs", "none", memory], check=True)
+    try:
+        mountpoint = at.mountpoint()
+        done = at.call("mount", source, mountpoint, SLURM_TMPDIR=str(memory))
+        assert done.returncode == 0
+        assert "there is no cache" in done.stderr
+        assert "tmpfs" in done.stderr
+        assert at.call("umount", mountpoint).returncode == 0
+        assert list(memory.iterdir()) == []
+        named = ("--cache-dir", memory / "cache")
+        assert at.call("mount", source, mountpoint, *named).returncode == 0
+        epoch(files(mountpoint / "ILSVRC2012" / "train")[:10], seed=1)
+        assert at.call("umount", mountpoint).returncode == 0
+        assert len(list((memory / "cache").glob("*.00000"))) == 1
+    finally:
+        subprocess.run(["umount", "-l", memory], check=True)

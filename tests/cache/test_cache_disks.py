@@ -1,0 +1,167 @@
+"""Disks that fill up, run out of inodes, turn read-only or break under the cache: no error to any reader."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.cache.place import prepare
+from tests.cache.support import PLENTY, epoch, files, make_train, sums
+from tests.support import Mounted
+
+Mount = Callable[..., Mounted]
+
+BREAKS = """
+import errno, os, random, imagenetfs.cache.segments as segments
+number, path, rng, real = {number}, {path!r}, random.Random(5), {{}}
+def breaking(name):
+    real[name] = getattr(os, name)
+    def call(*arguments, **named):
+        if os.path.exists(path) and rng.random() < {rate}:
+            raise OSError(number, os.strerror(number))
+        return real[name](*arguments, **named)
+    return call
+class Os:
+    def __getattr__(self, name):
+        return getattr(os, name)
+broken = Os()
+for name in ("pwrite", "pread", "open", "ftruncate"):
+    setattr(broken, name, breaking(name))
+segments.os = broken
+"""
+"""Run in the server: calls of the cache on its disk fail while a file is there."""
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A source of 100 MB, and the checksums of its images."""
+    source = tmp_path_factory.mktemp("train")
+    make_train(source, classes=9, images=100)
+    return source, {}
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """``disk("ext4")``: a loop-mounted file system of 64 MiB; ``disk("tmpfs:OPTIONS")``: one in memory."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if os.geteuid() != 0 or shutil.which("mkfs.ext4") is None:
+        pytest.skip("only root mounts file systems")
+
+    def mount(kind: str) -> Path:
+        command = ["mount", "-t", "tmpfs", "-o", kind.partition(":")[2], "none", str(place)]
+        if kind == "ext4":
+            image = tmp_path / "image"
+            image.touch()
+            os.truncate(image, 64 << 20)
+            subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+            command = ["mount", "-o", "loop,errors=remount-ro", str(image), str(place)]
+        subprocess.run(command, check=True)
+        return place
+
+    try:
+        yield mount
+    finally:
+        subprocess.run(["umount", "-l", place], check=False)
+
+
+def check(mounted: Mounted, seed: int) -> None:
+    """Two epochs, with every byte looked at in the second; no error."""
+    paths = files(mounted.root / "train")
+    epoch(paths, seed)
+    again = sums(mounted.root, paths)
+    assert len(again) == 900
+    assert EXPECTED.setdefault("sums", again) == again
+    assert mounted.status()["counters"]["errors"] == 0
+
+
+EXPECTED: dict[str, dict[str, str]] = {}
+
+
+def _trouble(mounted: Mounted) -> str | None:
+    found: str | None = mounted.status()["cache"]["steps_aside"]
+    return found
+
+
+@pytest.mark.timeout(300)
+def test_a_disk_smaller_than_the_data(
+    train: tuple[Path, object], mount: Mount, disk: Callable[[str], Path], tmp_path: Path
+) -> None:
+    plain = mount(train[0])
+    EXPECTED["sums"] = sums(plain.root, files(plain.root / "train"))
+    plain.close()
+    cache = disk("ext4") / "cache"
+    prepare(cache)
+    mounted = mount(train[0], cache_dir=cache, cache_size=PLENTY)
+    check(mounted, seed=1)
+    log = mounted.log.read_text()
+    assert log.count("steps aside (No space left on device)") <= 2, "a line a minute at most"
+    before = mounted.status()["counters"]["cache_bytes"]
+    epoch(files(mounted.root / "train"), seed=9)
+    assert mounted.status()["counters"]["cache_bytes"] - before > 35e6, "what fits is there"
+
+
+@pytest.mark.timeout(300)
+def test_few_inodes(train: tuple[Path, object], mount: Mount, disk: Callable[[str], Path]) -> None:
+    cache = disk("tmpfs:size=1g,nr_inodes=3") / "cache"
+    prepare(cache)  # takes the second of them
+    mounted = mount(train[0], cache_dir=cache, cache_size=PLENTY)
+    check(mounted, seed=2)
+
+
+@pytest.mark.timeout(300)
+def test_a_disk_that_turns_read_only(
+    train: tuple[Path, object], mount: Mount, disk: Callable[[str], Path]
+) -> None:
+    """As ext4 does after an error, under those who write: here by its own switch for tests."""
+    place = disk("ext4")
+    cache = place / "cache"
+    prepare(cache)
+    mounted = mount(train[0], cache_dir=cache, cache_size=PLENTY)
+    paths = files(mounted.root / "train")
+    epoch(paths[:200], seed=1)
+    device = os.stat(place).st_dev
+    name = os.path.basename(
+        os.path.realpath(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}")
+    )
+    Path(f"/sys/fs/ext4/{name}/trigger_fs_error").write_text("test")
+    with pytest.raises(OSError, match="Read-only"):
+        (place / "x").touch()
+    check(mounted, seed=3)
+    assert _trouble(mounted) == os.strerror(errno.EROFS)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("number", "rate"), [(errno.EDQUOT, 0.3), (errno.EIO, 0.3), (errno.EIO, 1)]
+)
+def test_calls_that_fail(
+    train: tuple[Path, object], mount: Mount, tmp_path: Path, number: int, rate: float
+) -> None:
+    cache, switch = tmp_path / "cache", tmp_path / "broken"
+    prepare(cache)
+    before = BREAKS.format(number=number, path=str(switch), rate=rate)
+    mounted = mount(train[0], cache_dir=cache, cache_size=PLENTY, before=before)
+    paths = files(mounted.root / "train")
+    epoch(paths[:100], seed=1)
+    switch.touch()
+    check(mounted, seed=4)
+    assert _trouble(mounted) == os.strerror(number)
+    switch.unlink()
+    deadline = time.monotonic() + 30
+    while _trouble(mounted) is not None:  # it is back when the disk is
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    epoch(paths, seed=5)
+    epoch(paths, seed=6)
+    before_bytes = mounted.status()["counters"]["source_bytes"]
+    epoch(paths, seed=7)
+    assert mounted.status()["counters"]["source_bytes"] == before_bytes
+    assert mounted.log.read_text().count("steps aside") == 1

@@ -1,0 +1,315 @@
+"""The block cache against the bytes themselves: by one process, by many, kept over restarts, never wrong."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.cache import blocks as blocks_module
+from imagenetfs.cache.blocks import HITS, MISSES, SAVED, BlockCache
+from imagenetfs.cache.place import CacheDirectory, prepare
+from imagenetfs.cache.policy import Limits
+from imagenetfs.cache.segments import BLOCK, SEGMENT
+from imagenetfs.cache.volume import Identity, Volume
+
+PLENTY = Limits(1 << 40, 0)
+DATA = random.Random(1).randbytes(5_000_000)
+
+
+class Bytes:
+    """An origin that is a bytes object, and counts what is asked of it. ``at``: where it is in the volume."""
+
+    def __init__(self, data: bytes = DATA, at: int = 0) -> None:
+        self.data = data
+        self.at = at
+        self.asked: list[tuple[int, int]] = []
+        self.forgotten = 0
+        self.same = True
+
+    def read(self, offset: int, length: int) -> bytes:
+        self.asked.append((offset, length))
+        data = self.data[offset - self.at : offset - self.at + length]
+        assert len(data) == length, "asked beyond the end"
+        return data
+
+    def is_same(self) -> bool:
+        return self.same
+
+    def forget(self, offset: int, length: int) -> None:
+        self.forgotten += length
+
+    @property
+    def bytes(self) -> int:
+        return sum(length for _, length in self.asked)
+
+
+def identity(**changes: object) -> Identity:
+    facts: dict[str, object] = {
+        "path": b"a/b.tar",
+        "size": len(DATA),
+        "mtime_ns": 5,
+        "inode": 6,
+        "sample": 7,
+    }
+    return Identity(**{**facts, **changes})  # type: ignore[arg-type]
+
+
+def volume(size: int = len(DATA), apart: bool = False, **changes: object) -> Volume:
+    return Volume(identity(**changes).key, size, {"archive": "a/b.tar"}, apart)
+
+
+Open = Callable[..., BlockCache]
+
+
+@pytest.fixture
+def open_cache(tmp_path: Path) -> Iterator[Open]:
+    """``open_cache(limits)``: a cache on the test's directory, as a new mount has it."""
+    prepare(tmp_path / "cache")
+    opened: list[BlockCache] = []
+
+    def start(limits: Limits = PLENTY) -> BlockCache:
+        opened.append(BlockCache(CacheDirectory(tmp_path / "cache"), limits))
+        return opened[-1]
+
+    yield start
+    for cache in opened:
+        cache.close()
+
+
+def members(mean: int = 110_000, seed: int = 2) -> list[tuple[int, int]]:
+    """[start, end) of members that fill DATA as images fill a tar."""
+    rng, at, found = random.Random(seed), 0, []
+    while at < len(DATA) - 4 * mean:
+        end = at + rng.randrange(mean // 4, 2 * mean)
+        found.append((at + 512, end))
+        at = -(-end // 512) * 512
+    return found
+
+
+def read_all(cache: BlockCache, one: Volume, origin: Bytes, seed: int = 3) -> int:
+    """Read every member in some order, in pieces as the kernel asks for them; the bytes read."""
+    order = members()
+    random.Random(seed).shuffle(order)
+    total = 0
+    for start, end in order:
+        for at in range(start, end, 1 << 17):
+            length = min(1 << 17, end - at)
+            assert cache.read(one, at, length, start, end, origin) == DATA[at : at + length]
+            total += length
+    return total
+
+
+def test_an_epoch_reads_each_byte_once_and_the_next_none(open_cache: Open) -> None:
+    cache, one, origin = open_cache(), volume(), Bytes()
+    read = read_all(cache, one, origin)
+    assert origin.bytes <= 1.05 * read
+    assert len(origin.asked) <= 1.0 * len(members())
+    assert origin.forgotten == origin.bytes
+    before = len(origin.asked)
+    read_all(cache, one, origin, seed=4)
+    assert len(origin.asked) == before
+    assert cache.meter[MISSES] == before
+
+
+def test_it_outlives_the_mount(open_cache: Open) -> None:
+    read_all(open_cache(), volume(), Bytes())
+    later, origin = open_cache(), Bytes()
+    read = read_all(later, volume(), origin)
+    assert origin.asked == []
+    assert (later.meter[SAVED], later.meter[MISSES]) == (read, 0)
+    assert later.meter[HITS] > 0
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"path": b"x"},
+        {"size": 5_000_001},
+        {"mtime_ns": 9},
+        {"inode": 9},
+        {"sample": 9},
+        {"form": "f"},
+    ],
+)
+def test_another_version_never_gets_old_blocks(open_cache: Open, other: dict[str, object]) -> None:
+    cache, new = open_cache(), bytes(len(DATA))
+    cache.read(volume(), 0, 1000, 0, 1000, Bytes())
+    second = Volume(identity(**other).key, len(DATA), {})
+    assert cache.read(second, 0, 1000, 0, 1000, Bytes(new)) == new[:1000]
+
+
+def test_random_pieces_of_random_members(open_cache: Open) -> None:
+    cache, one, origin, rng = open_cache(), volume(), Bytes(), random.Random(5)
+    for turn in range(600):
+        if turn % 100 == 99:
+            cache, one = open_cache(), volume()
+        start = rng.randrange(len(DATA) - 1)
+        end = rng.randrange(start + 1, min(len(DATA), start + 400_000) + 1)
+        at = rng.randrange(start, end)
+        length = rng.randrange(1, end - at + 1)
+        assert cache.read(one, at, length, start, end, origin) == DATA[at : at + length]
+    assert origin.bytes <= 1.25 * len(DATA)
+
+
+def test_a_miss_fetches_the_missing_part_of_the_member_once(open_cache: Open) -> None:
+    cache, one, origin = open_cache(), volume(), Bytes()
+    cache.read(one, 200_000, 10, 190_000, 250_000, origin)
+    assert origin.asked == [(2 * BLOCK, 2 * BLOCK)]
+    cache.read(one, 120_000, 10, 100_000, 300_000, origin)
+    assert origin.asked[1:] == [(BLOCK, 4 * BLOCK)], "one request, over what is there already"
+    cache.read(one, 299_000, 1000, 100_000, 300_000, origin)
+    assert len(origin.asked) == 2
+
+
+def test_a_member_across_two_segments(open_cache: Open) -> None:
+    size = SEGMENT + 300_000
+    at = SEGMENT - 200_000
+    cache, one, origin = open_cache(), volume(size), Bytes(DATA[:500_000], at)
+    for _ in range(2):
+        data = cache.read(
+            one, SEGMENT - 70_000, 131_072, SEGMENT - 100_000, SEGMENT + 90_000, origin
+        )
+        assert data == DATA[130_000 : 130_000 + 131_072]
+    assert len(origin.asked) == 2
+    assert origin.bytes <= 4 * BLOCK + BLOCK
+    # Its last block is not whole.
+    assert cache.read(one, size - 1000, 1000, size - 1000, size, origin) == DATA[499_000:500_000]
+
+
+def test_members_that_begin_at_blocks(open_cache: Open) -> None:
+    """The files of a directory: nothing of a neighbour is fetched with them."""
+    cache, one = open_cache(), volume(apart=True)
+    for number, size in enumerate((3000, BLOCK, 3 * BLOCK + 17, 1)):
+        start = number * 4 * BLOCK
+        origin = Bytes(DATA[start : start + size], start)
+        for _ in range(2):
+            assert cache.read(one, start, size, start, start + size, origin) == origin.data
+        assert origin.asked == [(start, size)]
+
+
+def test_a_member_too_large_to_be_fetched_whole(
+    open_cache: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks_module, "LARGEST_FETCH", 1 << 20)
+    cache, one, origin = open_cache(), volume(), Bytes()
+    assert cache.read(one, 1_000_000, 1000, 0, len(DATA), origin) == DATA[1_000_000:1_001_000]
+    assert origin.asked == [(15 * BLOCK, BLOCK)]
+    loose, origin = volume(apart=True, form="loose"), Bytes()
+    assert cache.read(loose, 1_000_000, 1000, 0, len(DATA), origin) == DATA[1_000_000:1_001_000]
+    assert cache.read(loose, 1_001_000, 9000, 0, len(DATA), origin) == DATA[1_001_000:1_010_000]
+    assert origin.asked == [(15 * BLOCK, BLOCK)]
+
+
+def test_what_has_changed_is_not_kept(open_cache: Open) -> None:
+    cache, one, origin = open_cache(), volume(), Bytes()
+    origin.same = False
+    for _ in range(2):
+        assert cache.read(one, 0, 10, 0, 1000, origin) == DATA[:10]
+    assert len(origin.asked) == 2
+    assert origin.forgotten == 0
+
+
+class BrokenError(Exception):
+    """What an origin raises."""
+
+
+def test_an_error_of_the_origin_is_the_readers(open_cache: Open) -> None:
+    class Broken(Bytes):
+        def read(self, offset: int, length: int) -> bytes:
+            raise BrokenError
+
+    cache, one = open_cache(), volume()
+    for _ in range(2):
+        with pytest.raises(BrokenError):
+            cache.read(one, 0, 10, 0, 1000, Broken())
+    assert cache.read(one, 0, 10, 0, 1000, Bytes()) == DATA[:10]
+
+
+# --- many processes -------------------------------------------------------------------------------
+
+
+def in_children(count: int, work: Callable[[int], bool]) -> None:
+    """Run ``work(number)`` in so many forked processes, and see that all of them say True."""
+    pids = []
+    for number in range(count):
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                code = 0 if work(number) else 2
+            finally:
+                os._exit(code)
+        pids.append(pid)
+    assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * count
+
+
+class Counted(Bytes):
+    """Tells what is asked of it to a pipe, and takes its time."""
+
+    def __init__(self, writer: int, seconds: float = 0.1) -> None:
+        super().__init__()
+        self._writer = writer
+        self._seconds = seconds
+
+    def read(self, offset: int, length: int) -> bytes:
+        os.write(self._writer, b"x")
+        time.sleep(self._seconds)
+        return super().read(offset, length)
+
+
+def test_24_cold_readers_of_one_image_make_one_request(open_cache: Open) -> None:
+    mounts = [open_cache(), open_cache()]  # two mounts, one cache
+    reader, writer = os.pipe()
+    origin = Counted(writer)
+
+    def work(number: int) -> bool:
+        cache, waited = mounts[number % 2], []
+        cache.after_fork(waits=waited.append)
+        one = volume()
+        data = cache.read(one, 100_000, 110_000, 100_000, 210_000, origin)
+        assert waited in ([], [True, False])
+        return data == DATA[100_000:210_000]
+
+    in_children(24, work)
+    assert os.read(reader, 100) == b"x"
+    os.close(reader)
+    os.close(writer)
+
+
+def test_processes_that_read_all_of_it(open_cache: Open) -> None:
+    cache = open_cache()
+    reader, writer = os.pipe()
+    origin = Counted(writer, 0.0)
+
+    def work(number: int) -> bool:
+        cache.after_fork()
+        read_all(cache, volume(), origin, seed=number)
+        return True
+
+    in_children(6, work)
+    os.close(writer)
+    assert len(os.read(reader, 1 << 16)) <= len(members())
+    os.close(reader)
+
+
+def test_a_process_that_takes_too_long_is_not_waited_for(
+    open_cache: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imagenetfs.cache.segments._PATIENCE_SECONDS", 0.05)
+    first, second = open_cache(), open_cache()
+
+    class Stuck(Bytes):
+        def read(self, offset: int, length: int) -> bytes:
+            origin, waited = Bytes(), []
+            second.after_fork(waits=waited.append)
+            assert second.read(volume(), 70_000, 9, 70_000, 80_000, origin) == DATA[70_000:70_009]
+            assert origin.asked == [(70_000, 9)], "as asked, and nothing kept"
+            assert waited == [True, False]
+            return super().read(offset, length)
+
+    assert first.read(volume(), 70_000, 9, 70_000, 80_000, Stuck()) == DATA[70_000:70_009]
