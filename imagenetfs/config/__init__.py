@@ -19,7 +19,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from imagenetfs.config.kinds import DURATION, PATH, PATH_OR_NONE, VIEWS, Kind, choice, count
+from imagenetfs.config.kinds import DURATION, PATH, PATH_OR_NONE, PATHS, VIEWS, Kind, choice, count
 from imagenetfs.errors import UsageError
 
 SITE_CONFIG = Path("/etc/imagenetfs.toml")
@@ -89,6 +89,13 @@ class Settings:
     index_dir: Path | None = field(
         metadata=_about(
             PATH_OR_NONE, _default_index_dir, "Where indexes are kept; `none` keeps them in memory."
+        )
+    )
+    index_path: tuple[Path, ...] = field(
+        metadata=_about(
+            PATHS,
+            (),
+            "Where indexes are looked for that others made: directories, separated by colons.",
         )
     )
     read_timeout: float = field(
@@ -191,7 +198,8 @@ def _value_of_file(path: Path, entry: Field[Any], raw: object, name: str) -> Any
     except ValueError as error:
         raise problem from error
     # A relative path would mean another place in every directory that a command starts from.
-    if kind.is_path and value is not None and not str(raw).startswith(("/", "~")):
+    paths = raw if isinstance(raw, list) else [raw]
+    if kind.is_path and value and not all(str(path).startswith(("/", "~")) for path in paths):
         raise UsageError(f"{path}: {name} must be an absolute path, not {raw!r}.")
     return value
 

@@ -64,6 +64,11 @@ def _parse_views(text: str) -> tuple[tuple[str, Path], ...]:
     return tuple(views.items())
 
 
+def _parse_paths(text: str) -> tuple[Path, ...]:
+    """Several paths, separated by colons as in $PATH."""
+    return tuple(_parse_path(path) for path in text.split(os.pathsep) if path)
+
+
 def choice(*allowed: str) -> Kind:
     """One of a few words."""
 
@@ -77,5 +82,6 @@ def choice(*allowed: str) -> Kind:
 
 DURATION = Kind("a time such as 90, 90s or 2m", _parse_duration, types=(int, float, str))
 PATH = Kind("a path", _parse_path, is_path=True)
+PATHS = Kind("paths (in a file a list)", _parse_paths, types=(list,), is_path=True)
 VIEWS = Kind("NAME=FILE, several separated by colons", _parse_views, types=(str, list))
 PATH_OR_NONE = Kind("a path, or none", _parse_path_or_none, is_path=True)

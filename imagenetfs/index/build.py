@@ -11,6 +11,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -22,7 +23,9 @@ from imagenetfs.index.arena import Arena
 from imagenetfs.index.arrays import ArrayRows
 from imagenetfs.index.columns import Array, unpack
 from imagenetfs.index.kept import Kept, Stores
-from imagenetfs.index.making import Scan, join, make_block
+from imagenetfs.index.leases import Lease
+from imagenetfs.index.making import Scan, beating, join, make_block
+from imagenetfs.index.sharing import Sharing
 from imagenetfs.index.store import Record, container_key
 from imagenetfs.index.table import Table, table_of
 from imagenetfs.source.directory import WAITING, Source
@@ -56,10 +59,12 @@ class Index:
         arena: Arena,
         *,
         stores: Stores = (),
+        sharing: Sharing | None = None,
         scan: Scan = tar.scan,
         scan_alone: Scan | None = None,
     ) -> None:
-        """``stores``: for each group of archive numbers, the places where its index file may be.
+        """``stores``: for each group of archive numbers, the places where its index file may be;
+        ``sharing``: where it is written, for all that share it.
 
         ``scan`` reads one header after the other, for one of many threads; ``scan_alone`` may have
         several requests under way, for somebody who waits for just one container.
@@ -72,6 +77,7 @@ class Index:
         self._containers: dict[tuple[int, int], Container] = {}
         self._nested: dict[int, Array] = {}
         self._kept = Kept(source, stores)
+        self.sharing = sharing or Sharing()
 
     def container(self, archive: int, inner: int = OUTER) -> Container:
         """The container, built if need be. Raises ArchiveError, SourceReadError, NoEntryError."""
@@ -196,9 +202,28 @@ class Index:
         with self._arena.locked(slot, self._show_waiting):
             block = self._arena.get(slot)  # another process may have built it meanwhile
             if block is None:
-                block = self.publish(
-                    archive, inner, self._make(archive, inner, extent, self._scan_alone)
-                )
+                block = self.publish(archive, inner, self._make_for_all(archive, inner, extent))
+        return block
+
+    def _make_for_all(self, archive: int, inner: int, extent: Extent) -> bytes:
+        """The block of a container that somebody waits for: found, or made once for all who share."""
+        key = self.key(archive, inner)
+        find = partial(self._kept.block, archive, inner, key, extent)
+        found = find()
+        if found is not None:
+            return found
+        turn: bytes | Lease | None = None
+        if extent.kind is Kind.TAR:
+            turn = self.sharing.turn(archive, partial(find, now=True), self._show_waiting)
+        if turn is None:
+            return make_block(self.source, self._scan_alone, extent, inner)
+        if isinstance(turn, bytes):
+            return turn
+        try:
+            block = make_block(self.source, beating(self._scan_alone, turn.beat), extent, inner)
+            self.sharing.publish(archive, self._kept.record(key, extent, block))
+        finally:
+            turn.release()
         return block
 
     def _show_waiting(self, waits: bool) -> None:
@@ -216,6 +241,22 @@ class Index:
         return self._arena.put(slot, block, children)
 
     # --- index files ------------------------------------------------------------------------------
+
+    def look_again(self, archives: Sequence[int]) -> None:
+        """See what others have published for these archives meanwhile."""
+        self._kept.look_again(archives)
+
+    def is_complete(self, archives: Sequence[int]) -> bool:
+        """Whether complete index files have these archives, be they still true or not."""
+        return all(self._kept.is_complete(n, self.key(n, OUTER)) for n in archives)
+
+    def is_kept(self, archive: int, inner: int) -> bool:
+        """Whether an index file has the table of a built container, or would not keep it."""
+        block = self._arena.get(self._slot(archive, inner))
+        return block is None or (
+            self._kept.has(archive, self.key(archive, inner), block)
+            or self.record(archive, inner) is None
+        )
 
     def key(self, archive: int, inner: int) -> bytes:
         """The container's name in an index file."""

@@ -38,6 +38,19 @@ class Scan(Protocol):
     ) -> object: ...
 
 
+def beating(scan: Scan, beat: Callable[[], None]) -> Scan:
+    """The same scanner, which calls ``beat()`` with every read."""
+
+    def scan_and_beat(read_at: tar.ReadAt, start: int, end: int, into: tar.MemberColumns) -> object:
+        def read(offset: int, length: int) -> bytes:
+            beat()
+            return read_at(offset, length)
+
+        return scan(read, start, end, into)
+
+    return scan_and_beat
+
+
 def make_block(source: Source, scan: Scan, extent: Extent, inner: int) -> bytes:
     """The block of a container. Raises SourceReadError, and ArchiveError for an npz that is none."""
     if extent.kind is Kind.NPZ:

@@ -22,7 +22,7 @@ from pathlib import Path
 from imagenetfs.errors import ArchiveError, ImagenetfsError
 from imagenetfs.index.archives import OUTER
 from imagenetfs.index.build import Index
-from imagenetfs.index.store import Record, open_store, write_store
+from imagenetfs.index.store import contents, write_store
 from imagenetfs.system.process import INDEXER, die_with, reset_signals
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,14 @@ _COUNTERS = struct.Struct("<QQ")
 
 Work = tuple[int, int]
 """(archive, inner) of one container."""
+
+Chosen = Callable[[Work], bool]
+"""Which containers are to be built, of all that there are."""
+
+
+def everything(item: Work) -> bool:
+    """All of them."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +68,21 @@ def warm(
     in_flight: int,
     processes: int,
     progress: Callable[[Progress], None] | None = None,
+    chosen: Chosen = everything,
 ) -> Outcome:
-    """Build every container of ``archives``, with at most ``in_flight`` requests at a time.
+    """Build every container of ``archives`` that is chosen, with at most ``in_flight`` requests at a time.
 
     Must be called in a single-threaded process (it forks). Raises KeyboardInterrupt after its
     processes have ended; what they finished is in the arena then.
     """
     threads = max(1, in_flight // processes)
-    outer = [(archive, OUTER) for archive in archives]
+    outer = [(archive, OUTER) for archive in archives if chosen((archive, OUTER))]
     before = _round(index, outer, Progress(0, len(outer), 0), threads, processes, progress)
     # Only an archive's own table tells how many containers there are within it.
-    inner = [item for item in _containers(index, archives) if item[1] != OUTER]
+    inner = [item for item in containers(index, archives, chosen) if item[1] != OUTER]
     begun = Progress(before.done, before.total + len(inner), before.members)
     _round(index, inner, begun, threads, processes, progress)
-    return _outcome(index, list(_containers(index, archives)))
+    return _outcome(index, list(containers(index, archives, chosen)))
 
 
 def _round(
@@ -109,13 +118,13 @@ def _round(
     return now
 
 
-def _containers(index: Index, archives: Sequence[int]) -> Iterator[Work]:
+def containers(
+    index: Index, archives: Sequence[int], chosen: Chosen = everything
+) -> Iterator[Work]:
     """What there is in these archives, as far as it is known without building anything."""
     for archive in archives:
-        yield archive, OUTER
-        if index.known(archive):
-            for inner in range(len(index.nested(archive))):
-                yield archive, inner
+        inner = range(len(index.nested(archive))) if index.known(archive) else ()
+        yield from filter(chosen, ((archive, number) for number in (OUTER, *inner)))
 
 
 def _fork(index: Index, work: list[Work], threads: int, shared: mmap.mmap, number: int) -> int:
@@ -196,18 +205,22 @@ def _outcome(index: Index, work: list[Work]) -> Outcome:
     return Outcome(len(work) - missing, members, tuple(broken), missing)
 
 
-def save(index: Index, archives: Sequence[int], path: Path) -> int:
+def save(
+    index: Index,
+    archives: Sequence[int],
+    path: Path,
+    *,
+    chosen: Chosen = everything,
+    complete: bool = False,
+) -> int:
     """Write the index file of a group: what was there already and still holds, and what is built.
 
-    Returns the number of containers in it. Raises OSError where it cannot be written.
+    Returns the number of containers in it. Raises OSError where it cannot be written. ``complete``:
+    say in the file that there is no more to come.
     """
-    records: dict[bytes, Record] = {}
-    present = open_store(path)
-    if present is not None:
-        records = {record.key: record for record in present.records()}
-        present.close()
-    changed = False
-    for item in _containers(index, archives):
+    records, was_complete = contents(path)
+    changed = complete != was_complete
+    for item in containers(index, archives, chosen):
         if index.known(*item):
             with contextlib.suppress(ArchiveError):
                 record = index.record(*item, records.get(index.key(*item)))
@@ -215,5 +228,5 @@ def save(index: Index, archives: Sequence[int], path: Path) -> int:
                     records[record.key] = record
                     changed = True
     if changed:
-        write_store(path, list(records.values()))
+        write_store(path, records.values(), complete=complete)
     return len(records)
