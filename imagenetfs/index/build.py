@@ -22,9 +22,11 @@ from imagenetfs.index.archives import OUTER, Archive, Extent, Kind
 from imagenetfs.index.arena import Arena
 from imagenetfs.index.arrays import ArrayRows
 from imagenetfs.index.columns import Array, unpack
+from imagenetfs.index.imported import MARK, HeaderCheck
 from imagenetfs.index.kept import Kept, Stores
 from imagenetfs.index.leases import Lease
 from imagenetfs.index.making import Scan, beating, join, make_block
+from imagenetfs.index.members import Members
 from imagenetfs.index.sharing import Sharing
 from imagenetfs.index.store import Record, container_key
 from imagenetfs.index.table import Table, table_of
@@ -34,16 +36,28 @@ from imagenetfs.source.directory import WAITING, Source
 class Container:
     """A table together with where its members' bytes are."""
 
-    __slots__ = ("extent", "file_size", "members")
+    __slots__ = ("_check", "extent", "file_size", "members")
 
-    def __init__(self, extent: Extent, members: Table, file_size: int) -> None:
-        """``file_size``: bytes of the tar or npz when its table was made; 0 for a directory."""
+    def __init__(
+        self,
+        extent: Extent,
+        members: Table,
+        file_size: int,
+        check: Callable[[int], None] | None = None,
+    ) -> None:
+        """``file_size``: bytes of the tar or npz when its table was made; 0 for a directory.
+
+        ``check`` is called with each row that is located.
+        """
         self.extent = extent
         self.members = members
         self.file_size = file_size
+        self._check = check
 
     def locate(self, row: int) -> tuple[bytes, int, int]:
         """(path of the file in the source, offset, size) of a member's content, in bytes."""
+        if self._check is not None:
+            self._check(row)
         if self.extent.kind is not Kind.DIRECTORY:
             return self.extent.path, self.members.offset(row), self.members.size(row)
         return join(self.extent.path, self.members.name(row)), 0, self.members.size(row)
@@ -85,8 +99,11 @@ class Index:
         if container is None:
             extent = self.extent(archive, inner)
             block = self._block(archive, inner, extent)
-            size = unpack(block)[1].get("file", 0)
-            container = Container(extent, table_of(extent.kind, block), size)
+            meta, table = unpack(block)[1], table_of(extent.kind, block)
+            check = None
+            if MARK in meta and isinstance(table, Members):
+                check = HeaderCheck(self.source, extent, table)
+            container = Container(extent, table, meta.get("file", 0), check)
             self._containers[archive, inner] = container
         return container
 

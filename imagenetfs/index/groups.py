@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def index_group(
     if index.is_complete(archives):  # nothing to publish, unless an archive is another one now
         outcome = build(progress=progress)
         if all(index.is_kept(*item) for item in containers(index, archives)):
-            return outcome
+            return replace(outcome, made=False)
     chosen = shard.chosen(index, archives) if shard else everything
     target = shard.file(file) if shard else file
     lease = index.sharing.lease(target)

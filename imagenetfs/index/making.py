@@ -63,7 +63,7 @@ def make_block(source: Source, scan: Scan, extent: Extent, inner: int) -> bytes:
         )
     else:
         rows, meta = _list(source, extent.path, recursive=inner != OUTER)
-    nested = _is_nested(extent.kind) if inner == OUTER else None
+    nested = is_nested(extent.kind) if inner == OUTER else None
     return encode(rows, meta, nested, confine=extent.kind is Kind.TAR)
 
 
@@ -122,7 +122,7 @@ def join(directory: bytes, name: bytes) -> bytes:
     return directory + b"/" + name if directory and name else directory or name
 
 
-def _is_nested(kind: Kind) -> Callable[[bytes, int], bool]:
+def is_nested(kind: Kind) -> Callable[[bytes, int], bool]:
     """Which rows of an outer table are containers: tars, and in a directory the directories too."""
 
     def nested(name: bytes, mode: int) -> bool:

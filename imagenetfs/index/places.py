@@ -20,10 +20,18 @@ class IndexPlaces:
     on another node.
     """
 
-    def __init__(self, directory: Path | None, source: Path, site: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        directory: Path | None,
+        source: Path,
+        site: Sequence[Path] = (),
+        *,
+        beside: bool = True,
+    ) -> None:
+        """``beside``: look for an index in the source itself too."""
         self.directory = directory
         self.source = source
-        places = dict.fromkeys([source / IN_SOURCE, *site])
+        places = dict.fromkeys([*([source / IN_SOURCE] if beside else []), *site])
         found = [self._below(place) for place in places if place != directory]
         # Opened now and not by path later: the mount may lie over the source, and a server that looks
         # into its own mount waits for itself.

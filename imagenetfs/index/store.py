@@ -89,10 +89,13 @@ class StoreFile:
     """One index file, opened and its directory verified. Closed with the last reference to it, at the
     latest: threads may still read what has been renamed over."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises OSError where there is none, ArchiveError where it is not to be believed."""
+    def __init__(self, path: Path, *, anyones: bool = False) -> None:
+        """Raises OSError where there is none, ArchiveError where it is not to be believed.
+
+        ``anyones``: whoever it belongs to, for what will be checked otherwise.
+        """
         self.path = path
-        self._fd = _open_believed(path)
+        self._fd = os.open(path, _OPEN_FLAGS) if anyones else _open_believed(path)
         self._closer = weakref.finalize(self, os.close, self._fd)
         try:
             self.version = _version(os.fstat(self._fd))
@@ -244,6 +247,11 @@ def contents(path: Path) -> tuple[dict[bytes, Record], bool]:
 def records_in(path: Path) -> dict[bytes, Record]:
     """The records alone."""
     return contents(path)[0]
+
+
+def add(path: Path, more: Iterable[Record]) -> None:
+    """Add records to the index file that is there now, but for those that it has. Raises OSError."""
+    write_store(path, ({record.key: record for record in more} | records_in(path)).values())
 
 
 def unite(path: Path, more: Iterable[Record]) -> None:

@@ -53,12 +53,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was indexed: containers, members, those that are broken, those that were not reached."""
+    """What was indexed: containers, members, those that are broken, those that were not reached; and
+    whether any was not in an index file yet."""
 
     containers: int
     members: int
     broken: tuple[str, ...]
     missing: int
+    made: bool = True
 
 
 def warm(

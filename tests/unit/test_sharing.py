@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -386,3 +387,35 @@ def test_archives_whose_tables_are_not_known_are_dealt_out_whole(tmp_path: Path)
         count += outcome.containers
         assert unite_shards(index, file, Shard(number, 3)) is (number == 3)
     assert count == len(records_in(file)) == 8
+
+
+def test_control_c_publishes_what_is_finished(train: Path, file: Path) -> None:
+    reader, writer = os.pipe()
+    scans = Scans()
+
+    def before(start: int) -> None:
+        if start:  # a class tar
+            os.write(writer, b"x")
+            time.sleep(0.02)
+
+    def work() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.setpgid(0, 0)  # as a terminal does it: the whole group gets the signal
+        scans.before = before
+        try:
+            _indexed(sharing_index(train, file, scans), file)
+        except KeyboardInterrupt:
+            os._exit(130)
+
+    child = in_child(work)
+    for _ in range(5):
+        os.read(reader, 1)
+    started = time.monotonic()
+    os.killpg(child, signal.SIGINT)
+    assert ended(child) == 130
+    assert time.monotonic() - started < 5
+    os.close(reader)
+    os.close(writer)
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    assert 2 <= len(records_in(file)) < CLASSES + 1
+    _all_right(sharing_index(train, file))
