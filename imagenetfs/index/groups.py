@@ -76,6 +76,7 @@ def index_group(
     if index.is_complete(archives):  # nothing to publish, unless an archive is another one now
         outcome = build(progress=progress)
         if all(index.is_kept(*item) for item in containers(index, archives)):
+            index.sharing.tidy(file)
             return replace(outcome, made=False)
     chosen = shard.chosen(index, archives) if shard else everything
     target = shard.file(file) if shard else file

@@ -63,7 +63,7 @@ def encode(
     _encode_hard_links(rows, set(owners.values()), order, names, columns)
     _encode_links(_shown_links(rows, order, names, confine), columns)
     _encode_sparse(rows, order, columns)
-    if any(b"/" in name for name in names) or _any_directory(columns, described):
+    if _any_slash(names) or _any_directory(columns, described):
         columns["below"] = _below(names)
     if nested is not None:
         found = [row for row, p in enumerate(order) if nested(names[row], rows.modes[p])]
@@ -75,7 +75,7 @@ def encode(
 def _sorted_order(rows: Rows, dangling: set[int]) -> tuple[list[int], list[bytes]]:
     """Positions in the order of the table, and the names in that order."""
     names = rows.names
-    if dangling or any(b"/" in name or name in (b"", b".", b"..") for name in names):
+    if dangling or _any_slash(names) or not {b"", b".", b".."}.isdisjoint(names):
         last = _with_parents(rows, dangling)
         keys = sorted(last, key=lambda name: name.replace(b"/", b"\0"))
         return [last[name] for name in keys], keys
@@ -85,6 +85,10 @@ def _sorted_order(rows: Rows, dangling: set[int]) -> tuple[list[int], list[bytes
         return order, [names[i] for i in order]
     keys = sorted(last)
     return [last[name] for name in keys], keys
+
+
+def _any_slash(names: list[bytes]) -> bool:
+    return b"/" in b"".join(names)
 
 
 def _with_parents(rows: Rows, dangling: set[int]) -> dict[bytes, int]:

@@ -8,6 +8,7 @@ of jobs that start together read each header once between them, and no job ever 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 import time
@@ -52,6 +53,14 @@ class Sharing:
         if isinstance(lease, Lease):
             sweep(file)
         return lease
+
+    def tidy(self, file: Path) -> None:
+        """Take away what processes that were killed left beside an index file. Raises nothing."""
+        with contextlib.suppress(OSError):
+            if lease_path(file).exists():
+                lease = self.lease(file)  # which takes it from a dead holder
+                if isinstance(lease, Lease):
+                    lease.release()
 
     def turn(
         self, archive: int, find: Callable[[], bytes | None], waits: Callable[[bool], None]

@@ -23,11 +23,15 @@ from imagenetfs.errors import ArchiveError, ImagenetfsError
 from imagenetfs.index.archives import OUTER
 from imagenetfs.index.build import Index
 from imagenetfs.index.store import contents, write_store
+from imagenetfs.source.directory import REQUESTS
 from imagenetfs.system.process import INDEXER, die_with, reset_signals
 
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.05
+_QUICK_SECONDS = 60e-6
+"""A request that takes no longer is answered from memory: threads would only wait for one another."""
+
 _COUNTERS = struct.Struct("<QQ")
 
 Work = tuple[int, int]
@@ -157,9 +161,17 @@ def _build_all(
             done += 1
             _COUNTERS.pack_into(shared, number * _COUNTERS.size, done, members)
         return
+    queue = iter(work)
+    for item in queue:  # one after the other, as long as the source answers at once
+        asked, before = index.source.meter[REQUESTS], time.perf_counter()
+        members += _adopt(index, item, index.prepare(*item)) if not index.known(*item) else 0
+        done += 1
+        _COUNTERS.pack_into(shared, number * _COUNTERS.size, done, members)
+        asked = index.source.meter[REQUESTS] - asked
+        if threads > 1 and time.perf_counter() - before > asked * _QUICK_SECONDS:
+            break
     with ThreadPoolExecutor(threads) as pool:
         pending: dict[Future[bytes], Work] = {}
-        queue = iter(work)
         while True:
             for item in queue:
                 if index.known(*item):
@@ -169,16 +181,22 @@ def _build_all(
                 if len(pending) >= 2 * threads:
                     break
             if not pending:
-                return
+                break
             finished, _ = wait(pending, return_when=FIRST_COMPLETED)
             for future in finished:
-                item = pending.pop(future)
-                try:
-                    members += index.adopt(*item, future.result())
-                except ImagenetfsError as error:
-                    log.warning("%s cannot be indexed: %s", index.title(*item), error)
+                members += _adopt(index, pending.pop(future), future.result)
                 done += 1
             _COUNTERS.pack_into(shared, number * _COUNTERS.size, done, members)
+    _COUNTERS.pack_into(shared, number * _COUNTERS.size, done, members)
+
+
+def _adopt(index: Index, item: Work, block: Callable[[], bytes]) -> int:
+    """Publish a block in the arena; how many members it has, none where it cannot be made."""
+    try:
+        return index.adopt(*item, block())
+    except ImagenetfsError as error:
+        log.warning("%s cannot be indexed: %s", index.title(*item), error)
+        return 0
 
 
 def _build_alone(index: Index, item: Work) -> int:
