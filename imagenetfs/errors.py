@@ -22,6 +22,7 @@ class ExitCode(IntEnum):
     SOURCE_UNREADABLE = 11
     SOURCE_UNKNOWN = 12
     ARCHIVE_BROKEN = 13
+    INDEX_WRONG = 14
     MOUNTPOINT_MISSING = 20
     MOUNTPOINT_NOT_DIRECTORY = 21
     MOUNTPOINT_NOT_EMPTY = 22
@@ -97,6 +98,12 @@ class BrokenArchivesError(ImagenetfsError):
     """Some archives are broken; what is whole in them is served all the same."""
 
     exit_code = ExitCode.ARCHIVE_BROKEN
+
+
+class IndexWrongError(ImagenetfsError):
+    """An index does not describe its archives, or is not there."""
+
+    exit_code = ExitCode.INDEX_WRONG
 
 
 # --- names in the tree --------------------------------------------------------------------------

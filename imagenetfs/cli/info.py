@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from imagenetfs import config
 from imagenetfs.cli import options
+from imagenetfs.cli.indexing import Opened, build_or_keep_none, catalogue_of
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import in_bytes, say, table
 from imagenetfs.config import Settings
-from imagenetfs.job import checks
 
 if TYPE_CHECKING:
-    from imagenetfs.index.places import IndexPlaces
     from imagenetfs.tree.catalogue import Catalogue
 
 _HEAD = ("version", "split", "classes", "images", "bytes", "from")
@@ -47,58 +45,31 @@ def info(
     Counting images indexes every archive that is not indexed yet, and keeps the index.
     """
     settings = options.settings_of(context, named)
-    # numpy's linear algebra starts threads when it is imported; indexing forks.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from imagenetfs.index.places import IndexPlaces
-    from imagenetfs.source.directory import Source
-    from imagenetfs.tree.catalogue import build_catalogue
-
-    path = settings.source or checks.default_source()
-    places = IndexPlaces(settings.index_dir, path)
-    catalogue = build_catalogue(
-        Source(path), places=places, in_flight=settings.in_flight, prefer=settings.prefer
-    )
+    opened = catalogue_of(settings)
+    catalogue = opened.catalogue
     for warning in catalogue.warnings:
         say(f"warning: {warning}")
     if not quick:
-        _index(catalogue, places, settings)
+        _index(opened, settings)
     splits = _splits(catalogue, count=not quick)
     for warning in _without_class(splits):
         say(f"warning: {warning}")
     if as_json:
         warnings = [*catalogue.warnings, *_without_class(splits)]
-        described = {"source": str(path), "warnings": warnings, "splits": splits}
+        described = {"source": str(opened.path), "warnings": warnings, "splits": splits}
         print(json.dumps(described, indent=2))
         return
     table(_HEAD, [_row(split) for split in splits])
 
 
-def _index(catalogue: Catalogue, places: IndexPlaces, settings: Settings) -> None:
+def _index(opened: Opened, settings: Settings) -> None:
     """Make the tables that are counted, and keep them."""
-    from imagenetfs.index.warm import Progress, save, warm
-    from imagenetfs.tree.catalogue import archives_of
-
-    archives = archives_of([split for version in catalogue.versions for split in version.splits])
+    requests = settings.in_flight or config.IN_FLIGHT_BY_ITSELF
     with ProgressBar("Indexing", unit="archives") as bar:
-
-        def progress(now: Progress) -> None:
-            bar.update(now.done, now.total)
-
-        in_flight = settings.in_flight or config.IN_FLIGHT_BY_ITSELF
-        warm(
-            catalogue.index,
-            archives,
-            in_flight=in_flight,
-            processes=config.cpus(),
-            progress=progress,
-        )
-    for group, numbers in catalogue.groups(archives).items():
-        target = places.file(group)
-        try:
-            if target is not None:
-                save(catalogue.index, numbers, target)
-        except OSError as error:
-            say(f"the index file {target} cannot be written: {error.strerror}.")
+        for group, archives in opened.groups(()).items():
+            build_or_keep_none(
+                opened, group, archives, requests, lambda now: bar.update(now.done, now.total)
+            )
 
 
 def _splits(catalogue: Catalogue, *, count: bool) -> list[dict[str, Any]]:

@@ -37,8 +37,8 @@ def settings(
 def _text(value: Any) -> str:
     """A value as the option takes it; ``-`` where there is none."""
     if isinstance(value, tuple):
-        words = (e if isinstance(e, str) else "=".join(map(str, e)) for e in value)
-        value = os.pathsep.join(words) or None
+        pairs = (each if isinstance(each, tuple) else (each,) for each in value)
+        value = os.pathsep.join("=".join(map(str, pair)) for pair in pairs) or None
     return "-" if value is None else str(value)
 
 

@@ -23,6 +23,7 @@ from imagenetfs.config.kinds import (
     DURATION,
     PATH,
     PATH_OR_NONE,
+    PATHS,
     SIZE,
     STAGES,
     VIEWS,
@@ -106,6 +107,13 @@ class Settings:
     index_dir: Path | None = field(
         metadata=_about(
             PATH_OR_NONE, _default_index_dir, "Where indexes are kept; `none` keeps them in memory."
+        )
+    )
+    index_path: tuple[Path, ...] = field(
+        metadata=_about(
+            PATHS,
+            (),
+            "Where indexes are looked for that others made: directories, separated by colons.",
         )
     )
     cache_dir: Path | None = field(
@@ -235,7 +243,8 @@ def _value_of_file(path: Path, entry: Field[Any], raw: object, name: str) -> Any
     except ValueError as error:
         raise problem from error
     # A relative path would mean another place in every directory that a command starts from.
-    if kind.is_path and value is not None and not str(raw).startswith(("/", "~")):
+    paths = raw if isinstance(raw, list) else [raw]
+    if kind.is_path and value and not all(str(path).startswith(("/", "~")) for path in paths):
         raise UsageError(f"{path}: {name} must be an absolute path, not {raw!r}.")
     return value
 

@@ -74,6 +74,11 @@ def _parse_stages(text: str) -> tuple[str, ...]:
     return () if names == ["none"] else tuple(dict.fromkeys(names))
 
 
+def _parse_paths(text: str) -> tuple[Path, ...]:
+    """Several paths, separated by colons as in $PATH."""
+    return tuple(_parse_path(path) for path in text.split(os.pathsep) if path)
+
+
 def choice(*allowed: str) -> Kind:
     """One of a few words."""
 
@@ -87,6 +92,7 @@ def choice(*allowed: str) -> Kind:
 
 DURATION = Kind("a time such as 90, 90s or 2m", _parse_duration, types=(int, float, str))
 PATH = Kind("a path", _parse_path, is_path=True)
+PATHS = Kind("paths (in a file a list)", _parse_paths, types=(list,), is_path=True)
 VIEWS = Kind("NAME=FILE, several separated by colons", _parse_views, types=(str, list))
 STAGES = Kind("VERSION or VERSION/SPLIT, several separated by colons", _parse_stages, (str, list))
 SIZE = Kind("an amount such as 200G, 500M or 50%", parse_size, types=(int, str))

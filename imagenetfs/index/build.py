@@ -11,6 +11,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -21,8 +22,12 @@ from imagenetfs.index.archives import OUTER, Archive, Extent, Kind
 from imagenetfs.index.arena import Arena
 from imagenetfs.index.arrays import ArrayRows
 from imagenetfs.index.columns import Array, unpack
+from imagenetfs.index.imported import MARK, HeaderCheck
 from imagenetfs.index.kept import Kept, Stores
-from imagenetfs.index.making import Scan, join, make_block
+from imagenetfs.index.leases import Lease
+from imagenetfs.index.making import Scan, beating, join, make_block
+from imagenetfs.index.members import Members
+from imagenetfs.index.sharing import Sharing
 from imagenetfs.index.store import Record, container_key
 from imagenetfs.index.table import Table, table_of
 from imagenetfs.source.directory import WAITING, Source
@@ -31,16 +36,28 @@ from imagenetfs.source.directory import WAITING, Source
 class Container:
     """A table together with where its members' bytes are."""
 
-    __slots__ = ("extent", "file_size", "members")
+    __slots__ = ("_check", "extent", "file_size", "members")
 
-    def __init__(self, extent: Extent, members: Table, file_size: int) -> None:
-        """``file_size``: bytes of the tar or npz when its table was made; 0 for a directory."""
+    def __init__(
+        self,
+        extent: Extent,
+        members: Table,
+        file_size: int,
+        check: Callable[[int], None] | None = None,
+    ) -> None:
+        """``file_size``: bytes of the tar or npz when its table was made; 0 for a directory.
+
+        ``check`` is called with each row that is located.
+        """
         self.extent = extent
         self.members = members
         self.file_size = file_size
+        self._check = check
 
     def locate(self, row: int) -> tuple[bytes, int, int]:
         """(path of the file in the source, offset, size) of a member's content, in bytes."""
+        if self._check is not None:
+            self._check(row)
         if self.extent.kind is not Kind.DIRECTORY:
             return self.extent.path, self.members.offset(row), self.members.size(row)
         return join(self.extent.path, self.members.name(row)), 0, self.members.size(row)
@@ -56,10 +73,12 @@ class Index:
         arena: Arena,
         *,
         stores: Stores = (),
+        sharing: Sharing | None = None,
         scan: Scan = tar.scan,
         scan_alone: Scan | None = None,
     ) -> None:
-        """``stores``: for each group of archive numbers, the places where its index file may be.
+        """``stores``: for each group of archive numbers, the places where its index file may be;
+        ``sharing``: where it is written, for all that share it.
 
         ``scan`` reads one header after the other, for one of many threads; ``scan_alone`` may have
         several requests under way, for somebody who waits for just one container.
@@ -72,6 +91,7 @@ class Index:
         self._containers: dict[tuple[int, int], Container] = {}
         self._nested: dict[int, Array] = {}
         self._kept = Kept(source, stores)
+        self.sharing = sharing or Sharing()
 
     def container(self, archive: int, inner: int = OUTER) -> Container:
         """The container, built if need be. Raises ArchiveError, SourceReadError, NoEntryError."""
@@ -79,8 +99,11 @@ class Index:
         if container is None:
             extent = self.extent(archive, inner)
             block = self._block(archive, inner, extent)
-            size = unpack(block)[1].get("file", 0)
-            container = Container(extent, table_of(extent.kind, block), size)
+            meta, table = unpack(block)[1], table_of(extent.kind, block)
+            check = None
+            if MARK in meta and isinstance(table, Members):
+                check = HeaderCheck(self.source, extent, table)
+            container = Container(extent, table, meta.get("file", 0), check)
             self._containers[archive, inner] = container
         return container
 
@@ -196,9 +219,28 @@ class Index:
         with self._arena.locked(slot, self._show_waiting):
             block = self._arena.get(slot)  # another process may have built it meanwhile
             if block is None:
-                block = self.publish(
-                    archive, inner, self._make(archive, inner, extent, self._scan_alone)
-                )
+                block = self.publish(archive, inner, self._make_for_all(archive, inner, extent))
+        return block
+
+    def _make_for_all(self, archive: int, inner: int, extent: Extent) -> bytes:
+        """The block of a container that somebody waits for: found, or made once for all who share."""
+        key = self.key(archive, inner)
+        find = partial(self._kept.block, archive, inner, key, extent)
+        found = find()
+        if found is not None:
+            return found
+        turn: bytes | Lease | None = None
+        if extent.kind is Kind.TAR:
+            turn = self.sharing.turn(archive, partial(find, now=True), self._show_waiting)
+        if turn is None:
+            return make_block(self.source, self._scan_alone, extent, inner)
+        if isinstance(turn, bytes):
+            return turn
+        try:
+            block = make_block(self.source, beating(self._scan_alone, turn.beat), extent, inner)
+            self.sharing.publish(archive, self._kept.record(key, extent, block))
+        finally:
+            turn.release()
         return block
 
     def _show_waiting(self, waits: bool) -> None:
@@ -216,6 +258,22 @@ class Index:
         return self._arena.put(slot, block, children)
 
     # --- index files ------------------------------------------------------------------------------
+
+    def look_again(self, archives: Sequence[int]) -> None:
+        """See what others have published for these archives meanwhile."""
+        self._kept.look_again(archives)
+
+    def is_complete(self, archives: Sequence[int]) -> bool:
+        """Whether complete index files have these archives, be they still true or not."""
+        return all(self._kept.is_complete(n, self.key(n, OUTER)) for n in archives)
+
+    def is_kept(self, archive: int, inner: int) -> bool:
+        """Whether an index file has the table of a built container, or would not keep it."""
+        block = self._arena.get(self._slot(archive, inner))
+        return block is None or (
+            self._kept.has(archive, self.key(archive, inner), block)
+            or self.record(archive, inner) is None
+        )
 
     def key(self, archive: int, inner: int) -> bytes:
         """The container's name in an index file."""

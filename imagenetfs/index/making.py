@@ -38,6 +38,19 @@ class Scan(Protocol):
     ) -> object: ...
 
 
+def beating(scan: Scan, beat: Callable[[], None]) -> Scan:
+    """The same scanner, which calls ``beat()`` with every read."""
+
+    def scan_and_beat(read_at: tar.ReadAt, start: int, end: int, into: tar.MemberColumns) -> object:
+        def read(offset: int, length: int) -> bytes:
+            beat()
+            return read_at(offset, length)
+
+        return scan(read, start, end, into)
+
+    return scan_and_beat
+
+
 def make_block(source: Source, scan: Scan, extent: Extent, inner: int) -> bytes:
     """The block of a container. Raises SourceReadError, and ArchiveError for an npz that is none."""
     if extent.kind is Kind.NPZ:
@@ -50,7 +63,7 @@ def make_block(source: Source, scan: Scan, extent: Extent, inner: int) -> bytes:
         )
     else:
         rows, meta = _list(source, extent.path, recursive=inner != OUTER)
-    nested = _is_nested(extent.kind) if inner == OUTER else None
+    nested = is_nested(extent.kind) if inner == OUTER else None
     return encode(rows, meta, nested, confine=extent.kind is Kind.TAR)
 
 
@@ -109,7 +122,7 @@ def join(directory: bytes, name: bytes) -> bytes:
     return directory + b"/" + name if directory and name else directory or name
 
 
-def _is_nested(kind: Kind) -> Callable[[bytes, int], bool]:
+def is_nested(kind: Kind) -> Callable[[bytes, int], bool]:
     """Which rows of an outer table are containers: tars, and in a directory the directories too."""
 
     def nested(name: bytes, mode: int) -> bool:

@@ -26,7 +26,8 @@ FILE_MODE = stat.S_IFREG | 0o644
 class Rows:
     """What a builder hands to :func:`encode`: parallel lists, in archive order.
 
-    Later rows of the same name replace earlier ones, as extraction would.
+    Later rows of the same name replace earlier ones, as extraction would. ``renamed`` are positions of
+    rows whose own header has another name, where that is known already.
     """
 
     names: list[bytes] = field(default_factory=list)
@@ -38,6 +39,7 @@ class Rows:
     links: dict[int, bytes] = field(default_factory=dict)
     hardlinks: dict[int, bytes] = field(default_factory=dict)
     sparse: dict[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    renamed: set[int] = field(default_factory=set)
 
 
 def encode(
@@ -61,10 +63,10 @@ def encode(
     _encode_names(names, columns, described)
     _encode_places(rows, pick, columns, described)
     _encode_times_and_modes(rows, pick, columns, described)
-    _encode_hard_links(set(owners.values()), order, columns)
+    _encode_hard_links(rows, set(owners.values()), order, names, columns)
     _encode_links(_shown_links(rows, order, names, confine), columns)
     _encode_sparse(rows, order, columns)
-    if any(b"/" in name for name in names) or _any_directory(columns, described):
+    if _any_slash(names) or _any_directory(columns, described):
         columns["below"] = _below(names)
     if nested is not None:
         found = [row for row, p in enumerate(order) if nested(names[row], rows.modes[p])]
@@ -76,9 +78,8 @@ def encode(
 def _sorted_order(rows: Rows, dangling: set[int]) -> tuple[list[int], list[bytes]]:
     """Positions in the order of the table, and the names in that order."""
     names = rows.names
-    if dangling or any(
-        b"/" in name or name in (b"", b".", b"..") or len(name) > NAME_MAX for name in names
-    ):
+    odd = not {b"", b".", b".."}.isdisjoint(names) or max(map(len, names), default=0) > NAME_MAX
+    if dangling or odd or _any_slash(names):
         last = _with_parents(rows, dangling)
         keys = sorted(last, key=lambda name: name.replace(b"/", b"\0"))
         return [last[name] for name in keys], keys
@@ -88,6 +89,10 @@ def _sorted_order(rows: Rows, dangling: set[int]) -> tuple[list[int], list[bytes
         return order, [names[i] for i in order]
     keys = sorted(last)
     return [last[name] for name in keys], keys
+
+
+def _any_slash(names: list[bytes]) -> bool:
+    return b"/" in b"".join(names)
 
 
 def _with_parents(rows: Rows, dangling: set[int]) -> dict[bytes, int]:
@@ -196,13 +201,29 @@ def _encode_times_and_modes(
         columns["modes"] = smallest(modes)
 
 
-def _encode_hard_links(owners: set[int], order: list[int], columns: dict[str, Array]) -> None:
-    """``hard``: rows that share their content with another, ``hard_owners``: the first row of each."""
+def _encode_hard_links(
+    rows: Rows,
+    owners: set[int],
+    order: list[int],
+    names: list[bytes],
+    columns: dict[str, Array],
+) -> None:
+    """``hard``: rows that share their content with another, ``hard_owners``: the first row of each.
+
+    And those that are left of a file whose own name was given to another: their header has that name.
+    """
     sharing: dict[int, list[int]] = {}
-    for row, position in enumerate(order if owners else ()):
-        if position in owners:
+    for row, position in enumerate(order if owners or rows.renamed else ()):
+        if position in owners or position in rows.renamed:
             sharing.setdefault(position, []).append(row)
-    pairs = [(row, rows[0]) for rows in sharing.values() if len(rows) > 1 for row in rows]
+    pairs = [
+        (row, same[0])
+        for position, same in sharing.items()
+        if len(same) > 1
+        or position in rows.renamed
+        or names[same[0]] != harmless(rows.names[position])
+        for row in same
+    ]
     if pairs:
         columns["hard"] = smallest(np.array([row for row, _ in pairs], dtype=np.int64))
         columns["hard_owners"] = smallest(np.array([first for _, first in pairs], dtype=np.int64))

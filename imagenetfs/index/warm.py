@@ -22,16 +22,28 @@ from pathlib import Path
 from imagenetfs.errors import ArchiveError, ImagenetfsError
 from imagenetfs.index.archives import OUTER
 from imagenetfs.index.build import Index
-from imagenetfs.index.store import Record, open_store, write_store
+from imagenetfs.index.store import contents, write_store
+from imagenetfs.source.directory import REQUESTS
 from imagenetfs.system.process import INDEXER, die_with, reset_signals
 
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.05
+_QUICK_SECONDS = 60e-6
+"""A request that takes no longer is answered from memory: threads would only wait for one another."""
+
 _COUNTERS = struct.Struct("<QQ")
 
 Work = tuple[int, int]
 """(archive, inner) of one container."""
+
+Chosen = Callable[[Work], bool]
+"""Which containers are to be built, of all that there are."""
+
+
+def everything(item: Work) -> bool:
+    """All of them."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +57,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was indexed: containers, members, those that are broken, those that were not reached."""
+    """What was indexed: containers, members, those that are broken, those that were not reached; and
+    whether any was not in an index file yet."""
 
     containers: int
     members: int
     broken: tuple[str, ...]
     missing: int
+    made: bool = True
 
 
 def warm(
@@ -60,20 +74,21 @@ def warm(
     in_flight: int,
     processes: int,
     progress: Callable[[Progress], None] | None = None,
+    chosen: Chosen = everything,
 ) -> Outcome:
-    """Build every container of ``archives``, with at most ``in_flight`` requests at a time.
+    """Build every container of ``archives`` that is chosen, with at most ``in_flight`` requests at a time.
 
     Must be called in a single-threaded process (it forks). Raises KeyboardInterrupt after its
     processes have ended; what they finished is in the arena then.
     """
     threads = max(1, in_flight // processes)
-    outer = [(archive, OUTER) for archive in archives]
+    outer = [(archive, OUTER) for archive in archives if chosen((archive, OUTER))]
     before = _round(index, outer, Progress(0, len(outer), 0), threads, processes, progress)
     # Only an archive's own table tells how many containers there are within it.
-    inner = [item for item in _containers(index, archives) if item[1] != OUTER]
+    inner = [item for item in containers(index, archives, chosen) if item[1] != OUTER]
     begun = Progress(before.done, before.total + len(inner), before.members)
     _round(index, inner, begun, threads, processes, progress)
-    return _outcome(index, list(_containers(index, archives)))
+    return _outcome(index, list(containers(index, archives, chosen)))
 
 
 def _round(
@@ -109,13 +124,13 @@ def _round(
     return now
 
 
-def _containers(index: Index, archives: Sequence[int]) -> Iterator[Work]:
+def containers(
+    index: Index, archives: Sequence[int], chosen: Chosen = everything
+) -> Iterator[Work]:
     """What there is in these archives, as far as it is known without building anything."""
     for archive in archives:
-        yield archive, OUTER
-        if index.known(archive):
-            for inner in range(len(index.nested(archive))):
-                yield archive, inner
+        inner = range(len(index.nested(archive))) if index.known(archive) else ()
+        yield from filter(chosen, ((archive, number) for number in (OUTER, *inner)))
 
 
 def _fork(index: Index, work: list[Work], threads: int, shared: mmap.mmap, number: int) -> int:
@@ -146,9 +161,17 @@ def _build_all(
             done += 1
             _COUNTERS.pack_into(shared, number * _COUNTERS.size, done, members)
         return
+    queue = iter(work)
+    for item in queue:  # one after the other, as long as the source answers at once
+        asked, before = index.source.meter[REQUESTS], time.perf_counter()
+        members += _adopt(index, item, index.prepare(*item)) if not index.known(*item) else 0
+        done += 1
+        _COUNTERS.pack_into(shared, number * _COUNTERS.size, done, members)
+        asked = index.source.meter[REQUESTS] - asked
+        if threads > 1 and time.perf_counter() - before > asked * _QUICK_SECONDS:
+            break
     with ThreadPoolExecutor(threads) as pool:
         pending: dict[Future[bytes], Work] = {}
-        queue = iter(work)
         while True:
             for item in queue:
                 if index.known(*item):
@@ -158,16 +181,22 @@ def _build_all(
                 if len(pending) >= 2 * threads:
                     break
             if not pending:
-                return
+                break
             finished, _ = wait(pending, return_when=FIRST_COMPLETED)
             for future in finished:
-                item = pending.pop(future)
-                try:
-                    members += index.adopt(*item, future.result())
-                except ImagenetfsError as error:
-                    log.warning("%s cannot be indexed: %s", index.title(*item), error)
+                members += _adopt(index, pending.pop(future), future.result)
                 done += 1
             _COUNTERS.pack_into(shared, number * _COUNTERS.size, done, members)
+    _COUNTERS.pack_into(shared, number * _COUNTERS.size, done, members)
+
+
+def _adopt(index: Index, item: Work, block: Callable[[], bytes]) -> int:
+    """Publish a block in the arena; how many members it has, none where it cannot be made."""
+    try:
+        return index.adopt(*item, block())
+    except ImagenetfsError as error:
+        log.warning("%s cannot be indexed: %s", index.title(*item), error)
+        return 0
 
 
 def _build_alone(index: Index, item: Work) -> int:
@@ -196,18 +225,22 @@ def _outcome(index: Index, work: list[Work]) -> Outcome:
     return Outcome(len(work) - missing, members, tuple(broken), missing)
 
 
-def save(index: Index, archives: Sequence[int], path: Path) -> int:
+def save(
+    index: Index,
+    archives: Sequence[int],
+    path: Path,
+    *,
+    chosen: Chosen = everything,
+    complete: bool = False,
+) -> int:
     """Write the index file of a group: what was there already and still holds, and what is built.
 
-    Returns the number of containers in it. Raises OSError where it cannot be written.
+    Returns the number of containers in it. Raises OSError where it cannot be written. ``complete``:
+    say in the file that there is no more to come.
     """
-    records: dict[bytes, Record] = {}
-    present = open_store(path)
-    if present is not None:
-        records = {record.key: record for record in present.records()}
-        present.close()
-    changed = False
-    for item in _containers(index, archives):
+    records, was_complete = contents(path)
+    changed = complete != was_complete
+    for item in containers(index, archives, chosen):
         if index.known(*item):
             with contextlib.suppress(ArchiveError):
                 record = index.record(*item, records.get(index.key(*item)))
@@ -215,5 +248,5 @@ def save(index: Index, archives: Sequence[int], path: Path) -> int:
                     records[record.key] = record
                     changed = True
     if changed:
-        write_store(path, list(records.values()))
+        write_store(path, records.values(), complete=complete)
     return len(records)

@@ -96,6 +96,7 @@ def _plan(request: MountRequest, run_dir: Path) -> MountPlan:
         workers=settings.workers,
         in_flight=settings.in_flight,
         index_dir=settings.index_dir,
+        index_path=settings.index_path,
         run_dir=run_dir,
         read_timeout=settings.read_timeout,
         prefer=settings.prefer,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import time
 
+from imagenetfs.index.groups import index_group
+from imagenetfs.index.leases import Holder
 from imagenetfs.index.places import IndexPlaces
-from imagenetfs.index.warm import save, warm
+from imagenetfs.index.warm import Outcome, warm
 from imagenetfs.serve.board import INDEXER as INDEXER_ROW
 from imagenetfs.serve.board import Board
-from imagenetfs.serve.child import Child
+from imagenetfs.serve.child import NOT_YET, Child
 from imagenetfs.system.process import INDEXER
 from imagenetfs.tree.catalogue import Catalogue, archives_of
 from imagenetfs.tree.tree import Tree
@@ -17,7 +19,7 @@ from imagenetfs.tree.tree import Tree
 log = logging.getLogger(__name__)
 
 _PAUSE_SECONDS = 5.0
-"""How long to wait where no process could be forked."""
+"""How long to wait where no process could be forked, or where another node is indexing."""
 
 
 class IndexAhead:
@@ -33,7 +35,8 @@ class IndexAhead:
         self._in_flight = in_flight
         self._done: set[int] = set()
         self._child: Child | None = None
-        self._not_before = 0.0
+        self._at_work: tuple[int, list[int]] = (0, [])
+        self._not_before: dict[int, float] = {}
 
     @property
     def busy(self) -> bool:
@@ -43,48 +46,64 @@ class IndexAhead:
     def tick(self, session_fd: int) -> None:
         """Reap, and start the next one."""
         if self._child is not None and self._child.ended():
+            if self._child.not_yet:
+                self._try_again(*self._at_work)
             self._child = None
         if self._child is not None:
             return
         splits = self._tree.split_directories
         for number in self._board.touched():
+            if time.monotonic() < self._not_before.get(number, 0.0):
+                continue
             archives = [a for a in archives_of([splits[number]]) if a not in self._done]
             if archives:
-                self._start(archives, session_fd)
+                self._start(number, archives, session_fd)
                 return
 
-    def _start(self, archives: list[int], session_fd: int) -> None:
-        if time.monotonic() < self._not_before:
-            return
+    def _try_again(self, split: int, archives: list[int]) -> None:
+        self._done.difference_update(archives)
+        self._not_before[split] = time.monotonic() + _PAUSE_SECONDS
+
+    def _start(self, split: int, archives: list[int], session_fd: int) -> None:
+        self._at_work = split, archives
+        self._done.update(archives)
         try:
             self._child = Child(
                 session_fd, lambda: self._index(archives), "indexing ahead", INDEXER
             )
         except OSError as error:
             log.warning("indexing ahead could not start: %s", error.strerror)
-            self._not_before = time.monotonic() + _PAUSE_SECONDS
-        else:
-            self._done.update(archives)
+            self._try_again(split, archives)
 
-    def _index(self, archives: list[int]) -> None:
+    def _index(self, archives: list[int]) -> int:
+        """In the child: index what nobody else is indexing; NOT_YET where somebody else is."""
         index = self._catalogue.index
         index.after_fork()
         self._catalogue.source.count_on(self._board.row(INDEXER_ROW))
-        start = time.monotonic()
-        outcome = warm(index, archives, in_flight=self._in_flight, processes=1)
-        log.info(
-            "indexed %d containers, %d members, in %.1f s",
-            outcome.containers,
-            outcome.members,
-            time.monotonic() - start,
-        )
+        code = 0
         for group, numbers in self._catalogue.groups(archives).items():
-            path = self._places.file(group)
-            if path is not None:
-                try:
-                    save(index, numbers, path)
-                except OSError as error:
-                    log.warning("the index file %s cannot be written: %s", path, error.strerror)
+            start = time.monotonic()
+            outcome = self._index_group(group, numbers)
+            if isinstance(outcome, Holder):
+                log.info("%s is being indexed by %s", group, outcome)
+                code = NOT_YET
+                continue
+            log.info(
+                "indexed %d containers, %d members, in %.1f s",
+                outcome.containers,
+                outcome.members,
+                time.monotonic() - start,
+            )
+        return code
+
+    def _index_group(self, group: str, archives: list[int]) -> Outcome | Holder:
+        index, file = self._catalogue.index, self._places.file(group)
+        if file is not None:
+            try:
+                return index_group(index, archives, file, in_flight=self._in_flight, processes=1)
+            except OSError as error:
+                log.warning("the index file %s cannot be written: %s", file, error.strerror)
+        return warm(index, archives, in_flight=self._in_flight, processes=1)
 
     def kill(self) -> None:
         """End the indexing process, if there is one; what it built stays in the arena."""

@@ -10,15 +10,21 @@ from imagenetfs.system.process import die_with, reset_signals
 
 log = logging.getLogger(__name__)
 
+NOT_YET = 79
+"""A child's exit code when there is something to wait for, and to be tried again."""
+
 
 class Child:
     """A forked process. It closes the session first: a stray holder would keep readers hanging."""
 
-    def __init__(self, session_fd: int, work: Callable[[], None], what: str, name: str) -> None:
+    def __init__(
+        self, session_fd: int, work: Callable[[], int | None], what: str, name: str
+    ) -> None:
         """Start it; OSError where it cannot be forked. ``what`` names the work in the log, ``name``
-        the process."""
+        the process. What ``work`` returns is its exit code: none or NOT_YET."""
         self.what = what
         self.succeeded = False
+        self.not_yet = False
         parent = os.getpid()
         self.pid = os.fork()
         if self.pid:
@@ -29,8 +35,7 @@ class Child:
             die_with(parent, name)
             reset_signals()
             os.nice(5)
-            work()
-            code = 0
+            code = work() or 0
         except BaseException:
             log.exception("%s failed", what)
         finally:
@@ -44,7 +49,8 @@ class Child:
             if ended:
                 self.pid = 0
                 self.succeeded = status == 0
-                if status:
+                self.not_yet = os.waitstatus_to_exitcode(status) == NOT_YET
+                if status and not self.not_yet:
                     log.warning("%s ended early (status %d)", self.what, status)
         return self.pid == 0
 

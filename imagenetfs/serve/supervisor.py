@@ -84,6 +84,7 @@ class MountPlan:
     workers: int
     in_flight: int | None
     index_dir: Path | None
+    index_path: tuple[Path, ...] = ()
     run_dir: Path
     read_timeout: float
     prefer: str = "archives"
@@ -106,7 +107,7 @@ def serve(
     no_core_dumps()
     board = Board()
     source = Source(plan.source, board.row(SUPERVISOR))
-    places = IndexPlaces(plan.index_dir, plan.source)
+    places = IndexPlaces(plan.index_dir, plan.source, plan.index_path)
     lists = {name: _list_of(name, path) for name, path in plan.views}
     catalogue = build_catalogue(
         source, places=places, in_flight=plan.in_flight, prefer=plan.prefer, lists=lists
@@ -123,8 +124,9 @@ def serve(
         connection = _mount(plan)
         try:
             session_fd = handshake()
+            ahead = IndexAhead(catalogue, tree, board, places, plan.in_flight or IN_FLIGHT)
             supervisor = Supervisor(
-                plan, catalogue, tree, board, operations, unpacked, session_fd, cached
+                plan, catalogue, ahead, board, operations, unpacked, session_fd, cached
             )
             supervisor.run(connection, ready, watchers, wakeup, stopping)
         finally:
@@ -191,7 +193,7 @@ class Supervisor:
         self,
         plan: MountPlan,
         catalogue: Catalogue,
-        tree: Tree,
+        ahead: IndexAhead,
         board: Board,
         operations: Operations,
         unpacked: Unpacked,
@@ -221,9 +223,7 @@ class Supervisor:
             ceiling=plan.workers,
             deadline=plan.read_timeout / 3,
         )
-        places = IndexPlaces(plan.index_dir, plan.source)
-        in_flight = plan.in_flight or IN_FLIGHT
-        self._ahead = IndexAhead(catalogue, tree, board, places, in_flight)
+        self._ahead = ahead
         self._unpacking = Unpacking(catalogue.index, unpacked)
 
     def _fork(self, number: int) -> int:

@@ -18,6 +18,7 @@ from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.index.arena import Arena
 from imagenetfs.index.build import Index
 from imagenetfs.index.places import IndexPlaces
+from imagenetfs.index.sharing import Sharing
 from imagenetfs.source.directory import Source
 from imagenetfs.tree import downsampled, ilsvrc2012, tiny, views, winter21
 from imagenetfs.tree.labels import read_devkit, read_words
@@ -74,8 +75,15 @@ def build_catalogue(
     for archive in found.archives:
         groups.setdefault(index_group(archive), []).append(archive.number)
     stores = [(frozenset(numbers), places.files(group)) for group, numbers in groups.items()]
-    scan_alone = partial(scan_parallel, in_flight=in_flight)
-    index = Index(source, found.archives, arena, stores=stores, scan_alone=scan_alone)
+    written = {n: file for group in groups if (file := places.file(group)) for n in groups[group]}
+    index = Index(
+        source,
+        found.archives,
+        arena,
+        stores=stores,
+        sharing=Sharing(written),
+        scan_alone=partial(scan_parallel, in_flight=in_flight),
+    )
     versions = _versions(found, index, prefer)
     shown = [views.view(name, text, versions) for name, text in (lists or {}).items() if versions]
     found.warnings.extend(warning for _, warnings in shown for warning in warnings)

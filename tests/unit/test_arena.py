@@ -245,8 +245,9 @@ def test_descriptors_do_not_reach_other_programs() -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A directory that holds no more than a few hundred kilobytes."""
+def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory that holds no more than a few hundred kilobytes, and is not taken for full."""
+    monkeypatch.setattr(arena_module, "_LEAST_ROOM", 0)
     directory = tmp_path / "small"
     directory.mkdir()
     options = ["-t", "tmpfs", "-o", "size=256k", "none", str(directory)]
@@ -278,6 +279,14 @@ def test_no_disk_at_all_means_memory(tmp_path: Path) -> None:
     arena.put(arena.slot(1), b"kept")
     arena.after_fork()
     assert bytes(arena.get(arena.slot(1)) or b"") == b"kept"
+
+
+def test_a_full_disk_means_memory_too(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    arena = Arena(3, small_disk)
+    _fill(small_disk)
+    arena.put(arena.slot(1), bytes(1 << 20))
+    assert bytes(arena.get(arena.slot(1)) or b"") == bytes(1 << 20)
 
 
 def test_looking_at_a_slot_on_a_full_tmpfs(small_disk: Path) -> None:

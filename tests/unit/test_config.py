@@ -72,6 +72,12 @@ def test_paths(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert settings.source == tmp_path / "data"
     assert settings.index_dir is None
     assert settings.log == Path("/home/someone/log")
+    assert settings.index_path == ()
+    monkeypatch.setenv("IMAGENETFS_INDEX_PATH", "/site/index:more")
+    assert config.resolve().index_path == (Path("/site/index"), tmp_path / "more")
+    files[0].write_text("index_path = ['relative']")
+    with pytest.raises(UsageError, match="index_path must be an absolute path"):
+        config.resolve()
 
 
 @pytest.mark.parametrize(
@@ -142,6 +148,7 @@ def test_files_may_hold_every_setting(files: tuple[Path, Path]) -> None:
         "source = '/data'\nworkers = 5\nin_flight = 6\nindex_dir = 'none'\nread_timeout = '2m'\n"
         "prefer = 'directories'\nlog = '~/x.log'\nrun_dir = '/run/x'\nview = ['a=/x', 'b=/y']\n"
         "cache_dir = '/scratch/c'\ncache_size = '200G'\nkeep_free = '10%'\nstage = ['ILSVRC2012/val']\n"
+        "index_path = ['/site/index', '~/more']\n"
     )
     settings = config.resolve()
     assert settings.read_timeout == 120.0

@@ -1,0 +1,159 @@
+"""``imagenetfs index check``, ``export`` and ``import``: an index as something to verify and to carry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imagenetfs import config
+from imagenetfs.cli import options
+from imagenetfs.cli.indexing import build_or_keep_none, catalogue_of
+from imagenetfs.cli.progress import ProgressBar
+from imagenetfs.cli.terminal import say
+from imagenetfs.errors import ArchiveError, IndexWrongError, NoSpaceError, UsageError
+
+if TYPE_CHECKING:
+    from imagenetfs.index.warm import Progress
+
+_SOURCE = typer.Argument(metavar="[SOURCE]", help="The source it is of.", show_default=False)
+_FILE = typer.Argument(metavar="FILE", help="The file with the index.", show_default=False)
+_MOST_NAMED = 5
+
+
+def register(group: typer.Typer) -> None:
+    """Add these commands below ``index``."""
+    group.command("check")(check)
+    group.command("export")(export)
+    group.command("import")(import_)
+
+
+def _bar(bar: ProgressBar) -> Callable[[Progress], None]:
+    return lambda now: bar.update(now.done, now.total)
+
+
+def check(
+    context: typer.Context,
+    named: Annotated[str | None, _SOURCE] = None,
+    source: options.SourceOption = None,
+    in_flight: options.InFlightOption = None,
+    index_dir: options.IndexDirOption = None,
+    prefer: options.PreferOption = None,
+) -> None:
+    """Verify every index file of a source against its archives, all headers of which are read.
+
+    Changes nothing. Ends with 14 where an index is wrong, lacks something, or is not there.
+    """
+    settings = options.settings_of(context, named)
+    opened = catalogue_of(settings, indexed=False)
+    from imagenetfs.index.archives import Kind
+    from imagenetfs.index.store import shown
+    from imagenetfs.index.transfer import compare
+    from imagenetfs.index.warm import containers, warm
+
+    index = opened.catalogue.index
+    requests = settings.in_flight or config.IN_FLIGHT_BY_ITSELF
+    lines, wrong, files = [], [], 0
+    for group, archives in opened.groups(()).items():
+        tars = [n for n in archives if index.archives[n].kind is not Kind.DIRECTORY]
+        present = [file for file in opened.places.files(group) if file.exists()]
+        if not tars:
+            continue
+        if not present:
+            wrong.append(f"{group} has no index")
+            continue
+        with ProgressBar(f"Reading {group}", unit="archives") as bar:
+            warm(index, tars, in_flight=requests, processes=config.cpus(), progress=_bar(bar))
+        items = [item for item in containers(index, tars) if index.known(*item)]
+        for file in present:
+            files += 1
+            try:
+                found, others = compare(index, items, file)
+            except (ArchiveError, OSError) as error:
+                wrong.append(f"{shown(file)}: {error}")
+                continue
+            lines.append(
+                f"{shown(file)}: {found:,} of {len(items):,} tables, {len(others):,} wrong"
+            )
+            if others:
+                named_here = ", ".join(others[:_MOST_NAMED])
+                wrong.append(f"{shown(file)} is wrong about {named_here}: remove that file")
+            elif found < len(items):
+                wrong.append(f"{shown(file)} lacks {len(items) - found:,} tables")
+    print("\n".join(lines))
+    if wrong:
+        raise IndexWrongError(
+            f"{'; '.join(wrong)}. `imagenetfs index {opened.path}` makes what is missing."
+        )
+    say(f"the index of {opened.path} is right: {files} files.")
+
+
+def export(
+    context: typer.Context,
+    file: Annotated[Path, _FILE],
+    source: options.SourceOption = None,
+    in_flight: options.InFlightOption = None,
+    index_dir: options.IndexDirOption = None,
+    prefer: options.PreferOption = None,
+) -> None:
+    """Write the index of all archives into one file, for another site. What is missing is indexed."""
+    settings = options.settings_of(context)
+    opened = catalogue_of(settings)
+    from imagenetfs.index.transfer import export
+
+    requests = settings.in_flight or config.IN_FLIGHT_BY_ITSELF
+    archives: list[int] = []
+    for group, numbers in opened.groups(()).items():
+        with ProgressBar(f"Indexing {group}", unit="archives") as bar:
+            build_or_keep_none(opened, group, numbers, requests, _bar(bar))
+        archives += numbers
+    try:
+        carried = export(opened.catalogue.index, archives, file.absolute())
+    except OSError as error:
+        raise NoSpaceError(f"{file} cannot be written: {error.strerror}.") from error
+    print(f"{file}: {carried.tables:,} tables, {carried.members:,} members")
+
+
+def import_(
+    context: typer.Context,
+    file: Annotated[Path, _FILE],
+    source: options.SourceOption = None,
+    index_dir: options.IndexDirOption = None,
+    prefer: options.PreferOption = None,
+) -> None:
+    """Take over an index that another site has exported, of the archives that are the same here.
+
+    They are known by size and sampled headers; each image's header is looked at when it is first read.
+    """
+    settings = options.settings_of(context)
+    if settings.index_dir is None:
+        raise UsageError("`index import` writes index files; give it a directory with --index-dir.")
+    opened = catalogue_of(settings)
+    from imagenetfs.index.store import add
+    from imagenetfs.index.transfer import imported
+
+    catalogue = opened.catalogue
+    by_path = {archive.path: archive for archive in catalogue.archives}
+    try:
+        found, carried = imported(catalogue.source, by_path, file)
+    except ArchiveError as error:
+        raise UsageError(f"{file} is no exported index: {error.reason}.") from error
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}.") from error
+    for group, numbers in catalogue.groups(sorted(found)).items():
+        target = opened.places.file(group)
+        assert target is not None
+        try:
+            add(target, [record for number in numbers for record in found[number]])
+        except OSError as error:
+            raise NoSpaceError(
+                f"the index file {target} cannot be written: {error.strerror}; "
+                "give another directory with --index-dir."
+            ) from error
+    for reason in carried.refused:
+        say(f"left out: {reason}.")
+    print(f"{carried.tables:,} tables, {carried.members:,} members")
+    if not carried.tables:
+        raise IndexWrongError(f"{file} describes none of the archives of {opened.path}.")

@@ -1,0 +1,140 @@
+"""Tables that another site made: told anew before they are kept, each member's header looked at when it
+is first read.
+
+A table from outside is no more to be trusted than a tar from outside. So it is not kept as it came:
+names, places, sizes, modes and links are taken out of it, checked against the archive's length, and go
+through the same gate as what a scan finds (:func:`imagenetfs.index.rows.encode`).
+"""
+
+from __future__ import annotations
+
+import stat
+import struct
+from typing import Any
+
+from imagenetfs.errors import ArchiveError, SourceChangedError
+from imagenetfs.formats.tar import MemberColumns, Walk
+from imagenetfs.formats.tar_header import BLOCK
+from imagenetfs.index.archives import Extent, Kind
+from imagenetfs.index.arrays import ArrayRows
+from imagenetfs.index.columns import pack, unpack
+from imagenetfs.index.identity import sample, sampled
+from imagenetfs.index.making import INNER_SAMPLES, OUTER_SAMPLES, is_nested
+from imagenetfs.index.members import Members
+from imagenetfs.index.names import harmless
+from imagenetfs.index.rows import Rows, encode
+from imagenetfs.source.directory import Source, SourceFile
+
+MARK = "imported"
+"""In a block's meta data: the table came from another site."""
+
+_MALFORMED = (ValueError, KeyError, TypeError, IndexError, OverflowError, struct.error)
+
+
+def retold(block: bytes, extent: Extent, file: SourceFile, *, outer: bool) -> bytes:
+    """The block as it is kept here. Raises ArchiveError where it cannot describe ``extent`` of ``file``."""
+    try:
+        columns, meta = unpack(memoryview(block))
+        if extent.kind is Kind.NPZ:
+            return _retold_arrays(block, file.size)
+        samples = OUTER_SAMPLES if outer else INNER_SAMPLES
+        rows = _rows(Members(memoryview(block)), extent)
+        if "headers" in columns and len(columns["headers"]) != len(rows.names):
+            raise ArchiveError("columns of unequal length")
+        at = sampled(sorted(set(rows.headers)), samples)
+        described: dict[str, Any] = {"file": file.size, "at": at, MARK: 1}
+        described["sample"] = sample(file.read, at)
+        if meta.get("problem") is not None:
+            described["problem"] = str(meta["problem"])
+    except _MALFORMED as error:
+        raise ArchiveError(f"its table is damaged ({error})") from None
+    return encode(rows, described, is_nested(extent.kind) if outer else None, confine=True)
+
+
+def _retold_arrays(block: bytes, file_size: int) -> bytes:
+    rows = ArrayRows(memoryview(block))
+    data = rows.data
+    if not 0 <= data.place <= data.place + data.packed <= file_size:
+        raise ArchiveError("its array lies outside of the file")
+    if data.stored and data.offset + len(rows) * rows.row_bytes > file_size:
+        raise ArchiveError("its rows lie outside of the file")
+    if len(rows) and int(rows.order.max()) >= len(rows):
+        raise ArchiveError("its order names rows that there are not")
+    columns, meta = unpack(memoryview(block))
+    return pack(columns, {**meta, MARK: 1})
+
+
+def _rows(members: Members, extent: Extent) -> Rows:
+    rows = Rows()
+    # A hard link follows what it was linked to, as in the archive.
+    for row in sorted(range(len(members)), key=lambda row: members.owner(row) != row):
+        header, offset, size = members.header(row), members.offset(row), members.size(row)
+        mode = members.mode(row)
+        runs = members.sparse.get(row)
+        stored = sum(length for _, length in runs) if runs is not None else size
+        added = stat.S_ISDIR(mode) and header == 0  # a directory that no member names
+        if not added and not extent.start <= header <= offset - BLOCK:
+            raise ArchiveError("a header lies outside of the archive", header)
+        if size < 0 or stored < 0 or (not added and offset + stored > extent.end):
+            raise ArchiveError("a member lies outside of the archive", header)
+        if size and not stat.S_ISREG(mode):
+            raise ArchiveError("what is no file has content", header)
+        position = len(rows.names)
+        owner = members.owner(row)
+        if owner != row:
+            rows.hardlinks[position] = members.name(owner)
+        elif members.hard and row in members.hard and members.links_to(row) == 1:
+            rows.renamed.add(position)
+        if row in members.links:
+            rows.links[position] = members.links[row]
+        if runs is not None:
+            rows.sparse[position] = _sound_runs(runs, size)
+        rows.names.append(members.name(row))
+        rows.headers.append(header)
+        rows.offsets.append(offset)
+        rows.sizes.append(size)
+        rows.mtimes.append(members.mtime_ns(row))
+        rows.modes.append(mode & 0xFFFF)
+    return rows
+
+
+def _sound_runs(runs: tuple[tuple[int, int], ...], size: int) -> tuple[tuple[int, int], ...]:
+    behind = 0
+    for at, length in runs:
+        if at < behind or length <= 0:
+            raise ArchiveError("a sparse member's map is out of order")
+        behind = at + length
+    if behind > size:
+        raise ArchiveError("a sparse member's map goes past its end")
+    return runs
+
+
+class HeaderCheck:
+    """Looks at the header of a member of an imported table before it is first read."""
+
+    def __init__(self, source: Source, extent: Extent, members: Members) -> None:
+        self._source = source
+        self._extent = extent
+        self._members = members
+        self._checked = bytearray(len(members))
+
+    def __call__(self, row: int) -> None:
+        """Raises SourceChangedError where the archive has something else there."""
+        if self._checked[row]:
+            return
+        members, found = self._members, MemberColumns()
+        header = members.header(row)
+        try:
+            read_at = self._source.open(self._extent.path).read_up_to
+            Walk(read_at, self._extent.end, found).until(header, header + 1)
+            name = harmless(found.names[0])
+            as_said = (found.offsets[0], found.sizes[0]) == (members.offset(row), members.size(row))
+            as_said &= name == members.name(row) or row in members.hard
+        except (ArchiveError, IndexError):
+            as_said = False
+        if not as_said:
+            raise SourceChangedError(
+                f"{self._extent.path!r} has no {members.name(row)!r} where the imported index says "
+                "so; remove that index file, and index the archive here with `imagenetfs index`."
+            )
+        self._checked[row] = 1

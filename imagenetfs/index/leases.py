@@ -1,0 +1,176 @@
+"""Leases: who indexes a group for all that share a place, on NFS or Lustre, without file locks.
+
+A lease is a small file, made with O_EXCL, that says which process has it. Its holder sets the file's
+time anew every ten seconds; without that for a minute it is dead, at once if its process is known to
+have ended, and whoever comes next takes it away. Two may then come to hold one lease for a moment:
+that costs work that is done twice, and never a wrong index, for index files are published by rename.
+
+How old a lease is, the file server's clock says: nodes' own clocks differ.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import stat
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imagenetfs.index.processes import Writer, this_process
+from imagenetfs.index.store import beside, make_directory
+
+BEAT_SECONDS = 10.0
+DEAD_SECONDS = 60.0
+
+_MOST_BYTES = 4096
+_ATTEMPTS = 5
+_READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whose a lease is. ``owner`` stands for a mount or a command, all its processes together."""
+
+    owner: str
+    token: str
+    writer: Writer | None
+
+    def __str__(self) -> str:
+        return f"{self.writer.host} (process {self.writer.pid})" if self.writer else "another node"
+
+
+class Lease:
+    """A lease that is held. Call ``beat`` now and then, and ``release`` at the end."""
+
+    def __init__(self, path: Path, holder: Holder) -> None:
+        self.path = path
+        self._holder = holder
+        self._next = time.monotonic() + BEAT_SECONDS
+
+    def beat(self) -> None:
+        """Show that the holder lives; to be called often, for it costs nothing most times."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + BEAT_SECONDS
+        with contextlib.suppress(OSError):
+            if self._is_ours():
+                os.utime(self.path)
+
+    def release(self) -> None:
+        """Give it back. Where it has been taken away meanwhile, nothing happens."""
+        with contextlib.suppress(OSError):
+            if self._is_ours():
+                self.path.unlink()
+
+    def _is_ours(self) -> bool:
+        seen = _look(self.path)
+        return seen is not None and seen[0].token == self._holder.token
+
+
+def take(path: Path, owner: str) -> Lease | Holder:
+    """The lease at ``path``, or who has it. Raises OSError where none can be made."""
+    make_directory(path)
+    holder = Holder(owner, secrets.token_hex(8), this_process())
+    found = None
+    for _ in range(_ATTEMPTS):
+        try:
+            _make(path, holder)
+            return Lease(path, holder)
+        except FileExistsError:
+            pass
+        found = _look(path)
+        if found is not None and not _is_dead(path, *found):
+            return found[0]
+        if found is not None:
+            _take_away(path, found[0])
+    return found[0] if found is not None else Holder("", "", None)
+
+
+def holder_of(path: Path) -> Holder | None:
+    """Who has the lease at ``path``; None where nobody has who lives."""
+    found = _look(path)
+    return None if found is None or _is_dead(path, *found) else found[0]
+
+
+def _make(path: Path, holder: Holder) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        assert holder.writer is not None
+        described = {
+            "owner": holder.owner,
+            "token": holder.token,
+            "writer": holder.writer.as_dict(),
+        }
+        os.write(fd, json.dumps(described).encode())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(fd)
+
+
+def _look(path: Path) -> tuple[Holder, float] | None:
+    """Who has the lease, and when that was last shown (seconds by the server's clock)."""
+    try:
+        # By opening it: a network file system then asks the server, and not its own memory.
+        fd = os.open(path, _READ_FLAGS)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(fd)
+        data = os.read(fd, _MOST_BYTES) if stat.S_ISREG(status.st_mode) else b""
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return _holder(data), status.st_mtime
+
+
+def _holder(data: bytes) -> Holder:
+    """From a lease's text; one that is only just being written names nobody."""
+    try:
+        described: dict[str, Any] = json.loads(data)
+        writer = Writer(**described["writer"])
+        return Holder(str(described["owner"]), str(described["token"]), writer)
+    except (ValueError, TypeError, KeyError):
+        return Holder("", "", None)
+
+
+def _is_dead(path: Path, holder: Holder, beaten: float) -> bool:
+    if holder.writer is not None and holder.writer.is_dead:
+        return True
+    if 0 <= time.time() - beaten < DEAD_SECONDS / 2:
+        return False  # about right is enough here
+    return _server_time(path) - beaten > DEAD_SECONDS
+
+
+def _server_time(path: Path) -> float:
+    """What the clock says that sets the times of files beside ``path``; 0 where that cannot be asked."""
+    probe = beside(path)
+    try:
+        fd = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            return os.fstat(fd).st_mtime
+        finally:
+            os.close(fd)
+            probe.unlink()
+    except OSError:
+        return 0.0
+
+
+def _take_away(path: Path, dead: Holder) -> None:
+    """Remove a dead lease; one that somebody else has made there meanwhile is put back."""
+    aside = beside(path)
+    try:
+        path.rename(aside)
+    except OSError:
+        return
+    found = _look(aside)
+    if found is not None and found[0].token != dead.token:
+        with contextlib.suppress(OSError):
+            path.hardlink_to(aside)
+    aside.unlink(missing_ok=True)

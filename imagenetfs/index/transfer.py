@@ -1,0 +1,150 @@
+"""Carrying an index to another site, and comparing one with its archives.
+
+An export is one index file with the tables of all tars and npz files of a source, under their paths
+there. Directories are left out: their times of change, by which they are known again, hold at one
+place only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from imagenetfs.errors import ArchiveError
+from imagenetfs.index.archives import Archive, Extent, Kind
+from imagenetfs.index.build import Index
+from imagenetfs.index.columns import unpack
+from imagenetfs.index.identity import sample, tail
+from imagenetfs.index.imported import MARK, retold
+from imagenetfs.index.store import Record, StoreFile, write_store
+from imagenetfs.index.warm import containers
+from imagenetfs.source.directory import Source
+
+_MOST_SAMPLES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """How many tables and members there were, and what was left out, each with the reason."""
+
+    tables: int
+    members: int
+    refused: tuple[str, ...] = ()
+
+
+def export(index: Index, archives: Sequence[int], file: Path) -> Carried:
+    """Write the tables that are built of these archives. Raises OSError."""
+    records, members = [], 0
+    for item in containers(index, archives):
+        record = index.record(*item) if index.known(*item) else None
+        if record is not None and index.archives[item[0]].kind is not Kind.DIRECTORY:
+            records.append(record)
+            members += len(index.container(*item).members)
+    write_store(file, records, complete=True)
+    return Carried(len(records), members)
+
+
+def imported(
+    source: Source, archives: Mapping[bytes, Archive], file: Path
+) -> tuple[dict[int, list[Record]], Carried]:
+    """The records of an export that describe archives that are here, by archive.
+
+    ``archives`` are this source's, by path. Raises OSError, ArchiveError where ``file`` is no export.
+    """
+    store = StoreFile(file, anyones=True)
+    kept: dict[int, list[Record]] = {}
+    refused: dict[bytes, str] = {}
+    with contextlib.closing(store):
+        for key in map(bytes, store.keys()):
+            path, _, inner = key.partition(b"\0")
+            archive = archives.get(path)
+            if archive is None or archive.kind is Kind.DIRECTORY:
+                refused.setdefault(path, "is not here")
+            if archive is None or path in refused:
+                continue
+            try:
+                record = _import(source, archive, inner, store, key)
+            except ArchiveError as error:
+                refused[path] = error.reason
+                kept.pop(archive.number, None)
+                continue
+            kept.setdefault(archive.number, []).append(record)
+    reasons = tuple(f"{os.fsdecode(path)} {reason}" for path, reason in refused.items())
+    tables = [unpack(memoryview(r.block))[1]["rows"] for each in kept.values() for r in each]
+    return kept, Carried(len(tables), sum(tables), reasons)
+
+
+def _import(source: Source, archive: Archive, inner: bytes, store: StoreFile, key: bytes) -> Record:
+    place = store.place(key)
+    assert place is not None
+    block = store.block(place)
+    _, meta = unpack(memoryview(block))
+    with source.opened(archive.path) as file:
+        if file.size != meta.get("file"):
+            raise ArchiveError("has another size here")
+        if not 0 <= place.start <= place.stop <= file.size:
+            raise ArchiveError("has a table that lies outside of it")
+        extent = Extent(archive.path, place.start, place.stop, archive.kind)
+        if archive.kind is Kind.NPZ:
+            seen = tail(file.read, file.size)
+        else:
+            looked_at = meta.get("at", [])
+            sound = isinstance(looked_at, list) and len(looked_at) <= _MOST_SAMPLES
+            if not sound or not all(
+                isinstance(at, int) and 0 <= at <= file.size - 512 for at in looked_at
+            ):
+                raise ArchiveError("has a damaged table")
+            seen = sample(file.read, looked_at)
+        if seen != meta.get("sample"):
+            raise ArchiveError("is another one here")
+        told = retold(block, extent, file, outer=not inner)
+    _, described = unpack(memoryview(told))
+    return Record(key, place.start, place.stop, file.size, described["sample"], told)
+
+
+def compare(index: Index, items: Iterable[tuple[int, int]], file: Path) -> tuple[int, list[str]]:
+    """How many of the containers an index file has, and the names of those that it has wrong.
+
+    ``index`` was made from the archives just now. Raises OSError, ArchiveError.
+    """
+    present, wrong = 0, []
+    with contextlib.closing(StoreFile(file)) as store:
+        for item in items:
+            place = store.place(index.key(*item))
+            record = index.record(*item)
+            if place is None or record is None:
+                continue
+            present += 1
+            try:
+                block = store.block(place)
+                same = (place.start, place.stop) == (record.start, record.stop)
+                same = same and _same_tables(block, record.block)
+            except ArchiveError:
+                same = False
+            if not same:
+                wrong.append(index.title(*item))
+    return present, wrong
+
+
+def _same_tables(one: bytes, other: bytes) -> bool:
+    """Whether two blocks say the same. An npz's own time may differ, and what tells an imported one."""
+    if one == other:
+        return True
+    (columns, meta), (others, other_meta) = unpack(memoryview(one)), unpack(memoryview(other))
+    left_out = {"mtime"} if "stem" in meta else set[str]()
+    if MARK in meta:
+        left_out |= {MARK, "at", "sample"}
+    facts, other_facts = (
+        {name: value for name, value in each.items() if name not in left_out}
+        for each in (meta, other_meta)
+    )
+    return (
+        facts == other_facts
+        and columns.keys() == others.keys()
+        and all(np.array_equal(columns[name], others[name]) for name in columns)
+    )

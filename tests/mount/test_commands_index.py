@@ -1,0 +1,118 @@
+"""``imagenetfs index`` and the commands below it, as a person calls them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.mount.test_commands_support import Bench, bench
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Iterator[Bench]:
+    yield from bench(tmp_path)
+
+
+def _files(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def _done(at: Bench, *arguments: object, code: int = 0, **environ: str) -> tuple[str, str]:
+    done = at.call("index", *arguments, **environ)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout, done.stderr
+
+
+def test_all_of_it_and_again(at: Bench, sample: Path, tmp_path: Path) -> None:
+    place = ("--index-dir", tmp_path / "index")
+    said, _ = _done(at, sample, *place)
+    assert "ILSVRC2012_img_train: 11 tables, 810 members, index " in said
+    before = _files(tmp_path / "index")
+    said, _ = _done(at, sample, *place)
+    assert said.count("all indexed before") == len(said.splitlines()) == len(before)
+    assert _files(tmp_path / "index") == before
+    assert not [name for name in before if not name.endswith(".idx")]
+
+
+def test_the_named_ones(at: Bench, sample: Path, tmp_path: Path) -> None:
+    place = ("--index-dir", tmp_path / "index")
+    said, _ = _done(at, sample, "ILSVRC2012/val", "winter21_whole/", *place)
+    assert [line.split(":")[0] for line in said.splitlines()] == [
+        "ILSVRC2012_img_val",
+        "winter21_whole-tars",
+        "winter21_whole-directories",
+    ]
+    said, _ = _done(at, "ILSVRC2012_t3", *place, IMAGENETFS_SOURCE=str(sample))
+    assert said.startswith("ILSVRC2012_img_train_t3: 5 tables")
+    _, error = _done(at, sample, "ILSVRC2012/valid", *place, code=2)
+    assert "no version or split `ILSVRC2012/valid`" in error
+    assert "ILSVRC2012/val," in error
+
+
+def test_four_shards_are_one(at: Bench, sample: Path, tmp_path: Path) -> None:
+    _done(at, sample, "--index-dir", tmp_path / "whole")
+    for number in (3, 1, 4, 2):
+        _done(at, sample, "--shard", f"{number}/4", "--index-dir", tmp_path / "shards")
+        if number == 4:
+            assert f"ILSVRC2012_img_train.{number}-of-4" in _files(tmp_path / "shards")
+    assert _files(tmp_path / "shards") == _files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("shard", ["0/4", "5/4", "1", "1/0", "a/b", "-1/4", "1/4/2"])
+def test_shards_that_there_are_not(at: Bench, sample: Path, tmp_path: Path, shard: str) -> None:
+    _, error = _done(at, sample, f"--shard={shard}", "--index-dir", tmp_path / "index", code=2)
+    assert "1/4 to 4/4" in error
+
+
+def test_check_export_import(at: Bench, sample: Path, tmp_path: Path) -> None:
+    here, there = ("--index-dir", tmp_path / "here"), ("--index-dir", tmp_path / "there")
+    _, error = _done(at, "check", sample, *here, code=14)
+    assert "ILSVRC2012_img_train has no index" in error
+    _done(at, sample, "ILSVRC2012", *here)
+    said, _ = _done(at, "export", tmp_path / "carried", "--source", sample, *here)
+    assert said.strip().endswith("78 tables, 5,512 members")
+    said, _ = _done(at, "import", tmp_path / "carried", "--source", sample, *there)
+    assert said == "78 tables, 5,512 members\n"
+    for place in (here, there):
+        said, error = _done(at, "check", sample, *place)
+        assert said.count(", 0 wrong") == 7
+        assert "is right: 7 files" in error
+    file = next((tmp_path / "here").rglob("ILSVRC2012_img_val.idx"))
+    file.write_bytes(file.read_bytes()[:-1])
+    _, error = _done(at, "check", sample, *here, code=14)
+    assert f"{file} is wrong about ILSVRC2012/ILSVRC2012_img_val.tar: remove that file" in error
+
+
+def test_a_directory_named_like_a_command(at: Bench, sample: Path, tmp_path: Path) -> None:
+    (tmp_path / "check").symlink_to(sample)
+    environ = {"IMAGENETFS_INDEX_DIR": str(tmp_path / "index"), "IMAGENETFS_SOURCE": str(sample)}
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    try:
+        said, _ = _done(at, "./check", "ILSVRC2012/val", **environ)
+        assert said.startswith("ILSVRC2012_img_val")
+        _, error = _done(at, "check", code=14, **environ)  # the command, of the source that is set
+        assert str(sample) in error
+    finally:
+        os.chdir(before)
+
+
+def test_what_cannot_be_done(at: Bench, sample: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"no index")
+    place = ("--index-dir", tmp_path / "index")
+    _, error = _done(at, sample, "--index-dir", tmp_path / "file", code=32)
+    assert "cannot be written" in error
+    _, error = _done(at, sample, "--index-dir", "none", code=2)
+    assert "--index-dir" in error
+    _, error = _done(at, "import", tmp_path / "file", "--source", sample, *place, code=2)
+    assert "is no exported index" in error
+    _, error = _done(at, "import", tmp_path / "gone", "--source", sample, *place, code=2)
+    assert "cannot be read" in error
+    for name in ("index", "check", "export", "import"):
+        words = [] if name == "index" else [name]
+        said, _ = _done(at, *words, "--help")
+        assert f"imagenetfs index {'' if name == 'index' else name}" in said
