@@ -1,0 +1,15 @@
+"""A directory as a slow, faulty source: a FUSE pass-through in a process of its own, for tests and benchmarks.
+
+    with slow_source(directory, latency=0.001, bandwidth=1e9) as source:
+        ...  # source.path shows the directory; each request takes its time
+        source.fault("EIO", paths="*.tar", rate=0.1)
+        source.counters()["read"]
+
+From a command line: ``python -m tests.passthrough DIR MNT --latency 1ms``. It behaves as an NFSv3 server
+would where that matters here: nothing is cached, so that each read is a request; the caller's groups are cut
+to sixteen; a file that was replaced is stale on the descriptors that still hold it.
+"""
+
+from tests.passthrough.client import SlowSource, slow_source
+
+__all__ = ["SlowSource", "slow_source"]
