@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("mountpoint")
     parser.add_argument("--latency", type=_number, default=0.0, help="a request, such as 1ms")
     parser.add_argument("--bandwidth", type=_number, default=0.0, help="in all, such as 100M")
+    parser.add_argument("--attributes", type=_number, default=3.0, help="are kept so long")
     parser.add_argument("--groups", type=int, default=16, help="how many groups count; -1: all")
     parser.add_argument("--squash-root", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
@@ -47,6 +48,7 @@ def main() -> None:
     behaviour = Behaviour(
         latency=given.latency,
         bandwidth=given.bandwidth,
+        attributes=given.attributes,
         groups=None if given.groups < 0 else given.groups,
         squash_root=given.squash_root,
         seed=given.seed,

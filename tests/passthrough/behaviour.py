@@ -56,12 +56,14 @@ class Fault:
 class Behaviour:
     """How the source behaves now. Times in seconds, ``bandwidth`` in bytes a second for all readers together.
 
-    ``groups``: how many supplementary groups of a caller count, None for all. ``squash_root``: root has the
-    rights of everybody. A latency or bandwidth of 0 is none.
+    ``attributes``: how long the kernel may keep attributes; an answer to a read tells it of newer ones, as NFS
+    has it. ``groups``: how many supplementary groups of a caller count, None for all. ``squash_root``: root has
+    the rights of everybody. A latency or bandwidth of 0 is none.
     """
 
     latency: float = 0.0
     bandwidth: float = 0.0
+    attributes: float = 3.0
     groups: int | None = 16
     squash_root: bool = False
     seed: int = 0

@@ -26,11 +26,13 @@ _AT_FDCWD = -100
 
 @dataclass(slots=True)
 class Node:
-    """A file that the kernel knows: its descriptor, one path to it, and how often it was looked up."""
+    """A file that the kernel knows: its descriptor, one path to it, how often it was looked up, and what the
+    kernel was told of its size and times."""
 
     fd: int
     path: str
     lookups: int = 0
+    told: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -108,16 +110,23 @@ class PassThrough(pyfuse3.Operations):
 
     # --- names and attributes -------------------------------------------------------------------------
 
-    def _attributes(self, fd: int, inode: int | None = None) -> pyfuse3.EntryAttributes:
-        status, entry = os.fstat(fd), pyfuse3.EntryAttributes()
+    def _attributes(self, inode: int) -> pyfuse3.EntryAttributes:
+        status, entry = os.fstat(self._nodes[inode].fd), pyfuse3.EntryAttributes()
         for name in ("st_mode", "st_nlink", "st_uid", "st_gid", "st_size", "st_blocks"):
             setattr(entry, name, getattr(status, name))
         for name in ("st_mtime_ns", "st_ctime_ns", "st_atime_ns"):
             setattr(entry, name, getattr(status, name))
-        entry.st_ino = status.st_ino if inode is None else inode
+        entry.st_ino = inode
         entry.st_blksize = 1 << 20
-        entry.entry_timeout = entry.attr_timeout = 0
+        entry.entry_timeout, entry.attr_timeout = 0, self.behaviour.attributes
+        self._nodes[inode].told = _times(status)
         return entry
+
+    def _tell_what_is_new(self, inode: int, status: os.stat_result) -> None:
+        node = self._nodes[inode]
+        if node.told != _times(status):
+            pyfuse3.invalidate_inode(inode, attr_only=True)
+            node.told = _times(status)
 
     def _know(self, parent: Node, name: str) -> pyfuse3.EntryAttributes:
         """Look a name up; the kernel holds the inode from now on."""
@@ -133,7 +142,7 @@ class PassThrough(pyfuse3.Operations):
             os.close(fd)
         node.path = os.path.join(parent.path, name)
         node.lookups += 1
-        return self._attributes(node.fd)
+        return self._attributes(inode)
 
     async def lookup(
         self, parent: int, name: bytes, ctx: pyfuse3.RequestContext
@@ -157,7 +166,7 @@ class PassThrough(pyfuse3.Operations):
         await self._request("getattr", node.path)
         if not os.fstat(node.fd).st_nlink:
             raise pyfuse3.FUSEError(errno.ESTALE)
-        return self._attributes(node.fd, inode)
+        return self._attributes(inode)
 
     async def readlink(self, inode: int, ctx: pyfuse3.RequestContext) -> bytes:
         node = self._nodes[inode]
@@ -233,6 +242,7 @@ class PassThrough(pyfuse3.Operations):
         answer = await self._request("read", path, min(size, left), offset)
         self._permit(handle.who, handle.fd, READ)
         status = os.fstat(handle.fd)
+        self._tell_what_is_new(handle.inode, status)
         if not status.st_nlink:  # an NFSv3 server keeps nothing that has no name
             raise pyfuse3.FUSEError(errno.ESTALE)
         data = os.pread(handle.fd, size, offset)
@@ -251,3 +261,7 @@ class PassThrough(pyfuse3.Operations):
             setattr(answer, f"f_{name}", getattr(of_directory, f"f_{name}"))
         answer.f_namemax = 255
         return answer
+
+
+def _times(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -156,6 +156,20 @@ def test_a_replaced_file_is_stale(source: SlowSource, directory: Path) -> None:
     assert (source.path / "a.tar").read_bytes() == b"new"
 
 
+def test_a_read_tells_of_new_attributes(source: SlowSource, directory: Path) -> None:
+    fd = os.open(source.path / "a.tar", os.O_RDONLY)
+    source.reset()
+    for _ in range(5):
+        os.fstat(fd)
+    assert source.counters()["getattr"] == 0
+    os.utime(directory / "a.tar", (1, 1))
+    assert os.fstat(fd).st_mtime != 1  # nobody asked
+    os.pread(fd, 512, 0)
+    assert os.fstat(fd).st_mtime == 1
+    assert source.counters()["getattr"] == 1
+    os.close(fd)
+
+
 def test_a_swap_at_a_request(source: SlowSource) -> None:
     before = os.stat(source.path / "a.tar").st_ino
     source.fault("swap", "open", paths="a.tar", partner="deep/b.tar", count=1)
