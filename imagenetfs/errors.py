@@ -76,6 +76,10 @@ class SourceChangedError(SourceReadError):
     """A file of the source is no longer the one that was indexed."""
 
 
+class SourceReplacedError(SourceChangedError):
+    """Another file stands in its place: said in the log once, when it was found, and not for each read."""
+
+
 class ArchiveError(ImagenetfsError):
     """This is no sound archive: the one exception of every format reader.
 

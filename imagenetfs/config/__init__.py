@@ -19,7 +19,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from imagenetfs.config.kinds import DURATION, PATH, PATH_OR_NONE, VIEWS, Kind, choice, count
+from imagenetfs.config.kinds import DURATION, PATH, PATH_OR_NONE, TEXT, VIEWS, Kind, choice, count
 from imagenetfs.errors import UsageError
 
 SITE_CONFIG = Path("/etc/imagenetfs.toml")
@@ -96,6 +96,13 @@ class Settings:
             DURATION, 60.0, "No read waits longer for the source than this (seconds, or 90s, 2m)."
         )
     )
+    revalidate: float = field(
+        metadata=_about(
+            DURATION,
+            60.0,
+            "How often the server is asked whether an archive is the same and may still be read.",
+        )
+    )
     prefer: str = field(
         metadata=_about(
             choice("archives", "directories"),
@@ -121,6 +128,19 @@ class Settings:
         metadata=_about(
             PATH, None, "Where `run` mounts, and where locks and sockets live; in /tmp by itself."
         )
+    )
+    opt_in_page: str = field(
+        metadata=_about(
+            TEXT,
+            "https://ccdb.computecanada.ca/services/opt_in",
+            "Where a user asks for access to the data set.",
+        )
+    )
+    support_address: str = field(
+        metadata=_about(TEXT, "support@tech.alliancecan.ca", "Whom to write to for help.")
+    )
+    support_subject: str = field(
+        metadata=_about(TEXT, "ImageNet dataset", "The subject of a letter to the support.")
     )
     origins: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

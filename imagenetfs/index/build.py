@@ -11,6 +11,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from imagenetfs.index.arrays import ArrayRows
 from imagenetfs.index.columns import Array, unpack
 from imagenetfs.index.kept import Kept, Stores
 from imagenetfs.index.making import Scan, join, make_block
+from imagenetfs.index.recognition import Recognition
 from imagenetfs.index.store import Record, container_key
 from imagenetfs.index.table import Table, table_of
 from imagenetfs.source.directory import WAITING, Source
@@ -72,6 +74,7 @@ class Index:
         self._containers: dict[tuple[int, int], Container] = {}
         self._nested: dict[int, Array] = {}
         self._kept = Kept(source, stores)
+        source.recognise = Recognition(self)
 
     def container(self, archive: int, inner: int = OUTER) -> Container:
         """The container, built if need be. Raises ArchiveError, SourceReadError, NoEntryError."""
@@ -94,6 +97,13 @@ class Index:
         if inner == OUTER or self._arena.get(slot) is None:
             return inner == OUTER and self._arena.get(slot) is not None
         return self._arena.get(self._arena.child_slot(slot, inner)) is not None
+
+    def meta(self, archive: int, inner: int = OUTER) -> dict[str, Any] | None:
+        """What a container's block says of itself, and what it is known again by; None while there is none."""
+        if not self.known(archive, inner):
+            return None
+        block = self._arena.get(self._slot(archive, inner))
+        return unpack(block)[1] if block is not None else None
 
     def nested(self, archive: int) -> Array:
         """The rows of an archive's table that are containers themselves: inner k is row nested[k]."""

@@ -96,6 +96,7 @@ def _plan(request: MountRequest, run_dir: Path) -> MountPlan:
         index_dir=settings.index_dir,
         run_dir=run_dir,
         read_timeout=settings.read_timeout,
+        revalidate=settings.revalidate,
         prefer=settings.prefer,
         views=settings.view,
         log_path=request.log,

@@ -34,7 +34,7 @@ from imagenetfs.serve.pool import Pool
 from imagenetfs.serve.reader import Reader
 from imagenetfs.serve.unpacking import Unpacking
 from imagenetfs.serve.worker import work
-from imagenetfs.source.directory import Source
+from imagenetfs.source.directory import REVALIDATE_SECONDS, Source
 from imagenetfs.system.process import no_core_dumps
 from imagenetfs.tree.catalogue import Catalogue, build_catalogue
 from imagenetfs.tree.tree import Tree
@@ -68,7 +68,8 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountPlan:
-    """What to mount where. ``workers`` is a ceiling; ``read_timeout`` in seconds; ``views``: name and list."""
+    """What to mount where. ``workers`` is a ceiling; ``read_timeout`` and ``revalidate`` in seconds;
+    ``views``: name and list."""
 
     source: Path
     mountpoint: Path
@@ -78,6 +79,7 @@ class MountPlan:
     index_dir: Path | None
     run_dir: Path
     read_timeout: float
+    revalidate: float = REVALIDATE_SECONDS
     prefer: str = "archives"
     views: tuple[tuple[str, Path], ...] = ()
     log_path: Path | None = None
@@ -93,7 +95,7 @@ def serve(
     """
     no_core_dumps()
     board = Board()
-    source = Source(plan.source, board.row(SUPERVISOR))
+    source = Source(plan.source, board.row(SUPERVISOR), revalidate=plan.revalidate)
     places = IndexPlaces(plan.index_dir, plan.source)
     lists = {name: _list_of(name, path) for name, path in plan.views}
     catalogue = build_catalogue(
