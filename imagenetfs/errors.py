@@ -60,6 +60,14 @@ class SourceUnreadableError(ImagenetfsError):
     exit_code = ExitCode.SOURCE_UNREADABLE
 
 
+class GroupNeededError(SourceUnreadableError):
+    """It may be read, but only by a process whose primary group is ``group`` (a name)."""
+
+    def __init__(self, reason: str, group: str) -> None:
+        super().__init__(reason)
+        self.group = group
+
+
 class SourceUnknownError(ImagenetfsError):
     """The directory holds no known version of ImageNet."""
 

@@ -8,8 +8,9 @@ import typer
 
 from imagenetfs.cli import index, info, mount, run, sample, settings, status, umount
 from imagenetfs.cli.arguments import Arranged
-from imagenetfs.cli.terminal import PROGRAM
-from imagenetfs.errors import UsageError
+from imagenetfs.cli.terminal import PROGRAM, say
+from imagenetfs.errors import GroupNeededError, UsageError
+from imagenetfs.job import groups
 
 # BadParameter, UsageError, ClickException: the last is the base of all the parser's errors. It lives
 # in click or, in newer versions, within typer itself; so it is found by inheritance.
@@ -52,7 +53,19 @@ def _root(
 
 
 def execute(arranged: Arranged) -> int:
-    """Parse and run one command line; returns the command's exit code."""
+    """Run one command line, under another group where the source needs one; returns its exit code."""
+    is_again = groups.was_started_again()
+    try:
+        return _execute(arranged)
+    except GroupNeededError as need:
+        # Only now: whatever the command had taken (locks, directories) has been given back.
+        given = arranged.arguments
+        if arranged.command is not None:
+            given = [*given, "--", *arranged.command]
+        groups.start_again(need, given, say, is_again=is_again)
+
+
+def _execute(arranged: Arranged) -> int:
     command: Any = typer.main.get_command(app)
     try:
         code = command.main(
