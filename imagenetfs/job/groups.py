@@ -32,11 +32,15 @@ from imagenetfs.job.access import (
     explain,
     group_name,
 )
+from imagenetfs.system.mounts import MountEntry
 
 LOOK_SECONDS = 20.0
 SG_SECONDS = 10.0
-UNDER_VARIABLE = "_IMAGENETFS_UNDER_GROUP"
-"""Set in a process that was started again under a group: a second time would not help either."""
+UNDER_VARIABLE = "_IMAGENETFS_USUAL_GROUP"
+"""Set in a process that was started again under a group, to the one that it had: a second time would not help
+either."""
+
+_usual_group: str | None = None
 
 _PR_SET_PDEATHSIG = 1
 
@@ -106,7 +110,7 @@ def start_again(
         raise SourceUnreadableError(f"{need} Type it yourself, for {obstacle}: {typed}")
     say(f"{need} Starting again with that one as the primary group (sg {need.group}).")
     command = [sys.executable, "-P", "-m", "imagenetfs", *arguments]
-    environ = {**os.environ, UNDER_VARIABLE: need.group}
+    environ = {**os.environ, UNDER_VARIABLE: group_name(os.getgid())}
     os.execve(sg, ["sg", need.group, "-c", f"exec {shlex.join(command)}"], environ)
 
 
@@ -136,10 +140,28 @@ def _obstacle(sg: str, group: str) -> str | None:
 def was_started_again() -> bool:
     """Whether sg started this process for :func:`start_again`. It then ends when sg is ended: sg stays in
     between and passes no signal on."""
-    if os.environ.pop(UNDER_VARIABLE, None) is None:
+    global _usual_group
+    _usual_group = os.environ.pop(UNDER_VARIABLE, None)
+    if _usual_group is None:
         return False
     with contextlib.suppress(OSError):
         parent = Path(f"/proc/{os.getppid()}/comm").read_text().strip()
         if parent in ("sg", "newgrp"):
             ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     return True
+
+
+def usual_group() -> str | None:
+    """The user's primary group outside, where this process was started again under another one."""
+    return _usual_group
+
+
+def check_mount(entry: MountEntry) -> None:
+    """Raise GroupNeededError where a mount shows itself only to another primary group than this process has."""
+    if entry.group_id is None or entry.user_id != os.geteuid() or entry.group_id == os.getegid():
+        return
+    name = group_name(entry.group_id)
+    raise GroupNeededError(
+        f"The mount at {entry.mountpoint} was made under the group {name}, and is shown to no other.",
+        name,
+    )

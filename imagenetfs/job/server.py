@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from imagenetfs.config import Settings
 from imagenetfs.errors import ImagenetfsError
-from imagenetfs.job import signals
+from imagenetfs.job import groups, signals
 from imagenetfs.job.daemon import Ready
 from imagenetfs.job.leases import Born, Identity, LeaseWatcher
 from imagenetfs.job.places import Place, locked, unlock
@@ -100,6 +100,7 @@ def _plan(request: MountRequest, run_dir: Path) -> MountPlan:
         prefer=settings.prefer,
         views=settings.view,
         log_path=request.log,
+        shown_to=groups.usual_group() if request.born == "mount" else None,
     )
 
 

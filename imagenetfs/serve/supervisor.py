@@ -35,6 +35,7 @@ from imagenetfs.serve.reader import Reader
 from imagenetfs.serve.unpacking import Unpacking
 from imagenetfs.serve.worker import work
 from imagenetfs.source.directory import REVALIDATE_SECONDS, Source
+from imagenetfs.system.fusermount import mount_for
 from imagenetfs.system.process import no_core_dumps
 from imagenetfs.tree.catalogue import Catalogue, build_catalogue
 from imagenetfs.tree.tree import Tree
@@ -69,7 +70,8 @@ class Watcher(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountPlan:
     """What to mount where. ``workers`` is a ceiling; ``read_timeout`` and ``revalidate`` in seconds;
-    ``views``: name and list."""
+    ``views``: name and list. ``shown_to``: the primary group of those who read, where it is not this process's.
+    """
 
     source: Path
     mountpoint: Path
@@ -83,6 +85,7 @@ class MountPlan:
     prefer: str = "archives"
     views: tuple[tuple[str, Path], ...] = ()
     log_path: Path | None = None
+    shown_to: str | None = None
 
 
 def serve(
@@ -128,8 +131,11 @@ def _list_of(name: str, path: Path) -> bytes:
 
 def _mount(plan: MountPlan) -> Connection:
     options = {f"fsname={_escaped(plan.source)}", f"subtype={_SUBTYPE}", "ro", *plan.fuse_options}
+    place = str(plan.mountpoint)
+    if plan.shown_to is not None:
+        place = f"/dev/fd/{mount_for(plan.shown_to, plan.mountpoint, options)}"
     try:
-        pyfuse3.init(pyfuse3.Operations(), str(plan.mountpoint), options)
+        pyfuse3.init(pyfuse3.Operations(), place, options)
     except RuntimeError as error:
         raise FuseRefusedError(
             f"the mount on {plan.mountpoint} was refused ({error}); the lines above say why. "

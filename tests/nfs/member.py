@@ -7,7 +7,6 @@ can be reached although it may lie in root's home. Nothing outside changes.
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -30,7 +29,7 @@ if [ -n "$3" ]; then
     mkdir "$1/aside"; mount --rbind "$3" "$1/aside"; mount -t tmpfs -o mode=755 tmpfs "$3"
     mkdir -p "$4"; mount --rbind "$1/aside/${4#"$3"/}" "$4"
 fi
-if [ -n "$5" ]; then ln -s /bin/false "$1/false"; mount --bind /bin/false "$(readlink -f "$(command -v "$5")")"; fi
+if [ -n "$5" ]; then mount --bind /bin/false "$(readlink -f "$(command -v "$5")")"; fi
 shift 5
 exec "$@"
 """
@@ -94,13 +93,3 @@ class Member:
 
 
 PROGRAM = [sys.executable, "-P", "-m", "imagenetfs"]
-
-
-def shell(text: str, *arguments: object) -> list[str]:
-    """A command line for sh with its arguments."""
-    return ["sh", "-c", text, "sh", *map(str, arguments)]
-
-
-def quoted(*command: object) -> str:
-    """A command as a shell would read it."""
-    return shlex.join(map(str, command))

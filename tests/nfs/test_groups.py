@@ -81,7 +81,7 @@ def test_the_command_keeps_its_exit_code_and_its_environment(
     command = [
         "sh",
         "-c",
-        'env | grep -c UNDER_GROUP; printf "%s\n" "$@"; exit 7',
+        'env | grep -c _IMAGENETFS; printf "%s\n" "$@"; exit 7',
         "sh",
         "a b",
         "$x",
@@ -100,7 +100,20 @@ def test_mount_does_so_too(source: SlowSource, tree: Path, member: Member) -> No
     )
     done = member.call("sh", "-c", script, str(source.path), str(at), " ".join(PROGRAM))
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout.splitlines()[0]) > 0
+    assert int(done.stdout.splitlines()[0]) > 0  # read by a shell under the usual group
+
+
+def test_runs_side_by_side_share_it(source: SlowSource, tree: Path, member: Member) -> None:
+    """The second one joins a mount that is shown to the first one's group only."""
+    _open_to(tree, HIDDEN)
+    second = " ".join([*PROGRAM, "run", str(source.path), "--", "echo", "{mnt}"])
+    done = member.imagenetfs("run", source.path, "--", "sh", "-c", f"echo {{mnt}}; {second}")
+    assert done.returncode == 0, done.stderr
+    assert len(set(done.stdout.splitlines())) == 1
+    script = f"(sleep 0.2; {second}) & $0 run {source.path} -- sh -c 'echo {{mnt}}; sleep 8'; wait"
+    done = member.call("sh", "-c", script.replace("$0", " ".join(PROGRAM)))
+    assert len(done.stdout.splitlines()) == 2, done.stderr
+    assert len(set(done.stdout.splitlines())) == 1, done.stderr
 
 
 @pytest.mark.parametrize("below", ["ILSVRC2012", "ILSVRC2012/ILSVRC2012_img_val.tar"])
