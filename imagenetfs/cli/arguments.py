@@ -8,7 +8,10 @@ from pathlib import Path
 
 from imagenetfs.errors import UsageError
 
-COMMANDS = ("mount", "umount", "run", "status", "settings", "info", "index", "sample")
+COMMANDS = (
+    *("mount", "umount", "run", "status", "settings", "info", "index", "sample"),
+    *("doctor", "verify"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ def default_source() -> Path:
 def check_source(source: Path) -> None:
     """See that the source is a directory that can be listed; raises Source*Error."""
     try:
-        is_directory = probe.ask(lambda: _look_into(source), SOURCE_SECONDS)
+        is_directory, is_empty = probe.ask(lambda: _look_into(source), SOURCE_SECONDS)
         hidden = _behind_a_hidden_group(source)
     except probe.NoAnswerError as error:
         raise SourceUnreadableError(
@@ -78,6 +78,10 @@ def check_source(source: Path) -> None:
         ) from error
     if hidden is not None:
         raise hidden
+    if is_empty:
+        raise SourceMissingError(
+            f"The source {source} is empty: its file system is not mounted on this node."
+        )
     if not is_directory:
         raise SourceMissingError(
             f"The source {source} is a file: name the directory that holds ImageNet's archives."
@@ -103,12 +107,12 @@ def _behind_a_hidden_group(source: Path) -> GroupNeededError | None:
     return found if isinstance(found, GroupNeededError) else None
 
 
-def _look_into(source: Path) -> bool:
+def _look_into(source: Path) -> tuple[bool, bool]:
+    """Whether it is a directory, and an empty one."""
     if not stat.S_ISDIR(source.stat().st_mode):
-        return False
+        return False, False
     with os.scandir(source) as entries:
-        next(entries, None)
-    return True
+        return True, next(entries, None) is None
 
 
 # --- mounts that are there ------------------------------------------------------------------------
