@@ -6,7 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
-from imagenetfs.cli import doctor, index, info, mount, run, sample, settings, status, umount
+from imagenetfs.cli import (
+    doctor,
+    index,
+    info,
+    mount,
+    run,
+    sample,
+    settings,
+    status,
+    umount,
+    verify,
+)
 from imagenetfs.cli.arguments import Arranged
 from imagenetfs.cli.terminal import PROGRAM, say
 from imagenetfs.errors import GroupNeededError, UsageError
@@ -28,7 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _module in (mount, umount, run, status, info, index, doctor, settings, sample):
+for _module in (mount, umount, run, status, info, index, verify, doctor, settings, sample):
     _module.register(app)
 
 

@@ -61,7 +61,7 @@ def info(
     for warning in catalogue.warnings:
         say(f"warning: {warning}")
     if not quick:
-        _index(catalogue, places, settings)
+        index_splits(catalogue, places, settings)
     splits = _splits(catalogue, count=not quick)
     for warning in _without_class(splits):
         say(f"warning: {warning}")
@@ -73,7 +73,7 @@ def info(
     table(_HEAD, [_row(split) for split in splits])
 
 
-def _index(catalogue: Catalogue, places: IndexPlaces, settings: Settings) -> None:
+def index_splits(catalogue: Catalogue, places: IndexPlaces, settings: Settings) -> None:
     """Make the tables that are counted, and keep them."""
     from imagenetfs.index.warm import Progress, save, warm
     from imagenetfs.tree.catalogue import archives_of
