@@ -35,6 +35,9 @@ class ExitCode(IntEnum):
     FUSE_REFUSED = 31
     NO_SPACE = 32
     MISSING_PACKAGE = 33
+    DOCTOR_YELLOW = 40
+    DOCTOR_RED = 41
+    VERIFY_FAILED = 42
     RUN_FAILED = 125
     COMMAND_NOT_EXECUTABLE = 126
     COMMAND_NOT_FOUND = 127
@@ -61,6 +64,14 @@ class SourceUnreadableError(ImagenetfsError):
     exit_code = ExitCode.SOURCE_UNREADABLE
 
 
+class GroupNeededError(SourceUnreadableError):
+    """It may be read, but only by a process whose primary group is ``group`` (a name)."""
+
+    def __init__(self, reason: str, group: str) -> None:
+        super().__init__(reason)
+        self.group = group
+
+
 class SourceUnknownError(ImagenetfsError):
     """The directory holds no known version of ImageNet."""
 
@@ -75,6 +86,10 @@ class SourceReadError(ImagenetfsError):
 
 class SourceChangedError(SourceReadError):
     """A file of the source is no longer the one that was indexed."""
+
+
+class SourceReplacedError(SourceChangedError):
+    """Another file stands in its place: said in the log once, when it was found, and not for each read."""
 
 
 class ArchiveError(ImagenetfsError):

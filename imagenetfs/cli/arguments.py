@@ -10,7 +10,7 @@ from imagenetfs.errors import UsageError
 
 COMMANDS = (
     *("mount", "umount", "run", "status", "settings", "info", "index", "sample"),
-    *("stage", "cache"),
+    *("stage", "cache", "doctor", "verify"),
 )
 
 

@@ -6,10 +6,24 @@ from typing import Annotated, Any
 
 import typer
 
-from imagenetfs.cli import cache, index, info, mount, run, sample, settings, stage, status, umount
+from imagenetfs.cli import (
+    cache,
+    doctor,
+    index,
+    info,
+    mount,
+    run,
+    sample,
+    settings,
+    stage,
+    status,
+    umount,
+    verify,
+)
 from imagenetfs.cli.arguments import Arranged
-from imagenetfs.cli.terminal import PROGRAM
-from imagenetfs.errors import UsageError
+from imagenetfs.cli.terminal import PROGRAM, say
+from imagenetfs.errors import GroupNeededError, UsageError
+from imagenetfs.job import groups
 
 # BadParameter, UsageError, ClickException: the last is the base of all the parser's errors. It lives
 # in click or, in newer versions, within typer itself; so it is found by inheritance.
@@ -27,7 +41,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _module in (mount, umount, run, status, info, index, stage, cache, settings, sample):
+for _module in (
+    *(mount, umount, run, status, info, index, stage, cache),
+    *(verify, doctor, settings, sample),
+):
     _module.register(app)
 
 
@@ -52,7 +69,19 @@ def _root(
 
 
 def execute(arranged: Arranged) -> int:
-    """Parse and run one command line; returns the command's exit code."""
+    """Run one command line, under another group where the source needs one; returns its exit code."""
+    is_again = groups.was_started_again()
+    try:
+        return _execute(arranged)
+    except GroupNeededError as need:
+        # Only now: whatever the command had taken (locks, directories) has been given back.
+        given = arranged.arguments
+        if arranged.command is not None:
+            given = [*given, "--", *arranged.command]
+        groups.start_again(need, given, say, is_again=is_again)
+
+
+def _execute(arranged: Arranged) -> int:
     command: Any = typer.main.get_command(app)
     try:
         code = command.main(

@@ -50,7 +50,7 @@ def info(
     for warning in catalogue.warnings:
         say(f"warning: {warning}")
     if not quick:
-        _index(opened, settings)
+        index_splits(opened, settings)
     splits = _splits(catalogue, count=not quick)
     for warning in _without_class(splits):
         say(f"warning: {warning}")
@@ -62,7 +62,7 @@ def info(
     table(_HEAD, [_row(split) for split in splits])
 
 
-def _index(opened: Opened, settings: Settings) -> None:
+def index_splits(opened: Opened, settings: Settings) -> None:
     """Make the tables that are counted, and keep them."""
     requests = settings.in_flight or config.IN_FLIGHT_BY_ITSELF
     with ProgressBar("Indexing", unit="archives") as bar:

@@ -37,6 +37,7 @@ def run(
     in_flight: options.InFlightOption = None,
     index_dir: options.IndexDirOption = None,
     read_timeout: options.ReadTimeoutOption = None,
+    revalidate: options.RevalidateOption = None,
     prefer: options.PreferOption = None,
     view: options.ViewOption = None,
     cache_dir: options.CacheDirOption = None,

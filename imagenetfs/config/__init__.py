@@ -26,6 +26,7 @@ from imagenetfs.config.kinds import (
     PATHS,
     SIZE,
     STAGES,
+    TEXT,
     VIEWS,
     Kind,
     choice,
@@ -148,6 +149,13 @@ class Settings:
             DURATION, 60.0, "No read waits longer for the source than this (seconds, or 90s, 2m)."
         )
     )
+    revalidate: float = field(
+        metadata=_about(
+            DURATION,
+            60.0,
+            "How often the server is asked whether an archive is the same and may still be read.",
+        )
+    )
     prefer: str = field(
         metadata=_about(
             choice("archives", "directories"),
@@ -173,6 +181,19 @@ class Settings:
         metadata=_about(
             PATH, None, "Where `run` mounts, and where locks and sockets live; in /tmp by itself."
         )
+    )
+    opt_in_page: str = field(
+        metadata=_about(
+            TEXT,
+            "https://ccdb.computecanada.ca/services/opt_in",
+            "Where a user asks for access to the data set.",
+        )
+    )
+    support_address: str = field(
+        metadata=_about(TEXT, "support@tech.alliancecan.ca", "Whom to write to for help.")
+    )
+    support_subject: str = field(
+        metadata=_about(TEXT, "ImageNet dataset", "The subject of a letter to the support.")
     )
     origins: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -90,6 +90,13 @@ def choice(*allowed: str) -> Kind:
     return Kind("one of " + ", ".join(allowed), parse)
 
 
+def _parse_text(text: str) -> str:
+    if not text or "\n" in text:
+        raise ValueError(text)
+    return text
+
+
+TEXT = Kind("one line of text", _parse_text)
 DURATION = Kind("a time such as 90, 90s or 2m", _parse_duration, types=(int, float, str))
 PATH = Kind("a path", _parse_path, is_path=True)
 PATHS = Kind("paths (in a file a list)", _parse_paths, types=(list,), is_path=True)

@@ -12,6 +12,7 @@ import stat
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from imagenetfs.index.kept import Kept, Stores
 from imagenetfs.index.leases import Lease
 from imagenetfs.index.making import Scan, beating, join, make_block
 from imagenetfs.index.members import Members
+from imagenetfs.index.recognition import Recognition
 from imagenetfs.index.sharing import Sharing
 from imagenetfs.index.store import Record, container_key
 from imagenetfs.index.table import Table, table_of
@@ -92,6 +94,7 @@ class Index:
         self._nested: dict[int, Array] = {}
         self._kept = Kept(source, stores)
         self.sharing = sharing or Sharing()
+        source.recognise = Recognition(self)
 
     def container(self, archive: int, inner: int = OUTER) -> Container:
         """The container, built if need be. Raises ArchiveError, SourceReadError, NoEntryError."""
@@ -117,6 +120,13 @@ class Index:
         if inner == OUTER or self._arena.get(slot) is None:
             return inner == OUTER and self._arena.get(slot) is not None
         return self._arena.get(self._arena.child_slot(slot, inner)) is not None
+
+    def meta(self, archive: int, inner: int = OUTER) -> dict[str, Any] | None:
+        """What a container's block says of itself, and what it is known again by; None while there is none."""
+        if not self.known(archive, inner):
+            return None
+        block = self._arena.get(self._slot(archive, inner))
+        return unpack(block)[1] if block is not None else None
 
     def nested(self, archive: int) -> Array:
         """The rows of an archive's table that are containers themselves: inner k is row nested[k]."""

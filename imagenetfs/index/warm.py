@@ -19,7 +19,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagenetfs.errors import ArchiveError, ImagenetfsError
+from imagenetfs.errors import ImagenetfsError
 from imagenetfs.index.archives import OUTER
 from imagenetfs.index.build import Index
 from imagenetfs.index.store import contents, write_store
@@ -242,7 +242,7 @@ def save(
     changed = complete != was_complete
     for item in containers(index, archives, chosen):
         if index.known(*item):
-            with contextlib.suppress(ArchiveError):
+            with contextlib.suppress(ImagenetfsError):  # it has gone, or is another one now
                 record = index.record(*item, records.get(index.key(*item)))
                 if record is not None and records.get(record.key) is not record:
                     records[record.key] = record

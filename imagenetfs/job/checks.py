@@ -14,6 +14,7 @@ from pathlib import Path
 
 from imagenetfs.errors import (
     FuseUnavailableError,
+    GroupNeededError,
     ImagenetfsError,
     MountpointInUseError,
     MountpointMissingError,
@@ -24,7 +25,8 @@ from imagenetfs.errors import (
     SourceMissingError,
     SourceUnreadableError,
 )
-from imagenetfs.job import probe
+from imagenetfs.job import groups, probe
+from imagenetfs.job.access import User
 from imagenetfs.system import mounts
 
 SOURCE_SECONDS = 60.0
@@ -56,7 +58,8 @@ def default_source() -> Path:
 def check_source(source: Path) -> None:
     """See that the source is a directory that can be listed; raises Source*Error."""
     try:
-        is_directory = probe.ask(lambda: _look_into(source), SOURCE_SECONDS)
+        is_directory, is_empty = probe.ask(lambda: _look_into(source), SOURCE_SECONDS)
+        hidden = _behind_a_hidden_group(source)
     except probe.NoAnswerError as error:
         raise SourceUnreadableError(
             f"The source {source} does not answer: nothing came within {SOURCE_SECONDS:.0f} s. "
@@ -64,29 +67,52 @@ def check_source(source: Path) -> None:
         ) from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise SourceMissingError(
-            f"The source {source} is not there. Is its file system mounted on this node?"
+            f"The source {source} is not there: its file system is not mounted on this node, or the data "
+            "set has another path here (--source)."
         ) from error
     except PermissionError as error:
-        raise SourceUnreadableError(
-            f"The source {source} may not be read by this user: access has to be granted first, "
-            "or the group that has it is not among those that `id` shows."
-        ) from error
+        raise _refusal(source) from error
     except OSError as error:
         raise SourceUnreadableError(
             f"The source {source} could not be read: {error.strerror}."
         ) from error
+    if hidden is not None:
+        raise hidden
+    if is_empty:
+        raise SourceMissingError(
+            f"The source {source} is empty: its file system is not mounted on this node."
+        )
     if not is_directory:
         raise SourceMissingError(
             f"The source {source} is a file: name the directory that holds ImageNet's archives."
         )
 
 
-def _look_into(source: Path) -> bool:
+def _refusal(source: Path) -> SourceUnreadableError:
+    try:
+        found = groups.refusal(source)
+    except (OSError, probe.NoAnswerError):
+        found = None
+    return found or SourceUnreadableError(
+        f"The source {source} may not be read by this user: access has to be granted first, "
+        "or the group that has it is not among those that `id` shows."
+    )
+
+
+def _behind_a_hidden_group(source: Path) -> GroupNeededError | None:
+    """Whether a part of the source needs a group that the server does not hear of."""
+    if not User.here().hidden:
+        return None
+    found = groups.refusal(source)
+    return found if isinstance(found, GroupNeededError) else None
+
+
+def _look_into(source: Path) -> tuple[bool, bool]:
+    """Whether it is a directory, and an empty one."""
     if not stat.S_ISDIR(source.stat().st_mode):
-        return False
+        return False, False
     with os.scandir(source) as entries:
-        next(entries, None)
-    return True
+        return True, next(entries, None) is None
 
 
 # --- mounts that are there ------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from imagenetfs.config import Settings
 from imagenetfs.errors import ImagenetfsError
-from imagenetfs.job import signals
+from imagenetfs.job import groups, signals
 from imagenetfs.job.caching import cache_place
 from imagenetfs.job.daemon import Ready
 from imagenetfs.job.leases import Born, Identity, LeaseWatcher
@@ -99,6 +99,7 @@ def _plan(request: MountRequest, run_dir: Path) -> MountPlan:
         index_path=settings.index_path,
         run_dir=run_dir,
         read_timeout=settings.read_timeout,
+        revalidate=settings.revalidate,
         prefer=settings.prefer,
         views=settings.view,
         log_path=request.log,
@@ -106,6 +107,7 @@ def _plan(request: MountRequest, run_dir: Path) -> MountPlan:
         cache_size=cache.limits.size if cache else 0,
         keep_free=cache.limits.floor if cache else 0,
         stage=settings.stage,
+        shown_to=groups.usual_group() if request.born == "mount" else None,
     )
 
 

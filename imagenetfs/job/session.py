@@ -11,7 +11,7 @@ from pathlib import Path
 
 from imagenetfs.config import Settings
 from imagenetfs.errors import FuseRefusedError, ImagenetfsError, MountpointInUseError
-from imagenetfs.job import checks, leases
+from imagenetfs.job import checks, groups, leases
 from imagenetfs.job.leases import Lease
 from imagenetfs.job.places import Place, digest, job_name, locked, place_at, root_of
 from imagenetfs.job.processes import wait_for_end
@@ -56,6 +56,8 @@ def _join(place: Place, source: Path | None, say: Say) -> Session | None:
     Raises OccupiedError where the mount there shows another source, or cannot be seen from here.
     """
     entry = mounts.top(place.mountpoint)
+    if entry is not None and entry.is_ours:
+        groups.check_mount(entry)
     lease = Lease.visit(place)
     if entry is None:
         if lease is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -68,6 +69,10 @@ def _read_once(mountpoint: Path) -> mounts.MountEntry:
     entry = mounts.top(mountpoint)
     if entry is None or not entry.is_ours:
         raise FuseRefusedError(f"The mount at {mountpoint} did not appear in the mount table.")
+    if entry.group_id not in (None, os.getegid()):
+        return (
+            entry  # shown to the user's usual group, which this process has left to read the source
+        )
     try:
         probe.ask(lambda: len(list(mountpoint.iterdir())), LIST_SECONDS)
     except (probe.NoAnswerError, OSError) as error:

@@ -19,8 +19,8 @@ _TABLE: dict[type[errors.ImagenetfsError], int] = {
     errors.NoSpaceError: errno.EIO,
 }
 
-EXPECTED = (errors.TreeError,)
-"""Answers, not troubles: these are not logged."""
+EXPECTED = (errors.TreeError, errors.SourceReplacedError)
+"""Answers, and a trouble that has been told when it was found: these are not logged."""
 
 
 def errno_of(error: errors.ImagenetfsError) -> int:

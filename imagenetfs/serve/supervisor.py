@@ -38,7 +38,8 @@ from imagenetfs.serve.reader import Reader
 from imagenetfs.serve.staging import STREAMS, Staging, splits_of
 from imagenetfs.serve.unpacking import Unpacking
 from imagenetfs.serve.worker import work
-from imagenetfs.source.directory import Source
+from imagenetfs.source.directory import REVALIDATE_SECONDS, Source
+from imagenetfs.system.fusermount import mount_for
 from imagenetfs.system.process import no_core_dumps
 from imagenetfs.tree.catalogue import Catalogue, build_catalogue
 from imagenetfs.tree.tree import Tree
@@ -72,7 +73,8 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountPlan:
-    """What to mount where. ``workers`` is a ceiling; ``read_timeout`` in seconds; ``views``: name and list.
+    """What to mount where. ``workers`` is a ceiling; ``read_timeout`` and ``revalidate`` in seconds;
+    ``views``: name and list. ``shown_to``: the primary group of those who read, where it is not this process's.
 
     ``cache_dir``: where what is read is kept (None: nowhere), at most ``cache_size`` bytes while ``keep_free``
     bytes of its file system stay free; ``stage``: what is brought there ahead, as VERSION or VERSION/SPLIT.
@@ -87,6 +89,7 @@ class MountPlan:
     index_path: tuple[Path, ...] = ()
     run_dir: Path
     read_timeout: float
+    revalidate: float = REVALIDATE_SECONDS
     prefer: str = "archives"
     views: tuple[tuple[str, Path], ...] = ()
     log_path: Path | None = None
@@ -94,6 +97,7 @@ class MountPlan:
     cache_size: int = 0
     keep_free: int = 0
     stage: tuple[str, ...] = ()
+    shown_to: str | None = None
 
 
 def serve(
@@ -106,7 +110,7 @@ def serve(
     """
     no_core_dumps()
     board = Board()
-    source = Source(plan.source, board.row(SUPERVISOR))
+    source = Source(plan.source, board.row(SUPERVISOR), revalidate=plan.revalidate)
     places = IndexPlaces(plan.index_dir, plan.source, plan.index_path)
     lists = {name: _list_of(name, path) for name, path in plan.views}
     catalogue = build_catalogue(
@@ -146,8 +150,11 @@ def _list_of(name: str, path: Path) -> bytes:
 
 def _mount(plan: MountPlan) -> Connection:
     options = {f"fsname={_escaped(plan.source)}", f"subtype={_SUBTYPE}", "ro", *plan.fuse_options}
+    place = str(plan.mountpoint)
+    if plan.shown_to is not None:
+        place = f"/dev/fd/{mount_for(plan.shown_to, plan.mountpoint, options)}"
     try:
-        pyfuse3.init(pyfuse3.Operations(), str(plan.mountpoint), options)
+        pyfuse3.init(pyfuse3.Operations(), place, options)
     except RuntimeError as error:
         raise FuseRefusedError(
             f"the mount on {plan.mountpoint} was refused ({error}); the lines above say why. "

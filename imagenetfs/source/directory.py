@@ -2,47 +2,59 @@
 
 Because every later open goes through that descriptor, the mount may lie over the source itself.
 Paths are ``bytes``, relative, with ``/`` between the parts; ``b""`` is the source's own root.
-Knows nothing of archives, ImageNet or FUSE.
+Knows nothing of archives, ImageNet or FUSE: whether a file is still the right one, it asks whoever knows
+(:attr:`Source.recognise`).
 
-Accounting: a :class:`Source` writes to its :class:`Meter`, four unsigned integers:
-``meter[SINCE]`` is the monotonic time in nanoseconds since which a read has been under way (0: none),
-``meter[REQUESTS]`` and ``meter[BYTES]`` count what was asked of the source. ``meter[WAITING]`` is for whoever
-waits until another process has read the source: since when.
+An open file is looked at again every ``revalidate`` seconds, and at once when its attributes are new: its
+path is opened anew. The same inode, size, mtime and ctime is the same file. Else whoever knows compares what
+the file holds: a touch or a chgrp changes nothing; another file is refused from then on, in all processes of
+the mount.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
+import logging
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from imagenetfs.errors import (
     SourceChangedError,
     SourceMissingError,
     SourceReadError,
+    SourceReplacedError,
     SourceUnreadableError,
 )
+from imagenetfs.source.file import BYTES, REQUESTS, SINCE, WAITING, Meter, SourceFile
+from imagenetfs.source.known import Known
+from imagenetfs.source.retry import Answer, persist, refusal
 
-SINCE, REQUESTS, BYTES, WAITING = range(4)
+__all__ = [
+    "BYTES",
+    "REQUESTS",
+    "SINCE",
+    "WAITING",
+    "DirectoryEntry",
+    "Meter",
+    "Source",
+    "SourceFile",
+]
+
+log = logging.getLogger(__name__)
+
+REVALIDATE_SECONDS = 60.0
 
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 _MAX_OPEN_FILES = 128
 _MAX_PINNED_FILES = 64
 
-
-class Meter(Protocol):
-    """Anything with four integers to count in: a list, a row of shared memory."""
-
-    def __getitem__(self, at: int, /) -> int: ...
-
-    def __setitem__(self, at: int, value: int, /) -> None: ...
+Recognise = Callable[[SourceFile], bool | None]
+"""Whether a newly opened file is the one that was indexed; None where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,93 +75,17 @@ class DirectoryEntry:
         return stat.S_ISREG(self.mode)
 
 
-class SourceFile:
-    """An open file of the source. Its size is the one it had when it was opened."""
-
-    __slots__ = ("fd", "meter", "mode", "mtime_ns", "path", "size")
-
-    def __init__(self, fd: int, path: bytes, meter: Meter) -> None:
-        self.fd = fd
-        self.path = path
-        self.meter = meter
-        # Headers and images stand far apart: reading ahead would fetch what nobody asked for, over
-        # the network too. A request for a whole image is still one request.
-        with contextlib.suppress(OSError):
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
-        status = os.fstat(fd)
-        self.size = status.st_size
-        self.mtime_ns = status.st_mtime_ns
-        self.mode = status.st_mode
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Exactly ``length`` bytes at ``offset`` (in bytes), or SourceReadError."""
-        data = self.read_up_to(offset, length)
-        if len(data) != length:
-            raise self._ended_at(offset + len(data))
-        return data
-
-    def read_up_to(self, offset: int, length: int) -> bytes:
-        """Up to ``length`` bytes at ``offset``; fewer only at the end of the file."""
-        meter = self.meter
-        meter[SINCE] = time.monotonic_ns()
-        try:
-            data = os.pread(self.fd, length, offset)
-            # A short answer is legal before the end of the file; it is only final when it is empty.
-            while 0 < len(data) < length and offset + len(data) < self.size:
-                more = os.pread(self.fd, length - len(data), offset + len(data))
-                if not more:
-                    break
-                data += more
-        except OSError as error:
-            raise self._unread(offset, error) from error
-        finally:
-            meter[SINCE] = 0
-        meter[REQUESTS] += 1
-        meter[BYTES] += len(data)
-        return data
-
-    def pour(self, pipe: int, offset: int, length: int) -> bool:
-        """Put exactly ``length`` bytes at ``offset`` into a pipe that has room for them, without a copy
-        (splice). False where that fails for any reason: the pipe is then of no use, and :meth:`read` knows why.
-        """
-        meter = self.meter
-        meter[SINCE] = time.monotonic_ns()
-        done = 0
-        try:
-            while done < length:
-                more = os.splice(self.fd, pipe, length - done, offset_src=offset + done)
-                if not more:
-                    return False
-                done += more
-        except OSError:
-            return False
-        finally:
-            meter[SINCE] = 0
-            meter[REQUESTS] += 1
-            meter[BYTES] += done
-        return True
-
-    def _ended_at(self, offset: int) -> SourceChangedError:
-        return SourceChangedError(
-            f"{os.fsdecode(self.path)} ended at byte {offset:,} although it had "
-            f"{self.size:,} bytes when it was opened; it was cut or replaced on the server."
-        )
-
-    def _unread(self, offset: int, error: OSError) -> SourceReadError:
-        return SourceReadError(
-            f"cannot read {os.fsdecode(self.path)} at byte {offset:,}: {error.strerror}."
-        )
-
-    def close(self) -> None:
-        os.close(self.fd)
-
-
 class Source:
     """The source directory: listings, stat, and a bounded set of open files."""
 
-    def __init__(self, path: Path, meter: Meter | None = None) -> None:
+    def __init__(
+        self, path: Path, meter: Meter | None = None, *, revalidate: float = REVALIDATE_SECONDS
+    ) -> None:
+        """``revalidate`` in seconds."""
         self.path = path
         self.meter: Meter = [0, 0, 0, 0] if meter is None else meter
+        self.recognise: Recognise | None = None
+        self._revalidate = revalidate
         try:
             self._fd = os.open(path, _OPEN_FLAGS | os.O_DIRECTORY)
         except FileNotFoundError:
@@ -171,6 +107,7 @@ class Source:
             raise SourceUnreadableError(
                 f"cannot open the source {path}: {error.strerror}."
             ) from error
+        self._known = Known()
         self._files: dict[bytes, SourceFile] = {}
         self._pinned: dict[bytes, SourceFile] = {}
 
@@ -181,14 +118,32 @@ class Source:
             file.meter = meter
 
     def open(self, path: bytes) -> SourceFile:
-        """The open file at ``path``; kept open, the oldest one closed beyond a fixed number."""
+        """The open file at ``path``; kept open, the oldest one closed beyond a fixed number.
+
+        Asks the server whether it is still there, still the same and still ours to read, every ``revalidate``
+        seconds; in between it costs a look into two dictionaries and at the clock.
+        Raises SourceReadError, SourceUnreadableError, SourceReplacedError.
+        """
         file = self._files.get(path) or self._pinned.get(path)
-        if file is None:
-            file = SourceFile(self._open(path), path, self.meter)
-            while len(self._files) >= _MAX_OPEN_FILES:
-                self._files.pop(next(iter(self._files))).close()
-            self._files[path] = file
+        if file is not None:
+            if time.monotonic() >= file.look_at:
+                self._visit(file)
+            elif self._known.has_changed(path):
+                raise _replaced(path)
+            return file
+        file = self._opened(path, self._reopen)
+        file.look_at = time.monotonic() + self._revalidate
+        while len(self._files) >= _MAX_OPEN_FILES:
+            self._files.pop(next(iter(self._files))).close()
+        self._files[path] = file
         return file
+
+    def check_access(self, path: bytes) -> None:
+        """Raise what :meth:`open` would: for whoever answers from a cache, or without opening anything.
+
+        ``path`` may be a directory, where images are files of their own.
+        """
+        self.open(path)
 
     def pin(self, path: bytes) -> SourceFile:
         """As :meth:`open`, and never closed again: forked processes then read the same file, whatever
@@ -203,23 +158,118 @@ class Source:
 
     @contextlib.contextmanager
     def opened(self, path: bytes) -> Iterator[SourceFile]:
-        """A file opened for the caller alone: for threads, which :meth:`open` does not serve."""
-        file = SourceFile(self._open(path), path, self.meter)
+        """A file opened for the caller alone: for threads, which :meth:`open` does not serve.
+
+        What is read of it is of one file, or fails: it is not looked at again, and not exchanged.
+        """
+        file = self._opened(path, self._reopen_strictly)
         try:
             yield file
         finally:
             file.close()
 
-    def _open(self, path: bytes, flags: int = 0) -> int:
+    # --- whether it is still the right file -----------------------------------------------------------
+
+    def _opened(self, path: bytes, reopen: Callable[[SourceFile], None]) -> SourceFile:
+        if self._known.has_changed(path):
+            raise _replaced(path)
+        file = SourceFile(self._open(path), path, self.meter, reopen)
+        try:
+            if not self._known.is_right(path, file.identity):
+                self._judge(file, None)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def _judge(self, file: SourceFile, unknown: SourceChangedError | None) -> None:
+        """See that a newly opened file is the right one; ``unknown``: raised where nobody can tell."""
+        if stat.S_ISDIR(file.mode):
+            return
+        plain = SourceFile(
+            file.fd, file.path, self.meter
+        )  # reads without looking again, which we do
+        right = self.recognise(plain) if self.recognise is not None else None
+        if right:
+            self._known.found_right(file.path, file.identity)
+        elif right is not None:
+            if self._known.found_changed(file.path):
+                log.error(
+                    "%s Its images fail until then; all others are served.", _replaced(file.path)
+                )
+            raise _replaced(file.path)
+        elif unknown is not None:
+            raise unknown
+
+    def _visit(self, file: SourceFile) -> None:
+        """Look at a path again because it is time to; where that is refused, the next read asks again."""
         meter = self.meter
         meter[SINCE] = time.monotonic_ns()
         try:
-            return os.open(path or b".", _OPEN_FLAGS | flags, dir_fd=self._fd)
+            persist(lambda: self._reopen(file))
         except OSError as error:
-            raise _refusal(self.path, path, error) from error
+            raise refusal(self.path, file.path, error) from error
         finally:
             meter[SINCE] = 0
-            meter[REQUESTS] += 1
+        file.look_at = time.monotonic() + self._revalidate
+
+    def _reopen(self, file: SourceFile) -> None:
+        """Open the path anew, and go on with that if it is the same file. Loose files, which nobody
+        recognises, are the same while their size is."""
+        self._exchange(file, strictly=False)
+
+    def _reopen_strictly(self, file: SourceFile) -> None:
+        self._exchange(file, strictly=True)
+
+    def _exchange(self, file: SourceFile, *, strictly: bool) -> None:
+        path = file.path
+        if self._known.has_changed(path):
+            raise _replaced(path)
+        try:
+            fd = os.open(path or b".", _OPEN_FLAGS, dir_fd=self._fd)
+        except FileNotFoundError:
+            raise SourceReplacedError(f"{os.fsdecode(path)} is no longer there.") from None
+        finally:
+            self.meter[REQUESTS] += 1
+        try:
+            newer = SourceFile(fd, path, self.meter)
+            if newer.identity != file.identity and not self._known.is_right(path, newer.identity):
+                another = newer.size != file.size and not stat.S_ISDIR(newer.mode)
+                self._judge(newer, _written_to(path) if strictly or another else None)
+            file.replace(newer)
+        finally:
+            os.close(fd)
+
+    # --- requests -------------------------------------------------------------------------------------
+
+    def _ask(self, path: bytes, work: Callable[[], Answer], requests: int = 1) -> Answer:
+        """``work()`` about ``path``: metered as so many requests, tried again where that may help."""
+        meter = self.meter
+        meter[SINCE] = time.monotonic_ns()
+        try:
+            return persist(work)
+        except OSError as error:
+            raise refusal(self.path, path, error) from error
+        finally:
+            meter[SINCE] = 0
+            meter[REQUESTS] += requests
+
+    def _open(self, path: bytes) -> int:
+        return self._ask(path, lambda: os.open(path or b".", _OPEN_FLAGS, dir_fd=self._fd))
+
+    def _in_directory(self, path: bytes, work: Callable[[int], Answer]) -> Answer:
+        """``work`` on a descriptor of the directory, opened anew for each attempt."""
+
+        def attempt() -> Answer:
+            fd = os.open(path or b".", _OPEN_FLAGS | os.O_DIRECTORY, dir_fd=self._fd)
+            try:
+                return work(fd)
+            finally:
+                os.close(fd)
+
+        return self._ask(path, attempt)
+
+    # --- listings -------------------------------------------------------------------------------------
 
     def names(
         self, path: bytes, *, follow: bool = True, most: int | None = None
@@ -229,63 +279,43 @@ class Source:
 
         Costs no stat where the directory itself tells the type.
         """
-        fd = self._open(path, os.O_DIRECTORY)
-        try:
+
+        def look(fd: int) -> list[tuple[bytes, bool]]:
             with os.scandir(fd) as entries:
-                found = [
+                return sorted(
                     (os.fsencode(entry.name), _is_directory(entry, follow))
                     for entry in itertools.islice(entries, most)
-                ]
-        except OSError as error:
-            raise _refusal(self.path, path, error) from error
-        finally:
-            os.close(fd)
-        return sorted(found)
+                )
+
+        return self._in_directory(path, look)
 
     def has_entries(self, path: bytes) -> bool:
         """Whether there is anything in a directory; asks for no more than the first names."""
-        fd = self._open(path, os.O_DIRECTORY)
-        try:
+
+        def look(fd: int) -> bool:
             with os.scandir(fd) as entries:
                 return next(entries, None) is not None
-        except OSError as error:
-            raise _refusal(self.path, path, error) from error
-        finally:
-            os.close(fd)
+
+        return self._in_directory(path, look)
 
     def entries(self, path: bytes) -> list[DirectoryEntry]:
         """All entries of a directory with their attributes, sorted by name; links not followed."""
-        fd = self._open(path, os.O_DIRECTORY)
-        try:
-            with os.scandir(fd) as scan:
-                names = [os.fsencode(entry.name) for entry in scan]
-            found = []
-            for name in sorted(names):
-                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-                found.append(
-                    DirectoryEntry(name, status.st_mode, status.st_size, status.st_mtime_ns)
-                )
-        except OSError as error:
-            raise _refusal(self.path, path, error) from error
-        finally:
-            os.close(fd)
-        return found
+        return self._in_directory(path, _entries)
 
     def status(self, path: bytes) -> os.stat_result | None:
         """os.stat of a path, links followed; None where there is nothing."""
-        try:
-            return os.stat(path or b".", dir_fd=self._fd)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise _refusal(self.path, path, error) from error
+
+        def look() -> os.stat_result | None:
+            try:
+                return os.stat(path or b".", dir_fd=self._fd)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+        return self._ask(path, look, requests=0)  # the kernel keeps attributes
 
     def link_target(self, path: bytes) -> bytes:
         """The target of a symbolic link."""
-        try:
-            return os.readlink(path, dir_fd=self._fd)
-        except OSError as error:
-            raise _refusal(self.path, path, error) from error
+        return self._ask(path, lambda: os.readlink(path, dir_fd=self._fd), requests=0)
 
     def read_whole(self, path: bytes, limit: int = 1 << 28) -> bytes:
         """The contents of a small file (label lists, the devkit)."""
@@ -302,7 +332,18 @@ class Source:
             file.close()
         self._files.clear()
         self._pinned.clear()
+        self._known.close()
         os.close(self._fd)
+
+
+def _entries(fd: int) -> list[DirectoryEntry]:
+    with os.scandir(fd) as scan:
+        names = sorted(os.fsencode(entry.name) for entry in scan)
+    found = []
+    for name in names:
+        status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        found.append(DirectoryEntry(name, status.st_mode, status.st_size, status.st_mtime_ns))
+    return found
 
 
 def _is_directory(entry: os.DirEntry[str], follow: bool) -> bool:
@@ -313,8 +354,12 @@ def _is_directory(entry: os.DirEntry[str], follow: bool) -> bool:
         return False
 
 
-def _refusal(root: Path, path: bytes, error: OSError) -> SourceReadError | SourceUnreadableError:
-    where = root / os.fsdecode(path)
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return SourceUnreadableError(f"you may not read {where}.")
-    return SourceReadError(f"cannot read {where}: {error.strerror}.")
+def _replaced(path: bytes) -> SourceReplacedError:
+    return SourceReplacedError(
+        f"{os.fsdecode(path)} is another file now than when it was indexed (replaced, overwritten or cut); "
+        "unmount and mount again to see what it holds."
+    )
+
+
+def _written_to(path: bytes) -> SourceChangedError:
+    return SourceChangedError(f"{os.fsdecode(path)} was written to while it was in use.")

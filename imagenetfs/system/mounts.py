@@ -49,7 +49,15 @@ class MountEntry:
     @property
     def user_id(self) -> int | None:
         """Who mounted it, for FUSE mounts."""
-        found = re.search(r"(?:^|,)user_id=(\d+)", self.options)
+        return self._number("user_id")
+
+    @property
+    def group_id(self) -> int | None:
+        """The primary group of those who may read it, for FUSE mounts without allow_other."""
+        return None if "allow_other" in self.options.split(",") else self._number("group_id")
+
+    def _number(self, option: str) -> int | None:
+        found = re.search(rf"(?:^|,){option}=(\d+)", self.options)
         return int(found.group(1)) if found else None
 
 

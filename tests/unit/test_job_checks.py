@@ -20,6 +20,7 @@ def nothing(sentence: str) -> None:
 
 
 def test_a_source_that_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "ILSVRC2012").mkdir()
     checks.check_source(tmp_path)
 
 

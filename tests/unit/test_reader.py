@@ -67,7 +67,10 @@ def test_an_archive_that_was_cut(tmp_path: Path) -> None:
     os.truncate(tmp_path / "t.tar", index.extent(0, 2).start + 100)
     with pytest.raises(SourceChangedError):
         reader.read(number(0, 2, 3), 0, 5)
-    assert reader.read(number(0, 0, 3), 0, 5) == image(103, 603)[:5]
+    with pytest.raises(
+        SourceChangedError
+    ):  # the archive is another one, also where it looks the same
+        reader.read(number(0, 0, 3), 0, 5)
     later = Reader(index, Source(tmp_path))  # in a process that opens it now
     with pytest.raises(SourceChangedError, match="when it was indexed"):
         later.read(number(0, 2, 3), 0, 5)
@@ -94,13 +97,11 @@ def test_an_archive_that_was_replaced(tmp_path: Path, more: int) -> None:
     assert Reader(index, index.source).read(number(0, OUTER, 0), 0, 1000) == image(1)
     (tmp_path / "new").write_bytes(flat((2, 1)) + bytes(more))
     (tmp_path / "new").rename(tmp_path / "t.tar")
-    assert Reader(index, index.source).read(number(0, OUTER, 0), 0, 1000) == image(1)
+    with pytest.raises(SourceChangedError, match="another file now"):
+        Reader(index, index.source).read(number(0, OUTER, 0), 0, 1000)
     index.source._files.clear()  # as in a worker that opens it for the first time
-    try:
-        found = Reader(index, index.source).read(number(0, OUTER, 0), 0, 1000)
-    except SourceChangedError:
-        return
-    assert found == image(1)
+    with pytest.raises(SourceChangedError, match="another file now"):
+        Reader(index, index.source).read(number(0, OUTER, 0), 0, 1000)
 
 
 def test_sparse_members(tmp_path: Path) -> None:

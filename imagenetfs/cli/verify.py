@@ -1,0 +1,105 @@
+"""``imagenetfs verify [SOURCE]``: does the source hold what it should?"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imagenetfs import config
+from imagenetfs.cli import options
+from imagenetfs.cli.indexing import catalogue_of
+from imagenetfs.cli.info import index_splits
+from imagenetfs.cli.progress import ProgressBar
+from imagenetfs.cli.terminal import say
+from imagenetfs.config import Settings
+from imagenetfs.errors import ExitCode
+from imagenetfs.job import checks
+
+if TYPE_CHECKING:
+    from imagenetfs.tree.catalogue import Catalogue
+
+_ILSVRC2012 = b"ILSVRC2012"
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command("verify")(verify)
+
+
+def verify(
+    context: typer.Context,
+    named: Annotated[
+        str | None,
+        typer.Argument(metavar="[SOURCE]", help="What to verify.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="No md5 sums: archives are not read from end to end.")
+    ] = False,
+    source: options.SourceOption = None,
+    in_flight: options.InFlightOption = None,
+    index_dir: options.IndexDirOption = None,
+    prefer: options.PreferOption = None,
+) -> int:
+    """Compare archives with their md5 sums, classes with the devkit, totals with what is documented.
+
+    Names every image whose first bytes are no JPEG or PNG. The exit code is 0 where all is as it should be,
+    else 42.
+    """
+    settings = options.settings_of(context, named)
+    # numpy's linear algebra starts threads when it is imported; indexing forks.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    path = settings.source or checks.default_source()
+    checks.check_source(path)
+    parts = _verify(settings, quick=quick, tell=not as_json)
+    wrong = sum(len(found) for found in parts.values())
+    if as_json:
+        print(json.dumps({"source": str(path), "wrong": wrong, **parts}, indent=2))
+    else:
+        print(
+            f"{wrong:,} things are not as they should be." if wrong else "All is as it should be."
+        )
+    return ExitCode.VERIFY_FAILED if wrong else ExitCode.OK
+
+
+def _verify(settings: Settings, *, quick: bool, tell: bool) -> dict[str, list[str]]:
+    """What is wrong, part by part; told as it is found."""
+    from imagenetfs.job.verify import check_counts, check_images
+
+    opened = catalogue_of(settings)
+    catalogue = opened.catalogue
+    index_splits(opened, settings)
+    threads = settings.in_flight or config.IN_FLIGHT_BY_ITSELF
+    found = {
+        "warnings": _told(catalogue.warnings, tell),
+        "counts": _told(check_counts(catalogue), tell),
+    }
+    with ProgressBar("Looking at", unit="images") as bar:
+        found["images"] = _told(check_images(catalogue, threads, bar.update), tell)
+    if not quick:
+        found["sums"] = _sums(catalogue, tell)
+    return found
+
+
+def _sums(catalogue: Catalogue, tell: bool) -> list[str]:
+    from imagenetfs.job.verify import check_sums, sums
+
+    if _ILSVRC2012 not in dict(catalogue.source.names(b"")):
+        return []
+    todo, wrong = sums(catalogue.source, _ILSVRC2012)
+    _told(wrong, tell)
+    with ProgressBar("Summing", unit="bytes") as bar:
+        return [*wrong, *_told(check_sums(catalogue.source, todo, bar.update), tell)]
+
+
+def _told(found: Iterable[Any], tell: bool) -> list[str]:
+    sentences = []
+    for sentence in found:
+        sentences.append(sentence)
+        if tell:
+            say(sentence)
+    return sentences

@@ -1,0 +1,164 @@
+"""The node and the job: FUSE, kernel settings, groups, dead mounts, CPUs and memory."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from imagenetfs import config
+from imagenetfs.errors import FuseUnavailableError
+from imagenetfs.job import checks, probe, status
+from imagenetfs.job.access import SENT, User
+from imagenetfs.job.doctor.findings import Finding, green, red, yellow
+from imagenetfs.system import mounts
+
+BACKGROUND_REQUESTS = Path("/sys/module/fuse/parameters/max_user_bgreq")
+WANTED_BACKGROUND = 64
+"""Reads that may be under way: with the kernel's usual 12, thirteen stuck ones hold up all others."""
+
+FEW_FILES = 256
+CGROUP_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+
+_CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
+_GIB = 1 << 30
+
+
+def fuse() -> Iterator[Finding]:
+    """The device, fusermount3, user namespaces."""
+    namespaces = has_namespaces()
+    try:
+        checks.check_fuse()
+        helper = mounts.find_fusermount()
+        yield green(
+            "FUSE", f"/dev/fuse may be opened; fusermount3: {helper or 'none, and root needs none'}"
+        )
+    except FuseUnavailableError as error:
+        yield red("FUSE", str(error))
+    if namespaces:
+        yield green(
+            "namespaces", "a user namespace can be made, so nothing of a mount can be left behind"
+        )
+    else:
+        yield yellow(
+            "namespaces",
+            "user namespaces are off for this user",
+            "a mount may outlive a job that is killed; `imagenetfs doctor` takes what is left away",
+        )
+
+
+def has_namespaces() -> bool:
+    """Whether this user may make a user and a mount namespace: tried in a child."""
+
+    def attempt() -> bool:
+        libc = ctypes.CDLL(None, use_errno=True)
+        return bool(libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS) == 0)
+
+    try:
+        return bool(probe.ask(attempt, checks.ANSWER_SECONDS))
+    except (OSError, probe.NoAnswerError):
+        return False
+
+
+def kernel() -> Iterator[Finding]:
+    """Settings that matter."""
+    release = os.uname().release
+    try:
+        background = int(BACKGROUND_REQUESTS.read_text())
+    except (OSError, ValueError):
+        background = None
+    if background is not None and background < WANTED_BACKGROUND:
+        yield yellow(
+            "kernel",
+            f"{release}; a user's mount may have {background} reads under way",
+            f"an administrator writes {WANTED_BACKGROUND} or more to {BACKGROUND_REQUESTS}",
+            background=background,
+        )
+    else:
+        yield green(
+            "kernel", f"{release}; reads under way: up to {background}", background=background
+        )
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files < FEW_FILES:
+        yield red(
+            "open files",
+            f"a process may open {files} files",
+            f"`ulimit -n {4 * FEW_FILES}` before the mount",
+        )
+    else:
+        yield green("open files", f"a process may open {files:,}")
+
+
+def user_groups() -> Iterator[Finding]:
+    """Whether a server would hear of all groups."""
+    user = User.here()
+    if user.hidden:
+        yield yellow(
+            "groups",
+            f"you are in {len(user.groups)} groups; NFSv3 tells a server your primary one and {SENT} more",
+            "where that matters for the source, run and mount start again under the right group (sg)",
+            hidden=sorted(user.hidden),
+        )
+    else:
+        yield green("groups", f"you are in {len(user.groups)} groups; a server hears of them all")
+
+
+def dead_mounts() -> Iterator[Finding]:
+    """Mounts of this user whose servers have gone, or do not answer."""
+    found = status.collect()
+    for one in found:
+        facts = {"mountpoint": one.mountpoint, "state": one.state}
+        if one.state == "stale":
+            yield red(
+                "mounts",
+                f"the mount at {one.mountpoint} is dead: its server has gone",
+                f"`imagenetfs doctor --heal`, or `imagenetfs umount {one.mountpoint}`",
+                **facts,
+            )
+        elif one.state == "silent":
+            yield yellow(
+                "mounts",
+                f"the mount at {one.mountpoint} does not answer",
+                f"if it stays so: `imagenetfs umount --lazy {one.mountpoint}`",
+                **facts,
+            )
+    if not any(one.state != "live" for one in found):
+        yield green("mounts", f"{len(found)} of yours, none of them dead")
+
+
+def job(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """What the job has: CPUs, memory, the local disk."""
+    cpus, memory = config.cpus(), memory_bytes()
+    name = f"job {environ['SLURM_JOB_ID']}" if environ.get("SLURM_JOB_ID") else "no job"
+    what = f"{name}: {cpus} CPUs, {memory / _GIB:.1f} GiB of memory"
+    if memory < 2 * _GIB:
+        yield yellow(
+            "job", what, "ask for 2 GiB at least: the kernel keeps 1 KB for each image listed"
+        )
+    else:
+        yield green("job", what, cpus=cpus, memory=memory)
+    local = environ.get("SLURM_TMPDIR")
+    if environ.get("SLURM_JOB_ID") and not local:
+        yield yellow(
+            "local disk", "$SLURM_TMPDIR is not set", "ask the site for a node-local directory"
+        )
+    elif local and not Path(local).is_dir():
+        yield red(
+            "local disk", f"$SLURM_TMPDIR is {local}, and that is no directory", "tell the site"
+        )
+
+
+def memory_bytes() -> int:
+    """The job's memory: the machine's, or less where a control group says so."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for path in CGROUP_LIMITS:
+        try:
+            memory = min(memory, int(path.read_text()))
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+    return memory

@@ -1,0 +1,204 @@
+"""The source: mounted, how, readable, what is in it, how fast; and what then limits the images a second."""
+
+from __future__ import annotations
+
+import os
+import random
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from imagenetfs import config
+from imagenetfs.config import Settings
+from imagenetfs.errors import GroupNeededError, ImagenetfsError
+from imagenetfs.job import checks, groups, probe
+from imagenetfs.job.doctor.findings import Finding, Grade, green, red, yellow
+from imagenetfs.job.doctor.places import mount_of
+
+IMAGE_BYTES = 110_000
+"""ImageNet's mean image."""
+
+IMAGES_A_CPU = 10_000
+"""Images a second that one CPU serves when the bytes are at hand (docs/benchmarks.md)."""
+
+_CATALOGUE_SECONDS = 120.0
+_MEASURE_SECONDS = 30.0
+_PROBES, _PROBE_BYTES = 32, 512
+_SPAN_SECONDS = 1.0
+_SLOW_SECONDS, _SLOW_BYTES = 0.02, 50e6
+_SMALL_READ = 131_072
+_NETWORK = ("nfs", "nfs4")
+
+
+def source(settings: Settings) -> Iterator[Finding]:
+    """All lines about the source; the first red one is the last."""
+    try:
+        path = settings.source or checks.default_source()
+        checks.check_source(path)
+    except GroupNeededError as need:
+        yield yellow(
+            "source", str(need), "run and mount start again under that group by themselves"
+        )
+        return
+    except ImagenetfsError as error:
+        yield red("source", str(error))
+        return
+    yield _mounted(path)
+    held = _contents(path, settings)
+    yield from held
+    if held[0].grade is not Grade.RED:
+        yield from _speed(path, held[0].facts["largest"])
+
+
+def _mounted(path: Path) -> Finding:
+    """How the source's file system is mounted."""
+    entry = mount_of(path)
+    if entry is None or entry.fstype not in _NETWORK:
+        kind = entry.fstype if entry is not None else "unknown"
+        return green("source", f"{path} is on this node ({kind})", path=str(path), type=kind)
+    given = dict(option.partition("=")[::2] for option in entry.options.split(","))
+    version, size = given.get("vers", "?"), int(given.get("rsize", "0"))
+    patience = "soft" if "soft" in given else "hard"
+    facts = {"path": str(path), "type": entry.fstype, "vers": version, "mode": patience}
+    what = f"{path} is {entry.source}, NFS version {version}, {patience}, rsize {size:,}"
+    if 0 < size < _SMALL_READ:
+        return yellow("source", what, "an administrator mounts it with rsize=1048576", **facts)
+    return green("source", what, **facts)
+
+
+# --- what is in it --------------------------------------------------------------------------------
+
+
+def _contents(path: Path, settings: Settings) -> list[Finding]:
+    """Versions and archives; then what is wrong with them."""
+    try:
+        held = probe.ask(lambda: _survey(path, settings), _CATALOGUE_SECONDS)
+    except probe.NoAnswerError:
+        return [
+            red("contents", f"{path} could not be looked through in {_CATALOGUE_SECONDS:.0f} s")
+        ]
+    except OSError as error:
+        return [red("contents", f"{path}: {error.strerror}")]
+    if "error" in held:
+        return [
+            red(
+                "contents",
+                held["error"],
+                f"see that this is the right directory; {groups.support()}",
+            )
+        ]
+    text = "; ".join(
+        f"{version} ({', '.join(splits)})" for version, splits in held["versions"].items()
+    )
+    found = [green("contents", f"{held['archives']:,} archives: {text}", **held)]
+    found += [yellow("contents", warning, groups.support()) for warning in held["warnings"]]
+    return found
+
+
+def _survey(path: Path, settings: Settings) -> dict[str, Any]:
+    """What the catalogue has, as JSON; runs in a child of its own."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from imagenetfs.index.archives import Kind
+    from imagenetfs.index.places import IndexPlaces
+    from imagenetfs.source.directory import Source
+    from imagenetfs.tree.catalogue import build_catalogue
+
+    try:
+        catalogue = build_catalogue(
+            Source(path), places=IndexPlaces(None, path), prefer=settings.prefer
+        )
+    except ImagenetfsError as error:
+        return {"error": str(error)}
+    files = [a.path for a in catalogue.index.archives if a.kind is not Kind.DIRECTORY][:64]
+    sizes = {file: status.st_size for file in files if (status := catalogue.source.status(file))}
+    return {
+        "versions": {
+            version.name.decode(): [split.name.decode() for split in version.splits]
+            for version in catalogue.versions
+        },
+        "archives": len(catalogue.index.archives),
+        "warnings": list(catalogue.warnings),
+        "largest": os.fsdecode(max(sizes, key=lambda file: sizes[file])) if sizes else None,
+    }
+
+
+# --- how fast it is -------------------------------------------------------------------------------
+
+
+def _speed(path: Path, largest: str | None) -> Iterator[Finding]:
+    if largest is None:
+        return
+    try:
+        latency, bandwidth, images = probe.ask(lambda: measure(path / largest), _MEASURE_SECONDS)
+    except (OSError, probe.NoAnswerError) as error:
+        yield red(
+            "speed", f"{path / largest} could not be read: {error or 'no answer'}", groups.support()
+        )
+        return
+    facts = {"latency": latency, "bytes_per_second": bandwidth, "images_per_second": images}
+    what = f"a request takes {latency * 1000:.2f} ms, one reader gets {bandwidth / 1e6:.0f} MB/s"
+    if latency > _SLOW_SECONDS or bandwidth < _SLOW_BYTES:
+        yield yellow(
+            "speed", what, "stage to a local disk, or use more workers (--workers)", **facts
+        )
+    else:
+        yield green("speed", what, **facts)
+    yield limit(images, config.cpus())
+
+
+def limit(images: float, cpus: int) -> Finding:
+    """What limits the images a second: the source as it was measured, or the CPUs."""
+    served = IMAGES_A_CPU * cpus
+    number, what = min((images, "the source"), (served, f"{cpus} CPUs"))
+    text = (
+        f"images a second at first reading: about {number:,.0f}, limited by {what} (the source gives "
+        f"{images:,.0f} at {config.IN_FLIGHT_BY_ITSELF} requests at a time, the CPUs serve {served:,.0f})"
+    )
+    facts = {"source_images_per_second": images, "cpu_images_per_second": served}
+    return green("limit", text, **facts)
+
+
+def measure(file: Path) -> tuple[float, float, float]:
+    """(seconds a request, bytes a second of one reader, images a second of several), past the page cache as
+    far as the kernel forgets what it is asked to."""
+    fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(fd).st_size
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+        choose = random.Random(size)
+        waits = []
+        for _ in range(_PROBES):
+            offset = choose.randrange(max(1, size - _PROBE_BYTES))
+            os.posix_fadvise(fd, offset, _PROBE_BYTES, os.POSIX_FADV_DONTNEED)
+            start = time.perf_counter()
+            os.pread(fd, _PROBE_BYTES, offset)
+            waits.append(time.perf_counter() - start)
+        alone = _read_for_a_while(fd, size, 1 << 20, 1)
+        images = _read_for_a_while(fd, size, IMAGE_BYTES, config.IN_FLIGHT_BY_ITSELF)
+        return statistics.median(waits), alone, images / IMAGE_BYTES
+    finally:
+        os.close(fd)
+
+
+def _read_for_a_while(fd: int, size: int, each: int, readers: int) -> float:
+    """Bytes a second of so many readers at random places."""
+    each = min(each, size)
+    done = [0] * readers
+    start = time.perf_counter()
+
+    def read(number: int) -> None:
+        choose = random.Random(number)
+        while time.perf_counter() - start < _SPAN_SECONDS:
+            offset = choose.randrange(max(1, size - each + 1))
+            os.posix_fadvise(fd, offset, each, os.POSIX_FADV_DONTNEED)
+            done[number] += len(os.pread(fd, each, offset))
+
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(readers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(done) / (time.perf_counter() - start)

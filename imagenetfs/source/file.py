@@ -1,0 +1,197 @@
+"""One open file of the source: exact bytes or an error, whatever the server does meanwhile.
+
+Accounting: a file writes to its :class:`Meter`, four unsigned integers:
+``meter[SINCE]`` is the monotonic time in nanoseconds since which a read has been under way (0: none),
+``meter[REQUESTS]`` and ``meter[BYTES]`` count what was asked of the source. ``meter[WAITING]`` is for whoever
+waits until another process has read the source: since when.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from typing import Protocol
+
+from imagenetfs.errors import SourceChangedError, SourceReadError, SourceUnreadableError
+from imagenetfs.source.known import Identity
+from imagenetfs.source.retry import PASSING, PAUSES
+
+SINCE, REQUESTS, BYTES, WAITING = range(4)
+
+
+class Meter(Protocol):
+    """Anything with four integers to count in: a list, a row of shared memory."""
+
+    def __getitem__(self, at: int, /) -> int: ...
+
+    def __setitem__(self, at: int, value: int, /) -> None: ...
+
+
+class Reopen(Protocol):
+    """Puts a newly opened descriptor in the place of a file's own.
+
+    Raises SourceChangedError where another file stands there now, and OSError.
+    """
+
+    def __call__(self, file: SourceFile, /) -> None: ...
+
+
+class SourceFile:
+    """An open file of the source. Its size is the one it had when it was opened.
+
+    ``look_at``: the monotonic time in seconds at which its path should be looked at again.
+    """
+
+    __slots__ = (
+        "_reopen",
+        "fd",
+        "identity",
+        "look_at",
+        "meter",
+        "mode",
+        "mtime_ns",
+        "path",
+        "size",
+    )
+
+    def __init__(self, fd: int, path: bytes, meter: Meter, reopen: Reopen | None = None) -> None:
+        self.fd = fd
+        self.path = path
+        self.meter = meter
+        self.look_at = float("inf")
+        self._reopen = reopen
+        # Headers and images stand far apart: reading ahead would fetch what nobody asked for, over
+        # the network too. A request for a whole image is still one request.
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+        self._note(os.fstat(fd))
+
+    def _note(self, status: os.stat_result) -> None:
+        self.size = status.st_size
+        self.mtime_ns = status.st_mtime_ns
+        self.mode = status.st_mode
+        self.identity: Identity = _identity(status)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly ``length`` bytes at ``offset`` (in bytes), all of the same file as ever.
+
+        Raises SourceReadError, SourceUnreadableError, and SourceChangedError where it has changed.
+        """
+        data = self.read_up_to(offset, length)
+        if len(data) != length:
+            raise SourceChangedError(
+                f"{os.fsdecode(self.path)} ended at byte {offset + len(data):,} although it had "
+                f"{self.size:,} bytes when it was opened; it was cut or replaced on the server."
+            )
+        # After the bytes: an answer of an NFS server carries the attributes that go with it, so whatever
+        # is newer than what we knew shows now. No request: the kernel keeps them.
+        if self.has_changed():
+            self._look_again(offset)
+        return data
+
+    def read_up_to(self, offset: int, length: int) -> bytes:
+        """Up to ``length`` bytes at ``offset``; fewer only at the end of the file.
+
+        For whoever reads a file from end to end, and then asks :meth:`has_changed` once.
+        """
+        meter = self.meter
+        meter[SINCE] = time.monotonic_ns()
+        try:
+            data = self._attempt(offset, length)
+        except OSError as error:
+            data = self._persevere(offset, length, error)
+        finally:
+            meter[SINCE] = 0
+        meter[REQUESTS] += 1
+        meter[BYTES] += len(data)
+        return data
+
+    def pour(self, pipe: int, offset: int, length: int) -> bool:
+        """Put exactly ``length`` bytes at ``offset`` into a pipe that has room for them, without a copy
+        (splice). False where that fails for any reason, and where anything about the file is new: the pipe
+        is then of no use, and :meth:`read` knows why.
+        """
+        meter = self.meter
+        meter[SINCE] = time.monotonic_ns()
+        done = 0
+        try:
+            while done < length:
+                more = os.splice(self.fd, pipe, length - done, offset_src=offset + done)
+                if not more:
+                    return False
+                done += more
+        except OSError:
+            return False
+        finally:
+            meter[SINCE] = 0
+            meter[REQUESTS] += 1
+            meter[BYTES] += done
+        return not self.has_changed()
+
+    def has_changed(self) -> bool:
+        """Whether anything was written to the file, or to its attributes, since it was opened."""
+        try:
+            return _identity(os.fstat(self.fd)) != self.identity
+        except OSError:
+            return True
+
+    def replace(self, newer: SourceFile) -> None:
+        """Go on with another opening of what is the same file."""
+        os.dup2(newer.fd, self.fd, inheritable=False)
+        self.identity, self.mtime_ns, self.mode = newer.identity, newer.mtime_ns, newer.mode
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+    # --- when it does not go smoothly -----------------------------------------------------------------
+
+    def _attempt(self, offset: int, length: int) -> bytes:
+        """One attempt; OSError where it fails, and where the server says nothing though there is something."""
+        data = os.pread(self.fd, length, offset)
+        # A short answer is legal before the end of the file; it is only final when it is empty.
+        while len(data) < length and offset + len(data) < self.size:
+            more = os.pread(self.fd, length - len(data), offset + len(data))
+            if not more:
+                if os.fstat(self.fd).st_size > offset + len(data):
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
+                break  # it was cut
+            data += more
+        return data
+
+    def _persevere(self, offset: int, length: int, error: OSError) -> bytes:
+        """Read once more, from a new opening, while the errors are such as pass."""
+        for pause in PAUSES:
+            if error.errno not in PASSING:
+                break
+            time.sleep(pause)
+            try:
+                if self._reopen is not None:
+                    self._reopen(self)
+                return self._attempt(offset, length)
+            except OSError as again:
+                error = again
+        raise self._failure(offset, error) from error
+
+    def _look_again(self, offset: int) -> None:
+        """Something about the file is new; raises unless it was but its attributes."""
+        if self._reopen is None:
+            return
+        self.meter[SINCE] = time.monotonic_ns()
+        try:
+            self._reopen(self)
+        except OSError as error:
+            raise self._failure(offset, error) from error
+        finally:
+            self.meter[SINCE] = 0
+
+    def _failure(self, offset: int, error: OSError) -> SourceReadError | SourceUnreadableError:
+        name = os.fsdecode(self.path)
+        if error.errno in (errno.EACCES, errno.EPERM):
+            return SourceUnreadableError(f"you may no longer read {name}.")
+        return SourceReadError(f"cannot read {name} at byte {offset:,}: {error.strerror}.")
+
+
+def _identity(status: os.stat_result) -> Identity:
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

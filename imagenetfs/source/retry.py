@@ -1,0 +1,40 @@
+"""Which errors of a file server pass, how long they are waited for, and what is said of the others."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from imagenetfs.errors import SourceReadError, SourceUnreadableError
+
+PAUSES = (0.05, 0.2, 0.8)
+"""Seconds before the second, third and fourth attempt. A mount's deadline is for all of them together."""
+
+PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT})
+"""A server that restarts, a handle that it forgot, a soft mount's patience at its end."""
+
+Answer = TypeVar("Answer")
+
+
+def persist(work: Callable[[], Answer]) -> Answer:
+    """``work()``, tried again with growing pauses while its errors are such as pass; OSError as it raised."""
+    for pause in PAUSES:
+        try:
+            return work()
+        except OSError as error:
+            if error.errno not in PASSING:
+                raise
+        time.sleep(pause)
+    return work()
+
+
+def refusal(root: Path, path: bytes, error: OSError) -> SourceReadError | SourceUnreadableError:
+    """The project's own error for one of the system's about ``path`` below ``root``."""
+    where = root / os.fsdecode(path)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return SourceUnreadableError(f"you may not read {where}.")
+    return SourceReadError(f"cannot read {where}: {error.strerror}.")

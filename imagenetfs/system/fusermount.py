@@ -1,0 +1,58 @@
+"""Mounting for another primary group than this process has.
+
+Without ``allow_other`` the kernel lets only processes in whose user and primary group are those of whoever
+called fusermount3. So a server that reads its source under a group of its own (``sg``) has the mount made
+under the user's usual one, and gets the device from it.
+
+Source: libfuse's ``mount.c`` (``_FUSE_COMMFD``; ``/dev/fd/N`` as a mountpoint).
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from imagenetfs.errors import FuseRefusedError
+from imagenetfs.system.mounts import find_fusermount
+
+_SECONDS = 30.0
+
+
+def mount_for(group: str, mountpoint: Path, options: Iterable[str]) -> int:
+    """Mount for processes of this user under the group of that name. Returns the device's descriptor.
+
+    Give ``/dev/fd/<descriptor>`` to libfuse as the mountpoint. Raises FuseRefusedError.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with ours, theirs:
+        command = [find_fusermount() or "fusermount3", "-o", ",".join(sorted(options)), "--"]
+        try:
+            done = subprocess.run(
+                ["sg", group, "-c", f"exec {shlex.join([*command, str(mountpoint)])}"],
+                env={**os.environ, "_FUSE_COMMFD": str(theirs.fileno())},
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_SECONDS,
+                check=False,
+            )
+            ours.settimeout(_SECONDS if done.returncode == 0 else 0.0)
+            _, fds, _, _ = socket.recv_fds(ours, 1, 1)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise _refused(mountpoint, group, str(error)) from error
+    if not fds:
+        raise _refused(mountpoint, group, done.stderr.strip() or "no descriptor came back")
+    os.set_inheritable(fds[0], False)
+    return fds[0]
+
+
+def _refused(mountpoint: Path, group: str, reason: str) -> FuseRefusedError:
+    return FuseRefusedError(
+        f"the mount on {mountpoint} was refused ({reason}) for the group {group}, under which you work."
+    )

@@ -1,0 +1,255 @@
+"""Sixteen groups: a member is let in under the right one, and everybody else is told what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import struct
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.job.access import Gate, Reason, User, explain
+from tests.nfs.member import GROUPS, PROGRAM, UID, Member
+from tests.passthrough import SlowSource, slow_source
+from tests.passthrough.permission import ACCESS_LIST
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+
+HIDDEN, TOLD = "fsgroup18", "fsgroup03"
+VAL = "ILSVRC2012/val"
+
+
+@pytest.fixture
+def base() -> Iterator[Path]:
+    """A directory that every user may enter."""
+    directory = Path(tempfile.mkdtemp(prefix="nfs-", dir=Path(os.environ["TMPDIR"]).parent))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def tree(sample: Path, base: Path) -> Path:
+    """A small source of our own: ILSVRC2012's validation images, open to one group."""
+    directory = base / "imagenet"
+    (directory / "ILSVRC2012").mkdir(parents=True)
+    for name in ("ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12"):
+        source = sample / "ILSVRC2012" / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, directory / "ILSVRC2012" / name)
+    return directory
+
+
+def _open_to(path: Path, group: str, mode: int = 0o750) -> None:
+    os.chown(path, 0, GROUPS[group])
+    path.chmod(mode)
+
+
+@pytest.fixture
+def source(tree: Path, base: Path) -> Iterator[SlowSource]:
+    with slow_source(tree, below=base) as slow:
+        yield slow
+
+
+@pytest.fixture
+def member(base: Path) -> Member:
+    return Member(base)
+
+
+COUNT = ["sh", "-c", 'find "$0" -name "*.JPEG" | wc -l', "{mnt}/" + VAL]
+
+
+def test_a_hidden_group_is_made_primary(source: SlowSource, tree: Path, member: Member) -> None:
+    _open_to(tree, HIDDEN)
+    assert "Permission denied" in member.call("ls", str(source.path)).stderr
+    done = member.imagenetfs("run", source.path, "--", *COUNT)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 0
+    assert f"open to the group {HIDDEN}, and you are a member" in done.stderr
+    assert f"Starting again with that one as the primary group (sg {HIDDEN})" in done.stderr
+
+
+def test_the_command_keeps_its_exit_code_and_its_environment(
+    source: SlowSource, tree: Path, member: Member
+) -> None:
+    _open_to(tree, HIDDEN)
+    command = [
+        "sh",
+        "-c",
+        'env | grep -c _IMAGENETFS; printf "%s\n" "$@"; exit 7',
+        "sh",
+        "a b",
+        "$x",
+    ]
+    done = member.imagenetfs("run", source.path, "--", *command)
+    assert done.returncode == 7, done.stderr
+    assert done.stdout == "0\na b\n$x\n"
+
+
+def test_mount_does_so_too(source: SlowSource, tree: Path, member: Member) -> None:
+    _open_to(tree, HIDDEN)
+    at = member.home / "mnt"
+    script = (
+        'mkdir "$1" && $2 mount "$0" "$1" && find "$1"/ILSVRC2012/val -name "*.JPEG" | wc -l;'
+        ' $2 umount "$1"'
+    )
+    done = member.call("sh", "-c", script, str(source.path), str(at), " ".join(PROGRAM))
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.splitlines()[0]) > 0  # read by a shell under the usual group
+
+
+def test_runs_side_by_side_share_it(source: SlowSource, tree: Path, member: Member) -> None:
+    """The second one joins a mount that is shown to the first one's group only."""
+    _open_to(tree, HIDDEN)
+    second = " ".join([*PROGRAM, "run", str(source.path), "--", "echo", "{mnt}"])
+    done = member.imagenetfs("run", source.path, "--", "sh", "-c", f"echo {{mnt}}; {second}")
+    assert done.returncode == 0, done.stderr
+    assert len(set(done.stdout.splitlines())) == 1
+    script = f"(sleep 0.2; {second}) & $0 run {source.path} -- sh -c 'echo {{mnt}}; sleep 8'; wait"
+    done = member.call("sh", "-c", script.replace("$0", " ".join(PROGRAM)))
+    assert len(done.stdout.splitlines()) == 2, done.stderr
+    assert len(set(done.stdout.splitlines())) == 1, done.stderr
+
+
+@pytest.mark.parametrize("below", ["ILSVRC2012", "ILSVRC2012/ILSVRC2012_img_val.tar"])
+def test_a_part_of_the_source_counts(
+    source: SlowSource, tree: Path, member: Member, below: str
+) -> None:
+    _open_to(tree / below, HIDDEN)
+    done = member.imagenetfs("run", source.path, "--", *COUNT)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 0
+    assert below in done.stderr
+
+
+def test_a_group_that_is_told_needs_nothing(source: SlowSource, tree: Path, member: Member) -> None:
+    _open_to(tree, TOLD)
+    done = member.imagenetfs("run", source.path, "--", *COUNT)
+    assert done.returncode == 0, done.stderr
+    assert "sg" not in done.stderr
+
+
+def test_a_signal_to_sg_reaches_the_command(source: SlowSource, tree: Path, member: Member) -> None:
+    _open_to(tree, HIDDEN)
+    told = member.home / "told"
+    script = f"trap 'echo told > {told}; exit 0' TERM; echo READY; while :; do sleep 0.05; done"
+    process = member.start(*PROGRAM, "run", str(source.path), "--", "sh", "-c", script)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "READY\n"
+    process.send_signal(signal.SIGTERM)  # setpriv, then imagenetfs, then sg have been this process
+    deadline = time.monotonic() + 30
+    while not told.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.communicate(timeout=60)
+
+
+def test_where_sg_does_not_do_it(source: SlowSource, tree: Path, member: Member) -> None:
+    _open_to(tree, HIDDEN)
+    done = member.imagenetfs("run", source.path, "--", "echo", "it's", broken="sg")
+    assert done.returncode == 125
+    assert "Type it yourself" in done.stderr
+    said = done.stderr.strip().splitlines()[-1]
+    typed = said.rpartition("): ")[2]
+    assert typed.startswith(f"sg {HIDDEN} -c ")
+    program = member.home / "bin"
+    program.mkdir()
+    (program / "imagenetfs").write_text(f'#!/bin/sh\nexec {" ".join(PROGRAM)} "$@"\n')
+    (program / "imagenetfs").chmod(0o755)
+    again = member.call("sh", "-c", f"PATH={program}:$PATH; {typed}")
+    assert (again.returncode, again.stdout) == (0, "it's\n"), again.stderr
+
+
+def test_no_member(source: SlowSource, tree: Path, base: Path) -> None:
+    others = [name for name in GROUPS if name != HIDDEN]
+    (base / "other").mkdir()
+    member = Member(base / "other", others)
+    _open_to(tree, HIDDEN)
+    config = member.home / ".config" / "imagenetfs"
+    done = member.imagenetfs("mount", source.path, member.home)
+    assert done.returncode == 11
+    for words in (
+        f"open to the group {HIDDEN}, of which you are no member",
+        "https://ccdb.computecanada.ca/services/opt_in",
+        "support@tech.alliancecan.ca (subject: ImageNet dataset)",
+    ):
+        assert words in done.stderr
+    config.mkdir(parents=True)
+    (config / "config.toml").write_text(
+        "opt_in_page = 'http://in.example'\nsupport_address = 'a@b.example'\nsupport_subject = 'S'\n"
+    )
+    done = member.imagenetfs("mount", source.path, member.home)
+    assert "http://in.example" in done.stderr
+    assert "a@b.example (subject: S)" in done.stderr
+
+
+def _access_list(path: Path, *entries: tuple[int, int, int]) -> None:
+    every = [(1, 7, -1), *entries, (32, 0, -1)]
+    value = b"".join(struct.pack("<HHi", *entry) for entry in every)
+    os.setxattr(path, ACCESS_LIST, struct.pack("<I", 2) + value)
+
+
+def test_an_access_list_that_the_group_is_not_in(
+    source: SlowSource, tree: Path, member: Member
+) -> None:
+    _open_to(tree, HIDDEN, 0o700)
+    # Some other user may read; the owning group may not, whatever the mode's mask says.
+    _access_list(tree, (2, 5, UID + 1), (4, 0, -1), (16, 5, -1))
+    assert tree.stat().st_mode & 0o777 == 0o750
+    done = member.imagenetfs("mount", source.path, member.home)
+    assert done.returncode == 11
+    assert "its access list decides that" in done.stderr
+    assert "Another primary group (sg) does not help" in done.stderr
+
+
+def test_an_access_list_with_a_hidden_group(source: SlowSource, tree: Path, member: Member) -> None:
+    tree.chmod(0o700)
+    _access_list(tree, (4, 0, -1), (8, 5, GROUPS[HIDDEN]), (16, 5, -1))
+    done = member.imagenetfs("run", source.path, "--", *COUNT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_source_that_is_not_here(member: Member) -> None:
+    done = member.imagenetfs("run", "/datashare/imagenet", "--", "true")
+    assert done.returncode == 125
+    assert "its file system is not mounted on this node" in done.stderr
+
+
+# --- who would be let in, without asking anybody --------------------------------------------------
+
+
+def _gate(**more: object) -> Gate:
+    given = {"path": "/d", "wanted": 5, "mode": 0o750, "uid": 0, "gid": 118, **more}
+    return Gate(**given)  # type: ignore[arg-type]
+
+
+MANY = tuple(range(101, 121))
+
+
+@pytest.mark.parametrize(
+    ("gate", "user", "expected"),
+    [
+        (_gate(), User(9, 9, MANY), (Reason.HIDDEN_GROUP, 118)),
+        (_gate(), User(9, 118, MANY), (Reason.SERVER, None)),
+        (_gate(), User(9, 9, MANY[4:]), (Reason.SERVER, None)),
+        (_gate(), User(9, 9, MANY[:16]), (Reason.NOT_A_MEMBER, 118)),
+        (_gate(mode=0o700), User(9, 9, MANY), (Reason.NOT_A_MEMBER, 118)),
+        (_gate(mode=0o710), User(9, 9, MANY), (Reason.NOT_A_MEMBER, 118)),
+        (_gate(mode=0o710, wanted=1), User(9, 9, MANY), (Reason.HIDDEN_GROUP, 118)),
+        (_gate(mode=0o755, gid=3), User(9, 9, MANY), (Reason.SERVER, None)),
+        (_gate(uid=9), User(9, 9, MANY), (Reason.SERVER, None)),
+        (_gate(is_foreign=True, gid=3), User(9, 9, MANY), (Reason.ACCESS_LIST, None)),
+        (
+            _gate(entries=((4, 7, -1), (16, 0, -1))),
+            User(9, 9, MANY),
+            (Reason.ACCESS_LIST, None),
+        ),
+    ],
+)
+def test_explain(gate: Gate, user: User, expected: tuple[Reason, int | None]) -> None:
+    assert explain(gate, user) == expected
