@@ -51,11 +51,11 @@ def info(
         say(f"warning: {warning}")
     if not quick:
         index_splits(opened, settings)
-    splits = _splits(catalogue, count=not quick)
-    for warning in _without_class(splits):
-        say(f"warning: {warning}")
+    splits, problems = _splits(catalogue, count=not quick)
+    for problem in problems:
+        say(f"warning: {problem}")
     if as_json:
-        warnings = [*catalogue.warnings, *_without_class(splits)]
+        warnings = [*catalogue.warnings, *problems]
         described = {"source": str(opened.path), "warnings": warnings, "splits": splits}
         print(json.dumps(described, indent=2))
         return
@@ -72,13 +72,16 @@ def index_splits(opened: Opened, settings: Settings) -> None:
             )
 
 
-def _splits(catalogue: Catalogue, *, count: bool) -> list[dict[str, Any]]:
+def _splits(catalogue: Catalogue, *, count: bool) -> tuple[list[dict[str, Any]], list[str]]:
+    """(what there is, what only counting shows to be wrong: a mount opens few archives)."""
     from imagenetfs.tree.totals import totals
 
-    found = []
+    found: list[dict[str, Any]] = []
+    problems: list[str] = []
     for version in catalogue.versions:
         for split in version.splits:
             counted = totals(split) if count else None
+            problems += counted.problems if counted else ()
             found.append(
                 {
                     "version": version.name.decode(),
@@ -86,21 +89,10 @@ def _splits(catalogue: Catalogue, *, count: bool) -> list[dict[str, Any]]:
                     "classes": len(split.shelf.classes),
                     "images": counted.images if counted else None,
                     "bytes": counted.bytes if counted else None,
-                    "without_class": counted.without_class if counted else None,
                     "from": split.origin,
                 }
             )
-    return found
-
-
-def _without_class(splits: list[dict[str, Any]]) -> list[str]:
-    """What only counting shows: a mount reads no labels of npz files before somebody asks for them."""
-    return [
-        f"{split['version']}/{split['split']}: {split['without_class']:,} images have labels that nobody "
-        "knows, and stand in no class."
-        for split in splits
-        if split["without_class"]
-    ]
+    return found, problems
 
 
 def _row(split: dict[str, Any]) -> tuple[str, ...]:

@@ -177,10 +177,6 @@ class Members:
             yield prefix + blob[start:end] + suffix
             start = end
 
-    def name_bytes(self) -> int:
-        """Bytes of all names together."""
-        return len(self._names) + self.rows * (len(self._prefix) + len(self._suffix))
-
     def name_parts(self, start: int, stop: int) -> tuple[bytes, Array, Array, bytes]:
         """The names of rows [start, stop): what all begin with, the middle parts back to back (u1), where
         each of these ends, what all end with."""

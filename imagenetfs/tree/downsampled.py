@@ -85,29 +85,30 @@ class ArrayShelf:
         self.classes: Sequence[bytes] = sorted(ids) if ids is not None else (UNLABELED,)
         self._ids = [ids[wnid] for wnid in self.classes] if ids is not None else None
         self._tables: list[_Table] | None = None
-        self._without_class = 0
+        self._problems: list[str] = []
 
     def _all(self) -> list[_Table]:
         if self._tables is None:
             self._tables = [table for number in self.archives for table in self._table(number)]
         return self._tables
 
+    def _tell(self, problem: str) -> None:
+        self._problems.append(problem)
+        log.warning("%s", problem)
+
     def _table(self, archive: int) -> list[_Table]:
+        title = self._index.title(archive)
         try:
             members = self._index.container(archive).members
         except ArchiveError as error:
-            log.warning("%s is not shown: %s", self._index.title(archive), error)
+            self._tell(f"{title} is not shown: {error.reason}.")
             return []
         assert isinstance(members, ArrayRows)
         if self._ids is not None:
             unknown = len(members) - sum(len(members.of_label(label)) for label in self._ids)
-            self._without_class += unknown
             if unknown:
-                name = self._index.title(archive)
-                log.warning(
-                    "%d rows of %s have labels that the devkit does not name, and are not shown",
-                    unknown,
-                    name,
+                self._tell(
+                    f"{unknown:,} rows of {title} have labels that the devkit does not name, and are not shown."
                 )
         return [(members, base(InodeKind.FILE, archive, OUTER))]
 
@@ -138,9 +139,9 @@ class ArrayShelf:
     def mtime_ns(self, number: int) -> int | None:
         return None
 
-    def without_class(self) -> int:
+    def problems(self) -> Sequence[str]:
         self._all()
-        return self._without_class
+        return self._problems
 
 
 class ArrayListing(Gathered):

@@ -118,10 +118,9 @@ def member_attributes(members: Table, row: int) -> Attributes:
 
 
 def name_bytes(listing: Listing) -> int:
-    """Bytes of all names of a listing together; where its table tells, none of them is looked at."""
-    if isinstance(listing, FlatListing):
-        return listing.name_bytes()
-    return sum(len(name) for name, _, _ in listing.entries(0))
+    """Bytes of all names of a listing together."""
+    some = listing.columns(0, len(listing))
+    return len(some.middles) + len(listing) * (len(some.prefix) + len(some.suffix))
 
 
 class FlatListing:
@@ -174,9 +173,6 @@ class FlatListing:
     def find(self, name: bytes) -> int | None:
         row = self._members.find(name)
         return None if row < 0 else self._base + row
-
-    def name_bytes(self) -> int:
-        return self._members.name_bytes()
 
 
 class RowsListing(Gathered):

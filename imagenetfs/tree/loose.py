@@ -47,7 +47,7 @@ class LooseListing(Gathered):
         self._members = catalogue.index.container(self._archive, self._inner).members
         self._rows = array(
             "Q", self._members.children(row - 1)
-        )  # 8 bytes each, and a worker has many
+        )  # 8 bytes each; there may be 100,000
         self._parent = self._members.name(row - 1) + b"/" if row else b""
 
     def __len__(self) -> int:

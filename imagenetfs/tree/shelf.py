@@ -65,8 +65,8 @@ class Shelf(Protocol):
         """When the class's archive was made, where its archive tells."""
         ...
 
-    def without_class(self) -> int:
-        """How many images stand in no class, for nobody knows their labels."""
+    def problems(self) -> Sequence[str]:
+        """What of it is broken or not shown, in sentences. Indexes all of it, to know."""
         ...
 
 
@@ -123,11 +123,7 @@ class ClassContainers:
 
     def listing(self, number: int) -> Listing:
         place = self._places[number]
-        try:
-            broken = self._index.container(*place).members.problem is not None
-        except ArchiveError:
-            broken = True
-        if broken:
+        if self._problem(place) is not None:
             place = self._replacements().get(self.classes[number], place)
         return container_listing(self._index, place, self._images_only)
 
@@ -156,8 +152,20 @@ class ClassContainers:
         row = int(self._index.nested(archive)[inner])
         return self._index.container(archive).members.mtime_ns(row)
 
-    def without_class(self) -> int:
-        return 0
+    def problems(self) -> Sequence[str]:
+        problems = ((place, self._problem(place)) for place in self._places)
+        return [
+            f"{self._index.title(*place)} is broken: {problem}; have it replaced."
+            for place, problem in problems
+            if problem is not None
+        ]
+
+    def _problem(self, place: Place) -> str | None:
+        """What is wrong with a class's archive, None where nothing is."""
+        try:
+            return self._index.container(*place).members.problem
+        except ArchiveError as error:
+            return str(error)
 
 
 def classes_within(index: Index, archive: int) -> dict[bytes, Place]:
@@ -195,7 +203,7 @@ class FlatImages:
         self._places: list[Place] | None = None
         self._every: RowsListing | None = None
         self._by_class: list[Listing] | None = None
-        self._without_class = 0
+        self._problems: list[str] = []
 
     def _containers(self) -> list[Place]:
         """The archives' containers: a tar itself; a directory, and those within it."""
@@ -235,13 +243,13 @@ class FlatImages:
         of_class = np.array(
             [self._number(every.name(at)) for at in range(len(every))], dtype=np.int64
         )
-        self._without_class = int(np.count_nonzero(of_class < 0))
-        if self._without_class:
-            log.warning(
-                "%d images of %s have no label and stand in no class; they answer to their names in the split",
-                self._without_class,
-                self._index.title(self.archives[0]),
+        lost = int(np.count_nonzero(of_class < 0))
+        if lost:
+            self._problems.append(
+                f"{lost:,} images of {self._index.title(self.archives[0])} have no label and stand in no "
+                "class; they answer to their names in the split."
             )
+            log.warning("%s", self._problems[0])
         order = np.argsort(of_class, kind="stable")
         ends = np.searchsorted(of_class[order], np.arange(len(self.classes) + 1))
         return [every.part(np.sort(order[ends[k] : ends[k + 1]])) for k in range(len(self.classes))]
@@ -262,9 +270,9 @@ class FlatImages:
     def mtime_ns(self, number: int) -> int | None:
         return None
 
-    def without_class(self) -> int:
+    def problems(self) -> Sequence[str]:
         self.listing(0)
-        return self._without_class
+        return self._problems
 
 
 def image_number(name: bytes) -> int:

@@ -27,14 +27,15 @@ _DEPTH = 2
 _CLASS = re.compile(rb"n\d{8}")
 _IMAGES = re.compile(rb"train(_t3)?|val(idation)?|test|images", re.IGNORECASE)
 _VERSIONS = re.compile(rb"ILSVRC2012.*|winter_?21.*|tiny.*|down_?sampled", re.IGNORECASE)
+"""Known by name, so that their directories of images, with 100,000 names, are not searched for tars."""
 
-_ALLOWANCE = 50_000
+_ALLOWANCE = 20_000
 """Names that are read below the second level in search of tars: a second or so on NFS."""
 
-_MOST_NAMES = 20_000
-"""A directory there with more names is one of images."""
+_MOST_NAMES = 2_000
+"""A directory there with more names is one of images; no more of them are read."""
 
-_DIRECTORY_COST = 100
+_DIRECTORY_COST = 20
 """What opening one costs, in names."""
 
 

@@ -9,12 +9,12 @@ from imagenetfs.tree.layout import Split
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Classes, images in them, the bytes of those, and images in no class: nobody knows their labels."""
+    """Classes, images, the bytes of all images, and what is not shown or broken, in sentences."""
 
     classes: int
     images: int
     bytes: int
-    without_class: int
+    problems: tuple[str, ...]
 
 
 def totals(split: Split) -> Totals:
@@ -24,4 +24,4 @@ def totals(split: Split) -> Totals:
         listing = split.shelf.listing(number)
         images += len(listing)
         size += sum(attributes.size for _, _, attributes in listing.entries(0))
-    return Totals(len(split.shelf.classes), images, size, split.shelf.without_class())
+    return Totals(len(split.shelf.classes), images, size, tuple(split.shelf.problems()))

@@ -168,8 +168,8 @@ class ViewShelf:
     def mtime_ns(self, number: int) -> int | None:
         return self.base.mtime_ns(self._chosen()[number])
 
-    def without_class(self) -> int:
-        return 0
+    def problems(self) -> Sequence[str]:
+        return ()
 
 
 def _chosen_listing(every: Listing, names: frozenset[bytes]) -> Listing:

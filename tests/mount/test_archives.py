@@ -24,9 +24,14 @@ PAST = 1_339_500_000
 
 @dataclass(frozen=True)
 class Seen:
-    """What a walk sees of one entry; directories' sizes and link counts are a file system's own."""
+    """What a walk sees of one entry. Directories' sizes and link counts are a file system's own, and their
+    times change while files are extracted into them.
+
+    Of the mode, who may execute it: nobody may write here, and everybody may read.
+    """
 
     kind: int
+    execute: int
     size: int
     mtime: float
     links: int
@@ -45,14 +50,15 @@ def walk(root: Path) -> dict[bytes, Seen]:
 def see(path: bytes) -> Seen:
     status = os.lstat(path)
     kind, contents = stat.S_IFMT(status.st_mode), b""
+    execute = 0 if kind == stat.S_IFLNK else status.st_mode & 0o111
     if kind == stat.S_IFREG:
         with open(path, "rb") as file:
             contents = file.read()
     elif kind == stat.S_IFLNK:
         contents = os.readlink(path)
     elif kind == stat.S_IFDIR:
-        return Seen(kind, 0, 0, 0, b"")
-    return Seen(kind, status.st_size, int(status.st_mtime), status.st_nlink, contents)
+        return Seen(kind, execute, 0, 0, 0, b"")
+    return Seen(kind, execute, status.st_size, int(status.st_mtime), status.st_nlink, contents)
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +81,9 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with open(os.path.join(os.fsencode(root), NOT_UTF8), "wb") as file:
         file.write(b"not UTF-8")
     os.mkfifo(root / "fifo")
+    for mode in (0o755, 0o4711, 0o600, 0o777):
+        (root / f"mode {mode:o}").write_bytes(b"mode")
+        (root / f"mode {mode:o}").chmod(mode)
     with (root / "sparse").open("wb") as sparse:
         for at in (0, 500_000, 1_000_000):
             sparse.seek(at)
@@ -228,7 +237,11 @@ def extract(archive: Path, into: Path) -> dict[bytes, Seen]:
 def test_as_gnu_tar_extracts(odd: Path, odd_source: Path, tmp_path: Path, name: str) -> None:
     expected = extract(odd_source / "unknown" / "odd" / f"{name}.tar", tmp_path / "x")
     assert len(expected) >= 14, "the writer wrote nothing to compare"
-    assert walk(odd / "archives" / "unknown" / "odd" / f"{name}.tar") == expected
+    shown = odd / "archives" / "unknown" / "odd" / f"{name}.tar"
+    assert walk(shown) == expected
+    every = [os.lstat(path) for path in shown.rglob("*") if not path.is_symlink()]
+    assert all(found.st_mode & 0o444 == 0o444 and not found.st_mode & 0o7222 for found in every)
+    assert {int(found.st_mtime) for found in every if stat.S_ISDIR(found.st_mode)} == {PAST}
 
 
 def test_hard_links_are_one_inode(odd: Path) -> None:

@@ -40,7 +40,6 @@ def test_info_counts_what_a_mount_shows(
         assert split["classes"] == len(list(root.iterdir()))
         assert split["images"] == len(images)
         assert split["bytes"] == sum(path.stat().st_size for path in images)
-        assert split["without_class"] == 0
         assert all((sample / origin).exists() for origin in split["from"].split(" and "))
     assert len(found) == 16
     assert "_patch_" in found["ILSVRC2012", "test"]["from"]
@@ -54,30 +53,36 @@ def test_info_counts_what_a_mount_shows(
     assert len(lines) == 17
 
 
-def test_images_in_no_class_are_told(at: Bench, sample: Path, tmp_path: Path) -> None:
-    """A label that the devkit does not name; a val image that no annotation names."""
+def test_what_only_counting_shows_is_told(at: Bench, sample: Path, tmp_path: Path) -> None:
+    """Labels that the devkit does not name, an array of objects, a val image without annotation, a cut tar."""
     source = tmp_path / "source"
-    for name in ("ILSVRC2012", "DownSampled", "tiny-imagenet-200"):
-        shutil.copytree(sample / name, source / name)
+    shutil.copytree(sample, source)
     npz = source / "DownSampled" / "Imagenet16_val_npz" / "val_data.npz"
     with np.load(npz, allow_pickle=False) as arrays:
         data, labels = arrays["data"], arrays["labels"].copy()
     labels[[3, 5]] = 1001
     np.savez(npz, data=data, labels=labels)
+    objects = source / "DownSampled" / "Imagenet8_val_npz" / "val_data.npz"
+    np.savez(objects, data=data.astype(object), labels=labels)
     annotations = source / "tiny-imagenet-200" / "val" / "val_annotations.txt"
     annotations.write_text("".join(annotations.read_text().splitlines(keepends=True)[1:]))
+    cut = source / "winter21_whole" / "tars" / "n15102894.tar"
+    cut.write_bytes(cut.read_bytes()[:5000])
     done = at.call("info", source, "--json")
+    assert done.returncode == 0, done.stderr
     described: dict[str, Any] = json.loads(done.stdout)
-    lost = {(s["version"], s["split"]): s["without_class"] for s in described["splits"]}
-    assert {place: n for place, n in lost.items() if n} == {
-        ("Imagenet16", "val"): 2,
-        ("tiny-imagenet-200", "val"): 1,
-    }
-    sentence = "Imagenet16/val: 2 images have labels that nobody knows, and stand in no class."
-    assert sentence in described["warnings"]
-    assert f"warning: {sentence}" in done.stderr
-    counted = [s["images"] for s in described["splits"] if s["version"] == "Imagenet16"]
-    assert counted[1] == len(labels) - 2
+    [broken, loose, pickled, unnamed] = described["warnings"]
+    assert broken.startswith("winter21_whole/tars/n15102894.tar is broken: ")
+    assert loose.startswith("1 images of tiny-imagenet-200/val have no label")
+    assert pickled.startswith(
+        "DownSampled/Imagenet8_val_npz/val_data.npz is not shown: data.npy is an array"
+    )
+    assert unnamed.startswith("2 rows of DownSampled/Imagenet16_val_npz/val_data.npz have labels")
+    said = " ".join(done.stderr.split())
+    assert all(f"warning: {warning}" in said for warning in described["warnings"])
+    images = {(s["version"], s["split"]): s["images"] for s in described["splits"]}
+    assert images["Imagenet16", "val"] == len(labels) - 2
+    assert images["Imagenet8", "val"] == 0
 
 
 def test_views_of_run(at: Bench, sample: Path, tmp_path: Path) -> None:
