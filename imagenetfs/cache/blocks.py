@@ -127,6 +127,26 @@ class BlockCache:
             tally[MISSES] += 1
         return self._read_missing(volume, offset, length, start, end, origin)
 
+    def locate(self, volume: Volume, offset: int, length: int) -> tuple[int, int] | None:
+        """(a descriptor, an offset in its file) where these bytes stand, if all of them are here and have been
+        found right; for the next moment. It counts as a hit."""
+        number, at = divmod(offset, SEGMENT)
+        segment = volume.segments.get(number)
+        if segment is None or at + length > SEGMENT:
+            return None
+        try:
+            if (now := time.monotonic()) >= self._next_tick:
+                self._tick(now)
+                return None
+            place = segment.locate(at, length)
+        except OSError as error:
+            self._step_aside(error)
+            return None
+        if place is None:
+            return None
+        self._note(volume, number, segment, length)
+        return segment.fd, place
+
     def _note(self, volume: Volume, number: int, segment: Segment, length: int) -> None:
         meter, tally = self.meter, volume.tally[number]
         meter[HITS] += 1

@@ -91,25 +91,38 @@ class Segment:
 
     def read(self, offset: int, length: int) -> bytes | None:
         """These bytes, or None where a block of them is missing or damaged. Raises OSError."""
+        records = self._records(offset, length)
+        if records is None:
+            return None
+        if not self._are_verified(records):
+            return self._read_checked(records, offset >> 16, offset, length)
+        data = os.pread(self.fd, length, _DATA + offset)
+        return data if len(data) == length else None
+
+    def locate(self, offset: int, length: int) -> int | None:
+        """Where in the file these bytes stand, if all their blocks have been found right. Raises OSError."""
+        records = self._records(offset, length)
+        if records is None or not self._are_verified(records):
+            return None
+        return _DATA + offset
+
+    def _records(self, offset: int, length: int) -> bytes | None:
+        """The records of the blocks that hold these bytes; None where one of them is missing."""
         first, last = offset >> 16, (offset + length - 1) >> 16
         count = last - first + 1
         records = os.pread(self.fd, 16 * count, _TABLE + 16 * first)
         if len(records) != 16 * count:
             return None
-        stamp, words, shift = self._base + first * _STEP & _MASK, self._words, self._shift
-        checked, size = True, 0
+        stamp, size = self._base + first * _STEP & _MASK, 0
         for _, size, found in _RECORD.iter_unpack(records):  # noqa: B007 (the last one's counts)
             if found != stamp:
                 return None
-            if words[stamp >> shift] != stamp:
-                checked = False
             stamp = stamp + _STEP & _MASK
-        if offset + length > last * BLOCK + size:
-            return None
-        if not checked:
-            return self._read_checked(records, first, offset, length)
-        data = os.pread(self.fd, length, _DATA + offset)
-        return data if len(data) == length else None
+        return records if offset + length <= last * BLOCK + size else None
+
+    def _are_verified(self, records: bytes) -> bool:
+        words, shift = self._words, self._shift
+        return all(words[stamp >> shift] == stamp for _, _, stamp in _RECORD.iter_unpack(records))
 
     def _read_checked(self, records: bytes, first: int, offset: int, length: int) -> bytes | None:
         """As :meth:`read`, with the checksums: the bytes that were found right are those returned."""

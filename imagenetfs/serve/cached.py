@@ -25,7 +25,7 @@ from imagenetfs.index.arrays import ArrayRows
 from imagenetfs.index.build import Container, Index
 from imagenetfs.index.columns import Array
 from imagenetfs.index.members import Members
-from imagenetfs.serve.reads import archive_changed, file_changed
+from imagenetfs.serve.reads import WORTH_A_PIPE, Piece, archive_changed, file_changed
 from imagenetfs.source.directory import WAITING, Source, SourceFile
 
 OpenFile = Callable[[bytes], SourceFile]
@@ -170,6 +170,38 @@ def _digest(members: Members) -> int:
     return int.from_bytes(digest.digest()[:8], "little")
 
 
+@dataclass(slots=True)
+class _Local:
+    """A member's bytes in the cache's file, to be handed on without a copy; should that fail, they are read as
+    if they were not there. Offsets are the file's, ``shift`` more than the volume's."""
+
+    cache: BlockCache
+    fd: int
+    shift: int
+    volume: Volume
+    start: int
+    end: int
+    origin: FileOrigin
+
+    def read(self, offset: int, length: int) -> bytes:
+        """See :class:`imagenetfs.serve.reads.OpenFile`."""
+        at = offset - self.shift
+        return self.cache.read(self.volume, at, length, self.start, self.end, self.origin)
+
+    def pour(self, pipe: int, offset: int, length: int) -> bool:
+        """See :class:`imagenetfs.serve.reads.OpenFile`."""
+        done = 0
+        try:
+            while done < length:
+                more = os.splice(self.fd, pipe, length - done, offset_src=offset + done)
+                if not more:
+                    return False
+                done += more
+        except OSError:
+            return False
+        return True
+
+
 class CachedReads:
     """:class:`imagenetfs.serve.reads.Reads` through the cache. Make it before forking."""
 
@@ -187,7 +219,7 @@ class CachedReads:
 
     def from_archive(
         self, archive: int, container: Container, offset: int, length: int, start: int, end: int
-    ) -> bytes:
+    ) -> Piece | bytes:
         """See :class:`Reads`."""
         known = self._archives.get(archive)
         if known is None:
@@ -195,18 +227,28 @@ class CachedReads:
         volume, origin = known
         if volume.size != container.file_size:
             raise archive_changed(origin.path, volume.size, container.file_size)
-        return self.cache.read(volume, offset, length, start, end, origin)
+        return self._read(volume, offset, length, start, end, origin)
 
     def from_file(
         self, archive: int, inner: int, container: Container, row: int, offset: int, length: int
-    ) -> bytes:
+    ) -> Piece | bytes:
         """See :class:`Reads`."""
         known = self._files.get((archive, inner))
         if known is None:
             known = self._files[archive, inner] = self.volumes.of_files(archive, inner)
         origin = known.origin(container, row, self._open)
         start, end = origin.start, origin.start + origin.size
-        return self.cache.read(known.volume, start + offset, length, start, end, origin)
+        return self._read(known.volume, start + offset, length, start, end, origin)
+
+    def _read(
+        self, volume: Volume, offset: int, length: int, start: int, end: int, origin: FileOrigin
+    ) -> Piece | bytes:
+        cache = self.cache
+        place = cache.locate(volume, offset, length) if length >= WORTH_A_PIPE else None
+        if place is None:
+            return cache.read(volume, offset, length, start, end, origin)
+        fd, at = place
+        return Piece(_Local(cache, fd, at - offset, volume, start, end, origin), at, length)
 
     def from_unpacked(self, archive: int, rows: ArrayRows, row: int, unpacked: Unpacked) -> bytes:
         """See :class:`Reads`."""

@@ -33,7 +33,7 @@ from imagenetfs.serve.protocol import (
     Opcode,
 )
 from imagenetfs.serve.reader import Reader
-from imagenetfs.serve.reads import Piece
+from imagenetfs.serve.reads import WORTH_A_PIPE, Piece
 from imagenetfs.tree.inode import InodeKind, kind_of, live_handle, live_inode
 from imagenetfs.tree.listing import FILE_MODE, Attributes
 from imagenetfs.tree.node import FixedFile
@@ -44,9 +44,6 @@ log = logging.getLogger(__name__)
 Handler = Callable[[int, memoryview], Buffer | Piped]
 
 _ANSWERS = (bytes, memoryview, Piped)
-
-_WORTH_A_PIPE = 16 * 1024
-"""Bytes; fewer are copied sooner than handed from pipe to pipe."""
 
 _BLOCK = 4096
 
@@ -200,7 +197,7 @@ class Operations:
         if isinstance(found, Piece):
             file, start, length = found
             row[Cell.BYTES] += length
-            if length >= _WORTH_A_PIPE and self._channel is not None:
+            if length >= WORTH_A_PIPE and self._channel is not None:
                 piped = self._channel.pipe_in(length, lambda pipe: file.pour(pipe, start, length))
                 if piped is not None:
                     return piped

@@ -10,6 +10,9 @@ from imagenetfs.index.arrays import ArrayRows
 from imagenetfs.index.build import Container
 from imagenetfs.source.directory import Source
 
+WORTH_A_PIPE = 16 * 1024
+"""Bytes; fewer are copied sooner than handed from pipe to pipe."""
+
 
 class OpenFile(Protocol):
     """A file that is open for reading."""
