@@ -17,25 +17,30 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from imagenetfs.errors import ImagenetfsError
-from imagenetfs.index.archives import OUTER
+from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.build import Index
 from imagenetfs.index.store import contents, write_store
-from imagenetfs.source.directory import REQUESTS
 from imagenetfs.system.process import INDEXER, die_with, reset_signals
 
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.05
 _QUICK_SECONDS = 60e-6
-"""A request that takes no longer is answered from memory: threads would only wait for one another."""
+"""A request that takes no longer is answered from memory."""
+
+_LOOKS = 3
 
 _COUNTERS = struct.Struct("<QQ")
 
 Work = tuple[int, int]
 """(archive, inner) of one container."""
+
+Builder = Callable[[Index, list[Work], Callable[..., None]], None]
+"""Builds a share of the work, and calls back with the containers and members done so far."""
 
 Chosen = Callable[[Work], bool]
 """Which containers are to be built, of all that there are."""
@@ -81,32 +86,66 @@ def warm(
     Must be called in a single-threaded process (it forks). Raises KeyboardInterrupt after its
     processes have ended; what they finished is in the arena then.
     """
-    threads = max(1, in_flight // processes)
+    plan = _Plan(in_flight, processes)
     outer = [(archive, OUTER) for archive in archives if chosen((archive, OUTER))]
-    before = _round(index, outer, Progress(0, len(outer), 0), threads, processes, progress)
+    before = _round(index, outer, Progress(0, len(outer), 0), plan, progress)
     # Only an archive's own table tells how many containers there are within it.
     inner = [item for item in containers(index, archives, chosen) if item[1] != OUTER]
     begun = Progress(before.done, before.total + len(inner), before.members)
-    _round(index, inner, begun, threads, processes, progress)
+    _round(index, inner, begun, plan, progress)
     return _outcome(index, list(containers(index, archives, chosen)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How work is dealt out: over ``processes``, ``in_flight`` requests among them at most."""
+
+    in_flight: int
+    processes: int
+
+    def shares(self, index: Index, todo: list[Work]) -> tuple[int, Builder]:
+        """How many processes, and what each does with its share."""
+        if _answers_at_once(index, todo):
+            return self.processes, _build_at_once
+        if len(todo) <= 2 * self.in_flight:  # few containers: several requests within each
+            return 1, _build_by_chains
+        return self.processes, partial(_build_in_threads, max(1, self.in_flight // self.processes))
+
+
+def _answers_at_once(index: Index, todo: list[Work]) -> bool:
+    """Whether the source has in memory what will be read: threads would only wait for one another.
+
+    Looked at in the middle of a few tars, where nothing has been read yet.
+    """
+    seconds = []
+    for item in todo[:: max(1, len(todo) // _LOOKS)][:_LOOKS]:
+        with contextlib.suppress(ImagenetfsError):
+            extent = index.extent(*item)
+            if extent.kind is Kind.TAR:
+                file = index.source.open(extent.path)
+                before = time.perf_counter()
+                file.read_up_to((extent.start + extent.end) // 2, 512)
+                seconds.append(time.perf_counter() - before)
+    return bool(seconds) and max(seconds) < _QUICK_SECONDS
 
 
 def _round(
     index: Index,
     work: list[Work],
     begun: Progress,
-    threads: int,
-    processes: int,
+    plan: _Plan,
     progress: Callable[[Progress], None] | None,
 ) -> Progress:
     """Build these containers in processes of their own; the progress when they have ended."""
     todo = [item for item in work if not index.known(*item)]
+    processes, build = plan.shares(index, todo)
     shared = mmap.mmap(-1, _COUNTERS.size * processes)
     now = Progress(begun.done + len(work) - len(todo), begun.total, begun.members)
     present, children = now.done, set[int]()
     try:
         for number in range(min(processes, len(todo))):
-            children.add(_fork(index, todo[number::processes], threads, shared, number))
+            count = partial(_COUNTERS.pack_into, shared, number * _COUNTERS.size)
+            children.add(_fork(index, todo[number::processes], build, count))
         while children:
             for pid in list(children):
                 if os.waitpid(pid, os.WNOHANG) != (0, 0):
@@ -133,7 +172,7 @@ def containers(
         yield from filter(chosen, ((archive, number) for number in (OUTER, *inner)))
 
 
-def _fork(index: Index, work: list[Work], threads: int, shared: mmap.mmap, number: int) -> int:
+def _fork(index: Index, work: list[Work], build: Builder, count: Callable[..., None]) -> int:
     parent = os.getpid()
     pid = os.fork()
     if pid:
@@ -143,7 +182,7 @@ def _fork(index: Index, work: list[Work], threads: int, shared: mmap.mmap, numbe
         die_with(parent, INDEXER)
         reset_signals()
         index.after_fork()
-        _build_all(index, work, threads, shared, number)
+        build(index, work, count)
         status = 0
     except BaseException:
         log.exception("an indexing process failed")
@@ -151,27 +190,34 @@ def _fork(index: Index, work: list[Work], threads: int, shared: mmap.mmap, numbe
         os._exit(status)
 
 
-def _build_all(
-    index: Index, work: list[Work], threads: int, shared: mmap.mmap, number: int
+def _build_at_once(index: Index, work: list[Work], count: Callable[..., None]) -> None:
+    """One container after the other, from memory."""
+    members = 0
+    for done, item in enumerate(work, 1):
+        if not index.known(*item):
+            members += _adopt(index, item, index.prepare(*item))
+        count(done, members)
+
+
+def _build_by_chains(index: Index, work: list[Work], count: Callable[..., None]) -> None:
+    """One container after the other, several headers of it at once; none that a reader is building."""
+    members = 0
+    for done, item in enumerate(work, 1):
+        try:
+            members += len(index.container(*item).members)
+        except ImagenetfsError as error:
+            log.warning("%s cannot be indexed: %s", index.title(*item), error)
+        count(done, members)
+
+
+def _build_in_threads(
+    threads: int, index: Index, work: list[Work], count: Callable[..., None]
 ) -> None:
+    """So many containers at once, one request of each."""
     done = members = 0
-    if 2 * len(work) <= threads:  # few containers: several requests within each
-        for item in work:
-            members += _build_alone(index, item)
-            done += 1
-            _COUNTERS.pack_into(shared, number * _COUNTERS.size, done, members)
-        return
-    queue = iter(work)
-    for item in queue:  # one after the other, as long as the source answers at once
-        asked, before = index.source.meter[REQUESTS], time.perf_counter()
-        members += _adopt(index, item, index.prepare(*item)) if not index.known(*item) else 0
-        done += 1
-        _COUNTERS.pack_into(shared, number * _COUNTERS.size, done, members)
-        asked = index.source.meter[REQUESTS] - asked
-        if threads > 1 and time.perf_counter() - before > asked * _QUICK_SECONDS:
-            break
     with ThreadPoolExecutor(threads) as pool:
         pending: dict[Future[bytes], Work] = {}
+        queue = iter(work)
         while True:
             for item in queue:
                 if index.known(*item):
@@ -186,22 +232,14 @@ def _build_all(
             for future in finished:
                 members += _adopt(index, pending.pop(future), future.result)
                 done += 1
-            _COUNTERS.pack_into(shared, number * _COUNTERS.size, done, members)
-    _COUNTERS.pack_into(shared, number * _COUNTERS.size, done, members)
+            count(done, members)
+    count(done, members)
 
 
 def _adopt(index: Index, item: Work, block: Callable[[], bytes]) -> int:
     """Publish a block in the arena; how many members it has, none where it cannot be made."""
     try:
         return index.adopt(*item, block())
-    except ImagenetfsError as error:
-        log.warning("%s cannot be indexed: %s", index.title(*item), error)
-        return 0
-
-
-def _build_alone(index: Index, item: Work) -> int:
-    try:
-        return len(index.container(*item).members)
     except ImagenetfsError as error:
         log.warning("%s cannot be indexed: %s", index.title(*item), error)
         return 0

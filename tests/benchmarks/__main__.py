@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import document, full, indexing, listing, machine, reads, results, terminal
+from . import document, full, indexing, latency, listing, machine, reads, results, terminal
 from .children import CHECKOUT, stop_like_interrupt
 from .data import Size, prepare
 from .errors import BenchmarkError
@@ -24,9 +24,11 @@ MEASURES: dict[str, Callable[[Run], Part]] = {
     "listing": listing.measure,
     "index": indexing.measure,
     "reads": reads.measure,
+    "latency": latency.measure,
     "full": full.measure,
 }
-_SMALL = ("listing", "index", "reads")
+_OF_IMAGES = ("listing", "index", "reads")
+_USUAL = (*_OF_IMAGES, "latency")
 _RESULTS = Path(__file__).with_name("results.json")
 _DOCUMENT = CHECKOUT / "docs" / "benchmarks.md"
 
@@ -54,7 +56,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=_RESULTS, help=argparse.SUPPRESS)
     parser.add_argument("--document", type=Path, default=_DOCUMENT, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    options.parts = options.parts or ([] if options.full else list(_SMALL))
+    options.parts = options.parts or ([] if options.full else list(_USUAL))
     options.parts += ["full"] if options.full and "full" not in options.parts else []
     if unknown := set(options.parts) - set(MEASURES):
         parser.error(f"no such part: {', '.join(unknown)}")
@@ -77,12 +79,12 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, Part]:
     size = Size(options.classes, options.images)
     with workspace(options.work) as space:
         data = None
-        if any(part in _SMALL for part in options.parts):
+        if any(part in _OF_IMAGES for part in options.parts):
             say(f"Making {size.files:,} images ({size.bytes / 1e9:.1f} GB) in three forms ...")
             data = prepare(space, size, peers.mksquashfs)
             if machine.available_memory() < 5 * size.bytes:
                 say("Memory may not hold it all: some reads will come from the disk.")
-        run = Run(space, peers, data, options.rounds, options.patience, options.date, say)
+        run = Run(space, peers, size, data, options.rounds, options.patience, options.date, say)
         for name in options.parts:
             parts[name] = MEASURES[name](run)
             say(f"{name} is done; {parts[name].disturbance}.")

@@ -49,6 +49,14 @@ _SECTIONS = {
         "{classes} classes of {images:,} images; start of the interpreter included. Bytes a member are "
         "those of the index file.",
     ),
+    "latency": (
+        "Over a network",
+        "A source whose every request takes 1 ms or 5 ms (tests/benchmarks/slow.c; nothing is cached): train "
+        "with {classes} classes of {images:,} images and val with {val:,}, sparse. Everything without an "
+        "index, start of the interpreter included where a command or a mount is timed; ratarmount has all "
+        "of train indexed when it answers, so its figures of the first class and of ImageFolder include "
+        "that (it is stopped after {peer_seconds:.0f} s).",
+    ),
     "full": (
         "ImageNet's full size",
         "{samples:,} images in 1,000 class tars within a sparse ILSVRC2012_img_train.tar of 148 GB, made by "

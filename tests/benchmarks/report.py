@@ -65,6 +65,10 @@ def number(value: float) -> str:
     return f"{value:.1f}"
 
 
+def count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
 def _rate_column(name: str, processes: int) -> Column:
     return Column(f"{name} {processes}", f"{processes}: {name} pass", rate, less_is_better=False)
 
@@ -99,6 +103,21 @@ def _full_columns(state: str, scans: Sequence[str]) -> tuple[Column, ...]:
     )
 
 
+def _latency_columns(milliseconds: int) -> tuple[Column, ...]:
+    at = f"{milliseconds} ms"
+    return (
+        Column(f"{at} mount", "until the mount answers", seconds),
+        Column(f"{at} class", "first class listed", seconds),
+        Column(f"{at} class requests", "requests until then", count),
+        Column(f"{at} val", "val listed", seconds),
+        Column(f"{at} val requests", "requests for it", count),
+        Column(f"{at} folder", "ImageFolder on train", seconds),
+        Column(f"{at} folder requests", "requests for that", count),
+        Column(f"{at} index", "train indexed", seconds),
+        Column(f"{at} index requests", "requests for it all", count),
+    )
+
+
 FRESH = _full_columns("fresh", PASSES)
 INDEXED = _full_columns("indexed", PASSES)
 
@@ -110,6 +129,8 @@ TARGETS = (
     *(Target("listing", column, RATARMOUNT, 20.0) for column in LISTING[-2:]),
 )
 
+_LATENCIES = (1, 5)
+
 _LAYOUT: dict[str, tuple[tuple[str, tuple[Column, ...]], ...]] = {
     "reads": (
         ("Images a second, by reading processes", READS),
@@ -117,6 +138,10 @@ _LAYOUT: dict[str, tuple[tuple[str, tuple[Column, ...]], ...]] = {
     ),
     "listing": (("Seconds", LISTING),),
     "index": (("Making the index", INDEX),),
+    "latency": tuple(
+        (f"{milliseconds} ms a request", _latency_columns(milliseconds))
+        for milliseconds in _LATENCIES
+    ),
     "full": (
         ("Making the index", FULL_INDEX),
         ("Mounted without an index", FRESH),

@@ -11,7 +11,7 @@ from typing import Any
 
 from . import machine
 from .children import Asked, asked
-from .data import Data
+from .data import Data, Size
 from .errors import BenchmarkError
 from .pagecache import in_page_cache
 from .peers import Peers
@@ -31,6 +31,7 @@ class Run:
 
     workspace: Workspace
     peers: Peers
+    size: Size
     data: Data | None
     rounds: int
     patience: float

@@ -92,18 +92,20 @@ def mounted(system: System, workspace: Workspace, timeout: float = 120.0) -> Ite
         ) as server,
     ):
         try:
-            _wait_until_mounted(server, mountpoint, start + timeout, log)
+            wait_until_mounted(server, mountpoint, timeout, log)
             _wait_until_answering(mountpoint, start + timeout)
             seconds = time.perf_counter() - start
             yield Mounted(server.pid, mountpoint / system.train, seconds)
         finally:
             with children.undisturbed():
-                _unmount(server, mountpoint)
+                unmount(server, mountpoint)
 
 
-def _wait_until_mounted(
-    server: subprocess.Popen[bytes], mountpoint: Path, deadline: float, log: Path
+def wait_until_mounted(
+    server: subprocess.Popen[bytes], mountpoint: Path, timeout: float, log: Path
 ) -> None:
+    """Until the mount table has it; BenchmarkError after ``timeout`` seconds."""
+    deadline = time.perf_counter() + timeout
     while not is_mounted(mountpoint):
         if server.poll() is not None:
             raise BenchmarkError(f"it did not mount: {children.last_line(log)}")
@@ -147,7 +149,7 @@ def is_mounted(mountpoint: Path) -> bool:
     return False
 
 
-def _unmount(server: subprocess.Popen[bytes], mountpoint: Path) -> None:
+def unmount(server: subprocess.Popen[bytes], mountpoint: Path) -> None:
     """Take the mount out of the table, and give the server time to end by itself."""
     tool = shutil.which("fusermount3") or shutil.which("fusermount") or "fusermount3"
     for flag in ("-u", "-uz"):

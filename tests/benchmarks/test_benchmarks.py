@@ -80,10 +80,10 @@ def _is_clean(tmp_path: Path) -> bool:
 
 
 def test_a_small_run_writes_its_document_and_leaves_nothing(tmp_path: Path) -> None:
-    command = _command(tmp_path, "listing", "index", "reads")
+    command = _command(tmp_path, "listing", "index", "reads", "latency")
     subprocess.run(command, cwd=CHECKOUT, env=_environ(tmp_path), check=True, timeout=100)
     text = (tmp_path / "out.md").read_text()
-    for title in ("Shuffled reads", "Mounting and listing", "Making an index"):
+    for title in ("Shuffled reads", "Mounting and listing", "Making an index", "Over a network"):
         assert f"## {title}" in text
     assert "ratarmount is absent: it is not installed" in text
     assert _is_clean(tmp_path)

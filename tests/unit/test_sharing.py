@@ -237,8 +237,8 @@ def _asked(meters: memoryview) -> int:
 
 
 def _looks(containers: int) -> int:
-    """Requests that one job makes that finds everything: opening, and blocks that are sampled."""
-    return 1 + 17 + 3 * containers
+    """Requests that one job makes that finds everything: opening (two requests), and blocks that are sampled."""
+    return 3 + 17 + 4 * containers
 
 
 @pytest.mark.parametrize("how", ["readers", "indexers"])
