@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from imagenetfs.cli import index, info, mount, run, sample, settings, status, umount
+from imagenetfs.cli import enter, index, info, mount, run, sample, settings, status, umount
 from imagenetfs.cli.arguments import Arranged
 from imagenetfs.cli.terminal import PROGRAM
 from imagenetfs.errors import UsageError
@@ -27,7 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _module in (mount, umount, run, status, info, index, settings, sample):
+for _module in (mount, umount, run, enter, status, info, index, settings, sample):
     _module.register(app)
 
 

@@ -117,9 +117,23 @@ class Settings:
             "The log file; by itself one for each mountpoint in the user's state directory.",
         )
     )
+    idle: float | None = field(
+        metadata=_about(
+            DURATION,
+            None,
+            "`mount`: unmount when nothing has used the mount for this time (30m); by itself never.",
+        )
+    )
     run_dir: Path | None = field(
         metadata=_about(
             PATH, None, "Where `run` mounts, and where locks and sockets live; in /tmp by itself."
+        )
+    )
+    namespace: str = field(
+        metadata=_about(
+            choice("auto", "always", "never"),
+            "auto",
+            "Whether `run` mounts in a namespace of its own: `auto` where fusermount3 does not work.",
         )
     )
     origins: Mapping[str, str] = field(default_factory=dict)

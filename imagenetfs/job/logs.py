@@ -52,7 +52,7 @@ def prepare(place: Place, settings: Settings) -> Path:
     Raises PlaceRefusedError if a log file was asked for by name and cannot be written; where it
     was not, the log goes beside the locks instead (a full home must not stop a job).
     """
-    wanted = log_path(place.mountpoint, settings)
+    wanted = log_path(place, settings)
     try:
         return _prepare(wanted)
     except OSError as error:

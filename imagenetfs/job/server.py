@@ -19,6 +19,7 @@ from imagenetfs.config import Settings
 from imagenetfs.errors import ImagenetfsError
 from imagenetfs.job import signals
 from imagenetfs.job.daemon import Ready
+from imagenetfs.job.door import DoorWatcher, Host
 from imagenetfs.job.leases import Born, Identity, LeaseWatcher
 from imagenetfs.job.places import Place, locked, unlock
 
@@ -32,13 +33,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountRequest:
-    """Everything that a server needs to know. ``made``: the mountpoint goes with the mount."""
+    """Everything that a server needs to know. ``made``: the mountpoint goes with the mount;
+    ``door``: where to answer those who look for this namespace."""
 
     place: Place
     source: Path
     settings: Settings
     born: Born
     made: bool = False
+    door: socket.socket | None = None
     fuse_options: tuple[str, ...] = ()
     log: Path | None = None
 
@@ -59,7 +62,10 @@ def serve_mount(
     run_dir.mkdir(mode=0o700)
     plan = _plan(request, run_dir)
     identity = Identity(str(request.source), str(place.mountpoint), request.born, os.getpid())
-    watcher = LeaseWatcher(place, identity, first_lease)
+    watchers: list[LeaseWatcher | DoorWatcher] = [LeaseWatcher(place, identity, first_lease)]
+    if request.door is not None:
+        host = Host(os.getpid(), str(place.root), str(place.mountpoint))
+        watchers.append(DoorWatcher(request.door, host))
 
     is_mounted = False
 
@@ -72,15 +78,16 @@ def serve_mount(
         ready(warnings)
 
     try:
-        serve(plan, ready=mounted, watchers=[watcher])
+        serve(plan, ready=mounted, watchers=watchers)
     finally:
         signals.ignore()
-        watcher.close()
+        for watcher in watchers:
+            watcher.close()
         shutil.rmtree(run_dir, ignore_errors=True)
         if request.made and not is_mounted:
             _remove(place.mountpoint)  # the lock is still ours, or that of a front that does so too
-        elif request.made:
-            _remove_under_lock(place)
+        else:
+            _tidy(place, request.made)
 
 
 def _plan(request: MountRequest, run_dir: Path) -> MountPlan:
@@ -102,11 +109,12 @@ def _plan(request: MountRequest, run_dir: Path) -> MountPlan:
     )
 
 
-def _remove_under_lock(place: Place) -> None:
-    """Remove the mountpoint, unless a newer mount is just being made there."""
+def _tidy(place: Place, made: bool) -> None:
+    """Remove mountpoint and lock, unless a newer mount is just being made there."""
     try:
         with locked(place, _TIDY_SECONDS):
-            _remove(place.mountpoint)
+            if made:
+                _remove(place.mountpoint)
     except ImagenetfsError as error:
         _log.info("the mountpoint stays: %s", error)
 

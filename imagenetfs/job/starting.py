@@ -13,7 +13,7 @@ from imagenetfs.job import checks, daemon, logs, probe
 from imagenetfs.job.daemon import Ready
 from imagenetfs.job.places import log_path
 from imagenetfs.job.server import MountRequest, serve_mount
-from imagenetfs.system import mounts
+from imagenetfs.system import mounts, namespaces
 
 LIST_SECONDS = 60.0
 
@@ -27,11 +27,11 @@ def check_all(request: MountRequest, say: Say) -> None:
     checks.check_mountpoint(mountpoint, source, say)
     places = {
         "index directory": request.settings.index_dir,
-        "log file": log_path(mountpoint, request.settings),
+        "log file": log_path(request.place, request.settings),
         "run directory": request.place.root,
     }
     checks.check_places(mountpoint, places)
-    checks.check_fuse()
+    checks.check_fuse(needs_helper=not namespaces.may_mount())
 
 
 def start_mount(
@@ -49,7 +49,8 @@ def start_mount(
     def serve(ready: Ready) -> None:
         serve_mount(full, lock, ready, first_lease)
 
-    keep = (lock,) if first_lease is None else (lock, first_lease.fileno())
+    sockets = [one for one in (first_lease, request.door) if one is not None]
+    keep = [lock, *(one.fileno() for one in sockets)]
     started = daemon.start(serve, keep=keep, log=log, say=say)
     try:
         entry = _read_once(request.place.mountpoint)

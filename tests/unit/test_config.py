@@ -140,6 +140,7 @@ def test_files_may_hold_every_setting(files: tuple[Path, Path]) -> None:
     files[0].write_text(
         "source = '/data'\nworkers = 5\nin_flight = 6\nindex_dir = 'none'\nread_timeout = '2m'\n"
         "prefer = 'directories'\nlog = '~/x.log'\nrun_dir = '/run/x'\nview = ['a=/x', 'b=/y']\n"
+        "namespace = 'never'\nidle = '30m'\n"
     )
     settings = config.resolve()
     assert settings.read_timeout == 120.0
