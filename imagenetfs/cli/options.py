@@ -27,7 +27,8 @@ IndexDirOption = Annotated[str | None, _option("index_dir", "DIR")]
 ReadTimeoutOption = Annotated[str | None, _option("read_timeout", "SECONDS")]
 PreferOption = Annotated[str | None, _option("prefer", "WHAT")]
 ViewOption = Annotated[list[str] | None, _option("view", "NAME=FILE")]
-LogOption = Annotated[str | None, _option("log", "FILE")]
+LogOption = Annotated[str | None, _option("log", "FILE|syslog|journal")]
+IdleOption = Annotated[str | None, _option("idle", "TIME")]
 
 
 def with_usage(usage: str) -> type[TyperCommand]:

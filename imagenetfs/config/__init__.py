@@ -19,7 +19,17 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from imagenetfs.config.kinds import DURATION, PATH, PATH_OR_NONE, VIEWS, Kind, choice, count
+from imagenetfs.config.kinds import (
+    DURATION,
+    LOG,
+    PATH,
+    PATH_OR_NONE,
+    VIEWS,
+    Kind,
+    SystemLog,
+    choice,
+    count,
+)
 from imagenetfs.errors import UsageError
 
 SITE_CONFIG = Path("/etc/imagenetfs.toml")
@@ -110,11 +120,12 @@ class Settings:
             "NAME=FILE: show under views/NAME the classes or images that FILE lists. Repeatable.",
         )
     )
-    log: Path | None = field(
+    log: Path | SystemLog | None = field(
         metadata=_about(
-            PATH,
+            LOG,
             None,
-            "The log file; by itself one for each mountpoint in the user's state directory.",
+            "The log: a file, `syslog` or `journal`; by itself a file for each mountpoint in the "
+            "user's state directory.",
         )
     )
     idle: float | None = field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,17 @@ def _parse_views(text: str) -> tuple[tuple[str, Path], ...]:
     return tuple(views.items())
 
 
+class SystemLog(StrEnum):
+    """A log that the system keeps, instead of a file of our own."""
+
+    SYSLOG = "syslog"
+    JOURNAL = "journal"
+
+
+def _parse_log(text: str) -> Path | SystemLog:
+    return SystemLog(text) if text in set(SystemLog) else _parse_path(text)
+
+
 def choice(*allowed: str) -> Kind:
     """One of a few words."""
 
@@ -77,5 +89,6 @@ def choice(*allowed: str) -> Kind:
 
 DURATION = Kind("a time such as 90, 90s or 2m", _parse_duration, types=(int, float, str))
 PATH = Kind("a path", _parse_path, is_path=True)
+LOG = Kind("a path, syslog, or journal", _parse_log)
 VIEWS = Kind("NAME=FILE, several separated by colons", _parse_views, types=(str, list))
 PATH_OR_NONE = Kind("a path, or none", _parse_path_or_none, is_path=True)

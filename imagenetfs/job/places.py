@@ -64,6 +64,11 @@ class Place:
         return self.root / ".run" / f"{self.key}.sock"
 
     @property
+    def own_log(self) -> Path:
+        """A log beside the lock, where there is no better place."""
+        return self.lock_path.with_suffix(".log")
+
+    @property
     def is_below_root(self) -> bool:
         """Whether the mountpoint is one of those that ``run`` makes and removes by itself."""
         return self.mountpoint.parent == self.root
@@ -215,8 +220,10 @@ def log_directory() -> Path:
 
 def log_path(place: Place, settings: Settings) -> Path:
     """The log of the mount at a place: readable, and no two mounts share one."""
-    if settings.log is not None:
+    if isinstance(settings.log, Path):
         return settings.log
+    if settings.log is not None:
+        return place.own_log  # for what helpers say before they fail
     name = f"{place.mountpoint}-{place.job}" if place.is_private else str(place.mountpoint)
     readable = re.sub(r"[^A-Za-z0-9_.+-]+", "-", name).strip("-.")[-80:]
     return log_directory() / f"{readable}-{digest(name)[:8]}.log"

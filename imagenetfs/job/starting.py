@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from imagenetfs.config.kinds import SystemLog
 from imagenetfs.errors import FuseRefusedError, ImagenetfsError
 from imagenetfs.job import checks, daemon, logs, probe
 from imagenetfs.job.daemon import Ready
@@ -44,14 +45,20 @@ def start_mount(
     """
     check_all(request, say)
     log = logs.prepare(request.place, request.settings)
-    full = replace(request, log=log)
+    full = replace(request, log=None if isinstance(request.settings.log, SystemLog) else log)
 
     def serve(ready: Ready) -> None:
         serve_mount(full, lock, ready, first_lease)
 
     sockets = [one for one in (first_lease, request.door) if one is not None]
     keep = [lock, *(one.fileno() for one in sockets)]
-    started = daemon.start(serve, keep=keep, log=log, say=say)
+    started = daemon.start(
+        serve,
+        keep=keep,
+        log=log,
+        log_to=lambda: logs.install(request.settings, log),
+        say=say,
+    )
     try:
         entry = _read_once(request.place.mountpoint)
     except BaseException:

@@ -68,7 +68,8 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountPlan:
-    """What to mount where. ``workers`` is a ceiling; ``read_timeout`` in seconds; ``views``: name and list."""
+    """What to mount where. ``workers`` is a ceiling; ``read_timeout`` and ``idle`` (unused
+    for so long, the mount ends) in seconds; ``views``: name and list."""
 
     source: Path
     mountpoint: Path
@@ -81,6 +82,7 @@ class MountPlan:
     prefer: str = "archives"
     views: tuple[tuple[str, Path], ...] = ()
     log_path: Path | None = None
+    idle: float | None = None
 
 
 def serve(
@@ -224,14 +226,20 @@ class Supervisor:
             self._publish()
             ready(self._warnings)
             log.info("mounted %s on %s", self._plan.source, self._plan.mountpoint)
-            self._loop(watchers, wakeup, stopping)
+            self._loop(connection, watchers, wakeup, stopping)
             self._end(connection, wakeup)
         finally:
             self._ahead.kill()
             self._unpacking.kill()
             self._pool.kill()
 
-    def _loop(self, watchers: Sequence[Watcher], wakeup: int, stopping: list[int]) -> None:
+    def _loop(
+        self,
+        connection: Connection,
+        watchers: Sequence[Watcher],
+        wakeup: int,
+        stopping: list[int],
+    ) -> None:
         by_fd = {watcher.fileno(): watcher for watcher in watchers}
         poller = select.poll()
         for fd in (wakeup, *by_fd):
@@ -247,6 +255,8 @@ class Supervisor:
                 next_tick = time.monotonic() + 1.0
                 if any(watcher.tick() for watcher in watchers):
                     return
+                if self._plan.idle is not None and self._pool.quiet_seconds > self._plan.idle:
+                    connection.unmount_if_free()
             in_use = self._pool.tick()
             changed = self._pool.reap()
             if self._pool.over:

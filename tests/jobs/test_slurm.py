@@ -87,6 +87,17 @@ def tell(*words: str) -> Then:
     return then
 
 
+def kill_everything(cluster: Cluster, job: str) -> None:
+    """When the command runs: kill all processes of the job, the mount's server first.
+
+    (``scancel --signal=KILL`` is the same as scancel for Slurm: SIGTERM comes first.)
+    """
+    cluster.wait_for_line(job, "ready")
+    found = sorted(processes_marked(MARK, job), key=lambda line: "ready" in line)
+    for line in found:
+        os.kill(int(line.split()[0]), signal.SIGKILL)
+
+
 @dataclass(frozen=True)
 class End:
     """A way for a job to end: its command, what happens to it, and how Slurm sees it afterwards."""
@@ -103,7 +114,7 @@ READ = "ls {mnt}/ILSVRC2012/train > /dev/null && echo ready"
 ENDS = {
     "well": End(f"{READ}", "COMPLETED", "0:0"),
     "fails": End(f"{READ}; exit 3", "FAILED", "3:0"),
-    "cancelled": End(f"{READ}; sleep 600", "CANCELLED", "0:15", tell()),
+    "cancelled": End(f"{READ}; sleep 600", "CANCELLED", "143:0", tell()),
     "cancelled, and ends cleanly": End(
         f"trap 'sleep 2; ls {{mnt}}/ILSVRC2012/val > /dev/null && echo saved; exit 0' TERM; {READ};"
         "while :; do sleep 0.1; done",
@@ -122,7 +133,7 @@ ENDS = {
     "ignores everything": End(
         f"trap '' TERM; {READ}; while :; do sleep 0.1; done", "CANCELLED", "0:9", tell()
     ),
-    "killed": End(f"{READ}; sleep 600", "CANCELLED", "0:9", tell("--full", "--signal=KILL")),
+    "killed": End(f"{READ}; sleep 600", "FAILED", "0:9", kill_everything),
     "out of memory": End(f"{READ}; exec python -c 'bytearray(2 << 30)'", "OUT_OF_MEMORY", "0:125"),
 }
 
@@ -154,17 +165,15 @@ def test_nothing_is_left_of_any_end(cluster: Cluster, round_: int) -> None:
             jobs[name, mode] = submit(cluster, mode, "sh", "-c", end.script, options=end.options)
     for (name, _), job in jobs.items():
         ENDS[name].then(cluster, job)
-    problems = {key: check(cluster, job, ENDS[key[0]]) for key, job in jobs.items()}
-    assert not any(problems.values()), problems
+    problems = [(key, p) for key, job in jobs.items() for p in check(cluster, job, ENDS[key[0]])]
+    assert not problems, "\n".join(map(str, problems))
 
 
 def test_what_a_kill_of_everything_leaves_is_healed_by_the_next_start(cluster: Cluster) -> None:
     (cluster.directory / "no-epilog").touch()
     script = f"{READ}; sleep 600"
     killed = submit(cluster, "plain", "sh", "-c", script, options=(f"--nodelist={NODES[0]}",))
-    cluster.wait_for_line(killed, "ready")
-    for line in sorted(processes_marked(MARK, killed), key=lambda line: "ready" in line):
-        os.kill(int(line.split()[0]), signal.SIGKILL)
+    kill_everything(cluster, killed)
     cluster.wait(killed)
     assert any("mount" in line for line in cluster.left_of(killed)), "what there is to heal"
     options = (f"--nodelist={NODES[0]}",)
