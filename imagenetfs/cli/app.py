@@ -29,4 +29,4 @@ def main(arguments: list[str] | None = None) -> int:
 
         return execute(arrange(given))
 
-    return guarded(work, is_run=given[:1] == ["run"])
+    return guarded(work, is_run=given[:1] in (["run"], ["enter"]))

@@ -1,4 +1,4 @@
-"""The command line before typer sees it: the bare form, and ``run``'s command after ``--``."""
+"""The command line before typer sees it: the bare form, and the user's command after ``--``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from imagenetfs.errors import UsageError
 
 COMMANDS = (
-    *("mount", "umount", "run", "status", "settings", "info", "index", "sample"),
+    *("mount", "umount", "run", "enter", "status", "settings", "info", "index", "sample"),
     *("stage", "cache", "doctor", "verify"),
 )
 
@@ -26,7 +26,7 @@ def arrange(given: list[str]) -> Arranged:
     """Sort a command line out. Raises UsageError for a command that does not exist."""
     if not given:
         return Arranged(["--help"])
-    if given[:1] == ["run"] and "--" in given:
+    if given[0] in ("run", "enter") and "--" in given:
         cut = given.index("--")
         if not given[cut + 1 :] and not _wants_help(given):
             raise UsageError("There is no command after `--`.")

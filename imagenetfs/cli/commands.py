@@ -9,6 +9,7 @@ import typer
 from imagenetfs.cli import (
     cache,
     doctor,
+    enter,
     index,
     info,
     mount,
@@ -42,7 +43,7 @@ app = typer.Typer(
 )
 
 for _module in (
-    *(mount, umount, run, status, info, index, stage, cache),
+    *(mount, umount, run, enter, status, info, index, stage, cache),
     *(verify, doctor, settings, sample),
 ):
     _module.register(app)

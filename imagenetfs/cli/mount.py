@@ -9,10 +9,11 @@ import typer
 
 from imagenetfs.cli import mountoptions, options
 from imagenetfs.cli.terminal import say
+from imagenetfs.config.kinds import SystemLog
 from imagenetfs.errors import UsageError
 from imagenetfs.job import checks, logs, signals
 from imagenetfs.job.places import locked, place_at
-from imagenetfs.job.server import MountRequest, serve_mount
+from imagenetfs.job.server import MountRequest, make_mountpoint, serve_mount
 from imagenetfs.job.starting import check_all, start_mount
 from imagenetfs.system import mounts
 
@@ -48,6 +49,11 @@ def mount(
     keep_free: options.KeepFreeOption = None,
     stage: options.StageOption = None,
     log: options.LogOption = None,
+    idle: options.IdleOption = None,
+    make: Annotated[
+        bool,
+        typer.Option("--make", help="Make the mountpoint, and remove it again with the mount."),
+    ] = False,
 ) -> None:
     """Mount ImageNet's archives, and come back when the mount can be read.
 
@@ -69,6 +75,8 @@ def mount(
     )
     signals.raise_when_told_to_end()
     with locked(request.place) as lock:
+        if make:
+            request = replace(request, made=make_mountpoint(request.place.mountpoint, say))
         if foreground or asked.foreground:
             _serve_here(request, lock)
         else:
@@ -78,11 +86,13 @@ def mount(
 def _serve_here(request: MountRequest, lock: int) -> None:
     """Serve in this very process until the mount's end."""
     check_all(request, say)
-    logs.to_stderr()
+    if not isinstance(request.settings.log, SystemLog):
+        logs.to_stderr()
     if request.settings.log is not None:
         log = logs.prepare(request.place, request.settings)
-        logs.to_file(log)
-        request = replace(request, log=log)
+        logs.install(request.settings, log)
+        if not isinstance(request.settings.log, SystemLog):
+            request = replace(request, log=log)
 
     def ready(warnings: list[str]) -> None:
         for warning in warnings:

@@ -56,7 +56,7 @@ def parse(texts: Iterable[str]) -> MountOptions:
 
 
 def _our_names() -> list[str]:
-    return [entry.name for entry in table() if entry.name != "run_dir"]
+    return [entry.name for entry in table() if entry.name not in ("run_dir", "namespace")]
 
 
 def _split(text: str) -> list[str]:

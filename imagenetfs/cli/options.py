@@ -32,7 +32,8 @@ CacheDirOption = Annotated[str | None, _option("cache_dir", "DIR")]
 CacheSizeOption = Annotated[str | None, _option("cache_size", "SIZE")]
 KeepFreeOption = Annotated[str | None, _option("keep_free", "SIZE")]
 StageOption = Annotated[list[str] | None, _option("stage", "VERSION[/SPLIT]")]
-LogOption = Annotated[str | None, _option("log", "FILE")]
+LogOption = Annotated[str | None, _option("log", "FILE|syslog|journal")]
+IdleOption = Annotated[str | None, _option("idle", "TIME")]
 
 
 def with_usage(usage: str) -> type[TyperCommand]:

@@ -14,7 +14,8 @@ from imagenetfs.cli.terminal import say
 from imagenetfs.errors import UsageError
 from imagenetfs.job import command as commands
 from imagenetfs.job import signals
-from imagenetfs.job.session import MOUNT_VARIABLE, acquire, release
+from imagenetfs.job.acquiring import acquire
+from imagenetfs.job.session import release
 
 
 def register(app: typer.Typer) -> None:
@@ -31,6 +32,15 @@ def run(
     at: Annotated[
         str | None,
         typer.Option(metavar="MOUNTPOINT", help="Where to mount.", show_default=False),
+    ] = None,
+    own_namespace: Annotated[
+        bool | None,
+        typer.Option(
+            "--namespace/--no-namespace",
+            help="Mount in a namespace of the job's own: needs no fusermount3, and nothing of it can "
+            "stay behind. By itself where fusermount3 does not work.",
+            show_default=False,
+        ),
     ] = None,
     source: options.SourceOption = None,
     workers: options.WorkersOption = None,
@@ -56,12 +66,12 @@ def run(
     command = arranged.command if isinstance(arranged, Arranged) else None
     if not command:
         raise UsageError("Put `--` before the command: imagenetfs run -- python train.py {mnt}")
-    settings = options.settings_of(context, place)
+    asked = {True: {"namespace": "always"}, False: {"namespace": "never"}, None: {}}
+    settings = options.settings_of(context, place, asked[own_namespace])
     signals.raise_when_told_to_end()  # until there is a command to pass them on to
     session = acquire(settings, Path(at) if at else None, os.environ, say)
     try:
-        mountpoint = str(session.mountpoint)
-        environ = {**os.environ, MOUNT_VARIABLE: mountpoint}
-        return commands.run(commands.fill_in(command, mountpoint), environ)
+        filled = commands.fill_in(command, str(session.mountpoint))
+        return commands.run(filled, {**os.environ, **session.variables})
     finally:
         release(session, say)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,17 @@ def _parse_paths(text: str) -> tuple[Path, ...]:
     return tuple(_parse_path(path) for path in text.split(os.pathsep) if path)
 
 
+class SystemLog(StrEnum):
+    """A log that the system keeps, instead of a file of our own."""
+
+    SYSLOG = "syslog"
+    JOURNAL = "journal"
+
+
+def _parse_log(text: str) -> Path | SystemLog:
+    return SystemLog(text) if text in set(SystemLog) else _parse_path(text)
+
+
 def choice(*allowed: str) -> Kind:
     """One of a few words."""
 
@@ -100,6 +112,7 @@ TEXT = Kind("one line of text", _parse_text)
 DURATION = Kind("a time such as 90, 90s or 2m", _parse_duration, types=(int, float, str))
 PATH = Kind("a path", _parse_path, is_path=True)
 PATHS = Kind("paths (in a file a list)", _parse_paths, types=(list,), is_path=True)
+LOG = Kind("a path, syslog, or journal", _parse_log)
 VIEWS = Kind("NAME=FILE, several separated by colons", _parse_views, types=(str, list))
 STAGES = Kind("VERSION or VERSION/SPLIT, several separated by colons", _parse_stages, (str, list))
 SIZE = Kind("an amount such as 200G, 500M or 50%", parse_size, types=(int, str))

@@ -237,8 +237,9 @@ def check_places(mountpoint: Path, places: Mapping[str, Path | None]) -> None:
 # --- FUSE -----------------------------------------------------------------------------------------
 
 
-def check_fuse() -> None:
-    """See that this user can mount by FUSE here; raises FuseUnavailableError."""
+def check_fuse(*, needs_helper: bool) -> None:
+    """See that this user can mount by FUSE here, by fusermount3 or without; raises
+    FuseUnavailableError."""
     try:
         os.close(os.open(FUSE_DEVICE, os.O_RDWR | os.O_CLOEXEC))
     except FileNotFoundError as error:
@@ -258,8 +259,8 @@ def check_fuse() -> None:
         raise FuseUnavailableError(
             f"{FUSE_DEVICE} could not be opened: {error.strerror}."
         ) from error
-    if os.geteuid() != 0 and mounts.find_fusermount() is None:
+    if needs_helper and mounts.find_fusermount() is None:
         raise FuseUnavailableError(
-            "There is no fusermount3 on this machine, and only root can mount without it: an "
-            "administrator installs the package fuse3."
+            "There is no fusermount3 on this machine, and only root can mount without it: use "
+            "imagenetfs run --namespace, or have an administrator install the package fuse3."
         )

@@ -48,11 +48,13 @@ def start(
     *,
     keep: Sequence[int],
     log: Path,
+    log_to: Callable[[], None],
     say: Callable[[str], None],
 ) -> Started:
     """Run ``serve`` in a background process of a session of its own; return when it is ready.
 
-    ``keep``: descriptors that the server needs; it closes all others. ``log``: a prepared log file.
+    ``keep``: descriptors that the server needs; it closes all others. ``log``: a prepared log file, for what
+    libraries and helpers write; ``log_to`` installs the log.
     ``say`` is told what helpers wrote before a failure.
     Raises what ``serve`` raised before it was ready (an ImagenetfsError with that sentence and
     exit code); no process is left then.
@@ -63,7 +65,7 @@ def start(
     child = os.fork()
     if child == 0:
         os.close(reader)
-        _detach_and_serve(serve, writer, keep, log)
+        _detach_and_serve(serve, writer, keep, log, log_to)
     os.close(writer)
     started = Started()
     try:
@@ -139,7 +141,11 @@ def reported_error(sentence: str, code: int) -> ImagenetfsError:
 
 
 def _detach_and_serve(
-    serve: Callable[[Ready], None], writer: int, keep: Sequence[int], log: Path
+    serve: Callable[[Ready], None],
+    writer: int,
+    keep: Sequence[int],
+    log: Path,
+    log_to: Callable[[], None],
 ) -> NoReturn:
     """The forked child's whole life."""
     code: int = ExitCode.INTERNAL
@@ -151,7 +157,7 @@ def _detach_and_serve(
         probe.close_inherited((writer, *keep))
         _redirect(log)
         os.chdir("/")
-        logs.to_file(log)
+        log_to()
         code = _serve_and_report(serve, writer)
     finally:
         logging.shutdown()

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
 from imagenetfs.errors import ImagenetfsError
-from imagenetfs.job.places import Place, open_lock, try_lock
+from imagenetfs.job.places import Place, try_lock
 
 Born = Literal["run", "mount"]
 
@@ -183,15 +183,13 @@ class LeaseWatcher:
         if self._over or self._identity.born != "run" or self._leases:
             return self._over
         try:
-            lock = open_lock(self._place)
+            lock = try_lock(self._place)
         except ImagenetfsError:  # somebody cleaned the run directory away: nobody can join either
             self._over = True
             return True
-        try:
-            if try_lock(lock):  # else somebody is joining: look again at the next tick
-                self._over = True
-                self._unlink()
-        finally:
+        if lock is not None:  # else somebody is joining: look again at the next tick
+            self._over = True
+            self._unlink()
             os.close(lock)
         return self._over
 

@@ -1,18 +1,29 @@
-"""The server's log: a file of bounded size that several processes append to."""
+"""The server's log: a file of bounded size that several processes append to, or the system's log."""
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
+import socket
+import struct
+from logging.handlers import SysLogHandler
 from pathlib import Path
 
 from imagenetfs.config import Settings
+from imagenetfs.config.kinds import SystemLog
 from imagenetfs.errors import PlaceRefusedError
 from imagenetfs.job.places import Place, forget_old_logs, log_path
 
 ROTATE_BYTES = 1 << 20
 STOP_BYTES = 16 << 20
+
+SYSLOG_SOCKET = Path("/dev/log")
+JOURNAL_SOCKET = Path("/run/systemd/journal/socket")
+
+_PRIORITIES = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.DEBUG: 7}
+"""syslog(3)'s numbers; 6, informational, for all others."""
 
 FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
 
@@ -52,10 +63,16 @@ def prepare(place: Place, settings: Settings) -> Path:
     Raises PlaceRefusedError if a log file was asked for by name and cannot be written; where it
     was not, the log goes beside the locks instead (a full home must not stop a job).
     """
-    wanted = log_path(place.mountpoint, settings)
+    wanted = log_path(place, settings)
     try:
+        if isinstance(settings.log, SystemLog):
+            _system_handler(settings.log).close()
         return _prepare(wanted)
     except OSError as error:
+        if isinstance(settings.log, SystemLog):
+            raise PlaceRefusedError(
+                f"There is no {settings.log} here to log to ({error.strerror}): choose a file."
+            ) from error
         if settings.log is not None:
             raise PlaceRefusedError(
                 f"The log file {wanted} cannot be written: {error.strerror}."
@@ -64,7 +81,7 @@ def prepare(place: Place, settings: Settings) -> Path:
         if settings.log is None:
             forget_old_logs(wanted.parent)
     try:
-        return _prepare(place.lock_path.with_suffix(".log"))
+        return _prepare(place.own_log)
     except OSError as error:
         raise PlaceRefusedError(
             f"No log can be written, neither {wanted} nor below {place.root}: {error.strerror}."
@@ -79,9 +96,56 @@ def _prepare(path: Path) -> Path:
     return path
 
 
-def to_file(path: Path) -> None:
-    """Send this process's log, and that of the processes it forks, to a prepared file."""
-    _install(BoundedFileHandler(path, encoding="utf-8", errors="backslashreplace"))
+def install(settings: Settings, path: Path) -> None:
+    """Send this process's log, and that of the processes it forks, where the settings say: to the
+    system's log, or to the prepared file."""
+    if isinstance(settings.log, SystemLog):
+        handler = _system_handler(settings.log)
+        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        _add(handler)
+    else:
+        _install(BoundedFileHandler(path, encoding="utf-8", errors="backslashreplace"))
+
+
+def _system_handler(log: SystemLog) -> logging.Handler:
+    """Raises OSError where nobody listens."""
+    if log is SystemLog.JOURNAL:
+        return JournalHandler()
+    if not SYSLOG_SOCKET.exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    handler = SysLogHandler(str(SYSLOG_SOCKET), SysLogHandler.LOG_DAEMON)
+    handler.ident = f"imagenetfs[{os.getpid()}]: "
+    return handler
+
+
+class JournalHandler(logging.Handler):
+    """One datagram of FIELD=value lines a record (systemd's native journal protocol)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            self._socket.connect(str(JOURNAL_SOCKET))
+        except OSError:
+            self._socket.close()
+            raise
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = self.format(record).encode(errors="backslashreplace")
+        lines = [
+            b"SYSLOG_IDENTIFIER=imagenetfs",
+            b"PRIORITY=%d" % _PRIORITIES.get(record.levelno, 6),
+            # A value that may hold newlines: its length (u64, little-endian) and its bytes.
+            b"MESSAGE\n" + struct.pack("<Q", len(message)) + message,
+        ]
+        try:
+            self._socket.send(b"\n".join(lines) + b"\n")
+        except OSError:
+            self.handleError(record)
+
+    def close(self) -> None:
+        self._socket.close()
+        super().close()
 
 
 def to_stderr() -> None:
@@ -91,6 +155,10 @@ def to_stderr() -> None:
 
 def _install(handler: logging.Handler) -> None:
     handler.setFormatter(logging.Formatter(FORMAT))
+    _add(handler)
+
+
+def _add(handler: logging.Handler) -> None:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)

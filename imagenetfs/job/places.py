@@ -29,6 +29,7 @@ from imagenetfs.errors import NoSpaceError, PlaceRefusedError, StillBusyError
 LOCK_SECONDS = 300.0  # longer than any start takes
 
 _KEEP_LOGS = 50
+_OPEN_TRIES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,13 @@ class Place:
 
     mountpoint: Path
     root: Path
+    job: str = ""
+    """In a namespace, where all mountpoints are alike: whose it is."""
+
+    @property
+    def is_private(self) -> bool:
+        """Whether this place is seen from within its namespace only."""
+        return bool(self.job)
 
     @property
     def key(self) -> str:
@@ -47,8 +55,18 @@ class Place:
         return self.root / ".run" / f"{self.key}.lock"
 
     @property
+    def files(self) -> list[Path]:
+        """The lock, the socket, and the directories of servers, living or not."""
+        return sorted(self.lock_path.parent.glob(f"{self.key}.*"))
+
+    @property
     def socket_path(self) -> Path:
         return self.root / ".run" / f"{self.key}.sock"
+
+    @property
+    def own_log(self) -> Path:
+        """A log beside the lock, where there is no better place."""
+        return self.lock_path.with_suffix(".log")
 
     @property
     def is_below_root(self) -> bool:
@@ -68,7 +86,11 @@ def digest(text: str) -> str:
 def root_of(settings: Settings) -> Path:
     """The root of all places, not made yet."""
     # Not $TMPDIR: every process of this user on this node must come to the same place.
-    return settings.run_dir or Path(f"/tmp/imagenetfs-{os.geteuid()}")
+    return settings.run_dir or _default_root()
+
+
+def _default_root() -> Path:
+    return Path(f"/tmp/imagenetfs-{os.geteuid()}")
 
 
 def place_at(mountpoint: Path, settings: Settings) -> Place:
@@ -112,42 +134,73 @@ def job_name(environ: Mapping[str, str]) -> str:
 def locked(place: Place, seconds: float = LOCK_SECONDS) -> Iterator[int]:
     """Hold the place's lock and yield its descriptor; raises StillBusyError after ``seconds``.
 
-    A forked child shares the lock: it lasts until one of the two unlocks it, or both have ended.
+    A forked child shares the lock: it lasts until one of the two unlocks it, or both have ended. Where no
+    server listens when it is given back, the lock file goes too.
     """
-    fd = open_lock(place)
+    deadline = time.monotonic() + seconds
+    while (fd := try_lock(place)) is None:
+        if time.monotonic() > deadline:
+            raise StillBusyError(
+                f"Another process has been starting or ending the mount at "
+                f"{place.mountpoint} for {seconds:.0f} s."
+            )
+        time.sleep(0.02)
     try:
-        deadline = time.monotonic() + seconds
-        while not try_lock(fd):
-            if time.monotonic() > deadline:
-                raise StillBusyError(
-                    f"Another process has been starting or ending the mount at "
-                    f"{place.mountpoint} for {seconds:.0f} s."
-                )
-            time.sleep(0.02)
         yield fd
     finally:
         # Closing only: if the server that was started here still holds the lock, it shall.
         os.close(fd)
+        if not place.socket_path.exists():
+            _forget(place)
 
 
-def open_lock(place: Place) -> int:
-    """The lock file, opened anew (so that this descriptor is a holder of its own)."""
-    try:
-        return os.open(place.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise NoSpaceError(
-            f"{place.lock_path} could not be written: {error.strerror}. "
-            "Set IMAGENETFS_RUN_DIR to a directory on a local disk that has room."
-        ) from error
+def try_lock(place: Place) -> int | None:
+    """The place's lock as a descriptor of its own, if it is free."""
+    fd = _open_lock(place)
+    if _take(fd, place):
+        return fd
+    os.close(fd)
+    return None
 
 
-def try_lock(fd: int) -> bool:
-    """Take the lock if it is free."""
+def _open_lock(place: Place) -> int:
+    for _ in range(_OPEN_TRIES):
+        try:
+            return os.open(place.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            # The last mount of this user has just ended, and taken the directory with it.
+            ensure_private(place.root)
+            ensure_private(place.lock_path.parent)
+        except OSError as error:
+            raise NoSpaceError(
+                f"{place.lock_path} could not be written: {error.strerror}. "
+                "Set IMAGENETFS_RUN_DIR to a directory on a local disk that has room."
+            ) from error
+    raise StillBusyError(f"{place.lock_path.parent} is removed again and again by somebody.")
+
+
+def _take(fd: int, place: Place) -> bool:
+    """Lock if nobody else has; a lock on a file that has been removed meanwhile is none."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        return os.path.samestat(os.fstat(fd), place.lock_path.stat())
+    except (BlockingIOError, FileNotFoundError):
         return False
-    return True
+
+
+def _forget(place: Place) -> None:
+    """Remove the lock file if nobody holds it, and the directories that nobody uses any more."""
+    with contextlib.suppress(OSError):
+        fd = os.open(place.lock_path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if not _take(fd, place):
+                return
+            place.lock_path.unlink()
+        finally:
+            os.close(fd)
+        place.lock_path.parent.rmdir()
+        if place.root == _default_root():  # one that somebody has named stays
+            place.root.rmdir()
 
 
 def unlock(fd: int) -> None:
@@ -165,12 +218,15 @@ def log_directory() -> Path:
     return user_state_path("imagenetfs") / "log"
 
 
-def log_path(mountpoint: Path, settings: Settings) -> Path:
-    """The log of the mount at a mountpoint: readable, and no two mountpoints share one."""
-    if settings.log is not None:
+def log_path(place: Place, settings: Settings) -> Path:
+    """The log of the mount at a place: readable, and no two mounts share one."""
+    if isinstance(settings.log, Path):
         return settings.log
-    readable = re.sub(r"[^A-Za-z0-9_.+-]+", "-", str(mountpoint)).strip("-.")[-80:]
-    return log_directory() / f"{readable}-{digest(str(mountpoint))[:8]}.log"
+    if settings.log is not None:
+        return place.own_log  # for what helpers say before they fail
+    name = f"{place.mountpoint}-{place.job}" if place.is_private else str(place.mountpoint)
+    readable = re.sub(r"[^A-Za-z0-9_.+-]+", "-", name).strip("-.")[-80:]
+    return log_directory() / f"{readable}-{digest(name)[:8]}.log"
 
 
 def forget_old_logs(directory: Path) -> None:

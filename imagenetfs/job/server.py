@@ -11,17 +11,22 @@ import logging
 import os
 import shutil
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagenetfs.config import Settings
 from imagenetfs.errors import ImagenetfsError
-from imagenetfs.job import groups, signals
+from imagenetfs.job import checks, groups, signals
 from imagenetfs.job.caching import cache_place
+from imagenetfs.job.checks import NOT_MOUNTED_FILE
 from imagenetfs.job.daemon import Ready
+from imagenetfs.job.door import DoorWatcher, Host
 from imagenetfs.job.leases import Born, Identity, LeaseWatcher
+from imagenetfs.job.notify import Notifier
 from imagenetfs.job.places import Place, locked, unlock
+from imagenetfs.system import mounts
 
 if TYPE_CHECKING:
     from imagenetfs.serve.supervisor import MountPlan
@@ -33,13 +38,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountRequest:
-    """Everything that a server needs to know. ``made``: the mountpoint goes with the mount."""
+    """Everything that a server needs to know. ``made``: the mountpoint goes with the mount;
+    ``door``: where to answer those who look for this namespace."""
 
     place: Place
     source: Path
     settings: Settings
     born: Born
     made: bool = False
+    door: socket.socket | None = None
     fuse_options: tuple[str, ...] = ()
     log: Path | None = None
 
@@ -60,7 +67,14 @@ def serve_mount(
     run_dir.mkdir(mode=0o700)
     plan = _plan(request, run_dir)
     identity = Identity(str(request.source), str(place.mountpoint), request.born, os.getpid())
-    watcher = LeaseWatcher(place, identity, first_lease)
+    notifier = Notifier(os.environ)
+    watchers: list[LeaseWatcher | DoorWatcher | Notifier] = [
+        LeaseWatcher(place, identity, first_lease),
+        notifier,
+    ]
+    if request.door is not None:
+        host = Host(os.getpid(), str(place.root), str(place.mountpoint))
+        watchers.append(DoorWatcher(request.door, host))
 
     is_mounted = False
 
@@ -71,17 +85,40 @@ def serve_mount(
         # Not by closing: the workers have inherited the descriptor.
         unlock(lock)
         ready(warnings)
+        notifier.ready_to_use(f"{request.source} is mounted at {place.mountpoint}")
 
     try:
-        serve(plan, ready=mounted, watchers=[watcher])
+        serve(plan, ready=mounted, watchers=watchers)
     finally:
         signals.ignore()
-        watcher.close()
+        for watcher in watchers:
+            watcher.close()
         shutil.rmtree(run_dir, ignore_errors=True)
         if request.made and not is_mounted:
             _remove(place.mountpoint)  # the lock is still ours, or that of a front that does so too
-        elif request.made:
-            _remove_under_lock(place)
+        else:
+            _tidy(request)
+
+
+def make_mountpoint(mountpoint: Path, say: Callable[[str], None]) -> bool:
+    """Make a directory to mount on; True if it shall go with the mount. Under the place's lock.
+
+    What is left of it when the mount is killed says to whoever looks that nothing is mounted.
+    """
+    sign = mountpoint / NOT_MOUNTED_FILE
+    entry = mounts.top(mountpoint)
+    if entry is not None and entry.is_ours and checks.health(entry) is checks.Health.DEAD:
+        checks.heal(entry, say)
+    try:
+        mountpoint.mkdir(mode=0o755)
+        sign.write_text("imagenetfs is not mounted here at the moment.\n")
+    except FileExistsError:
+        return (
+            mounts.top(mountpoint) is None and sign.exists()
+        )  # ours, from a mount that was killed
+    except OSError:
+        return False  # the checks say what is wrong
+    return True
 
 
 def _plan(request: MountRequest, run_dir: Path) -> MountPlan:
@@ -108,18 +145,24 @@ def _plan(request: MountRequest, run_dir: Path) -> MountPlan:
         keep_free=cache.limits.floor if cache else 0,
         stage=settings.stage,
         shown_to=groups.usual_group() if request.born == "mount" else None,
+        idle=settings.idle if request.born == "mount" else None,
     )
 
 
-def _remove_under_lock(place: Place) -> None:
-    """Remove the mountpoint, unless a newer mount is just being made there."""
+def _tidy(request: MountRequest) -> None:
+    """Remove what was made for this mount, unless a newer one is just being made there."""
     try:
-        with locked(place, _TIDY_SECONDS):
-            _remove(place.mountpoint)
+        with locked(request.place, _TIDY_SECONDS):
+            if request.log is None:
+                request.place.own_log.unlink(missing_ok=True)
+            if request.made:
+                _remove(request.place.mountpoint)
     except ImagenetfsError as error:
         _log.info("the mountpoint stays: %s", error)
 
 
 def _remove(mountpoint: Path) -> None:
     with contextlib.suppress(OSError):
+        if mounts.top(mountpoint) is None:  # else the name would be looked up in the mount
+            (mountpoint / NOT_MOUNTED_FILE).unlink(missing_ok=True)
         mountpoint.rmdir()  # refused while something is mounted there

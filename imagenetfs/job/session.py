@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import time
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagenetfs import config
 from imagenetfs.config import Settings
 from imagenetfs.errors import FuseRefusedError, ImagenetfsError, MountpointInUseError
 from imagenetfs.job import checks, groups, leases
 from imagenetfs.job.leases import Lease
-from imagenetfs.job.places import Place, digest, job_name, locked, place_at, root_of
+from imagenetfs.job.places import Place, locked
 from imagenetfs.job.processes import wait_for_end
 from imagenetfs.job.server import MountRequest
 from imagenetfs.job.starting import Say, start_mount
+from imagenetfs.job.sweeping import sweep
 from imagenetfs.system import mounts
 
 MOUNT_VARIABLE = "IMAGENETFS_MOUNT"
+ROOT_VARIABLE = config.variable_name("run_dir")
 
 ENDING_SECONDS = 15.0
 FOREIGN_SECONDS = 3.0
@@ -42,6 +45,14 @@ class Session:
     def mountpoint(self) -> Path:
         return self.place.mountpoint
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the command finds in its environment; a run within it joins by these."""
+        found = {MOUNT_VARIABLE: str(self.mountpoint)}
+        if self.place.is_private:
+            found[ROOT_VARIABLE] = str(self.place.root)
+        return found
+
 
 # --- joining --------------------------------------------------------------------------------------
 
@@ -50,7 +61,7 @@ def _same(source: str, other: str) -> bool:
     return mounts.resolve(source) == mounts.resolve(other)
 
 
-def _join(place: Place, source: Path | None, say: Say) -> Session | None:
+def join(place: Place, source: Path | None, say: Say) -> Session | None:
     """Join the mount at a place, under its lock; None if there is none (any more).
 
     Raises OccupiedError where the mount there shows another source, or cannot be seen from here.
@@ -92,15 +103,29 @@ def _use_without_lease(place: Place, entry: mounts.MountEntry, say: Say) -> Sess
     return Session(place, entry, lease=None)
 
 
-def _join_or_start(place: Place, source: Path, settings: Settings, say: Say) -> Session:
+def join_or_start(
+    place: Place,
+    source: Path,
+    settings: Settings,
+    say: Say,
+    door: socket.socket | None = None,
+) -> Session:
+    """The mount at a place, started if it is not there; ``door`` is what its server then answers at.
+
+    Raises ImagenetfsError, among them OccupiedError.
+    """
     with locked(place) as lock:
-        session = _join(place, source, say)
+        session = join(place, source, say)
         if session is not None:
-            _check_views(session, settings)
+            check_views(session, settings)
             return session
+        sweep(place.root, place, say)
         made = _make_directory(place)
         try:
-            return _start(place, source, settings, made, lock, say)
+            request = MountRequest(
+                place=place, source=source, settings=settings, born="run", made=made, door=door
+            )
+            return _start(request, lock, say)
         except BaseException:
             if made:
                 with contextlib.suppress(OSError):
@@ -108,8 +133,11 @@ def _join_or_start(place: Place, source: Path, settings: Settings, say: Say) -> 
             raise
 
 
-def _check_views(session: Session, settings: Settings) -> None:
-    """A mount that is joined shows the views that it was mounted with, and no others."""
+def check_views(session: Session, settings: Settings) -> None:
+    """A mount that is joined shows the views that it was mounted with, and no others.
+
+    Raises OccupiedError, and leaves the session then.
+    """
     shown = session.mountpoint / "views"
     missing = [name for name, _ in settings.view if not (shown / name).is_dir()]
     if missing:
@@ -132,15 +160,13 @@ def _make_directory(place: Place) -> bool:
     return True
 
 
-def _start(
-    place: Place, source: Path, settings: Settings, made: bool, lock: int, say: Say
-) -> Session:
-    request = MountRequest(place=place, source=source, settings=settings, born="run", made=made)
+def _start(request: MountRequest, lock: int, say: Say) -> Session:
+    place = request.place
     front, server = leases.pair()
     with server:
         try:
             entry = start_mount(request, lock, say, server)
-            return Session(place, entry, Lease(front), made)
+            return Session(place, entry, Lease(front), request.made)
         except (OSError, ValueError) as error:
             front.close()
             raise FuseRefusedError(
@@ -149,63 +175,6 @@ def _start(
         except BaseException:
             front.close()
             raise
-
-
-# --- where ----------------------------------------------------------------------------------------
-
-
-def _candidates(source: Path, settings: Settings, environ: Mapping[str, str]) -> Iterator[Path]:
-    """Names at the default place: another source, then another namespace, gets another one."""
-    root = root_of(settings)
-    name = job_name(environ)
-    yield root / name
-    which = str(mounts.resolve(source))
-    yield root / f"{name}-{digest(which)[:8]}"
-    namespace = str(Path("/proc/self/ns/mnt").readlink())
-    yield root / f"{name}-{digest(which + namespace)[:8]}"
-
-
-def _named_mount(
-    source: Path | None, settings: Settings, environ: Mapping[str, str], say: Say
-) -> Session | None:
-    """The live mount that $IMAGENETFS_MOUNT names, if there is one and it shows this source."""
-    named = environ.get(MOUNT_VARIABLE)
-    if not named:
-        return None
-    mountpoint = mounts.resolve(named)
-    entry = mounts.top(mountpoint)
-    if entry is None or not entry.is_ours or checks.health(entry) is not checks.Health.LIVE:
-        return None
-    place = place_at(mountpoint, settings)
-    with locked(place), contextlib.suppress(OccupiedError):
-        session = _join(place, source, say)
-        if session is not None:
-            _check_views(session, settings)
-        return session
-    return None
-
-
-def acquire(settings: Settings, at: Path | None, environ: Mapping[str, str], say: Say) -> Session:
-    """The mount for ``run``: ``at`` a given place, else the one that the environment names, else at
-    the default place. Raises ImagenetfsError."""
-    if at is None:
-        asked = settings.source if settings.origins["source"].startswith("--") else None
-        session = _named_mount(asked, settings, environ, say)
-        if session is not None:
-            return session
-    source = settings.source or checks.default_source()
-    if at is not None:
-        place = place_at(mounts.resolve(at), settings)
-        return _join_or_start(place, source, settings, say)
-    refusal: OccupiedError | None = None
-    for mountpoint in _candidates(source, settings, environ):
-        try:
-            place = place_at(mounts.resolve(mountpoint), settings)
-            return _join_or_start(place, source, settings, say)
-        except OccupiedError as error:
-            refusal = error
-    assert refusal is not None
-    raise refusal
 
 
 # --- ending ---------------------------------------------------------------------------------------

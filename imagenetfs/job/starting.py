@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from imagenetfs.config.kinds import SystemLog
 from imagenetfs.errors import FuseRefusedError, ImagenetfsError
 from imagenetfs.job import checks, daemon, logs, probe
 from imagenetfs.job.caching import cache_place
 from imagenetfs.job.daemon import Ready
 from imagenetfs.job.places import log_path
 from imagenetfs.job.server import MountRequest, serve_mount
-from imagenetfs.system import mounts
+from imagenetfs.system import mounts, namespaces
 
 LIST_SECONDS = 60.0
 
@@ -30,11 +31,11 @@ def check_all(request: MountRequest, say: Say) -> None:
     places = {
         "index directory": request.settings.index_dir,
         "cache directory": request.settings.cache_dir,
-        "log file": log_path(mountpoint, request.settings),
+        "log file": log_path(request.place, request.settings),
         "run directory": request.place.root,
     }
     checks.check_places(mountpoint, places)
-    checks.check_fuse()
+    checks.check_fuse(needs_helper=not namespaces.may_mount())
     cache_place(request.settings, say)
 
 
@@ -48,13 +49,20 @@ def start_mount(
     """
     check_all(request, say)
     log = logs.prepare(request.place, request.settings)
-    full = replace(request, log=log)
+    full = replace(request, log=None if isinstance(request.settings.log, SystemLog) else log)
 
     def serve(ready: Ready) -> None:
         serve_mount(full, lock, ready, first_lease)
 
-    keep = (lock,) if first_lease is None else (lock, first_lease.fileno())
-    started = daemon.start(serve, keep=keep, log=log, say=say)
+    sockets = [one for one in (first_lease, request.door) if one is not None]
+    keep = [lock, *(one.fileno() for one in sockets)]
+    started = daemon.start(
+        serve,
+        keep=keep,
+        log=log,
+        log_to=lambda: logs.install(request.settings, log),
+        say=say,
+    )
     try:
         entry = _read_once(request.place.mountpoint)
     except BaseException:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 from pathlib import Path
 
+from imagenetfs.errors import ImagenetfsError
 from imagenetfs.system import mounts
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,15 @@ class Connection:
         if self.entry is None or not self.mounted():
             return
         mounts.detach(self.entry, lazy=True)
+
+    def unmount_if_free(self) -> None:
+        """Unmount unless somebody has a file or a working directory in the mount."""
+        if self.entry is not None and self.mounted():
+            try:
+                mounts.detach(self.entry, lazy=False)
+                log.info("nobody has used the mount for long: it is unmounted")
+            except ImagenetfsError as error:
+                log.info("unused for long, but not free: %s", error)
 
     def mounted(self) -> bool:
         """Whether this very mount is still in the mount table."""

@@ -72,6 +72,11 @@ class Pool:
         by_number = {worker.number: worker.pid for worker in self._workers.values()}
         return [by_number.get(number, 0) for number in range(max(by_number, default=-1) + 1)]
 
+    @property
+    def quiet_seconds(self) -> float:
+        """How long nothing has been asked."""
+        return time.monotonic() - self._last_use
+
     # --- births and deaths ------------------------------------------------------------------------
 
     def reap(self) -> bool:

@@ -73,8 +73,9 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountPlan:
-    """What to mount where. ``workers`` is a ceiling; ``read_timeout`` and ``revalidate`` in seconds;
-    ``views``: name and list. ``shown_to``: the primary group of those who read, where it is not this process's.
+    """What to mount where. ``workers`` is a ceiling; ``read_timeout``, ``revalidate`` and ``idle`` (unused for
+    so long, the mount ends) in seconds; ``views``: name and list. ``shown_to``: the primary group of those who
+    read, where it is not this process's.
 
     ``cache_dir``: where what is read is kept (None: nowhere), at most ``cache_size`` bytes while ``keep_free``
     bytes of its file system stay free; ``stage``: what is brought there ahead, as VERSION or VERSION/SPLIT.
@@ -98,6 +99,7 @@ class MountPlan:
     keep_free: int = 0
     stage: tuple[str, ...] = ()
     shown_to: str | None = None
+    idle: float | None = None
 
 
 def serve(
@@ -259,7 +261,7 @@ class Supervisor:
             self._publish()
             ready(self._warnings)
             log.info("mounted %s on %s", self._plan.source, self._plan.mountpoint)
-            self._loop(watchers, wakeup, stopping)
+            self._loop(connection, watchers, wakeup, stopping)
             self._end(connection, wakeup)
         finally:
             self._ahead.kill()
@@ -268,7 +270,13 @@ class Supervisor:
                 self._staging.kill()
             self._pool.kill()
 
-    def _loop(self, watchers: Sequence[Watcher], wakeup: int, stopping: list[int]) -> None:
+    def _loop(
+        self,
+        connection: Connection,
+        watchers: Sequence[Watcher],
+        wakeup: int,
+        stopping: list[int],
+    ) -> None:
         by_fd = {watcher.fileno(): watcher for watcher in watchers}
         poller = select.poll()
         for fd in (wakeup, *by_fd):
@@ -284,6 +292,8 @@ class Supervisor:
                 next_tick = time.monotonic() + 1.0
                 if any(watcher.tick() for watcher in watchers):
                     return
+                if self._plan.idle is not None and self._pool.quiet_seconds > self._plan.idle:
+                    connection.unmount_if_free()
             in_use = self._pool.tick()
             changed = self._pool.reap()
             if self._pool.over:

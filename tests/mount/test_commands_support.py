@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from imagenetfs.system import mounts
@@ -35,15 +36,13 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def _may_stay(path: Path) -> bool:
-    return path.name == ".run" or path.suffix == ".lock"
-
-
 @dataclass
 class Bench:
     """One test's directories, and the command within them."""
 
     directory: Path
+    front: list[str] = field(default_factory=lambda: COMMAND)
+    surroundings: dict[str, str] = field(default_factory=dict)
 
     @property
     def run_root(self) -> Path:
@@ -60,13 +59,13 @@ class Bench:
         return path
 
     def environ(self, **more: str) -> dict[str, str]:
-        return {**os.environ, "IMAGENETFS_RUN_DIR": str(self.run_root), **more}
+        return {**os.environ, "IMAGENETFS_RUN_DIR": str(self.run_root), **self.surroundings, **more}
 
     def start(self, *arguments: object, **options: object) -> subprocess.Popen[str]:
         """The command in the background; ``environ`` adds variables."""
         more: dict[str, str] = options.pop("environ", {})  # type: ignore[assignment]
         return subprocess.Popen(
-            [*COMMAND, *map(str, arguments)],
+            [*self.front, *map(str, arguments)],
             env=self.environ(**more),
             text=True,
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},  # type: ignore[call-overload]
@@ -75,7 +74,7 @@ class Bench:
     def call(self, *arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
         """The command to its end."""
         return subprocess.run(
-            [*COMMAND, *map(str, arguments)],
+            [*self.front, *map(str, arguments)],
             env=self.environ(**environ),
             capture_output=True,
             text=True,
@@ -89,11 +88,11 @@ class Bench:
         return [entry for entry in mounts.read_table() if entry.mountpoint.startswith(below)]
 
     def leftovers(self) -> list[str]:
-        """What should not be there when everything has ended (locks may stay)."""
+        """What should not be there when everything has ended."""
         left = [f"mount {entry.mountpoint}" for entry in self.entries()]
         for directory in (self.run_root, self.run_root / ".run"):
             if directory.is_dir():
-                left += [str(path) for path in directory.iterdir() if not _may_stay(path)]
+                left += [str(path) for path in directory.iterdir() if path.name != ".run"]
         return left
 
     def clean_up(self) -> None:
@@ -109,3 +108,33 @@ def bench(directory: Path) -> Iterator[Bench]:
         yield made
     finally:
         made.clean_up()
+
+
+# --- terminals --------------------------------------------------------------------------------------
+
+
+def read_until(fd: int, text: bytes, seconds: float = 60.0) -> bytes:
+    """Read from a terminal until a text appears."""
+    got, deadline = b"", time.monotonic() + seconds
+    while text not in got:
+        assert time.monotonic() < deadline, got
+        try:
+            got += os.read(fd, 1024)
+        except OSError:
+            break
+    return got
+
+
+def in_terminal(at: Bench, *arguments: object) -> tuple[int, int]:
+    """The command in a terminal of its own: its pid, and the terminal's other end."""
+    environ = at.environ()
+    pid, fd = pty.fork()
+    if pid == 0:
+        argv = [*at.front, *map(str, arguments)]
+        os.execve(argv[0], argv, environ)
+    return pid, fd
+
+
+def end_of(pid: int) -> int:
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status)

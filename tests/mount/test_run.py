@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import random
 import signal
 import subprocess
@@ -16,7 +15,16 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.system import mounts
-from tests.mount.test_commands_support import COMMAND, Bench, bench, is_running, until
+from tests.mount.test_commands_support import (
+    COMMAND,
+    Bench,
+    bench,
+    end_of,
+    in_terminal,
+    is_running,
+    read_until,
+    until,
+)
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -357,33 +365,6 @@ def test_open_files_do_not_keep_the_mount(at: Bench, sample: Path) -> None:
 # --- terminals ------------------------------------------------------------------------------------
 
 
-def read_until(fd: int, text: bytes, seconds: float = 60.0) -> bytes:
-    """Read from a terminal until a text appears."""
-    got, deadline = b"", time.monotonic() + seconds
-    while text not in got:
-        assert time.monotonic() < deadline, got
-        try:
-            got += os.read(fd, 1024)
-        except OSError:
-            break
-    return got
-
-
-def in_terminal(at: Bench, *arguments: object) -> tuple[int, int]:
-    """The command in a terminal of its own: its pid, and the terminal's other end."""
-    environ = at.environ()
-    pid, fd = pty.fork()
-    if pid == 0:
-        argv = [*COMMAND, *map(str, arguments)]
-        os.execve(argv[0], argv, environ)
-    return pid, fd
-
-
-def end_of(pid: int) -> int:
-    _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status)
-
-
 def test_ctrl_c(at: Bench, sample: Path) -> None:
     script = (
         "import time\n"
@@ -436,3 +417,20 @@ def test_a_terminal_that_goes_away(at: Bench, sample: Path) -> None:
     os.close(fd)
     end_of(pid)
     assert until(lambda: at.leftovers() == [])
+
+
+def test_the_next_start_heals_what_another_job_has_left(at: Bench, sample: Path) -> None:
+    front = waiting(at, sample, environ={"SLURM_JOB_ID": "4711"})
+    living = waiting(at, sample, environ={"SLURM_JOB_ID": "4712"})
+    os.kill(server_of(at.run_root / "4711"), signal.SIGKILL)
+    front.kill()
+    front.communicate(timeout=30)
+    assert len(at.entries()) == 2
+    theirs = at.mountpoint("run/theirs")
+    done = at.call("run", sample, "--", "ls", at.run_root)
+    assert done.returncode == 0
+    assert done.stderr.count("took away a dead mount") == 1
+    assert set(done.stdout.split()) == {"4712", "imagenet", "theirs"}
+    assert finish(living) == (7, "")
+    theirs.rmdir()
+    assert at.leftovers() == []

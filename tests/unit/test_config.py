@@ -150,6 +150,7 @@ def test_files_may_hold_every_setting(files: tuple[Path, Path]) -> None:
         "cache_dir = '/scratch/c'\ncache_size = '200G'\nkeep_free = '10%'\nstage = ['ILSVRC2012/val']\n"
         "index_path = ['/site/index', '~/more']\n"
         "revalidate = 30\nopt_in_page = 'u'\nsupport_address = 'a@b'\nsupport_subject = 's'\n"
+        "namespace = 'never'\nidle = '30m'\n"
     )
     settings = config.resolve()
     assert settings.read_timeout == 120.0

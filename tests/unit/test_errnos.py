@@ -10,7 +10,7 @@ from imagenetfs import errors
 from imagenetfs.errors import ImagenetfsError
 from imagenetfs.serve.errnos import EXPECTED, errno_of
 
-_ARGUMENTS = {errors.ArchiveError: ("broken", 7)}
+_ARGUMENTS = {errors.ArchiveError: ("broken", 7), errors.GroupNeededError: ("why", "group")}
 
 
 def _every(kind: type[ImagenetfsError] = ImagenetfsError) -> list[type[ImagenetfsError]]:

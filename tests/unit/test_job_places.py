@@ -108,14 +108,22 @@ def test_a_child_keeps_the_lock_until_it_unlocks(place: Place) -> None:
 
 def test_logs_of_two_mountpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    one = places.log_path(Path("/a/b c"), config.resolve())
-    two = places.log_path(Path("/a/b-c"), config.resolve())
+    one = places.log_path(Place(Path("/a/b c"), tmp_path), config.resolve())
+    two = places.log_path(Place(Path("/a/b-c"), tmp_path), config.resolve())
     assert one != two
     assert one.parent == tmp_path / "imagenetfs" / "log"
     assert one.name.startswith("a-b-c-")
-    assert len(places.log_path(Path("/x" * 200), config.resolve()).name) < 120
+    long = Place(Path("/x" * 200), tmp_path)
+    assert len(places.log_path(long, config.resolve()).name) < 120
     named = config.resolve({"log": "/x.log"})
-    assert places.log_path(Path("/a"), named) == Path("/x.log")
+    assert places.log_path(Place(Path("/a"), tmp_path), named) == Path("/x.log")
+
+
+def test_logs_of_two_namespaces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    jobs = [Place(Path("/media/imagenet"), Path("/media"), job) for job in ("12", "13", "12.0")]
+    assert len({places.log_path(place, config.resolve()) for place in jobs}) == 3
+    assert all(place.is_private for place in jobs)
 
 
 def test_old_logs_are_forgotten(tmp_path: Path) -> None:

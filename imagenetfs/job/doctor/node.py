@@ -14,6 +14,7 @@ from imagenetfs.job import checks, probe, status
 from imagenetfs.job.access import SENT, User
 from imagenetfs.job.doctor.findings import Finding, green, red, yellow
 from imagenetfs.system import mounts
+from imagenetfs.system.namespaces import may_mount
 
 BACKGROUND_REQUESTS = Path("/sys/module/fuse/parameters/max_user_bgreq")
 WANTED_BACKGROUND = 64
@@ -33,7 +34,7 @@ def fuse() -> Iterator[Finding]:
     """The device, fusermount3, user namespaces."""
     namespaces = has_namespaces()
     try:
-        checks.check_fuse()
+        checks.check_fuse(needs_helper=not may_mount())
         helper = mounts.find_fusermount()
         yield green(
             "FUSE", f"/dev/fuse may be opened; fusermount3: {helper or 'none, and root needs none'}"

@@ -30,7 +30,7 @@ def places(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
         "index": settings.index_dir,
         "temporary files": Path(temporary),
         "run directory": root_of(settings),
-        "log": settings.log.parent if settings.log else log_directory(),
+        "log": _log_place(settings),
     }
     for name, place in named.items():
         if place is None:
@@ -39,6 +39,10 @@ def places(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
             )
         else:
             yield look_at(name, place)
+
+
+def _log_place(settings: Settings) -> Path:
+    return settings.log.parent if isinstance(settings.log, Path) else log_directory()
 
 
 def look_at(name: str, place: Path) -> Finding:

@@ -1,0 +1,97 @@
+"""Train on many nodes: what docs/slurm/many-nodes.sbatch starts by torchrun, one process a GPU.
+
+    imagenetfs run -- torchrun --nproc-per-node=4 train_distributed.py {mnt}/ILSVRC2012
+
+ImageFolder, DistributedSampler, DistributedDataParallel; NCCL where there are GPUs, gloo where there are none.
+The global batch is the same however many processes share it, so the losses are, too (but for rounding).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+
+# A torch for the CPU lacks two operators that torchvision declares for its detection models.
+if not torch.cuda.is_available():
+    library = torch.library.Library("torchvision", "DEF")
+    for operator in ("nms", "qnms"):
+        library.define(operator + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
+
+SIDE = 24
+
+
+def batches(split: Path, batch: int) -> tuple[Any, Any, int]:
+    """The loader of this process's share, its sampler, and the number of classes."""
+    steps = [transforms.Resize((SIDE, SIDE)), transforms.ToTensor()]
+    look = transforms.Compose([*steps, transforms.Normalize(0.5, 0.25), torch.flatten])
+    images = ImageFolder(str(split), look)
+    # drop_last: else the sampler pads, and some images are read twice an epoch.
+    sampler = torch.utils.data.DistributedSampler(images, seed=0, drop_last=True)
+    share = batch // distributed.get_world_size()
+    workers = 2 if (os.cpu_count() or 1) > 2 else 1
+    loader = torch.utils.data.DataLoader(images, share, sampler=sampler, num_workers=workers)
+    return loader, sampler, len(images.classes)
+
+
+def train(root: Path, epochs: int, batch: int) -> None:
+    """Train, and print an epoch's loss, averaged over all processes, from the first of them."""
+    loader, sampler, classes = batches(root / "train", batch)
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    torch.manual_seed(0)
+    model = DistributedDataParallel(torch.nn.Linear(3 * SIDE * SIDE, classes).to(device))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    for epoch in range(epochs):
+        sampler.set_epoch(epoch)
+        total = torch.zeros(2, device=device)
+        for images, labels in loader:
+            labels = labels.to(device)
+            loss = torch.nn.functional.cross_entropy(model(images.to(device)), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += torch.tensor([float(loss) * len(labels), len(labels)], device=device)
+        distributed.all_reduce(total)
+        if distributed.get_rank() == 0:
+            print(
+                f"epoch {epoch + 1}: loss {total[0] / total[1]:.4f}, {int(total[1])} images",
+                flush=True,
+            )
+
+
+def show_share(root: Path) -> None:
+    """What this node's mount was asked for; nothing on plain directories."""
+    status = root.parent / ".imagenetfs" / "status.json"
+    if status.exists() and os.environ.get("LOCAL_RANK") == "0":
+        counters = json.loads(status.read_text())["counters"]
+        rank = distributed.get_rank()
+        print(f"rank {rank}: {counters['images_opened']} files opened on this node", flush=True)
+
+
+def main() -> None:
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("root", type=Path, help="the directory with train/")
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=64, help="of all processes together")
+    options = parser.parse_args()
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    train(options.root, options.epochs, options.batch)
+    distributed.barrier()
+    show_share(options.root)
+    distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""``imagenetfs enter [JOB] [-- COMMAND]``: a shell or command where a namespaced mount can be seen."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from imagenetfs.cli import options
+from imagenetfs.cli.arguments import Arranged
+from imagenetfs.cli.terminal import say
+from imagenetfs.job import command as commands
+from imagenetfs.job import signals
+from imagenetfs.job.namespace import enter as enter_namespace
+from imagenetfs.job.session import release
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command."""
+    usage = "[JOB] [-- COMMAND [ARGUMENT]...]"
+    app.command("enter", cls=options.with_usage(usage))(enter)
+
+
+def enter(
+    context: typer.Context,
+    job: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="JOB", help="The job; this one, or the only one here.", show_default=False
+        ),
+    ] = None,
+) -> int:
+    """Open a shell, or run a command, within the namespace of `run --namespace`.
+
+    From outside its mount is not to be seen. `{mnt}` and $IMAGENETFS_MOUNT are as in `run`.
+    """
+    arranged = context.obj
+    command = arranged.command if isinstance(arranged, Arranged) else None
+    signals.raise_when_told_to_end()
+    session = enter_namespace(job, os.environ, say)
+    try:
+        filled = commands.fill_in(command or [_shell()], str(session.mountpoint))
+        return commands.run(filled, {**os.environ, **session.variables})
+    finally:
+        release(session, say)
+
+
+def _shell() -> str:
+    return os.environ.get("SHELL") or "/bin/sh"

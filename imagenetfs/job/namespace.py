@@ -1,0 +1,198 @@
+"""``run --namespace``: the mount lies in a mount namespace that the job's own processes keep alive.
+
+It needs no fusermount3, and the kernel takes it away with the last of those processes, whatever killed
+them. Nothing of it is outside: mountpoint, lock and socket lie in a directory in memory, laid over an
+empty directory of the system; within the namespace they are what they are for a plain mount. Other
+runs of the job find the namespace by its door (door.py) and join it by setns(2).
+See docs/namespace.md for what does not work inside.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from imagenetfs.config import Settings
+from imagenetfs.errors import FuseUnavailableError, NotMountedError, UsageError
+from imagenetfs.job import checks
+from imagenetfs.job.door import Address, ForeignDoorError, Host, all_doors, bind, knock
+from imagenetfs.job.places import (
+    LOCK_SECONDS,
+    Place,
+    digest,
+    ensure_private,
+    job_name,
+    locked,
+    root_of,
+)
+from imagenetfs.job.session import Session, join, join_or_start
+from imagenetfs.job.starting import Say
+from imagenetfs.system import mounts, namespaces
+
+MOUNTPOINT_NAME = "imagenet"
+
+SAID_ONCE = (
+    "mounted in a namespace of its own: nothing of it can stay behind. Inside, setuid programs (sudo, sg, "
+    "su), chgrp to another group, and on some systems ssh do not work; docs/namespace.md has the rest."
+)
+
+_QUIET_DIRECTORIES = (Path("/media"), Path("/srv"), Path("/mnt"))
+_DOOR_PAUSE = 0.05
+
+
+class _GoneError(Exception):
+    """The namespace ended before it could be joined."""
+
+
+def acquire(
+    source: Path, settings: Settings, at: Path | None, environ: Mapping[str, str], say: Say
+) -> Session:
+    """The job's namespaced mount, joined or started; this process is in its namespace afterwards.
+
+    Raises ImagenetfsError; FuseUnavailableError where there are no user namespaces.
+    """
+    checks.check_fuse(needs_helper=False)
+    addresses = _addresses(source, settings, at, environ)
+    deadline = time.monotonic() + LOCK_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            for address in addresses:
+                host = knock(address)
+                if host is not None:
+                    return _join_and_use(host, address.job, source, settings, say)
+            door = bind(addresses[0])
+            if door is not None:
+                with door:
+                    return _make_and_start(addresses[0].job, source, settings, at, say, door)
+        except _GoneError:
+            pass
+        except (ForeignDoorError, PermissionError):
+            break  # not ours to join: another user's process, or a container's
+        # The last owner of the name is on its way out.
+        time.sleep(_DOOR_PAUSE)
+    return _make_and_start(addresses[0].job, source, settings, at, say)
+
+
+def enter(job: str | None, environ: Mapping[str, str], say: Say) -> Session:
+    """Join a job's namespace: the one named, else this job's, else the only one there is.
+
+    Raises NotMountedError where there is none, and UsageError where there are several.
+    """
+    wanted = job or environ.get("SLURM_JOB_ID")
+    found = [address for address in all_doors() if _is_of(address.job, wanted)]
+    if not found:
+        which = f"of the job {wanted} " if wanted else ""
+        raise NotMountedError(
+            f"No namespace {which}made by `imagenetfs run --namespace` is on this node."
+        )
+    if len(found) > 1:
+        names = ", ".join(address.job for address in found)
+        raise UsageError(f"There are several namespaces here; name one of {names}.")
+    try:
+        host = knock(found[0])
+        session = host and _use(_join_host(host, found[0].job), say)
+    except (ForeignDoorError, PermissionError, _GoneError):
+        session = None
+    if not session:
+        raise NotMountedError(
+            f"The namespace of {found[0].job} could not be entered: it is ending."
+        )
+    return session
+
+
+def _is_of(name: str, wanted: str | None) -> bool:
+    return wanted is None or name == wanted or name.startswith(f"{wanted}.")
+
+
+def _use(place: Place, say: Say) -> Session | None:
+    with locked(place):
+        return join(place, None, say)
+
+
+# --- which ----------------------------------------------------------------------------------------
+
+
+def _addresses(
+    source: Path, settings: Settings, at: Path | None, environ: Mapping[str, str]
+) -> list[Address]:
+    """Doors to try, the own one first. A step may use what its job's script has made, which outlives
+    it; the script must not use a step's."""
+    what = [
+        mounts.resolve(source),
+        root_of(settings),
+        settings.view,
+        at and mounts.resolve(at),
+        # A step or container that sees other mounts shall go on seeing them.
+        namespaces.mount_namespace(),
+    ]
+    name = job_name(environ)
+    jobs = dict.fromkeys([name, job_name({**environ, "SLURM_STEP_ID": ""})])
+    return [Address(job, digest(repr(what))) for job in jobs]
+
+
+# --- joining --------------------------------------------------------------------------------------
+
+
+def _join_and_use(host: Host, job: str, source: Path, settings: Settings, say: Say) -> Session:
+    return join_or_start(_join_host(host, job), source, settings, say)
+
+
+def _join_host(host: Host, job: str) -> Place:
+    """Go into the namespace; raises _GoneError or PermissionError."""
+    try:
+        namespaces.join(host.pid)
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise _GoneError from error
+    return Place(Path(host.mountpoint), Path(host.root), job)
+
+
+# --- making ---------------------------------------------------------------------------------------
+
+
+def _make_and_start(
+    job: str,
+    source: Path,
+    settings: Settings,
+    at: Path | None,
+    say: Say,
+    door: socket.socket | None = None,
+) -> Session:
+    needs_user_namespace = not namespaces.may_mount()
+    session = join_or_start(_make(settings, at, job), source, settings, say, door)
+    if needs_user_namespace:
+        say(SAID_ONCE)
+    return session
+
+
+def _make(settings: Settings, at: Path | None, job: str) -> Place:
+    """A namespace for this process, with a private directory in it; raises ImagenetfsError."""
+    root = _quiet_directory() or root_of(settings)
+    if root not in _QUIET_DIRECTORIES:
+        ensure_private(root)
+        root = root.resolve()
+    try:
+        namespaces.make_own()
+        namespaces.mount_private(root)
+    except OSError as error:
+        raise FuseUnavailableError(
+            f"This node does not let users make a namespace ({error.filename}: {error.strerror}); "
+            "an administrator looks at user.max_user_namespaces and AppArmor's rules for them. "
+            "Where fusermount3 works, use run --no-namespace."
+        ) from error
+    ensure_private(root / ".run")
+    mountpoint = mounts.resolve(at) if at is not None else root / MOUNTPOINT_NAME
+    return Place(mountpoint, root, job)
+
+
+def _quiet_directory() -> Path | None:
+    """An empty directory that every system has and nobody in a job misses."""
+    for directory in _QUIET_DIRECTORIES:
+        try:
+            is_free = not directory.is_symlink() and mounts.top(directory) is None
+            if is_free and not any(directory.iterdir()):
+                return directory
+        except OSError:
+            continue
+    return None

@@ -1,0 +1,47 @@
+"""What mounts of this user have left on the node that were killed with all their processes.
+
+A dead mount, an empty mountpoint, a socket that nobody listens at: the next start takes them away,
+whatever job they were of. Only what lies below the run directory, and only where nobody holds the lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+
+from imagenetfs.errors import ImagenetfsError
+from imagenetfs.job import checks
+from imagenetfs.job.leases import Lease
+from imagenetfs.job.places import Place, locked
+from imagenetfs.job.starting import Say
+from imagenetfs.system import mounts
+
+
+def sweep(root: Path, own: Place, say: Say) -> None:
+    """Look at every mountpoint below ``root`` but the own one, whose lock the caller holds."""
+    for directory in root.iterdir():
+        place = Place(directory, root)
+        if place != own and place.files:  # else it is none of ours
+            with contextlib.suppress(ImagenetfsError), locked(place, 0.0):
+                _clear(place, say)
+
+
+def _clear(place: Place, say: Say) -> None:
+    """Under the place's lock: nobody starts or joins a mount there meanwhile."""
+    visit = Lease.visit(place)
+    if visit is not None:
+        visit.close()
+        return
+    entry = mounts.top(place.mountpoint)
+    if entry is not None:
+        if not entry.is_ours or checks.health(entry) is not checks.Health.DEAD:
+            return
+        checks.heal(entry, say)
+    with contextlib.suppress(OSError):
+        place.mountpoint.rmdir()
+    for path in place.files:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path != place.lock_path:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,275 @@
+"""Real jobs of an ordinary user in a real Slurm, by the very scripts of docs/slurm.
+
+IMAGENETFS_TEST_ROUNDS=20 repeats each way for a job to end that often.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.jobs.cluster import MARK, NODES, Cluster
+from tests.mount.test_commands_support import until
+from tests.ordinary import REPOSITORY
+from tests.support import processes_marked
+
+pytestmark = pytest.mark.timeout(3600)
+
+ROUNDS = int(os.environ.get("IMAGENETFS_TEST_ROUNDS", "1"))
+SCRIPTS = REPOSITORY / "docs" / "slurm"
+SMALL = ("--cpus-per-task=1", "--mem=400")
+NAMESPACE = {"plain": "", "namespace": "--namespace"}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Iterator[Cluster]:
+    directory = tmp_path_factory.mktemp("slurm")
+    for closed in (directory, directory.parent, sample.parent):
+        closed.chmod(0o755)
+    programs = directory / "programs"
+    programs.mkdir()
+    for name, module in {
+        "imagenetfs": "-m imagenetfs",
+        "torchrun": "-m torch.distributed.run",
+        "python": "",
+    }.items():
+        (programs / name).write_text(f'#!/bin/sh\nexec {sys.executable} {module} "$@"\n')
+        (programs / name).chmod(0o755)
+    names = ("PATH", "IMAGENETFS_TEST_RUN")
+    environ = {name: os.environ[name] for name in names}
+    environ["PATH"] = f"{programs}:{environ['PATH']}"
+    environ["IMAGENETFS_SOURCE"] = str(sample)
+    environ["PYTHONPATH"] = str(REPOSITORY)
+    environ["OMP_NUM_THREADS"] = "1"
+    made = Cluster(directory, environ)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(autouse=True)
+def epilog(cluster: Cluster) -> Iterator[None]:
+    yield
+    (cluster.directory / "no-epilog").unlink(missing_ok=True)
+
+
+def submit(cluster: Cluster, mode: str, *words: str, options: tuple[str, ...] = ()) -> str:
+    """The script for one node, plain or with --namespace, with a command."""
+    cluster.environ["IMAGENETFS_RUN_OPTIONS"] = NAMESPACE[mode]
+    return cluster.submit(SCRIPTS / "one-node.sbatch", *SMALL, *options, arguments=words)
+
+
+# --- every end ------------------------------------------------------------------------------------
+
+Then = Callable[[Cluster, str], None]
+
+
+def nothing(cluster: Cluster, job: str) -> None:
+    """The job ends by itself."""
+
+
+def tell(*words: str) -> Then:
+    """When the command runs: scancel with these options."""
+
+    def then(cluster: Cluster, job: str) -> None:
+        cluster.wait_for_line(job, "ready")
+        cluster.call("scancel", *words, job)
+
+    return then
+
+
+def kill_everything(cluster: Cluster, job: str) -> None:
+    """When the command runs: kill all processes of the job, the mount's server first.
+
+    (``scancel --signal=KILL`` is the same as scancel for Slurm: SIGTERM comes first.)
+    """
+    cluster.wait_for_line(job, "ready")
+    found = sorted(processes_marked(MARK, job), key=lambda line: "ready" in line)
+    for line in found:
+        os.kill(int(line.split()[0]), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class End:
+    """A way for a job to end: its command, what happens to it, and how Slurm sees it afterwards."""
+
+    script: str
+    state: str
+    exit_code: str
+    then: Then = nothing
+    options: tuple[str, ...] = ()
+    output: str = "ready"
+
+
+READ = "ls {mnt}/ILSVRC2012/train > /dev/null && echo ready"
+ENDS = {
+    "well": End(f"{READ}", "COMPLETED", "0:0"),
+    "fails": End(f"{READ}; exit 3", "FAILED", "3:0"),
+    "cancelled": End(f"{READ}; sleep 600", "CANCELLED", "143:0", tell()),
+    "cancelled, and ends cleanly": End(
+        f"trap 'sleep 2; ls {{mnt}}/ILSVRC2012/val > /dev/null && echo saved; exit 0' TERM; {READ};"
+        "while :; do sleep 0.1; done",
+        "CANCELLED",
+        "0:0",
+        tell(),
+        output="saved",
+    ),
+    "told to save": End(
+        f"trap 'echo saved; exit 0' USR1; {READ}; while :; do sleep 0.1; done",
+        "COMPLETED",
+        "0:0",
+        tell("--batch", "--signal=USR1"),
+        output="saved",
+    ),
+    "ignores everything": End(
+        f"trap '' TERM; {READ}; while :; do sleep 0.1; done", "CANCELLED", "0:9", tell()
+    ),
+    "killed": End(f"{READ}; sleep 600", "FAILED", "0:9", kill_everything),
+    "out of memory": End(f"{READ}; exec python -c 'bytearray(2 << 30)'", "OUT_OF_MEMORY", "0:125"),
+}
+
+
+OUT_OF_TIME = End(f"{READ}; sleep 600", "TIMEOUT", "143:0", options=("--time=1",))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def out_of_time(cluster: Cluster) -> dict[str, str]:
+    """Slurm counts in minutes: these jobs are submitted first, and looked at last."""
+    words = ("sh", "-c", OUT_OF_TIME.script)
+    return {mode: submit(cluster, mode, *words, options=OUT_OF_TIME.options) for mode in NAMESPACE}
+
+
+def check(cluster: Cluster, number: str, end: End) -> list[str]:
+    """Wait for a job; what is not as it should be, and what is left of it."""
+    job = cluster.wait(number, 300)
+    problems = [] if until(lambda: not cluster.left_of(number)) else cluster.left_of(number)
+    if (job.state, job.exit_code) != (end.state, end.exit_code) or end.output not in job.output:
+        problems.append(str(job))
+    return problems
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_nothing_is_left_of_any_end(cluster: Cluster, round_: int) -> None:
+    jobs = {}
+    for name, end in ENDS.items():
+        for mode in NAMESPACE:
+            jobs[name, mode] = submit(cluster, mode, "sh", "-c", end.script, options=end.options)
+    for (name, _), job in jobs.items():
+        ENDS[name].then(cluster, job)
+    problems = [(key, p) for key, job in jobs.items() for p in check(cluster, job, ENDS[key[0]])]
+    assert not problems, "\n".join(map(str, problems))
+
+
+def test_what_a_kill_of_everything_leaves_is_healed_by_the_next_start(cluster: Cluster) -> None:
+    (cluster.directory / "no-epilog").touch()
+    script = f"{READ}; sleep 600"
+    killed = submit(cluster, "plain", "sh", "-c", script, options=(f"--nodelist={NODES[0]}",))
+    kill_everything(cluster, killed)
+    cluster.wait(killed)
+    assert any("mount" in line for line in cluster.left_of(killed)), "what there is to heal"
+    options = (f"--nodelist={NODES[0]}",)
+    job = cluster.wait(submit(cluster, "plain", "ls", "{mnt}", options=options))
+    assert job.state == "COMPLETED"
+    assert "took away a dead mount" in job.output
+    assert "ILSVRC2012" in job.output
+    assert cluster.left_of(killed) == []
+
+
+# --- sharing --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", NAMESPACE)
+def test_eight_tasks_one_mount(cluster: Cluster, mode: str) -> None:
+    cluster.environ["IMAGENETFS_RUN_OPTIONS"] = NAMESPACE[mode]
+    met = cluster.directory / "home" / f"met-{mode}"
+    script = (
+        f"mkdir -p {met}; touch {met}/$SLURM_PROCID; until [ -e {met}/7 ] && [ $(ls {met} | wc -l) = 8 ];"
+        """ do sleep 0.1; done; grep -m1 '"pid"' {mnt}/.imagenetfs/status.json; sleep 1"""
+    )
+    words = ("sh", "-c", script)
+    number = cluster.submit(
+        SCRIPTS / "task-per-gpu.sbatch", "--cpus-per-task=1", "--mem=3G", arguments=words
+    )
+    job = cluster.wait(number)
+    assert job.state == "COMPLETED", job.output
+    pids = [line for line in job.output.splitlines() if '"pid"' in line]
+    assert (len(pids), len(set(pids))) == (8, 1)
+    assert until(lambda: cluster.left_of(number) == [])
+
+
+def test_enter_from_another_step(cluster: Cluster) -> None:
+    script = "ls {mnt} > /dev/null && echo ready; sleep 600"
+    number = submit(cluster, "namespace", "sh", "-c", script)
+    cluster.wait_for_line(number, "ready")
+    seen = cluster.call(
+        "srun", f"--jobid={number}", "--overlap", "imagenetfs", "enter", "--", "ls", "{mnt}"
+    )
+    assert "ILSVRC2012" in seen.splitlines()
+    cluster.call("scancel", number)
+    cluster.wait(number)
+
+
+def test_interactively(cluster: Cluster) -> None:
+    words = "salloc --quiet --ntasks=1 --mem=400 srun imagenetfs run -- ls {mnt}"
+    assert "ILSVRC2012" in cluster.call(*words.split()).splitlines()
+
+
+# --- many nodes -----------------------------------------------------------------------------------
+
+
+def losses(text: str) -> list[float]:
+    return [float(found) for found in re.findall(r"epoch \d+: loss ([\d.]+)", text)]
+
+
+def test_two_nodes_train_as_one_does(cluster: Cluster, sample: Path) -> None:
+    cluster.environ["IMAGENETFS_RUN_OPTIONS"] = ""
+    train = (str(REPOSITORY / "docs/examples/train_distributed.py"), "{mnt}/ILSVRC2012")
+    small = ("--cpus-per-task=1", "--mem=3G", "--gpus-per-node=1")
+    two = cluster.wait(cluster.submit(SCRIPTS / "many-nodes.sbatch", *small, arguments=train), 240)
+    assert two.state == "COMPLETED", two.output
+    index = cluster.directory / "home" / ".cache" / "imagenetfs" / "index"
+    built = {path: path.stat().st_ino for path in index.rglob("*") if path.is_file()}
+    assert built
+    words = ("torchrun", "--nproc-per-node=1", *train)
+    one = cluster.wait(cluster.submit(SCRIPTS / "one-node.sbatch", *small, arguments=words), 240)
+    assert one.state == "COMPLETED", one.output
+    assert losses(two.output) == pytest.approx(losses(one.output), abs=2e-3)
+    assert len(losses(one.output)) == 2
+    assert {path: path.stat().st_ino for path in index.rglob("*") if path.is_file()} == built
+    images = int(re.findall(r"(\d+) images", one.output)[0])
+    shares = [int(found) for found in re.findall(r"(\d+) files opened on this node", two.output)]
+    assert len(shares) == 2
+    assert sum(shares) == 2 * images, "each image once an epoch, over the two nodes"
+    assert abs(shares[0] - shares[1]) <= 2
+
+
+def test_the_scripts_are_all_here() -> None:
+    """What is submitted above are these files; each says what it is, and none has a broken line."""
+    for path in SCRIPTS.glob("*.sbatch"):
+        subprocess.run(["bash", "-n", path], check=True)
+
+
+def test_nothing_is_left_of_a_job_out_of_time(
+    cluster: Cluster, out_of_time: dict[str, str]
+) -> None:
+    words = ("sh", "-c", OUT_OF_TIME.script)
+    for round_ in range(ROUNDS):
+        jobs = {} if round_ else out_of_time
+        for mode in NAMESPACE:
+            options = OUT_OF_TIME.options
+            jobs[mode] = jobs.get(mode) or submit(cluster, mode, *words, options=options)
+        problems = {mode: check(cluster, job, OUT_OF_TIME) for mode, job in jobs.items()}
+        assert not any(problems.values()), problems
+
+
+def test_nothing_is_left_of_all_of_them(cluster: Cluster) -> None:
+    assert until(lambda: cluster.left_of_all() == []), cluster.left_of_all()

@@ -1,0 +1,147 @@
+"""Doors: one owner a name, those who wait, and strangers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from imagenetfs.errors import FuseUnavailableError
+from imagenetfs.job import door, namespace
+from imagenetfs.job.door import Address, DoorWatcher, ForeignDoorError, Host
+from imagenetfs.system import namespaces
+
+HOST = Host(4711, "/media", "/media/imagenet")
+
+
+@pytest.fixture
+def address() -> Address:
+    return Address(f"test-{uuid.uuid4().hex}", "0123456789abcdef")
+
+
+def test_one_owner_and_nobody(address: Address) -> None:
+    assert door.knock(address) is None
+    listener = door.bind(address)
+    assert listener is not None
+    assert door.bind(address) is None
+    assert address in door.all_doors()
+    listener.close()
+    assert door.knock(address) is None
+    assert address not in door.all_doors()
+
+
+def test_who_comes_early_waits_until_there_is_an_answer(address: Address) -> None:
+    listener = door.bind(address)
+    assert listener is not None
+    answers: list[Host | None] = []
+    visitors = [threading.Thread(target=lambda: answers.append(door.knock(address))) for _ in "123"]
+    for visitor in visitors:
+        visitor.start()
+    visitors[0].join(0.1)
+    assert answers == []
+    watcher = DoorWatcher(listener, HOST)
+    while any(visitor.is_alive() for visitor in visitors):
+        assert watcher.ready() is False
+    assert answers == [HOST] * 3
+    watcher.close()
+    assert door.knock(address) is None
+
+
+def test_a_start_that_failed_sends_everybody_away(address: Address) -> None:
+    listener = door.bind(address)
+    assert listener is not None
+    answers: list[Host | None] = []
+    visitor = threading.Thread(target=lambda: answers.append(door.knock(address)))
+    visitor.start()
+    visitor.join(0.1)
+    listener.close()
+    visitor.join(10)
+    assert answers == [None]
+
+
+def test_nobody_is_let_in_though_a_child_holds_a_copy(address: Address) -> None:
+    listener = door.bind(address)
+    assert listener is not None
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+    try:
+        DoorWatcher(listener, HOST).close()
+        assert door.knock(address) is None
+        assert door.bind(address) is None, "the name is free when the last copy is closed"
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    again = door.bind(address)
+    assert again is not None
+    again.close()
+
+
+@contextmanager
+def stranger(address: Address) -> Iterator[None]:
+    """A process of another user that has taken our name."""
+    name = address.as_socket()
+    ready = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setresuid(65534, 65534, 65534)
+            listener = door.socket.socket(door.socket.AF_UNIX, door.socket.SOCK_SEQPACKET)
+            listener.bind(name)
+            listener.listen()
+            os.write(ready[1], b"x")
+            signal.pause()
+        finally:
+            os._exit(1)
+    os.close(ready[1])
+    try:
+        assert os.read(ready[0], 1) == b"x"
+        yield
+    finally:
+        os.close(ready[0])
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+def test_a_stranger_is_not_believed(address: Address) -> None:
+    with stranger(address), pytest.raises(ForeignDoorError):
+        door.knock(address)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+def test_a_stranger_learns_nothing(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+    listener = door.bind(address)
+    assert listener is not None
+    ready = os.pipe()
+    child = os.fork()
+    if child == 0:
+        name = address.as_socket()
+        os.setresuid(65534, 65534, 65534)
+        connection = door.socket.socket(door.socket.AF_UNIX, door.socket.SOCK_SEQPACKET)
+        connection.connect(name)
+        os.write(ready[1], b"x")
+        os._exit(len(connection.recv(1 << 16)))
+    assert os.read(ready[0], 1) == b"x"
+    watcher = DoorWatcher(listener, HOST)
+    watcher.ready()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    watcher.close()
+    for fd in ready:
+        os.close(fd)
+
+
+def test_where_namespaces_are_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise PermissionError(1, "Operation not permitted", "unshare")
+
+    monkeypatch.setattr(namespaces, "make_own", refuse)
+    from imagenetfs import config
+
+    with pytest.raises(FuseUnavailableError, match=r"max_user_namespaces.*--no-namespace"):
+        namespace._make(config.resolve(), None, "imagenet")
