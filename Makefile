@@ -9,7 +9,7 @@ TORCH_REQUIREMENT       ?= torch==2.13.0
 TORCHVISION_REQUIREMENT ?= torchvision==0.28.0
 TORCH  ?=
 # Other writers of tars, and another reader of trees, to compare with.
-TEST_PACKAGES = libarchive-tools rsync busybox
+TEST_PACKAGES = libarchive-tools rsync busybox slurmctld slurmd slurm-client munge systemd
 
 .PHONY: demo test test-keras lint format bench clean
 

@@ -22,6 +22,9 @@ STOP_BYTES = 16 << 20
 SYSLOG_SOCKET = Path("/dev/log")
 JOURNAL_SOCKET = Path("/run/systemd/journal/socket")
 
+_JOURNAL_SECONDS = 1.0
+"""A journal that does not listen must not hang the mount: a line is lost then."""
+
 _PRIORITIES = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.DEBUG: 7}
 """syslog(3)'s numbers; 6, informational, for all others."""
 
@@ -124,6 +127,7 @@ class JournalHandler(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.settimeout(_JOURNAL_SECONDS)
         try:
             self._socket.connect(str(JOURNAL_SOCKET))
         except OSError:

@@ -26,6 +26,7 @@ class Notifier:
         for_whom = environ.pop("WATCHDOG_PID", str(os.getpid()))
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._socket.setblocking(False)  # a manager that does not listen must not hang the mount
         self._pause = 0.0
         if period.isdigit() and for_whom == str(os.getpid()):
             self._pause = int(period) / 1e6 / _WATCHDOG_SHARE

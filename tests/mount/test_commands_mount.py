@@ -277,3 +277,76 @@ def test_a_mount_that_hangs_does_not_hang_status(at: Bench, sample: Path) -> Non
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
     assert at.call("umount", mountpoint).returncode == 0
+
+
+# --- life and end ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_the_server_in_the_background_is_told_to_end(
+    at: Bench, sample: Path, number: signal.Signals
+) -> None:
+    mountpoint = at.mountpoint()
+    assert at.call("mount", sample, mountpoint).returncode == 0
+    pid = json.loads(at.call("status", "--json", mountpoint).stdout)[0]["pid"]
+    assert pid == server_pid(mountpoint)
+    os.kill(pid, number)
+    assert until(lambda: not is_running(pid))
+    assert at.leftovers() == []
+
+
+def test_an_unused_mount_ends_by_itself(at: Bench, sample: Path) -> None:
+    mountpoint = at.mountpoint()
+    assert at.call("mount", "--idle", "3s", sample, mountpoint).returncode == 0
+    pid = server_pid(mountpoint)
+    for _ in range(5):
+        assert not until(lambda: at.entries() == [], 1), "it is in use"
+        os.listdir(mountpoint)
+    holder = subprocess.Popen(["cat"], cwd=mountpoint, stdin=subprocess.PIPE)
+    try:
+        assert not until(lambda: at.entries() == [], 6), "somebody is in it"
+    finally:
+        holder.communicate()
+    assert until(lambda: at.entries() == [])
+    assert until(lambda: not is_running(pid))
+    assert at.leftovers() == []
+
+
+def test_a_mountpoint_that_is_made_goes_with_the_mount(at: Bench, sample: Path) -> None:
+    mountpoint = at.directory / "made"
+    assert at.call("mount", "--make", sample, mountpoint).returncode == 0
+    assert "ILSVRC2012" in os.listdir(mountpoint)
+    assert at.call("umount", mountpoint).returncode == 0
+    assert until(lambda: not mountpoint.exists())
+    there = at.mountpoint("there")
+    assert at.call("mount", "--make", sample, there).returncode == 0
+    assert at.call("umount", there).returncode == 0
+    assert until(lambda: at.leftovers() == [])
+    assert there.is_dir(), "it was there before"
+
+
+def test_beneath_a_made_mountpoint_stands_what_is_the_matter(at: Bench, sample: Path) -> None:
+    mountpoint = at.directory / "made"
+    assert at.call("mount", "--make", sample, mountpoint).returncode == 0
+    kill_server(mountpoint)
+    mounts.detach(at.entries()[0], lazy=True)
+    assert os.listdir(mountpoint) == ["NOT_MOUNTED"]
+    assert "not mounted" in (mountpoint / "NOT_MOUNTED").read_text()
+    assert at.call("mount", "--make", sample, mountpoint).returncode == 0
+    kill_server(mountpoint)
+    assert at.call("mount", "--make", sample, mountpoint).returncode == 0
+    assert "ILSVRC2012" in os.listdir(mountpoint)
+    assert at.call("umount", mountpoint).returncode == 0
+    assert until(lambda: not mountpoint.exists())
+
+
+def test_the_systems_log(at: Bench, sample: Path) -> None:
+    mountpoint = at.mountpoint()
+    if not os.path.exists("/dev/log"):
+        done = at.call("mount", "--log", "syslog", sample, mountpoint)
+        assert done.returncode == 27
+        assert "There is no syslog here" in done.stderr
+        return
+    assert at.call("mount", "--log", "syslog", sample, mountpoint).returncode == 0
+    assert at.call("umount", mountpoint).returncode == 0
+    assert at.leftovers() == []

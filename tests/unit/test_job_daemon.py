@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs import errors
+from imagenetfs import config, errors
 from imagenetfs.job import daemon, logs
 from imagenetfs.job.daemon import Ready
 from imagenetfs.job.processes import wait_for_end
@@ -29,7 +29,10 @@ SAID: list[str] = []
 
 
 def start(serve: Callable[[Ready], None], log: Path, *keep: int) -> daemon.Started:
-    return daemon.start(serve, keep=keep, log=log, say=SAID.append)
+    def log_to() -> None:
+        logs.install(config.resolve(), log)
+
+    return daemon.start(serve, keep=keep, log=log, log_to=log_to, say=SAID.append)
 
 
 def test_a_server_that_comes_up(log: Path, tmp_path: Path) -> None:
