@@ -60,7 +60,7 @@ def with_torch(root: Path, epochs: int) -> float:
             loss.backward()
             optimizer.step()
             seen += len(labels)
-        report(epoch, float(loss), seen, start)
+        report(epoch, loss.item(), seen, start)
     with torch.no_grad():
         right = [(model(images).argmax(1) == labels) for images, labels in batches("val")]
     return float(torch.cat(right).float().mean())
@@ -115,7 +115,7 @@ def with_numpy(root: Path, epochs: int) -> float:
                 scale = np.sqrt(second / (1 - 0.999**step)) + 1e-8
                 weights -= 2e-3 * (first / (1 - 0.9**step)) / scale
                 seen += len(wanted)
-            report(epoch, float(loss), seen, start)
+            report(epoch, loss.item(), seen, start)
         paths, labels = folder(root / "val")
         right = [
             (images @ weights).argmax(1) == wanted
