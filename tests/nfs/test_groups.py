@@ -65,6 +65,7 @@ COUNT = ["sh", "-c", 'find "$0" -name "*.JPEG" | wc -l', "{mnt}/" + VAL]
 
 
 def test_a_hidden_group_is_made_primary(source: SlowSource, tree: Path, member: Member) -> None:
+    """S11: refused by plain ls, and in by run."""
     _open_to(tree, HIDDEN)
     assert "Permission denied" in member.call("ls", str(source.path)).stderr
     done = member.imagenetfs("run", source.path, "--", *COUNT)
@@ -77,6 +78,7 @@ def test_a_hidden_group_is_made_primary(source: SlowSource, tree: Path, member: 
 def test_the_command_keeps_its_exit_code_and_its_environment(
     source: SlowSource, tree: Path, member: Member
 ) -> None:
+    """S12: and its arguments."""
     _open_to(tree, HIDDEN)
     command = [
         "sh",
@@ -92,6 +94,7 @@ def test_the_command_keeps_its_exit_code_and_its_environment(
 
 
 def test_mount_does_so_too(source: SlowSource, tree: Path, member: Member) -> None:
+    """S11 S12: the shell beside it reads the mount."""
     _open_to(tree, HIDDEN)
     at = member.home / "mnt"
     script = (
@@ -150,6 +153,7 @@ def test_a_signal_to_sg_reaches_the_command(source: SlowSource, tree: Path, memb
 
 
 def test_where_sg_does_not_do_it(source: SlowSource, tree: Path, member: Member) -> None:
+    """S13: what it says can be typed as it stands."""
     _open_to(tree, HIDDEN)
     done = member.imagenetfs("run", source.path, "--", "echo", "it's", broken="sg")
     assert done.returncode == 125
@@ -166,6 +170,7 @@ def test_where_sg_does_not_do_it(source: SlowSource, tree: Path, member: Member)
 
 
 def test_no_member(source: SlowSource, tree: Path, base: Path) -> None:
+    """S13: with the addresses from the configuration."""
     others = [name for name in GROUPS if name != HIDDEN]
     (base / "other").mkdir()
     member = Member(base / "other", others)
@@ -197,6 +202,7 @@ def _access_list(path: Path, *entries: tuple[int, int, int]) -> None:
 def test_an_access_list_that_the_group_is_not_in(
     source: SlowSource, tree: Path, member: Member
 ) -> None:
+    """S13: the mode shows the mask, not the group."""
     _open_to(tree, HIDDEN, 0o700)
     # Some other user may read; the owning group may not, whatever the mode's mask says.
     _access_list(tree, (2, 5, UID + 1), (4, 0, -1), (16, 5, -1))

@@ -6,8 +6,9 @@
         source.counters()["read"]
 
 From a command line: ``python -m tests.passthrough DIR MNT --latency 1ms``. It behaves as an NFSv3 server
-would where that matters here: nothing is cached, so that each read is a request; the caller's groups are cut
-to sixteen; a file that was replaced is stale on the descriptors that still hold it.
+would where that matters here: what is read is not cached (but what is spliced goes through the page cache), so
+that each read is a request; the caller's groups are cut to sixteen; a file that was replaced is stale on the
+descriptors that still hold it.
 """
 
 from tests.passthrough.client import SlowSource, slow_source

@@ -16,14 +16,16 @@ from fnmatch import fnmatchcase
 OPERATIONS = ("lookup", "getattr", "open", "read", "opendir", "readdir", "readlink", "getxattr")
 """The requests that are counted, that take their time, and that may meet a fault."""
 
-SPECIAL = ("short", "empty", "hang", "swap")
+PARTIAL = ("short", "empty")
+SPECIAL = (*PARTIAL, "hang", "swap")
 
 
 @dataclass(slots=True)
 class Fault:
     """One thing that goes wrong.
 
-    ``kind``: an errno's name, or ``short`` (some of the bytes), ``empty`` (none), ``hang`` (until released),
+    ``kind``: an errno's name, or ``short`` (some of the bytes), ``empty`` (none; neither for whole pages, which
+    the kernel itself reads for splice(2)), ``hang`` (until released),
     ``swap`` (the file and ``partner`` exchange their names, then the request goes on). ``paths`` is a glob
     over paths below the source; ``rate`` the share of requests that meet it; ``count`` how many at most.
     """
@@ -70,14 +72,16 @@ class Behaviour:
     faults: list[Fault] = field(default_factory=list)
     _asked: Counter[tuple[str, str, int]] = field(default_factory=Counter)
 
-    def fault(self, operation: str, path: str, offset: int = 0) -> Fault | None:
-        """The first fault that this request meets, if any."""
+    def fault(
+        self, operation: str, path: str, offset: int = 0, *, complete: bool = False
+    ) -> Fault | None:
+        """The first fault that this request meets, if any; none of too few bytes if it must be ``complete``."""
         if not self.faults:
             return None
         self._asked[operation, path, offset] += 1
         attempt = self._asked[operation, path, offset]
         for number, fault in enumerate(self.faults):
-            if not fault.concerns(operation, path):
+            if not fault.concerns(operation, path) or (complete and fault.kind in PARTIAL):
                 continue
             if self.chance(number, operation, path, offset, attempt) < fault.rate:
                 fault.met += 1

@@ -20,6 +20,7 @@ from tests.passthrough.behaviour import Behaviour, Fault
 from tests.passthrough.clock import Clock
 from tests.passthrough.permission import READ, SEARCH, Caller, allows, caller
 
+_PAGE = 4096
 _EXCHANGE = 2
 _AT_FDCWD = -100
 
@@ -67,11 +68,14 @@ class PassThrough(pyfuse3.Operations):
 
     # --- what each request goes through ---------------------------------------------------------------
 
-    async def _request(self, operation: str, path: str, size: int = 0, at: int = 0) -> str | None:
-        """Count it, let it take its time, and let it go wrong. Returns ``short`` or ``empty`` for a read."""
+    async def _request(
+        self, operation: str, path: str, size: int = 0, at: int = 0, *, complete: bool = False
+    ) -> str | None:
+        """Count it, let it take its time, and let it go wrong. Returns ``short`` or ``empty`` for a read,
+        unless it must be ``complete``."""
         self.counters[operation] += 1
         behaviour = self.behaviour
-        fault = behaviour.fault(operation, path, at)
+        fault = behaviour.fault(operation, path, at, complete=complete)
         if fault is not None:
             self.counters[f"fault.{fault.kind}"] += 1
         if fault is not None and fault.kind == "hang":
@@ -239,7 +243,10 @@ class PassThrough(pyfuse3.Operations):
         handle = self._handles[fh]
         left = max(0, os.fstat(handle.fd).st_size - offset)
         path = self._nodes[handle.inode].path
-        answer = await self._request("read", path, min(size, left), offset)
+        # The kernel's own reads of pages, on behalf of splice(2), which direct_io does not keep from the page
+        # cache: a short answer to those would mean the end of the file. An NFS client asks for the rest.
+        complete = not (offset | size) % _PAGE
+        answer = await self._request("read", path, min(size, left), offset, complete=complete)
         self._permit(handle.who, handle.fd, READ)
         status = os.fstat(handle.fd)
         self._tell_what_is_new(handle.inode, status)

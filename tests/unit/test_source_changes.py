@@ -74,6 +74,7 @@ def _failing(
 def test_errors_that_pass_are_waited_for(
     root: Path, monkeypatch: pytest.MonkeyPatch, number: int, times: int
 ) -> None:
+    """S2: so is a server that forgot its handles."""
     source = _source(root)
     file = source.open(b"a.tar")
     asked = _failing(monkeypatch, "pread", number, times)
@@ -94,6 +95,7 @@ def test_they_are_not_waited_for_for_ever(
 
 
 def test_no_permission_is_no_matter_of_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S2: EACCES is the answer."""
     source = _source(root)
     file = source.open(b"a.tar")
     asked = _failing(monkeypatch, "pread", errno.EACCES, 1000)
@@ -175,6 +177,7 @@ def _overwrite(root: Path, data: bytes) -> None:
 def test_another_file_is_refused(
     root: Path, change: Callable[[Path], None], is_open: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """S4 S9: at the first read that shows it."""
     source = _source(root)
     file = source.open(b"a.tar")
     change(root)
@@ -263,6 +266,7 @@ def test_a_file_that_is_read_through_is_one_file(root: Path) -> None:
 
 
 def test_a_loose_file_is_known_by_its_size(root: Path) -> None:
+    """S10: nothing else is known of it."""
     source = Source(root)
     file = source.open(b"a.tar")
     _replace(root, NEW)

@@ -1,0 +1,180 @@
+"""A source that changes under the mount: what a reader sees."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.nfs.test_faults import TRAIN, VAL, images  # noqa: F401  (a fixture)
+from tests.passthrough import SlowSource, slow_source
+from tests.support import Mounted
+
+Mount = Callable[..., Mounted]
+
+
+@pytest.fixture
+def tree(sample: Path, tmp_path: Path) -> Path:
+    """A copy of ILSVRC2012's archives, to change."""
+    copy = tmp_path / "imagenet" / "ILSVRC2012"
+    copy.mkdir(parents=True)
+    for name in (TRAIN, VAL):
+        shutil.copy(sample / "ILSVRC2012" / name, copy)
+    kit = "ILSVRC2012_devkit_t12"
+    shutil.copytree(sample / "ILSVRC2012" / kit, copy / kit)
+    return copy.parent
+
+
+@pytest.fixture
+def source(tree: Path) -> Iterator[SlowSource]:
+    with slow_source(tree) as slow:
+        yield slow
+
+
+def _archive(tree: Path, name: str = VAL) -> Path:
+    return tree / "ILSVRC2012" / name
+
+
+def _refused(path: Path, number: int) -> None:
+    with pytest.raises(OSError) as caught:
+        path.read_bytes()
+    assert caught.value.errno == number, path
+
+
+def _another(path: Path) -> bytes:
+    """The archive with its first two members' places exchanged: the same size, other headers."""
+    data = path.read_bytes()
+    first = 512 + -(-int(data[124:135], 8) // 512) * 512
+    second = first + 512 + -(-int(data[first + 124 : first + 135], 8) // 512) * 512
+    return data[first:second] + data[:first] + data[second:]
+
+
+def _replace(path: Path) -> None:
+    new = path.with_name("new")
+    new.write_bytes(_another(path))
+    os.replace(new, path)
+
+
+def _overwrite(path: Path) -> None:
+    data = _another(path)
+    with open(path, "r+b") as file:
+        file.write(data)
+
+
+CHANGES = {
+    "replaced": _replace,
+    "overwritten": _overwrite,
+    "cut": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "removed": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("how", CHANGES)
+def test_an_archive_that_changes(
+    tree: Path,
+    source: SlowSource,
+    images: dict[str, bytes],  # noqa: F811
+    mount: Mount,
+    how: str,
+) -> None:
+    """S4 S5 S6: EIO for that archive, one line in the log, all others as ever; a remount shows the new one."""
+    one = mount(source.path)
+    val = [name for name in images if name.startswith("val/")]
+    train = [name for name in images if name.startswith("train/")]
+    assert (one.root / val[0]).read_bytes() == images[val[0]]
+    CHANGES[how](_archive(tree))
+    assert (one.root / val[0]).read_bytes() == images[val[0]]  # the kernel has it
+    for name in val[1:]:
+        _refused(one.root / name, errno.EIO)
+    for name in train[:50]:
+        assert (one.root / name).read_bytes() == images[name]
+    told = one.log.read_text().count("is another file now")
+    assert told == (0 if how == "removed" else 1)
+    one.close()
+    again = mount(source.path)
+    if how in ("replaced", "overwritten"):
+        for name in val:
+            assert (again.root / name).read_bytes() == images[name]
+
+
+@pytest.mark.parametrize(
+    "touch",
+    [
+        lambda path: os.utime(path, (1, 1)),
+        lambda path: path.chmod(0o600),
+        lambda path: os.chown(path, -1, 4242) if os.geteuid() == 0 else path.chmod(0o640),
+        lambda path: (
+            shutil.copy(path, path.with_name("c")),
+            os.replace(path.with_name("c"), path),
+        ),
+    ],
+    ids=["touch", "chmod", "chgrp", "the same contents anew"],
+)
+def test_a_touch_changes_nothing(
+    tree: Path,
+    source: SlowSource,
+    images: dict[str, bytes],  # noqa: F811
+    mount: Mount,
+    touch: Callable[[Path], object],
+) -> None:
+    """S7: times, owner, group and mode of an archive may change under the mount, and its inode too."""
+    one = mount(source.path)
+    val = [name for name in images if name.startswith("val/")]
+    assert (one.root / val[0]).read_bytes() == images[val[0]]
+    touch(_archive(tree))
+    for name in val[1:]:
+        assert (one.root / name).read_bytes() == images[name]
+    assert "another file" not in one.log.read_text()
+
+
+def test_a_class_that_was_not_indexed_yet(tree: Path, source: SlowSource, mount: Mount) -> None:
+    """S4: no table is made of an archive that is another one than when it was mounted."""
+    one = mount(source.path)
+    classes = sorted(os.listdir(one.root / "train"))
+    _replace(_archive(tree, TRAIN))
+    with pytest.raises(OSError) as caught:
+        os.listdir(one.root / "train" / classes[3])
+    assert caught.value.errno == errno.EIO
+
+
+def test_permission_is_asked_again(
+    source: SlowSource,
+    images: dict[str, bytes],  # noqa: F811
+    mount: Mount,
+) -> None:
+    """S8: what is not in the kernel's cache is refused within `revalidate` seconds, and given again later."""
+    one = mount(source.path, revalidate=0.3)
+    val = [name for name in images if name.startswith("val/")]
+    assert (one.root / val[0]).read_bytes() == images[val[0]]
+    source.fault("EACCES", "open", paths=f"*{VAL}")
+    time.sleep(0.35)
+    _refused(one.root / val[1], errno.EACCES)
+    assert (one.root / val[0]).read_bytes() == images[val[0]]
+    train = next(name for name in images if name.startswith("train/"))
+    assert (one.root / train).read_bytes() == images[train]
+    source.clear()
+    assert (one.root / val[1]).read_bytes() == images[val[1]]
+
+
+def test_the_server_is_not_asked_for_each_read(
+    source: SlowSource,
+    images: dict[str, bytes],  # noqa: F811
+    mount: Mount,
+) -> None:
+    """One request a read: whether the archive is still the same costs none in between."""
+    one = mount(source.path)
+    val = [name for name in images if name.startswith("val/")]
+    for name in val[:20]:
+        (one.root / name).read_bytes()
+    before = source.counters()
+    for name in val[20:60]:
+        (one.root / name).read_bytes()
+    after = source.counters()
+    assert after["read"] - before["read"] <= 42  # an image of the miniature is one request
+    assert after["open"] - before["open"] <= 2  # by a worker that was not there before
+    assert after["getattr"] - before["getattr"] <= 6

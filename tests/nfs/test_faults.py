@@ -1,0 +1,169 @@
+"""A mount over a source that fails all the time: each read gives the right bytes or an errno, nothing else.
+
+IMAGENETFS_FAULTED_READS sets how many faults the readers meet: 2,000 by itself, 100,000 for the full run.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import tarfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.passthrough import SlowSource, slow_source
+from tests.support import Mounted
+
+FAULTS = int(os.environ.get("IMAGENETFS_FAULTED_READS", "2000"))
+SEED = int(os.environ.get("IMAGENETFS_FAULT_SEED", "20"))
+READERS = 8
+ALLOWED = {errno.EIO, errno.EACCES}
+
+TRAIN, VAL = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
+
+
+@pytest.fixture
+def source(sample: Path) -> Iterator[SlowSource]:
+    with slow_source(sample, seed=SEED) as slow:
+        yield slow
+
+
+@pytest.fixture(scope="session")
+def images(sample: Path) -> dict[str, bytes]:
+    """Path below ILSVRC2012 in the mount -> bytes, by Python's own tarfile; val by name alone."""
+    found = {}
+    with tarfile.open(sample / "ILSVRC2012" / TRAIN) as outer:
+        for member in outer.getmembers():
+            with tarfile.open(fileobj=outer.extractfile(member)) as inner:
+                wnid = member.name.removesuffix(".tar")
+                for image in inner.getmembers():
+                    data = inner.extractfile(image)
+                    assert data is not None
+                    found[f"train/{wnid}/{image.name}"] = data.read()
+    with tarfile.open(sample / "ILSVRC2012" / VAL) as flat:
+        for image in flat.getmembers():
+            data = flat.extractfile(image)
+            assert data is not None
+            found[f"val/{image.name}"] = data.read()
+    return found
+
+
+def _read(path: Path, choose: random.Random, expected: bytes) -> None:
+    """Read all of an image, or a part, past the kernel's cache; the bytes must be right."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        if choose.random() < 0.5:
+            data = b"".join(iter(lambda: os.read(fd, 1 << 20), b""))
+            assert data == expected, path
+        else:
+            offset = choose.randrange(len(expected))
+            length = choose.randrange(1, len(expected) + 100)
+            data = os.pread(fd, length, offset)
+            assert data == expected[offset : offset + length], (path, offset, length)
+    finally:
+        os.close(fd)
+
+
+class Readers:
+    """Threads that read at random until told to end; what they saw is counted by errno (0: the right bytes)."""
+
+    def __init__(self, root: Path, images: dict[str, bytes], count: int = READERS) -> None:
+        self.seen: Counter[int | None] = Counter()
+        self.wrong: list[BaseException] = []
+        self._root = root
+        self._images = images
+        self._ending = threading.Event()
+        self._threads = [threading.Thread(target=self._go, args=(n,)) for n in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def _go(self, number: int) -> None:
+        choose, names = random.Random(SEED * 100 + number), sorted(self._images)
+        try:
+            while not self._ending.is_set():
+                name = choose.choice(names)
+                try:
+                    _read(self._root / name, choose, self._images[name])
+                    self.seen[0] += 1
+                except OSError as error:
+                    self.seen[error.errno] += 1
+        except BaseException as error:
+            self.wrong.append(error)
+
+    def end(self) -> None:
+        """End them; raises what one of them found wrong."""
+        self._ending.set()
+        for thread in self._threads:
+            thread.join(60)
+        assert not any(thread.is_alive() for thread in self._threads)
+        if self.wrong:
+            raise self.wrong[0]
+
+
+def _faults(source: SlowSource) -> int:
+    """Faults that were met so far."""
+    return sum(n for kind, n in source.counters().items() if kind.startswith("fault."))
+
+
+@pytest.mark.timeout(max(120, FAULTS // 20))
+def test_faulted_reads(
+    source: SlowSource, images: dict[str, bytes], mount: Callable[..., Mounted]
+) -> None:
+    """S1 S2 S3: right bytes or an errno, and well again as soon as the source is."""
+    one = mount(source.path)
+    for kind, rate in (("short", 0.3), ("empty", 0.02), ("EIO", 0.02), ("ESTALE", 0.02)):
+        source.fault(kind, "read", rate=rate)
+    source.fault("EACCES", "read", rate=0.002)
+    source.fault("ESTALE", ["lookup", "open", "getattr"], rate=0.02)
+    source.fault("EIO", ["open"], rate=0.01)
+    readers = Readers(one.root, images)
+    try:
+        while _faults(source) < FAULTS and not readers.wrong:
+            time.sleep(0.1)
+    finally:
+        source.clear()
+        readers.end()
+    print(f"{_faults(source):,} faults met, reads by errno: {dict(readers.seen)}")
+    assert readers.seen[0] > 100
+    assert set(readers.seen) - {0} <= ALLOWED, readers.seen
+    choose = random.Random(SEED)
+    for name, data in images.items():
+        _read(one.root / name, choose, data)
+
+
+def test_a_source_that_is_away_for_a_while(
+    source: SlowSource, images: dict[str, bytes], mount: Callable[..., Mounted]
+) -> None:
+    """S3: no remount is needed; what the kernel keeps is read meanwhile."""
+    one = mount(source.path)
+    kept, *_, other = images
+    assert (one.root / kept).read_bytes() == images[kept]
+    source.fault("EIO", ["read", "open", "lookup", "getattr"])
+    assert (one.root / kept).read_bytes() == images[kept]
+    started = time.monotonic()
+    with pytest.raises(OSError) as caught:
+        (one.root / other).read_bytes()
+    assert caught.value.errno == errno.EIO
+    assert time.monotonic() - started < 20
+    source.clear()
+    assert (one.root / other).read_bytes() == images[other]
+
+
+def test_a_short_pause_of_the_source_is_not_seen(
+    source: SlowSource, images: dict[str, bytes], mount: Callable[..., Mounted]
+) -> None:
+    """S2: errors that pass within a second are waited for."""
+    one = mount(source.path)
+    for kind in ("EIO", "ESTALE"):
+        for name in list(images)[:5]:
+            source.fault(kind, ["read"], count=2)
+            choose = random.Random(1)
+            _read(one.root / name, choose, images[name])
+    assert _faults(source) == 20
