@@ -36,6 +36,7 @@ for which the cache stepped aside last, and until when (monotonic time in nanose
 LARGEST_FETCH = 1 << 24
 """Members up to this size (bytes) are fetched whole; of larger ones what is asked for, in whole blocks."""
 
+_SMALL_GAP = 4 * BLOCK
 _TICK_SECONDS = 1.0
 _TELL_SECONDS = 30.0
 _MOST_OPEN = 256
@@ -268,17 +269,24 @@ class BlockCache:
             self._step_aside(error)
             return None
 
-    def has(self, volume: Volume, low: int, high: int) -> bool:
-        """Whether bytes [low, high), of one segment, are here by their records; no checksum is looked at.
-
-        Raises OSError.
-        """
+    def absent(self, volume: Volume, low: int, high: int) -> list[tuple[int, int]]:
+        """The stretches of bytes [low, high), of one segment, of which some block is not here by its record; no
+        checksum is looked at. Few blocks between two of them do not part them. Raises OSError."""
         number, at = divmod(low, SEGMENT)
         segment = volume.segments.get(number) or self._open(volume, number)
         if segment is None:
-            return False
+            return [(low, high)]
         first, count = at // BLOCK, -(-(at % BLOCK + high - low) // BLOCK)
-        return len(segment.present(first, count)) == count
+        here = {block for block, _ in segment.present(first, count)}
+        found: list[tuple[int, int]] = []
+        for block in range(first, first + count):
+            if block not in here:
+                begin = number * SEGMENT + block * BLOCK
+                if found and begin - found[-1][1] <= _SMALL_GAP:
+                    begin = found.pop()[0]
+                end = number * SEGMENT + (block + 1) * BLOCK
+                found.append((max(low, begin), min(high, end)))
+        return found
 
     # --- segments ---------------------------------------------------------------------------------
 

@@ -29,6 +29,8 @@ from imagenetfs.serve.reads import WORTH_A_PIPE, Piece, archive_changed, file_ch
 from imagenetfs.source.directory import WAITING, Source, SourceFile
 
 OpenFile = Callable[[bytes], SourceFile]
+_ASK_SECONDS = 1.0
+
 Changed = Callable[[bytes, int, int], SourceChangedError]
 
 
@@ -43,6 +45,7 @@ class FileOrigin:
     inode: int | None = None
     start: int = 0
     changed: Changed = archive_changed
+    ask_again: float = 0.0
 
     def read(self, offset: int, length: int) -> bytes:
         """See :class:`imagenetfs.cache.volume.Origin`."""
@@ -52,13 +55,24 @@ class FileOrigin:
         return file.read(offset - self.start, length)
 
     def is_same(self) -> bool:
-        """Whether size, time of change and inode still are those of the identity."""
+        """Whether size, time of change and inode still are those of the identity; an archive is asked no more
+        than once a second, for that may be a request to a server."""
+        now = time.monotonic()
+        if now < self.ask_again:
+            return True
+        file = self.open(self.path)
+        if self.inode is None:  # a loose file: it was opened after it had been listed
+            return (file.size, file.mtime_ns) == (self.size, self.mtime_ns)
         try:
-            status = os.fstat(self.open(self.path).fd)
+            status = os.fstat(file.fd)
         except OSError:
             return False
-        same_file = self.inode is None or self.inode == status.st_ino
-        return same_file and (status.st_size, status.st_mtime_ns) == (self.size, self.mtime_ns)
+        self.ask_again = now + _ASK_SECONDS
+        seen = (status.st_size, status.st_mtime_ns, status.st_ino)
+        if seen == (self.size, self.mtime_ns, self.inode):
+            return True
+        self.ask_again = 0.0
+        return False
 
     def forget(self, offset: int, length: int) -> None:
         """The kernel keeps what the cache keeps only once."""
@@ -127,10 +141,9 @@ class Volumes:
         if file.size != container.file_size:
             raise archive_changed(path, file.size, container.file_size)
         sample = members.meta["sample"] if isinstance(members, Members) else members.data.crc
-        inode = os.fstat(file.fd).st_ino
-        identity = Identity(path, file.size, file.mtime_ns, inode, sample)
+        identity = Identity(path, file.size, file.mtime_ns, file.inode, sample)
         about = self._about(archive, size=file.size)
-        origin = FileOrigin(self._source.open, path, file.size, file.mtime_ns, inode)
+        origin = FileOrigin(self._source.open, path, file.size, file.mtime_ns, file.inode)
         return Volume(identity.key, file.size, about), origin
 
     def of_unpacked(self, archive: int, rows: ArrayRows) -> Volume:
@@ -140,8 +153,8 @@ class Volumes:
         file = self._source.open(path)
         if file.size != container.file_size:
             raise archive_changed(path, file.size, container.file_size)
-        inode = os.fstat(file.fd).st_ino
-        identity = Identity(path, file.size, file.mtime_ns, inode, rows.data.crc, "unpacked")
+        crc = rows.data.crc
+        identity = Identity(path, file.size, file.mtime_ns, file.inode, crc, "unpacked")
         return Volume(identity.key, size, self._about(archive, size=size, unpacked=True))
 
     def of_files(self, archive: int, inner: int) -> FilesVolume:
