@@ -101,8 +101,8 @@ class Stager:
     def run(self, work: Iterable[Stretch], tell: Callable[[Progress], None] | None = None) -> None:
         """Bring all of it here. ``tell`` is called now and then.
 
-        Raises NoRoomError where the cache is full, OSError where its disk fails, and what the source raises;
-        what was fetched by then is kept.
+        Raises NoRoomError where the cache is full, OSError where its disk fails, ChangedError where the source
+        is not what it was, and what the source raises; what was fetched by then is kept.
         """
         queue, pending = iter(work), set[Future[None]]()
         with ThreadPoolExecutor(self._streams) as pool:
