@@ -36,9 +36,14 @@ for which the cache stepped aside last, and until when (monotonic time in nanose
 LARGEST_FETCH = 1 << 24
 """Members up to this size (bytes) are fetched whole; of larger ones what is asked for, in whole blocks."""
 
+_SMALL_GAP = 4 * BLOCK
 _TICK_SECONDS = 1.0
 _TELL_SECONDS = 30.0
 _MOST_OPEN = 256
+
+
+class ChangedError(Exception):
+    """The origin is not any more what the volume is of."""
 
 
 class NoRoomError(Exception):
@@ -169,6 +174,8 @@ class BlockCache:
                 self._step_aside(error)
             except NoRoomError:
                 pass
+            except ChangedError:
+                return origin.read(offset, length)  # all of it: never half an old file
         if fetched is None:
             fetched = self._exactly(volume, offset, length, origin)
         return self._joined(volume, offset, length, fetched, origin)
@@ -180,7 +187,7 @@ class BlockCache:
 
         ``limit``: where the last of them ends, if it is not whole. Fetches all from the first missing one to
         the last in one request; returns (offset, the bytes fetched), or None where somebody else who fetches
-        them takes too long. Raises NoRoomError, and OSError where the disk fails.
+        them takes too long. Raises NoRoomError, ChangedError, and OSError where the disk fails.
         """
         base = number * SEGMENT
         first = max(low - base, 0) // BLOCK
@@ -197,16 +204,18 @@ class BlockCache:
             length = min(stop, limit) - offset
             if not self.room.has(length):
                 raise NoRoomError
+            if not origin.is_same():
+                raise ChangedError
             data = origin.read(offset, length)
-            kept = self._keep(segment, missing[0], data, origin)
+            if not origin.is_same():
+                raise ChangedError
+            kept = self._keep(segment, missing[0], data)
         if kept:
             origin.forget(offset, length)
         return offset, data
 
-    def _keep(self, segment: Segment, first: int, data: bytes, origin: Origin) -> bool:
-        """Write fetched blocks; False where they are not to be kept. A full disk is no error to the reader."""
-        if not origin.is_same():
-            return False
+    def _keep(self, segment: Segment, first: int, data: bytes) -> bool:
+        """Write fetched blocks; False where that fails. A full disk is no error to the reader."""
         try:
             with self.room.taken(len(data)) as had:
                 if not had:
@@ -233,7 +242,7 @@ class BlockCache:
                 self._step_aside(error)
             else:
                 base = number * SEGMENT
-                if missing:
+                if missing and origin.is_same():
                     low = max(low, base + missing[0] * BLOCK)
                     high = min(high, base + (missing[-1] + 1) * BLOCK)
         return low, origin.read(low, high - low)
@@ -268,17 +277,24 @@ class BlockCache:
             self._step_aside(error)
             return None
 
-    def has(self, volume: Volume, low: int, high: int) -> bool:
-        """Whether bytes [low, high), of one segment, are here by their records; no checksum is looked at.
-
-        Raises OSError.
-        """
+    def absent(self, volume: Volume, low: int, high: int) -> list[tuple[int, int]]:
+        """The stretches of bytes [low, high), of one segment, of which some block is not here by its record; no
+        checksum is looked at. Few blocks between two of them do not part them. Raises OSError."""
         number, at = divmod(low, SEGMENT)
         segment = volume.segments.get(number) or self._open(volume, number)
         if segment is None:
-            return False
+            return [(low, high)]
         first, count = at // BLOCK, -(-(at % BLOCK + high - low) // BLOCK)
-        return len(segment.present(first, count)) == count
+        here = {block for block, _ in segment.present(first, count)}
+        found: list[tuple[int, int]] = []
+        for block in range(first, first + count):
+            if block not in here:
+                begin = number * SEGMENT + block * BLOCK
+                if found and begin - found[-1][1] <= _SMALL_GAP:
+                    begin = found.pop()[0]
+                end = number * SEGMENT + (block + 1) * BLOCK
+                found.append((max(low, begin), min(high, end)))
+        return found
 
     # --- segments ---------------------------------------------------------------------------------
 

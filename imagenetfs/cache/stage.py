@@ -7,6 +7,7 @@ locks belong to whoever opened the file.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -100,8 +101,8 @@ class Stager:
     def run(self, work: Iterable[Stretch], tell: Callable[[Progress], None] | None = None) -> None:
         """Bring all of it here. ``tell`` is called now and then.
 
-        Raises NoRoomError where the cache is full, OSError where its disk fails, and what the source raises;
-        what was fetched by then is kept.
+        Raises NoRoomError where the cache is full, OSError where its disk fails, ChangedError where the source
+        is not what it was, and what the source raises; what was fetched by then is kept.
         """
         queue, pending = iter(work), set[Future[None]]()
         with ThreadPoolExecutor(self._streams) as pool:
@@ -129,12 +130,9 @@ class Stager:
             polite = self._others_read()
             stop = min(stretch.end, at + (_SMALL_WINDOW if polite else WINDOW))
             fetched = 0
-            if not cache.has(volume, at, stop):
-                if polite:
-                    with self._alone:
-                        fetched = self._fetch(cache, volume, at, stop, stretch)
-                else:
-                    fetched = self._fetch(cache, volume, at, stop, stretch)
+            for low, high in cache.absent(volume, at, stop):
+                with self._alone if polite else contextlib.nullcontext():
+                    fetched += self._fetch(cache, volume, low, high, stretch)
             with self._counting:
                 self.progress.done += stop - at
                 self.progress.fetched += fetched

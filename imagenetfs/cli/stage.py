@@ -14,7 +14,7 @@ from imagenetfs.cli import options
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import in_bytes, in_time, say
 from imagenetfs.config.sizes import parse_size
-from imagenetfs.errors import NoSpaceError, UsageError
+from imagenetfs.errors import NoSpaceError, SourceChangedError, UsageError
 from imagenetfs.job import checks
 from imagenetfs.job.caching import CachePlace, cache_place
 
@@ -88,7 +88,7 @@ def stage(
 
 
 def _run(stager: Stager, plan: StagePlan, place: CachePlace) -> None:
-    from imagenetfs.cache.blocks import NoRoomError
+    from imagenetfs.cache.blocks import ChangedError, NoRoomError
 
     began = time.monotonic()
 
@@ -104,6 +104,10 @@ def _run(stager: Stager, plan: StagePlan, place: CachePlace) -> None:
             f"The cache in {place.directory} is full ({in_bytes(place.limits.size)} at most, "
             f"{in_bytes(place.limits.floor)} of the disk stay free): {in_bytes(stager.progress.done)} of "
             f"{in_bytes(plan.total)} are there. Clear it, or raise --cache-size."
+        ) from error
+    except ChangedError as error:
+        raise SourceChangedError(
+            "The source was changed while it was staged; stage it once more."
         ) from error
     except OSError as error:
         raise NoSpaceError(

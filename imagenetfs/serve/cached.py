@@ -26,7 +26,7 @@ from imagenetfs.index.build import Container, Index
 from imagenetfs.index.columns import Array
 from imagenetfs.index.members import Members
 from imagenetfs.serve.reads import WORTH_A_PIPE, Piece, archive_changed, file_changed
-from imagenetfs.source.directory import WAITING, Source, SourceFile
+from imagenetfs.source.directory import REVALIDATE_SECONDS, WAITING, Source, SourceFile
 
 OpenFile = Callable[[bytes], SourceFile]
 Changed = Callable[[bytes, int, int], SourceChangedError]
@@ -52,13 +52,11 @@ class FileOrigin:
         return file.read(offset - self.start, length)
 
     def is_same(self) -> bool:
-        """Whether size, time of change and inode still are those of the identity."""
-        try:
-            status = os.fstat(self.open(self.path).fd)
-        except OSError:
-            return False
-        same_file = self.inode is None or self.inode == status.st_ino
-        return same_file and (status.st_size, status.st_mtime_ns) == (self.size, self.mtime_ns)
+        """Whether size, time of change and inode still are those of the identity, as the file has looked at
+        them with its last read."""
+        file = self.open(self.path)
+        inode = file.identity[0] if self.inode is not None else None
+        return (inode, file.size, file.mtime_ns) == (self.inode, self.size, self.mtime_ns)
 
     def forget(self, offset: int, length: int) -> None:
         """The kernel keeps what the cache keeps only once."""
@@ -118,6 +116,10 @@ class Volumes:
         version = self._versions.get(archive, "")
         return {"source": str(self._source.path), "version": version, "archive": title, **more}
 
+    def path(self, archive: int) -> bytes:
+        """Where an archive stands in the source."""
+        return self._index.archives[archive].path
+
     def of_archive(self, archive: int) -> tuple[Volume, FileOrigin]:
         """The volume of a tar or npz. Raises SourceChangedError where it is not what was indexed."""
         container = self._index.container(archive)
@@ -127,10 +129,9 @@ class Volumes:
         if file.size != container.file_size:
             raise archive_changed(path, file.size, container.file_size)
         sample = members.meta["sample"] if isinstance(members, Members) else members.data.crc
-        inode = os.fstat(file.fd).st_ino
-        identity = Identity(path, file.size, file.mtime_ns, inode, sample)
+        identity = Identity(path, file.size, file.mtime_ns, file.identity[0], sample)
         about = self._about(archive, size=file.size)
-        origin = FileOrigin(self._source.open, path, file.size, file.mtime_ns, inode)
+        origin = FileOrigin(self._source.open, path, file.size, file.mtime_ns, file.identity[0])
         return Volume(identity.key, file.size, about), origin
 
     def of_unpacked(self, archive: int, rows: ArrayRows) -> Volume:
@@ -140,8 +141,8 @@ class Volumes:
         file = self._source.open(path)
         if file.size != container.file_size:
             raise archive_changed(path, file.size, container.file_size)
-        inode = os.fstat(file.fd).st_ino
-        identity = Identity(path, file.size, file.mtime_ns, inode, rows.data.crc, "unpacked")
+        crc = rows.data.crc
+        identity = Identity(path, file.size, file.mtime_ns, file.identity[0], crc, "unpacked")
         return Volume(identity.key, size, self._about(archive, size=size, unpacked=True))
 
     def of_files(self, archive: int, inner: int) -> FilesVolume:
@@ -205,10 +206,21 @@ class _Local:
 class CachedReads:
     """:class:`imagenetfs.serve.reads.Reads` through the cache. Make it before forking."""
 
-    def __init__(self, cache: BlockCache, volumes: Volumes, open_file: OpenFile) -> None:
+    def __init__(
+        self,
+        cache: BlockCache,
+        volumes: Volumes,
+        source: Source,
+        revalidate: float = REVALIDATE_SECONDS,
+    ) -> None:
+        """``revalidate``: after so many seconds the source is asked again whether this user may still read
+        a file, and whether it is the same."""
         self.cache = cache
         self.volumes = volumes
-        self._open = open_file
+        self._source = source
+        self._open = source.open
+        self._revalidate = revalidate
+        self._look_at: dict[bytes, float] = {}
         self._archives: dict[int, tuple[Volume, FileOrigin]] = {}
         self._unpacked: dict[int, tuple[Volume, UnpackedOrigin]] = {}
         self._files: dict[tuple[int, int], FilesVolume] = {}
@@ -216,6 +228,13 @@ class CachedReads:
     def after_fork(self, meter: Meter) -> None:
         """Descriptors of this process's own, and where it counts. Call once in each child."""
         self.cache.after_fork(meter, self.volumes.show_waiting)
+
+    def _check(self, path: bytes) -> None:
+        """A hit asks nothing of the source, so that has to be done now and then."""
+        now = time.monotonic()
+        if now >= self._look_at.get(path, 0.0):
+            self._source.check_access(path)
+            self._look_at[path] = now + self._revalidate
 
     def from_archive(
         self, archive: int, container: Container, offset: int, length: int, start: int, end: int
@@ -225,6 +244,7 @@ class CachedReads:
         if known is None:
             known = self._archives[archive] = self.volumes.of_archive(archive)
         volume, origin = known
+        self._check(origin.path)
         if volume.size != container.file_size:
             raise archive_changed(origin.path, volume.size, container.file_size)
         return self._read(volume, offset, length, start, end, origin)
@@ -236,6 +256,7 @@ class CachedReads:
         known = self._files.get((archive, inner))
         if known is None:
             known = self._files[archive, inner] = self.volumes.of_files(archive, inner)
+        self._check(container.extent.path)
         origin = known.origin(container, row, self._open)
         start, end = origin.start, origin.start + origin.size
         return self._read(known.volume, start + offset, length, start, end, origin)
@@ -256,5 +277,6 @@ class CachedReads:
         if known is None:
             volume = self.volumes.of_unpacked(archive, rows)
             known = self._unpacked[archive] = volume, UnpackedOrigin(unpacked, archive)
+        self._check(self.volumes.path(archive))
         start, length = row * rows.row_bytes, rows.row_bytes
         return self.cache.read(known[0], start, length, start, start + length, known[1])

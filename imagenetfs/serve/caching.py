@@ -13,6 +13,7 @@ from imagenetfs.cache.place import CacheDirectory
 from imagenetfs.cache.policy import Limits
 from imagenetfs.serve.board import Board
 from imagenetfs.serve.cached import CachedReads, Volumes
+from imagenetfs.source.directory import REVALIDATE_SECONDS
 from imagenetfs.tree.catalogue import Catalogue, archives_of
 
 log = logging.getLogger(__name__)
@@ -21,10 +22,15 @@ _TELL_SECONDS = 60.0
 _LOOK_SECONDS = 1.0
 
 
-def cached_reads(catalogue: Catalogue, directory: Path, limits: Limits) -> CachedReads:
+def cached_reads(
+    catalogue: Catalogue,
+    directory: Path,
+    limits: Limits,
+    revalidate: float = REVALIDATE_SECONDS,
+) -> CachedReads:
     """Reads through the cache in a directory. Raises PlaceRefusedError, NoSpaceError."""
     cache = BlockCache(CacheDirectory(directory), limits)
-    return CachedReads(cache, volumes_of(catalogue), catalogue.source.open)
+    return CachedReads(cache, volumes_of(catalogue), catalogue.source, revalidate)
 
 
 def volumes_of(catalogue: Catalogue) -> Volumes:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from imagenetfs.cache.blocks import NoRoomError
+from imagenetfs.cache.blocks import ChangedError, NoRoomError
 from imagenetfs.cache.policy import ASIDE_SECONDS
 from imagenetfs.cache.stage import Progress, Stager, Stretch, stretches
 from imagenetfs.cache.unpacked import Unpacked
@@ -263,6 +263,8 @@ class Staging:
                 stager.run(plan)
             except NoRoomError:
                 log.warning("staging %s stops: the cache is as large as it may be", title)
+            except ChangedError:
+                log.warning("staging %s stops: the source was changed", title)
             except OSError:  # the log has it from the cache
                 time.sleep(ASIDE_SECONDS)
                 continue

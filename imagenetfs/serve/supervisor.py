@@ -122,7 +122,8 @@ def serve(
     unpacked = Unpacked(source, catalogue.paths_of(Kind.NPZ), catalogue.index.array, plan.cache_dir)
     cached = None
     if plan.cache_dir is not None:
-        cached = cached_reads(catalogue, plan.cache_dir, Limits(plan.cache_size, plan.keep_free))
+        limits = Limits(plan.cache_size, plan.keep_free)
+        cached = cached_reads(catalogue, plan.cache_dir, limits, plan.revalidate)
         splits_of(catalogue, plan.stage)  # a wrong name is told before anything is mounted
     reader = Reader(catalogue.index, source, unpacked, cached)
     operations = Operations(tree, reader, LiveFiles(board, plan.log_path), board)

@@ -29,11 +29,15 @@ def collect(root: str) -> dict[str, Any]:
     return {"seconds": seconds, "files": len(_files)}
 
 
-def read(processes: int) -> dict[str, Any]:
-    """Read all collected files whole, by so many processes, each its share."""
+def read(processes: int, forget: bool = False, first: int | None = None) -> dict[str, Any]:
+    """Read all collected files whole, or the ``first`` ones, by so many processes, each its share.
+
+    ``forget``: the kernel shall not keep their pages.
+    """
     ready, go = os.pipe(), os.pipe()
     results = os.pipe()
-    pids = [_fork_reader(k, processes, ready[1], go[0], results[1]) for k in range(processes)]
+    shares = [_files[:first][number::processes] for number in range(processes)]
+    pids = [_fork_reader(mine, forget, ready[1], go[0], results[1]) for mine in shares]
     waiting = 0
     while waiting < processes:
         waiting += len(os.read(ready[0], processes))
@@ -53,27 +57,28 @@ def read(processes: int) -> dict[str, Any]:
     }
 
 
-def _fork_reader(number: int, processes: int, ready: int, go: int, results: int) -> int:
+def _fork_reader(mine: list[str], forget: bool, ready: int, go: int, results: int) -> int:
     pid = os.fork()
     if pid:
         return pid
     code = 1
     try:
-        mine = _files[number::processes]
         os.write(ready, b".")
         os.read(go, 1)
-        os.write(results, _read_files(mine).to_bytes(8, "little"))
+        os.write(results, _read_files(mine, forget).to_bytes(8, "little"))
         code = 0
     finally:
         os._exit(code)
 
 
-def _read_files(paths: list[str]) -> int:
+def _read_files(paths: list[str], forget: bool) -> int:
     total = 0
     for path in paths:
         fd = os.open(path, os.O_RDONLY)
         while piece := os.read(fd, _BUFFER):
             total += len(piece)
+        if forget:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(fd)
     return total
 

@@ -57,6 +57,12 @@ _SECTIONS = {
         "of train indexed when it answers, so its figures of the first class and of ImageFolder include "
         "that (it is stopped after {peer_seconds:.0f} s).",
     ),
+    "epochs": (
+        "Training from a slow source",
+        "{classes} classes of {images:,} images behind 1 ms a request and 1 GB/s for all, by {processes} "
+        "reading processes that let go of each file's pages; nothing is kept when it starts. The first batch "
+        "has {batch} images; the time until it includes mounting (or copying and unpacking) and listing.",
+    ),
     "full": (
         "ImageNet's full size",
         "{samples:,} images in 1,000 class tars within a sparse ILSVRC2012_img_train.tar of 148 GB, made by "

@@ -61,6 +61,11 @@ def microseconds(value: float) -> str:
     return f"{value:.0f} µs"
 
 
+def part_of(value: float) -> str:
+    """How many times the data."""
+    return f"{value:.2f}"
+
+
 def number(value: float) -> str:
     return f"{value:.1f}"
 
@@ -85,6 +90,15 @@ LISTING = (
 INDEX = (
     Column("seconds", "whole command", seconds),
     Column("bytes", "bytes a member", number),
+)
+EPOCHS = (
+    Column("batch", "until the first batch", seconds),
+    Column("epoch 1", "end of epoch one", seconds),
+    Column("epoch 2", "end of epoch two", seconds),
+)
+EPOCH_BYTES = (
+    Column("bytes 1", "until the end of epoch one", part_of),
+    Column("bytes 2", "in epoch two", part_of),
 )
 FULL_INDEX = (
     Column("index", "index from nothing", seconds),
@@ -141,6 +155,10 @@ _LAYOUT: dict[str, tuple[tuple[str, tuple[Column, ...]], ...]] = {
     "latency": tuple(
         (f"{milliseconds} ms a request", _latency_columns(milliseconds))
         for milliseconds in _LATENCIES
+    ),
+    "epochs": (
+        ("Seconds from the start", EPOCHS),
+        ("Bytes that came from the source, by those of the images", EPOCH_BYTES),
     ),
     "full": (
         ("Making the index", FULL_INDEX),

@@ -210,8 +210,17 @@ def test_what_has_changed_is_not_kept(open_cache: Open) -> None:
     origin.same = False
     for _ in range(2):
         assert cache.read(one, 0, 10, 0, 1000, origin) == DATA[:10]
-    assert len(origin.asked) == 2
+    assert origin.asked == [(0, 10), (0, 10)]
     assert origin.forgotten == 0
+
+
+@pytest.mark.parametrize("size", [1 << 40, 0])
+def test_what_has_changed_is_not_mixed_with_what_it_was(open_cache: Open, size: int) -> None:
+    open_cache().read(volume(), 100_000, 10, 100_000, 100_010, Bytes())
+    cache, origin = open_cache(Limits(size, 0)), Bytes(DATA[::-1])
+    origin.same = False
+    found = cache.read(volume(), 60_000, 200_000, 60_000, 260_000, origin)
+    assert found == DATA[::-1][60_000:260_000]
 
 
 class BrokenError(Exception):

@@ -1,0 +1,130 @@
+"""Training from a slow source: time from the start to the first batch, and to the end of two epochs.
+
+The source is a pass-through with a latency a request and a bandwidth for all (tests/passthrough), uncached as
+a data set larger than memory is. Readers let go of each file's pages, so that the second epoch has them from
+where they are kept: the cache, the local copy, or the source again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tests.passthrough import SlowSource, slow_source
+
+from . import children
+from .children import Asked
+from .data import Data
+from .errors import BenchmarkError
+from .results import Part
+from .runner import ANSWER_SECONDS, Run, client, take_turns
+from .systems import OURS, System, mounted, ratarmount
+
+LATENCY, BANDWIDTH = 0.001, 1e9
+"""Seconds a request, bytes a second for all."""
+
+STAGED, COPIED, REMOTE = "imagenetfs --stage", "copy, unpack", "extracted on the source"
+PROCESSES, BATCH = 4, 256
+
+_UNPACK = """
+set -e
+cp "$1" "$2/train.tar"
+mkdir "$2/tree"
+tar -xf "$2/train.tar" -C "$2/tree"
+for class in "$2"/tree/*.tar; do
+    mkdir "${class%.tar}"
+    tar -xf "$class" -C "${class%.tar}"
+    rm "$class"
+done
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the slow source shows the archive, and the extracted files."""
+
+    source: Path
+    tar: Path
+    tree: Path
+
+
+def measure(run: Run) -> Part:
+    """All ways in interleaved rounds."""
+    assert run.data is not None
+    size = run.data.size
+    part = run.part(classes=size.classes, images=size.images, processes=PROCESSES, batch=BATCH)
+    base = run.data.tree.parent
+    with slow_source(base, below=run.workspace.root) as slow:
+        shown = slow.path / run.data.source.relative_to(base)
+        tar = slow.path / run.data.tar.relative_to(base)
+        place = _Place(shown, tar, slow.path / run.data.tree.relative_to(base))
+        slow.set(latency=LATENCY, bandwidth=BANDWIDTH)
+        one = partial(_train, run, run.data, place, slow)
+        take_turns(run, part, "epochs", _ways(run, place), one, range(run.rounds))
+    return part
+
+
+def _ways(run: Run, place: _Place) -> list[System]:
+    cache = run.workspace.path("epochs", "cache")
+    ours = [sys.executable, "-m", "imagenetfs", "mount", "--foreground", place.source, "{mnt}"]
+    ours += ["--index-dir", "none", "--cache-dir", cache, "--cache-size", "100%"]
+    train, stage = Path("ILSVRC2012/train"), ["--stage", "ILSVRC2012/train"]
+    ways = [System(OURS, tuple(ours), train, None), System(STAGED, (*ours, *stage), train, None)]
+    if run.peers.ratarmount:
+        ways.append(ratarmount(run.peers.ratarmount, place.tar, None, None))
+    local = run.workspace.path("epochs", "local", "tree")
+    return [*ways, System(COPIED, (), local, None), System(REMOTE, (), place.tree, None)]
+
+
+def _train(run: Run, data: Data, place: _Place, slow: SlowSource, way: System) -> dict[str, float]:
+    """Seconds from the start until each point, and the bytes that came from the source, by the data's."""
+    with _clean(run):
+        slow.reset()
+        start = time.perf_counter()
+        if way.name == COPIED:
+            _copy(run, place, way.train.parent)
+        with mounted(way, run.workspace) as mount, client(run.workspace) as asked:
+            asked.ask("collect", str(mount.train), timeout=ANSWER_SECONDS)
+            _read(asked, data, BATCH)
+            points = {"batch": time.perf_counter() - start}
+            for number in (1, 2):
+                before = slow.counters()["bytes"]
+                _read(asked, data, None)
+                points[f"epoch {number}"] = time.perf_counter() - start
+                came = slow.counters()["bytes"] - (before if number == 2 else 0)
+                points[f"bytes {number}"] = came / data.bytes
+    return points
+
+
+@contextlib.contextmanager
+def _clean(run: Run) -> Iterator[None]:
+    """Nothing of an earlier turn is there, and nothing is left."""
+    place = run.workspace.path("epochs")
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    try:
+        yield
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _copy(run: Run, place: _Place, local: Path) -> None:
+    local.mkdir(parents=True)
+    log = run.workspace.path("logs", "unpack")
+    command = ["bash", "-c", _UNPACK, "bash", place.tar, local]
+    children.run(command, run.workspace.environ, log, ANSWER_SECONDS)
+
+
+def _read(asked: Asked, data: Data, first: int | None) -> None:
+    """An epoch, or its first images."""
+    answer = asked.ask("read", PROCESSES, True, first, timeout=ANSWER_SECONDS)
+    if answer["failed"] or (first is None and answer["bytes"] != data.bytes):
+        raise BenchmarkError(
+            f"{answer['failed']} readers failed; {answer['bytes']:,} bytes of {data.bytes:,} came."
+        )

@@ -1,0 +1,143 @@
+"""Many readers, two mounts, and a stager on one cache: each byte is fetched once, and readers come first."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.cache.place import prepare
+from tests.cache.support import PLENTY, epoch, files, make_train
+from tests.mount.test_commands_support import until
+from tests.passthrough import slow_source
+from tests.support import Mounted
+
+Mount = Callable[..., Mounted]
+TRAIN = "ILSVRC2012/ILSVRC2012_img_train.tar"
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """A source of 120 MB, and the bytes of its images."""
+    source = tmp_path_factory.mktemp("train")
+    return source, make_train(source, classes=11, images=100)
+
+
+@pytest.fixture
+def cache_dir(tmp_path: Path) -> Path:
+    prepare(tmp_path / "cache")
+    return tmp_path / "cache"
+
+
+def _read(path: Path) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECT)  # past the page cache: each reader asks the mount
+    with open(fd, "rb", buffering=0) as file:
+        return file.read()
+
+
+@pytest.mark.parametrize("mounts", [1, 2])
+def test_24_cold_readers_of_one_image(
+    train: tuple[Path, int], mount: Mount, cache_dir: Path, mounts: int
+) -> None:
+    with slow_source(train[0], latency=0.02) as source:
+        plan = {"cache_dir": cache_dir, "cache_size": PLENTY, "workers": 32}
+        mounted = [mount(source.path, **plan) for _ in range(mounts)]
+        name = files(mounted[0].root / "train")[500].relative_to(mounted[0].root)
+        for one in mounted:
+            files(one.root / "train")
+            until(lambda one=one: "indexed" in one.log.read_text())
+        source.reset()
+        with ThreadPool(24) as pool:
+            paths = [mounted[n % mounts].root / name for n in range(24)]
+            contents = pool.map(_read, paths)
+        assert source.counters()["read"] <= 1 + (len(contents[0]) > 1 << 17)
+        assert len(set(contents)) == 1
+        assert len(contents[0]) == (mounted[0].root / name).stat().st_size
+
+
+def test_whoever_waits_for_a_fetch_waits_for_the_source(
+    train: tuple[Path, int], mount: Mount, cache_dir: Path
+) -> None:
+    """Two workers wait for one slow fetch; a third is started, and serves somebody else meanwhile."""
+    with slow_source(train[0]) as source:
+        mounted = mount(source.path, cache_dir=cache_dir, cache_size=PLENTY, workers=8)
+        images = files(mounted.root / "train")
+        local = images[-1]
+        _read(local)
+        source.set(latency=2.0)
+        with ThreadPool(6) as pool:
+            begun = time.monotonic()
+            slow = pool.map_async(_read, [images[0]] * 6)
+            time.sleep(0.5)
+            _read(local)
+            assert time.monotonic() - begun < 1.9, "an unrelated read did not wait"
+            slow.get(30)
+
+
+def _rate(paths: list[Path], seconds: float) -> float:
+    """Images a second that four processes read, until the time is over or each has read its share."""
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        parts = [(paths[n::4], seconds) for n in range(4)]
+        return sum(pool.starmap(_reads, parts))
+
+
+def _reads(paths: list[Path], seconds: float) -> float:
+    begun, done = time.monotonic(), 0
+    for path in paths:
+        with open(path, "rb", buffering=0) as file:
+            file.read()
+        done += 1
+        if time.monotonic() - begun > seconds:
+            break
+    return done / (time.monotonic() - begun)
+
+
+@pytest.mark.timeout(240)
+def test_staging_beside_four_readers(train: tuple[Path, int], mount: Mount, tmp_path: Path) -> None:
+    """It comes to its end, and the readers keep their rate; the figure is printed, its half is demanded twice
+    over for a busy machine."""
+    rates: dict[bool, list[float]] = {True: [], False: []}
+    with slow_source(train[0], latency=0.001, bandwidth=100e6) as source:
+        for turn in range(4):
+            staged = turn % 2 == 1
+            cache = tmp_path / f"cache{turn}"
+            prepare(cache)
+            stage = ["ILSVRC2012/train"] if staged else []
+            mounted = mount(source.path, cache_dir=cache, cache_size=PLENTY, stage=stage)
+            paths = files(mounted.root / "train")
+            rates[staged].append(_rate(paths, 1.0))
+            if staged:
+                deadline = time.monotonic() + 60
+                while "staged ILSVRC2012/train" not in mounted.log.read_text():
+                    assert time.monotonic() < deadline
+                    time.sleep(0.1)
+                before = mounted.status()["counters"]["source_bytes"]
+                epoch(paths, seed=1)
+                assert mounted.status()["counters"]["source_bytes"] == before
+            mounted.close()
+    beside = statistics.median(rates[True]) / statistics.median(rates[False])
+    print(f"\nthe readers' rate beside the stager: {beside:.2f} of that without it")
+    assert beside > 0.25
+
+
+@pytest.mark.timeout(240)
+def test_stage_is_as_fast_as_cat(train: tuple[Path, int], tmp_path: Path) -> None:
+    with slow_source(train[0], latency=0.001, bandwidth=200e6) as source:
+        begun = time.monotonic()
+        subprocess.run(["cat", source.path / TRAIN], stdout=subprocess.DEVNULL, check=True)
+        cat = time.monotonic() - begun
+        begun = time.monotonic()
+        command = [sys.executable, "-m", "imagenetfs", "stage", source.path, "ILSVRC2012/train"]
+        options = ["--cache-dir", tmp_path / "cache", "--index-dir", "none"]
+        subprocess.run([*command, *options], check=True, stdout=subprocess.DEVNULL)
+        stage = time.monotonic() - begun
+    print(f"\nstage {stage:.2f} s (start of the interpreter included), cat {cat:.2f} s")
+    assert stage < 3 * cat + 3
