@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from imagenetfs import config
 from imagenetfs.cli import options
-from imagenetfs.cli.indexing import build_or_keep_none, catalogue_of
+from imagenetfs.cli.indexing import build_or_keep_none, catalogue_of, in_turn
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import say
 from imagenetfs.errors import ArchiveError, IndexWrongError, NoSpaceError, UsageError
@@ -145,8 +146,14 @@ def import_(
     for group, numbers in catalogue.groups(sorted(found)).items():
         target = opened.places.file(group)
         assert target is not None
+        records = [record for number in numbers for record in found[number]]
+        take = partial(catalogue.index.sharing.lease, target)
         try:
-            add(target, [record for number in numbers for record in found[number]])
+            lease = in_turn(take, f"{group} is being indexed")
+            try:
+                add(target, records)
+            finally:
+                lease.release()
         except OSError as error:
             raise NoSpaceError(
                 f"the index file {target} cannot be written: {error.strerror}; "

@@ -124,11 +124,9 @@ def build_group(
             shard=shard,
         )
 
-    outcome = _in_turn(build, f"{group} is being indexed")
+    outcome = in_turn(build, f"{group} is being indexed")
     if shard is not None:
-        _in_turn(
-            lambda: unite_shards(index, file, shard), f"The shards of {group} are being united"
-        )
+        in_turn(lambda: unite_shards(index, file, shard), f"The shards of {group} are being united")
     return outcome
 
 
@@ -157,7 +155,7 @@ def build_or_keep_none(
     )
 
 
-def _in_turn(attempt: Callable[[], T | Holder], what: str) -> T:
+def in_turn(attempt: Callable[[], T | Holder], what: str) -> T:
     """What ``attempt()`` returns when it is its turn; says once for whom it waits."""
     from imagenetfs.index.leases import Holder
 

@@ -173,8 +173,9 @@ class Walk:
         names, headers, offsets = into.names.append, into.headers.append, into.offsets.append
         sizes, mtimes, modes = into.sizes.append, into.mtimes.append, into.modes.append
         usual_owner, usual_end, usual_rest, mode = self.usual
+        last = end - BLOCK
         while position < stop:
-            block = read_at(position, BLOCK if position + BLOCK <= end else end - position)
+            block = read_at(position, BLOCK if position <= last else end - position)
             try:
                 name, owner, octal, octal_end, mtime, mtime_end, checksum, rest = _fields(block)
                 if (

@@ -191,27 +191,28 @@ class Index:
 
     # --- building ---------------------------------------------------------------------------------
 
-    def prepare(self, archive: int, inner: int) -> Callable[[], bytes]:
+    def prepare(self, archive: int, inner: int, *, direct: bool = False) -> Callable[[], bytes]:
         """A call that makes the container's block, for a thread; see :meth:`adopt`.
 
-        It opens what it reads for itself: the source's own open files do not serve threads.
+        It opens what it reads for itself: the source's own open files do not serve threads. ``direct`` is
+        for a source that answers from memory.
         """
         entry = self.archives[archive]
         if inner != OUTER or entry.kind is Kind.DIRECTORY:
             extent = self.extent(archive, inner)
-            return lambda: self._make(archive, inner, extent, self._scan)
+            return lambda: self._make(archive, inner, extent, direct)
 
         def make() -> bytes:
             with self.source.opened(entry.path) as file:
                 extent = Extent(entry.path, 0, file.size, entry.kind)
-            return self._make(archive, inner, extent, self._scan)
+            return self._make(archive, inner, extent, direct)
 
         return make
 
-    def _make(self, archive: int, inner: int, extent: Extent, scan: Scan) -> bytes:
+    def _make(self, archive: int, inner: int, extent: Extent, direct: bool) -> bytes:
         key = self.key(archive, inner)
         stored = self._kept.block(archive, inner, key, extent)
-        return stored or make_block(self.source, scan, extent, inner)
+        return stored or make_block(self.source, self._scan, extent, inner, direct=direct)
 
     def adopt(self, archive: int, inner: int, block: bytes) -> int:
         """Publish what a thread made, unless somebody else did so first. Returns the member count."""

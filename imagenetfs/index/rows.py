@@ -56,7 +56,8 @@ def encode(
     """
     owners, dangling = linked_to(rows) if rows.hardlinks else ({}, set())
     order, names = _sorted_order(rows, dangling)
-    order = [owners.get(position, position) for position in order]
+    if owners:
+        order = [owners.get(position, position) for position in order]
     pick = np.asarray(order, dtype=np.int64)
     described: dict[str, Any] = {"rows": len(order), **(meta or {})}
     columns: dict[str, Array] = {}

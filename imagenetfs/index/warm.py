@@ -195,7 +195,7 @@ def _build_at_once(index: Index, work: list[Work], count: Callable[..., None]) -
     members = 0
     for done, item in enumerate(work, 1):
         if not index.known(*item):
-            members += _adopt(index, item, index.prepare(*item))
+            members += _adopt(index, item, index.prepare(*item, direct=True))
         count(done, members)
 
 

@@ -87,6 +87,14 @@ def test_check_export_import(at: Bench, sample: Path, tmp_path: Path) -> None:
     assert f"{file} is wrong about ILSVRC2012/ILSVRC2012_img_val.tar: remove that file" in error
 
 
+def test_what_the_site_has_is_used(at: Bench, sample: Path, tmp_path: Path) -> None:
+    _done(at, sample, "--index-dir", tmp_path / "site")
+    environ = {"IMAGENETFS_INDEX_PATH": str(tmp_path / "site")}
+    said, _ = _done(at, sample, "--index-dir", tmp_path / "own", **environ)
+    assert said.count("all indexed before") == len(said.splitlines())
+    assert _files(tmp_path / "own") == {}
+
+
 def test_a_directory_named_like_a_command(at: Bench, sample: Path, tmp_path: Path) -> None:
     (tmp_path / "check").symlink_to(sample)
     environ = {"IMAGENETFS_INDEX_DIR": str(tmp_path / "index"), "IMAGENETFS_SOURCE": str(sample)}

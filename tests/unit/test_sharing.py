@@ -237,7 +237,7 @@ def _asked(meters: memoryview) -> int:
 
 
 def _looks(containers: int) -> int:
-    """Requests of one job that finds everything: opening (two), and blocks that are sampled."""
+    """Requests of a job that finds everything: two to open an archive, and blocks that are sampled."""
     return 3 + 17 + 4 * containers
 
 

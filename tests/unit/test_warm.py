@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from imagenetfs.index import store as store_module
 from imagenetfs.index import warm as warm_module
 from imagenetfs.index.build import Index
 from imagenetfs.index.warm import Outcome, Progress, save, warm
+from imagenetfs.source.directory import REQUESTS
 from tests.unit.test_arena import ended, in_child
 from tests.unit.test_build_archives import class_tar, contents, image, index_of, tar_of, train_tar
 
@@ -111,6 +113,44 @@ def test_everything_is_indexed(train: Path, processes: int, in_flight: int) -> N
     _all_there(index)
     assert _children() == before
     assert (seen[-1].done, seen[-1].total) == (CLASSES + 1, CLASSES + 1)
+
+
+@pytest.mark.parametrize(
+    ("quick", "in_flight", "processes", "expected"),
+    [
+        (1.0, 16, 4, "_build_at_once"),
+        (0.0, 16, 1, "_build_by_chains"),  # no more requests than were asked for: one process
+        (0.0, 8, 4, "_build_in_threads"),
+    ],
+)
+def test_how_work_is_dealt_out(
+    train: Path,
+    quick: float,
+    in_flight: int,
+    processes: int,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A source that answers from memory, few containers of a slow one, many of a slow one."""
+    monkeypatch.setattr(warm_module, "_QUICK_SECONDS", quick)
+    index = index_of(train, "t.tar")
+    index.container(0)
+    todo = [(0, inner) for inner in range(CLASSES)]
+    count, build = warm_module._Plan(in_flight, 4).shares(index, todo)
+    name = build.func.__name__ if isinstance(build, partial) else build.__name__
+    assert (count, name) == (processes, expected)
+    outcome = warm(index, [0], in_flight=in_flight, processes=4)
+    assert outcome == Outcome(CLASSES + 1, CLASSES * (IMAGES + 1), (), 0)
+    _all_there(index)
+
+
+def test_what_is_read_directly_is_right_and_counted(train: Path) -> None:
+    index = index_of(train, "t.tar")
+    index.container(0)
+    asked = index.source.meter[REQUESTS]
+    block = index.prepare(0, 3, direct=True)()
+    assert index.source.meter[REQUESTS] - asked >= IMAGES
+    assert block == index.prepare(0, 3)()
 
 
 def test_what_is_there_is_not_done_again(train: Path) -> None:
