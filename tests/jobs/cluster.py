@@ -47,7 +47,7 @@ JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 SlurmdParameters=config_overrides
 ReturnToService=2
-KillWait=5
+KillWait=15
 SchedulerParameters=sched_interval=2,batch_sched_delay=0,sched_min_interval=0
 MinJobAge=600
 SlurmctldPort={controller_port}
