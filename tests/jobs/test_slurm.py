@@ -5,6 +5,7 @@ IMAGENETFS_TEST_ROUNDS=20 repeats each way for a job to end that often.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -95,7 +96,8 @@ def kill_everything(cluster: Cluster, job: str) -> None:
     cluster.wait_for_line(job, "ready")
     found = sorted(processes_marked(MARK, job), key=lambda line: "ready" in line)
     for line in found:
-        os.kill(int(line.split()[0]), signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it died of another's death
+            os.kill(int(line.split()[0]), signal.SIGKILL)
 
 
 @dataclass(frozen=True)
