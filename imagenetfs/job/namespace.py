@@ -9,6 +9,7 @@ See docs/namespace.md for what does not work inside.
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Mapping
@@ -124,6 +125,7 @@ def _addresses(
         root_of(settings),
         settings.view,
         at and mounts.resolve(at),
+        os.getegid(),  # the kernel shows a mount to this one only
         # A step or container that sees other mounts shall go on seeing them.
         namespaces.mount_namespace(),
     ]
@@ -160,6 +162,8 @@ def _make_and_start(
     door: socket.socket | None = None,
 ) -> Session:
     needs_user_namespace = not namespaces.may_mount()
+    # Where it takes another primary group, sg is started for that, and must be outside: it is setuid.
+    checks.check_source(source)
     session = join_or_start(_make(settings, at, job), source, settings, say, door)
     if needs_user_namespace:
         say(SAID_ONCE)

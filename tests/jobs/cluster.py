@@ -47,7 +47,7 @@ JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 SlurmdParameters=config_overrides
 ReturnToService=2
-KillWait=5
+KillWait=15
 SchedulerParameters=sched_interval=2,batch_sched_delay=0,sched_min_interval=0
 MinJobAge=600
 SlurmctldPort={controller_port}
@@ -294,7 +294,10 @@ class Cluster:
             left += [f"{node}: mount {line}" for line in table if below in line and "fuse" in line]
             disk = self.directory / node
             left += [str(path) for part in ("run", "tmp") for path in (disk / part).rglob("*")]
-        return [path for path in left if "/tmp/torch" not in path]  # torchrun's own
+        # torchrun's own, and the cache, which may stay.
+        return [
+            path for path in left if "/tmp/torch" not in path and "imagenetfs-cache" not in path
+        ]
 
 
 def _free_ports(count: int) -> list[int]:

@@ -5,6 +5,7 @@ IMAGENETFS_TEST_ROUNDS=20 repeats each way for a job to end that often.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -95,7 +96,8 @@ def kill_everything(cluster: Cluster, job: str) -> None:
     cluster.wait_for_line(job, "ready")
     found = sorted(processes_marked(MARK, job), key=lambda line: "ready" in line)
     for line in found:
-        os.kill(int(line.split()[0]), signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it died of another's death
+            os.kill(int(line.split()[0]), signal.SIGKILL)
 
 
 @dataclass(frozen=True)
@@ -250,6 +252,47 @@ def test_two_nodes_train_as_one_does(cluster: Cluster, sample: Path) -> None:
     assert len(shares) == 2
     assert sum(shares) == 2 * images, "each image once an epoch, over the two nodes"
     assert abs(shares[0] - shares[1]) <= 2
+
+
+def files_of(directory: Path) -> dict[str, bytes]:
+    files = (path for path in directory.rglob("*") if path.is_file())
+    return {str(path.relative_to(directory)): path.read_bytes() for path in files}
+
+
+def wait_for_array(cluster: Cluster, number: str, count: int) -> None:
+    for task in range(1, count + 1):
+        job = cluster.wait(f"{number}_{task}")
+        assert job.state == "COMPLETED", job
+
+
+def test_an_index_in_shards_is_the_one_built_at_once(cluster: Cluster) -> None:
+    shards, whole = (cluster.directory / "home" / name for name in ("shards", "whole"))
+    cluster.environ["IMAGENETFS_INDEX_DIR"] = str(shards)
+    try:
+        wait_for_array(cluster, cluster.submit(SCRIPTS / "index-shards.sbatch", *SMALL), 4)
+    finally:
+        del cluster.environ["IMAGENETFS_INDEX_DIR"]
+    words = ("imagenetfs", "index", "--index-dir", str(whole))
+    cluster.call("srun", "--mem=400", *words)
+    assert files_of(whole)
+    assert files_of(shards) == files_of(whole)
+
+
+def test_staged_in_shards_nothing_is_read_from_the_source(cluster: Cluster) -> None:
+    cache = cluster.directory / "home" / "shared-cache"
+    cluster.environ["IMAGENETFS_CACHE_DIR"] = str(cache)
+    try:
+        wait_for_array(cluster, cluster.submit(SCRIPTS / "stage-shards.sbatch", *SMALL), 4)
+        script = (
+            "grep source_bytes {mnt}/.imagenetfs/status.json; find {mnt}/ILSVRC2012/train -name '*.JPEG' "
+            "-exec cat {} + | wc -c; grep source_bytes {mnt}/.imagenetfs/status.json"
+        )
+        job = cluster.wait(submit(cluster, "plain", "sh", "-c", script))
+    finally:
+        del cluster.environ["IMAGENETFS_CACHE_DIR"]
+    before, size, after = (int(found) for found in re.findall(r"\d+", job.output))
+    assert size > 1_000_000
+    assert after - before < size // 10, "headers at most"
 
 
 def test_the_scripts_are_all_here() -> None:

@@ -8,11 +8,13 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from imagenetfs.errors import FuseUnavailableError
-from imagenetfs.job import door, namespace
+from imagenetfs import config
+from imagenetfs.errors import FuseUnavailableError, GroupNeededError
+from imagenetfs.job import checks, door, namespace
 from imagenetfs.job.door import Address, DoorWatcher, ForeignDoorError, Host
 from imagenetfs.system import namespaces
 
@@ -141,7 +143,30 @@ def test_where_namespaces_are_forbidden(monkeypatch: pytest.MonkeyPatch) -> None
         raise PermissionError(1, "Operation not permitted", "unshare")
 
     monkeypatch.setattr(namespaces, "make_own", refuse)
-    from imagenetfs import config
-
     with pytest.raises(FuseUnavailableError, match=r"max_user_namespaces.*--no-namespace"):
         namespace._make(config.resolve(), None, "imagenet")
+
+
+def test_another_group_is_asked_for_outside(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def need_group(source: Path) -> None:
+        raise GroupNeededError("It takes another group.", "imagenet")
+
+    def make_own() -> None:
+        raise AssertionError("sg does not work in a namespace")
+
+    monkeypatch.setattr(checks, "check_fuse", lambda needs_helper: None)
+    monkeypatch.setattr(checks, "check_source", need_group)
+    monkeypatch.setattr(namespaces, "make_own", make_own)
+    with pytest.raises(GroupNeededError):
+        namespace.acquire(tmp_path, config.resolve(), None, {}, print)
+
+
+def test_each_primary_group_has_its_own_door(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    one = namespace._addresses(tmp_path, config.resolve(), None, {})
+    assert one == namespace._addresses(tmp_path, config.resolve(), None, {})
+    monkeypatch.setattr(os, "getegid", lambda: 4711)
+    assert one != namespace._addresses(tmp_path, config.resolve(), None, {})
