@@ -130,7 +130,7 @@ def test_faulted_reads(
     finally:
         source.clear()
         readers.end()
-    print(f"{_faults(source):,} faults met, reads by errno: {dict(readers.seen)}")
+    print(f"reads by errno: {dict(readers.seen)}; the source: {dict(source.counters())}")
     assert readers.seen[0] > 100
     assert set(readers.seen) - {0} <= ALLOWED, readers.seen
     choose = random.Random(SEED)
