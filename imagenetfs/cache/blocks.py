@@ -8,46 +8,30 @@ steps aside for a few seconds and tries again: whoever reads sees nothing of it.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import time
 from collections.abc import Callable
 from typing import Protocol
 
-from imagenetfs.cache.place import CacheDirectory, segment_name
-from imagenetfs.cache.policy import ASIDE_SECONDS, Limits, Room
-from imagenetfs.cache.segments import (
-    BLOCK,
-    BLOCKS,
-    SEGMENT,
-    Place,
-    Segment,
-    Verified,
-    make_segment,
-    open_segment,
-)
+from imagenetfs.cache.opened import HITS, MISSES, SAVED, OpenSegments
+from imagenetfs.cache.place import CacheDirectory
+from imagenetfs.cache.policy import ASIDE_SECONDS, Limits, NoRoomError, Room
+from imagenetfs.cache.segments import BLOCK, BLOCKS, SEGMENT, Segment, Verified
 from imagenetfs.cache.volume import Origin, Volume
 
-HITS, MISSES, SAVED, TROUBLE, ASIDE_UNTIL = range(5)
-"""What a meter counts: reads that needed no origin, those that did, bytes that came from here; then the errno
-for which the cache stepped aside last, and until when (monotonic time in nanoseconds)."""
+TROUBLE, ASIDE_UNTIL = 3, 4
+"""A meter counts HITS, reads that needed no origin, MISSES, those that did, and SAVED, bytes that came from
+here; then the errno for which the cache stepped aside last, and until when (monotonic nanoseconds)."""
 
 LARGEST_FETCH = 1 << 24
 """Members up to this size (bytes) are fetched whole; of larger ones what is asked for, in whole blocks."""
 
 _SMALL_GAP = 4 * BLOCK
-_TICK_SECONDS = 1.0
-_TELL_SECONDS = 30.0
-_MOST_OPEN = 256
 
 
 class ChangedError(Exception):
     """The origin is not any more what the volume is of."""
-
-
-class NoRoomError(Exception):
-    """The cache is as large as it may be."""
 
 
 class Meter(Protocol):
@@ -66,10 +50,8 @@ class BlockCache:
     ) -> None:
         self._directory = directory
         self.room = Room(directory, limits)
-        self._verified = verified or Verified()
-        self._opened: dict[Segment, tuple[Volume, int]] = {}
+        self._segments = OpenSegments(directory, verified or Verified())
         self._aside_until = 0.0
-        self._next_tick = self._next_tell = 0.0
         self._waits: Callable[[bool], None] | None = None
         self.meter: Meter = [0] * 5
 
@@ -80,10 +62,7 @@ class BlockCache:
 
         ``waits(True)`` is called while another process fetches what is asked for, then ``waits(False)``.
         """
-        for segment, (volume, number) in self._opened.items():
-            del volume.segments[number], volume.tally[number]  # the parent tells what it counted
-            segment.close()
-        self._opened.clear()
+        self._segments.forget()
         self.room.close()
         self._waits = waits
         if meter is not None:
@@ -91,14 +70,13 @@ class BlockCache:
 
     def twin(self) -> BlockCache:
         """Another one on the same directory, for a thread: locks belong to what opened the file."""
-        other = BlockCache(self._directory, self.room.limits, self._verified)
+        other = BlockCache(self._directory, self.room.limits, self._segments.verified)
         other.meter = self.meter
         return other
 
     def close(self) -> None:
         """Close all segments; they are opened again when they are needed."""
-        for segment in list(self._opened):
-            self._close(segment)
+        self._segments.close()
         self.room.close()
 
     # --- reading ----------------------------------------------------------------------------------
@@ -116,9 +94,9 @@ class BlockCache:
             rest = self.read(volume, offset + part, length - part, start, end, origin)
             return self.read(volume, offset, part, start, end, origin) + rest
         try:
-            if (now := time.monotonic()) >= self._next_tick:
+            if (now := time.monotonic()) >= self._segments.look_at:
                 self._tick(now)
-            segment = volume.segments.get(number) or self._open(volume, number)
+            segment = self._segments.get(volume, number)
             if segment is not None:
                 data = segment.read(at, length)
                 if data is not None:
@@ -140,7 +118,7 @@ class BlockCache:
         if segment is None or at + length > SEGMENT:
             return None
         try:
-            if (now := time.monotonic()) >= self._next_tick:
+            if (now := time.monotonic()) >= self._segments.look_at:
                 self._tick(now)
                 return None
             place = segment.locate(at, length)
@@ -192,7 +170,7 @@ class BlockCache:
         base = number * SEGMENT
         first = max(low - base, 0) // BLOCK
         count = min(-(-(high - base) // BLOCK), BLOCKS) - first
-        segment = self._open_to_write(volume, number)
+        segment = self._segments.to_write(volume, number, self.room)
         with segment.locked(first, count, self._waits) as had:
             if not had:
                 return None
@@ -281,7 +259,7 @@ class BlockCache:
         """The stretches of bytes [low, high), of one segment, of which some block is not here by its record; no
         checksum is looked at. Few blocks between two of them do not part them. Raises OSError."""
         number, at = divmod(low, SEGMENT)
-        segment = volume.segments.get(number) or self._open(volume, number)
+        segment = self._segments.get(volume, number)
         if segment is None:
             return [(low, high)]
         first, count = at // BLOCK, -(-(at % BLOCK + high - low) // BLOCK)
@@ -296,68 +274,11 @@ class BlockCache:
                 found.append((max(low, begin), min(high, end)))
         return found
 
-    # --- segments ---------------------------------------------------------------------------------
-
-    def _open_to_write(self, volume: Volume, number: int) -> Segment:
-        """The segment, made where there is none. Raises NoRoomError, OSError."""
-        segment = volume.segments.get(number)
-        if segment is not None and not (segment.is_current() and segment.writable):
-            self._close(segment)  # unlinked, or cut, or opened while the disk was read-only
-            segment = None
-        segment = segment or self._open(volume, number)
-        if segment is None:
-            if not self.room.has(0):
-                raise NoRoomError
-            segment = self._open(volume, number, make=True)
-        assert segment is not None
-        if not segment.writable:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-        return segment
-
-    def _open(self, volume: Volume, number: int, *, make: bool = False) -> Segment | None:
-        name = segment_name(volume.key, number)
-        length = min(SEGMENT, volume.size - number * SEGMENT)
-        place = Place(self._directory.fd, name, volume.key, number, length)
-        if make:
-            segment: Segment | None = make_segment(place, volume.about, self._verified)
-        else:
-            segment = open_segment(place, self._verified)
-        if segment is not None:
-            while len(self._opened) >= _MOST_OPEN:
-                self._close(next(iter(self._opened)))
-            volume.segments[number] = segment
-            volume.tally[number] = [0, 0, 0]
-            self._opened[segment] = volume, number
-        return segment
-
-    def _close(self, segment: Segment) -> None:
-        volume, number = self._opened.pop(segment)
-        self._tell(segment, volume, number)
-        del volume.segments[number], volume.tally[number]
-        segment.close()
-
-    def _tell(self, segment: Segment, volume: Volume, number: int) -> None:
-        """Leave what was counted, and that it was used, with the segment's file."""
-        tally = volume.tally[number]
-        with contextlib.suppress(OSError):
-            if segment.used:
-                segment.used = False
-                os.utime(segment.fd)
-            if any(tally):
-                volume.tally[number] = [0, 0, 0]
-                segment.count(*tally)
+    # --- the disk ---------------------------------------------------------------------------------
 
     def _tick(self, now: float) -> None:
         """Now and then: let go of segments that were unlinked, and see whether the disk is too full."""
-        self._next_tick = now + _TICK_SECONDS
-        telling = now >= self._next_tell
-        if telling:
-            self._next_tell = now + _TELL_SECONDS
-        for segment, (volume, number) in list(self._opened.items()):
-            if not segment.is_current():
-                self._close(segment)
-            elif telling:
-                self._tell(segment, volume, number)
+        self._segments.look(now)
         if self.room.is_over:
             self.room.make_room()
 

@@ -40,6 +40,10 @@ _OVERHEAD = 2 * _PAGE
 """What a segment's head and table take on disk beside the data, about."""
 
 
+class NoRoomError(Exception):
+    """The cache is as large as it may be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """``size``: bytes that the cache may take; ``floor``: bytes of the file system that stay free."""

@@ -88,7 +88,8 @@ def stage(
 
 
 def _run(stager: Stager, plan: StagePlan, place: CachePlace) -> None:
-    from imagenetfs.cache.blocks import ChangedError, NoRoomError
+    from imagenetfs.cache.blocks import ChangedError
+    from imagenetfs.cache.policy import NoRoomError
 
     began = time.monotonic()
 

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from imagenetfs.cache.blocks import ChangedError, NoRoomError
-from imagenetfs.cache.policy import ASIDE_SECONDS
+from imagenetfs.cache.blocks import ChangedError
+from imagenetfs.cache.policy import ASIDE_SECONDS, NoRoomError
 from imagenetfs.cache.stage import Progress, Stager, Stretch, stretches
 from imagenetfs.cache.unpacked import Unpacked
 from imagenetfs.errors import ImagenetfsError, UsageError

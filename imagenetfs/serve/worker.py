@@ -51,6 +51,8 @@ def work(
         channel.leave_when_told()
         operations.serve_as(number, channel)
         serve_requests(channel, operations.answer)
+        if cached is not None:
+            cached.cache.close()  # what it has counted stays with the segments
         code = RETIRED if channel.leaving else SESSION_OVER
     except BaseException:
         log.exception("worker %d failed", os.getpid())

@@ -58,9 +58,12 @@ def test_stage_then_mount(at: Bench, source: Path, tmp_path: Path) -> None:
     assert at.call("mount", source, mountpoint, "--cache-dir", cache).returncode == 0
     images = files(mountpoint / "ILSVRC2012" / "train")
     before = source_bytes(mountpoint)
-    epoch(images, seed=1)
+    total = epoch(images, seed=1)
     assert source_bytes(mountpoint) == before
     assert at.call("umount", mountpoint).returncode == 0
+    (entry,) = listed(at, cache)
+    assert int(str(entry["hits"])) >= len(images)
+    assert int(str(entry["saved"])) == total
     assert "100 %" in at.call("cache", "ls", "--cache-dir", cache).stdout
     verified = at.call("cache", "verify", "--cache-dir", cache)
     assert f"{-(-size // 65536):,} blocks are right, 0 were damaged" in verified.stdout

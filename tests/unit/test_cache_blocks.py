@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.cache import blocks as blocks_module
-from imagenetfs.cache.blocks import HITS, MISSES, SAVED, BlockCache
+from imagenetfs.cache.blocks import BlockCache
+from imagenetfs.cache.opened import HITS, MISSES, SAVED
 from imagenetfs.cache.place import CacheDirectory, prepare
 from imagenetfs.cache.policy import Limits
 from imagenetfs.cache.segments import BLOCK, SEGMENT

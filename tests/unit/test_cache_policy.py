@@ -16,7 +16,8 @@ import pytest
 
 from imagenetfs.cache import policy
 from imagenetfs.cache import segments as segments_module
-from imagenetfs.cache.blocks import ASIDE_UNTIL, SAVED, TROUBLE
+from imagenetfs.cache.blocks import ASIDE_UNTIL, TROUBLE
+from imagenetfs.cache.opened import SAVED
 from imagenetfs.cache.place import CacheDirectory, prepare, unfit_type
 from imagenetfs.cache.policy import Limits, limits_of
 from imagenetfs.cache.segments import BLOCK
@@ -87,7 +88,7 @@ def test_unused_segments_go_for_others(tmp_path: Path, monkeypatch: pytest.Monke
 def test_room_is_made_while_eight_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another program takes the disk, again and again: segments go, and no reader sees a hole."""
     monkeypatch.setattr(policy, "_AGAIN_SECONDS", 0.0)
-    monkeypatch.setattr("imagenetfs.cache.blocks._TICK_SECONDS", 0.002)
+    monkeypatch.setattr("imagenetfs.cache.opened._LOOK_SECONDS", 0.002)
     cache = fresh(tmp_path / "cache")
     stop = tmp_path / "stop"
 

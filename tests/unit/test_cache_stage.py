@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.cache.blocks import BlockCache, NoRoomError
+from imagenetfs.cache.blocks import BlockCache
 from imagenetfs.cache.contents import clear, held, verify
-from imagenetfs.cache.policy import Limits
+from imagenetfs.cache.policy import Limits, NoRoomError
 from imagenetfs.cache.stage import WINDOW, Pace, Progress, Stager, stretches
 from imagenetfs.cache.volume import Volume
 from tests.unit.test_cache_blocks import DATA, Bytes, read_all, volume
