@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from . import document, report, results
+from . import document, latency, report, results
 from .children import CHECKOUT
 from .results import Part
 from .systems import OURS, RATARMOUNT
@@ -80,12 +80,28 @@ def _is_clean(tmp_path: Path) -> bool:
 
 
 def test_a_small_run_writes_its_document_and_leaves_nothing(tmp_path: Path) -> None:
-    command = _command(tmp_path, "listing", "index", "reads", "latency")
+    command = _command(tmp_path, "listing", "index", "reads")
     subprocess.run(command, cwd=CHECKOUT, env=_environ(tmp_path), check=True, timeout=100)
     text = (tmp_path / "out.md").read_text()
-    for title in ("Shuffled reads", "Mounting and listing", "Making an index", "Over a network"):
+    for title in ("Shuffled reads", "Mounting and listing", "Making an index"):
         assert f"## {title}" in text
     assert "ratarmount is absent: it is not installed" in text
+    assert _is_clean(tmp_path)
+
+
+@pytest.mark.timeout(400)  # a dozen mounts, on a machine that may be busy
+def test_the_slow_source_counts_and_goes(tmp_path: Path) -> None:
+    command = _command(tmp_path, "latency")
+    subprocess.run(command, cwd=CHECKOUT, env=_environ(tmp_path), check=True, timeout=380)
+    (measured,) = results.load(tmp_path / "results.json")["latency"].rounds
+    for milliseconds in latency.MILLISECONDS:
+        values = measured[OURS]
+        for what in ("class", "val", "folder", "index"):
+            # No more can be under way at once, so no quicker can it be.
+            asked = values[f"{milliseconds} ms {what} requests"]
+            assert asked > 10
+            assert values[f"{milliseconds} ms {what}"] > asked / 64 * milliseconds / 1000
+    assert "## Over a network" in (tmp_path / "out.md").read_text()
     assert _is_clean(tmp_path)
 
 
