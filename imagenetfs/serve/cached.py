@@ -27,6 +27,7 @@ from imagenetfs.index.columns import Array
 from imagenetfs.index.members import Members
 from imagenetfs.serve.reads import WORTH_A_PIPE, Piece, archive_changed, file_changed
 from imagenetfs.source.directory import REVALIDATE_SECONDS, WAITING, Source, SourceFile
+from imagenetfs.system.pipes import pour
 
 OpenFile = Callable[[bytes], SourceFile]
 Changed = Callable[[bytes, int, int], SourceChangedError]
@@ -191,16 +192,7 @@ class _Local:
 
     def pour(self, pipe: int, offset: int, length: int) -> bool:
         """See :class:`imagenetfs.serve.reads.OpenFile`."""
-        done = 0
-        try:
-            while done < length:
-                more = os.splice(self.fd, pipe, length - done, offset_src=offset + done)
-                if not more:
-                    return False
-                done += more
-        except OSError:
-            return False
-        return True
+        return pour(self.fd, pipe, offset, length) == length
 
 
 class CachedReads:

@@ -17,6 +17,7 @@ from typing import Protocol
 from imagenetfs.errors import SourceChangedError, SourceReadError, SourceUnreadableError
 from imagenetfs.source.known import Identity
 from imagenetfs.source.retry import PASSING, PAUSES
+from imagenetfs.system.pipes import pour
 
 SINCE, REQUESTS, BYTES, WAITING = range(4)
 
@@ -115,20 +116,11 @@ class SourceFile:
         """
         meter = self.meter
         meter[SINCE] = time.monotonic_ns()
-        done = 0
-        try:
-            while done < length:
-                more = os.splice(self.fd, pipe, length - done, offset_src=offset + done)
-                if not more:
-                    return False
-                done += more
-        except OSError:
-            return False
-        finally:
-            meter[SINCE] = 0
-            meter[REQUESTS] += 1
-            meter[BYTES] += done
-        return not self.has_changed()
+        done = pour(self.fd, pipe, offset, length)
+        meter[SINCE] = 0
+        meter[REQUESTS] += 1
+        meter[BYTES] += done
+        return done == length and not self.has_changed()
 
     def has_changed(self) -> bool:
         """Whether anything was written to the file, or to its attributes, since it was opened."""
