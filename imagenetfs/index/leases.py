@@ -26,6 +26,9 @@ from imagenetfs.index.store import beside, make_directory
 BEAT_SECONDS = 10.0
 DEAD_SECONDS = 60.0
 
+NAMELESS_SECONDS = 10.0
+"""A lease that names nobody is only just being written, or its maker was killed at that."""
+
 _MOST_BYTES = 4096
 _ATTEMPTS = 5
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -143,9 +146,10 @@ def _holder(data: bytes) -> Holder:
 def _is_dead(path: Path, holder: Holder, beaten: float) -> bool:
     if holder.writer is not None and holder.writer.is_dead:
         return True
-    if 0 <= time.time() - beaten < DEAD_SECONDS / 2:
+    limit = DEAD_SECONDS if holder.writer is not None else NAMELESS_SECONDS
+    if 0 <= time.time() - beaten < limit / 2:
         return False  # about right is enough here
-    return _server_time(path) - beaten > DEAD_SECONDS
+    return _server_time(path) - beaten > limit
 
 
 def _server_time(path: Path) -> float:

@@ -155,7 +155,8 @@ def test_one_that_says_nothing_is_dead_by_its_age_alone(path: Path, text: str) -
     path.parent.mkdir()
     path.write_text(text, encoding="latin-1")
     assert isinstance(take(path, "us"), Holder)
-    os.utime(path, (time.time() - 100, time.time() - 100))
+    ago = time.time() - leases.NAMELESS_SECONDS - 1
+    os.utime(path, (ago, ago))
     _taken(path).release()
 
 
