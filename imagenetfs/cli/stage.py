@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imagenetfs.cli import options
+from imagenetfs.cli.indexing import catalogue_of
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import in_bytes, in_time, say
 from imagenetfs.config.sizes import parse_size
 from imagenetfs.errors import NoSpaceError, SourceChangedError, UsageError
-from imagenetfs.job import checks
 from imagenetfs.job.caching import CachePlace, cache_place
 
 if TYPE_CHECKING:
@@ -60,24 +59,13 @@ def stage(
     place = cache_place(settings, say)
     if place is None:
         raise UsageError("Staging needs a cache: name a directory on this node by --cache-dir.")
-    # numpy's linear algebra starts threads when it is imported; reading the devkit forks.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    catalogue = catalogue_of(settings).catalogue
     from imagenetfs.cache.stage import Pace, Stager
     from imagenetfs.cache.unpacked import Unpacked
     from imagenetfs.index.archives import Kind
-    from imagenetfs.index.places import IndexPlaces
     from imagenetfs.serve.caching import cached_reads
     from imagenetfs.serve.staging import STREAMS, StagePlan, splits_of
-    from imagenetfs.source.directory import Source
-    from imagenetfs.tree.catalogue import build_catalogue
 
-    path = settings.source or checks.default_source()
-    catalogue = build_catalogue(
-        Source(path),
-        places=IndexPlaces(settings.index_dir, path),
-        in_flight=settings.in_flight,
-        prefer=settings.prefer,
-    )
     splits = splits_of(catalogue, names)
     cached = cached_reads(catalogue, place.directory, place.limits)
     paths = catalogue.paths_of(Kind.NPZ)
