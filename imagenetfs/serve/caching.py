@@ -49,7 +49,7 @@ class CacheWatch:
         self._board = board
         self._directory = directory
         self._limits = limits
-        self._trouble = 0
+        self._told = False
         self._next_look = self._next_line = 0.0
 
     def tick(self) -> None:
@@ -59,18 +59,18 @@ class CacheWatch:
             return
         self._next_look = now + _LOOK_SECONDS
         trouble = self._board.cache_trouble(time.monotonic_ns())
-        if trouble and now >= self._next_line:
-            self._next_line = now + _TELL_SECONDS
+        if now < self._next_line or not (trouble or self._told):
+            return
+        self._next_line, self._told = now + _TELL_SECONDS, bool(trouble)
+        if trouble:
             log.warning(
                 "the cache in %s steps aside (%s): what it does not have is read from the source and "
                 "not kept; it tries again every few seconds",
                 self._directory,
                 os.strerror(trouble),
             )
-        elif self._trouble and not trouble and now >= self._next_line:
-            self._next_line = now + _TELL_SECONDS
+        else:
             log.info("the cache in %s keeps what is read again", self._directory)
-        self._trouble = trouble
 
     def facts(self) -> dict[str, Any]:
         """What status.json says of the cache."""

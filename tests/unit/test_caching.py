@@ -1,0 +1,68 @@
+"""What the supervisor says of the workers' caches: a line a minute at most, and when they are back."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.cache.policy import Limits
+from imagenetfs.serve import caching
+from imagenetfs.serve.board import Board, Cell
+from imagenetfs.serve.caching import CacheWatch
+
+
+class Clock:
+    """A time that the test moves."""
+
+    now = 1000.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    one = Clock()
+    monkeypatch.setattr(caching.time, "monotonic", lambda: one.now)
+    monkeypatch.setattr(caching.time, "monotonic_ns", lambda: int(one.now * 1e9))
+    yield one
+    monkeypatch.undo()
+
+
+def test_a_line_a_minute(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    board = Board()
+    watch = CacheWatch(board, Path("/c"), Limits(5, 0))
+    for second in range(601):
+        clock.now = 1000.0 + second
+        if second < 300:  # three workers' disks are full; each tries again every five seconds
+            for worker in range(3):
+                meter = board.cache_meter(worker)
+                meter[Cell.CACHE_TROUBLE - Cell.CACHE_HITS] = errno.ENOSPC
+                until = Cell.CACHE_ASIDE_UNTIL - Cell.CACHE_HITS
+                meter[until] = int((clock.now + 5) * 1e9)
+        for _ in range(3):
+            watch.tick()
+    lines = [record.getMessage() for record in caplog.records]
+    warnings = [line for line in lines if "steps aside (No space left on device)" in line]
+    assert len(warnings) == 6  # in 305 seconds
+    assert len(lines) == 7
+    assert board.cache_trouble(int(1303e9)) == errno.ENOSPC
+    assert board.cache_trouble(int(1700e9)) == 0
+    assert watch.facts() == {"directory": "/c", "size": 5}
+
+
+def test_a_short_trouble_and_its_end(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    board = Board()
+    watch = CacheWatch(board, Path("/c"), Limits(5, 0))
+    meter = board.cache_meter(1)
+    meter[Cell.CACHE_TROUBLE - Cell.CACHE_HITS] = errno.EROFS
+    meter[Cell.CACHE_ASIDE_UNTIL - Cell.CACHE_HITS] = int((clock.now + 70) * 1e9)
+    for second in range(200):
+        clock.now = 1000.0 + second
+        watch.tick()
+    lines = [record.getMessage() for record in caplog.records]
+    assert sum("Read-only" in line for line in lines) == 2
+    assert "keeps what is read again" in lines[-1], "the end is told, if late"
