@@ -16,10 +16,15 @@ import numpy as np
 
 from imagenetfs.index.columns import Array
 from imagenetfs.serve.protocol import ATTR, ATTR_HEAD, ENTRY_HEAD
+from imagenetfs.tree.inode import InodeKind, kind_of
 from imagenetfs.tree.listing import Attributes, Columns, Listing
 
 KEEP_SECONDS = 24 * 3600
 """How long the kernel may keep names and attributes: the mount is read-only."""
+
+REVISIT_SECONDS = 60.0
+"""How long it may keep the names of versions and splits: whoever reads what the kernel has, and so asks for
+nothing else, is still seen to be there once a minute."""
 
 FILE_BLOCK = 128 * 1024
 """st_blksize of a file: what readers take as a good size for a buffer."""
@@ -50,14 +55,25 @@ _DIRENT = np.dtype(
 _WORDS = _DIRENT.itemsize // 8
 
 
+def _split(seconds: float) -> tuple[int, int]:
+    """(seconds, nanoseconds)."""
+    return divmod(int(seconds * _SECOND), _SECOND)
+
+
 def _block_size(mode: int) -> int:
     return DIRECTORY_BLOCK if stat.S_ISDIR(mode) else FILE_BLOCK
+
+
+def _is_revisited(inode: int, mode: int) -> bool:
+    return kind_of(inode) == InodeKind.FIXED and stat.S_ISDIR(mode)
 
 
 class AttributePacker:
     """Packs single answers; owner and group are those of the mounting process."""
 
-    def __init__(self) -> None:
+    def __init__(self, revisit: float = REVISIT_SECONDS) -> None:
+        """``revisit``: see REVISIT_SECONDS."""
+        self._revisit = _split(revisit)
         self.uid = os.geteuid()
         self.gid = os.getegid()
 
@@ -73,8 +89,12 @@ class AttributePacker:
 
     def entry(self, inode: int, what: Attributes, keep: bool = True) -> bytes:
         """The answer to LOOKUP; ``keep`` False where the kernel must ask again each time."""
-        seconds = KEEP_SECONDS if keep else 0
-        return ENTRY_HEAD.pack(inode, 0, seconds, seconds, 0, 0) + self._attributes(inode, what)
+        kept = KEEP_SECONDS if keep else 0
+        seconds, nanoseconds = kept, 0
+        if keep and _is_revisited(inode, what.mode):
+            seconds, nanoseconds = self._revisit
+        head = ENTRY_HEAD.pack(inode, 0, seconds, kept, nanoseconds, 0)
+        return head + self._attributes(inode, what)
 
     def attributes(self, inode: int, what: Attributes, keep: bool = True) -> bytes:
         """The answer to GETATTR."""
@@ -94,7 +114,9 @@ class _Window:
 class EntryPacker:
     """Packs what READDIRPLUS answers; keeps the windows it packed last, for the next request."""
 
-    def __init__(self) -> None:
+    def __init__(self, revisit: float = REVISIT_SECONDS) -> None:
+        """``revisit``: see REVISIT_SECONDS."""
+        self._revisit = _split(revisit)
         template = np.zeros(1, dtype=_DIRENT)
         template["uid"], template["gid"] = os.geteuid(), os.getegid()
         self._template = template
@@ -143,15 +165,19 @@ class EntryPacker:
         heads["entry_valid"] = heads["attr_valid"] = np.where(some.keep, KEEP_SECONDS, 0)
         heads["size"] = some.sizes
         heads["blocks"] = (some.sizes.astype(np.int64) + 511) // 512
-        seconds, nanoseconds = np.divmod(some.mtimes_ns, _SECOND)
+        times = np.divmod(some.mtimes_ns, _SECOND)
         for name in ("atime", "mtime", "ctime"):
-            heads[name] = seconds
-            heads[name + "nsec"] = nanoseconds
+            heads[name], heads[name + "nsec"] = times
         modes = np.asarray(some.modes)
         heads["mode"] = modes
         heads["nlink"] = some.nlinks
         is_directory = modes & 0o170000 == stat.S_IFDIR
         heads["blksize"] = np.where(is_directory, DIRECTORY_BLOCK, FILE_BLOCK)
+        if kind_of(int(some.inodes.min())) == InodeKind.FIXED:
+            revisited = is_directory & (some.inodes >> 60 == InodeKind.FIXED)
+            seconds, nanoseconds = self._revisit
+            heads["entry_valid"][revisited] = seconds
+            heads["entry_valid_nsec"][revisited] = nanoseconds
         heads["off"] = np.arange(first + 1, first + 1 + len(heads), dtype=np.uint64)
         heads["namelen"] = lengths
         heads["type"] = modes >> 12 & 0o17

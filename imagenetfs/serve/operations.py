@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from imagenetfs.errors import ImagenetfsError, SourceChangedError
-from imagenetfs.serve.attributes import AttributePacker, EntryPacker
+from imagenetfs.serve.attributes import REVISIT_SECONDS, AttributePacker, EntryPacker
 from imagenetfs.serve.board import REQUESTS, Board, Cell
 from imagenetfs.serve.channel import Buffer, Channel, Piped
 from imagenetfs.serve.errnos import EXPECTED, errno_of
@@ -59,13 +59,21 @@ class Refused(Exception):
 class Operations:
     """One worker's handlers."""
 
-    def __init__(self, tree: Tree, reader: Reader, live: LiveFiles, board: Board) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        reader: Reader,
+        live: LiveFiles,
+        board: Board,
+        revisit: float = REVISIT_SECONDS,
+    ) -> None:
+        """``revisit``: how long the kernel may keep the names of versions and splits, in seconds."""
         self._tree = tree
         self._reader = reader
         self._live = live
         self._board = board
-        self._packer = AttributePacker()
-        self._entries = EntryPacker()
+        self._packer = AttributePacker(revisit)
+        self._entries = EntryPacker(revisit)
         counted: Mapping[Opcode, tuple[Handler, str]] = {
             Opcode.LOOKUP: (self.lookup, "lookup"),
             Opcode.GETATTR: (self.getattr, "getattr"),

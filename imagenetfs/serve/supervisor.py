@@ -26,6 +26,7 @@ from imagenetfs.errors import FuseRefusedError, ImagenetfsError, UsageError
 from imagenetfs.index.archives import Kind
 from imagenetfs.index.places import IndexPlaces
 from imagenetfs.serve.ahead import IndexAhead
+from imagenetfs.serve.attributes import REVISIT_SECONDS
 from imagenetfs.serve.board import SUPERVISOR, Board
 from imagenetfs.serve.cached import CachedReads
 from imagenetfs.serve.caching import CacheWatch, cached_reads
@@ -126,7 +127,9 @@ def serve(
         cached = cached_reads(catalogue, plan.cache_dir, limits, plan.revalidate)
         splits_of(catalogue, plan.stage)  # a wrong name is told before anything is mounted
     reader = Reader(catalogue.index, source, unpacked, cached)
-    operations = Operations(tree, reader, LiveFiles(board, plan.log_path), board)
+    # Before a mount is taken for unused, whoever reads from the kernel's cache alone is to be seen.
+    revisit = min(REVISIT_SECONDS, plan.idle / 3) if plan.idle else REVISIT_SECONDS
+    operations = Operations(tree, reader, LiveFiles(board, plan.log_path), board, revisit)
     with _signals() as (wakeup, stopping):
         connection = _mount(plan)
         try:

@@ -18,6 +18,7 @@ from imagenetfs.serve.attributes import (
     AttributePacker,
     EntryPacker,
 )
+from imagenetfs.tree.inode import class_inode
 from imagenetfs.tree.listing import Attributes, Columns, Entry, columns_of
 
 _ENTRY = struct.Struct("=QQQQII")
@@ -30,7 +31,7 @@ _FILE, _DIRECTORY = stat.S_IFREG | 0o444, stat.S_IFDIR | 0o555
 _ENTRIES = st.lists(
     st.tuples(
         st.binary(min_size=1, max_size=40),
-        st.integers(1, 2**63 - 1),
+        st.integers(2**60, 2**63 - 1),
         st.builds(
             Attributes,
             st.sampled_from([_FILE, _DIRECTORY, stat.S_IFLNK | 0o777]),
@@ -91,7 +92,7 @@ class ListingOf:
         raise NotImplementedError
 
 
-@given(st.integers(1, 2**63 - 1), _ENTRIES.filter(bool), st.booleans())
+@given(st.integers(2**60, 2**63 - 1), _ENTRIES.filter(bool), st.booleans())
 def test_single_answers(inode: int, entries: list[Entry], keep: bool) -> None:
     what, seconds = entries[0][2], KEEP_SECONDS if keep else 0
     entry = AttributePacker().entry(inode, what, keep)
@@ -152,3 +153,20 @@ def test_what_must_not_be_kept() -> None:
     data, _ = EntryPacker().packed(some, 0)
     valid = [(head[2], head[3]) for _, _, head, _ in unpacked(data.tobytes())]
     assert valid == [(KEEP_SECONDS, KEEP_SECONDS), (0, 0)]
+
+
+def test_names_of_versions_and_splits_are_asked_for_again() -> None:
+    directory, file = Attributes(_DIRECTORY, 0, 0, 2), Attributes(_FILE, 1, 0, 1)
+    in_class = class_inode(1, 2)
+    entries = [
+        (b"train", 7, directory),
+        (b"wnids.txt", 8, file),
+        (b"n01440764", in_class, directory),
+    ]
+    kept, revisited = (KEEP_SECONDS, KEEP_SECONDS, 0, 0), (1, KEEP_SECONDS, 500_000_000, 0)
+    data, _ = EntryPacker(revisit=1.5).packed(columns_of(entries), 0)
+    heads = [head[2:] for _, _, head, _ in unpacked(data.tobytes())]
+    assert heads == [revisited, kept, kept]
+    packer = AttributePacker(revisit=1.5)
+    single = [_ENTRY.unpack_from(packer.entry(number, what))[2:] for _, number, what in entries]
+    assert single == heads
