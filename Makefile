@@ -11,7 +11,7 @@ TORCH  ?=
 # Other writers of tars, and another reader of trees, to compare with.
 TEST_PACKAGES = libarchive-tools rsync busybox slurmctld slurmd slurm-client munge systemd
 
-.PHONY: demo test test-keras lint format bench clean
+.PHONY: demo test test-nfs test-keras lint format bench clean
 
 demo: $(VENV)/installed-demo
 	@if [ -n "$(TORCH)" ]; then $(MAKE) --no-print-directory $(VENV)/installed-torch; fi
@@ -34,6 +34,11 @@ format: $(VENV)/installed-test
 test-keras:
 	$(MAKE) --no-print-directory VENV=.venv-keras .venv-keras/installed-keras
 	.venv-keras/bin/python -m pytest tests/loaders/test_keras.py $(PYTEST_ARGS)
+
+# The kernel's own NFS server and client, in a virtual machine: about ten minutes.
+test-nfs: $(VENV)/installed-test
+	@$(LOCK) bash .ci/system-packages qemu-system-x86 busybox-static
+	bash tests/nfs/real/run.sh $(BIN)/python
 
 bench: $(VENV)/installed-test
 	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)

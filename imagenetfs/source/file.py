@@ -16,7 +16,7 @@ from typing import Protocol
 
 from imagenetfs.errors import SourceChangedError, SourceReadError, SourceUnreadableError
 from imagenetfs.source.known import Identity
-from imagenetfs.source.retry import PASSING, PAUSES
+from imagenetfs.source.retry import PASSING, PATIENCE, PAUSES
 from imagenetfs.system.pipes import pour
 
 SINCE, REQUESTS, BYTES, WAITING = range(4)
@@ -82,6 +82,7 @@ class SourceFile:
         """
         data = self.read_up_to(offset, length)
         if len(data) != length:
+            self._look_again(offset)  # whoever knows the archive says so once, for all processes
             raise SourceChangedError(
                 f"{os.fsdecode(self.path)} ended at byte {offset + len(data):,} although it had "
                 f"{self.size:,} bytes when it was opened; it was cut or replaced on the server."
@@ -98,11 +99,11 @@ class SourceFile:
         For whoever reads a file from end to end, and then asks :meth:`has_changed` once.
         """
         meter = self.meter
-        meter[SINCE] = time.monotonic_ns()
+        start = meter[SINCE] = time.monotonic_ns()
         try:
             data = self._attempt(offset, length)
         except OSError as error:
-            data = self._persevere(offset, length, error)
+            data = self._persevere(offset, length, error, start / 1e9)
         finally:
             meter[SINCE] = 0
         meter[REQUESTS] += 1
@@ -152,10 +153,11 @@ class SourceFile:
             data += more
         return data
 
-    def _persevere(self, offset: int, length: int, error: OSError) -> bytes:
-        """Read once more, from a new opening, while the errors are such as pass."""
+    def _persevere(self, offset: int, length: int, error: OSError, start: float) -> bytes:
+        """Read once more, from a new opening, while the errors are such as pass; since ``start``, a
+        monotonic time in seconds, this has been under way."""
         for pause in PAUSES:
-            if error.errno not in PASSING:
+            if error.errno not in PASSING or time.monotonic() - start > PATIENCE:
                 break
             time.sleep(pause)
             try:

@@ -14,6 +14,9 @@ from imagenetfs.errors import SourceReadError, SourceUnreadableError
 PAUSES = (0.05, 0.2, 0.8)
 """Seconds before the second, third and fourth attempt. A mount's deadline is for all of them together."""
 
+PATIENCE = 3.0
+"""Seconds after which nothing is tried again: a soft mount that says EIO so late has tried enough itself."""
+
 PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT})
 """A server that restarts, a handle that it forgot, a soft mount's patience at its end."""
 
@@ -22,11 +25,12 @@ Answer = TypeVar("Answer")
 
 def persist(work: Callable[[], Answer]) -> Answer:
     """``work()``, tried again with growing pauses while its errors are such as pass; OSError as it raised."""
+    start = time.monotonic()
     for pause in PAUSES:
         try:
             return work()
         except OSError as error:
-            if error.errno not in PASSING:
+            if error.errno not in PASSING or time.monotonic() - start > PATIENCE:
                 raise
         time.sleep(pause)
     return work()

@@ -94,6 +94,25 @@ def test_they_are_not_waited_for_for_ever(
     assert asked() == 4
 
 
+def test_a_mount_that_has_waited_itself_is_not_asked_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = _source(root)
+    file = source.open(b"a.tar")
+    monkeypatch.setattr(retry, "PATIENCE", 0.0)
+    monkeypatch.setattr("imagenetfs.source.file.PATIENCE", 0.0)
+    asked = _failing(monkeypatch, "pread", errno.EIO, 1)
+    with pytest.raises(SourceReadError):
+        file.read(100, 1000)
+    assert asked() == 1
+    monkeypatch.undo()
+    monkeypatch.setattr(retry, "PATIENCE", 0.0)
+    asked = _failing(monkeypatch, "open", errno.EIO, 1)
+    with pytest.raises(SourceReadError):
+        source.open(b"b.tar")
+    assert asked() == 1
+
+
 def test_no_permission_is_no_matter_of_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """S2: EACCES is the answer."""
     source = _source(root)
