@@ -1,0 +1,126 @@
+"""A node's own mount for all users: an account with access mounts, the kernel lets in whom the source would."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.mount.test_commands_support import COMMAND, Bench, bench, until
+from tests.ordinary import GROUP, USERS, Elsewhere
+
+pytestmark = pytest.mark.timeout(120)
+
+CLOSED, OTHERS = 24100, 24200
+"""The group that has access to the one closed archive; groups that mean nothing."""
+
+
+@pytest.fixture
+def at(tmp_path: Path, sample: Path) -> Iterator[Bench]:
+    for closed in (tmp_path, tmp_path.parent, sample.parent):
+        closed.chmod(0o755)
+    elsewhere = Elsewhere(tmp_path / "scratch")
+    for made in bench(tmp_path):
+        made.elsewhere = elsewhere  # type: ignore[attr-defined]
+        account = USERS["ben"]
+        # `ben` is the account: of the group that has access, as nobody who reads here.
+        made.front = [*as_user(elsewhere, account, GROUP, CLOSED), *COMMAND]
+        for name in ("home", "mnt", "run"):
+            (tmp_path / name).mkdir()
+            os.chown(tmp_path / name, account, GROUP)
+        (tmp_path / "site.toml").touch()
+        made.surroundings = {
+            "HOME": str(tmp_path / "home"),
+            "TMPDIR": str(tmp_path / "home"),
+            "IMAGENETFS_SITE_CONFIG": str(tmp_path / "site.toml"),
+        }
+        for name in ("CACHE", "STATE", "CONFIG"):
+            made.surroundings[f"XDG_{name}_HOME"] = str(tmp_path / "home" / name)
+        conf = tmp_path / "fuse.conf"
+        conf.write_text("user_allow_other\n")
+        conf.chmod(0o644)
+        bind = ["mount", "--bind", str(conf), "/etc/fuse.conf"]
+        subprocess.run([*elsewhere.front("root"), *bind], check=True, timeout=30)
+        try:
+            yield made
+        finally:
+            subprocess.run(
+                [*elsewhere.front("root"), "umount", "--lazy", str(tmp_path / "mnt")],
+                check=False,
+                stderr=subprocess.DEVNULL,
+                timeout=30,
+            )
+            elsewhere.close()
+
+
+def as_user(elsewhere: Elsewhere, uid: int, gid: int, *groups: int) -> list[str]:
+    which = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
+    return [*elsewhere.front("root"), "setpriv", f"--reuid={uid}", f"--regid={gid}", which]
+
+
+@pytest.fixture
+def source(sample: Path, tmp_path: Path) -> Path:
+    """val's archive for the group CLOSED alone, train's for everybody."""
+    copy = tmp_path / "imagenet"
+    shutil.copytree(sample / "ILSVRC2012", copy / "ILSVRC2012", symlinks=True)
+    for path in (copy, *copy.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    closed = next((copy / "ILSVRC2012").glob("*img_val*.tar"))
+    os.chown(closed, 0, CLOSED)
+    closed.chmod(0o640)
+    return copy
+
+
+def test_each_user_reads_what_the_sources_modes_let_him(at: Bench, source: Path) -> None:
+    mountpoint = at.directory / "mnt"
+    done = at.call("mount", "-o", "allow_other", source, mountpoint)
+    assert done.returncode == 0, done.stderr
+    elsewhere: Elsewhere = at.elsewhere  # type: ignore[attr-defined]
+    root = mountpoint / "ILSVRC2012"
+
+    def can_read(split: str, uid: int, gid: int, *groups: int) -> bool:
+        script = f"cat $(find {root}/{split} -name '*.JPEG' | head -1) | wc -c"
+        words = ["sh", "-o", "pipefail", "-c", script]
+        done = subprocess.run(
+            [*as_user(elsewhere, uid, gid, *groups), "bash", *words[1:]],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode == 0) == (int(done.stdout or 0) > 0)
+        assert done.returncode == 0 or "Permission denied" in done.stderr
+        return done.returncode == 0
+
+    many = range(OTHERS, OTHERS + 40)
+    ana = (USERS["ana"], GROUP)
+    assert can_read("train", *ana)
+    assert not can_read("val", *ana)
+    assert not can_read("val", *ana, *many)
+    assert can_read("val", *ana, CLOSED)
+    assert can_read("val", *ana, *many, CLOSED), "the kernel knows all of a caller's groups"
+    assert can_read("val", USERS["ana"], CLOSED)
+    assert can_read("val", 0, 0), "root, as on any file system"
+    assert at.call("umount", mountpoint).returncode == 0
+    assert until(lambda: "fuse.imagenetfs" not in own_mounts(elsewhere, at.directory))
+
+
+def own_mounts(elsewhere: Elsewhere, directory: Path) -> str:
+    table = elsewhere.mount_table().splitlines()
+    return "\n".join(line for line in table if str(directory) in line)
+
+
+def test_nobody_else_without_being_asked_in(at: Bench, source: Path) -> None:
+    mountpoint = at.directory / "mnt"
+    assert at.call("mount", source, mountpoint).returncode == 0
+    elsewhere: Elsewhere = at.elsewhere  # type: ignore[attr-defined]
+    for uid, gid in ((USERS["ana"], GROUP), (0, 0)):
+        words = [*as_user(elsewhere, uid, gid), "ls", str(mountpoint)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode != 0
+        assert "Permission denied" in done.stderr
+    assert at.call("umount", mountpoint).returncode == 0
