@@ -16,7 +16,7 @@ import numpy as np
 
 from imagenetfs.index.columns import Array
 from imagenetfs.serve.protocol import ATTR, ATTR_HEAD, ENTRY_HEAD
-from imagenetfs.tree.inode import InodeKind, kind_of
+from imagenetfs.tree.inode import ROOT, InodeKind, kind_of
 from imagenetfs.tree.listing import Attributes, Columns, Listing
 
 KEEP_SECONDS = 24 * 3600
@@ -69,22 +69,32 @@ def _is_revisited(inode: int, mode: int) -> bool:
 
 
 class AttributePacker:
-    """Packs single answers; owner and group are those of the mounting process."""
+    """Packs single answers; owner and group are those of the mounting process.
 
-    def __init__(self, revisit: float = REVISIT_SECONDS) -> None:
-        """``revisit``: see REVISIT_SECONDS."""
+    ``revisit``: see REVISIT_SECONDS. ``door``: owner, group and permission bits of the root directory, where
+    the kernel shall let in by them.
+    """
+
+    def __init__(
+        self, revisit: float = REVISIT_SECONDS, door: tuple[int, int, int] | None = None
+    ) -> None:
         self._revisit = _split(revisit)
         self.uid = os.geteuid()
         self.gid = os.getegid()
+        self._door = door
 
     def _attributes(self, inode: int, what: Attributes) -> bytes:
         mode, size, mtime_ns, nlink = what
+        uid, gid = self.uid, self.gid
+        if inode == ROOT and self._door is not None:
+            uid, gid, bits = self._door
+            mode = stat.S_IFMT(mode) | bits
         seconds, nanoseconds = divmod(mtime_ns, _SECOND)
         seconds &= _UNSIGNED
         return ATTR.pack(
             *(inode, size, (size + 511) // 512, seconds, seconds, seconds),
             *(nanoseconds, nanoseconds, nanoseconds),
-            *(mode, nlink, self.uid, self.gid, 0, _block_size(mode), 0),
+            *(mode, nlink, uid, gid, 0, _block_size(mode), 0),
         )
 
     def entry(self, inode: int, what: Attributes, keep: bool = True) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -89,5 +90,8 @@ def test_sigterm_under_load(at: Bench, sample: Path) -> None:
         took.append(term_once(mountpoint, turn, chance.uniform(0, 0.3), at))
         assert until(lambda: at.leftovers() == []), at.leftovers()
     print(f"{TERMS} times; the last process gone after {max(took):.2f} s at most")
+    done = at.call("index", "check", "--index-dir", index, sample)
+    assert set(re.findall(r"(\d+) wrong", done.stdout)) == {"0"}, done.stdout
+    assert at.call("index", "--index-dir", index, sample).returncode == 0
     check = at.call("index", "check", "--index-dir", index, sample)
     assert check.returncode == 0, check.stdout + check.stderr

@@ -83,30 +83,51 @@ def test_each_user_reads_what_the_sources_modes_let_him(at: Bench, source: Path)
     root = mountpoint / "ILSVRC2012"
 
     def can_read(split: str, uid: int, gid: int, *groups: int) -> bool:
-        script = f"cat $(find {root}/{split} -name '*.JPEG' | head -1) | wc -c"
-        words = ["sh", "-o", "pipefail", "-c", script]
+        script = (
+            f"cat $(find {root}/{split} -name '*.JPEG' | head -1) < /dev/null | head -c 9 | wc -c"
+        )
         done = subprocess.run(
-            [*as_user(elsewhere, uid, gid, *groups), "bash", *words[1:]],
+            [*as_user(elsewhere, uid, gid, *groups), "sh", "-c", script],
             capture_output=True,
             text=True,
             timeout=60,
-            check=False,
+            check=True,
         )
-        assert (done.returncode == 0) == (int(done.stdout or 0) > 0)
-        assert done.returncode == 0 or "Permission denied" in done.stderr
-        return done.returncode == 0
+        assert (int(done.stdout) == 9) != ("Permission denied" in done.stderr), done
+        return int(done.stdout) == 9
 
     many = range(OTHERS, OTHERS + 40)
     ana = (USERS["ana"], GROUP)
-    assert can_read("train", *ana)
     assert not can_read("val", *ana)
     assert not can_read("val", *ana, *many)
+    assert not can_read("val", USERS["ben"], GROUP), "nor the account itself, without its group"
     assert can_read("val", *ana, CLOSED)
     assert can_read("val", *ana, *many, CLOSED), "the kernel knows all of a caller's groups"
     assert can_read("val", USERS["ana"], CLOSED)
     assert can_read("val", 0, 0), "root, as on any file system"
     assert at.call("umount", mountpoint).returncode == 0
     assert until(lambda: "fuse.imagenetfs" not in own_mounts(elsewhere, at.directory))
+
+
+def test_what_is_open_to_all_is_shown_to_all(at: Bench, sample: Path) -> None:
+    mountpoint = at.directory / "mnt"
+    assert at.call("mount", "-o", "allow_other", sample, mountpoint).returncode == 0
+    elsewhere: Elsewhere = at.elsewhere  # type: ignore[attr-defined]
+    words = [*as_user(elsewhere, USERS["ana"], GROUP), "ls", str(mountpoint / "ILSVRC2012")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    assert "train" in done.stdout
+    assert at.call("umount", mountpoint).returncode == 0
+
+
+def test_what_is_closed_in_two_ways_is_not_shown_to_all(at: Bench, source: Path) -> None:
+    other = next((source / "ILSVRC2012").glob("*img_train.tar"))
+    os.chown(other, USERS["ben"], OTHERS)
+    other.chmod(0o640)
+    done = at.call("mount", "-o", "allow_other", source, at.directory / "mnt")
+    assert done.returncode == 11
+    assert f"the group {CLOSED} alone" in done.stderr
+    assert f"the group {OTHERS} alone" in done.stderr
+    assert own_mounts(at.elsewhere, at.directory).count("fuse.imagenetfs") == 0  # type: ignore[attr-defined]
 
 
 def own_mounts(elsewhere: Elsewhere, directory: Path) -> str:

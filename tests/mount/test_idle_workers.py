@@ -1,0 +1,43 @@
+"""A mount that is left alone keeps one worker, and is as good as before when somebody comes back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.mount.test_commands_support import until
+from tests.support import Mounted
+
+pytestmark = pytest.mark.timeout(120)
+
+# The pool's own times are ten seconds and a minute; tests/unit/test_pool.py has those.
+QUICKLY = "from imagenetfs.serve import pool; pool._IDLE_SECONDS, pool._QUIET_SECONDS = 0.5, 5.0"
+
+
+def workers(mounted: Mounted) -> list[int]:
+    """The server's children that serve, from /proc: a look through the mount would be a use of it."""
+    pid = mounted.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if is_worker(child)]
+
+
+def is_worker(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip() == "imagenetfs-work"
+    except OSError:
+        return False
+
+
+def test_one_worker_is_left(sample: Path, mount: Callable[..., Mounted]) -> None:
+    mounted = mount(sample, before=QUICKLY)
+    assert until(lambda: len(workers(mounted)) >= 2)
+    assert until(lambda: len(workers(mounted)) == 1)
+    kept = workers(mounted)
+    time.sleep(1.0)
+    assert workers(mounted) == kept, "and stays"
+    image = next((mounted.root / "train").rglob("*.JPEG"))
+    assert len(image.read_bytes()) == image.stat().st_size
+    assert until(lambda: len(workers(mounted)) >= 2), "others come back with the work"
