@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,10 +42,12 @@ def installed() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Iterator[Machine]:
-    before = sorted(path.name for path in Path("/tmp").iterdir())
+    canary = Path("/tmp") / f"imagenetfs-canary-{os.getpid()}"
+    canary.touch()
     made = Machine(tmp_path_factory.mktemp("machine"), sample, installed())
     try:
-        assert set(before) <= {path.name for path in Path("/tmp").iterdir()}, "the real /tmp"
+        assert canary.exists(), "a systemd in the real /tmp empties it"
+        canary.unlink()
         yield made
     finally:
         made.close()

@@ -14,7 +14,7 @@ from tests.support import Mounted
 pytestmark = pytest.mark.timeout(120)
 
 # The pool's own times are ten seconds and a minute; tests/unit/test_pool.py has those.
-QUICKLY = "from imagenetfs.serve import pool; pool._IDLE_SECONDS, pool._QUIET_SECONDS = 3.0, 5.0"
+QUICKLY = "from imagenetfs.serve import pool; pool._IDLE_SECONDS, pool._QUIET_SECONDS = 6.0, 7.0"
 
 
 def workers(mounted: Mounted) -> list[int]:
