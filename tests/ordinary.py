@@ -29,10 +29,16 @@ REPOSITORY = Path(__file__).parents[1]
 class Elsewhere:
     """A mount namespace as :func:`prepare` makes it, held open by a process until :meth:`close`."""
 
-    def __init__(self, scratch: Path, fusermount: str = "there") -> None:
-        """``scratch``: where an empty directory may be made."""
+    def __init__(
+        self, scratch: Path, fusermount: str = "there", *, own_network: bool = True
+    ) -> None:
+        """``scratch``: where an empty directory may be made. Abstract sockets are a network's: with one of
+        its own this place sees no doors of other tests."""
         scratch.mkdir()
+        self._own_network = own_network
         command = [*_SELF, "--fusermount", fusermount, "--hold", str(scratch)]
+        if own_network:
+            command = ["unshare", "--net", *command]
         self._holder = subprocess.Popen(
             command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
@@ -41,7 +47,9 @@ class Elsewhere:
 
     def front(self, user: str = "ana") -> list[str]:
         """What to put before a command that shall run there, as this user or as root."""
-        return [*_SELF, "--user", user, "--join", str(self._holder.pid)]
+        pid = str(self._holder.pid)
+        network = ["nsenter", "-t", pid, "-n"] if self._own_network else []
+        return [*network, *_SELF, "--user", user, "--join", pid]
 
     def mount_table(self) -> str:
         """The mount table there, as text."""

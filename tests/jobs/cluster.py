@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import stat
@@ -159,7 +160,7 @@ class Cluster:
         for part in ("tmp", "run"):
             (disk / part).mkdir(parents=True)
             os.chown(disk / part, USERS["ana"], GROUP)
-        self._nodes[name] = Elsewhere(self.directory / f"scratch-{name}")
+        self._nodes[name] = Elsewhere(self.directory / f"scratch-{name}", own_network=False)
         self._in(name, "mount", "--bind", disk, self.directory / "node")
         self._in(name, "mount", "--bind", self.directory / "etc" / "hosts", "/etc/hosts")
 
@@ -278,11 +279,12 @@ class Cluster:
     def left_of(self, job: str) -> list[str]:
         """Mounts, processes, files of a job on the nodes, but for cache, index and log."""
         left = [f"process: {line}" for line in processes_marked(MARK, job)]
+        own = re.compile(rf"/run/{job}(?![0-9])")
         for node, namespace in self._nodes.items():
             table = namespace.mount_table().splitlines()
-            left += [f"{node}: mount {line}" for line in table if f"/run/{job}" in line]
+            left += [f"{node}: mount {line}" for line in table if own.search(line)]
             disk = self.directory / node
-            left += [f"{node}: {path}" for path in (disk / "run").glob(f"{job}*")]
+            left += [f"{node}: {p}" for p in (disk / "run").iterdir() if own.search(str(p))]
         return left
 
     def left_of_all(self) -> list[str]:
