@@ -131,7 +131,10 @@ def in_terminal(at: Bench, *arguments: object) -> tuple[int, int]:
     pid, fd = pty.fork()
     if pid == 0:
         argv = [*at.front, *map(str, arguments)]
-        os.execve(argv[0], argv, environ)
+        try:
+            os.execvpe(argv[0], argv, environ)
+        finally:
+            os._exit(127)
     return pid, fd
 
 
