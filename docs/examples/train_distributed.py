@@ -61,22 +61,24 @@ def train(root: Path, epochs: int, batch: int) -> None:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            total += torch.tensor([float(loss) * len(labels), len(labels)], device=device)
+            total += torch.tensor([loss.item() * len(labels), len(labels)], device=device)
         distributed.all_reduce(total)
         if distributed.get_rank() == 0:
             print(
                 f"epoch {epoch + 1}: loss {total[0] / total[1]:.4f}, {int(total[1])} images",
                 flush=True,
             )
+        if epoch == 0:  # later ones come in part from the kernel's cache, and are not counted
+            show_share(root)
 
 
 def show_share(root: Path) -> None:
-    """What this node's mount was asked for; nothing on plain directories."""
+    """What was read through this node's mount so far; nothing on plain directories."""
     status = root.parent / ".imagenetfs" / "status.json"
     if status.exists() and os.environ.get("LOCAL_RANK") == "0":
         counters = json.loads(status.read_text())["counters"]
         rank = distributed.get_rank()
-        print(f"rank {rank}: {counters['images_opened']} files opened on this node", flush=True)
+        print(f"rank {rank}: {counters['images_read']} images read on this node", flush=True)
 
 
 def main() -> None:
@@ -89,7 +91,6 @@ def main() -> None:
     distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     train(options.root, options.epochs, options.batch)
     distributed.barrier()
-    show_share(options.root)
     distributed.destroy_process_group()
 
 
