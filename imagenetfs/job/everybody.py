@@ -15,29 +15,29 @@ from pathlib import Path
 
 from imagenetfs.errors import SourceUnreadableError
 
-Door = tuple[int, int, int]
+Access = tuple[int, int, int]
 """Owner, group, and permission bits of the mount's root directory."""
 
-_OPEN: Door = (0, 0, 0o555)
+_OPEN: Access = (0, 0, 0o555)
 _DEPTH = 2
 _MOST_ENTRIES = 4096
 """Of one directory: those with more hold classes, which are closed together with it, if at all."""
 
 
-def door_of(source: Path) -> Door:
+def access_of(source: Path) -> Access:
     """Who may enter a mount of ``source``; raises SourceUnreadableError where one directory cannot say it."""
-    doors: dict[Door, Path] = {}
+    found: dict[Access, Path] = {}
     for path, status in _parts(source, _DEPTH):
-        door = _door(status)
-        if door != _OPEN:
-            doors.setdefault(door, path)
-    if len(doors) > 1:
-        (first, one), (second, other) = list(doors.items())[:2]
+        access = _access(status)
+        if access != _OPEN:
+            found.setdefault(access, path)
+    if len(found) > 1:
+        (first, one), (second, other) = list(found.items())[:2]
         raise SourceUnreadableError(
             f"{one} is open to {_who(first)} and {other} to {_who(second)}: a mount for all users "
             "(allow_other) would show both to both. Mount without it, or give both the same group and mode."
         )
-    return next(iter(doors), _OPEN)
+    return next(iter(found), _OPEN)
 
 
 def _parts(path: Path, depth: int) -> Iterator[tuple[Path, os.stat_result]]:
@@ -56,7 +56,7 @@ def _parts(path: Path, depth: int) -> Iterator[tuple[Path, os.stat_result]]:
             continue  # a link into nowhere
 
 
-def _door(status: os.stat_result) -> Door:
+def _access(status: os.stat_result) -> Access:
     mode = status.st_mode
     needed = 0o5 if stat.S_ISDIR(mode) else 0o4
     if mode & needed == needed:
@@ -66,6 +66,6 @@ def _door(status: os.stat_result) -> Door:
     return (status.st_uid, 0, 0o500)
 
 
-def _who(door: Door) -> str:
-    owner, group, mode = door
+def _who(access: Access) -> str:
+    owner, group, mode = access
     return f"the group {group} alone" if mode & 0o070 else f"the user {owner} alone"

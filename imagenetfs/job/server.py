@@ -23,7 +23,7 @@ from imagenetfs.job.caching import cache_place
 from imagenetfs.job.checks import NOT_MOUNTED_FILE
 from imagenetfs.job.daemon import Ready
 from imagenetfs.job.door import DoorWatcher, Host
-from imagenetfs.job.everybody import door_of
+from imagenetfs.job.everybody import access_of
 from imagenetfs.job.leases import Born, Identity, LeaseWatcher
 from imagenetfs.job.notify import Notifier
 from imagenetfs.job.places import Place, locked, unlock
@@ -146,7 +146,7 @@ def _plan(request: MountRequest, run_dir: Path) -> MountPlan:
         keep_free=cache.limits.floor if cache else 0,
         stage=settings.stage,
         shown_to=groups.usual_group() if request.born == "mount" else None,
-        door=door_of(request.source) if "allow_other" in request.fuse_options else None,
+        root_access=access_of(request.source) if "allow_other" in request.fuse_options else None,
         idle=settings.idle if request.born == "mount" else None,
     )
 

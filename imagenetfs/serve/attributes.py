@@ -71,23 +71,23 @@ def _is_revisited(inode: int, mode: int) -> bool:
 class AttributePacker:
     """Packs single answers; owner and group are those of the mounting process.
 
-    ``revisit``: see REVISIT_SECONDS. ``door``: owner, group and permission bits of the root directory, where
-    the kernel shall let in by them.
+    ``revisit``: see REVISIT_SECONDS. ``root_access``: owner, group and permission bits of the root directory,
+    where the kernel shall let in by them.
     """
 
     def __init__(
-        self, revisit: float = REVISIT_SECONDS, door: tuple[int, int, int] | None = None
+        self, revisit: float = REVISIT_SECONDS, root_access: tuple[int, int, int] | None = None
     ) -> None:
         self._revisit = _split(revisit)
         self.uid = os.geteuid()
         self.gid = os.getegid()
-        self._door = door
+        self._root_access = root_access
 
     def _attributes(self, inode: int, what: Attributes) -> bytes:
         mode, size, mtime_ns, nlink = what
         uid, gid = self.uid, self.gid
-        if inode == ROOT and self._door is not None:
-            uid, gid, bits = self._door
+        if inode == ROOT and self._root_access is not None:
+            uid, gid, bits = self._root_access
             mode = stat.S_IFMT(mode) | bits
         seconds, nanoseconds = divmod(mtime_ns, _SECOND)
         seconds &= _UNSIGNED

@@ -66,15 +66,15 @@ class Operations:
         live: LiveFiles,
         board: Board,
         revisit: float = REVISIT_SECONDS,
-        door: tuple[int, int, int] | None = None,
+        root_access: tuple[int, int, int] | None = None,
     ) -> None:
-        """``revisit``: how long the kernel may keep the names of versions and splits, in seconds; ``door``:
-        see AttributePacker."""
+        """``revisit``: how long the kernel may keep the names of versions and splits, in seconds;
+        ``root_access``: see AttributePacker."""
         self._tree = tree
         self._reader = reader
         self._live = live
         self._board = board
-        self._packer = AttributePacker(revisit, door)
+        self._packer = AttributePacker(revisit, root_access)
         self._entries = EntryPacker(revisit)
         counted: Mapping[Opcode, tuple[Handler, str]] = {
             Opcode.LOOKUP: (self.lookup, "lookup"),

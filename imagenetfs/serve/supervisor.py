@@ -76,8 +76,8 @@ class Watcher(Protocol):
 class MountPlan:
     """What to mount where. ``workers`` is a ceiling; ``read_timeout``, ``revalidate`` and ``idle`` (unused for
     so long, the mount ends) in seconds; ``views``: name and list. ``shown_to``: the primary group of those who
-    read, where it is not this process's. ``door``: owner, group and permission bits of the root directory,
-    where they are not the mounting user's.
+    read, where it is not this process's. ``root_access``: owner, group and permission bits of the root
+    directory, where they are not the mounting user's.
 
     ``cache_dir``: where what is read is kept (None: nowhere), at most ``cache_size`` bytes while ``keep_free``
     bytes of its file system stay free; ``stage``: what is brought there ahead, as VERSION or VERSION/SPLIT.
@@ -101,7 +101,7 @@ class MountPlan:
     keep_free: int = 0
     stage: tuple[str, ...] = ()
     shown_to: str | None = None
-    door: tuple[int, int, int] | None = None
+    root_access: tuple[int, int, int] | None = None
     idle: float | None = None
 
 
@@ -132,7 +132,7 @@ def serve(
     # Before a mount is taken for unused, whoever reads from the kernel's cache alone is to be seen.
     revisit = min(REVISIT_SECONDS, plan.idle / 3) if plan.idle else REVISIT_SECONDS
     live = LiveFiles(board, plan.log_path)
-    operations = Operations(tree, reader, live, board, revisit, plan.door)
+    operations = Operations(tree, reader, live, board, revisit, plan.root_access)
     with _signals() as (wakeup, stopping):
         connection = _mount(plan)
         try:
