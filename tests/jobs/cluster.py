@@ -18,13 +18,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.jobs.needs import CGROUP
 from tests.ordinary import GROUP, REPOSITORY, USERS, Elsewhere
 from tests.support import processes_marked
 
 MARK = "SLURM_JOB_ID"
 NODES = tuple(f"n{number}-{os.getpid()}" for number in (1, 2))
 CPUS = 8
-CGROUP = Path("/sys/fs/cgroup")
 
 _START_SECONDS = 30.0
 _END_SECONDS = 30.0

@@ -12,10 +12,10 @@ import sys
 import time
 from pathlib import Path
 
+from tests.jobs.needs import CGROUP2
 from tests.ordinary import REPOSITORY
 
 BOOT_SECONDS = 60.0
-_GROUPS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
 
 
 class Machine:
@@ -113,7 +113,7 @@ class Machine:
 
 
 def _cgroup2() -> Path:
-    for path in _GROUPS:
+    for path in CGROUP2:
         if (path / "cgroup.procs").exists():
             return path
     raise RuntimeError("no control groups of version 2 are mounted here")

@@ -17,12 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.jobs import needs
 from tests.jobs.cluster import MARK, NODES, Cluster
 from tests.mount.test_commands_support import until
 from tests.ordinary import REPOSITORY
 from tests.support import processes_marked
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [needs.slurm, pytest.mark.timeout(3600)]
 
 ROUNDS = int(os.environ.get("IMAGENETFS_TEST_ROUNDS", "1"))
 SCRIPTS = REPOSITORY / "docs" / "slurm"

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.jobs import needs
 from tests.jobs.machine import Machine, launcher
 from tests.mount.test_commands_support import until
 from tests.ordinary import REPOSITORY
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [needs.systemd, pytest.mark.timeout(300)]
 
 UNITS = REPOSITORY / "systemd"
 SERVICE = "imagenetfs@mnt-all.service"
