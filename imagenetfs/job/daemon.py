@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from imagenetfs.errors import ExitCode, ImagenetfsError
-from imagenetfs.job import logs, probe
+from imagenetfs.job import logs
 from imagenetfs.job.processes import wait_for_end
 from imagenetfs.job.signals import StopSignal
+from imagenetfs.system.process import close_inherited
 
 READY_SECONDS = 180.0
 STOP_SECONDS = 10.0
@@ -154,7 +155,7 @@ def _detach_and_serve(
         # Forked once more: no session leader, so no terminal that is opened becomes its own.
         if os.fork() != 0:
             os._exit(0)
-        probe.close_inherited((writer, *keep))
+        close_inherited((writer, *keep))
         _redirect(log)
         os.chdir("/")
         log_to()

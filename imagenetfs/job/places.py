@@ -25,6 +25,7 @@ from pathlib import Path
 
 from imagenetfs.config import Settings
 from imagenetfs.errors import NoSpaceError, PlaceRefusedError, StillBusyError
+from imagenetfs.job import signals
 
 LOCK_SECONDS = 300.0  # longer than any start takes
 
@@ -138,20 +139,32 @@ def locked(place: Place, seconds: float = LOCK_SECONDS) -> Iterator[int]:
     server listens when it is given back, the lock file goes too.
     """
     deadline = time.monotonic() + seconds
-    while (fd := try_lock(place)) is None:
-        if time.monotonic() > deadline:
-            raise StillBusyError(
-                f"Another process has been starting or ending the mount at "
-                f"{place.mountpoint} for {seconds:.0f} s."
-            )
-        time.sleep(0.02)
-    try:
+    with contextlib.ExitStack() as undo:
+        while (fd := _enter(place, undo)) is None:
+            if time.monotonic() > deadline:
+                raise StillBusyError(
+                    f"Another process has been starting or ending the mount at "
+                    f"{place.mountpoint} for {seconds:.0f} s."
+                )
+            time.sleep(0.02)
         yield fd
-    finally:
+
+
+def _enter(place: Place, undo: contextlib.ExitStack) -> int | None:
+    """Take the lock, if it is free, and have it given back; a signal comes before both or after both."""
+    with signals.blocked():
+        fd = try_lock(place)
+        if fd is not None:
+            undo.callback(_give_back, place, fd)
+        return fd
+
+
+def _give_back(place: Place, fd: int) -> None:
+    with signals.blocked():
         # Closing only: if the server that was started here still holds the lock, it shall.
         os.close(fd)
         if not place.socket_path.exists():
-            _forget(place)
+            forget(place)
 
 
 def try_lock(place: Place) -> int | None:
@@ -188,7 +201,7 @@ def _take(fd: int, place: Place) -> bool:
         return False
 
 
-def _forget(place: Place) -> None:
+def forget(place: Place) -> None:
     """Remove the lock file if nobody holds it, and the directories that nobody uses any more."""
     with contextlib.suppress(OSError):
         fd = os.open(place.lock_path, os.O_RDWR | os.O_CLOEXEC)

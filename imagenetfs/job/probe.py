@@ -14,23 +14,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-FIRST_FREE_FD = 3
+from imagenetfs.system.process import close_inherited
 
 
 class NoAnswerError(Exception):
     """The time was over before the question was answered."""
-
-
-def close_inherited(keep: tuple[int, ...] = ()) -> None:
-    """Close every descriptor but the standard streams and ``keep``: after a fork, in the child.
-
-    A stray copy keeps locks held, pipes open, and readers of a mount waiting.
-    """
-    first = FIRST_FREE_FD
-    for fd in sorted(keep):
-        os.closerange(first, fd)
-        first = fd + 1
-    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
 
 
 def ask(question: Callable[[], Any], seconds: float) -> Any:

@@ -26,7 +26,7 @@ from imagenetfs.job.door import DoorWatcher, Host
 from imagenetfs.job.everybody import access_of
 from imagenetfs.job.leases import Born, Identity, LeaseWatcher
 from imagenetfs.job.notify import Notifier
-from imagenetfs.job.places import Place, locked, unlock
+from imagenetfs.job.places import Place, forget, locked, unlock
 from imagenetfs.system import mounts
 
 if TYPE_CHECKING:
@@ -95,10 +95,13 @@ def serve_mount(
         for watcher in watchers:
             watcher.close()
         shutil.rmtree(run_dir, ignore_errors=True)
-        if request.made and not is_mounted:
-            _remove(place.mountpoint)  # the lock is still ours, or that of a front that does so too
-        else:
+        if is_mounted:
             _tidy(request)
+        else:
+            if request.made:
+                _remove(place.mountpoint)  # the lock is ours, or that of a front that does so too
+            os.close(lock)
+            forget(place)
 
 
 def make_mountpoint(mountpoint: Path, say: Callable[[str], None]) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from collections.abc import Iterator
 from types import FrameType
 
 ENDING = (signal.SIGTERM, signal.SIGHUP)
@@ -29,6 +31,16 @@ def check() -> None:
     """Raise what was raised before and got lost: in a destructor or a callback nothing passes."""
     if _told:
         raise StopSignal(_told[-1])
+
+
+@contextlib.contextmanager
+def blocked() -> Iterator[None]:
+    """Put off signals that ask for the end until the block is left: for what must not be done by half."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (*ENDING, signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def ignore() -> None:

@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable
 
 from imagenetfs.errors import ArchiveError
+from imagenetfs.system.process import close_inherited
 
 _CPU_SECONDS = 60
 _MEMORY = 4 << 30
@@ -28,9 +29,14 @@ def in_child(work: Callable[[], bytes]) -> bytes:
         _child(work, writer)
     os.close(writer)
     parts = []
-    with os.fdopen(reader, "rb", buffering=0) as pipe:
-        while part := pipe.read(1 << 16):
-            parts.append(part)
+    try:
+        with os.fdopen(reader, "rb", buffering=0) as pipe:
+            while part := pipe.read(1 << 16):
+                parts.append(part)
+    except BaseException:  # told to end: nobody wants its answer any more
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     answer = b"".join(parts)
     if code == 0 and answer[:1] == b"+":
@@ -45,6 +51,7 @@ def in_child(work: Callable[[], bytes]) -> bytes:
 def _child(work: Callable[[], bytes], writer: int) -> None:
     code = 1
     try:
+        close_inherited((writer,))
         signal.set_wakeup_fd(-1)
         faulthandler.disable()  # its death is an answer, not news for the log
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

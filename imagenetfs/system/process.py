@@ -13,6 +13,8 @@ WORKER, INDEXER, UNPACKER = "imagenetfs-work", "imagenetfs-indx", "imagenetfs-un
 STAGER = "imagenetfs-stag"
 """What ps and top call a mount's processes (the kernel keeps 15 characters)."""
 
+FIRST_FREE_FD = 3
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 
@@ -33,6 +35,18 @@ def reset_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
+
+
+def close_inherited(keep: tuple[int, ...] = ()) -> None:
+    """Close every descriptor but the standard streams and ``keep``: after a fork, in the child.
+
+    A stray copy keeps locks held, pipes open, and readers of a mount waiting.
+    """
+    first = FIRST_FREE_FD
+    for fd in sorted(keep):
+        os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
 
 
 def no_core_dumps() -> None:
