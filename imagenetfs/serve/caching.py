@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from imagenetfs.cache.blocks import BlockCache
 from imagenetfs.cache.place import CacheDirectory
 from imagenetfs.cache.policy import Limits
+from imagenetfs.cache.unpacked import Keep, Unpacked
+from imagenetfs.cache.whole import Pieces
+from imagenetfs.index.archives import Kind
 from imagenetfs.serve.board import Board
 from imagenetfs.serve.cached import CachedReads, Volumes
 from imagenetfs.source.directory import REVALIDATE_SECONDS
@@ -40,6 +44,19 @@ def volumes_of(catalogue: Catalogue) -> Volumes:
         for number in archives_of(version.splits):
             versions.setdefault(number, version.name.decode())
     return Volumes(catalogue.index, catalogue.source, versions)
+
+
+def unpacked_of(catalogue: Catalogue, cached: CachedReads | None) -> Unpacked:
+    """A catalogue's deflated arrays, unpacked into the cache where there is one. Make it before forking."""
+    keep: Keep | None = None
+    if cached is not None:
+        cache, volumes = cached.cache, cached.volumes
+
+        def keep(archive: int, pieces: Pieces, moved: Callable[[], None]) -> None:
+            cache.writer().write(volumes.of_unpacked(archive), pieces, moved)
+
+    paths = catalogue.paths_of(Kind.NPZ)
+    return Unpacked(catalogue.source, paths, catalogue.index.array, keep=keep)
 
 
 class CacheWatch:
