@@ -268,24 +268,10 @@ def test_thrown_out_under_the_mount(
     for fd in drop:
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(fd)
-    wait_until(lambda: not _has_unlinked(one, cache_dir))
+    time.sleep(1.1)  # a worker looks once a second whether what it has open is still there
     read_all(one, sample_mount)
     assert unpackings(one) == 20
     assert "this mount alone" not in one.log.read_text()
-
-
-def _has_unlinked(one: Mounted, directory: Path) -> bool:
-    """Whether a worker still has a segment open that was thrown out; asks each for something else."""
-    found = []
-    for pid in one.worker_pids():
-        for fd in Path(f"/proc/{pid}/fd").iterdir():
-            try:
-                found.append(os.readlink(fd))
-            except FileNotFoundError:
-                continue
-    for path in (one.root / "val").glob("*/*"):
-        path.read_bytes()
-    return any(str(directory) in name and name.endswith("(deleted)") for name in found)
 
 
 def test_a_cache_without_room(
