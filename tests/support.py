@@ -95,7 +95,7 @@ def mounted(source: Path, mountpoint: Path, **plan: object) -> Mounted:
 
 def _first_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
-    poller = select.poll()  # select() takes no descriptor above 1,023, and many tests leave many open
+    poller = select.poll()  # select() takes no descriptor above 1,023: many tests, many files
     poller.register(process.stdout, select.POLLIN)
     return process.stdout.readline() if poller.poll(1000 * READY_SECONDS) else ""
 
