@@ -94,8 +94,7 @@ class BlockCache:
             rest = self.read(volume, offset + part, length - part, start, end, origin)
             return self.read(volume, offset, part, start, end, origin) + rest
         try:
-            if (now := time.monotonic()) >= self._segments.look_at:
-                self._tick(now)
+            self._tick()
             segment = self._segments.get(volume, number)
             if segment is not None:
                 data = segment.read(at, length)
@@ -118,8 +117,7 @@ class BlockCache:
         if segment is None or at + length > SEGMENT:
             return None
         try:
-            if (now := time.monotonic()) >= self._segments.look_at:
-                self._tick(now)
+            if self._tick():
                 return None
             place = segment.locate(at, length)
         except OSError as error:
@@ -167,6 +165,7 @@ class BlockCache:
         the last in one request; returns (offset, the bytes fetched), or None where somebody else who fetches
         them takes too long. Raises NoRoomError, ChangedError, and OSError where the disk fails.
         """
+        self._tick()
         base = number * SEGMENT
         first = max(low - base, 0) // BLOCK
         count = min(-(-(high - base) // BLOCK), BLOCKS) - first
@@ -276,9 +275,20 @@ class BlockCache:
 
     # --- the disk ---------------------------------------------------------------------------------
 
-    def _tick(self, now: float) -> None:
-        """Now and then: let go of segments that were unlinked, and see whether the disk is too full."""
+    def _tick(self) -> bool:
+        """Now and then: let go of segments that were unlinked, and see whether the disk is too full.
+
+        Whether it was time to. Raises OSError.
+        """
+        now = time.monotonic()
+        if now < self._segments.look_at:
+            return False
         self._segments.look(now)
+        self.keep_floor()
+        return True
+
+    def keep_floor(self) -> None:
+        """Give space back where the file system has less left than shall stay free. Raises OSError."""
         if self.room.is_over:
             self.room.make_room()
 

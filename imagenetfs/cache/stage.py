@@ -58,14 +58,14 @@ class Pace:
         self._free_at = 0.0
         self._lock = threading.Lock()
 
-    def wait(self, length: int) -> None:
-        """Wait until so many bytes more may be read."""
+    def wait(self, length: int, stopping: threading.Event) -> bool:
+        """Wait until so many bytes more may be read; False where it shall stop."""
         if self._rate is None:
-            return
+            return not stopping.is_set()
         with self._lock:
             begin = max(self._free_at, time.monotonic())
             self._free_at = begin + length / self._rate
-        time.sleep(max(0.0, begin - time.monotonic()))
+        return not stopping.wait(max(0.0, begin - time.monotonic()))
 
 
 @dataclass(slots=True)
@@ -95,6 +95,7 @@ class Stager:
         self._stopping = threading.Event()
         self._alone = threading.Lock()
         self._own = threading.local()
+        self._twins: list[BlockCache] = []
         self._counting = threading.Lock()
         self.progress = Progress()
 
@@ -105,23 +106,27 @@ class Stager:
         is not what it was, and what the source raises; what was fetched by then is kept.
         """
         queue, pending = iter(work), set[Future[None]]()
-        with ThreadPoolExecutor(self._streams) as pool:
-            try:
-                while True:
-                    for stretch in queue:
-                        pending.add(pool.submit(self._fill, stretch))
-                        if len(pending) >= 2 * self._streams:
-                            break
-                    if not pending:
-                        return
-                    finished, pending = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
-                    for future in finished:
-                        future.result()
-                    if tell is not None:
-                        tell(self.progress)
-            except BaseException:
-                self._stopping.set()  # what has begun is finished and kept
-                raise
+        try:
+            with ThreadPoolExecutor(self._streams) as pool:
+                try:
+                    while True:
+                        for stretch in queue:
+                            pending.add(pool.submit(self._fill, stretch))
+                            if len(pending) >= 2 * self._streams:
+                                break
+                        if not pending:
+                            return
+                        finished, pending = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
+                        for future in finished:
+                            future.result()
+                        if tell is not None:
+                            tell(self.progress)
+                except BaseException:
+                    self._stopping.set()  # what has begun is finished and kept
+                    raise
+        finally:
+            for twin in self._twins:
+                twin.close()
 
     def _fill(self, stretch: Stretch) -> None:
         cache, volume = self._mine(stretch.volume)
@@ -132,6 +137,8 @@ class Stager:
             fetched = 0
             for low, high in cache.absent(volume, at, stop):
                 with self._alone if polite else contextlib.nullcontext():
+                    if not self._pace.wait(high - low, self._stopping):
+                        return
                     fetched += self._fetch(cache, volume, low, high, stretch)
             with self._counting:
                 self.progress.done += stop - at
@@ -141,7 +148,6 @@ class Stager:
     def _fetch(
         self, cache: BlockCache, volume: Volume, low: int, high: int, stretch: Stretch
     ) -> int:
-        self._pace.wait(high - low)
         began = time.monotonic()
         result = cache.fill(volume, low // SEGMENT, low, high, stretch.limit, stretch.origin())
         cache.see_disk()
@@ -154,6 +160,7 @@ class Stager:
         own = self._own
         if not hasattr(own, "cache"):
             own.cache, own.volumes = self._cache.twin(), {}
+            self._twins.append(own.cache)
         mine = own.volumes.get(volume.key)
         if mine is None:
             mine = Volume(volume.key, volume.size, volume.about, volume.apart)
