@@ -19,6 +19,9 @@ from imagenetfs.system import mounts
 
 _NAME = re.compile(r"([0-9a-f]{64})\.(\d{5,})")
 
+_GONE = " (deleted)"
+"""What Linux puts behind the name of an open file that has none any more (proc(5))."""
+
 _IN_MEMORY = frozenset({"tmpfs", "ramfs", "rootfs", "devtmpfs"})
 _OVER_NETWORK_WORDS = """
     9p afs beegfs ceph cifs coda dvs gfs2 glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs panfs pvfs2
@@ -124,6 +127,20 @@ class CacheDirectory:
     def close(self) -> None:
         """Close the descriptor."""
         os.close(self.fd)
+
+
+def holds_removed(pid: int) -> bool:
+    """Whether a process has a segment open whose file is gone, so that its space is not free yet.
+
+    Asks nothing of any file system but /proc. False where it cannot be seen.
+    """
+    with contextlib.suppress(OSError):
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                name = descriptor.readlink().name
+                if name.endswith(_GONE) and _NAME.fullmatch(name.removesuffix(_GONE)):
+                    return True
+    return False
 
 
 def segment_name(key: bytes, number: int) -> str:

@@ -165,3 +165,60 @@ def test_calls_that_fail(
     epoch(paths, seed=7)
     assert mounted.status()["counters"]["source_bytes"] == before_bytes
     assert mounted.log.read_text().count("steps aside") == 1
+
+
+def _free(place: Path) -> int:
+    status = os.statvfs(place)
+    return status.f_bavail * status.f_frsize
+
+
+def _segments(cache: Path) -> list[Path]:
+    return list(cache.glob("*.[0-9][0-9][0-9][0-9][0-9]"))
+
+
+def test_an_idle_mount_gives_space_back(
+    train: tuple[Path, object], mount: Mount, disk: Callable[[str], Path]
+) -> None:
+    """Nobody reads any more, and another program fills the disk: what is kept goes, and its space too."""
+    place = disk("tmpfs:size=300m")
+    cache, floor = place / "cache", 100 << 20
+    prepare(cache)
+    mounted = mount(train[0], cache_dir=cache, cache_size=PLENTY, keep_free=floor)
+    paths = files(mounted.root / "train")
+    epoch(paths, seed=1)
+    assert len(_segments(cache)) == 1
+    held = _free(place)
+    (place / "other").write_bytes(bytes(held - floor + (1 << 20)))
+    assert _free(place) < floor
+    deadline = time.monotonic() + 25
+    while _free(place) < floor + (50 << 20):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert _segments(cache) == []
+    (place / "other").unlink()
+    epoch(paths, seed=2)
+    assert len(_segments(cache)) == 1, "it is used again when there is room"
+    assert mounted.status()["worker_restarts"] == 0
+    assert mounted.status()["counters"]["errors"] == 0
+
+
+def test_what_is_cleared_under_an_idle_mount_is_free(
+    train: tuple[Path, object], mount: Mount, disk: Callable[[str], Path]
+) -> None:
+    place = disk("tmpfs:size=300m")
+    cache = place / "cache"
+    prepare(cache)
+    mounted = mount(train[0], cache_dir=cache, cache_size=PLENTY)
+    paths = files(mounted.root / "train")
+    before = _free(place)
+    epoch(paths, seed=1)
+    expected = sums(mounted.root, paths[:100])
+    for segment in _segments(cache):
+        segment.unlink()
+    assert _free(place) < before - (50 << 20)
+    deadline = time.monotonic() + 25
+    while _free(place) < before - (1 << 20):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert sums(mounted.root, paths[:100]) == expected
+    assert mounted.status()["worker_restarts"] == 0
