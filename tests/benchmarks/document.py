@@ -23,6 +23,9 @@ by hand. A part that is run alone replaces its own figures and leaves the others
 - Every archive and image is held in the page cache by a mapping during its turn (the extracted files are
   read once before theirs): what is measured is the file systems and not the disk. ratarmount keeps its
   index in memory, squashfuse_ll's image was converted beforehand, and imagenetfs starts without an index.
+- Before the listings, and before the first pass of reading, a process takes as much memory as is going to be
+  filled, and ends: a virtual machine's host may have taken free memory away, and giving it back costs the first
+  who touches it more than copying does, by an order of magnitude in the worst run seen.
 - The systems take turns (A B C D, A B C D, ...), each on a fresh mount, so that they meet the same machine. A
   figure is the median over the rounds. A ratio is taken within each round; its median is shown, with the
   least and the greatest in parentheses. Above 1, imagenetfs is the better one.
