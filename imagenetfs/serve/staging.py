@@ -16,7 +16,7 @@ from imagenetfs.cache.unpacked import Unpacked
 from imagenetfs.errors import ImagenetfsError, UsageError
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.arrays import ArrayRows
-from imagenetfs.serve.board import MAX_WORKERS, STAGER, Board, Cell
+from imagenetfs.serve.board import INDEXER, MAX_WORKERS, STAGER, Board, Cell
 from imagenetfs.serve.cached import CachedReads, FileOrigin, UnpackedOrigin, Volumes
 from imagenetfs.serve.child import Child
 from imagenetfs.source.directory import Source, SourceFile
@@ -31,8 +31,8 @@ STREAMS = 4
 
 _PAUSE_SECONDS = 5.0
 _MOST_ENDS = 5
-_QUIET_SECONDS = 0.05
-"""Readers that asked the source for something less than this ago are at work."""
+_QUIET_SECONDS = 0.25
+"""Readers that asked the source for something less than this ago are at work: a training step lies between."""
 
 
 def splits_of(catalogue: Catalogue, names: Sequence[str]) -> list[Split]:
@@ -174,7 +174,8 @@ class _OwnFiles:
 
 
 class _Readers:
-    """Whether a mount's workers ask the source for something, as their rows on the board have it."""
+    """Whether a mount's workers ask the source for something, as their rows on the board have it; or the
+    indexer, for whose tables those wait who list."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
@@ -188,6 +189,7 @@ class _Readers:
             row = self._board.row(worker)
             requests += row[Cell.SOURCE_REQUESTS]
             waiting = waiting or row[Cell.SOURCE_SINCE] > 0
+        requests += self._board.row(INDEXER)[Cell.SOURCE_REQUESTS]
         if waiting or requests != self._requests:
             self._requests = requests
             self._busy_until = now + _QUIET_SECONDS
