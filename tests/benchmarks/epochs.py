@@ -22,6 +22,7 @@ from . import children
 from .children import Asked
 from .data import Data
 from .errors import BenchmarkError
+from .pagecache import free_pages
 from .results import Part
 from .runner import ANSWER_SECONDS, Run, client, take_turns
 from .systems import OURS, STAGED, System, mounted, ratarmount
@@ -86,6 +87,7 @@ def _train(run: Run, data: Data, place: _Place, slow: SlowSource, way: System) -
     """Seconds from the start until each point; by the data's own, the bytes that came from the source before
     the first read and in each epoch; and the requests for them, by the images."""
     with clean(run):
+        free_pages(data.bytes)
         slow.reset()
         start = time.perf_counter()
         if way.name == COPIED:
