@@ -8,6 +8,7 @@ steps aside for a few seconds and tries again: whoever reads sees nothing of it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
@@ -301,3 +302,7 @@ class BlockCache:
         self._aside_until = time.monotonic() + ASIDE_SECONDS
         self.meter[TROUBLE] = error.errno or errno.EIO
         self.meter[ASIDE_UNTIL] = int(self._aside_until * 1e9)
+        if error.errno == errno.ENOENT:
+            with contextlib.suppress(OSError):
+                self._directory.find_again()
+            self.room.close()  # its file went with the directory

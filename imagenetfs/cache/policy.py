@@ -112,7 +112,10 @@ class Room:
     def has(self, length: int) -> bool:
         """Whether there is room for so many bytes of blocks; makes some if that can be. Raises OSError."""
         wanted = on_disk(length) + _OVERHEAD
-        return self._fits(wanted) or (self.make_room(wanted) and self._fits(wanted))
+        if self._fits(wanted):
+            return True
+        self.make_room(wanted)  # and if nothing went: all has been counted anew
+        return self._fits(wanted)
 
     def _fits(self, wanted: int) -> bool:
         if self._free() - wanted < self.limits.floor:
@@ -149,7 +152,8 @@ class Room:
     def make_room(self, wanted: int = 0) -> bool:
         """Unlink segments: unused ones for ``wanted`` bytes, any while the limits are exceeded.
 
-        Returns whether something went. Looks no more often than every few seconds. Raises OSError.
+        Returns whether something went. Looks no more often than every few seconds; counts all anew where nobody
+        writes. Raises OSError.
         """
         now = time.monotonic()
         if now < self._not_before:

@@ -92,7 +92,7 @@ def _run(stager: Stager, plan: StagePlan, place: CachePlace) -> None:
         raise NoSpaceError(
             f"The cache in {place.directory} is full ({in_bytes(place.limits.size)} at most, "
             f"{in_bytes(place.limits.floor)} of the disk stay free): {in_bytes(stager.progress.done)} of "
-            f"{in_bytes(plan.total)} are there. Clear it, or raise --cache-size."
+            f"{in_bytes(plan.total)} are there. Clear it, raise --cache-size, or lower --keep-free."
         ) from error
     except ChangedError as error:
         raise SourceChangedError(

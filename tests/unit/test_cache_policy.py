@@ -67,6 +67,19 @@ def test_processes_together_stay_within_the_size(tmp_path: Path) -> None:
     assert 1.8 * MEGABYTE <= held <= 2 * MEGABYTE + 64 * 1024
 
 
+def test_a_wrong_account_is_put_right(tmp_path: Path) -> None:
+    """Whoever was killed between taking room and writing has left it too high."""
+    cache = fresh(tmp_path / "cache", Limits(20 * MEGABYTE, 0))
+    cache.read(volume(), 0, 10, 0, 10, Bytes())
+    (tmp_path / "cache" / "used").write_bytes(b"\xff" * 8)
+    read_all(cache, volume(), Bytes())
+    origin = Bytes()
+    read_all(cache, volume(), origin, seed=4)
+    assert origin.asked == [], "all was kept"
+    held = sum(segment.allocated for segment in cache._directory.segments())
+    assert abs(held - cache.room.used()) <= 64 * 1024
+
+
 def test_unused_segments_go_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = tmp_path / "cache"
     cache = fresh(directory, Limits(6 * MEGABYTE, 0))
@@ -283,6 +296,30 @@ def test_it_steps_aside_for_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for _ in range(2):
         cache.read(one, 0, 10, 0, 10, origin)
     assert len(origin.asked) == 1
+
+
+def test_a_directory_that_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not made anew, and found where it was; it must be ours then too."""
+    monkeypatch.setattr("imagenetfs.cache.blocks.ASIDE_SECONDS", 0.0)
+    monkeypatch.setattr("imagenetfs.cache.opened._LOOK_SECONDS", 0.0)
+    directory = tmp_path / "cache"
+    cache, one = fresh(directory), volume()
+    read_all(cache, one, Bytes())
+    shutil.rmtree(directory)
+    read_all(cache, one, Bytes())
+    assert cache.meter[TROUBLE] == errno.ENOENT
+    assert not directory.exists()
+    directory.mkdir()
+    directory.chmod(0o755)
+    read_all(cache, one, Bytes())
+    assert list(directory.iterdir()) == []
+    directory.chmod(0o700)
+    origin = Bytes()
+    for seed in range(2):
+        origin = Bytes()
+        read_all(cache, one, origin, seed)
+    assert origin.asked == []
+    assert len(list(directory.glob("*.00000"))) == 1
 
 
 # --- whose directory it is ------------------------------------------------------------------------
