@@ -34,6 +34,9 @@ _SMALL_GAP = 4 * BLOCK
 class ChangedError(Exception):
     """The origin is not any more what the volume is of."""
 
+    def __str__(self) -> str:
+        return "it was changed while it was read."
+
 
 class Meter(Protocol):
     """Five integers to count in: a list, a part of a row of shared memory."""

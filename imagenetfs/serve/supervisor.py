@@ -53,6 +53,7 @@ IN_FLIGHT = 16
 _BUSY_TICK = 0.02
 _IDLE_TICK = 0.5
 _GRACE_SECONDS = 5.0
+_LAST_SECONDS = 0.5
 _SUBTYPE = "imagenetfs"
 
 
@@ -361,6 +362,12 @@ class Supervisor:
             self._pool.reap()
         if not self._pool.over:
             connection.abort()
+        # The session is over for all of them; each leaves what its cache has counted.
+        deadline = time.monotonic() + _LAST_SECONDS
+        while len(self._pool) and time.monotonic() < deadline:
+            poller.poll(10)
+            _drain(wakeup)
+            self._pool.reap()
         log.info("unmounted %s", self._plan.mountpoint)
 
 
