@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import time
 from collections.abc import Callable
 
 from imagenetfs.system.process import die_with, reset_signals
@@ -12,6 +14,9 @@ log = logging.getLogger(__name__)
 
 NOT_YET = 79
 """A child's exit code when there is something to wait for, and to be tried again."""
+
+_DEATH_SECONDS = 5.0
+"""How long to wait for a killed one: in uninterruptible sleep (a dead server or disk) it dies when it wakes."""
 
 
 class Child:
@@ -55,8 +60,11 @@ class Child:
         return self.pid == 0
 
     def kill(self) -> None:
-        """End it now."""
-        if self.pid:
-            os.kill(self.pid, 9)
-            os.waitpid(self.pid, 0)
-            self.pid = 0
+        """End it now; one that waits in the kernel is left to end by itself."""
+        if not self.pid:
+            return
+        os.kill(self.pid, signal.SIGKILL)
+        deadline = time.monotonic() + _DEATH_SECONDS
+        while os.waitpid(self.pid, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        self.pid = 0

@@ -206,12 +206,12 @@ class Operations:
         found = self._reader.find(inode, offset, size)
         if isinstance(found, Piece):
             file, start, length = found
-            row[Cell.BYTES] += length
             if length >= WORTH_A_PIPE and self._channel is not None:
                 piped = self._channel.pipe_in(length, lambda pipe: file.pour(pipe, start, length))
                 if piped is not None:
+                    row[Cell.BYTES] += length
                     return piped
-            return found.read()
+            found = found.read()
         row[Cell.BYTES] += len(found)
         return found
 

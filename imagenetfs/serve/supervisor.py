@@ -29,7 +29,7 @@ from imagenetfs.serve.ahead import IndexAhead
 from imagenetfs.serve.attributes import REVISIT_SECONDS
 from imagenetfs.serve.board import SUPERVISOR, Board
 from imagenetfs.serve.cached import CachedReads
-from imagenetfs.serve.caching import CacheWatch, cached_reads
+from imagenetfs.serve.caching import CacheKeeper, CacheWatch, cached_reads
 from imagenetfs.serve.channel import handshake
 from imagenetfs.serve.connection import Connection
 from imagenetfs.serve.live import LiveFiles
@@ -53,6 +53,7 @@ IN_FLIGHT = 16
 _BUSY_TICK = 0.02
 _IDLE_TICK = 0.5
 _GRACE_SECONDS = 5.0
+_LAST_SECONDS = 0.5
 _SUBTYPE = "imagenetfs"
 
 
@@ -224,6 +225,7 @@ class Supervisor:
         self._session_fd = session_fd
         self._cached = cached
         self._watch: CacheWatch | None = None
+        self._keeper = CacheKeeper(board, cached.cache) if cached is not None else None
         if cached is not None and plan.cache_dir is not None:
             self._watch = CacheWatch(board, plan.cache_dir, cached.cache.room.limits)
         self._staging: Staging | None = None
@@ -273,6 +275,8 @@ class Supervisor:
         finally:
             self._ahead.kill()
             self._unpacking.kill()
+            if self._keeper is not None:
+                self._keeper.kill()
             if self._staging is not None:
                 self._staging.kill()
             self._pool.kill()
@@ -311,6 +315,8 @@ class Supervisor:
             self._unpacking.tick(self._session_fd)
             if self._watch is not None:
                 self._watch.tick()
+            if self._keeper is not None:
+                self._keeper.tick(self._session_fd)
             if self._staging is not None:
                 self._staging.tick(self._session_fd)
             working = in_use or self._ahead.busy or self._unpacking.busy
@@ -356,6 +362,12 @@ class Supervisor:
             self._pool.reap()
         if not self._pool.over:
             connection.abort()
+        # The session is over for all of them; each leaves what its cache has counted.
+        deadline = time.monotonic() + _LAST_SECONDS
+        while len(self._pool) and time.monotonic() < deadline:
+            poller.poll(10)
+            _drain(wakeup)
+            self._pool.reap()
         log.info("unmounted %s", self._plan.mountpoint)
 
 
