@@ -26,7 +26,6 @@ class Recognition:
 
     def __init__(self, index: Index) -> None:
         self._index = index
-        self._numbers = {archive.path: (archive.number, archive.kind) for archive in index.archives}
 
     def __call__(self, file: SourceFile) -> bool | None:
         """Whether the open file has what its table was made from; None while it has no table.
@@ -45,12 +44,15 @@ class Recognition:
 
     def _container(self, path: bytes) -> tuple[int, int] | None:
         """(archive, inner) of the tar or npz at a path, as far as tables tell that are there already."""
-        number, kind = self._numbers.get(path, (-1, Kind.DIRECTORY))
-        if kind is not Kind.DIRECTORY:
+        archives = self._index.archives
+        number = archives.number(path)
+        if number is not None and archives[number].kind is not Kind.DIRECTORY:
             return number, OUTER
         directory, _, name = path.rpartition(b"/")
-        number, kind = self._numbers.get(directory, (-1, Kind.TAR))
-        if kind is not Kind.DIRECTORY or not self._index.known(number):
+        number = archives.number(directory)
+        if number is None or archives[number].kind is not Kind.DIRECTORY:
+            return None
+        if not self._index.known(number):
             return None
         row = self._index.container(number).members.find(name)
         inner = self._index.inner_of_row(number, row) if row >= 0 else OUTER

@@ -67,25 +67,6 @@ class FileOrigin:
 
 
 @dataclass(slots=True)
-class UnpackedOrigin:
-    """What a deflated array of the source unpacks to, which is done when this is first asked."""
-
-    unpacked: Unpacked
-    archive: int
-
-    def read(self, offset: int, length: int) -> bytes:
-        """See :class:`imagenetfs.cache.volume.Origin`."""
-        return self.unpacked.read(self.archive, offset, length)
-
-    def is_same(self) -> bool:
-        """It was checked when it was unpacked, and cannot change."""
-        return True
-
-    def forget(self, offset: int, length: int) -> None:
-        """Nothing to do."""
-
-
-@dataclass(slots=True)
 class FilesVolume:
     """The volume of a directory's files: where the file of each row begins in it, in bytes."""
 
@@ -135,15 +116,14 @@ class Volumes:
         origin = FileOrigin(self._source.open, path, file.size, file.mtime_ns, file.identity[0])
         return Volume(identity.key, file.size, about), origin
 
-    def of_unpacked(self, archive: int, rows: ArrayRows) -> Volume:
-        """The volume of what a deflated array unpacks to."""
-        container = self._index.container(archive)
-        path, size = container.extent.path, rows.data.size
+    def of_unpacked(self, archive: int) -> Volume:
+        """The volume of what a deflated array unpacks to. Raises SourceChangedError as above."""
+        container, array = self._index.container(archive), self._index.array(archive)
+        path, size = container.extent.path, array.size
         file = self._source.open(path)
         if file.size != container.file_size:
             raise archive_changed(path, file.size, container.file_size)
-        crc = rows.data.crc
-        identity = Identity(path, file.size, file.mtime_ns, file.identity[0], crc, "unpacked")
+        identity = Identity(path, file.size, file.mtime_ns, file.identity[0], array.crc, "unpacked")
         return Volume(identity.key, size, self._about(archive, size=size, unpacked=True))
 
     def of_files(self, archive: int, inner: int) -> FilesVolume:
@@ -214,7 +194,7 @@ class CachedReads:
         self._revalidate = revalidate
         self._look_at: dict[bytes, float] = {}
         self._archives: dict[int, tuple[Volume, FileOrigin]] = {}
-        self._unpacked: dict[int, tuple[Volume, UnpackedOrigin]] = {}
+        self._unpacked: dict[int, Volume] = {}
         self._files: dict[tuple[int, int], FilesVolume] = {}
 
     def after_fork(self, meter: Meter) -> None:
@@ -265,10 +245,23 @@ class CachedReads:
 
     def from_unpacked(self, archive: int, rows: ArrayRows, row: int, unpacked: Unpacked) -> bytes:
         """See :class:`Reads`."""
-        known = self._unpacked.get(archive)
-        if known is None:
-            volume = self.volumes.of_unpacked(archive, rows)
-            known = self._unpacked[archive] = volume, UnpackedOrigin(unpacked, archive)
         self._check(self.volumes.path(archive))
         start, length = row * rows.row_bytes, rows.row_bytes
-        return self.cache.read(known[0], start, length, start, start + length, known[1])
+        data = None
+        if not unpacked.has(archive):
+            data = self._find_unpacked(archive, start, length, unpacked)
+        return unpacked.read(archive, start, length) if data is None else data
+
+    def _find_unpacked(
+        self, archive: int, start: int, length: int, unpacked: Unpacked
+    ) -> bytes | None:
+        """Bytes of an array in the cache, where it is unpacked into; None where it does not take it."""
+        volume = self._unpacked.get(archive)
+        if volume is None:
+            volume = self._unpacked[archive] = self.volumes.of_unpacked(archive)
+        seen = unpacked.kept_at(archive)
+        data = self.cache.find(volume, start, length)
+        if data is None and unpacked.keep(archive, seen):
+            self.cache.look_again()
+            data = self.cache.find(volume, start, length)
+        return data

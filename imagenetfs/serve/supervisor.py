@@ -23,13 +23,12 @@ from imagenetfs import __version__
 from imagenetfs.cache.policy import Limits
 from imagenetfs.cache.unpacked import Unpacked
 from imagenetfs.errors import FuseRefusedError, ImagenetfsError, UsageError
-from imagenetfs.index.archives import Kind
 from imagenetfs.index.places import IndexPlaces
 from imagenetfs.serve.ahead import IndexAhead
 from imagenetfs.serve.attributes import REVISIT_SECONDS
 from imagenetfs.serve.board import SUPERVISOR, Board
 from imagenetfs.serve.cached import CachedReads
-from imagenetfs.serve.caching import CacheKeeper, CacheWatch, cached_reads
+from imagenetfs.serve.caching import CacheKeeper, CacheWatch, cached_reads, unpacked_of
 from imagenetfs.serve.channel import handshake
 from imagenetfs.serve.connection import Connection
 from imagenetfs.serve.live import LiveFiles
@@ -123,12 +122,12 @@ def serve(
         source, places=places, in_flight=plan.in_flight, prefer=plan.prefer, lists=lists
     )
     tree = Tree(catalogue, __version__)
-    unpacked = Unpacked(source, catalogue.paths_of(Kind.NPZ), catalogue.index.array, plan.cache_dir)
     cached = None
     if plan.cache_dir is not None:
         limits = Limits(plan.cache_size, plan.keep_free)
         cached = cached_reads(catalogue, plan.cache_dir, limits, plan.revalidate)
         splits_of(catalogue, plan.stage)  # a wrong name is told before anything is mounted
+    unpacked = unpacked_of(catalogue, cached)
     reader = Reader(catalogue.index, source, unpacked, cached)
     # Before a mount is taken for unused, whoever reads from the kernel's cache alone is to be seen.
     revisit = min(REVISIT_SECONDS, plan.idle / 3) if plan.idle else REVISIT_SECONDS
