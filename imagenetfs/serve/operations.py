@@ -23,6 +23,7 @@ from imagenetfs.serve.board import REQUESTS, Board, Cell
 from imagenetfs.serve.channel import Buffer, Channel, Piped
 from imagenetfs.serve.errnos import EXPECTED, errno_of
 from imagenetfs.serve.live import LiveFiles
+from imagenetfs.serve.permission import Permission
 from imagenetfs.serve.protocol import (
     READ_IN,
     STATFS_OUT,
@@ -65,6 +66,7 @@ class Operations:
         reader: Reader,
         live: LiveFiles,
         board: Board,
+        permission: Permission,
         revisit: float = REVISIT_SECONDS,
         root_access: tuple[int, int, int] | None = None,
     ) -> None:
@@ -74,6 +76,7 @@ class Operations:
         self._reader = reader
         self._live = live
         self._board = board
+        self._permit = permission.check
         self._packer = AttributePacker(revisit, root_access)
         self._entries = EntryPacker(revisit)
         counted: Mapping[Opcode, tuple[Handler, str]] = {
@@ -145,9 +148,11 @@ class Operations:
 
     def lookup(self, parent: int, arguments: memoryview) -> bytes:
         """struct fuse_entry_out; the arguments are the name, ended by a zero byte."""
+        self._permit(parent)
         if kind_of(parent) == InodeKind.CLASS:
             self._touch(parent)
         inode = self._tree.lookup(parent, bytes(arguments[:-1]))
+        self._permit(inode)
         live = self._tree.live_file(inode)
         if live is None:
             return self._packer.entry(inode, self._tree.attributes(inode))
@@ -180,6 +185,7 @@ class Operations:
     def readdirplus(self, inode: int, arguments: memoryview) -> memoryview:
         """Several struct fuse_direntplus; none at the end."""
         _, position, size, *_ = READ_IN.unpack_from(arguments)
+        self._permit(inode)
         if position == 0 and kind_of(inode) == InodeKind.CLASS:
             self._touch(inode)
         return self._entries.entries(inode, self._tree.listing(inode), position, size)
@@ -201,6 +207,7 @@ class Operations:
 
     def _read_member(self, inode: int, offset: int, size: int) -> Buffer | Piped:
         row = self.row
+        self._permit(inode)
         if offset == 0:
             row[Cell.IMAGES] += 1
         found = self._reader.find(inode, offset, size)
