@@ -22,6 +22,7 @@ from imagenetfs.serve.attributes import REVISIT_SECONDS, AttributePacker, EntryP
 from imagenetfs.serve.board import REQUESTS, Board, Cell
 from imagenetfs.serve.channel import Buffer, Channel, Piped
 from imagenetfs.serve.errnos import EXPECTED, errno_of
+from imagenetfs.serve.headers import HEADER
 from imagenetfs.serve.live import LiveFiles
 from imagenetfs.serve.permission import Permission
 from imagenetfs.serve.protocol import (
@@ -212,15 +213,19 @@ class Operations:
             row[Cell.IMAGES] += 1
         found = self._reader.find(inode, offset, size)
         if isinstance(found, Piece):
-            file, start, length = found
-            row[Cell.BYTES] += length
-            if length >= WORTH_A_PIPE and self._channel is not None:
-                piped = self._channel.pipe_in(length, lambda pipe: file.pour(pipe, start, length))
-                if piped is not None:
-                    return piped
-            return found.read()
+            row[Cell.BYTES] += found.length
+            return self._piped(found, self._channel) or found.read()
         row[Cell.BYTES] += len(found)
         return found
+
+    def _piped(self, piece: Piece, channel: Channel | None) -> Piped | None:
+        file, start, length, look = piece
+        if length < WORTH_A_PIPE or channel is None:
+            return None
+        if look is None:
+            return channel.pipe_in(length, lambda pipe: file.pour(pipe, start, length))
+        first, whole = start - HEADER, HEADER + length
+        return channel.pipe_in(length, lambda pipe: file.pour(pipe, first, whole), HEADER, look)
 
     def _read_generated(self, inode: int, offset: int, size: int) -> bytes:
         node = self._tree.file(inode)

@@ -20,6 +20,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from imagenetfs.errors import (
     SourceChangedError,
@@ -85,8 +86,8 @@ class Source(Root):
         if file is not None:
             if time.monotonic() >= file.look_at:
                 self._visit(file)
-            elif self.known.has_changed(path):
-                raise _replaced(path)
+            else:
+                self.check_unchanged(path)
             return file
         file = self._opened(path, self._reopen)
         file.look_at = time.monotonic() + self._revalidate
@@ -107,6 +108,11 @@ class Source(Root):
         read any more. Nothing is asked of the server."""
         if self.known.is_refused(path):
             raise SourceRefusedError(f"you may no longer read {os.fsdecode(path)}.")
+
+    def check_unchanged(self, path: bytes) -> None:
+        """Raise SourceReplacedError where somebody has found another file there. Nothing is asked either."""
+        if self.known.has_changed(path):
+            raise _replaced(path)
 
     def ask(self, path: bytes) -> os.stat_result:
         """Ask the server whether a file, or what lies in a directory, may be read now: what stat says of it.
@@ -149,8 +155,7 @@ class Source(Root):
     # --- whether it is still the right file -----------------------------------------------------------
 
     def _opened(self, path: bytes, reopen: Callable[[SourceFile], None]) -> SourceFile:
-        if self.known.has_changed(path):
-            raise _replaced(path)
+        self.check_unchanged(path)
         file = SourceFile(self._open(path), path, self.meter, reopen)
         try:
             if not self.known.is_right(path, file.identity):
@@ -171,13 +176,16 @@ class Source(Root):
         if right:
             self.known.found_right(file.path, file.identity)
         elif right is not None:
-            if self.known.found_changed(file.path):
-                log.error(
-                    "%s Its images fail until then; all others are served.", _replaced(file.path)
-                )
-            raise _replaced(file.path)
+            self.refuse_for_good(file.path)
         elif unknown is not None:
             raise unknown
+
+    def refuse_for_good(self, path: bytes) -> NoReturn:
+        """Another file stands at a path than the one that was indexed: raise SourceReplacedError, and have all
+        processes do so for the rest of the mount. The first one says so in the log."""
+        if self.known.found_changed(path):
+            log.error("%s Its images fail until then; all others are served.", _replaced(path))
+        raise _replaced(path)
 
     def _visit(self, file: SourceFile) -> None:
         """Look at a path again because it is time to; where that is refused, the next read asks again."""
@@ -201,8 +209,7 @@ class Source(Root):
 
     def _exchange(self, file: SourceFile, *, strictly: bool) -> None:
         path = file.path
-        if self.known.has_changed(path):
-            raise _replaced(path)
+        self.check_unchanged(path)
         try:
             fd = os.open(path or b".", OPEN_FLAGS, dir_fd=self._fd)
         except FileNotFoundError:
