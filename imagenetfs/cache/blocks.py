@@ -278,6 +278,10 @@ class BlockCache:
         self.meter[SAVED] += len(head) + len(tail)
         return head + data[low - begin : high - begin] + tail
 
+    def peek(self, volume: Volume, offset: int, length: int) -> bytes | None:
+        """These bytes of one segment if they are here; no hit is counted."""
+        return self._here(volume, offset, length)
+
     def _here(self, volume: Volume, offset: int, length: int) -> bytes | None:
         segment = volume.segments.get(offset // SEGMENT)
         if length <= 0 or segment is None:

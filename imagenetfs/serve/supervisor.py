@@ -33,6 +33,7 @@ from imagenetfs.serve.channel import handshake
 from imagenetfs.serve.connection import Connection
 from imagenetfs.serve.live import LiveFiles
 from imagenetfs.serve.operations import Operations
+from imagenetfs.serve.permission import Permission, PermissionWatch
 from imagenetfs.serve.pool import Pool
 from imagenetfs.serve.reader import Reader
 from imagenetfs.serve.staging import STREAMS, Staging, splits_of
@@ -41,6 +42,7 @@ from imagenetfs.serve.worker import work
 from imagenetfs.source.directory import REVALIDATE_SECONDS, Source
 from imagenetfs.system.fusermount import mount_for
 from imagenetfs.system.process import no_core_dumps
+from imagenetfs.tree.backing import Backing
 from imagenetfs.tree.catalogue import Catalogue, build_catalogue
 from imagenetfs.tree.tree import Tree
 
@@ -134,14 +136,17 @@ def serve(
     # Before a mount is taken for unused, whoever reads from the kernel's cache alone is to be seen.
     revisit = min(REVISIT_SECONDS, plan.idle / 3) if plan.idle else REVISIT_SECONDS
     live = LiveFiles(board, plan.log_path)
-    operations = Operations(tree, reader, live, board, revisit, plan.root_access)
+    backing = Backing(tree)
+    permission = Permission(source, backing)
+    operations = Operations(tree, reader, live, board, permission, revisit, plan.root_access)
     with _signals() as (wakeup, stopping):
         connection = _mount(plan)
         try:
             session_fd = handshake()
             ahead = IndexAhead(catalogue, tree, board, places, plan.in_flight or IN_FLIGHT)
+            permitted = PermissionWatch(source, backing, board, plan.revalidate)
             supervisor = Supervisor(
-                plan, catalogue, ahead, board, operations, unpacked, session_fd, cached
+                plan, catalogue, ahead, permitted, board, operations, unpacked, session_fd, cached
             )
             supervisor.run(connection, ready, watchers, wakeup, stopping)
         finally:
@@ -212,6 +217,7 @@ class Supervisor:
         plan: MountPlan,
         catalogue: Catalogue,
         ahead: IndexAhead,
+        permitted: PermissionWatch,
         board: Board,
         operations: Operations,
         unpacked: Unpacked,
@@ -243,6 +249,7 @@ class Supervisor:
             deadline=plan.read_timeout / 3,
         )
         self._ahead = ahead
+        self._permitted = permitted
         self._unpacking = Unpacking(catalogue.index, unpacked)
 
     def _fork(self, number: int) -> int:
@@ -275,6 +282,7 @@ class Supervisor:
             self._end(connection, wakeup)
         finally:
             self._ahead.kill()
+            self._permitted.kill()
             self._unpacking.kill()
             if self._keeper is not None:
                 self._keeper.kill()
@@ -315,6 +323,7 @@ class Supervisor:
             if self._pool.fill() or changed:
                 self._publish()
             self._ahead.tick(self._session_fd)
+            self._permitted.tick(self._session_fd)
             self._unpacking.tick(self._session_fd)
             if self._watch is not None:
                 self._watch.tick()
@@ -323,7 +332,8 @@ class Supervisor:
             if self._staging is not None:
                 self._staging.tick(self._session_fd)
             working = in_use or self._ahead.busy or self._unpacking.busy
-            pause = _BUSY_TICK if working else min(_IDLE_TICK, pause * 1.5)
+            idle_pause = min(_IDLE_TICK, self._permitted.pause, pause * 1.5)
+            pause = _BUSY_TICK if working else idle_pause
 
     def _publish(self) -> None:
         plan = self._plan
