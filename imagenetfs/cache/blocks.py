@@ -8,6 +8,7 @@ steps aside for a few seconds and tries again: whoever reads sees nothing of it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
@@ -33,6 +34,9 @@ _SMALL_GAP = 4 * BLOCK
 
 class ChangedError(Exception):
     """The origin is not any more what the volume is of."""
+
+    def __str__(self) -> str:
+        return "it was changed while it was read."
 
 
 class Meter(Protocol):
@@ -117,8 +121,7 @@ class BlockCache:
     def _hit(self, volume: Volume, number: int, at: int, length: int) -> bytes | None:
         """Bytes of one segment, if they are here; counted as a hit or a miss."""
         try:
-            if (now := time.monotonic()) >= self._segments.look_at:
-                self._tick(now)
+            self._tick()
             segment = self._segments.get(volume, number)
             if segment is not None:
                 data = segment.read(at, length)
@@ -148,8 +151,7 @@ class BlockCache:
         if segment is None or at + length > SEGMENT:
             return None
         try:
-            if (now := time.monotonic()) >= self._segments.look_at:
-                self._tick(now)
+            if self._tick():
                 return None
             place = segment.locate(at, length)
         except OSError as error:
@@ -197,6 +199,7 @@ class BlockCache:
         the last in one request; returns (offset, the bytes fetched), or None where somebody else who fetches
         them takes too long. Raises NoRoomError, ChangedError, and OSError where the disk fails.
         """
+        self._tick()
         base = number * SEGMENT
         first = max(low - base, 0) // BLOCK
         count = min(-(-(high - base) // BLOCK), BLOCKS) - first
@@ -275,6 +278,10 @@ class BlockCache:
         self.meter[SAVED] += len(head) + len(tail)
         return head + data[low - begin : high - begin] + tail
 
+    def peek(self, volume: Volume, offset: int, length: int) -> bytes | None:
+        """These bytes of one segment if they are here; no hit is counted."""
+        return self._here(volume, offset, length)
+
     def _here(self, volume: Volume, offset: int, length: int) -> bytes | None:
         segment = volume.segments.get(offset // SEGMENT)
         if length <= 0 or segment is None:
@@ -306,9 +313,20 @@ class BlockCache:
 
     # --- the disk ---------------------------------------------------------------------------------
 
-    def _tick(self, now: float) -> None:
-        """Now and then: let go of segments that were unlinked, and see whether the disk is too full."""
+    def _tick(self) -> bool:
+        """Now and then: let go of segments that were unlinked, and see whether the disk is too full.
+
+        Whether it was time to. Raises OSError.
+        """
+        now = time.monotonic()
+        if now < self._segments.look_at:
+            return False
         self._segments.look(now)
+        self.keep_floor()
+        return True
+
+    def keep_floor(self) -> None:
+        """Give space back where the file system has less left than shall stay free. Raises OSError."""
         if self.room.is_over:
             self.room.make_room()
 
@@ -321,3 +339,7 @@ class BlockCache:
         self._aside_until = time.monotonic() + ASIDE_SECONDS
         self.meter[TROUBLE] = error.errno or errno.EIO
         self.meter[ASIDE_UNTIL] = int(self._aside_until * 1e9)
+        if error.errno == errno.ENOENT:
+            with contextlib.suppress(OSError):
+                self._directory.find_again()
+            self.room.close()  # its file went with the directory

@@ -25,6 +25,7 @@ from imagenetfs.index.arrays import ArrayRows
 from imagenetfs.index.build import Container, Index
 from imagenetfs.index.columns import Array
 from imagenetfs.index.members import Members
+from imagenetfs.serve.headers import HEADER, Look
 from imagenetfs.serve.reads import WORTH_A_PIPE, Piece, archive_changed, file_changed
 from imagenetfs.source.directory import REVALIDATE_SECONDS, WAITING, Source, SourceFile
 from imagenetfs.system.pipes import pour
@@ -64,6 +65,34 @@ class FileOrigin:
         with contextlib.suppress(OSError):
             fd = self.open(self.path).fd
             os.posix_fadvise(fd, offset - self.start, length, os.POSIX_FADV_DONTNEED)
+
+
+@dataclass(slots=True)
+class WithHeader:
+    """A member's origin that has the header before ``start`` looked at where it comes with the bytes."""
+
+    origin: FileOrigin
+    start: int
+    look: Look
+    looked: bool = False
+
+    def read(self, offset: int, length: int) -> bytes:
+        """See :class:`imagenetfs.cache.volume.Origin`."""
+        before = HEADER if offset == self.start and not self.looked else 0
+        data = self.origin.read(offset - before, before + length)
+        at = self.start - HEADER - (offset - before)
+        if not self.looked and 0 <= at <= len(data) - HEADER:
+            self.look(data[at : at + HEADER])
+            self.looked = True
+        return data[before:]
+
+    def is_same(self) -> bool:
+        """See :class:`imagenetfs.cache.volume.Origin`."""
+        return self.origin.is_same()
+
+    def forget(self, offset: int, length: int) -> None:
+        """See :class:`imagenetfs.cache.volume.Origin`."""
+        self.origin.forget(offset, length)
 
 
 @dataclass(slots=True)
@@ -163,7 +192,7 @@ class _Local:
     volume: Volume
     start: int
     end: int
-    origin: FileOrigin
+    origin: FileOrigin | WithHeader
 
     def read(self, offset: int, length: int) -> bytes:
         """See :class:`imagenetfs.serve.reads.OpenFile`."""
@@ -203,13 +232,21 @@ class CachedReads:
 
     def _check(self, path: bytes) -> None:
         """A hit asks nothing of the source, so that has to be done now and then."""
+        self._source.check_unchanged(path)
         now = time.monotonic()
         if now >= self._look_at.get(path, 0.0):
             self._source.check_access(path)
             self._look_at[path] = now + self._revalidate
 
     def from_archive(
-        self, archive: int, container: Container, offset: int, length: int, start: int, end: int
+        self,
+        archive: int,
+        container: Container,
+        offset: int,
+        length: int,
+        start: int,
+        end: int,
+        look: Look | None = None,
     ) -> Piece | bytes:
         """See :class:`Reads`."""
         known = self._archives.get(archive)
@@ -219,7 +256,14 @@ class CachedReads:
         self._check(origin.path)
         if volume.size != container.file_size:
             raise archive_changed(origin.path, volume.size, container.file_size)
-        return self._read(volume, offset, length, start, end, origin)
+        if look is None:
+            return self._read(volume, offset, length, start, end, origin)
+        seen = WithHeader(origin, start, look)
+        found = self._read(volume, offset, length, start, end, seen)
+        if not seen.looked:  # it was here, with the end of the member before it
+            before = start - HEADER
+            look(self.cache.peek(volume, before, HEADER) or origin.read(before, HEADER))
+        return found
 
     def from_file(
         self, archive: int, inner: int, container: Container, row: int, offset: int, length: int
@@ -234,7 +278,13 @@ class CachedReads:
         return self._read(known.volume, start + offset, length, start, end, origin)
 
     def _read(
-        self, volume: Volume, offset: int, length: int, start: int, end: int, origin: FileOrigin
+        self,
+        volume: Volume,
+        offset: int,
+        length: int,
+        start: int,
+        end: int,
+        origin: FileOrigin | WithHeader,
     ) -> Piece | bytes:
         cache = self.cache
         place = cache.locate(volume, offset, length) if length >= WORTH_A_PIPE else None
