@@ -20,6 +20,7 @@ from imagenetfs.cache.place import CacheDirectory
 from imagenetfs.cache.policy import ASIDE_SECONDS, Limits, NoRoomError, Room
 from imagenetfs.cache.segments import BLOCK, BLOCKS, SEGMENT, Segment, Verified
 from imagenetfs.cache.volume import Origin, Volume
+from imagenetfs.cache.whole import VolumeWriter
 
 TROUBLE, ASIDE_UNTIL = 3, 4
 """A meter counts HITS, reads that needed no origin, MISSES, those that did, and SAVED, bytes that came from
@@ -78,6 +79,11 @@ class BlockCache:
         other.meter = self.meter
         return other
 
+    def writer(self) -> VolumeWriter:
+        """For volumes that are written whole, by descriptors of its own."""
+        room = Room(self._directory, self.room.limits)
+        return VolumeWriter(self._directory, room, self._segments.verified)
+
     def close(self) -> None:
         """Close all segments; they are opened again when they are needed."""
         self._segments.close()
@@ -97,6 +103,23 @@ class BlockCache:
             part = SEGMENT - at
             rest = self.read(volume, offset + part, length - part, start, end, origin)
             return self.read(volume, offset, part, start, end, origin) + rest
+        data = self._hit(volume, number, at, length)
+        if data is not None:
+            return data
+        return self._read_missing(volume, offset, length, start, end, origin)
+
+    def find(self, volume: Volume, offset: int, length: int) -> bytes | None:
+        """These bytes, if all of them are here and right; else None, and nothing is fetched."""
+        number, at = divmod(offset, SEGMENT)
+        part = min(length, SEGMENT - at)
+        data = self._hit(volume, number, at, part)
+        if data is None or part == length:
+            return data
+        rest = self.find(volume, offset + part, length - part)
+        return data + rest if rest is not None else None
+
+    def _hit(self, volume: Volume, number: int, at: int, length: int) -> bytes | None:
+        """Bytes of one segment, if they are here; counted as a hit or a miss."""
         try:
             self._tick()
             segment = self._segments.get(volume, number)
@@ -111,7 +134,14 @@ class BlockCache:
         tally = volume.tally.get(number)
         if tally is not None:
             tally[MISSES] += 1
-        return self._read_missing(volume, offset, length, start, end, origin)
+        return None
+
+    def look_again(self) -> None:
+        """Let go of segments that have gone: others may stand under their names."""
+        try:
+            self._segments.look(time.monotonic())
+        except OSError as error:
+            self._step_aside(error)
 
     def locate(self, volume: Volume, offset: int, length: int) -> tuple[int, int] | None:
         """(a descriptor, an offset in its file) where these bytes stand, if all of them are here and have been
@@ -247,6 +277,10 @@ class BlockCache:
             return origin.read(offset, length)
         self.meter[SAVED] += len(head) + len(tail)
         return head + data[low - begin : high - begin] + tail
+
+    def peek(self, volume: Volume, offset: int, length: int) -> bytes | None:
+        """These bytes of one segment if they are here; no hit is counted."""
+        return self._here(volume, offset, length)
 
     def _here(self, volume: Volume, offset: int, length: int) -> bytes | None:
         segment = volume.segments.get(offset // SEGMENT)

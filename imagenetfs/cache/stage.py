@@ -34,22 +34,29 @@ _MOST_FAILURES = 16
 @dataclass(frozen=True, slots=True)
 class Stretch:
     """Bytes [start, end) of a volume, at most :data:`WINDOW` and of one segment; ``limit``: where its last
-    block ends at the latest. ``origin`` is called by the thread that fetches."""
+    block ends at the latest. ``origin`` is called by the thread that fetches. ``brought``: it has been fetched
+    just now, and is counted as such."""
 
     volume: Volume
     start: int
     end: int
     limit: int
     origin: Callable[[], Origin]
+    brought: bool = False
 
 
 def stretches(
-    volume: Volume, start: int, end: int, limit: int, origin: Callable[[], Origin]
+    volume: Volume,
+    start: int,
+    end: int,
+    limit: int,
+    origin: Callable[[], Origin],
+    brought: bool = False,
 ) -> Iterable[Stretch]:
     """[start, end) in pieces that are read by one request each."""
     while start < end:
         stop = min(end, start - start % WINDOW + WINDOW)
-        yield Stretch(volume, start, stop, limit, origin)
+        yield Stretch(volume, start, stop, limit, origin, brought)
         start = stop
 
 
@@ -157,7 +164,7 @@ class Stager:
         while at < stretch.end and not self._stopping.is_set():
             polite = self._others_read()
             stop = min(stretch.end, at + (_SMALL_WINDOW if polite else WINDOW))
-            fetched = 0
+            fetched = stop - at if stretch.brought else 0
             for low, high in cache.absent(volume, at, stop):
                 with self._alone if polite else contextlib.nullcontext():
                     if not self._pace.wait(high - low, self._stopping):

@@ -64,15 +64,12 @@ def stage(
         raise UsageError("Staging needs a cache: name a directory on this node by --cache-dir.")
     catalogue = catalogue_of(settings).catalogue
     from imagenetfs.cache.stage import Pace, Stager
-    from imagenetfs.cache.unpacked import Unpacked
-    from imagenetfs.index.archives import Kind
-    from imagenetfs.serve.caching import cached_reads
+    from imagenetfs.serve.caching import cached_reads, unpacked_of
     from imagenetfs.serve.staging import STREAMS, StagePlan, splits_of
 
     splits = splits_of(catalogue, names)
     cached = cached_reads(catalogue, place.directory, place.limits)
-    paths = catalogue.paths_of(Kind.NPZ)
-    unpacked = Unpacked(catalogue.source, paths, catalogue.index.array, place.directory)
+    unpacked = unpacked_of(catalogue, cached)
     plan = StagePlan(catalogue, cached.volumes, splits, unpacked, part)
     stager = Stager(cached.cache, streams=settings.in_flight or STREAMS, pace=Pace(rate))
     _run(stager, plan, place)

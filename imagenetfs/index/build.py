@@ -20,7 +20,7 @@ import numpy as np
 from imagenetfs.errors import ArchiveError, ImagenetfsError, NoEntryError
 from imagenetfs.formats import npz, tar
 from imagenetfs.formats.tar_header import is_sound
-from imagenetfs.index.archives import OUTER, Archive, Extent, Kind
+from imagenetfs.index.archives import OUTER, Archive, Archives, Extent, Kind
 from imagenetfs.index.arena import Arena
 from imagenetfs.index.arrays import ArrayRows
 from imagenetfs.index.columns import Array, unpack
@@ -87,7 +87,7 @@ class Index:
         several requests under way, for somebody who waits for just one container.
         """
         self.source = source
-        self.archives = archives
+        self.archives = Archives(archives, arena)
         self._arena = arena
         self._scan = scan
         self._scan_alone = scan_alone or scan

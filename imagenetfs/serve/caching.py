@@ -6,12 +6,16 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from imagenetfs.cache.blocks import BlockCache
 from imagenetfs.cache.place import CacheDirectory, holds_removed
 from imagenetfs.cache.policy import Limits
+from imagenetfs.cache.unpacked import Keep, Unpacked
+from imagenetfs.cache.whole import Pieces
+from imagenetfs.index.archives import Kind
 from imagenetfs.serve.board import MAX_WORKERS, REQUESTS, Board, Cell
 from imagenetfs.serve.cached import CachedReads, Volumes
 from imagenetfs.serve.child import Child
@@ -45,6 +49,19 @@ def volumes_of(catalogue: Catalogue) -> Volumes:
         for number in archives_of(version.splits):
             versions.setdefault(number, version.name.decode())
     return Volumes(catalogue.index, catalogue.source, versions)
+
+
+def unpacked_of(catalogue: Catalogue, cached: CachedReads | None) -> Unpacked:
+    """A catalogue's deflated arrays, unpacked into the cache where there is one. Make it before forking."""
+    keep: Keep | None = None
+    if cached is not None:
+        cache, volumes = cached.cache, cached.volumes
+
+        def keep(archive: int, pieces: Pieces, moved: Callable[[], None]) -> None:
+            cache.writer().write(volumes.of_unpacked(archive), pieces, moved)
+
+    paths = catalogue.paths_of(Kind.NPZ)
+    return Unpacked(catalogue.source, paths, catalogue.index.array, keep=keep)
 
 
 class CacheWatch:

@@ -12,21 +12,28 @@ from imagenetfs.system.process import die_with, reset_signals
 
 log = logging.getLogger(__name__)
 
+DEATH_SECONDS = 5.0
+"""How long the end waits for killed processes: one in uninterruptible sleep dies when it wakes."""
+
 NOT_YET = 79
 """A child's exit code when there is something to wait for, and to be tried again."""
-
-_DEATH_SECONDS = 5.0
-"""How long to wait for a killed one: in uninterruptible sleep (a dead server or disk) it dies when it wakes."""
 
 
 class Child:
     """A forked process. It closes the session first: a stray holder would keep readers hanging."""
 
     def __init__(
-        self, session_fd: int, work: Callable[[], int | None], what: str, name: str
+        self,
+        session_fd: int,
+        work: Callable[[], int | None],
+        what: str,
+        name: str,
+        *,
+        keep_session: bool = False,
     ) -> None:
         """Start it; OSError where it cannot be forked. ``what`` names the work in the log, ``name``
-        the process. What ``work`` returns is its exit code: none or NOT_YET."""
+        the process. What ``work`` returns is its exit code: none or NOT_YET. ``keep_session`` is for work
+        that asks nothing of the source."""
         self.what = what
         self.succeeded = False
         self.not_yet = False
@@ -36,7 +43,8 @@ class Child:
             return
         code = 1
         try:
-            os.close(session_fd)
+            if not keep_session:
+                os.close(session_fd)
             die_with(parent, name)
             reset_signals()
             os.nice(5)
@@ -60,11 +68,14 @@ class Child:
         return self.pid == 0
 
     def kill(self) -> None:
-        """End it now; one that waits in the kernel is left to end by itself."""
+        """End it now. One that waits for the source without end is left to die when it wakes."""
         if not self.pid:
             return
         os.kill(self.pid, signal.SIGKILL)
-        deadline = time.monotonic() + _DEATH_SECONDS
-        while os.waitpid(self.pid, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
-            time.sleep(0.005)
+        deadline = time.monotonic() + DEATH_SECONDS
+        while os.waitpid(self.pid, os.WNOHANG)[0] == 0:
+            if time.monotonic() > deadline:
+                log.warning("%s is left to end by itself", self.what)
+                break
+            time.sleep(0.01)
         self.pid = 0

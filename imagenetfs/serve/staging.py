@@ -17,7 +17,7 @@ from imagenetfs.errors import ImagenetfsError, SourceChangedError, UsageError
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.arrays import ArrayRows
 from imagenetfs.serve.board import INDEXER, MAX_WORKERS, STAGER, Board, Cell
-from imagenetfs.serve.cached import CachedReads, FileOrigin, UnpackedOrigin, Volumes
+from imagenetfs.serve.cached import CachedReads, FileOrigin, Volumes
 from imagenetfs.serve.child import Child
 from imagenetfs.source.directory import Source, SourceFile
 from imagenetfs.system.process import STAGER as STAGER_NAME
@@ -130,12 +130,11 @@ class StagePlan:
             return
         members = self._index.container(item.archive).members
         if isinstance(members, ArrayRows) and not members.data.stored:
-            self._unpacked.read(item.archive, 0, 1)  # here: it is nothing for threads
-            volume = self._volumes.of_unpacked(item.archive, members)
-            unpacked = UnpackedOrigin(self._unpacked, item.archive)
-            yield from stretches(
-                volume, max(0, low), min(high, item.size), item.size, lambda: unpacked
-            )
+            volume, unpacked = self._volumes.of_unpacked(item.archive), self._unpacked
+            unpacked.keep(item.archive, unpacked.kept_at(item.archive))  # it is nothing for threads
+            brought = unpacked.was_brought(item.archive)
+            ends = max(0, low), min(high, item.size)
+            yield from stretches(volume, *ends, item.size, _NotTaken, brought)
             return
         volume, origin = self._volumes.of_archive(item.archive)
         place = members.data.place if isinstance(members, ArrayRows) else 0
@@ -153,6 +152,21 @@ class StagePlan:
                 origin = known.origin(container, row, self._source.open)
                 start, end = origin.start, origin.start + origin.size
                 yield from stretches(known.volume, start, end, end, self._files.own(origin))
+
+
+class _NotTaken:
+    """The origin of what a deflated array unpacks to, which the cache takes whole or not at all."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """See :class:`imagenetfs.cache.volume.Origin`."""
+        raise NoRoomError
+
+    def is_same(self) -> bool:
+        """It cannot change."""
+        return True
+
+    def forget(self, offset: int, length: int) -> None:
+        """Nothing to do."""
 
 
 class _OwnFiles:
