@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 
 _TELL_SECONDS = 60.0
 _LOOK_SECONDS = 1.0
-_KEEP_SECONDS = 5.0
+_IDLE_LOOK_SECONDS = 5.0
+_KEEP_SECONDS = 10.0
 
 
 def cached_reads(
@@ -110,8 +111,9 @@ class CacheKeeper:
     def __init__(self, board: Board, cache: BlockCache) -> None:
         self._board = board
         self._cache = cache
-        self._next_look = 0.0
+        self._next_look = self._next_child = 0.0
         self._requests: dict[int, int] = {}
+        self._reads = 0
         self._child: Child | None = None
 
     def tick(self, session_fd: int) -> None:
@@ -121,15 +123,22 @@ class CacheKeeper:
         now = time.monotonic()
         if now < self._next_look:
             return
-        self._next_look = now + _KEEP_SECONDS
+        self._next_look = now + _IDLE_LOOK_SECONDS
         for pid in self._idle():
             if holds_removed(pid):
                 os.kill(pid, signal.SIGTERM)
-        if self._child is None:
+        if now >= self._next_child and self._child is None and not self._was_read():
+            self._next_child = now + _KEEP_SECONDS
             try:
                 self._child = Child(session_fd, self._keep_floor, "keeping the cache", KEEPER)
             except OSError as error:
                 log.warning("nobody looks after the cache: %s", error.strerror)
+
+    def _was_read(self) -> bool:
+        """Whether the cache was read since the last look, by a worker who saw to its disk then."""
+        counters = self._board.counters()
+        before, self._reads = self._reads, counters["cache_hits"] + counters["cache_misses"]
+        return self._reads != before
 
     def _idle(self) -> list[int]:
         """The processes of workers that nobody has asked anything since the last look."""
