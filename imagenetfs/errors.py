@@ -64,6 +64,10 @@ class SourceUnreadableError(ImagenetfsError):
     exit_code = ExitCode.SOURCE_UNREADABLE
 
 
+class SourceRefusedError(SourceUnreadableError):
+    """A file of the source that was read before may not be read any more; whoever found that has said so."""
+
+
 class GroupNeededError(SourceUnreadableError):
     """It may be read, but only by a process whose primary group is ``group`` (a name)."""
 

@@ -95,8 +95,9 @@ def mounted(source: Path, mountpoint: Path, **plan: object) -> Mounted:
 
 def _first_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
-    readable, _, _ = select.select([process.stdout], [], [], READY_SECONDS)
-    return process.stdout.readline() if readable else ""
+    poller = select.poll()  # select() takes no descriptor above 1,023: many tests, many files
+    poller.register(process.stdout, select.POLLIN)
+    return process.stdout.readline() if poller.poll(1000 * READY_SECONDS) else ""
 
 
 def mounts_below(directory: Path) -> list[str]:

@@ -8,6 +8,7 @@ steps aside for a few seconds and tries again: whoever reads sees nothing of it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
@@ -19,6 +20,7 @@ from imagenetfs.cache.place import CacheDirectory
 from imagenetfs.cache.policy import ASIDE_SECONDS, Limits, NoRoomError, Room
 from imagenetfs.cache.segments import BLOCK, BLOCKS, SEGMENT, Segment, Verified
 from imagenetfs.cache.volume import Origin, Volume
+from imagenetfs.cache.whole import VolumeWriter
 
 TROUBLE, ASIDE_UNTIL = 3, 4
 """A meter counts HITS, reads that needed no origin, MISSES, those that did, and SAVED, bytes that came from
@@ -32,6 +34,9 @@ _SMALL_GAP = 4 * BLOCK
 
 class ChangedError(Exception):
     """The origin is not any more what the volume is of."""
+
+    def __str__(self) -> str:
+        return "it was changed while it was read."
 
 
 class Meter(Protocol):
@@ -74,6 +79,11 @@ class BlockCache:
         other.meter = self.meter
         return other
 
+    def writer(self) -> VolumeWriter:
+        """For volumes that are written whole, by descriptors of its own."""
+        room = Room(self._directory, self.room.limits)
+        return VolumeWriter(self._directory, room, self._segments.verified)
+
     def close(self) -> None:
         """Close all segments; they are opened again when they are needed."""
         self._segments.close()
@@ -93,9 +103,25 @@ class BlockCache:
             part = SEGMENT - at
             rest = self.read(volume, offset + part, length - part, start, end, origin)
             return self.read(volume, offset, part, start, end, origin) + rest
+        data = self._hit(volume, number, at, length)
+        if data is not None:
+            return data
+        return self._read_missing(volume, offset, length, start, end, origin)
+
+    def find(self, volume: Volume, offset: int, length: int) -> bytes | None:
+        """These bytes, if all of them are here and right; else None, and nothing is fetched."""
+        number, at = divmod(offset, SEGMENT)
+        part = min(length, SEGMENT - at)
+        data = self._hit(volume, number, at, part)
+        if data is None or part == length:
+            return data
+        rest = self.find(volume, offset + part, length - part)
+        return data + rest if rest is not None else None
+
+    def _hit(self, volume: Volume, number: int, at: int, length: int) -> bytes | None:
+        """Bytes of one segment, if they are here; counted as a hit or a miss."""
         try:
-            if (now := time.monotonic()) >= self._segments.look_at:
-                self._tick(now)
+            self._tick()
             segment = self._segments.get(volume, number)
             if segment is not None:
                 data = segment.read(at, length)
@@ -108,7 +134,14 @@ class BlockCache:
         tally = volume.tally.get(number)
         if tally is not None:
             tally[MISSES] += 1
-        return self._read_missing(volume, offset, length, start, end, origin)
+        return None
+
+    def look_again(self) -> None:
+        """Let go of segments that have gone: others may stand under their names."""
+        try:
+            self._segments.look(time.monotonic())
+        except OSError as error:
+            self._step_aside(error)
 
     def locate(self, volume: Volume, offset: int, length: int) -> tuple[int, int] | None:
         """(a descriptor, an offset in its file) where these bytes stand, if all of them are here and have been
@@ -118,8 +151,7 @@ class BlockCache:
         if segment is None or at + length > SEGMENT:
             return None
         try:
-            if (now := time.monotonic()) >= self._segments.look_at:
-                self._tick(now)
+            if self._tick():
                 return None
             place = segment.locate(at, length)
         except OSError as error:
@@ -167,6 +199,7 @@ class BlockCache:
         the last in one request; returns (offset, the bytes fetched), or None where somebody else who fetches
         them takes too long. Raises NoRoomError, ChangedError, and OSError where the disk fails.
         """
+        self._tick()
         base = number * SEGMENT
         first = max(low - base, 0) // BLOCK
         count = min(-(-(high - base) // BLOCK), BLOCKS) - first
@@ -245,6 +278,10 @@ class BlockCache:
         self.meter[SAVED] += len(head) + len(tail)
         return head + data[low - begin : high - begin] + tail
 
+    def peek(self, volume: Volume, offset: int, length: int) -> bytes | None:
+        """These bytes of one segment if they are here; no hit is counted."""
+        return self._here(volume, offset, length)
+
     def _here(self, volume: Volume, offset: int, length: int) -> bytes | None:
         segment = volume.segments.get(offset // SEGMENT)
         if length <= 0 or segment is None:
@@ -276,9 +313,20 @@ class BlockCache:
 
     # --- the disk ---------------------------------------------------------------------------------
 
-    def _tick(self, now: float) -> None:
-        """Now and then: let go of segments that were unlinked, and see whether the disk is too full."""
+    def _tick(self) -> bool:
+        """Now and then: let go of segments that were unlinked, and see whether the disk is too full.
+
+        Whether it was time to. Raises OSError.
+        """
+        now = time.monotonic()
+        if now < self._segments.look_at:
+            return False
         self._segments.look(now)
+        self.keep_floor()
+        return True
+
+    def keep_floor(self) -> None:
+        """Give space back where the file system has less left than shall stay free. Raises OSError."""
         if self.room.is_over:
             self.room.make_room()
 
@@ -291,3 +339,7 @@ class BlockCache:
         self._aside_until = time.monotonic() + ASIDE_SECONDS
         self.meter[TROUBLE] = error.errno or errno.EIO
         self.meter[ASIDE_UNTIL] = int(self._aside_until * 1e9)
+        if error.errno == errno.ENOENT:
+            with contextlib.suppress(OSError):
+                self._directory.find_again()
+            self.room.close()  # its file went with the directory

@@ -100,15 +100,22 @@ def verify(directory: CacheDirectory, tell: Callable[[int, int], None]) -> Verdi
                 continue
             blocks = segment.present(0, BLOCKS)
             for at, (block, _) in enumerate(blocks):
-                with segment.locked(block, 1) as had:
-                    if had and segment.missing(block, 1):
-                        segment.drop(block)
-                        verdict.wrong += 1
-                    else:
-                        verdict.right += 1
+                if segment.missing(block, 1) and _drop_if_wrong(segment, block):
+                    verdict.wrong += 1
+                else:
+                    verdict.right += 1
                 tell(before + one.allocated * (at + 1) // len(blocks), total)
         before += one.allocated
     return verdict
+
+
+def _drop_if_wrong(segment: Segment, block: int) -> bool:
+    """Away with a block, unless somebody has brought it anew meanwhile."""
+    with segment.locked(block, 1) as had:
+        wrong = bool(segment.missing(block, 1))
+        if wrong and had:
+            segment.drop(block)
+    return wrong
 
 
 def clear(directory: CacheDirectory, wanted: Callable[[Held], bool]) -> int:

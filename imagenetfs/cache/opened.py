@@ -23,7 +23,7 @@ HITS, MISSES, SAVED = range(3)
 """What a volume's tally counts, by segment."""
 
 _LOOK_SECONDS = 1.0
-_TELL_SECONDS = 30.0
+_TELL_SECONDS = 10.0
 _MOST_OPEN = 256
 
 

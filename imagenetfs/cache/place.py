@@ -14,10 +14,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagenetfs.errors import NoSpaceError, PlaceRefusedError
+from imagenetfs.errors import ImagenetfsError, NoSpaceError, PlaceRefusedError
 from imagenetfs.system import mounts
 
+_ADVICE = "Name another directory with --cache-dir; one that does not exist yet is made."
+
 _NAME = re.compile(r"([0-9a-f]{64})\.(\d{5,})")
+
+_GONE = " (deleted)"
+"""What Linux puts behind the name of an open file that has none any more (proc(5))."""
 
 _IN_MEMORY = frozenset({"tmpfs", "ramfs", "rootfs", "devtmpfs"})
 _OVER_NETWORK_WORDS = """
@@ -46,7 +51,6 @@ def unfit_type(directory: Path) -> str | None:
 
 def prepare(directory: Path) -> None:
     """Make the directory, or see that it is ours alone. Raises PlaceRefusedError, NoSpaceError."""
-    advice = "Name another directory with --cache-dir; one that does not exist yet is made."
     try:
         with contextlib.suppress(FileExistsError):
             directory.mkdir(mode=0o700, parents=True)
@@ -54,11 +58,15 @@ def prepare(directory: Path) -> None:
         status = directory.lstat()
     except OSError as error:
         raise NoSpaceError(
-            f"The cache directory {directory} cannot be made: {error.strerror}. {advice}"
+            f"The cache directory {directory} cannot be made: {error.strerror}. {_ADVICE}"
         ) from error
+    _refuse_unless_ours(directory, status)
+
+
+def _refuse_unless_ours(directory: Path, status: os.stat_result) -> None:
     problem = _problem(status)
     if problem is not None:
-        raise PlaceRefusedError(f"The cache directory {directory} {problem}. {advice}")
+        raise PlaceRefusedError(f"The cache directory {directory} {problem}. {_ADVICE}")
 
 
 def _problem(status: os.stat_result) -> str | None:
@@ -93,13 +101,28 @@ class CacheDirectory:
         try:
             self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                _refuse_unless_ours(path, path.lstat())
             raise NoSpaceError(
                 f"The cache directory {path} cannot be opened: {error.strerror}."
             ) from error
-        problem = _problem(os.fstat(self.fd))
-        if problem is not None:
+        try:
+            _refuse_unless_ours(path, os.fstat(self.fd))
+        except PlaceRefusedError:
             os.close(self.fd)
-            raise PlaceRefusedError(f"The cache directory {path} {problem}.")
+            raise
+
+    def find_again(self) -> None:
+        """Where the directory was removed, go on with what stands at its path now, if that is ours alone.
+
+        It is not made anew: the job that it belonged to may be over.
+        """
+        if os.fstat(self.fd).st_nlink:
+            return
+        with contextlib.suppress(ImagenetfsError):
+            newer = CacheDirectory(self.path)
+            os.dup2(newer.fd, self.fd, inheritable=False)
+            newer.close()
 
     def segments(self) -> Iterator[StoredSegment]:
         """Every segment's file. Raises OSError."""
@@ -124,6 +147,20 @@ class CacheDirectory:
     def close(self) -> None:
         """Close the descriptor."""
         os.close(self.fd)
+
+
+def holds_removed(pid: int) -> bool:
+    """Whether a process has a segment open whose file is gone, so that its space is not free yet.
+
+    Asks nothing of any file system but /proc. False where it cannot be seen.
+    """
+    with contextlib.suppress(OSError):
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                name = descriptor.readlink().name
+                if name.endswith(_GONE) and _NAME.fullmatch(name.removesuffix(_GONE)):
+                    return True
+    return False
 
 
 def segment_name(key: bytes, number: int) -> str:

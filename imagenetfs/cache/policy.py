@@ -8,6 +8,10 @@ the oldest unused ones first and then any.
 What is held is kept count of in the file ``used``: one u64, written under its lock by all processes that share
 the cache. Room is taken just before it is written to, under a second lock that is shared by those who do so;
 when room has to be made and nobody writes, all is counted anew, for a process may have died in between.
+
+The space of a segment comes back when the last process lets go of it, and that takes seconds. So once something
+has gone, nothing more goes for the sake of the disk's free space until then, whichever process looks: the
+file has a second u64, when that was (at byte 16, nanoseconds since the epoch).
 """
 
 from __future__ import annotations
@@ -30,8 +34,12 @@ ASIDE_SECONDS = 5.0
 """How long nothing is written after the disk refused to."""
 
 _AGAIN_SECONDS = 5.0
+_COMES_BACK_SECONDS = 15.0
+"""After so long the space of an unlinked segment is free: even idle workers have let go of it."""
+
 _USED_FILE = "used"
 _WORD = struct.Struct("<Q")
+_MADE_AT = 16
 _WRITING = (8, 1)
 """The bytes of that file that are locked by those who write blocks."""
 
@@ -97,13 +105,6 @@ class Room:
         with self._account() as used:
             return used
 
-    def recount(self) -> int:
-        """Count them anew: a process may have died between taking room and writing. Raises OSError."""
-        with self._account():
-            used = self._count()
-            self._set(used)
-        return used
-
     def _free(self) -> int:
         status = os.fstatvfs(self._directory.fd)
         return status.f_bavail * status.f_frsize
@@ -111,7 +112,10 @@ class Room:
     def has(self, length: int) -> bool:
         """Whether there is room for so many bytes of blocks; makes some if that can be. Raises OSError."""
         wanted = on_disk(length) + _OVERHEAD
-        return self._fits(wanted) or (self.make_room(wanted) and self._fits(wanted))
+        if self._fits(wanted):
+            return True
+        self.make_room(wanted)  # and if nothing went: all has been counted anew
+        return self._fits(wanted)
 
     def _fits(self, wanted: int) -> bool:
         if self._free() - wanted < self.limits.floor:
@@ -148,7 +152,8 @@ class Room:
     def make_room(self, wanted: int = 0) -> bool:
         """Unlink segments: unused ones for ``wanted`` bytes, any while the limits are exceeded.
 
-        Returns whether something went. Looks no more often than every few seconds. Raises OSError.
+        Returns whether something went. Looks no more often than every few seconds; counts all anew where nobody
+        writes. Raises OSError.
         """
         now = time.monotonic()
         if now < self._not_before:
@@ -159,7 +164,9 @@ class Room:
             if locks.try_lock(self._fd, *_WRITING):  # or the account is right
                 locks.unlock(self._fd, *_WRITING)
                 used = sum(segment.allocated for segment in there)
-            over = max(used - self.limits.size, self.limits.floor - self._free())
+            over = used - self.limits.size
+            if not self._was_made_lately():
+                over = max(over, self.limits.floor - self._free())
             gone = 0
             for segment, unused in _in_order(there):
                 if gone >= (over + wanted if unused else over):
@@ -167,7 +174,15 @@ class Room:
                 self._directory.remove(segment.name)
                 gone += segment.allocated
             self._set(used - gone)
+            if gone:
+                os.pwrite(self._fd, _WORD.pack(time.time_ns()), _MADE_AT)
         return gone > 0
+
+    def _was_made_lately(self) -> bool:
+        """Whether what went last may still be in somebody's hands; its lock is held."""
+        data = os.pread(self._fd, _WORD.size, _MADE_AT)
+        since = time.time_ns() - _WORD.unpack(data)[0] if len(data) == _WORD.size else -1
+        return 0 <= since < _COMES_BACK_SECONDS * 1e9
 
     @property
     def is_over(self) -> bool:

@@ -178,14 +178,22 @@ class Segment:
 
     def write(self, first: int, data: bytes) -> None:
         """Keep ``data`` as the blocks from ``first`` on; their lock is held. Raises OSError."""
-        view, records, stamps = memoryview(data), bytearray(), []
+        self.vouch(first, self.lay(first, data))
+
+    def lay(self, first: int, data: bytes) -> bytes:
+        """Write ``data`` where the blocks from ``first`` on stand, and return their records: they are not
+        there before these are vouched for. Raises OSError."""
+        view, records = memoryview(data), bytearray()
         for at in range(0, len(data), BLOCK):
             piece = view[at : at + BLOCK]
-            stamps.append(self._stamp(first + at // BLOCK))
-            records += _RECORD.pack(zlib.crc32(piece), len(piece), stamps[-1])
+            records += _RECORD.pack(zlib.crc32(piece), len(piece), self._stamp(first + at // BLOCK))
         _write_all(self.fd, view, _DATA + first * BLOCK)
+        return bytes(records)
+
+    def vouch(self, first: int, records: bytes) -> None:
+        """From now on the blocks from ``first`` on are there, as they were laid. Raises OSError."""
         _write_all(self.fd, memoryview(records), _TABLE + 16 * first)
-        for stamp in stamps:
+        for _, _, stamp in _RECORD.iter_unpack(records):
             self._words[stamp >> self._shift] = stamp
 
     def drop(self, block: int) -> None:

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
-from imagenetfs.cache.blocks import BlockCache
+from imagenetfs.cache.blocks import BlockCache, ChangedError
 from imagenetfs.cache.segments import SEGMENT
 from imagenetfs.cache.volume import Origin, Volume
+from imagenetfs.errors import ImagenetfsError, SourceChangedError
 
 WINDOW = 1 << 22
 """Bytes of one request."""
@@ -26,27 +27,36 @@ _SHARE = 2.0
 """While others read, pauses are so many times as long as the requests between them."""
 
 _POLL_SECONDS = 0.1
+_MOST_FAILURES = 16
+"""Stretches that fail one after the other before the source itself is given up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
     """Bytes [start, end) of a volume, at most :data:`WINDOW` and of one segment; ``limit``: where its last
-    block ends at the latest. ``origin`` is called by the thread that fetches."""
+    block ends at the latest. ``origin`` is called by the thread that fetches. ``brought``: it has been fetched
+    just now, and is counted as such."""
 
     volume: Volume
     start: int
     end: int
     limit: int
     origin: Callable[[], Origin]
+    brought: bool = False
 
 
 def stretches(
-    volume: Volume, start: int, end: int, limit: int, origin: Callable[[], Origin]
+    volume: Volume,
+    start: int,
+    end: int,
+    limit: int,
+    origin: Callable[[], Origin],
+    brought: bool = False,
 ) -> Iterable[Stretch]:
     """[start, end) in pieces that are read by one request each."""
     while start < end:
         stop = min(end, start - start % WINDOW + WINDOW)
-        yield Stretch(volume, start, stop, limit, origin)
+        yield Stretch(volume, start, stop, limit, origin, brought)
         start = stop
 
 
@@ -58,14 +68,14 @@ class Pace:
         self._free_at = 0.0
         self._lock = threading.Lock()
 
-    def wait(self, length: int) -> None:
-        """Wait until so many bytes more may be read."""
+    def wait(self, length: int, stopping: threading.Event) -> bool:
+        """Wait until so many bytes more may be read; False where it shall stop."""
         if self._rate is None:
-            return
+            return not stopping.is_set()
         with self._lock:
             begin = max(self._free_at, time.monotonic())
             self._free_at = begin + length / self._rate
-        time.sleep(max(0.0, begin - time.monotonic()))
+        return not stopping.wait(max(0.0, begin - time.monotonic()))
 
 
 @dataclass(slots=True)
@@ -95,43 +105,70 @@ class Stager:
         self._stopping = threading.Event()
         self._alone = threading.Lock()
         self._own = threading.local()
+        self._twins: list[BlockCache] = []
         self._counting = threading.Lock()
+        self._failures = 0
+        self._changed: set[bytes] = set()
         self.progress = Progress()
+        self.left_out: dict[str, Exception] = {}
+        """The archives that could not be brought here whole, and why."""
 
     def run(self, work: Iterable[Stretch], tell: Callable[[Progress], None] | None = None) -> None:
-        """Bring all of it here. ``tell`` is called now and then.
+        """Bring all of it here but what cannot be read (:attr:`left_out`). ``tell`` is called now and then.
 
-        Raises NoRoomError where the cache is full, OSError where its disk fails, ChangedError where the source
-        is not what it was, and what the source raises; what was fetched by then is kept.
+        Raises NoRoomError where the cache is full, OSError where its disk fails, and what the source raises
+        where it fails again and again; what was fetched by then is kept.
         """
-        queue, pending = iter(work), set[Future[None]]()
-        with ThreadPoolExecutor(self._streams) as pool:
-            try:
-                while True:
-                    for stretch in queue:
-                        pending.add(pool.submit(self._fill, stretch))
-                        if len(pending) >= 2 * self._streams:
-                            break
-                    if not pending:
-                        return
-                    finished, pending = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
-                    for future in finished:
-                        future.result()
-                    if tell is not None:
-                        tell(self.progress)
-            except BaseException:
-                self._stopping.set()  # what has begun is finished and kept
+        queue, pending = iter(work), dict[Future[None], Stretch]()
+        try:
+            with ThreadPoolExecutor(self._streams) as pool:
+                try:
+                    while True:
+                        for stretch in queue:
+                            pending[pool.submit(self._fill, stretch)] = stretch
+                            if len(pending) >= 2 * self._streams:
+                                break
+                        if not pending:
+                            return
+                        for future in wait(pending, _POLL_SECONDS, FIRST_COMPLETED).done:
+                            self._settle(future, pending.pop(future))
+                        if tell is not None:
+                            tell(self.progress)
+                except BaseException:
+                    self._stopping.set()  # what has begun is finished and kept
+                    raise
+        finally:
+            for twin in self._twins:
+                twin.close()
+
+    def _settle(self, future: Future[None], stretch: Stretch) -> None:
+        """Take note of how it went."""
+        try:
+            future.result()
+        except (ChangedError, SourceChangedError) as error:  # nothing of it will be had any more
+            self.left_out[_title(stretch.volume)] = error
+            self._changed.add(stretch.volume.key)
+        except ImagenetfsError as error:
+            self.left_out.setdefault(_title(stretch.volume), error)
+            self._failures += 1
+            if self._failures >= _MOST_FAILURES:
                 raise
+        else:
+            self._failures = 0
 
     def _fill(self, stretch: Stretch) -> None:
+        if stretch.volume.key in self._changed:
+            return
         cache, volume = self._mine(stretch.volume)
         at = stretch.start
         while at < stretch.end and not self._stopping.is_set():
             polite = self._others_read()
             stop = min(stretch.end, at + (_SMALL_WINDOW if polite else WINDOW))
-            fetched = 0
+            fetched = stop - at if stretch.brought else 0
             for low, high in cache.absent(volume, at, stop):
                 with self._alone if polite else contextlib.nullcontext():
+                    if not self._pace.wait(high - low, self._stopping):
+                        return
                     fetched += self._fetch(cache, volume, low, high, stretch)
             with self._counting:
                 self.progress.done += stop - at
@@ -141,7 +178,6 @@ class Stager:
     def _fetch(
         self, cache: BlockCache, volume: Volume, low: int, high: int, stretch: Stretch
     ) -> int:
-        self._pace.wait(high - low)
         began = time.monotonic()
         result = cache.fill(volume, low // SEGMENT, low, high, stretch.limit, stretch.origin())
         cache.see_disk()
@@ -154,9 +190,14 @@ class Stager:
         own = self._own
         if not hasattr(own, "cache"):
             own.cache, own.volumes = self._cache.twin(), {}
+            self._twins.append(own.cache)
         mine = own.volumes.get(volume.key)
         if mine is None:
             mine = Volume(volume.key, volume.size, volume.about, volume.apart)
             own.volumes = {volume.key: mine}  # the last one only: there may be thousands
             own.cache.close()
         return own.cache, mine
+
+
+def _title(volume: Volume) -> str:
+    return str(volume.about.get("archive", "?"))

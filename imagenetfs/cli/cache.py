@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,7 +39,7 @@ def _directory(context: typer.Context) -> Iterator[CacheDirectory]:
     path = options.settings_of(context).cache_dir
     if path is None:
         raise UsageError("No cache is set: name its directory by --cache-dir.")
-    if not path.is_dir():
+    if not os.path.lexists(path):
         raise UsageError(f"There is no cache in {path}: nothing has been kept there yet.")
     directory = CacheDirectory(path)
     try:

@@ -14,12 +14,15 @@ from imagenetfs.cli.indexing import catalogue_of
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import in_bytes, in_time, say
 from imagenetfs.config.sizes import parse_size
-from imagenetfs.errors import NoSpaceError, SourceChangedError, UsageError
+from imagenetfs.errors import ImagenetfsError, NoSpaceError, SourceReadError, UsageError
 from imagenetfs.job.caching import CachePlace, cache_place
 
 if TYPE_CHECKING:
     from imagenetfs.cache.stage import Progress, Stager
     from imagenetfs.serve.staging import StagePlan
+
+
+_MOST_LINES = 10
 
 
 def register(app: typer.Typer) -> None:
@@ -61,22 +64,18 @@ def stage(
         raise UsageError("Staging needs a cache: name a directory on this node by --cache-dir.")
     catalogue = catalogue_of(settings).catalogue
     from imagenetfs.cache.stage import Pace, Stager
-    from imagenetfs.cache.unpacked import Unpacked
-    from imagenetfs.index.archives import Kind
-    from imagenetfs.serve.caching import cached_reads
+    from imagenetfs.serve.caching import cached_reads, unpacked_of
     from imagenetfs.serve.staging import STREAMS, StagePlan, splits_of
 
     splits = splits_of(catalogue, names)
     cached = cached_reads(catalogue, place.directory, place.limits)
-    paths = catalogue.paths_of(Kind.NPZ)
-    unpacked = Unpacked(catalogue.source, paths, catalogue.index.array, place.directory)
+    unpacked = unpacked_of(catalogue, cached)
     plan = StagePlan(catalogue, cached.volumes, splits, unpacked, part)
     stager = Stager(cached.cache, streams=settings.in_flight or STREAMS, pace=Pace(rate))
     _run(stager, plan, place)
 
 
 def _run(stager: Stager, plan: StagePlan, place: CachePlace) -> None:
-    from imagenetfs.cache.blocks import ChangedError
     from imagenetfs.cache.policy import NoRoomError
 
     began = time.monotonic()
@@ -92,17 +91,16 @@ def _run(stager: Stager, plan: StagePlan, place: CachePlace) -> None:
         raise NoSpaceError(
             f"The cache in {place.directory} is full ({in_bytes(place.limits.size)} at most, "
             f"{in_bytes(place.limits.floor)} of the disk stay free): {in_bytes(stager.progress.done)} of "
-            f"{in_bytes(plan.total)} are there. Clear it, or raise --cache-size."
-        ) from error
-    except ChangedError as error:
-        raise SourceChangedError(
-            "The source was changed while it was staged; stage it once more."
+            f"{in_bytes(plan.total)} are there. Clear it, raise --cache-size, or lower --keep-free."
         ) from error
     except OSError as error:
         raise NoSpaceError(
             f"The cache in {place.directory} cannot be written to: {error.strerror}. "
             f"{in_bytes(stager.progress.done)} are there."
         ) from error
+    except ImagenetfsError as error:
+        there = f"{in_bytes(stager.progress.done)} of {in_bytes(plan.total)} are there and stay"
+        raise SourceReadError(f"The source fails again and again: {error} {there}.") from error
     except KeyboardInterrupt:
         say(f"{in_bytes(stager.progress.done)} of {in_bytes(plan.total)} are there and stay.")
         raise
@@ -111,6 +109,18 @@ def _run(stager: Stager, plan: StagePlan, place: CachePlace) -> None:
         f"{in_bytes(stager.progress.done)} are local, {in_bytes(fetched)} of them fetched in "
         f"{in_time(seconds)}."
     )
+    _tell_what_is_left_out({**plan.left_out, **stager.left_out})
+
+
+def _tell_what_is_left_out(left_out: dict[str, Exception]) -> None:
+    """A line for each archive, or for the first ones of many; then SourceReadError."""
+    for archive, error in list(left_out.items())[:_MOST_LINES]:
+        say(f"{archive} is not all there: {error}")
+    if left_out:
+        raise SourceReadError(
+            f"{len(left_out)} archives could not be read to their ends; stage them once more: what is there "
+            "already is not read again."
+        )
 
 
 def _sort_out(what: list[str]) -> tuple[str | None, list[str]]:

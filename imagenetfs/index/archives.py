@@ -4,15 +4,28 @@ An *archive* is an entry of the catalogue: a tar, an npz, or a directory of loos
 members; a member of it that is a container again (a tar within a tar, a tar or a directory within a
 directory) is an *inner* container, numbered in the order of the outer table's names. Two levels are
 expanded; deeper ones are files.
+
+The catalogue's archives are known before the mount serves. Later ones are tars that somebody came upon since:
+they get the next numbers, first come, first served, the same in all processes of the mount.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import overload
+
+from imagenetfs.index.arena import Arena
+
+log = logging.getLogger(__name__)
 
 OUTER = -1
 """The inner number that means the archive itself."""
+
+MAX_ARCHIVES = 1 << 20
+"""Numbers are a field of 20 bits of an inode."""
 
 
 class Kind(Enum):
@@ -44,3 +57,75 @@ class Extent:
     end: int
     kind: Kind
     is_part: bool = False
+
+
+class Archives(Sequence[Archive]):
+    """All archives by number: those of the catalogue, and those that were added since."""
+
+    def __init__(self, known: Sequence[Archive], arena: Arena, most: int = MAX_ARCHIVES) -> None:
+        """``arena``: made for so many as there are in ``known``; ``most``: there are no more numbers."""
+        self._arena = arena
+        self._most = most
+        self._known = list(known)
+        self._later: dict[int, Archive] = {}
+        self._numbers = {archive.path: archive.number for archive in known}
+        self._seen = 0
+
+    def __len__(self) -> int:
+        return len(self._known) + self._arena.later
+
+    @overload
+    def __getitem__(self, number: int) -> Archive: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[Archive]: ...
+
+    def __getitem__(self, number: int | slice) -> Archive | Sequence[Archive]:
+        if isinstance(number, slice):
+            return [self[each] for each in range(*number.indices(len(self)))]
+        if number < len(self._known):
+            return self._known[number]
+        if number not in self._later:
+            self._catch_up()
+        try:
+            return self._later[number]
+        except KeyError:
+            raise IndexError(number) from None
+
+    def _catch_up(self) -> None:
+        """See what other processes have added. Threads may do so side by side."""
+        there = self._arena.later
+        for later in range(self._seen, there):
+            number, path = len(self._known) + later, self._arena.later_name(later)
+            self._later[number] = Archive(number, path, Kind.TAR)
+            self._numbers[path] = number
+        self._seen = max(self._seen, there)
+
+    def number(self, path: bytes) -> int | None:
+        """The number of the archive at a path, if it has one."""
+        found = self._numbers.get(path)
+        if found is None:
+            self._catch_up()
+            found = self._numbers.get(path)
+        return found
+
+    def add_tar(self, path: bytes) -> int | None:
+        """The number of the tar at a path, a new one if it has none; None where there are no more.
+
+        Raises NoSpaceError.
+        """
+        found = self.number(path)
+        if found is not None:
+            return found
+        with self._arena.adding() as add:
+            found = self.number(path)
+            if found is None and len(self) < self._most:
+                add(path)
+                found = self.number(path)
+                if len(self) == self._most:
+                    log.warning(
+                        "%d archives are all that a mount has numbers for: more tars are shown as files "
+                        "in archives/",
+                        self._most,
+                    )
+        return found

@@ -2,9 +2,13 @@
 
 ::
 
-    0      next free byte (u64), guarded by the lock on bytes 0..8
+    0      next free byte (u64), guarded by the lock on bytes 0..32
+    64     how many archives were added later (u64), guarded by the lock on bytes 64..96
+    128    where the records of the later ones stand (u64 each): 1,024 of them, 2,048, 4,096, ...
     4096   one slot of 32 bytes for each archive of the catalogue
-    ...    blocks: member tables, and the slots of the containers nested in an archive
+    ...    blocks: member tables, the slots of the containers nested in an archive, records and names
+
+A record of a later archive is its slot, then where its name stands and how long that is (two u64).
 
 A slot is four u64: state, offset, length, children (where the slots of nested containers begin).
 A builder takes the lock of the slot, looks again, reserves space, writes the block, writes the slot's
@@ -35,6 +39,9 @@ _HEADER = 4096
 _SLOT = struct.Struct("<QQQQ")
 _WORD = struct.Struct("<Q")
 _SEGMENT = 1 << 26
+_LATER, _LATER_RECORDS = 64, 128
+_RECORD = struct.Struct("<32xQQ")
+_FIRST_BITS = 10
 _LEAST_ROOM = 1 << 26
 """Bytes: a disk with less is taken for full. ImageNet's train takes 24 million."""
 
@@ -45,7 +52,7 @@ class Arena:
     def __init__(self, archives: int, directory: Path | None = None) -> None:
         self._fd = _unlinked_file(directory)
         self._segments: dict[int, memoryview] = {}
-        self._length = 0
+        self._archives = archives
         first_block = _HEADER + archives * _SLOT.size
         self._grow(first_block)
         self._write(_HEADER, bytes(archives * _SLOT.size))
@@ -57,10 +64,11 @@ class Arena:
         os.dup2(own, self._fd, inheritable=False)
         os.close(own)
 
-    @staticmethod
-    def slot(archive: int) -> int:
-        """The slot (its offset in the file) of an archive of the catalogue."""
-        return _HEADER + archive * _SLOT.size
+    def slot(self, archive: int) -> int:
+        """The slot (its offset in the file) of an archive: of the catalogue, or added later."""
+        if archive < self._archives:
+            return _HEADER + archive * _SLOT.size
+        return self._later_record(archive - self._archives)
 
     def child_slot(self, slot: int, child: int) -> int:
         """The slot of a nested container; its parent must be published."""
@@ -82,6 +90,45 @@ class Arena:
         self._write(slot + 8, struct.pack("<QQQ", offset + room, len(block), offset))
         self._write(slot, _WORD.pack(READY))
         return self.view(offset + room, len(block))
+
+    # --- archives that are added later ------------------------------------------------------------
+
+    @property
+    def later(self) -> int:
+        """How many archives there are beyond those of the catalogue."""
+        return int(_WORD.unpack(self.view(_LATER, _WORD.size))[0])
+
+    def later_name(self, number: int) -> bytes:
+        """The name of later archive ``number``, counted from 0."""
+        offset, length = _RECORD.unpack(self.view(self._later_record(number), _RECORD.size))
+        return bytes(self.view(offset, length))
+
+    @contextlib.contextmanager
+    def adding(self) -> Iterator[Callable[[bytes], None]]:
+        """Hold the lock under which archives are added; what is yielded adds one by its name."""
+
+        def add(name: bytes) -> None:
+            number = self.later
+            at, offset = self._later_record(number, new=True), self._reserve(len(name))
+            self._write(offset, name)
+            self._write(at + _SLOT.size, struct.pack("<QQ", offset, len(name)))
+            self._write(_LATER, _WORD.pack(number + 1))
+
+        with self.locked(_LATER):
+            yield add
+
+    def _later_record(self, number: int, *, new: bool = False) -> int:
+        """The offset of a record; ``new``: room is made for it where there is none."""
+        chunk = (number + (1 << _FIRST_BITS)).bit_length() - 1 - _FIRST_BITS
+        within = number + (1 << _FIRST_BITS) - (1 << _FIRST_BITS + chunk)
+        place = _LATER_RECORDS + chunk * _WORD.size
+        (offset,) = _WORD.unpack(self.view(place, _WORD.size))
+        if new and not offset:
+            room = _RECORD.size << _FIRST_BITS + chunk
+            offset = self._reserve(room)
+            self._write(offset, bytes(room))
+            self._write(place, _WORD.pack(offset))
+        return int(offset) + within * _RECORD.size
 
     @contextlib.contextmanager
     def locked(self, start: int, waits: Callable[[bool], None] | None = None) -> Iterator[None]:

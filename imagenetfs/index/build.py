@@ -7,6 +7,7 @@ then carries its problem, and one log line names archive and offset.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import time
@@ -16,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from imagenetfs.errors import ArchiveError, NoEntryError
+from imagenetfs.errors import ArchiveError, ImagenetfsError, NoEntryError
 from imagenetfs.formats import npz, tar
 from imagenetfs.formats.tar_header import is_sound
-from imagenetfs.index.archives import OUTER, Archive, Extent, Kind
+from imagenetfs.index.archives import OUTER, Archive, Archives, Extent, Kind
 from imagenetfs.index.arena import Arena
 from imagenetfs.index.arrays import ArrayRows
 from imagenetfs.index.columns import Array, unpack
@@ -86,7 +87,7 @@ class Index:
         several requests under way, for somebody who waits for just one container.
         """
         self.source = source
-        self.archives = archives
+        self.archives = Archives(archives, arena)
         self._arena = arena
         self._scan = scan
         self._scan_alone = scan_alone or scan
@@ -181,9 +182,13 @@ class Index:
 
     def title(self, archive: int, inner: int = OUTER) -> str:
         """How a log line names a container."""
-        if inner == OUTER:
-            return os.fsdecode(self.archives[archive].path)
-        return os.fsdecode(self.key(archive, inner).replace(b"\0", b": "))
+        name = self.archives[archive].path
+        if inner != OUTER:
+            with contextlib.suppress(
+                ImagenetfsError
+            ):  # the archive has gone, or is another one now
+                name = self.key(archive, inner).replace(b"\0", b": ")
+        return os.fsdecode(name)
 
     def after_fork(self) -> None:
         """Call once in a child: locks of its own."""

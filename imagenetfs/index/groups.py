@@ -75,7 +75,9 @@ def index_group(
     build = partial(warm, index, archives, in_flight=in_flight, processes=processes)
     if index.is_complete(archives):  # nothing to publish, unless an archive is another one now
         outcome = build(progress=progress)
-        if all(index.is_kept(*item) for item in containers(index, archives)):
+        if not outcome.missing and all(
+            index.is_kept(*item) for item in containers(index, archives)
+        ):
             index.sharing.tidy(file)
             return replace(outcome, made=False)
     chosen = shard.chosen(index, archives) if shard else everything

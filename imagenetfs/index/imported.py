@@ -13,7 +13,6 @@ import struct
 from typing import Any
 
 from imagenetfs.errors import ArchiveError, SourceChangedError
-from imagenetfs.formats.tar import MemberColumns, Walk
 from imagenetfs.formats.tar_header import BLOCK
 from imagenetfs.index.archives import Extent, Kind
 from imagenetfs.index.arrays import ArrayRows
@@ -21,7 +20,7 @@ from imagenetfs.index.columns import pack, unpack
 from imagenetfs.index.identity import sample, sampled
 from imagenetfs.index.making import INNER_SAMPLES, OUTER_SAMPLES, is_nested
 from imagenetfs.index.members import Members
-from imagenetfs.index.names import harmless
+from imagenetfs.index.recognition import stands_there
 from imagenetfs.index.rows import Rows, encode
 from imagenetfs.source.directory import Source, SourceFile
 
@@ -122,17 +121,9 @@ class HeaderCheck:
         """Raises SourceChangedError where the archive has something else there."""
         if self._checked[row]:
             return
-        members, found = self._members, MemberColumns()
-        header = members.header(row)
-        try:
-            read_at = self._source.open(self._extent.path).read_up_to
-            Walk(read_at, self._extent.end, found).until(header, header + 1)
-            name = harmless(found.names[0])
-            as_said = (found.offsets[0], found.sizes[0]) == (members.offset(row), members.size(row))
-            as_said &= name == members.name(row) or row in members.hard
-        except (ArchiveError, IndexError):
-            as_said = False
-        if not as_said:
+        members = self._members
+        read_at = self._source.open(self._extent.path).read_up_to
+        if not stands_there(read_at, self._extent.end, members, row):
             raise SourceChangedError(
                 f"{self._extent.path!r} has no {members.name(row)!r} where the imported index says "
                 "so; remove that index file, and index the archive here with `imagenetfs index`."

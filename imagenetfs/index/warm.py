@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from imagenetfs.errors import ImagenetfsError
+from imagenetfs.errors import ImagenetfsError, SourceReadError, SourceReplacedError
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.build import Index
 from imagenetfs.index.store import contents, write_store
@@ -168,7 +168,10 @@ def containers(
 ) -> Iterator[Work]:
     """What there is in these archives, as far as it is known without building anything."""
     for archive in archives:
-        inner = range(len(index.nested(archive))) if index.known(archive) else ()
+        inner = range(0)
+        if index.known(archive):
+            with contextlib.suppress(ImagenetfsError):  # it has gone, or is another one now
+                inner = range(len(index.nested(archive)))
         yield from filter(chosen, ((archive, number) for number in (OUTER, *inner)))
 
 
@@ -195,8 +198,12 @@ def _build_at_once(index: Index, work: list[Work], count: Callable[..., None]) -
     members = 0
     for done, item in enumerate(work, 1):
         if not index.known(*item):
-            members += _adopt(index, item, index.prepare(*item, direct=True))
+            members += _adopt(index, item, partial(_make_now, index, item))
         count(done, members)
+
+
+def _make_now(index: Index, item: Work) -> bytes:
+    return index.prepare(*item, direct=True)()
 
 
 def _build_by_chains(index: Index, work: list[Work], count: Callable[..., None]) -> None:
@@ -206,7 +213,7 @@ def _build_by_chains(index: Index, work: list[Work], count: Callable[..., None])
         try:
             members += len(index.container(*item).members)
         except ImagenetfsError as error:
-            log.warning("%s cannot be indexed: %s", index.title(*item), error)
+            _tell(index, item, error)
         count(done, members)
 
 
@@ -223,7 +230,11 @@ def _build_in_threads(
                 if index.known(*item):
                     done += 1
                     continue
-                pending[pool.submit(index.prepare(*item))] = item
+                try:
+                    pending[pool.submit(index.prepare(*item))] = item
+                except ImagenetfsError as error:
+                    _tell(index, item, error)
+                    done += 1
                 if len(pending) >= 2 * threads:
                     break
             if not pending:
@@ -241,8 +252,14 @@ def _adopt(index: Index, item: Work, block: Callable[[], bytes]) -> int:
     try:
         return index.adopt(*item, block())
     except ImagenetfsError as error:
-        log.warning("%s cannot be indexed: %s", index.title(*item), error)
+        _tell(index, item, error)
         return 0
+
+
+def _tell(index: Index, item: Work, error: ImagenetfsError) -> None:
+    """Say that a container cannot be indexed, unless it was said when its archive was found replaced."""
+    if not isinstance(error, SourceReplacedError):
+        log.warning("%s cannot be indexed: %s", index.title(*item), error)
 
 
 def _sum(shared: mmap.mmap) -> tuple[int, int]:
@@ -253,10 +270,13 @@ def _sum(shared: mmap.mmap) -> tuple[int, int]:
 def _outcome(index: Index, work: list[Work]) -> Outcome:
     members, broken, missing = 0, [], 0
     for item in work:
-        if not index.known(*item):
+        table = None
+        if index.known(*item):
+            with contextlib.suppress(SourceReadError):  # it has gone, or is another one now
+                table = index.container(*item).members
+        if table is None:
             missing += 1
             continue
-        table = index.container(*item).members
         members += len(table)
         if table.problem:
             broken.append(f"{index.title(*item)}: {table.problem}")

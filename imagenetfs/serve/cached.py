@@ -25,6 +25,7 @@ from imagenetfs.index.arrays import ArrayRows
 from imagenetfs.index.build import Container, Index
 from imagenetfs.index.columns import Array
 from imagenetfs.index.members import Members
+from imagenetfs.serve.headers import HEADER, Look
 from imagenetfs.serve.reads import WORTH_A_PIPE, Piece, archive_changed, file_changed
 from imagenetfs.source.directory import REVALIDATE_SECONDS, WAITING, Source, SourceFile
 from imagenetfs.system.pipes import pour
@@ -67,22 +68,31 @@ class FileOrigin:
 
 
 @dataclass(slots=True)
-class UnpackedOrigin:
-    """What a deflated array of the source unpacks to, which is done when this is first asked."""
+class WithHeader:
+    """A member's origin that has the header before ``start`` looked at where it comes with the bytes."""
 
-    unpacked: Unpacked
-    archive: int
+    origin: FileOrigin
+    start: int
+    look: Look
+    looked: bool = False
 
     def read(self, offset: int, length: int) -> bytes:
         """See :class:`imagenetfs.cache.volume.Origin`."""
-        return self.unpacked.read(self.archive, offset, length)
+        before = HEADER if offset == self.start and not self.looked else 0
+        data = self.origin.read(offset - before, before + length)
+        at = self.start - HEADER - (offset - before)
+        if not self.looked and 0 <= at <= len(data) - HEADER:
+            self.look(data[at : at + HEADER])
+            self.looked = True
+        return data[before:]
 
     def is_same(self) -> bool:
-        """It was checked when it was unpacked, and cannot change."""
-        return True
+        """See :class:`imagenetfs.cache.volume.Origin`."""
+        return self.origin.is_same()
 
     def forget(self, offset: int, length: int) -> None:
-        """Nothing to do."""
+        """See :class:`imagenetfs.cache.volume.Origin`."""
+        self.origin.forget(offset, length)
 
 
 @dataclass(slots=True)
@@ -135,15 +145,14 @@ class Volumes:
         origin = FileOrigin(self._source.open, path, file.size, file.mtime_ns, file.identity[0])
         return Volume(identity.key, file.size, about), origin
 
-    def of_unpacked(self, archive: int, rows: ArrayRows) -> Volume:
-        """The volume of what a deflated array unpacks to."""
-        container = self._index.container(archive)
-        path, size = container.extent.path, rows.data.size
+    def of_unpacked(self, archive: int) -> Volume:
+        """The volume of what a deflated array unpacks to. Raises SourceChangedError as above."""
+        container, array = self._index.container(archive), self._index.array(archive)
+        path, size = container.extent.path, array.size
         file = self._source.open(path)
         if file.size != container.file_size:
             raise archive_changed(path, file.size, container.file_size)
-        crc = rows.data.crc
-        identity = Identity(path, file.size, file.mtime_ns, file.identity[0], crc, "unpacked")
+        identity = Identity(path, file.size, file.mtime_ns, file.identity[0], array.crc, "unpacked")
         return Volume(identity.key, size, self._about(archive, size=size, unpacked=True))
 
     def of_files(self, archive: int, inner: int) -> FilesVolume:
@@ -183,7 +192,7 @@ class _Local:
     volume: Volume
     start: int
     end: int
-    origin: FileOrigin
+    origin: FileOrigin | WithHeader
 
     def read(self, offset: int, length: int) -> bytes:
         """See :class:`imagenetfs.serve.reads.OpenFile`."""
@@ -214,7 +223,7 @@ class CachedReads:
         self._revalidate = revalidate
         self._look_at: dict[bytes, float] = {}
         self._archives: dict[int, tuple[Volume, FileOrigin]] = {}
-        self._unpacked: dict[int, tuple[Volume, UnpackedOrigin]] = {}
+        self._unpacked: dict[int, Volume] = {}
         self._files: dict[tuple[int, int], FilesVolume] = {}
 
     def after_fork(self, meter: Meter) -> None:
@@ -223,13 +232,21 @@ class CachedReads:
 
     def _check(self, path: bytes) -> None:
         """A hit asks nothing of the source, so that has to be done now and then."""
+        self._source.check_unchanged(path)
         now = time.monotonic()
         if now >= self._look_at.get(path, 0.0):
             self._source.check_access(path)
             self._look_at[path] = now + self._revalidate
 
     def from_archive(
-        self, archive: int, container: Container, offset: int, length: int, start: int, end: int
+        self,
+        archive: int,
+        container: Container,
+        offset: int,
+        length: int,
+        start: int,
+        end: int,
+        look: Look | None = None,
     ) -> Piece | bytes:
         """See :class:`Reads`."""
         known = self._archives.get(archive)
@@ -239,7 +256,14 @@ class CachedReads:
         self._check(origin.path)
         if volume.size != container.file_size:
             raise archive_changed(origin.path, volume.size, container.file_size)
-        return self._read(volume, offset, length, start, end, origin)
+        if look is None:
+            return self._read(volume, offset, length, start, end, origin)
+        seen = WithHeader(origin, start, look)
+        found = self._read(volume, offset, length, start, end, seen)
+        if not seen.looked:  # it was here, with the end of the member before it
+            before = start - HEADER
+            look(self.cache.peek(volume, before, HEADER) or origin.read(before, HEADER))
+        return found
 
     def from_file(
         self, archive: int, inner: int, container: Container, row: int, offset: int, length: int
@@ -254,7 +278,13 @@ class CachedReads:
         return self._read(known.volume, start + offset, length, start, end, origin)
 
     def _read(
-        self, volume: Volume, offset: int, length: int, start: int, end: int, origin: FileOrigin
+        self,
+        volume: Volume,
+        offset: int,
+        length: int,
+        start: int,
+        end: int,
+        origin: FileOrigin | WithHeader,
     ) -> Piece | bytes:
         cache = self.cache
         place = cache.locate(volume, offset, length) if length >= WORTH_A_PIPE else None
@@ -265,10 +295,23 @@ class CachedReads:
 
     def from_unpacked(self, archive: int, rows: ArrayRows, row: int, unpacked: Unpacked) -> bytes:
         """See :class:`Reads`."""
-        known = self._unpacked.get(archive)
-        if known is None:
-            volume = self.volumes.of_unpacked(archive, rows)
-            known = self._unpacked[archive] = volume, UnpackedOrigin(unpacked, archive)
         self._check(self.volumes.path(archive))
         start, length = row * rows.row_bytes, rows.row_bytes
-        return self.cache.read(known[0], start, length, start, start + length, known[1])
+        data = None
+        if not unpacked.has(archive):
+            data = self._find_unpacked(archive, start, length, unpacked)
+        return unpacked.read(archive, start, length) if data is None else data
+
+    def _find_unpacked(
+        self, archive: int, start: int, length: int, unpacked: Unpacked
+    ) -> bytes | None:
+        """Bytes of an array in the cache, where it is unpacked into; None where it does not take it."""
+        volume = self._unpacked.get(archive)
+        if volume is None:
+            volume = self._unpacked[archive] = self.volumes.of_unpacked(archive)
+        seen = unpacked.kept_at(archive)
+        data = self.cache.find(volume, start, length)
+        if data is None and unpacked.keep(archive, seen):
+            self.cache.look_again()
+            data = self.cache.find(volume, start, length)
+        return data

@@ -1,25 +1,33 @@
-"""The read cache of a mount: made before the workers are forked, watched by the supervisor."""
+"""The read cache of a mount: made before the workers are forked, watched and kept by the supervisor."""
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from imagenetfs.cache.blocks import BlockCache
-from imagenetfs.cache.place import CacheDirectory
+from imagenetfs.cache.place import CacheDirectory, holds_removed
 from imagenetfs.cache.policy import Limits
-from imagenetfs.serve.board import Board
+from imagenetfs.cache.unpacked import Keep, Unpacked
+from imagenetfs.cache.whole import Pieces
+from imagenetfs.index.archives import Kind
+from imagenetfs.serve.board import MAX_WORKERS, REQUESTS, Board, Cell
 from imagenetfs.serve.cached import CachedReads, Volumes
+from imagenetfs.serve.child import Child
 from imagenetfs.source.directory import REVALIDATE_SECONDS
+from imagenetfs.system.process import KEEPER
 from imagenetfs.tree.catalogue import Catalogue, archives_of
 
 log = logging.getLogger(__name__)
 
 _TELL_SECONDS = 60.0
 _LOOK_SECONDS = 1.0
+_KEEP_SECONDS = 5.0
 
 
 def cached_reads(
@@ -40,6 +48,19 @@ def volumes_of(catalogue: Catalogue) -> Volumes:
         for number in archives_of(version.splits):
             versions.setdefault(number, version.name.decode())
     return Volumes(catalogue.index, catalogue.source, versions)
+
+
+def unpacked_of(catalogue: Catalogue, cached: CachedReads | None) -> Unpacked:
+    """A catalogue's deflated arrays, unpacked into the cache where there is one. Make it before forking."""
+    keep: Keep | None = None
+    if cached is not None:
+        cache, volumes = cached.cache, cached.volumes
+
+        def keep(archive: int, pieces: Pieces, moved: Callable[[], None]) -> None:
+            cache.writer().write(volumes.of_unpacked(archive), pieces, moved)
+
+    paths = catalogue.paths_of(Kind.NPZ)
+    return Unpacked(catalogue.source, paths, catalogue.index.array, keep=keep)
 
 
 class CacheWatch:
@@ -75,3 +96,63 @@ class CacheWatch:
     def facts(self) -> dict[str, Any]:
         """What status.json says of the cache."""
         return {"directory": str(self._directory), "size": self._limits.size}
+
+
+class CacheKeeper:
+    """Does for workers that nobody asks anything what they do for themselves while they read.
+
+    A worker lets go of segments that were thrown out, and gives space back where other programs fill the disk,
+    with its next request; until that comes it waits in the kernel. So every few seconds a child looks at the
+    disk, which may hang if it is broken, and workers that sit idle on what is gone are told to leave: the
+    pool puts others in their place.
+    """
+
+    def __init__(self, board: Board, cache: BlockCache) -> None:
+        self._board = board
+        self._cache = cache
+        self._next_look = 0.0
+        self._requests: dict[int, int] = {}
+        self._child: Child | None = None
+
+    def tick(self, session_fd: int) -> None:
+        """Call it now and then."""
+        if self._child is not None and self._child.ended():
+            self._child = None
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + _KEEP_SECONDS
+        for pid in self._idle():
+            if holds_removed(pid):
+                os.kill(pid, signal.SIGTERM)
+        if self._child is None:
+            try:
+                self._child = Child(session_fd, self._keep_floor, "keeping the cache", KEEPER)
+            except OSError as error:
+                log.warning("nobody looks after the cache: %s", error.strerror)
+
+    def _idle(self) -> list[int]:
+        """The processes of workers that nobody has asked anything since the last look."""
+        found, first = [], Cell.FIRST_REQUEST
+        for worker in range(MAX_WORKERS):
+            row = self._board.row(worker)
+            requests = sum(row[first : first + len(REQUESTS)])
+            idle = self._requests.get(worker) == requests and not row[Cell.BUSY_SINCE]
+            self._requests[worker] = requests
+            # Cleared when it is reaped, which this very process does: no other can have its number yet.
+            if idle and row[Cell.PID]:
+                found.append(int(row[Cell.PID]))
+        return found
+
+    def _keep_floor(self) -> None:
+        self._cache.after_fork()
+        try:
+            self._cache.keep_floor()
+        except OSError as error:
+            log.debug("the disk of the cache cannot be looked at: %s", error.strerror)
+
+    def kill(self) -> None:
+        """End it."""
+        if self._child is not None:
+            self._child.kill()
+            self._child = None

@@ -156,7 +156,8 @@ class Channel:
         self._waiting = False
         self.leaving = False
         self._pipe: tuple[int, int] | None = None
-        self._room = _PIPE_BYTES - 3 * os.sysconf("SC_PAGE_SIZE")  # header, first and last page
+        self._front: tuple[int, int] | None = None
+        self._room = _PIPE_BYTES - 4 * os.sysconf("SC_PAGE_SIZE")  # heads, first and last page
 
     def leave_when_told(self) -> None:
         """Let SIGTERM end :meth:`next`: at once where no request is in hand, else after its reply."""
@@ -210,38 +211,57 @@ class Channel:
 
     # --- answers that need not be copied into this process ----------------------------------------
 
-    def pipe_in(self, length: int, pour: Callable[[int], bool]) -> Piped | None:
+    def pipe_in(
+        self,
+        length: int,
+        pour: Callable[[int], bool],
+        head: int = 0,
+        look: Callable[[bytes], None] | None = None,
+    ) -> Piped | None:
         """Have an answer's bytes put into a pipe by ``pour(pipe)``, from which the kernel takes them without
-        another copy (splice). None where that does not work: answer with a buffer then."""
-        if length > self._room:
+        another copy (splice). None where that does not work: answer with a buffer then.
+
+        With ``look``, ``pour`` puts ``head`` bytes more before them, which are taken off for it to look at;
+        what it raises comes out.
+        """
+        if length > self._room or not self._has_pipes(look is not None):
             return None
+        assert self._pipe is not None
+        poured = False
+        try:
+            if look is None:
+                os.write(self._pipe[1], reply_header(self.unique, length))
+                poured = pour(self._pipe[1])
+            elif self._front is not None and pour(self._front[1]):
+                look(os.read(self._front[0], head))
+                os.write(self._pipe[1], reply_header(self.unique, length))
+                poured = os.splice(self._front[0], self._pipe[1], length) == length
+        finally:
+            if not poured:
+                self._drop_pipes()
+        return Piped(length) if poured else None
+
+    def _has_pipes(self, two: bool) -> bool:
         if self._pipe is None:
             self._pipe = _make_pipe()
             if self._pipe is None:
                 self._room = 0
-                return None
-        poured = False
-        try:
-            os.write(self._pipe[1], reply_header(self.unique, length))
-            poured = pour(self._pipe[1])
-        finally:
-            if not poured:
-                self._drop_pipe()
-        return Piped(length) if poured else None
+        if two and self._front is None:
+            self._front = _make_pipe()
+        return self._pipe is not None and (self._front is not None or not two)
 
     def _send_pipe(self, length: int) -> None:
         assert self._pipe is not None
         try:
             os.splice(self._pipe[0], self._fd, REPLY.size + length)
         except OSError:
-            self._drop_pipe()  # what the kernel did not take must not come before the next answer
+            self._drop_pipes()  # what the kernel did not take must not come before the next answer
             raise
 
-    def _drop_pipe(self) -> None:
-        if self._pipe is not None:
-            for end in self._pipe:
-                os.close(end)
-        self._pipe = None
+    def _drop_pipes(self) -> None:
+        for end in (*(self._pipe or ()), *(self._front or ())):
+            os.close(end)
+        self._pipe = self._front = None
 
 
 def _make_pipe() -> tuple[int, int] | None:

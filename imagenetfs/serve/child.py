@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import time
 from collections.abc import Callable
 
 from imagenetfs.system.process import die_with, reset_signals
 
 log = logging.getLogger(__name__)
+
+DEATH_SECONDS = 5.0
+"""How long the end waits for killed processes: one in uninterruptible sleep dies when it wakes."""
 
 NOT_YET = 79
 """A child's exit code when there is something to wait for, and to be tried again."""
@@ -18,10 +23,17 @@ class Child:
     """A forked process. It closes the session first: a stray holder would keep readers hanging."""
 
     def __init__(
-        self, session_fd: int, work: Callable[[], int | None], what: str, name: str
+        self,
+        session_fd: int,
+        work: Callable[[], int | None],
+        what: str,
+        name: str,
+        *,
+        keep_session: bool = False,
     ) -> None:
         """Start it; OSError where it cannot be forked. ``what`` names the work in the log, ``name``
-        the process. What ``work`` returns is its exit code: none or NOT_YET."""
+        the process. What ``work`` returns is its exit code: none or NOT_YET. ``keep_session`` is for work
+        that asks nothing of the source."""
         self.what = what
         self.succeeded = False
         self.not_yet = False
@@ -31,7 +43,8 @@ class Child:
             return
         code = 1
         try:
-            os.close(session_fd)
+            if not keep_session:
+                os.close(session_fd)
             die_with(parent, name)
             reset_signals()
             os.nice(5)
@@ -55,8 +68,14 @@ class Child:
         return self.pid == 0
 
     def kill(self) -> None:
-        """End it now."""
-        if self.pid:
-            os.kill(self.pid, 9)
-            os.waitpid(self.pid, 0)
-            self.pid = 0
+        """End it now. One that waits for the source without end is left to die when it wakes."""
+        if not self.pid:
+            return
+        os.kill(self.pid, signal.SIGKILL)
+        deadline = time.monotonic() + DEATH_SECONDS
+        while os.waitpid(self.pid, os.WNOHANG)[0] == 0:
+            if time.monotonic() > deadline:
+                log.warning("%s is left to end by itself", self.what)
+                break
+            time.sleep(0.01)
+        self.pid = 0

@@ -19,7 +19,7 @@ _TABLE: dict[type[errors.ImagenetfsError], int] = {
     errors.NoSpaceError: errno.EIO,
 }
 
-EXPECTED = (errors.TreeError, errors.SourceReplacedError)
+EXPECTED = (errors.TreeError, errors.SourceReplacedError, errors.SourceRefusedError)
 """Answers, and a trouble that has been told when it was found: these are not logged."""
 
 

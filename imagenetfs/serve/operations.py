@@ -22,7 +22,9 @@ from imagenetfs.serve.attributes import REVISIT_SECONDS, AttributePacker, EntryP
 from imagenetfs.serve.board import REQUESTS, Board, Cell
 from imagenetfs.serve.channel import Buffer, Channel, Piped
 from imagenetfs.serve.errnos import EXPECTED, errno_of
+from imagenetfs.serve.headers import HEADER
 from imagenetfs.serve.live import LiveFiles
+from imagenetfs.serve.permission import Permission
 from imagenetfs.serve.protocol import (
     READ_IN,
     STATFS_OUT,
@@ -65,6 +67,7 @@ class Operations:
         reader: Reader,
         live: LiveFiles,
         board: Board,
+        permission: Permission,
         revisit: float = REVISIT_SECONDS,
         root_access: tuple[int, int, int] | None = None,
     ) -> None:
@@ -74,6 +77,7 @@ class Operations:
         self._reader = reader
         self._live = live
         self._board = board
+        self._permit = permission.check
         self._packer = AttributePacker(revisit, root_access)
         self._entries = EntryPacker(revisit)
         counted: Mapping[Opcode, tuple[Handler, str]] = {
@@ -145,9 +149,11 @@ class Operations:
 
     def lookup(self, parent: int, arguments: memoryview) -> bytes:
         """struct fuse_entry_out; the arguments are the name, ended by a zero byte."""
+        self._permit(parent)
         if kind_of(parent) == InodeKind.CLASS:
             self._touch(parent)
         inode = self._tree.lookup(parent, bytes(arguments[:-1]))
+        self._permit(inode)
         live = self._tree.live_file(inode)
         if live is None:
             return self._packer.entry(inode, self._tree.attributes(inode))
@@ -180,6 +186,7 @@ class Operations:
     def readdirplus(self, inode: int, arguments: memoryview) -> memoryview:
         """Several struct fuse_direntplus; none at the end."""
         _, position, size, *_ = READ_IN.unpack_from(arguments)
+        self._permit(inode)
         if position == 0 and kind_of(inode) == InodeKind.CLASS:
             self._touch(inode)
         return self._entries.entries(inode, self._tree.listing(inode), position, size)
@@ -201,19 +208,27 @@ class Operations:
 
     def _read_member(self, inode: int, offset: int, size: int) -> Buffer | Piped:
         row = self.row
+        self._permit(inode)
         if offset == 0:
             row[Cell.IMAGES] += 1
         found = self._reader.find(inode, offset, size)
         if isinstance(found, Piece):
-            file, start, length = found
-            row[Cell.BYTES] += length
-            if length >= WORTH_A_PIPE and self._channel is not None:
-                piped = self._channel.pipe_in(length, lambda pipe: file.pour(pipe, start, length))
-                if piped is not None:
-                    return piped
-            return found.read()
+            piped = self._piped(found, self._channel)
+            if piped is not None:
+                row[Cell.BYTES] += found.length
+                return piped
+            found = found.read()
         row[Cell.BYTES] += len(found)
         return found
+
+    def _piped(self, piece: Piece, channel: Channel | None) -> Piped | None:
+        file, start, length, look = piece
+        if length < WORTH_A_PIPE or channel is None:
+            return None
+        if look is None:
+            return channel.pipe_in(length, lambda pipe: file.pour(pipe, start, length))
+        first, whole = start - HEADER, HEADER + length
+        return channel.pipe_in(length, lambda pipe: file.pour(pipe, first, whole), HEADER, look)
 
     def _read_generated(self, inode: int, offset: int, size: int) -> bytes:
         node = self._tree.file(inode)

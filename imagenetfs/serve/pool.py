@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from imagenetfs.serve.board import MAX_WORKERS, Board, Cell
+from imagenetfs.serve.child import DEATH_SECONDS
 from imagenetfs.serve.worker import RETIRED, SESSION_OVER
 from imagenetfs.system.process import is_waiting
 
@@ -32,8 +33,6 @@ _IDLE_SECONDS = 10.0
 _QUIET_SECONDS = 60.0
 _YOUNG_SECONDS = 1.0
 _LONGEST_PAUSE = 5.0
-_DEATH_SECONDS = 5.0
-"""How long the end waits for killed workers: one in uninterruptible sleep dies when it wakes."""
 
 
 @dataclass(slots=True)
@@ -192,7 +191,7 @@ class Pool:
         """End all workers now, and wait for them as long as that makes sense."""
         for pid in self._workers:
             os.kill(pid, signal.SIGKILL)
-        deadline = time.monotonic() + _DEATH_SECONDS
+        deadline = time.monotonic() + DEATH_SECONDS
         while self._workers:
             for pid in list(self._workers):
                 if os.waitpid(pid, os.WNOHANG)[0]:

@@ -85,6 +85,12 @@ ATTR_HEAD = Struct("=QII")
 STATFS_OUT = Struct("=QQQQQIIII24x")
 """blocks, bfree, bavail, files, ffree, bsize, namelen, frsize, padding, spare."""
 
+_FORGET_ENTRY = 3
+"""enum fuse_notify_code; it stands where a reply has its error, and nobody asked: unique is 0."""
+
+_ENTRY_NOTICE = Struct("=QII")
+"""Directory, length of the name, flags; the name follows, ended by a zero byte."""
+
 REQUEST_BYTES = (1 << 20) + os.sysconf("SC_PAGE_SIZE")
 """The kernel wants to be lent room for the largest write that libfuse agreed to, on a read-only mount too."""
 
@@ -92,3 +98,9 @@ REQUEST_BYTES = (1 << 20) + os.sysconf("SC_PAGE_SIZE")
 def reply_header(unique: int, length: int, error: int = 0) -> bytes:
     """The header of a reply with ``length`` bytes of answer; ``error`` is an errno, positive."""
     return REPLY.pack(REPLY.size + length, -error, unique)
+
+
+def entry_notice(directory: int, name: bytes) -> bytes:
+    """What tells the kernel to forget a name in a directory, and all that it keeps below it."""
+    body = _ENTRY_NOTICE.pack(directory, len(name), 0) + name + b"\0"
+    return REPLY.pack(REPLY.size + len(body), _FORGET_ENTRY, 0) + body

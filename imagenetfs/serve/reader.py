@@ -16,6 +16,7 @@ from imagenetfs.formats import png
 from imagenetfs.index.archives import Kind
 from imagenetfs.index.arrays import ArrayRows
 from imagenetfs.index.build import Container, Index
+from imagenetfs.serve.headers import Headers
 from imagenetfs.serve.reads import DirectReads, Piece, Reads, bytes_of
 from imagenetfs.source.directory import Source
 from imagenetfs.tree.inode import fields
@@ -37,6 +38,7 @@ class Reader:
         self._index = index
         self._unpacked = unpacked
         self._reads = reads or DirectReads(source)
+        self._headers = Headers(source)
 
     def read(self, inode: int, offset: int, length: int) -> bytes:
         """Exactly the bytes of [offset, offset + length) that lie within the content."""
@@ -63,7 +65,8 @@ class Reader:
         runs = members.sparse.get(row) if members.sparse else None
         if runs is None:
             at, end = start + offset, start + size
-            return self._reads.from_archive(archive, container, at, wanted, start, end)
+            look = self._headers.look_at(inode, container, row)
+            return self._reads.from_archive(archive, container, at, wanted, start, end, look)
 
         def read_run(at: int, count: int) -> bytes:
             found = self._reads.from_archive(archive, container, at, count, at, at + count)

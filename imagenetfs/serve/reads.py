@@ -8,6 +8,7 @@ from imagenetfs.cache.unpacked import Unpacked
 from imagenetfs.errors import SourceChangedError
 from imagenetfs.index.arrays import ArrayRows
 from imagenetfs.index.build import Container
+from imagenetfs.serve.headers import HEADER, Look
 from imagenetfs.source.directory import Source
 
 WORTH_A_PIPE = 16 * 1024
@@ -27,15 +28,21 @@ class OpenFile(Protocol):
 
 
 class Piece(NamedTuple):
-    """Bytes that stand in a file as they are: ``length`` bytes at ``offset``."""
+    """Bytes that stand in a file as they are: ``length`` bytes at ``offset``. ``look``: to be called with the
+    header before them, which is read with them."""
 
     file: OpenFile
     offset: int
     length: int
+    look: Look | None = None
 
     def read(self) -> bytes:
         """Exactly these bytes, or SourceReadError."""
-        return self.file.read(self.offset, self.length)
+        if self.look is None:
+            return self.file.read(self.offset, self.length)
+        data = self.file.read(self.offset - HEADER, HEADER + self.length)
+        self.look(data[:HEADER])
+        return data[HEADER:]
 
 
 def bytes_of(found: Piece | bytes) -> bytes:
@@ -47,9 +54,18 @@ class Reads(Protocol):
     """Where a reader has its bytes from: the source, or the cache in front of it."""
 
     def from_archive(
-        self, archive: int, container: Container, offset: int, length: int, start: int, end: int
+        self,
+        archive: int,
+        container: Container,
+        offset: int,
+        length: int,
+        start: int,
+        end: int,
+        look: Look | None = None,
     ) -> Piece | bytes:
-        """Bytes [offset, offset + length) of a tar or npz, which lie in its member or row [start, end)."""
+        """Bytes [offset, offset + length) of a tar or npz, which lie in its member or row [start, end).
+
+        ``look``: see :class:`imagenetfs.serve.headers.Headers`; nothing is given out that it refuses."""
         ...
 
     def from_file(
@@ -86,14 +102,24 @@ class DirectReads:
         self._source = source
 
     def from_archive(
-        self, archive: int, container: Container, offset: int, length: int, start: int, end: int
+        self,
+        archive: int,
+        container: Container,
+        offset: int,
+        length: int,
+        start: int,
+        end: int,
+        look: Look | None = None,
     ) -> Piece:
         """See :class:`Reads`."""
         path = container.extent.path
         file = self._source.open(path)
         if file.size != container.file_size:
             raise archive_changed(path, file.size, container.file_size)
-        return Piece(file, offset, length)
+        if look is not None and offset != start:
+            look(file.read(start - HEADER, HEADER))
+            look = None
+        return Piece(file, offset, length, look)
 
     def from_file(
         self, archive: int, inner: int, container: Container, row: int, offset: int, length: int

@@ -13,11 +13,11 @@ from imagenetfs.cache.blocks import ChangedError
 from imagenetfs.cache.policy import ASIDE_SECONDS, NoRoomError
 from imagenetfs.cache.stage import Progress, Stager, Stretch, stretches
 from imagenetfs.cache.unpacked import Unpacked
-from imagenetfs.errors import ImagenetfsError, UsageError
+from imagenetfs.errors import ImagenetfsError, SourceChangedError, UsageError
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.arrays import ArrayRows
-from imagenetfs.serve.board import MAX_WORKERS, STAGER, Board, Cell
-from imagenetfs.serve.cached import CachedReads, FileOrigin, UnpackedOrigin, Volumes
+from imagenetfs.serve.board import INDEXER, MAX_WORKERS, STAGER, Board, Cell
+from imagenetfs.serve.cached import CachedReads, FileOrigin, Volumes
 from imagenetfs.serve.child import Child
 from imagenetfs.source.directory import Source, SourceFile
 from imagenetfs.system.process import STAGER as STAGER_NAME
@@ -31,8 +31,10 @@ STREAMS = 4
 
 _PAUSE_SECONDS = 5.0
 _MOST_ENDS = 5
-_QUIET_SECONDS = 0.05
-"""Readers that asked the source for something less than this ago are at work."""
+_TRY_AGAIN_SECONDS, _MOST_TRIES = 15.0, 60
+"""Where the source cannot be read: for a quarter of an hour, a server's restart."""
+_QUIET_SECONDS = 0.25
+"""Readers that asked the source for something less than this ago are at work: a training step lies between."""
 
 
 def splits_of(catalogue: Catalogue, names: Sequence[str]) -> list[Split]:
@@ -85,6 +87,8 @@ class StagePlan:
         number, parts = shard
         self._low, self._high = whole * (number - 1) // parts, whole * number // parts
         self._files = _OwnFiles(catalogue.source)
+        self.left_out: dict[str, Exception] = {}
+        """The archives of which nothing can be staged, and why; known when they were come to."""
 
     @property
     def total(self) -> int:
@@ -106,8 +110,9 @@ class StagePlan:
             yield _Item(archive, OUTER, status.st_size if status is not None else 0)
 
     def __iter__(self) -> Iterator[Stretch]:
-        """The stretches to fetch. What cannot be read is left out, with a line in the log."""
+        """The stretches to fetch, but for what cannot be read (:attr:`left_out`)."""
         at = 0
+        self.left_out.clear()
         for item in self._items:
             begin, at = at, at + item.size
             if at <= self._low or begin >= self._high:
@@ -115,7 +120,7 @@ class StagePlan:
             try:
                 yield from self._cut(item, self._low - begin, self._high - begin)
             except ImagenetfsError as error:
-                log.warning("%s is not staged: %s", self._index.title(item.archive), error)
+                self.left_out[self._index.title(item.archive)] = error
 
     def _cut(self, item: _Item, low: int, high: int) -> Iterator[Stretch]:
         """The stretches of an item that lie in its bytes [low, high)."""
@@ -125,12 +130,11 @@ class StagePlan:
             return
         members = self._index.container(item.archive).members
         if isinstance(members, ArrayRows) and not members.data.stored:
-            self._unpacked.read(item.archive, 0, 1)  # here: it is nothing for threads
-            volume = self._volumes.of_unpacked(item.archive, members)
-            unpacked = UnpackedOrigin(self._unpacked, item.archive)
-            yield from stretches(
-                volume, max(0, low), min(high, item.size), item.size, lambda: unpacked
-            )
+            volume, unpacked = self._volumes.of_unpacked(item.archive), self._unpacked
+            unpacked.keep(item.archive, unpacked.kept_at(item.archive))  # it is nothing for threads
+            brought = unpacked.was_brought(item.archive)
+            ends = max(0, low), min(high, item.size)
+            yield from stretches(volume, *ends, item.size, _NotTaken, brought)
             return
         volume, origin = self._volumes.of_archive(item.archive)
         place = members.data.place if isinstance(members, ArrayRows) else 0
@@ -148,6 +152,21 @@ class StagePlan:
                 origin = known.origin(container, row, self._source.open)
                 start, end = origin.start, origin.start + origin.size
                 yield from stretches(known.volume, start, end, end, self._files.own(origin))
+
+
+class _NotTaken:
+    """The origin of what a deflated array unpacks to, which the cache takes whole or not at all."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """See :class:`imagenetfs.cache.volume.Origin`."""
+        raise NoRoomError
+
+    def is_same(self) -> bool:
+        """It cannot change."""
+        return True
+
+    def forget(self, offset: int, length: int) -> None:
+        """Nothing to do."""
 
 
 class _OwnFiles:
@@ -173,8 +192,14 @@ class _OwnFiles:
         return file
 
 
+def _is_final(error: Exception) -> bool:
+    """Whether it will be no better later on in this mount."""
+    return isinstance(error, ChangedError | SourceChangedError)
+
+
 class _Readers:
-    """Whether a mount's workers ask the source for something, as their rows on the board have it."""
+    """Whether a mount's workers ask the source for something, as their rows on the board have it; or the
+    indexer, for whose tables those wait who list."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
@@ -188,6 +213,7 @@ class _Readers:
             row = self._board.row(worker)
             requests += row[Cell.SOURCE_REQUESTS]
             waiting = waiting or row[Cell.SOURCE_SINCE] > 0
+        requests += self._board.row(INDEXER)[Cell.SOURCE_REQUESTS]
         if waiting or requests != self._requests:
             self._requests = requests
             self._busy_until = now + _QUIET_SECONDS
@@ -254,8 +280,8 @@ class Staging:
         )
 
     def _run(self, plan: StagePlan, title: str) -> Progress:
-        """Until it is done or the cache is full; while its disk fails, every now and then again."""
-        readers = _Readers(self._board)
+        """Until it is done or the cache is full; where disk or source fail, every now and then again."""
+        readers, told, tries = _Readers(self._board), set[str](), 0
         while True:
             cache = self._cached.cache
             stager = Stager(cache, streams=self._streams, others_read=readers.are_busy)
@@ -263,12 +289,21 @@ class Staging:
                 stager.run(plan)
             except NoRoomError:
                 log.warning("staging %s stops: the cache is as large as it may be", title)
-            except ChangedError:
-                log.warning("staging %s stops: the source was changed", title)
+                return stager.progress
             except OSError:  # the log has it from the cache
                 time.sleep(ASIDE_SECONDS)
                 continue
-            return stager.progress
+            except ImagenetfsError:  # the source, again and again: what is left out says so
+                pass
+            left_out = {**plan.left_out, **stager.left_out}
+            for archive, error in left_out.items():
+                if archive not in told:
+                    log.warning("%s is not all staged: %s", archive, error)
+                    told.add(archive)
+            tries = 0 if stager.progress.fetched else tries + 1
+            if tries >= _MOST_TRIES or all(map(_is_final, left_out.values())):
+                return stager.progress
+            time.sleep(_TRY_AGAIN_SECONDS)
 
     def kill(self) -> None:
         """End it; what it fetched stays."""

@@ -23,17 +23,17 @@ from imagenetfs import __version__
 from imagenetfs.cache.policy import Limits
 from imagenetfs.cache.unpacked import Unpacked
 from imagenetfs.errors import FuseRefusedError, ImagenetfsError, UsageError
-from imagenetfs.index.archives import Kind
 from imagenetfs.index.places import IndexPlaces
 from imagenetfs.serve.ahead import IndexAhead
 from imagenetfs.serve.attributes import REVISIT_SECONDS
 from imagenetfs.serve.board import SUPERVISOR, Board
 from imagenetfs.serve.cached import CachedReads
-from imagenetfs.serve.caching import CacheWatch, cached_reads
+from imagenetfs.serve.caching import CacheKeeper, CacheWatch, cached_reads, unpacked_of
 from imagenetfs.serve.channel import handshake
 from imagenetfs.serve.connection import Connection
 from imagenetfs.serve.live import LiveFiles
 from imagenetfs.serve.operations import Operations
+from imagenetfs.serve.permission import Permission, PermissionWatch
 from imagenetfs.serve.pool import Pool
 from imagenetfs.serve.reader import Reader
 from imagenetfs.serve.staging import STREAMS, Staging, splits_of
@@ -42,6 +42,7 @@ from imagenetfs.serve.worker import work
 from imagenetfs.source.directory import REVALIDATE_SECONDS, Source
 from imagenetfs.system.fusermount import mount_for
 from imagenetfs.system.process import no_core_dumps
+from imagenetfs.tree.backing import Backing
 from imagenetfs.tree.catalogue import Catalogue, build_catalogue
 from imagenetfs.tree.tree import Tree
 
@@ -53,6 +54,7 @@ IN_FLIGHT = 16
 _BUSY_TICK = 0.02
 _IDLE_TICK = 0.5
 _GRACE_SECONDS = 5.0
+_LAST_SECONDS = 0.5
 _SUBTYPE = "imagenetfs"
 
 
@@ -77,7 +79,8 @@ class MountPlan:
     """What to mount where. ``workers`` is a ceiling; ``read_timeout``, ``revalidate`` and ``idle`` (unused for
     so long, the mount ends) in seconds; ``views``: name and list. ``shown_to``: the primary group of those who
     read, where it is not this process's. ``root_access``: owner, group and permission bits of the root
-    directory, where they are not the mounting user's.
+    directory, where they are not the mounting user's. ``heed_signals``: whether SIGTERM, SIGINT and SIGHUP
+    end the mount; without it a watcher alone does.
 
     ``cache_dir``: where what is read is kept (None: nowhere), at most ``cache_size`` bytes while ``keep_free``
     bytes of its file system stay free; ``stage``: what is brought there ahead, as VERSION or VERSION/SPLIT.
@@ -103,12 +106,13 @@ class MountPlan:
     shown_to: str | None = None
     root_access: tuple[int, int, int] | None = None
     idle: float | None = None
+    heed_signals: bool = True
 
 
 def serve(
     plan: MountPlan, *, ready: Callable[[list[str]], None], watchers: Sequence[Watcher] = ()
 ) -> None:
-    """Mount and serve until unmounted, SIGTERM, SIGINT or SIGHUP, or a watcher asks for the end.
+    """Mount and serve until unmounted, told by a signal (``heed_signals``), or a watcher asks for the end.
 
     Calls ``ready(warnings)`` when the mount can be read. Raises ImagenetfsError before that where it
     cannot mount; nothing is left mounted then. The calling process must be single-threaded.
@@ -122,24 +126,27 @@ def serve(
         source, places=places, in_flight=plan.in_flight, prefer=plan.prefer, lists=lists
     )
     tree = Tree(catalogue, __version__)
-    unpacked = Unpacked(source, catalogue.paths_of(Kind.NPZ), catalogue.index.array, plan.cache_dir)
     cached = None
     if plan.cache_dir is not None:
         limits = Limits(plan.cache_size, plan.keep_free)
         cached = cached_reads(catalogue, plan.cache_dir, limits, plan.revalidate)
         splits_of(catalogue, plan.stage)  # a wrong name is told before anything is mounted
+    unpacked = unpacked_of(catalogue, cached)
     reader = Reader(catalogue.index, source, unpacked, cached)
     # Before a mount is taken for unused, whoever reads from the kernel's cache alone is to be seen.
     revisit = min(REVISIT_SECONDS, plan.idle / 3) if plan.idle else REVISIT_SECONDS
     live = LiveFiles(board, plan.log_path)
-    operations = Operations(tree, reader, live, board, revisit, plan.root_access)
+    backing = Backing(tree)
+    permission = Permission(source, backing)
+    operations = Operations(tree, reader, live, board, permission, revisit, plan.root_access)
     with _signals() as (wakeup, stopping):
         connection = _mount(plan)
         try:
             session_fd = handshake()
             ahead = IndexAhead(catalogue, tree, board, places, plan.in_flight or IN_FLIGHT)
+            permitted = PermissionWatch(source, backing, board, plan.revalidate)
             supervisor = Supervisor(
-                plan, catalogue, ahead, board, operations, unpacked, session_fd, cached
+                plan, catalogue, ahead, permitted, board, operations, unpacked, session_fd, cached
             )
             supervisor.run(connection, ready, watchers, wakeup, stopping)
         finally:
@@ -210,6 +217,7 @@ class Supervisor:
         plan: MountPlan,
         catalogue: Catalogue,
         ahead: IndexAhead,
+        permitted: PermissionWatch,
         board: Board,
         operations: Operations,
         unpacked: Unpacked,
@@ -224,6 +232,7 @@ class Supervisor:
         self._session_fd = session_fd
         self._cached = cached
         self._watch: CacheWatch | None = None
+        self._keeper = CacheKeeper(board, cached.cache) if cached is not None else None
         if cached is not None and plan.cache_dir is not None:
             self._watch = CacheWatch(board, plan.cache_dir, cached.cache.room.limits)
         self._staging: Staging | None = None
@@ -240,6 +249,7 @@ class Supervisor:
             deadline=plan.read_timeout / 3,
         )
         self._ahead = ahead
+        self._permitted = permitted
         self._unpacking = Unpacking(catalogue.index, unpacked)
 
     def _fork(self, number: int) -> int:
@@ -272,7 +282,10 @@ class Supervisor:
             self._end(connection, wakeup)
         finally:
             self._ahead.kill()
+            self._permitted.kill()
             self._unpacking.kill()
+            if self._keeper is not None:
+                self._keeper.kill()
             if self._staging is not None:
                 self._staging.kill()
             self._pool.kill()
@@ -289,10 +302,12 @@ class Supervisor:
         for fd in (wakeup, *by_fd):
             poller.register(fd, select.POLLIN)
         pause, next_tick = _BUSY_TICK, 0.0
-        while not stopping and not self._pool.over:
+        while not (stopping and self._plan.heed_signals) and not self._pool.over:
             for fd, _ in poller.poll(pause * 1000):
                 if fd == wakeup:
                     _drain(wakeup)
+                    while stopping and not self._plan.heed_signals:
+                        log.info("%s is not heeded", signal.Signals(stopping.pop()).name)
                 elif by_fd[fd].ready():
                     return
             if time.monotonic() >= next_tick:
@@ -308,13 +323,17 @@ class Supervisor:
             if self._pool.fill() or changed:
                 self._publish()
             self._ahead.tick(self._session_fd)
+            self._permitted.tick(self._session_fd)
             self._unpacking.tick(self._session_fd)
             if self._watch is not None:
                 self._watch.tick()
+            if self._keeper is not None:
+                self._keeper.tick(self._session_fd)
             if self._staging is not None:
                 self._staging.tick(self._session_fd)
             working = in_use or self._ahead.busy or self._unpacking.busy
-            pause = _BUSY_TICK if working else min(_IDLE_TICK, pause * 1.5)
+            idle_pause = min(_IDLE_TICK, self._permitted.pause, pause * 1.5)
+            pause = _BUSY_TICK if working else idle_pause
 
     def _publish(self) -> None:
         plan = self._plan
@@ -356,6 +375,12 @@ class Supervisor:
             self._pool.reap()
         if not self._pool.over:
             connection.abort()
+        # The session is over for all of them; each leaves what its cache has counted.
+        deadline = time.monotonic() + _LAST_SECONDS
+        while len(self._pool) and time.monotonic() < deadline:
+            poller.poll(10)
+            _drain(wakeup)
+            self._pool.reap()
         log.info("unmounted %s", self._plan.mountpoint)
 
 

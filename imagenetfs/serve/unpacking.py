@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 
-from imagenetfs.cache.unpacked import Unpacked
+from imagenetfs.cache.unpacked import Job, Unpacked
 from imagenetfs.index.build import Index
 from imagenetfs.serve.child import Child
 from imagenetfs.system.process import UNPACKER
@@ -20,7 +20,7 @@ class Unpacking:
         self._index = index
         self._unpacked = unpacked
         self._most = len(os.sched_getaffinity(0))
-        self._children: dict[int, Child] = {}
+        self._children: dict[Job, Child] = {}
         unpacked.by_others = True
 
     @property
@@ -30,25 +30,25 @@ class Unpacking:
 
     def tick(self, session_fd: int) -> None:
         """Reap, and start what has been asked for."""
-        for archive, child in list(self._children.items()):
+        for job, child in list(self._children.items()):
             if child.ended():
-                del self._children[archive]
-                self._unpacked.give_up(archive)
-        for archive in self._unpacked.asked():
-            if archive not in self._children and len(self._children) < self._most:
-                self._start(archive, session_fd)
+                del self._children[job]
+                self._unpacked.give_up(job)
+        for job in self._unpacked.asked():
+            if job not in self._children and len(self._children) < self._most:
+                self._start(job, session_fd)
 
-    def _start(self, archive: int, session_fd: int) -> None:
+    def _start(self, job: Job, session_fd: int) -> None:
         def unpack() -> None:
             self._index.after_fork()
             self._unpacked.after_fork()
-            self._unpacked.unpack(archive)
+            self._unpacked.unpack(job)
 
         try:
-            self._children[archive] = Child(session_fd, unpack, "unpacking", UNPACKER)
+            self._children[job] = Child(session_fd, unpack, "unpacking", UNPACKER)
         except OSError as error:
             log.warning("unpacking could not start: %s", error.strerror)
-            self._unpacked.give_up(archive)
+            self._unpacked.give_up(job)
 
     def kill(self) -> None:
         """End all of it."""

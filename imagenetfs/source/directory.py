@@ -20,10 +20,12 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from imagenetfs.errors import (
     SourceChangedError,
     SourceReadError,
+    SourceRefusedError,
     SourceReplacedError,
 )
 from imagenetfs.source.file import BYTES, REQUESTS, SINCE, WAITING, Meter, SourceFile
@@ -63,7 +65,7 @@ class Source(Root):
         super().__init__(path, meter)
         self.recognise: Recognise | None = None
         self._revalidate = revalidate
-        self._known = Known()
+        self.known = Known()
         self._files: dict[bytes, SourceFile] = {}
         self._pinned: dict[bytes, SourceFile] = {}
 
@@ -84,8 +86,8 @@ class Source(Root):
         if file is not None:
             if time.monotonic() >= file.look_at:
                 self._visit(file)
-            elif self._known.has_changed(path):
-                raise _replaced(path)
+            else:
+                self.check_unchanged(path)
             return file
         file = self._opened(path, self._reopen)
         file.look_at = time.monotonic() + self._revalidate
@@ -100,6 +102,32 @@ class Source(Root):
         ``path`` may be a directory, where images are files of their own.
         """
         self.open(path)
+
+    def check_known(self, path: bytes) -> None:
+        """Raise SourceRefusedError where somebody has found that a file, or a directory of files, may not be
+        read any more. Nothing is asked of the server."""
+        if self.known.is_refused(path):
+            raise SourceRefusedError(f"you may no longer read {os.fsdecode(path)}.")
+
+    def check_unchanged(self, path: bytes) -> None:
+        """Raise SourceReplacedError where somebody has found another file there. Nothing is asked either."""
+        if self.known.has_changed(path):
+            raise _replaced(path)
+
+    def ask(self, path: bytes) -> os.stat_result:
+        """Ask the server whether a file, or what lies in a directory, may be read now: what stat says of it.
+
+        Raises OSError as it comes: what is refused is not tried again.
+        """
+        self.meter[REQUESTS] += 1
+        fd = os.open(path or b".", OPEN_FLAGS, dir_fd=self._fd)
+        try:
+            status = os.fstat(fd)
+            if stat.S_ISDIR(status.st_mode):
+                os.stat(b".", dir_fd=fd)  # to list it is one right, to open what lies in it another
+            return status
+        finally:
+            os.close(fd)
 
     def pin(self, path: bytes) -> SourceFile:
         """As :meth:`open`, and never closed again: forked processes then read the same file, whatever
@@ -127,11 +155,10 @@ class Source(Root):
     # --- whether it is still the right file -----------------------------------------------------------
 
     def _opened(self, path: bytes, reopen: Callable[[SourceFile], None]) -> SourceFile:
-        if self._known.has_changed(path):
-            raise _replaced(path)
+        self.check_unchanged(path)
         file = SourceFile(self._open(path), path, self.meter, reopen)
         try:
-            if not self._known.is_right(path, file.identity):
+            if not self.known.is_right(path, file.identity):
                 self._judge(file, None)
         except BaseException:
             file.close()
@@ -147,15 +174,18 @@ class Source(Root):
         )  # reads without looking again, which we do
         right = self.recognise(plain) if self.recognise is not None else None
         if right:
-            self._known.found_right(file.path, file.identity)
+            self.known.found_right(file.path, file.identity)
         elif right is not None:
-            if self._known.found_changed(file.path):
-                log.error(
-                    "%s Its images fail until then; all others are served.", _replaced(file.path)
-                )
-            raise _replaced(file.path)
+            self.refuse_for_good(file.path)
         elif unknown is not None:
             raise unknown
+
+    def refuse_for_good(self, path: bytes) -> NoReturn:
+        """Another file stands at a path than the one that was indexed: raise SourceReplacedError, and have all
+        processes do so for the rest of the mount. The first one says so in the log."""
+        if self.known.found_changed(path):
+            log.error("%s Its images fail until then; all others are served.", _replaced(path))
+        raise _replaced(path)
 
     def _visit(self, file: SourceFile) -> None:
         """Look at a path again because it is time to; where that is refused, the next read asks again."""
@@ -179,8 +209,7 @@ class Source(Root):
 
     def _exchange(self, file: SourceFile, *, strictly: bool) -> None:
         path = file.path
-        if self._known.has_changed(path):
-            raise _replaced(path)
+        self.check_unchanged(path)
         try:
             fd = os.open(path or b".", OPEN_FLAGS, dir_fd=self._fd)
         except FileNotFoundError:
@@ -189,7 +218,7 @@ class Source(Root):
             self.meter[REQUESTS] += 1
         try:
             newer = SourceFile(fd, path, self.meter)
-            if newer.identity != file.identity and not self._known.is_right(path, newer.identity):
+            if newer.identity != file.identity and not self.known.is_right(path, newer.identity):
                 another = newer.size != file.size and not stat.S_ISDIR(newer.mode)
                 self._judge(newer, _written_to(path) if strictly or another else None)
             file.replace(newer)
@@ -211,7 +240,7 @@ class Source(Root):
             file.close()
         self._files.clear()
         self._pinned.clear()
-        self._known.close()
+        self.known.close()
         super().close()
 
 

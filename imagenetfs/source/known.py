@@ -1,8 +1,9 @@
-"""What the processes of a mount know of the source's files: which one was found right, which has changed.
+"""What the processes of a mount know of the source's files: which one was found right, which has changed, and
+which may not be read any more.
 
-A table in memory that forked processes share: open addressing over the path's digest, two words a slot. Reading
-takes no lock. Writing is rare (once for each archive of a mount, and when one has changed) and locked, so that
-just one process is the first to say that a file has changed.
+A table in memory that forked processes share: open addressing over the path's digest, four words a slot.
+Reading takes no lock. Writing is rare (once for each archive of a mount, and when something about one is new)
+and locked, so that just one process is the first to say so.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ Identity = tuple[int, int, int, int]
 
 _SLOTS = 1 << 16
 _WORD = 8
+_PATH, _VERDICT, _REFUSED, _RIGHTS = range(4)
+_WORDS = 4
 _CHANGED = 1
-_COUNT = 2 * _SLOTS
-"""The word behind the slots: how many files have changed."""
+_CHANGED_COUNT, _REFUSED_COUNT = _WORDS * _SLOTS, _WORDS * _SLOTS + 1
+"""The words behind the slots: how many files have changed, how many may not be read now."""
 
 
 def _digest(value: object) -> int:
@@ -37,7 +40,7 @@ class Known:
     def __init__(self) -> None:
         self._lock = os.memfd_create("imagenetfs-known", os.MFD_CLOEXEC)
         # Memory is taken when it is written to: a page for each archive at most.
-        self._map = mmap.mmap(-1, (2 * _SLOTS + 1) * _WORD)
+        self._map = mmap.mmap(-1, (_WORDS * _SLOTS + 2) * _WORD)
         self._words = memoryview(self._map).cast("Q")
         self._writing = threading.Lock()
 
@@ -47,43 +50,71 @@ class Known:
         self._map.close()
         os.close(self._lock)
 
+    # --- whether it is the right file ---------------------------------------------------------------
+
     def is_right(self, path: bytes, identity: Identity) -> bool:
         """Whether this very file has been found to be the one that it should be."""
         slot = self._slot(_digest(path))
-        return slot is not None and self._words[slot + 1] == _digest(identity)
+        return slot is not None and self._words[slot + _VERDICT] == _digest(identity)
 
     def has_changed(self, path: bytes) -> bool:
         """Whether anybody found that another file stands there. Costs next to nothing while none has."""
-        if not self._words[_COUNT]:
+        if not self._words[_CHANGED_COUNT]:
             return False
         slot = self._slot(_digest(path))
-        return slot is not None and self._words[slot + 1] == _CHANGED
+        return slot is not None and self._words[slot + _VERDICT] == _CHANGED
 
     def found_right(self, path: bytes, identity: Identity) -> None:
         """This file is the right one; whoever opens the same one need not look again."""
         with self._locked():
             slot = self._claim(_digest(path))
-            if slot is not None and self._words[slot + 1] != _CHANGED:
-                self._words[slot + 1] = _digest(identity)
+            if slot is not None and self._words[slot + _VERDICT] != _CHANGED:
+                self._words[slot + _VERDICT] = _digest(identity)
 
     def found_changed(self, path: bytes) -> bool:
         """Another file stands there, for the rest of the mount. True for the first who says so."""
+        return self._put(path, _VERDICT, _CHANGED, _CHANGED_COUNT)
+
+    # --- whether it may be read ---------------------------------------------------------------------
+
+    @property
+    def some_refused(self) -> bool:
+        """Whether any file may not be read now."""
+        return self._words[_REFUSED_COUNT] != 0
+
+    def is_refused(self, path: bytes) -> bool:
+        """Whether this one may not be read now, though it was read before."""
+        if not self._words[_REFUSED_COUNT]:
+            return False
+        slot = self._slot(_digest(path))
+        return slot is not None and self._words[slot + _REFUSED] == 1
+
+    def refuse(self, path: bytes) -> bool:
+        """It may not be read from now on. True where that is new."""
+        return self._put(path, _REFUSED, 1, _REFUSED_COUNT)
+
+    def permit(self, path: bytes) -> bool:
+        """It may be read again. True where that is new."""
+        return self.is_refused(path) and self._put(path, _REFUSED, 0, _REFUSED_COUNT)
+
+    # --- slots ------------------------------------------------------------------------------------
+
+    def _put(self, path: bytes, which: int, value: int, count: int) -> bool:
+        """Set a word of 0 or 1 and count those that are 1; True where it was another."""
         with self._locked():
             slot = self._claim(_digest(path))
             if slot is None:
                 return True
-            first = self._words[slot + 1] != _CHANGED
-            self._words[slot + 1] = _CHANGED
-            self._words[_COUNT] += first
-            return first
-
-    # --- slots ------------------------------------------------------------------------------------
+            is_new = self._words[slot + which] != value
+            self._words[slot + which] = value
+            self._words[count] += is_new if value else -is_new
+            return is_new
 
     def _slot(self, digest: int, *, free: bool = False) -> int | None:
         """The slot of a path; with ``free`` else an empty one; None where there is none."""
         at = digest >> 2
         for step in range(_SLOTS):
-            slot = 2 * ((at + step) % _SLOTS)
+            slot = _WORDS * ((at + step) % _SLOTS)
             if self._words[slot] == digest:
                 return slot
             if not self._words[slot]:

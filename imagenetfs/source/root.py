@@ -6,7 +6,6 @@ Everything that asks is metered, and tried again where that may help. Paths as i
 
 from __future__ import annotations
 
-import itertools
 import os
 import stat
 import time
@@ -99,21 +98,15 @@ class Root:
 
     # --- listings -------------------------------------------------------------------------------------
 
-    def names(
-        self, path: bytes, *, follow: bool = True, most: int | None = None
-    ) -> list[tuple[bytes, bool]]:
-        """(name, is it a directory) of all in a directory, or of any ``most``, sorted; ``follow``: a link
-        to a directory is one.
+    def names(self, path: bytes) -> list[tuple[bytes, bool]]:
+        """(name, is it a directory) of all in a directory, sorted; a link to a directory is one.
 
         Costs no stat where the directory itself tells the type.
         """
 
         def look(fd: int) -> list[tuple[bytes, bool]]:
             with os.scandir(fd) as entries:
-                return sorted(
-                    (os.fsencode(entry.name), _is_directory(entry, follow))
-                    for entry in itertools.islice(entries, most)
-                )
+                return sorted((os.fsencode(entry.name), _is_directory(entry)) for entry in entries)
 
         return self._in_directory(path, look)
 
@@ -160,9 +153,9 @@ def _entries(fd: int) -> list[DirectoryEntry]:
     return found
 
 
-def _is_directory(entry: os.DirEntry[str], follow: bool) -> bool:
+def _is_directory(entry: os.DirEntry[str]) -> bool:
     """A link that leads in a circle, or where we may not look, is no directory."""
     try:
-        return entry.is_dir(follow_symlinks=follow)
+        return entry.is_dir()
     except OSError:
         return False

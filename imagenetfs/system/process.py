@@ -10,7 +10,8 @@ import signal
 from pathlib import Path
 
 WORKER, INDEXER, UNPACKER = "imagenetfs-work", "imagenetfs-indx", "imagenetfs-unpk"
-STAGER = "imagenetfs-stag"
+STAGER, KEEPER = "imagenetfs-stag", "imagenetfs-keep"
+ASKER, TELLER = "imagenetfs-askr", "imagenetfs-tell"
 """What ps and top call a mount's processes (the kernel keeps 15 characters)."""
 
 FIRST_FREE_FD = 3

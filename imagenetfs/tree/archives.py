@@ -1,8 +1,9 @@
 """archives/: the source tree with every tar, and every tar within a tar, a directory.
 
-Deeper tars are files, and so is every other file; so is a tar that the survey did not come to (see
-tree.survey). What an archive may hold that is harmful was made harmless when its table was made: names that
-lead outside, links that lead outside (see index.names).
+Deeper tars are files, and so is every other file. A tar in a directory that the survey did not look into
+becomes an archive when somebody comes upon it (see index.archives); but in a directory that a split reads it is
+what it is there, so that a file has one inode. What an archive may hold that is harmful was made harmless when
+its table was made: names that lead outside, links that lead outside (see index.names).
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ def tar_inode(catalogue: Catalogue, archive: int, inner: int, row: int) -> int |
     container = index.container(archive, inner)
     if not stat.S_ISREG(container.members.mode(row)):
         return None
-    if container.extent.kind is Kind.DIRECTORY:
-        own = catalogue.numbers.get(container.locate(row)[0])
-        if own is not None and catalogue.archives[own].kind is Kind.TAR:
+    if container.extent.kind is Kind.DIRECTORY and container.members.name(row).endswith(b".tar"):
+        path, numbers = container.locate(row)[0], index.archives
+        own = numbers.number(path) if archive in catalogue.served else numbers.add_tar(path)
+        if own is not None:
             return inode(InodeKind.ARCHIVES, own, OUTER, 0)
     within = index.inner_of_row(archive, row) if inner == OUTER else OUTER
     return None if within == OUTER else inode(InodeKind.ARCHIVES, archive, within, 0)
@@ -34,7 +36,7 @@ def container_mtime_ns(catalogue: Catalogue, archive: int, inner: int) -> int:
     index = catalogue.index
     if inner != OUTER:
         return index.container(archive).members.mtime_ns(int(index.nested(archive)[inner]))
-    members, name = _around(catalogue, catalogue.archives[archive].path)
+    members, name = _around(catalogue, index.archives[archive].path)
     row = members.find(name) if members is not None else -1
     return members.mtime_ns(row) if members is not None and row >= 0 else catalogue.mtime_ns
 

@@ -31,7 +31,11 @@ _FEW = 16
 
 @dataclass(slots=True)
 class Catalogue:
-    """The source as it was at mount: archives, versions, and what is wrong with it."""
+    """The source as it was at mount: archives, versions, and what is wrong with it.
+
+    ``archives`` and their ``numbers`` by path are those found then; ``index.archives`` has those to come too.
+    ``served``: the directories that splits read.
+    """
 
     source: Source
     index: Index
@@ -40,6 +44,7 @@ class Catalogue:
     views: list[Version]
     warnings: list[str]
     numbers: dict[bytes, int]
+    served: frozenset[int]
     mtime_ns: int
     size: int
 
@@ -93,6 +98,7 @@ def build_catalogue(
             "holds ILSVRC2012/ and the others (see the layout in the README)."
         )
     _pin(source, index, versions)
+    splits = [split for version in versions for split in version.splits]
     status = source.status(b"")
     mtime_ns = status.st_mtime_ns if status else 0
     return Catalogue(
@@ -103,6 +109,7 @@ def build_catalogue(
         [view for view, _ in shown],
         found.warnings,
         found.numbers,
+        frozenset(n for n in archives_of(splits) if found.archives[n].kind is Kind.DIRECTORY),
         mtime_ns,
         _bytes(source, index, versions),
     )

@@ -19,7 +19,7 @@ from imagenetfs.tree.devkit import Devkit
 from imagenetfs.tree.inode import InodeKind, base
 from imagenetfs.tree.layout import Split, Version
 from imagenetfs.tree.listing import Entry, Gathered, Listing, member_attributes
-from imagenetfs.tree.shelf import UNLABELED
+from imagenetfs.tree.shelf import UNLABELED, Place
 from imagenetfs.tree.survey import Survey
 
 log = logging.getLogger(__name__)
@@ -115,6 +115,9 @@ class ArrayShelf:
     def listing(self, number: int) -> Listing:
         label = self._ids[number] if self._ids is not None else None
         return ArrayListing(self._all(), label)
+
+    def places(self, number: int) -> Sequence[Place]:
+        return [(archive, OUTER) for archive in self.archives]
 
     def find_anywhere(self, name: bytes) -> int | None:
         return None

@@ -1,4 +1,5 @@
-"""Inode numbers are arithmetic: nothing is stored, nothing is forgotten, every mount has the same.
+"""Inode numbers are arithmetic: nothing is stored, nothing is forgotten, every mount has the same, but for
+archives that are numbered as they are found (see index.archives).
 
 ::
 
@@ -28,11 +29,10 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from imagenetfs.index.archives import OUTER
+from imagenetfs.index.archives import MAX_ARCHIVES, OUTER
 
 ROOT = 1
 
-MAX_ARCHIVES = 1 << 20
 MAX_INNER = 1 << 19
 MAX_INNER_ROWS = 1 << 20
 
@@ -57,8 +57,9 @@ class InodeKind(IntEnum):
 
 def inode(kind: InodeKind, archive: int, inner: int, row: int) -> int:
     """The inode number of its fields; ``inner`` may be OUTER. OverflowError where there is no room."""
-    if inner != OUTER and (row >= MAX_INNER_ROWS or inner >= MAX_INNER):
-        raise OverflowError(f"row {row} of container {inner} has no inode number")
+    too_deep = inner != OUTER and (row >= MAX_INNER_ROWS or inner >= MAX_INNER)
+    if too_deep or archive >= MAX_ARCHIVES:
+        raise OverflowError(f"row {row} of container {archive}.{inner} has no inode number")
     low = (_OUTER_BIT | row) if inner == OUTER else (inner << 20 | row)
     return kind << 60 | archive << 40 | low
 

@@ -49,6 +49,10 @@ class Shelf(Protocol):
         """The images of class ``number``."""
         ...
 
+    def places(self, number: int) -> Sequence[Place]:
+        """The containers that class ``number`` is read from, as far as tables tell that are there already."""
+        ...
+
     def find_anywhere(self, name: bytes) -> int | None:
         """The inode of an image by name alone, where names are unique; else None."""
         ...
@@ -126,6 +130,12 @@ class ClassContainers:
         if self._problem(place) is not None:
             place = self._replacements().get(self.classes[number], place)
         return container_listing(self._index, place, self._images_only)
+
+    def places(self, number: int) -> Sequence[Place]:
+        place = self._places[number]
+        if not self._index.known(*place) or self._problem(place) is None:
+            return (place,)
+        return (self._replacements().get(self.classes[number], place),)
 
     def find_anywhere(self, name: bytes) -> int | None:
         return None
@@ -231,6 +241,11 @@ class FlatImages:
         if self._by_class is None:
             self._by_class = self._divide()
         return self._by_class[number]
+
+    def places(self, number: int) -> Sequence[Place]:
+        if all(self._index.known(archive) for archive in self.archives):
+            return self._containers()
+        return [(archive, OUTER) for archive in self.archives]
 
     def _number(self, name: bytes) -> int:
         """The class of a base name; -1 where it has none that is shown."""

@@ -1,42 +1,24 @@
 """The catalogue's raw material: which tars and directories the source has, and their numbers.
 
-Directories down to the second level, the tars and npz files in them, and the tars below them are archives,
-in the order of their paths; all else that lies deeper is found in their tables when it is touched. A survey
-reads the names in those directories (19,167 class tars are one of them), but not where they are called as
-directories of loose images are; it opens no archive and asks for no attributes.
-
-Tars must be found before the mount serves, for an archive's number is part of the inodes in it, and must be
-the same in every process and at every mount. So the survey goes down to them, as far as an allowance goes
-that the known versions hardly touch: a site may keep millions of other files beside them.
+Directories down to the second level, and the tars and npz files in them, are archives, in the order of their
+paths; what lies deeper is found in the directories' tables when it is touched, tars too (index.archives). A
+survey reads the names in those directories (19,167 class tars are one of them), but not where they are called
+as directories of loose images are; it opens no archive and asks for no attributes.
 """
 
 from __future__ import annotations
 
-import logging
 import re
-from collections import deque
 from dataclasses import dataclass, field
 
 from imagenetfs.errors import SourceReadError, SourceUnreadableError
 from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.source.directory import Source
 
-log = logging.getLogger(__name__)
-
 _DEPTH = 2
 _CLASS = re.compile(rb"n\d{8}")
 _IMAGES = re.compile(rb"train(_t3)?|val(idation)?|test|images", re.IGNORECASE)
-_VERSIONS = re.compile(rb"ILSVRC2012.*|winter_?21.*|tiny.*|down_?sampled", re.IGNORECASE)
-"""Known by name, so that their directories of images, with 100,000 names, are not searched for tars."""
-
-_ALLOWANCE = 20_000
-"""Names that are read below the second level in search of tars: a second or so on NFS."""
-
-_MOST_NAMES = 2_000
-"""A directory there with more names is one of images; no more of them are read."""
-
-_DIRECTORY_COST = 20
-"""What opening one costs, in names."""
+"""Directories with 100,000 names, which are not read."""
 
 
 @dataclass(slots=True)
@@ -73,14 +55,11 @@ def survey(source: Source) -> Survey:
     """Look at the source's upper levels. A directory that cannot be read becomes a warning."""
     result = Survey()
     found: list[tuple[bytes, Kind]] = []
-    deeper: list[bytes] = []
     pending = [(b"", 0)]
     while pending:
         path, depth = pending.pop()
         found.append((path, Kind.DIRECTORY))
         if depth == _DEPTH and _is_of_images(path):
-            if not _VERSIONS.match(path):
-                deeper.append(path)
             continue
         try:
             names = source.names(path)
@@ -94,11 +73,8 @@ def survey(source: Source) -> Survey:
             below = path + b"/" + name if path else name
             if is_directory and depth < _DEPTH:
                 pending.append((below, depth + 1))
-            elif is_directory:
-                deeper.append(below)
-            elif name.endswith((b".tar", b".npz")):
+            elif not is_directory and name.endswith((b".tar", b".npz")):
                 found.append((below, Kind.TAR if name.endswith(b".tar") else Kind.NPZ))
-    found += [(path, Kind.TAR) for path in _deeper_tars(source, deeper)]
     for number, (path, kind) in enumerate(sorted(found, key=lambda item: item[0])):
         result.archives.append(Archive(number, path, kind))
         result.numbers[path] = number
@@ -111,39 +87,6 @@ def _last(path: bytes) -> bytes:
 
 def _is_of_images(path: bytes) -> bool:
     return bool(_CLASS.fullmatch(_last(path)) or _IMAGES.fullmatch(_last(path)))
-
-
-def _deeper_tars(source: Source, directories: list[bytes]) -> list[bytes]:
-    """The tars in these directories and below, level by level, as far as the allowance goes.
-
-    Links are not followed: one may lead up, or out to another file system.
-    """
-    found: list[bytes] = []
-    left, skipped = _ALLOWANCE, 0
-    pending = deque(sorted(directories))
-    while pending and left > 0:
-        path = pending.popleft()
-        if _CLASS.fullmatch(_last(path)):
-            continue
-        try:
-            names = source.names(path, follow=False, most=_MOST_NAMES + 1)
-        except (SourceReadError, SourceUnreadableError) as error:
-            log.info("%s Tars in it are shown as files.", error)
-            continue
-        left -= len(names) + _DIRECTORY_COST
-        if len(names) > _MOST_NAMES:
-            skipped += 1
-            continue
-        pending.extend(path + b"/" + name for name, is_directory in names if is_directory)
-        tars = (name for name, is_directory in names if name.endswith(b".tar") and not is_directory)
-        found += [path + b"/" + name for name in tars]
-    if pending or skipped:
-        log.info(
-            "%d directories of the source were too large, or too many, to be searched for tars: those in "
-            "them are shown as files in archives/",
-            len(pending) + skipped,
-        )
-    return found
 
 
 def index_group(archive: Archive) -> str:

@@ -7,6 +7,7 @@ ArchiveError and SourceReadError where a table cannot be made.
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterator
 
 from imagenetfs.errors import (
     IsDirectoryError,
@@ -125,6 +126,18 @@ class Tree:
     def split_directories(self) -> list[Split]:
         """The splits by the number of their directory (a split has one a name)."""
         return self._splits
+
+    def named(self) -> Iterator[tuple[int, bytes, int]]:
+        """(directory, name, inode) of all that stands in a fixed directory, listed or not."""
+        for number, node in enumerate(self._nodes):
+            if isinstance(node, FixedDirectory):
+                for name, inode in (*node.children.items(), *node.hidden.items()):
+                    yield number, name, inode
+
+    def split_of(self, number: int) -> tuple[int, Split] | None:
+        """(its number, the split) where the inode is the directory of a split."""
+        node = self._node(number) if kind_of(number) == InodeKind.FIXED else None
+        return (node.number, node.split) if isinstance(node, SplitDirectory) else None
 
     def listed_attributes(self, number: int) -> Attributes:
         """Attributes as a listing gives them: nothing is indexed to know a size."""

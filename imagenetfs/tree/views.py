@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from imagenetfs.tree.layout import Split, Version
 from imagenetfs.tree.listing import Attributes, Entry, FixedListing, Listing
-from imagenetfs.tree.shelf import UNLABELED, WNID, ClassContainers, Shelf
+from imagenetfs.tree.shelf import UNLABELED, WNID, ClassContainers, Place, Shelf
 
 
 @dataclass(slots=True)
@@ -155,6 +155,9 @@ class ViewShelf:
         every = self.base.listing(base)
         names = self._files.get(base)
         return every if names is None else _chosen_listing(every, frozenset(names))
+
+    def places(self, number: int) -> Sequence[Place]:
+        return self.base.places(self._chosen()[number])
 
     def find_anywhere(self, name: bytes) -> int | None:
         return None

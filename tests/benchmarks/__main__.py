@@ -11,7 +11,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import document, epochs, full, indexing, latency, listing, machine, reads, results, terminal
+from . import (
+    document,
+    epochs,
+    full,
+    indexing,
+    latency,
+    listing,
+    machine,
+    reads,
+    results,
+    staging,
+    terminal,
+)
 from .children import CHECKOUT, stop_like_interrupt
 from .data import Size, prepare
 from .errors import BenchmarkError
@@ -26,9 +38,10 @@ MEASURES: dict[str, Callable[[Run], Part]] = {
     "reads": reads.measure,
     "latency": latency.measure,
     "epochs": epochs.measure,
+    "staging": staging.measure,
     "full": full.measure,
 }
-_OF_IMAGES = ("listing", "index", "reads", "epochs")
+_OF_IMAGES = ("listing", "index", "reads", "epochs", "staging")
 _USUAL = (*_OF_IMAGES, "latency")
 _RESULTS = Path(__file__).with_name("results.json")
 _DOCUMENT = CHECKOUT / "docs" / "benchmarks.md"

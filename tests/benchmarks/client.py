@@ -7,8 +7,10 @@ answer one JSON object with ``seconds``. Times are taken here, next to what they
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import random
+import select
 import sys
 import time
 from collections.abc import Callable
@@ -29,14 +31,17 @@ def collect(root: str) -> dict[str, Any]:
     return {"seconds": seconds, "files": len(_files)}
 
 
-def read(processes: int, forget: bool = False, first: int | None = None) -> dict[str, Any]:
-    """Read all collected files whole, or the ``first`` ones, by so many processes, each its share.
+def read(
+    processes: int, forget: bool = False, first: int | None = None, skip: int = 0
+) -> dict[str, Any]:
+    """Read all collected files whole, or the ``first`` ones, or all but those that are to ``skip``, by so
+    many processes, each its share.
 
     ``forget``: the kernel shall not keep their pages.
     """
     ready, go = os.pipe(), os.pipe()
     results = os.pipe()
-    shares = [_files[:first][number::processes] for number in range(processes)]
+    shares = [_files[skip:first][number::processes] for number in range(processes)]
     pids = [_fork_reader(mine, forget, ready[1], go[0], results[1]) for mine in shares]
     waiting = 0
     while waiting < processes:
@@ -55,6 +60,45 @@ def read(processes: int, forget: bool = False, first: int | None = None) -> dict
         "bytes": total,
         "failed": sum(map(bool, codes)),
     }
+
+
+def watch(processes: int, window: float, windows: int) -> dict[str, Any]:
+    """Read the collected files by so many processes; files a second in each ``window`` seconds.
+
+    Ends after so many windows, or where one process has read its share; if that was in the first one, it
+    is as long as that took.
+    """
+    done = memoryview(mmap.mmap(-1, 8 * processes)).cast("Q")
+    start, before = time.perf_counter(), 0
+    rates: list[float] = []
+    pids = [_fork_counter(_files[n::processes], done[n : n + 1]) for n in range(processes)]
+    watchers = select.poll()
+    for pid in pids:
+        watchers.register(os.pidfd_open(pid))
+    over = False
+    while not over and len(rates) < windows:
+        left = start + (len(rates) + 1) * window - time.perf_counter()
+        over = bool(watchers.poll(1000 * max(0.0, left)))
+        if not over or not rates:
+            total = sum(done)
+            rates.append((total - before) / min(window, time.perf_counter() - start))
+            before = total
+    for pid in pids:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+    return {"seconds": time.perf_counter() - start, "rates": rates}
+
+
+def _fork_counter(mine: list[str], done: memoryview) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        for path in mine:
+            _read_files([path], True)
+            done[0] += 1
+    finally:
+        os._exit(0)
 
 
 def _fork_reader(mine: list[str], forget: bool, ready: int, go: int, results: int) -> int:
@@ -135,6 +179,7 @@ def _make_dataset(root: str) -> list[tuple[str, int]]:
 COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "collect": collect,
     "read": read,
+    "watch": watch,
     "list": list_directory,
     "walk": walk,
     "image_folder": image_folder,

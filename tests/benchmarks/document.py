@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import report
+from . import plot, report
 from .report import PARTS
 from .results import Part
 
@@ -23,6 +23,9 @@ by hand. A part that is run alone replaces its own figures and leaves the others
 - Every archive and image is held in the page cache by a mapping during its turn (the extracted files are
   read once before theirs): what is measured is the file systems and not the disk. ratarmount keeps its
   index in memory, squashfuse_ll's image was converted beforehand, and imagenetfs starts without an index.
+- Before the listings, and before the first pass of reading, a process takes as much memory as is going to be
+  filled, and ends: a virtual machine's host may have taken free memory away, and giving it back costs the first
+  who touches it more than copying does, by an order of magnitude in the worst run seen.
 - The systems take turns (A B C D, A B C D, ...), each on a fresh mount, so that they meet the same machine. A
   figure is the median over the rounds. A ratio is taken within each round; its median is shown, with the
   least and the greatest in parentheses. Above 1, imagenetfs is the better one.
@@ -61,7 +64,17 @@ _SECTIONS = {
         "Training from a slow source",
         "{classes} classes of {images:,} images behind 1 ms a request and 1 GB/s for all, by {processes} "
         "reading processes that let go of each file's pages; nothing is kept when it starts. The first batch "
-        "has {batch} images; the time until it includes mounting (or copying and unpacking) and listing.",
+        "has {batch} images; the time until it includes mounting (or copying and unpacking) and listing. "
+        "Bytes and reads that came before all was listed are those of the index, and what was staged by "
+        "then: a tar of few class tars is indexed by several walks within each, and each walk first reads "
+        "128 KiB in which to find a header.",
+    ),
+    "staging": (
+        "Staging beside readers",
+        "{classes} classes of {images:,} images behind 1 ms a request and 100 MB/s for all, which "
+        "{processes} reading processes use up; nothing is kept when it starts. Each second is counted by "
+        "itself, until one of the processes has read its share. `imagenetfs stage` reads the same tar as "
+        "`cat` does; the start of its interpreter is included.",
     ),
     "full": (
         "ImageNet's full size",
@@ -78,10 +91,13 @@ _SECTIONS = {
 def write(path: Path, parts: dict[str, Part]) -> None:
     """Write the document."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(_lines(parts)).rstrip() + "\n")
+    drawing = path.with_name(f"{path.stem}-epochs.svg")
+    if "epochs" in parts:
+        drawing.write_text(plot.epochs(parts["epochs"]))
+    path.write_text("\n".join(_lines(parts, drawing.name)).rstrip() + "\n")
 
 
-def _lines(parts: dict[str, Part]) -> Iterator[str]:
+def _lines(parts: dict[str, Part], drawing: str) -> Iterator[str]:
     yield _INTRODUCTION
     yield from _machines(parts)
     yield "## Targets\n"
@@ -90,7 +106,7 @@ def _lines(parts: dict[str, Part]) -> Iterator[str]:
     yield from _losses(parts)
     for name in PARTS:
         if name in parts:
-            yield from _section(name, parts[name])
+            yield from _section(name, parts[name], drawing)
 
 
 def _machines(parts: dict[str, Part]) -> Iterator[str]:
@@ -114,12 +130,14 @@ def _losses(parts: dict[str, Part]) -> Iterator[str]:
     yield ""
 
 
-def _section(name: str, part: Part) -> Iterator[str]:
+def _section(name: str, part: Part, drawing: str) -> Iterator[str]:
     title, text = _SECTIONS[name]
     yield f"## {title}\n"
     yield text.format(**part.settings)
     rounds = f"{len(part.rounds)} rounds" if len(part.rounds) != 1 else "one round"
     yield f"Measured on {part.when} in {rounds}; {part.disturbance}.\n"
+    if name == "epochs":
+        yield f"![{plot.TITLE}]({drawing})\n"
     for table in report.tables(name, part):
         yield f"**{table.title}**\n"
         yield from _markdown(table)

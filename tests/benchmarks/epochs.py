@@ -22,14 +22,15 @@ from . import children
 from .children import Asked
 from .data import Data
 from .errors import BenchmarkError
+from .pagecache import free_pages
 from .results import Part
 from .runner import ANSWER_SECONDS, Run, client, take_turns
-from .systems import OURS, System, mounted, ratarmount
+from .systems import OURS, STAGED, System, mounted, ratarmount
 
 LATENCY, BANDWIDTH = 0.001, 1e9
 """Seconds a request, bytes a second for all."""
 
-STAGED, COPIED, REMOTE = "imagenetfs --stage", "copy, unpack", "extracted on the source"
+COPIED, REMOTE = "copy, unpack", "extracted on the source"
 PROCESSES, BATCH = 4, 256
 
 _UNPACK = """
@@ -83,27 +84,34 @@ def _ways(run: Run, place: _Place) -> list[System]:
 
 
 def _train(run: Run, data: Data, place: _Place, slow: SlowSource, way: System) -> dict[str, float]:
-    """Seconds from the start until each point, and the bytes that came from the source, by the data's."""
-    with _clean(run):
+    """Seconds from the start until each point; by the data's own, the bytes that came from the source before
+    the first read and in each epoch; and the requests for them, by the images."""
+    with clean(run):
+        free_pages(data.bytes)
         slow.reset()
         start = time.perf_counter()
         if way.name == COPIED:
             _copy(run, place, way.train.parent)
         with mounted(way, run.workspace) as mount, client(run.workspace) as asked:
             asked.ask("collect", str(mount.train), timeout=ANSWER_SECONDS)
-            _read(asked, data, BATCH)
+            listed = slow.counters()
+            batch = _read(asked, BATCH)
             points = {"batch": time.perf_counter() - start}
-            for number in (1, 2):
-                before = slow.counters()["bytes"]
-                _read(asked, data, None)
-                points[f"epoch {number}"] = time.perf_counter() - start
-                came = slow.counters()["bytes"] - (before if number == 2 else 0)
-                points[f"bytes {number}"] = came / data.bytes
+            _expect(data, batch + _read(asked, None, BATCH))
+            points["epoch 1"] = time.perf_counter() - start
+            first = slow.counters()
+            _expect(data, _read(asked))
+            points["epoch 2"] = time.perf_counter() - start
+            second = slow.counters()
+    points["bytes before"] = listed["bytes"] / data.bytes
+    for number, before, after in ((1, listed, first), (2, first, second)):
+        points[f"bytes {number}"] = (after["bytes"] - before["bytes"]) / data.bytes
+        points[f"requests {number}"] = (after["read"] - before["read"]) / data.size.files
     return points
 
 
 @contextlib.contextmanager
-def _clean(run: Run) -> Iterator[None]:
+def clean(run: Run) -> Iterator[None]:
     """Nothing of an earlier turn is there, and nothing is left."""
     place = run.workspace.path("epochs")
     shutil.rmtree(place, ignore_errors=True)
@@ -121,10 +129,14 @@ def _copy(run: Run, place: _Place, local: Path) -> None:
     children.run(command, run.workspace.environ, log, ANSWER_SECONDS)
 
 
-def _read(asked: Asked, data: Data, first: int | None) -> None:
-    """An epoch, or its first images."""
-    answer = asked.ask("read", PROCESSES, True, first, timeout=ANSWER_SECONDS)
-    if answer["failed"] or (first is None and answer["bytes"] != data.bytes):
-        raise BenchmarkError(
-            f"{answer['failed']} readers failed; {answer['bytes']:,} bytes of {data.bytes:,} came."
-        )
+def _read(asked: Asked, first: int | None = None, skip: int = 0) -> int:
+    """Read an epoch, its first images, or all but those; the bytes that came."""
+    answer = asked.ask("read", PROCESSES, True, first, skip, timeout=ANSWER_SECONDS)
+    if answer["failed"]:
+        raise BenchmarkError(f"{answer['failed']} readers failed.")
+    return int(answer["bytes"])
+
+
+def _expect(data: Data, came: int) -> None:
+    if came != data.bytes:
+        raise BenchmarkError(f"{came:,} bytes of {data.bytes:,} came.")

@@ -1,7 +1,9 @@
-"""Bytes kept in the page cache while something is measured.
+"""Memory as it should be while something is measured: what is read is cached, what is filled is there.
 
 A file is mapped and every page touched: some systems (virtual machines that give memory back, for one)
-take away within a minute what is merely cached, and leave what a process has mapped.
+take away within a minute what is merely cached, and leave what a process has mapped. The same machines give
+free memory back to their host, and the first touch of a page then costs more than copying it does: whoever
+fills a page cache is to find pages that are really there (:func:`free_pages`).
 """
 
 from __future__ import annotations
@@ -27,6 +29,17 @@ def in_page_cache(path: Path | None) -> Iterator[None]:
     else:
         with path.open("rb") as file, contextlib.closing(_mapped(file.fileno())):
             yield
+
+
+def free_pages(size: int) -> None:
+    """See that ``size`` bytes of the free memory are backed by real pages: a process takes them and ends."""
+    pid = os.fork()
+    if not pid:
+        try:
+            mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
 
 
 def _read_all(tree: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from .reads import PASSES, PROCESSES
 from .results import Part, Spread
-from .systems import EXTRACTED, OURS, RATARMOUNT, SQUASHFUSE
+from .systems import CAT, EXTRACTED, OURS, RATARMOUNT, SQUASHFUSE
 
 
 @dataclass(slots=True)
@@ -97,9 +97,19 @@ EPOCHS = (
     Column("epoch 2", "end of epoch two", seconds),
 )
 EPOCH_BYTES = (
-    Column("bytes 1", "until the end of epoch one", part_of),
+    Column("bytes before", "until all is listed", part_of),
+    Column("bytes 1", "in epoch one", part_of),
     Column("bytes 2", "in epoch two", part_of),
 )
+EPOCH_REQUESTS = (
+    Column("requests 1", "in epoch one", part_of),
+    Column("requests 2", "in epoch two", part_of),
+)
+STAGING_RATES = (
+    Column("rate", "median second", count, less_is_better=False),
+    Column("least", "slowest second", count, less_is_better=False),
+)
+STAGING_SPEED = (Column("speed", "MB/s", count, less_is_better=False),)
 FULL_INDEX = (
     Column("index", "index from nothing", seconds),
     Column("index bytes", "bytes a member", number),
@@ -141,6 +151,7 @@ TARGETS = (
     Target("reads", _rate_column("second", 4), RATARMOUNT, 11.0),
     Target("reads", _rate_column("second", 4), SQUASHFUSE, 0.8),
     *(Target("listing", column, RATARMOUNT, 20.0) for column in LISTING[-2:]),
+    Target("staging", STAGING_SPEED[0], CAT, 0.9),
 )
 
 _LATENCIES = (1, 5)
@@ -159,6 +170,11 @@ _LAYOUT: dict[str, tuple[tuple[str, tuple[Column, ...]], ...]] = {
     "epochs": (
         ("Seconds from the start", EPOCHS),
         ("Bytes that came from the source, by those of the images", EPOCH_BYTES),
+        ("Reads of the source an image", EPOCH_REQUESTS),
+    ),
+    "staging": (
+        ("Images a second by all readers", STAGING_RATES),
+        ("The archive brought here", STAGING_SPEED),
     ),
     "full": (
         ("Making the index", FULL_INDEX),
@@ -200,9 +216,14 @@ def _ratios(title: str, part: Part, columns: Sequence[Column]) -> Table:
     table = Table(f"{title}: {OURS} is better by", ("than", *(column.title for column in columns)))
     for system in part.systems():
         spreads = [_ratio(part, column, system) for column in columns]
-        if system != OURS and any(spreads):
+        if not _is_ours(system) and any(spreads):
             table.rows.append((system, *(times(each) if each else "" for each in spreads)))
     return table
+
+
+def _is_ours(system: str) -> bool:
+    """Whether it is imagenetfs, in whatever way it is used."""
+    return system.split()[0] == OURS
 
 
 def _ratio(part: Part, column: Column, system: str) -> Spread | None:
@@ -241,7 +262,7 @@ def losses(parts: dict[str, Part]) -> list[str]:
     for name, part in parts.items():
         for column in (column for _, columns in _LAYOUT[name] for column in columns):
             for system in part.systems():
-                ratio = _ratio(part, column, system) if system != OURS else None
+                ratio = None if _is_ours(system) else _ratio(part, column, system)
                 if ratio and ratio.most < 1:
                     limit = " (the limit)" if system == EXTRACTED else ""
                     better = f"{_factor(1 / ratio.median)} times better"

@@ -24,6 +24,8 @@ OURS = "imagenetfs"
 RATARMOUNT = "ratarmount"
 SQUASHFUSE = "squashfuse_ll"
 EXTRACTED = "extracted files"
+STAGED = "imagenetfs --stage"
+CAT = "cat"
 
 _POLL_SECONDS = 0.002
 _UNMOUNT_SECONDS = 20

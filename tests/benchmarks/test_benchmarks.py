@@ -8,13 +8,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from . import document, latency, report, results
 from .children import CHECKOUT
+from .epochs import COPIED, REMOTE
 from .results import Part
-from .systems import OURS, RATARMOUNT
+from .systems import OURS, RATARMOUNT, STAGED
 
 _SMALL = ("--classes", "2", "--images", "5", "--rounds", "1", "--no-install")
 
@@ -119,4 +121,24 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, number: signal.Signal
     finally:
         process.kill()
         process.wait()
+    assert _is_clean(tmp_path)
+
+
+@pytest.mark.timeout(300)
+def test_epochs(tmp_path: Path) -> None:
+    """Tables and a drawing; every byte comes once, or each time, as it must."""
+    command = _command(tmp_path, "epochs", "staging")
+    subprocess.run(command, cwd=CHECKOUT, env=_environ(tmp_path), check=True, timeout=280)
+    (measured,) = results.load(tmp_path / "results.json")["epochs"].rounds
+    for way in (OURS, STAGED, COPIED, REMOTE):
+        points = [measured[way][point] for point in ("batch", "epoch 1", "epoch 2")]
+        assert 0 < points[0] < points[1] < points[2]
+    assert measured[OURS]["bytes 2"] == measured[OURS]["requests 2"] == 0
+    assert measured[REMOTE]["bytes 1"] == measured[REMOTE]["bytes 2"] == 1
+    text = (tmp_path / "out.md").read_text()
+    assert "## Staging beside readers" in text
+    assert "(out-epochs.svg)" in text
+    shown = "".join(ElementTree.parse(tmp_path / "out-epochs.svg").getroot().itertext())
+    for words in (OURS, STAGED, COPIED, REMOTE, "end of epoch two", " s"):
+        assert words in shown
     assert _is_clean(tmp_path)

@@ -209,6 +209,10 @@ def test_directories_that_are_refused(at: Bench, source: Path, tmp_path: Path) -
         done = at.call("mount", source, mountpoint, "--cache-dir", tmp_path / name)
         assert done.returncode == ExitCode.PLACE_REFUSED, done.stderr
         assert words in done.stderr
+        if not name.startswith("mnt"):
+            done = at.call("cache", "ls", "--cache-dir", tmp_path / name)
+            assert done.returncode == ExitCode.PLACE_REFUSED, done.stderr
+            assert words in done.stderr
     assert at.leftovers() == []
 
 

@@ -18,26 +18,6 @@ from tests.support import Mounted
 
 Mount = Callable[..., Mounted]
 
-BREAKS = """
-import errno, os, random, imagenetfs.cache.segments as segments
-number, path, rng, real = {number}, {path!r}, random.Random(5), {{}}
-def breaking(name):
-    real[name] = getattr(os, name)
-    def call(*arguments, **named):
-        if os.path.exists(path) and rng.random() < {rate}:
-            raise OSError(number, os.strerror(number))
-        return real[name](*arguments, **named)
-    return call
-class Os:
-    def __getattr__(self, name):
-        return getattr(os, name)
-broken = Os()
-for name in ("pwrite", "pread", "open", "ftruncate"):
-    setattr(broken, name, breaking(name))
-segments.os = broken
-"""
-"""Run in the server: calls of the cache on its disk fail while a file is there."""
-
 
 @pytest.fixture(scope="module")
 def train(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
@@ -138,17 +118,47 @@ def test_a_disk_that_turns_read_only(
     assert _trouble(mounted) == os.strerror(errno.EROFS)
 
 
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library that lets calls fail; see faults.c."""
+    compiler, library = shutil.which("gcc"), tmp_path_factory.mktemp("faults") / "faults.so"
+    if compiler is None:
+        pytest.skip("no gcc to compile what lets calls fail")
+    code = Path(__file__).with_name("faults.c")
+    options = ["-shared", "-fPIC", "-O2", "-o"]
+    subprocess.run([compiler, *options, library, code, "-ldl"], check=True)
+    return library
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("number", "rate"), [(errno.EDQUOT, 0.3), (errno.EIO, 0.3), (errno.EIO, 1)]
+    ("number", "calls", "every"),
+    [
+        (errno.EDQUOT, "w", 1),
+        (errno.EDQUOT, "wo", 3),
+        (errno.EIO, "rwo", 3),
+        (errno.EIO, "rwo", 1),
+    ],
 )
 def test_calls_that_fail(
-    train: tuple[Path, object], mount: Mount, tmp_path: Path, number: int, rate: float
+    train: tuple[Path, object],
+    mount: Mount,
+    faults: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    calls: str,
+    every: int,
 ) -> None:
+    """Over quota, or broken, for all of the server's processes: whatever it calls on the cache's disk."""
     cache, switch = tmp_path / "cache", tmp_path / "broken"
     prepare(cache)
-    before = BREAKS.format(number=number, path=str(switch), rate=rate)
-    mounted = mount(train[0], cache_dir=cache, cache_size=PLENTY, before=before)
+    with monkeypatch.context() as environ:
+        environ.setenv("LD_PRELOAD", str(faults))
+        facts = {"DIRECTORY": cache, "SWITCH": switch, "ERRNO": number, "CALLS": calls}
+        for name, value in {**facts, "EVERY": every}.items():
+            environ.setenv(f"FAULT_{name}", str(value))
+        mounted = mount(train[0], cache_dir=cache, cache_size=PLENTY)
     paths = files(mounted.root / "train")
     epoch(paths[:100], seed=1)
     switch.touch()
@@ -165,3 +175,60 @@ def test_calls_that_fail(
     epoch(paths, seed=7)
     assert mounted.status()["counters"]["source_bytes"] == before_bytes
     assert mounted.log.read_text().count("steps aside") == 1
+
+
+def _free(place: Path) -> int:
+    status = os.statvfs(place)
+    return status.f_bavail * status.f_frsize
+
+
+def _segments(cache: Path) -> list[Path]:
+    return list(cache.glob("*.[0-9][0-9][0-9][0-9][0-9]"))
+
+
+def test_an_idle_mount_gives_space_back(
+    train: tuple[Path, object], mount: Mount, disk: Callable[[str], Path]
+) -> None:
+    """Nobody reads any more, and another program fills the disk: what is kept goes, and its space too."""
+    place = disk("tmpfs:size=300m")
+    cache, floor = place / "cache", 100 << 20
+    prepare(cache)
+    mounted = mount(train[0], cache_dir=cache, cache_size=PLENTY, keep_free=floor)
+    paths = files(mounted.root / "train")
+    epoch(paths, seed=1)
+    assert len(_segments(cache)) == 1
+    held = _free(place)
+    (place / "other").write_bytes(bytes(held - floor + (1 << 20)))
+    assert _free(place) < floor
+    deadline = time.monotonic() + 25
+    while _free(place) < floor + (50 << 20):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert _segments(cache) == []
+    (place / "other").unlink()
+    epoch(paths, seed=2)
+    assert len(_segments(cache)) == 1, "it is used again when there is room"
+    assert mounted.status()["worker_restarts"] == 0
+    assert mounted.status()["counters"]["errors"] == 0
+
+
+def test_what_is_cleared_under_an_idle_mount_is_free(
+    train: tuple[Path, object], mount: Mount, disk: Callable[[str], Path]
+) -> None:
+    place = disk("tmpfs:size=300m")
+    cache = place / "cache"
+    prepare(cache)
+    mounted = mount(train[0], cache_dir=cache, cache_size=PLENTY)
+    paths = files(mounted.root / "train")
+    before = _free(place)
+    epoch(paths, seed=1)
+    expected = sums(mounted.root, paths[:100])
+    for segment in _segments(cache):
+        segment.unlink()
+    assert _free(place) < before - (50 << 20)
+    deadline = time.monotonic() + 25
+    while _free(place) < before - (1 << 20):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert sums(mounted.root, paths[:100]) == expected
+    assert mounted.status()["worker_restarts"] == 0

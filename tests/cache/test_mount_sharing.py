@@ -128,6 +128,31 @@ def test_staging_beside_four_readers(train: tuple[Path, int], mount: Mount, tmp_
     assert beside > 0.25
 
 
+def test_staging_outlives_the_sources_trouble(
+    train: tuple[Path, int], mount: Mount, cache_dir: Path
+) -> None:
+    """Said once, in a sentence; what was fetched is not fetched again."""
+    quickly = "from imagenetfs.serve import staging; staging._TRY_AGAIN_SECONDS = 0.2"
+    size = (train[0] / TRAIN).stat().st_size
+    with slow_source(train[0], bandwidth=40e6) as source:
+        plan = {"cache_dir": cache_dir, "cache_size": PLENTY, "stage": ["ILSVRC2012/train"]}
+        mounted = mount(source.path, before=quickly, **plan)
+        assert until(lambda: source.counters()["bytes"] > size // 4)
+        source.fault("EIO", "read")
+        assert until(lambda: "is not all staged: cannot read" in mounted.log.read_text(), 30)
+        source.clear()
+        source.set(bandwidth=0)
+        assert until(lambda: "staged ILSVRC2012/train" in mounted.log.read_text(), 30)
+        assert source.counters()["bytes"] < 1.1 * size
+        log = mounted.log.read_text()
+        assert log.count("is not all staged") == 1
+        assert "Traceback" not in log
+        paths = files(mounted.root / "train")
+        before = mounted.status()["counters"]["source_bytes"]
+        epoch(paths, seed=1)
+        assert mounted.status()["counters"]["source_bytes"] == before
+
+
 @pytest.mark.timeout(240)
 def test_stage_is_as_fast_as_cat(train: tuple[Path, int], tmp_path: Path) -> None:
     with slow_source(train[0], latency=0.001, bandwidth=200e6) as source:

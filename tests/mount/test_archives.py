@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import random
 import stat
 import subprocess
 import tarfile
@@ -134,9 +135,7 @@ def write(writer: list[str], archive: Path, tree: Path) -> None:
 def odd_source(members: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A source with a little ILSVRC2012, and a directory that nobody knows, full of odd tars."""
     source = tmp_path_factory.mktemp("odd") / "imagenet"
-    (source / "ILSVRC2012").mkdir(parents=True)
-    with tarfile.open(source / "ILSVRC2012" / "ILSVRC2012_img_val.tar", "w") as tar:
-        add(tar, "ILSVRC2012_val_00000001.JPEG", b"an image")
+    make_version(source)
     odd = source / "unknown" / "odd"
     odd.mkdir(parents=True)
     for name, writer in WRITERS.items():
@@ -154,6 +153,12 @@ def odd_source(members: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (odd / "loose.txt").write_text("loose")
     (odd / "loose link").symlink_to("loose.txt")
     return source
+
+
+def make_version(source: Path) -> None:
+    (source / "ILSVRC2012").mkdir(parents=True)
+    with tarfile.open(source / "ILSVRC2012" / "ILSVRC2012_img_val.tar", "w") as tar:
+        add(tar, "ILSVRC2012_val_00000001.JPEG", b"an image")
 
 
 def add(tar: tarfile.TarFile, name: str, data: bytes = b"", **fields: object) -> None:
@@ -306,25 +311,93 @@ def test_tars_in_deep_directories(odd: Path, odd_source: Path) -> None:
     assert entry.stat().st_mtime == outer.stat().st_mtime == PAST
 
 
+def inodes(root: Path) -> dict[str, int]:
+    every = (os.path.join(path, n) for path, below, names in os.walk(root) for n in below + names)
+    return {os.path.relpath(path, root): os.lstat(path).st_ino for path in every}
+
+
 def test_inodes_are_the_same_at_every_mount(
     odd: Path, odd_source: Path, mount: Callable[..., Mounted]
 ) -> None:
-    """Found from above by a walk, and by one name at once, in whichever worker."""
-
-    def inodes(root: Path) -> dict[str, int]:
-        every = (
-            os.path.join(path, n) for path, below, names in os.walk(root) for n in below + names
-        )
-        return {os.path.relpath(path, root): os.lstat(path).st_ino for path in every}
-
+    """But those in tars below the second level, which stay as they are while the mount lives."""
     expected = inodes(odd / "archives")
     assert len(set(expected.values())) > len(expected) // 2
+    assert inodes(odd / "archives") == expected
     other = mount(odd_source).mountpoint / "archives"
     deepest = "unknown/odd/some/where/below/deep.tar/directory/level1.tar/directory/file"
     with ThreadPoolExecutor(8) as pool:
-        found = pool.map(lambda _: (other / deepest).stat().st_ino, range(32))
-        assert set(found) == {expected[deepest]}
-    assert inodes(other) == expected
+        found = set(pool.map(lambda _: (other / deepest).stat().st_ino, range(32)))
+    assert len(found) == 1
+    later = inodes(other)
+    assert later.keys() == expected.keys()
+    assert later[deepest] in found
+    below = "unknown/odd/some/where/below/deep.tar"
+    upper = {path for path in expected if not path.startswith(below)}
+    assert {path: later[path] for path in upper} == {path: expected[path] for path in upper}
+
+
+MANY = 3000
+
+
+def ticks(pid: int) -> int:
+    """CPU time of a process, in hundredths of a second."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(words[11]) + int(words[12])
+
+
+@pytest.fixture(scope="module")
+def many_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """3,000 tars in one deep directory, each with a tar in it."""
+    source = tmp_path_factory.mktemp("many") / "source"
+    make_version(source)
+    deep = source / "site" / "a" / "b" / "c"
+    deep.mkdir(parents=True)
+    for number in range(MANY):
+        inner = io.BytesIO()
+        with tarfile.open(fileobj=inner, mode="w") as tar:
+            add(tar, "below", b"%d below" % number)
+        with tarfile.open(deep / f"{number:04}.tar", "w") as tar:
+            add(tar, f"file {number}", b"%d" % number)
+            add(tar, "inner.tar", inner.getvalue()[:2048])
+    return source
+
+
+def test_thousands_of_tars_in_one_deep_directory(
+    many_source: Path, tmp_path: Path, mount: Callable[..., Mounted]
+) -> None:
+    """Come upon one by one in a shuffled order by several workers, each before the directory is listed."""
+    one = mount(many_source)
+    shown = one.mountpoint / "archives" / "site" / "a" / "b" / "c"
+    order = list(range(MANY))
+    random.Random(5).shuffle(order)
+
+    def read(number: int) -> tuple[bytes, bytes, int]:
+        tar = shown / f"{number:04}.tar"
+        below = tar / "inner.tar" / "below"
+        return (tar / f"file {number}").read_bytes(), below.read_bytes(), tar.stat().st_ino
+
+    with ThreadPoolExecutor(8) as pool:
+        found = dict(zip(order, pool.map(read, order), strict=True))
+    for number, (file, below, _) in found.items():
+        assert (file, below) == (b"%d" % number, b"%d below" % number)
+    assert len({inode for _, _, inode in found.values()}) == MANY
+    at_work = [ticks(pid) > 10 for pid in one.worker_pids()]
+    assert sum(at_work) > 1, "several workers came upon them"
+    listed = {entry.name: entry for entry in os.scandir(shown)}
+    assert len(listed) == MANY
+    for number, (_, _, inode) in found.items():
+        entry = listed[f"{number:04}.tar"]
+        assert entry.is_dir()
+        assert entry.inode() == inode
+    for number in (0, 1234, 2999):
+        origin = many_source / "site" / "a" / "b" / "c" / f"{number:04}.tar"
+        expected = extract(origin, tmp_path / f"x{number}")
+        assert expected.pop(b"inner.tar").kind == stat.S_IFREG
+        seen = walk(shown / origin.name)
+        assert seen.pop(b"inner.tar").kind == stat.S_IFDIR
+        assert seen.pop(b"inner.tar/below").contents == b"%d below" % number
+        assert seen == expected
+    assert one.status()["counters"]["errors"] == 0
 
 
 def test_files_are_passed_through(odd: Path, odd_source: Path) -> None:

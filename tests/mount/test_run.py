@@ -18,11 +18,9 @@ from imagenetfs.system import mounts
 from tests.mount.test_commands_support import (
     COMMAND,
     Bench,
+    Terminal,
     bench,
-    end_of,
-    in_terminal,
     is_running,
-    read_until,
     until,
 )
 
@@ -279,6 +277,54 @@ def test_a_command_that_dies_of_the_signal(at: Bench, sample: Path) -> None:
     assert at.leftovers() == []
 
 
+def log_of(mountpoint: Path) -> str:
+    return (mountpoint / ".imagenetfs" / "log").read_text()
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_signal_to_the_server_does_not_end_it_under_its_command(
+    at: Bench, sample: Path, name: str
+) -> None:
+    front = waiting(at, sample)
+    pid = server_of(at.default)
+    os.kill(pid, getattr(signal, name))
+    assert until(lambda: f"{name} is not heeded" in log_of(at.default))
+    assert server_of(at.default) == pid
+    assert finish(front) == (7, "")
+    assert at.leftovers() == []
+    assert not is_running(pid)
+
+
+SAVES = """
+import os, pathlib, signal
+told = []
+signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+print("ready", flush=True)
+while not told:
+    signal.pause()
+val = pathlib.Path(os.environ["IMAGENETFS_MOUNT"], "ILSVRC2012", "val")
+print(sum(len(path.read_bytes()) for path in val.glob("*/*") for _ in range(20)))
+raise SystemExit(5)
+"""
+
+
+def test_a_signal_to_every_process_lets_the_command_finish(at: Bench, sample: Path) -> None:
+    # As Slurm does where it follows a job's processes by their parents (proctrack/linuxproc).
+    done = at.call("run", sample, "--", "sh", "-c", "cat {mnt}/ILSVRC2012/val/*/* | wc -c")
+    expected = int(done.stdout) * 20
+    front = at.start("run", sample, "--", sys.executable, "-c", SAVES)
+    assert front.stdout is not None
+    assert front.stdout.readline() == "ready\n"
+    status = json.loads((at.default / ".imagenetfs" / "status.json").read_text())
+    servers = [status["pid"], *(worker["pid"] for worker in status["workers"])]
+    for pid in (front.pid, *servers):  # the front passes it on to the command
+        os.kill(pid, signal.SIGTERM)
+    out, err = front.communicate(timeout=60)
+    assert (front.returncode, out, err) == (5, f"{expected}\n", "")
+    assert at.leftovers() == []
+    assert not any(is_running(pid) for pid in servers)
+
+
 def test_a_front_that_is_killed(at: Bench, sample: Path) -> None:
     front = waiting(at, sample)
     pid = server_of(at.default)
@@ -374,51 +420,51 @@ def test_ctrl_c(at: Bench, sample: Path) -> None:
         "try: print('ready', flush=True); time.sleep(60)\n"
         "except KeyboardInterrupt: raise SystemExit(9)"
     )
-    pid, fd = in_terminal(at, "run", sample, "--", sys.executable, "-c", script)
-    read_until(fd, b"ready")
-    os.write(fd, b"\x03")
-    assert end_of(pid) == 9
-    os.close(fd)
+    terminal = Terminal(at, "run", sample, "--", sys.executable, "-c", script)
+    terminal.see("ready")
+    terminal.type("\x03")
+    assert terminal.end() == 9
+    terminal.hang_up()
     assert at.leftovers() == []
 
 
 def test_ctrl_z_and_fg(at: Bench, sample: Path) -> None:
-    pid, fd = in_terminal(at, "run", sample, "--", "sh", "-c", "echo ready; cat; exit 4")
-    os.waitpid(pid, os.WNOHANG)
-    read_until(fd, b"ready")
+    terminal = Terminal(at, "run", sample, "--", "sh", "-c", "echo ready; cat; exit 4")
+    os.waitpid(terminal.pid, os.WNOHANG)
+    terminal.see("ready")
     # The terminal stops the whole group only where a shell with job control is its session's leader:
     # an orphaned group ignores it. So what the shell would do is done here.
-    os.killpg(pid, signal.SIGSTOP)
-    _, status = os.waitpid(pid, os.WUNTRACED)
+    os.killpg(terminal.pid, signal.SIGSTOP)
+    _, status = os.waitpid(terminal.pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status)
     assert len(at.entries()) == 1
-    os.killpg(pid, signal.SIGCONT)
-    os.write(fd, b"still here\n")
-    read_until(fd, b"still here\r\nstill here")
-    os.write(fd, b"\x04")
-    assert end_of(pid) == 4
-    os.close(fd)
+    os.killpg(terminal.pid, signal.SIGCONT)
+    terminal.type("still here\n")
+    terminal.see("still here\r\nstill here")
+    terminal.type("\x04")
+    assert terminal.end() == 4
+    terminal.hang_up()
     assert at.leftovers() == []
 
 
 def test_an_interactive_shell(at: Bench, sample: Path) -> None:
-    pid, fd = in_terminal(at, "run", sample, "--", "bash", "--norc", "--noprofile", "-i")
-    os.write(fd, b"PS1=; ls $IMAGENETFS_MOUNT; sleep 60\n")
-    read_until(fd, b"ILSVRC2012_t3")
+    terminal = Terminal(at, "run", sample, "--", "bash", "--norc", "--noprofile", "-i")
+    terminal.type("PS1=; ls $IMAGENETFS_MOUNT; sleep 60\n")
+    terminal.see("ILSVRC2012_t3")
     time.sleep(0.5)
-    os.write(fd, b"\x1a")  # bash stops its job, not itself
-    read_until(fd, b"Stopped")  # so bash asks twice whether it shall end
-    os.write(fd, b"exit 6\nexit 6\n")
-    assert end_of(pid) == 6
-    os.close(fd)
+    terminal.type("\x1a")  # bash stops its job, not itself
+    terminal.see("Stopped")  # so bash asks twice whether it shall end
+    terminal.type("exit 6\nexit 6\n")
+    assert terminal.end() == 6
+    terminal.hang_up()
     assert at.leftovers() == []
 
 
 def test_a_terminal_that_goes_away(at: Bench, sample: Path) -> None:
-    pid, fd = in_terminal(at, "run", sample, "--", "sh", "-c", "echo ready; sleep 60")
-    read_until(fd, b"ready")
-    os.close(fd)
-    end_of(pid)
+    terminal = Terminal(at, "run", sample, "--", "sh", "-c", "echo ready; sleep 60")
+    terminal.see("ready")
+    terminal.hang_up()
+    terminal.end()
     assert until(lambda: at.leftovers() == [])
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -140,25 +139,6 @@ def test_a_class_that_was_not_indexed_yet(tree: Path, source: SlowSource, mount:
     with pytest.raises(OSError) as caught:
         os.listdir(one.root / "train" / classes[3])
     assert caught.value.errno == errno.EIO
-
-
-def test_permission_is_asked_again(
-    source: SlowSource,
-    images: dict[str, bytes],  # noqa: F811
-    mount: Mount,
-) -> None:
-    """S8: what is not in the kernel's cache is refused within `revalidate` seconds, and given again later."""
-    one = mount(source.path, revalidate=0.3)
-    val = [name for name in images if name.startswith("val/")]
-    assert (one.root / val[0]).read_bytes() == images[val[0]]
-    source.fault("EACCES", "open", paths=f"*{VAL}")
-    time.sleep(0.35)
-    _refused(one.root / val[1], errno.EACCES)
-    assert (one.root / val[0]).read_bytes() == images[val[0]]
-    train = next(name for name in images if name.startswith("train/"))
-    assert (one.root / train).read_bytes() == images[train]
-    source.clear()
-    assert (one.root / val[1]).read_bytes() == images[val[1]]
 
 
 def test_the_server_is_not_asked_for_each_read(

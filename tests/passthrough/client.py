@@ -99,7 +99,9 @@ def slow_source(
     )
     try:
         assert process.stdout is not None
-        ready, _, _ = select.select([process.stdout], [], [], _READY_SECONDS)
+        poller = select.poll()  # select() takes no descriptor above 1,023
+        poller.register(process.stdout, select.POLLIN)
+        ready = poller.poll(1000 * _READY_SECONDS)
         if not ready or process.stdout.readline() != "READY\n":
             raise RuntimeError(f"the pass-through of {directory} could not be mounted")
         yield SlowSource(mountpoint, control)

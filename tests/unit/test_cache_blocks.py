@@ -182,6 +182,21 @@ def test_a_member_across_two_segments(open_cache: Open) -> None:
     assert cache.read(one, size - 1000, 1000, size - 1000, size, origin) == DATA[499_000:500_000]
 
 
+def test_who_fills_lets_go_of_what_was_thrown_out(
+    open_cache: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stager never reads, and has a hundred segments open."""
+    monkeypatch.setattr("imagenetfs.cache.opened._LOOK_SECONDS", 0.0)
+    size = SEGMENT + 300_000
+    cache, one, origin = open_cache(), volume(size), Bytes(DATA[:500_000], SEGMENT - 200_000)
+    cache.fill(one, 0, SEGMENT - BLOCK, SEGMENT, size, origin)
+    assert list(one.segments) == [0]
+    for segment in cache._directory.segments():
+        cache._directory.remove(segment.name)
+    cache.fill(one, 1, SEGMENT, SEGMENT + BLOCK, size, origin)
+    assert list(one.segments) == [1]
+
+
 def test_members_that_begin_at_blocks(open_cache: Open) -> None:
     """The files of a directory: nothing of a neighbour is fetched with them."""
     cache, one = open_cache(), volume(apart=True)

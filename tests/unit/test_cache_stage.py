@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 from imagenetfs.cache.blocks import BlockCache
 from imagenetfs.cache.contents import clear, held, verify
 from imagenetfs.cache.policy import Limits, NoRoomError
-from imagenetfs.cache.stage import WINDOW, Pace, Progress, Stager, stretches
+from imagenetfs.cache.stage import WINDOW, Pace, Progress, Stager, Stretch, stretches
 from imagenetfs.cache.volume import Volume
+from imagenetfs.errors import SourceReadError
 from tests.unit.test_cache_blocks import DATA, Bytes, read_all, volume
 from tests.unit.test_cache_segments import fresh
 
@@ -78,17 +80,90 @@ def test_interrupted_it_keeps_what_is_done(tmp_path: Path) -> None:
     assert origin.bytes + rest.bytes == len(LARGE), "nothing was fetched twice"
 
 
-def test_an_error_ends_it_and_a_full_cache_too(tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+    """A stretch of one archive, and all of one that was changed; the rest is brought here."""
+    cache, told = fresh(tmp_path / "cache"), []
+    volumes = [Volume(volume(inode=n).key, len(LARGE), {"archive": f"{n}.tar"}) for n in range(4)]
+
     class Broken(Bytes):
         def read(self, offset: int, length: int) -> bytes:
-            raise ValueError("source")
+            if offset == 2 * WINDOW:
+                raise SourceReadError("a broken sector.")
+            return super().read(offset, length)
 
-    with pytest.raises(ValueError, match="source"):
+    origins = [Bytes(LARGE), Broken(LARGE), Bytes(LARGE), Bytes(LARGE)]
+    origins[2].same = False
+    work = [
+        stretch
+        for one, origin in zip(volumes, origins, strict=True)
+        for stretch in stretches(one, 0, one.size, one.size, lambda origin=origin: origin)
+    ]
+    stager = Stager(cache, streams=2)
+    stager.run(work, told.append)
+    assert {name: str(error) for name, error in stager.left_out.items()} == {
+        "1.tar": "a broken sector.",
+        "2.tar": "it was changed while it was read.",
+    }
+    assert origins[0].bytes == origins[3].bytes == len(LARGE)
+    assert stager.progress.fetched == 3 * len(LARGE) - WINDOW
+    assert origins[2].asked == []
+    assert told
+
+
+def test_a_source_that_fails_altogether_ends_it(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    class Dead(Bytes):
+        def read(self, offset: int, length: int) -> bytes:
+            asked.append(offset)
+            raise SourceReadError("no route to host.")
+
+    work = (
+        Stretch(Volume(volume(inode=n).key, 1000, {"archive": f"{n}.tar"}), 0, 1000, 1000, Dead)
+        for n in range(10_000)
+    )
+    with pytest.raises(SourceReadError, match="no route"):
+        Stager(fresh(tmp_path / "cache"), streams=4).run(work)
+    assert 16 <= len(asked) <= 40
+
+
+def test_a_bug_ends_it_and_a_full_cache_too(tmp_path: Path) -> None:
+    class Broken(Bytes):
+        def read(self, offset: int, length: int) -> bytes:
+            raise ValueError("bug")
+
+    with pytest.raises(ValueError, match="bug"):
         run(fresh(tmp_path / "a"), Broken(LARGE))
     small = fresh(tmp_path / "b", Limits(10 * WINDOW // 4, 0))
     with pytest.raises(NoRoomError):
         run(small, Bytes(LARGE))
-    assert small.room.recount() <= 10 * WINDOW // 4
+    held = sum(segment.allocated for segment in small._directory.segments())
+    assert 0 < held <= 10 * WINDOW // 4
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_it_leaves_no_descriptor(tmp_path: Path, kept: bool) -> None:
+    """Where the disk fails it is begun anew every few seconds, for hours."""
+    cache = fresh(tmp_path / "cache", Limits(1 << 40 if kept else WINDOW, 0))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with contextlib.nullcontext() if kept else pytest.raises(NoRoomError):
+        run(cache, Bytes(LARGE))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_an_interrupt_does_not_wait_for_the_pace(tmp_path: Path) -> None:
+    """At 1 MB a second a stream's next turn is 16 s away."""
+    one, origin, began = large(), Bytes(LARGE), time.monotonic()
+
+    def interrupt(progress: Progress) -> None:
+        if progress.done:
+            raise KeyboardInterrupt
+
+    stager = Stager(fresh(tmp_path / "cache"), streams=4, pace=Pace(1e6))
+    with pytest.raises(KeyboardInterrupt):
+        stager.run(stretches(one, 0, one.size, one.size, lambda: origin), interrupt)
+    assert time.monotonic() - began < 3
+    assert stager.progress.done == stager.progress.fetched == origin.bytes
 
 
 def test_a_disk_that_fails_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -375,3 +375,19 @@ def test_one_is_the_first() -> None:
         thread.join()
     assert sum(first) == 1
     known.close()
+
+
+def test_what_may_not_be_read_any_more() -> None:
+    known = Known()
+    assert not known.some_refused
+    assert known.permit(b"a") is False
+    assert [known.refuse(path) for path in (b"a", b"b", b"a")] == [True, True, False]
+    known.found_right(b"a", (1, 2, 3, 4))
+    assert known.is_refused(b"a")
+    assert not known.is_refused(b"c")
+    assert known.is_right(b"a", (1, 2, 3, 4))
+    assert [known.permit(path) for path in (b"a", b"a")] == [True, False]
+    assert known.some_refused
+    assert known.permit(b"b")
+    assert not known.some_refused
+    known.close()

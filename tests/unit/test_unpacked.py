@@ -1,4 +1,4 @@
-"""Unpacking: once for all who ask, right or not at all, and what it took is given back when it fails."""
+"""Unpacking: once for all who ask, right or not at all; kept in the cache, or given back when it fails."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ import logging
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from imagenetfs.cache.unpacked import Unpacked
+from imagenetfs.cache.blocks import BlockCache
+from imagenetfs.cache.policy import Limits
+from imagenetfs.cache.unpacked import Job, Unpacked
+from imagenetfs.cache.volume import Volume
+from imagenetfs.cache.whole import Pieces
 from imagenetfs.errors import ArchiveError, NoSpaceError
 from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.index.arena import Arena
 from imagenetfs.index.build import Index
 from imagenetfs.source.directory import REQUESTS, Source
+from tests.unit.test_cache_segments import fresh
 
 DATA = np.random.default_rng(7).integers(0, 256, (3000, 192), dtype=np.uint8)
 
@@ -79,8 +84,8 @@ def test_what_others_unpack_is_waited_for(index: Index) -> None:
         os._exit(0 if unpacked.read(0, 192, 192) == DATA[1].tobytes() else 1)
     while not unpacked.asked():
         pass
-    assert unpacked.asked() == [0]
-    unpacked.unpack(0)
+    assert unpacked.asked() == [Job(0, kept=False)]
+    unpacked.unpack(Job(0, kept=False))
     assert os.waitpid(pid, 0)[1] == 0
     assert unpacked.asked() == []
 
@@ -98,7 +103,7 @@ def test_given_up(index: Index) -> None:
         os._exit(0)
     while not unpacked.asked():
         pass
-    unpacked.give_up(0)
+    unpacked.give_up(Job(0, kept=False))
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
 
 
@@ -149,3 +154,76 @@ def test_long_work_tells_how_far_it_is(
     monkeypatch.setattr("imagenetfs.cache.unpacked._LOG_SECONDS", 0)
     unpacked_of(index).read(0, 0, 192)
     assert "unpacking a.npz: 100 %" in caplog.text
+
+
+# --- into the cache -------------------------------------------------------------------------------
+
+VOLUME = Volume(b"k" * 32, DATA.nbytes, {"archive": "a.npz"})
+
+
+def kept_in(cache: BlockCache, index: Index) -> Unpacked:
+    def keep(archive: int, pieces: Pieces, moved: Callable[[], None]) -> None:
+        cache.writer().write(VOLUME, pieces, moved)
+
+    return Unpacked(index.source, {0: b"a.npz"}, index.array, keep=keep)
+
+
+def test_the_cache_has_it_for_the_next_mount(
+    index: Index, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for mount in range(2):
+        cache = fresh(tmp_path / "cache")
+        unpacked = kept_in(cache, index)
+        assert unpacked.keep(0, unpacked.kept_at(0))
+        assert cache.find(VOLUME, 192, 192) == DATA[1].tobytes()
+        assert unpacked.was_brought(0) == (mount == 0)
+        assert not unpacked.has(0)
+        assert unpacked.room.used == 0
+    assert caplog.text.count("unpacking a.npz (576000 bytes) into the cache") == 1
+    assert caplog.text.count("unpacked a.npz") == 1
+
+
+def test_what_was_unpacked_meanwhile_is_not_asked_for_again(index: Index, tmp_path: Path) -> None:
+    unpacked = kept_in(fresh(tmp_path / "cache"), index)
+    seen = unpacked.kept_at(0)
+    assert unpacked.keep(0, seen)
+    unpacked.by_others = True  # who asks now waits for somebody
+    assert unpacked.keep(0, seen)
+    assert unpacked.asked() == []
+
+
+def test_what_the_cache_does_not_take_is_unpacked_for_this_mount(
+    index: Index, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    unpacked = kept_in(fresh(tmp_path / "cache", Limits(300_000, 0)), index)
+    for _ in range(2):
+        assert not unpacked.keep(0, unpacked.kept_at(0))
+    assert not unpacked.has(0)
+    assert unpacked.read(0, 192, 192) == DATA[1].tobytes()
+    assert unpacked.has(0)
+    assert caplog.text.count("a.npz is unpacked for this mount alone") == 1
+    assert "the cache has no room for it" in caplog.text
+
+
+def test_a_cache_that_fails(index: Index, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache = fresh(tmp_path / "cache")
+    (tmp_path / "cache" / "unpacking").mkdir()
+    unpacked = kept_in(cache, index)
+    assert not unpacked.keep(0, unpacked.kept_at(0))
+    assert unpacked.read(0, 0, 192) == DATA[0].tobytes()
+    assert "the cache fails (Is a directory)" in caplog.text
+
+
+def test_damage_is_never_kept(tmp_path: Path, index: Index) -> None:
+    path = tmp_path / "source" / "a.npz"
+    whole = bytearray(path.read_bytes())
+    array = index.array(0)
+    whole[array.place + array.packed - 100] ^= 0xFF
+    path.write_bytes(whole)
+    cache = fresh(tmp_path / "cache")
+    unpacked = kept_in(cache, Index(Source(path.parent), index.archives, Arena(1)))
+    for _ in range(2):
+        with pytest.raises(ArchiveError, match="see the log"):
+            unpacked.keep(0, unpacked.kept_at(0))
+    assert list(cache._directory.segments()) == []

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from imagenetfs.errors import SourceReplacedError
 from imagenetfs.formats import tar
 from imagenetfs.index import store as store_module
 from imagenetfs.index import warm as warm_module
 from imagenetfs.index.build import Index
+from imagenetfs.index.groups import index_group
+from imagenetfs.index.store import container_key, records_in
 from imagenetfs.index.warm import Outcome, Progress, save, warm
 from imagenetfs.source.directory import REQUESTS
 from tests.unit.test_arena import ended, in_child
@@ -380,3 +383,27 @@ def test_saving_unites(train: Path) -> None:
     assert save(one, [0], place) == 2
     assert place.stat().st_mtime_ns == written  # nothing new, nothing written
     assert save(other, [0], place) == 3
+
+
+@pytest.mark.parametrize("in_flight", [1, 64])
+def test_an_archive_that_was_replaced_stops_no_other(tmp_path: Path, in_flight: int) -> None:
+    """It has been said once, by whoever found it; the others of its group are indexed and published."""
+    for name in ("a.tar", "b.tar"):
+        (tmp_path / name).write_bytes(train_tar(CLASSES, IMAGES))
+    index = index_of(tmp_path, "a.tar", "b.tar")
+    assert len(index.container(0).members) == CLASSES
+    (tmp_path / "new").write_bytes(train_tar(2, 1))
+    os.replace(tmp_path / "new", tmp_path / "a.tar")
+    index._containers.clear()  # as in a process that touches it for the first time
+    index.source._files.clear()
+    file = tmp_path / "index"
+    for _ in range(2):
+        outcome = index_group(index, [0, 1], file, in_flight=in_flight, processes=1)
+        assert isinstance(outcome, Outcome)
+        assert outcome.containers == 1 + CLASSES
+        assert outcome.missing > 0
+    with pytest.raises(SourceReplacedError):
+        index.source.open(b"a.tar")
+    assert {container_key(b"b.tar"), container_key(b"b.tar", b"n00000001.tar")} <= set(
+        records_in(file)
+    )

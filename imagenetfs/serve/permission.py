@@ -1,0 +1,142 @@
+"""Whether the source still lets us read: asked every now and then, told to all workers and to the kernel.
+
+Files are not opened at the server, and the kernel keeps names for hours, so nothing else would ask. Two
+children of the supervisor do it: one asks the source, which may keep it waiting, and holds no session; the
+other tells the kernel to forget names, which may wait for a worker's answer, and asks nothing of the source.
+:class:`Permission` refuses, in all workers, what may not be read, until it may again.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable
+
+from imagenetfs.serve.board import SUPERVISOR, Board
+from imagenetfs.serve.child import Child
+from imagenetfs.serve.protocol import entry_notice
+from imagenetfs.source.directory import Source
+from imagenetfs.system.process import ASKER, TELLER
+from imagenetfs.tree.backing import Backing
+
+log = logging.getLogger(__name__)
+
+_REFUSALS = (errno.EACCES, errno.EPERM)
+_GONE = (errno.ENODEV, errno.ENOTCONN)
+_LEAST_PAUSE = 0.05
+
+
+class Permission:
+    """What a worker asks before it answers for an inode."""
+
+    def __init__(self, source: Source, backing: Backing) -> None:
+        self._source = source
+        self._known = source.known
+        self._backing = backing
+
+    def check(self, inode: int) -> None:
+        """Raise SourceRefusedError where what stands behind an inode may not be read any more.
+
+        One look at shared memory while nothing is refused."""
+        if self._known.some_refused:
+            for path in self._backing.paths(inode):
+                self._source.check_known(path)
+
+
+class PermissionWatch:
+    """Starts the two children: the asker twice in ``revalidate`` seconds, so that what it finds has been told
+    before they are over."""
+
+    def __init__(self, source: Source, backing: Backing, board: Board, revalidate: float) -> None:
+        self._source = source
+        self._backing = backing
+        self._board = board
+        self._pause = max(revalidate / 2, _LEAST_PAUSE)
+        self._next = time.monotonic() + self._pause
+        self._asker: Child | None = None
+        self._teller: Child | None = None
+        self._told = True
+
+    @property
+    def pause(self) -> float:
+        """How long the supervisor's loop may sleep, in seconds."""
+        return self._pause / 2
+
+    def tick(self, session_fd: int) -> None:
+        """Reap, and start what is due."""
+        self._asker = _unless_ended(self._asker)
+        self._teller = _unless_ended(self._teller)
+        now = time.monotonic()
+        if self._asker is None and now >= self._next:
+            self._next = now + self._pause
+            self._asker = self._start(session_fd, self._ask, "asking for permission", ASKER)
+            self._told = False
+        elif self._asker is None and self._teller is None and not self._told:
+            # Each time, while anything is refused: a name may have been handed out just before.
+            self._told = True
+            if self._source.known.some_refused:
+                self._teller = self._start(
+                    session_fd, lambda: self._tell(session_fd), "telling the kernel", TELLER
+                )
+
+    def _start(
+        self, session_fd: int, work: Callable[[], None], what: str, name: str
+    ) -> Child | None:
+        try:
+            return Child(session_fd, work, what, name, keep_session=name == TELLER)
+        except OSError as error:
+            log.warning("%s could not start: %s", what, error.strerror)
+            return None
+
+    def _ask(self) -> None:
+        self._source.count_on(self._board.row(SUPERVISOR))
+        for path in self._backing.shown():
+            ask(self._source, path)
+
+    def _tell(self, session_fd: int) -> None:
+        known = self._source.known
+        refused = [path for path in self._backing.shown() if known.is_refused(path)]
+        invalidate(session_fd, self._backing.names(refused))
+
+    def kill(self) -> None:
+        """End them."""
+        for child in (self._asker, self._teller):
+            if child is not None:
+                child.kill()
+        self._asker = self._teller = None
+
+
+def _unless_ended(child: Child | None) -> Child | None:
+    return None if child is None or child.ended() else child
+
+
+def ask(source: Source, path: bytes) -> None:
+    """Ask the source about one path, and let all processes know. Errors other than a refusal tell nothing."""
+    known = source.known
+    try:
+        source.ask(path)
+    except OSError as error:
+        if error.errno in _REFUSALS and known.refuse(path):
+            log.warning(
+                "you may no longer read %s; until you may, it is refused", os.fsdecode(path)
+            )
+    else:
+        if known.permit(path):
+            log.info("%s may be read again", os.fsdecode(path))
+
+
+def invalidate(session_fd: int, names: Iterable[tuple[int, bytes]]) -> None:
+    """Have the kernel forget names, and what it keeps below them: it asks again for each.
+
+    Waits while a name is being looked up in that directory, so never call it where that is answered.
+    """
+    for directory, name in names:
+        try:
+            os.write(session_fd, entry_notice(directory, name))
+        except OSError as error:
+            if error.errno in _GONE:
+                return
+            if error.errno != errno.ENOENT:  # it holds nothing of that name
+                log.warning("the kernel keeps a name: %s", error.strerror)

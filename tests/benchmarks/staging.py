@@ -1,0 +1,81 @@
+"""Staging from a slow source: how fast it is against `cat`, and what it leaves to those who read meanwhile.
+
+The source is a pass-through (tests/passthrough) in which all share a bandwidth that readers can use up.
+Readers come to a fresh mount, with and without a stager beside them; each second counts by itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from tests.passthrough import slow_source
+
+from . import children
+from .epochs import PROCESSES, clean
+from .results import Part
+from .runner import ANSWER_SECONDS, Run, client, take_turns
+from .systems import CAT, OURS, STAGED, System, mounted
+
+LATENCY, BANDWIDTH = 0.001, 100e6
+"""Seconds a request, bytes a second for all."""
+
+_WINDOW, _MOST_WINDOWS = 1.0, 30
+_TRAIN = "ILSVRC2012/train"
+
+
+def measure(run: Run) -> Part:
+    """Readers alone and beside a stager; `imagenetfs stage` and `cat`; in interleaved rounds."""
+    assert run.data is not None
+    size = run.data.size
+    part = run.part(classes=size.classes, images=size.images, processes=PROCESSES)
+    base = run.data.tree.parent
+    with slow_source(base, below=run.workspace.root) as slow:
+        source = slow.path / run.data.source.relative_to(base)
+        tar = slow.path / run.data.tar.relative_to(base)
+        slow.set(latency=LATENCY, bandwidth=BANDWIDTH)
+        for number in range(run.rounds):
+            readers = partial(_rates, run)
+            take_turns(run, part, "staging, readers", _mounts(run, source), readers, [number])
+            copiers = [System(OURS, _stage(run, source), tar, None)]
+            copiers.append(System(CAT, ("sh", "-c", f"cat {tar} >/dev/null"), tar, None))
+            take_turns(run, part, "staging", copiers, partial(_speed, run), [number])
+    return part
+
+
+def _mounts(run: Run, source: Path) -> list[System]:
+    ours: list[str | Path] = [sys.executable, "-m", "imagenetfs", "mount", "--foreground"]
+    ours += [source, "{mnt}", *_cache(run)]
+    train = Path(_TRAIN)
+    return [
+        System(OURS, tuple(ours), train, None),
+        System(STAGED, (*ours, "--stage", _TRAIN), train, None),
+    ]
+
+
+def _stage(run: Run, source: Path) -> tuple[str | Path, ...]:
+    command = (sys.executable, "-m", "imagenetfs", "stage", source, _TRAIN)
+    return (*command, *_cache(run))
+
+
+def _cache(run: Run) -> list[str | Path]:
+    cache = run.workspace.path("epochs", "cache")
+    return ["--index-dir", "none", "--cache-dir", cache, "--cache-size", "100%"]
+
+
+def _rates(run: Run, way: System) -> dict[str, float]:
+    """Images in the median second, and in the slowest."""
+    with clean(run), mounted(way, run.workspace) as mount, client(run.workspace) as asked:
+        asked.ask("collect", str(mount.train), timeout=ANSWER_SECONDS)
+        answer = asked.ask("watch", PROCESSES, _WINDOW, _MOST_WINDOWS, timeout=ANSWER_SECONDS)
+    return {"rate": median(answer["rates"]), "least": min(answer["rates"])}
+
+
+def _speed(run: Run, way: System) -> dict[str, float]:
+    """MB of the archive a second, start of the command (and of the interpreter) included."""
+    log = run.workspace.path("logs", "staging")
+    with clean(run):
+        seconds = children.run(way.command, run.workspace.environ, log, ANSWER_SECONDS)
+    return {"speed": way.train.stat().st_size / 1e6 / seconds}

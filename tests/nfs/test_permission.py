@@ -1,0 +1,164 @@
+"""An archive that may not be read any more: new opens are refused, whatever the kernel or a cache has of it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.index.places import IndexPlaces
+from imagenetfs.source.directory import Source
+from imagenetfs.tree.backing import Backing
+from imagenetfs.tree.catalogue import build_catalogue
+from imagenetfs.tree.tree import Tree
+from tests.nfs.test_faults import VAL, images  # noqa: F401  (a fixture)
+from tests.passthrough import SlowSource, slow_source
+from tests.support import Mounted
+
+Mount = Callable[..., Mounted]
+Images = dict[str, bytes]
+
+REVALIDATE = 1.0
+
+
+@pytest.fixture
+def source(sample_copy: Path) -> Iterator[SlowSource]:
+    """Root has no more rights there than others."""
+    for path in sample_copy.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    with slow_source(sample_copy, squash_root=True) as slow:
+        yield slow
+
+
+def _answer(path: Path | str, directory: int | None = None) -> int:
+    """What opening and reading a byte says: 0 or an errno."""
+    try:
+        fd = os.open(path, os.O_RDONLY, dir_fd=directory)
+    except OSError as error:
+        return error.errno or -1
+    try:
+        if not os.path.isdir(f"/proc/self/fd/{fd}"):
+            os.pread(fd, 1, 0)
+    except OSError as error:
+        return error.errno or -1
+    finally:
+        os.close(fd)
+    return 0
+
+
+def _until(wanted: int, *paths: Path) -> float:
+    """Seconds until all of them answer so."""
+    start = time.monotonic()
+    while any(_answer(path) != wanted for path in paths):
+        assert time.monotonic() - start < 20 * REVALIDATE, [(_answer(p), p) for p in paths]
+        time.sleep(0.02)
+    return time.monotonic() - start
+
+
+def _in_pairs(split: Path) -> Iterator[tuple[Path, Path]]:
+    """Two images of each class."""
+    for wnid in sorted(split.iterdir()):
+        yield tuple(sorted(wnid.iterdir())[:2])  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("cached", [False, True], ids=["uncached", "cached"])
+def test_new_opens_are_refused(
+    sample_copy: Path,
+    source: SlowSource,
+    images: Images,  # noqa: F811
+    mount: Mount,
+    tmp_path: Path,
+    cached: bool,
+) -> None:
+    """S8: also of images that were looked up, listed, and read into the cache; and given again later."""
+    (tmp_path / "cache").mkdir(mode=0o700)
+    keep = {"cache_dir": tmp_path / "cache", "cache_size": 1 << 30} if cached else {}
+    one = mount(source.path, revalidate=REVALIDATE, **keep)
+    val = {name: data for name, data in images.items() if name.startswith("val/")}
+    train = {name: data for name, data in images.items() if name.startswith("train/")}
+    for wnid in os.listdir(one.root / "val"):
+        for image in os.scandir(one.root / "val" / wnid):
+            assert Path(image).read_bytes() == val[f"val/{image.name}"]
+    in_class, beside = next(iter(_in_pairs(one.root / "val")))
+    by_number = one.root / next(iter(val))
+    ways = [
+        in_class,
+        by_number,
+        one.mountpoint / "source" / "ILSVRC2012" / VAL,
+        one.mountpoint / "archives" / "ILSVRC2012" / VAL / in_class.name,
+    ]
+    for path in ways:
+        assert _answer(path) == 0
+    archive = sample_copy / "ILSVRC2012" / VAL
+    held = os.open(in_class.parent, os.O_PATH)
+    kept = os.open(in_class, os.O_RDONLY)
+    try:
+        archive.chmod(0o600)
+        assert _until(errno.EACCES, *ways) < REVALIDATE + 0.5
+        assert _answer(beside.name, held) == errno.EACCES  # a directory that somebody works in
+        assert _answer(in_class.parent) == errno.EACCES
+        assert os.pread(kept, 1 << 20, 0) == val[f"val/{in_class.name}"]  # the kernel has it
+        for name, data in train.items():
+            assert (one.root / name).read_bytes() == data
+        archive.chmod(0o644)
+        assert _until(0, *ways) < REVALIDATE + 0.5
+        assert _answer(beside.name, held) == 0
+        for name, data in val.items():
+            assert (one.root / name).read_bytes() == data
+    finally:
+        os.close(held)
+        os.close(kept)
+    said = one.log.read_text()
+    assert said.count("you may no longer read") == said.count("may be read again") == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "split", "closed"),
+    [
+        ("winter21_whole", "train", "winter21_whole/tars/{}.tar"),
+        ("tiny-imagenet-200", "train", "tiny-imagenet-200/train/{}"),
+    ],
+)
+def test_one_class_of_many(
+    sample: Path, mount: Mount, version: str, split: str, closed: str
+) -> None:
+    """S8: what is closed is refused, a tar or a directory of loose images; the classes beside it are not."""
+    with slow_source(sample) as source:
+        one = mount(source.path, revalidate=REVALIDATE)
+        classes = sorted((one.mountpoint / version / split).iterdir())
+        images = [next(directory.iterdir()) for directory in classes[:3]]
+        assert [_answer(image) for image in images] == [0, 0, 0]
+        source.fault("EACCES", ["open", "opendir"], paths=closed.format(classes[2].name))
+        assert _until(errno.EACCES, images[2], classes[2]) < REVALIDATE + 0.5
+        assert [_answer(image) for image in images] == [0, 0, errno.EACCES]
+        source.clear()
+        assert _until(0, images[2]) < REVALIDATE + 0.5
+
+
+def test_the_kernel_is_told_no_more_than_it_must(sample: Path) -> None:
+    """The names that stand for an archive, of all that a tree has."""
+    source = Source(sample)
+    tree = Tree(build_catalogue(source, places=IndexPlaces(None, sample)), "1")
+    backing, index = Backing(tree), tree.catalogue.index
+    path = f"ILSVRC2012/{VAL}".encode()
+    assert path not in backing.shown()
+    assert {name for _, name in backing.names([path])} == set()
+    archive = tree.catalogue.numbers[path]
+    for number in (tree.catalogue.numbers[b""], tree.catalogue.numbers[b"ILSVRC2012"], archive):
+        index.container(number)
+    assert path in backing.shown()
+    version = next(v for v in tree.catalogue.versions if v.name == b"ILSVRC2012")
+    val = version.split(b"val")
+    assert val is not None
+    names = [name for _, name in backing.names([path])]
+    # val and its other name, as a directory of split: each with its classes; then source/ and archives/.
+    assert sorted(names) == sorted(
+        [*val.shelf.classes, b"val", *val.shelf.classes, b"validation", VAL.encode(), VAL.encode()]
+    )
+    image = val.shelf.listing(0).entries(0).__next__()[1]
+    assert list(backing.paths(image)) == [path]
+    source.close()
