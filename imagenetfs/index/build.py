@@ -11,7 +11,7 @@ import contextlib
 import os
 import stat
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -34,6 +34,10 @@ from imagenetfs.index.sharing import Sharing
 from imagenetfs.index.store import Record, container_key
 from imagenetfs.index.table import Table, table_of
 from imagenetfs.source.directory import WAITING, Source
+
+
+class BeingBuiltError(Exception):
+    """Another process is building this container at the moment."""
 
 
 class Container:
@@ -83,8 +87,8 @@ class Index:
         """``stores``: for each group of archive numbers, the places where its index file may be;
         ``sharing``: where it is written, for all that share it.
 
-        ``scan`` reads one header after the other, for one of many threads; ``scan_alone`` may have
-        several requests under way, for somebody who waits for just one container.
+        ``scan`` reads one header after the other; ``scan_alone`` may have several requests under way, for
+        somebody who waits for just one container.
         """
         self.source = source
         self.archives = Archives(archives, arena)
@@ -196,28 +200,39 @@ class Index:
 
     # --- building ---------------------------------------------------------------------------------
 
-    def prepare(self, archive: int, inner: int, *, direct: bool = False) -> Callable[[], bytes]:
+    @contextlib.contextmanager
+    def reserved(self, archive: int, inner: int) -> Iterator[None]:
+        """Nobody else builds this container meanwhile. Raises BeingBuiltError where somebody is at it."""
+
+        def give_up(waits: bool) -> None:
+            raise BeingBuiltError
+
+        with self._arena.locked(self._slot(archive, inner), give_up):
+            yield
+
+    def prepare(self, archive: int, inner: int, scan: Scan | None = None) -> Callable[[], bytes]:
         """A call that makes the container's block, for a thread; see :meth:`adopt`.
 
-        It opens what it reads for itself: the source's own open files do not serve threads. ``direct`` is
-        for a source that answers from memory.
+        It opens what it reads for itself: the source's own open files do not serve threads. Without
+        ``scan`` it is for a source that answers from memory.
         """
         entry = self.archives[archive]
         if inner != OUTER or entry.kind is Kind.DIRECTORY:
             extent = self.extent(archive, inner)
-            return lambda: self._make(archive, inner, extent, direct)
+            return lambda: self._make(archive, inner, extent, scan)
 
         def make() -> bytes:
             with self.source.opened(entry.path) as file:
                 extent = Extent(entry.path, 0, file.size, entry.kind)
-            return self._make(archive, inner, extent, direct)
+            return self._make(archive, inner, extent, scan)
 
         return make
 
-    def _make(self, archive: int, inner: int, extent: Extent, direct: bool) -> bytes:
-        key = self.key(archive, inner)
-        stored = self._kept.block(archive, inner, key, extent)
-        return stored or make_block(self.source, self._scan, extent, inner, direct=direct)
+    def _make(self, archive: int, inner: int, extent: Extent, scan: Scan | None) -> bytes:
+        stored = self._kept.block(archive, inner, self.key(archive, inner), extent)
+        if stored is not None:
+            return stored
+        return make_block(self.source, scan or self._scan, extent, inner, direct=scan is None)
 
     def adopt(self, archive: int, inner: int, block: bytes) -> int:
         """Publish what a thread made, unless somebody else did so first. Returns the member count."""
