@@ -8,6 +8,7 @@ then carries its problem, and one log line names archive and offset.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import stat
 import time
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from imagenetfs.errors import ArchiveError, ImagenetfsError, NoEntryError
+from imagenetfs.errors import ArchiveError, ImagenetfsError, NoEntryError, SourceReadError
 from imagenetfs.formats import npz, tar
 from imagenetfs.formats.tar_header import is_sound
 from imagenetfs.index.archives import OUTER, Archive, Archives, Extent, Kind
@@ -99,6 +100,8 @@ class Index:
         self._nested: dict[int, Array] = {}
         self._kept = Kept(source, stores)
         self.sharing = sharing or Sharing()
+        self.patience = math.inf
+        """Seconds: who has waited so long for another process that built nothing does not begin anew."""
         source.recognise = Recognition(self)
 
     def container(self, archive: int, inner: int = OUTER) -> Container:
@@ -154,7 +157,9 @@ class Index:
         if inner == OUTER:
             if entry.kind is Kind.DIRECTORY:
                 return Extent(entry.path, 0, 0, Kind.DIRECTORY)
-            return Extent(entry.path, 0, self.source.open(entry.path).size, entry.kind)
+            meta = self.meta(archive)  # whoever knows the table need not ask the source
+            size = meta["file"] if meta is not None else self.source.open(entry.path).size
+            return Extent(entry.path, 0, size, entry.kind)
         rows = self.nested(archive)
         if not 0 <= inner < len(rows):
             raise NoEntryError(f"no container has the number {archive}.{inner}.")
@@ -247,9 +252,15 @@ class Index:
         block = self._arena.get(slot)
         if block is not None:
             return block
+        started = time.monotonic()
         with self._arena.locked(slot, self._show_waiting):
             block = self._arena.get(slot)  # another process may have built it meanwhile
             if block is None:
+                if time.monotonic() - started > self.patience:
+                    title = self.title(archive, inner)
+                    raise SourceReadError(
+                        f"{title} could not be read: others waited for it in vain."
+                    )
                 block = self.publish(archive, inner, self._make_for_all(archive, inner, extent))
         return block
 
