@@ -96,7 +96,6 @@ class MountPlan:
     in_flight: int | None
     index_dir: Path | None
     index_path: tuple[Path, ...] = ()
-    run_dir: Path
     read_timeout: float
     revalidate: float = REVALIDATE_SECONDS
     prefer: str = "archives"

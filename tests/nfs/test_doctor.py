@@ -158,7 +158,7 @@ def test_a_dead_mount(at: Bench, sample: Path) -> None:
     done = at.call("doctor", sample, "--json", "--heal")
     assert _lines(done)["mounts"]["grade"] == "green"
     assert f"took away a dead mount at {mountpoint}" in done.stderr
-    assert at.entries() == []
+    assert at.leftovers() == []
 
 
 # --- places ---------------------------------------------------------------------------------------
