@@ -17,7 +17,7 @@ def say(sentence: str) -> None:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on standard output; tab-separated lines where that is no terminal."""
+    """A table on standard output, nothing of it cut off; tab-separated lines where that is no terminal."""
     if not sys.stdout.isatty():
         for row in (head, *rows):
             print("\t".join(row))
@@ -26,7 +26,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    grid = Table(*head, box=box.SIMPLE_HEAD, pad_edge=False)
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in head:
+        grid.add_column(_literal(title), overflow="fold")
     for row in rows:
         grid.add_row(*(_literal(cell) for cell in row))
     Console().print(grid)

@@ -18,6 +18,7 @@ from dataclasses import Field, dataclass
 from pathlib import Path
 from typing import Any
 
+from imagenetfs.config.home import at_home
 from imagenetfs.config.kinds import Kind
 from imagenetfs.config.sizes import Size
 from imagenetfs.config.table import (
@@ -38,6 +39,7 @@ __all__ = [
     "SITE_CONFIG",
     "Settings",
     "as_text",
+    "at_home",
     "cpus",
     "help_of",
     "option_name",
@@ -79,7 +81,7 @@ def user_config_path() -> Path:
     """The user's own file, whether or not it exists."""
     from platformdirs import user_config_path as config_home
 
-    return config_home("imagenetfs") / "config.toml"
+    return at_home(config_home("imagenetfs")) / "config.toml"
 
 
 def site_config_path(environ: Mapping[str, str]) -> Path:

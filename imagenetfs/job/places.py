@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagenetfs.config import Settings
+from imagenetfs.config import Settings, at_home
 from imagenetfs.errors import NoSpaceError, PlaceRefusedError, StillBusyError
 from imagenetfs.job import signals
 
@@ -223,7 +223,7 @@ def log_directory() -> Path:
     """Where logs go unless a file is named."""
     from platformdirs import user_state_path
 
-    return user_state_path("imagenetfs") / "log"
+    return at_home(user_state_path("imagenetfs")) / "log"
 
 
 def log_path(place: Place, settings: Settings) -> Path:
