@@ -1,17 +1,18 @@
 """The header walk with many requests under way: for sources where a read is a round trip.
 
-A tar is one chain of headers, and over a network each hop waits for the one before. So the file
-is cut into stretches. In each, a chain of its own looks for a block whose checksum holds and hops
-on from there, in a thread; nothing of that is believed. The truth is the walk from the start, in
-the calling thread. It takes a chain's members over from where it stands itself on a header that
-the chain hopped from too, with no extended header pending: from there on both walks are the
-same walk. Whatever looks like a header within an image can cost time, and never correctness.
+A tar is one chain of headers, and over a network each hop waits for the one before. So whoever has
+nothing to do takes the second half of what is left of the longest stretch that somebody walks. There
+he looks for a block whose checksum holds and hops on from it, a chain of its own; nothing of that is
+believed. The truth is the walk from the start. It takes a chain's members over from where it
+stands itself on a header that the chain hopped from too, with no extended header pending: from
+there on both walks are the same walk. Whatever looks like a header within an image can cost time,
+and never correctness.
 
 - Chain or truth, a hop depends on nothing but its offset, unless a global pax header came before.
   So a chain that meets one that matters gives nothing, and the truth goes on alone behind one.
 - Errors come from the truth alone: a chain that fails stops, and the truth goes there itself.
-- The truth waits for a chain only if it is true; it never waits for one that may be false, but
-  hops on meanwhile. So this is never much slower than ``scan``.
+- The truth waits for a chain only if it is true, and walks other stretches meanwhile; it never
+  waits for one that may be false, but hops on. So this is never much slower than ``scan``.
 
 The threads are plain ones, joined before anything returns: the caller may fork afterwards. (trio
 keeps its threads for ten seconds, and cannot be run within a trio that runs already.)
@@ -20,13 +21,12 @@ keeps its threads for ten seconds, and cannot be run within a trio that runs alr
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter, sleep
 
 from imagenetfs.formats.tar import MemberColumns, ReadAt, Walk, check_length
-from imagenetfs.formats.tar_chain import Cancelled, Chain, Cutter
+from imagenetfs.formats.tar_chain import Cancelled, Cutter, Stretch
 from imagenetfs.formats.tar_header import BLOCK
 from imagenetfs.formats.tar_pace import Fixed, Pace
 
@@ -39,6 +39,8 @@ _SLOW = 100e-6  # seconds a read: below that threads take longer than they save
 _LARGE = 4 << 20  # bytes a member: above that looking for headers takes longer than hopping
 _PATIENCE = 1.0  # seconds that an interrupt waits for reads that do not return
 
+Progress = Callable[[int], None]
+
 
 def scan_parallel(
     read_at: ReadAt,
@@ -48,7 +50,7 @@ def scan_parallel(
     *,
     in_flight: int | None = None,
     minimum: int = MINIMUM,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> int:
     """Do what ``tar.scan`` does, with the same result and errors, keeping many reads under way.
 
@@ -71,14 +73,8 @@ def scan_parallel(
             break
         if latency > _SLOW and span < _LARGE:
             pace = Pace(latency) if in_flight is None else Fixed(in_flight)
-            hops = min(256, max(16, remaining // (4 * pace.ceiling)))
             position = hop_in_chains(
-                walk,
-                position,
-                hops=hops,
-                stretch=hops * span,
-                pace=pace,
-                progress=lambda offset: report(offset - start),
+                walk, position, Cutter(span), pace, lambda offset: report(offset - start)
             )
             report(position - start)
             return position
@@ -104,71 +100,134 @@ def _probe(walk: Walk, position: int) -> tuple[int, bool, float]:
 def hop_in_chains(
     walk: Walk,
     position: int,
-    *,
-    hops: int,
-    stretch: int,
+    cutter: Cutter,
     pace: Pace,
-    progress: Callable[[int], None] = lambda offset: None,
+    progress: Progress = lambda offset: None,
 ) -> int:
     """Bring ``walk`` from the header at ``position`` to the end of the archive, by chains.
 
-    A chain is to be of about ``hops`` members; ``stretch`` is the bytes of the first ones, later
-    ones follow what was found. Returns what ``tar.scan`` returns and raises what it raises.
-    ``progress`` is called with the offset up to which the members are known.
+    Returns what ``tar.scan`` returns and raises what it raises. ``progress`` is called with the
+    offset up to which the members are known.
     """
-    crew = _Crew(walk.read_at, walk.end, pace, Cutter(position, walk.end, hops, stretch))
+    team = Team(pace)
     try:
-        crew.fill()
-        landed = _stitch(walk, position, crew, progress)
+        team.fill()
+        landed = team.stitch(walk, position, cutter, progress)
     except Exception:
-        crew.close(None)
+        team.close(None)
         raise
     except BaseException:
         # An interrupt does not wait for a server that does not answer: the threads are daemons.
-        crew.close(_PATIENCE)
+        team.close(_PATIENCE)
         raise
-    crew.close(None)
+    team.close(None)
     return landed
 
 
-def _stitch(walk: Walk, position: int, crew: _Crew, progress: Callable[[int], None]) -> int:
-    """Walk on from ``position``, taking over what chains have, until the archive ends."""
-    ended, truth = position >= walk.end, walk.into.headers
-    since = len(truth)
-    while not ended:
-        chain = crew.next(position)
-        if chain is None or walk.overrides:
-            return walk.until(position, walk.end)[0]
-        while position < chain.stop and not ended:
-            if chain.claim():
-                position, ended = walk.until(position, chain.stop)
-            elif (
-                not walk.overrides
-                and chain.is_true(position, truth, since)
-                and chain.give(position, walk.into)
-            ):
+class Team:
+    """Threads that walk tars together, whoever has nothing to do helping where most is left.
+
+    Those who call :meth:`stitch` or :meth:`scan` are of the team; :meth:`fill` starts others. In
+    all they are no more than ``pace.limit``, and each has one read under way.
+    """
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._changed = threading.Condition(threading.Lock())  # guards all of what follows
+        self._threads: list[threading.Thread] = []
+        self._working = 0
+        self._open: list[Stretch] = []  # what is being walked and may be cut
+        self._closed = False
+
+    def scan(self, read_at: ReadAt, start: int, end: int, into: MemberColumns) -> int:
+        """What ``tar.scan`` does, for one of the team; the others help when they have time."""
+        check_length(start, end)
+        walk = Walk(read_at, end, into)
+        position, ended, _ = _probe(walk, start)
+        span = max(BLOCK, (position - start) // _PROBE)
+        if ended or span >= _LARGE:
+            return position if ended else walk.until(position, end)[0]
+        cutter = Cutter(span)
+        try:
+            return self.stitch(walk, position, cutter)
+        finally:
+            with self._changed:  # whoever opened the file will close it now
+                self._changed.wait_for(lambda: not cutter.chains)
+
+    def stitch(
+        self,
+        walk: Walk,
+        position: int,
+        cutter: Cutter,
+        progress: Progress = lambda offset: None,
+    ) -> int:
+        """Walk on from ``position``, taking over what chains have, until the archive ends."""
+        since = len(walk.into)
+        own = Stretch(position, walk.end, walk, cutter)
+        try:
+            while True:
+                position, ended = self._walk(own, position)
+                progress(position)
+                chain = own.following
+                if ended or walk.overrides or chain is None:
+                    break
+                position, ended = self._take(chain, position, walk, since)
+                own = self._succeed(chain, position, walk)
+        finally:
+            self._cancel(own)
+        return position if ended else walk.until(position, walk.end)[0]
+
+    def _take(self, chain: Stretch, position: int, walk: Walk, since: int) -> tuple[int, bool]:
+        """Bring the true walk through a chain's stretch, or as far as the chain is of any use."""
+        truth, ended = walk.into.headers, False
+        while position < chain.walk.stop and not ended and not walk.overrides:
+            is_true = chain.is_true(position, truth, since)
+            if chain.done and (position >= chain.landing or not chain.count):
+                break
+            if is_true and not chain.done:
+                self._help_until_done(chain)
+            elif is_true and chain.give(position, walk.into):
                 position, ended = chain.landing, chain.landing >= walk.end
             else:
                 position, ended = walk.until(position, position + 1)
-        chain.cancelled = True
-        progress(position)
-    return position
+        return position, ended
 
+    def _walk(self, own: Stretch, position: int) -> tuple[int, bool]:
+        """Bring the true walk to where its own stretch stops; others may cut it meanwhile."""
+        with self._changed:
+            self._open.append(own)
+            self._changed.notify_all()
+        try:
+            return own.walk.go_on(position)
+        finally:
+            with self._changed:
+                self._open.remove(own)
 
-class _Crew:
-    """The threads that run chains, one fewer than requests may be under way: the truth makes one."""
+    def _succeed(self, chain: Stretch, position: int, walk: Walk) -> Stretch:
+        """The true walk's next stretch: what is left of the chain's, whatever that still does."""
+        with self._changed:
+            chain.cancelled = True
+            if chain in self._open:
+                self._open.remove(chain)
+            own = Stretch(position, chain.walk.stop, walk, chain.cutter)
+            own.following = chain.following
+        return own
 
-    def __init__(self, read_at: ReadAt, end: int, pace: Pace, cutter: Cutter) -> None:
-        self._read_at, self._end, self._pace, self._cutter = read_at, end, pace, cutter
-        self._lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
-        self._working = 0
-        self._begun: deque[Chain] = deque()  # by offset, those that the truth has not come to
-        self._closed = False
+    def _cancel(self, stretch: Stretch) -> None:
+        """End the chains behind a stretch."""
+        with self._changed:
+            following = stretch.following
+            while following is not None:
+                following.cancelled = True
+                if following in self._open:
+                    self._open.remove(following)
+                following = following.following
+
+    # --- those who help ---------------------------------------------------------------------------
 
     def fill(self) -> None:
         """Start threads up to what the pace allows."""
-        with self._lock:
+        with self._changed:
             while not self._closed and self._working < self._pace.limit - 1:
                 thread = threading.Thread(target=self._work, name="tar-chain", daemon=True)
                 try:
@@ -178,19 +237,16 @@ class _Crew:
                 self._threads.append(thread)
                 self._working += 1
 
-    def next(self, position: int) -> Chain | None:
-        """The next chain by offset; one that no thread has begun is cut for the caller.
+    def help(self) -> None:
+        """Walk chains until the team is closed; for a thread that has nothing else to do."""
+        while (chain := self._cut(lambda: self._closed)) is not None:
+            self._run(chain)
 
-        ``position`` is where the true walk is: nothing is cut before it any more.
-        """
-        with self._lock:
-            self._cutter.skip(position)
-            return self._begun.popleft() if self._begun else self._cutter.cut()
-
-    def close(self, patience: float | None) -> None:
+    def close(self, patience: float | None = None) -> None:
         """End all chains, and wait for the threads: for each to its end, or ``patience`` for all."""
-        with self._lock:
+        with self._changed:
             self._closed = True
+            self._changed.notify_all()
         deadline = None if patience is None else perf_counter() + patience
         for thread in self._threads:
             thread.join(None if deadline is None else max(0.0, deadline - perf_counter()))
@@ -198,25 +254,49 @@ class _Crew:
                 sleep(0)  # Python is through with it, the kernel not quite; fork would see it
 
     def _work(self) -> None:
-        """A thread: run chain after chain, until there are no more or the pace slows down."""
-        chain: Chain | None = None
-        while True:
-            with self._lock:
-                if chain is not None:
-                    self._cutter.learn(chain)
-                chain = None
-                if not self._closed and self._working < self._pace.limit:
-                    chain = self._cutter.cut()
-                if chain is None:
-                    self._working -= 1
-                    return
-                chain.claim()
-                self._begun.append(chain)
-            chain.run(self._reader(chain), self._end)
+        """A thread: walk chain after chain, until the team is closed or the pace slows down."""
+        while (chain := self._cut(self._leaves)) is not None:
+            self._run(chain)
 
-    def _reader(self, chain: Chain) -> ReadAt:
+    def _leaves(self) -> bool:
+        """Whether a thread is to end, which is then no longer counted; the lock is held."""
+        if self._closed or self._working >= self._pace.limit:
+            self._working -= 1
+            return True
+        return False
+
+    def _help_until_done(self, chain: Stretch) -> None:
+        while (other := self._cut(lambda: chain.done)) is not None:
+            self._run(other)
+
+    def _cut(self, enough: Callable[[], bool]) -> Stretch | None:
+        """A chain cut off where most is left to walk, as soon as there is one; None if ``enough()``."""
+        with self._changed:
+            while not enough():
+                longest = max(self._open, key=Stretch.worth, default=None)
+                if longest is not None and longest.worth() >= 2:
+                    chain = longest.cut()
+                    chain.cutter.chains += 1
+                    self._open.append(chain)
+                    return chain
+                self._changed.wait()
+        return None
+
+    def _run(self, chain: Stretch) -> None:
+        try:
+            chain.run(self._reader(chain))
+        finally:
+            with self._changed:
+                chain.done = True
+                chain.cutter.chains -= 1
+                if chain in self._open:
+                    self._open.remove(chain)
+                chain.cutter.learn(chain)
+                self._changed.notify_all()
+
+    def _reader(self, chain: Stretch) -> ReadAt:
         """``read_at`` for one chain: timed, and ended when nobody needs it any more."""
-        read_at, note = self._read_at, self._pace.note
+        read_at, note = chain.read_at, self._pace.note
 
         def read(offset: int, length: int) -> bytes:
             if chain.cancelled or self._closed:

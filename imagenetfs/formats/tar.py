@@ -132,13 +132,15 @@ class Walk:
 
     A regular member whose header differs from the last one's in nothing but name, size, time and
     checksum takes the short way, ``_hop``; anything else goes through ``_step``. ``overrides``
-    holds the global pax records met so far; as long as there are any, nothing is short.
+    holds the global pax records met so far; as long as there are any, nothing is short. Another
+    thread may lower ``stop`` while this one is on its way there.
     """
 
-    __slots__ = ("end", "into", "overrides", "read_at", "usual")
+    __slots__ = ("end", "into", "overrides", "read_at", "stop", "usual")
 
     def __init__(self, read_at: ReadAt, end: int, into: MemberColumns) -> None:
         self.read_at, self.end, self.into = read_at, end, into
+        self.stop = end
         self.overrides: Globals = {}
         self.usual = _NOTHING_USUAL
 
@@ -148,9 +150,13 @@ class Walk:
         Returns where it landed, and whether the archive ends there. Raises ArchiveError. No
         extended header is ever pending where it lands.
         """
-        stop = min(stop, self.end)
-        while position < stop:
-            position, block = self._hop(position, stop)
+        self.stop = min(stop, self.end)
+        return self.go_on(position)
+
+    def go_on(self, position: int) -> tuple[int, bool]:
+        """As :meth:`until`, up to the ``stop`` that is set."""
+        while position < self.stop:
+            position, block = self._hop(position)
             if block is None:
                 break
             landed = self._step(position, block)
@@ -163,7 +169,7 @@ class Walk:
             position = landed
         return min(position, self.end), position >= self.end
 
-    def _hop(self, position: int, stop: int) -> tuple[int, bytes | None]:
+    def _hop(self, position: int) -> tuple[int, bytes | None]:
         """Hop over members whose headers are as usual. This loop is what nearly all members cost.
 
         Returns the position and the block of the first header that is not; or, when a hop
@@ -174,7 +180,7 @@ class Walk:
         sizes, mtimes, modes = into.sizes.append, into.mtimes.append, into.modes.append
         usual_owner, usual_end, usual_rest, mode = self.usual
         last = end - BLOCK
-        while position < stop:
+        while position < self.stop:
             block = read_at(position, BLOCK if position <= last else end - position)
             try:
                 name, owner, octal, octal_end, mtime, mtime_end, checksum, rest = _fields(block)

@@ -1,11 +1,12 @@
-"""One chain of a tar cut into stretches: a walk that begins at what looks like a header.
+"""A stretch of a tar that one thread walks: a chain of headers, true or only guessed.
 
-What it finds is a guess until the true walk comes by; chains.py puts the two together.
+A chain begins in the middle of the archive, at what looks like a header. What it finds is a guess
+until the true walk comes by; chains.py puts the two together.
 """
 
 from __future__ import annotations
 
-import threading
+import re
 from bisect import bisect_left
 
 from imagenetfs.errors import ImagenetfsError
@@ -15,6 +16,12 @@ from imagenetfs.formats.tar_header import BLOCK, is_sound
 _SEARCH = 128 << 10  # bytes of the first read of a search; a header is 55 KB away in ImageNet
 _SEARCH_PIECE = 1 << 20  # bytes of a read, at most, as they grow
 _SEARCH_MOST = 8 << 20  # bytes after which a search is given up
+
+_LEAST_HOPS = 16  # members of a stretch that is worth a search
+
+# A checksum is written in at least four digits; most blocks are told from headers by the fourth.
+_DIGIT_AT = 151
+_digits = re.compile(rb"[0-7]").finditer
 
 
 def find_header(read_at: ReadAt, begin: int, stop: int) -> int | None:
@@ -26,11 +33,10 @@ def find_header(read_at: ReadAt, begin: int, stop: int) -> int | None:
     length = _SEARCH
     while begin < stop:
         piece = read_at(begin, min(length, stop - begin))
-        for at in range(0, len(piece) - BLOCK + 1, BLOCK):
-            # Most blocks are told from headers by eight bytes.
-            if piece[at + 148 : at + 156].strip(b" \0").isdigit() and is_sound(
-                piece[at : at + BLOCK]
-            ):
+        for match in _digits(piece[_DIGIT_AT::BLOCK]):
+            at = match.start() * BLOCK
+            block = piece[at : at + BLOCK]
+            if len(block) == BLOCK and is_sound(block):
                 return begin + at
         begin += length
         length = min(2 * length, _SEARCH_PIECE)
@@ -41,56 +47,107 @@ class Cancelled(Exception):
     """The truth has passed this chain: whatever it finds now comes too late."""
 
 
-class Chain:
-    """The members of the stretch [begin, stop), from the first thing that looks like a header.
+class Cutter:
+    """Where an archive's stretches are cut, so that what is cut off is worth a search for a header.
 
-    Run by the one thread that claims it. Only ``first``, which is set once, and the growing
-    ``columns.headers`` are looked at by another before ``done`` is set.
+    ``least``: bytes of the smallest such stretch. A stretch in which no header was found doubles
+    it, so that in an archive whose members turn out to be large few searches are made in vain.
+    ``chains``: how many are being walked.
+    """
+
+    __slots__ = ("chains", "least")
+
+    def __init__(self, span: int) -> None:
+        """``span``: bytes from header to header, as far as is known."""
+        self.least = max(BLOCK, _LEAST_HOPS * span)
+        self.chains = 0
+
+    def middle(self, at: int, stop: int) -> int:
+        """Where to cut what is left to walk of a stretch, [at, stop), which is worth it."""
+        return at + ((stop - at) // 2 & -BLOCK)
+
+    def learn(self, chain: Stretch) -> None:
+        """Follow what was found in a chain that is done, by a factor of 2 at most."""
+        wanted = 2 * self.least
+        if chain.first is not None:
+            if not chain.count:
+                return
+            wanted = _LEAST_HOPS * (chain.landing - chain.first) // chain.count
+        self.least = max(BLOCK, self.least // 2, min(2 * self.least, wanted))
+
+
+class Stretch:
+    """The part of an archive from ``begin`` up to ``walk.stop``, walked by one thread.
+
+    Other threads look only at ``first``, which is set once, at the growing ``walk.into.headers``,
+    and after ``done`` was set at the rest; ``following`` and ``walk.stop`` they change, under the
+    lock of chains.py, where a stretch is cut in two.
     """
 
     __slots__ = (
-        "_claim",
         "begin",
         "cancelled",
-        "columns",
         "count",
+        "cutter",
         "done",
         "first",
+        "following",
         "landing",
-        "stop",
+        "read_at",
+        "walk",
     )
 
-    def __init__(self, begin: int, stop: int) -> None:
-        self.begin, self.stop = begin, stop
-        self.columns = MemberColumns()
+    def __init__(self, begin: int, stop: int, walk: Walk, cutter: Cutter) -> None:
+        self.begin, self.walk, self.cutter = begin, walk, cutter
+        self.read_at = walk.read_at
+        walk.stop = stop
+        self.following: Stretch | None = None
         self.first: int | None = None
         self.landing = begin  # where the hop from the last of the members landed
         self.count = 0  # of the members that stand
         self.cancelled = False
-        self.done = threading.Event()
-        self._claim = threading.Lock()
+        self.done = False
 
-    def claim(self) -> bool:
-        """True for the first who asks: it is theirs to walk."""
-        return self._claim.acquire(blocking=False)
+    def worth(self) -> float:
+        """What is left to walk, by the least that is worth cutting off; from 2 on it may be cut.
 
-    def run(self, read_at: ReadAt, end: int) -> None:
-        """Look for a first header, and hop on from it."""
-        walk = Walk(read_at, end, self.columns)
+        Nothing, where a global header was met: a chain would not know of it.
+        """
+        if self.walk.overrides:
+            return 0.0
+        return (self.walk.stop - self._at()) / self.cutter.least
+
+    def cut(self) -> Stretch:
+        """Leave about half of what is left to a chain of its own; the lock is held."""
+        stop = self.walk.stop
+        middle = self.cutter.middle(self._at(), stop)
+        walk = Walk(self.read_at, self.walk.end, MemberColumns())
+        chain = Stretch(middle, stop, walk, self.cutter)
+        chain.following, self.following = self.following, chain
+        self.walk.stop = middle
+        return chain
+
+    def _at(self) -> int:
+        headers = self.walk.into.headers
+        return max(self.begin, headers[-1]) if headers else self.begin
+
+    def run(self, read_at: ReadAt) -> None:
+        """As a chain: look for a first header, and hop on from it, with this ``read_at``."""
+        walk, columns = self.walk, self.walk.into
+        walk.read_at = read_at
         try:
-            self.first = find_header(read_at, self.begin, self.stop)
+            self.first = find_header(read_at, self.begin, walk.stop)
             if self.first is not None:
-                self.landing, _ = walk.until(self.first, self.stop)
-                self.count = len(self.columns)
+                self.landing, _ = walk.go_on(self.first)
+                self.count = len(columns)
         except (Cancelled, ImagenetfsError, OSError):
             # Where the failed hop began is not known, but where the last good one did.
-            if len(self.columns):
-                self.count = len(self.columns) - 1
-                self.landing = self.columns.headers[self.count]
+            if len(columns):
+                self.count = len(columns) - 1
+                self.landing = columns.headers[self.count]
         finally:
             if walk.overrides:
                 self.count = 0
-            self.done.set()
 
     def is_true(self, position: int, truth: list[int], since: int) -> bool:
         """Whether this chain hopped from ``position`` or a header of the true walk's before it.
@@ -99,57 +156,21 @@ class Chain:
         """
         if self.first is None:
             return False
-        return _holds(truth, self.first, since) or _holds(self.columns.headers, position, 0)
+        return _holds(truth, self.first, since) or _holds(self.walk.into.headers, position, 0)
 
     def give(self, position: int, into: MemberColumns) -> bool:
-        """Append the members from the header at ``position`` on, when all are there.
+        """Append the members from the header at ``position`` on; this chain is done.
 
         False, and nothing appended, if none of them begins there.
         """
-        self.done.wait()
-        index = bisect_left(self.columns.headers, position, 0, self.count)
-        if index == self.count or self.columns.headers[index] != position:
+        columns = self.walk.into
+        index = bisect_left(columns.headers, position, 0, self.count)
+        if index == self.count or columns.headers[index] != position:
             return False
-        into.extend(self.columns, index, self.count)
+        into.extend(columns, index, self.count)
         return True
 
 
 def _holds(ascending: list[int], value: int, since: int) -> bool:
     index = bisect_left(ascending, value, since)
     return index < len(ascending) and ascending[index] == value
-
-
-class Cutter:
-    """Where the next chain begins and stops, so that chains are of about ``hops`` members each.
-
-    A stretch in which no header was found doubles the next one, so that in an archive whose
-    members turn out to be large few searches are made in vain.
-    """
-
-    __slots__ = ("_begin", "_end", "_hops", "_stretch")
-
-    def __init__(self, begin: int, end: int, hops: int, stretch: int) -> None:
-        self._begin, self._end, self._hops = begin, end, hops
-        self._stretch = max(BLOCK, stretch & -BLOCK)
-
-    def cut(self) -> Chain | None:
-        """The next chain, or None if the last one reached the end."""
-        if self._begin >= self._end:
-            return None
-        begin = self._begin
-        self._begin = min(begin + self._stretch, self._end)
-        return Chain(begin, self._begin)
-
-    def skip(self, position: int) -> None:
-        """Begin no chain before ``position``, a header's."""
-        self._begin = max(self._begin, position)
-
-    def learn(self, chain: Chain) -> None:
-        """Set the next stretch by what was found in one that is done, by a factor of 2 at most."""
-        wanted = 2 * self._stretch
-        if chain.first is not None:
-            if not chain.count:
-                return
-            wanted = self._hops * (chain.landing - chain.first) // chain.count
-        wanted = min(2 * self._stretch, max(self._stretch // 2, wanted))
-        self._stretch = max(BLOCK, wanted & -BLOCK)

@@ -8,16 +8,17 @@ then carries its problem, and one log line names archive and offset.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import stat
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from imagenetfs.errors import ArchiveError, ImagenetfsError, NoEntryError
+from imagenetfs.errors import ArchiveError, ImagenetfsError, NoEntryError, SourceReadError
 from imagenetfs.formats import npz, tar
 from imagenetfs.formats.tar_header import is_sound
 from imagenetfs.index.archives import OUTER, Archive, Archives, Extent, Kind
@@ -34,6 +35,10 @@ from imagenetfs.index.sharing import Sharing
 from imagenetfs.index.store import Record, container_key
 from imagenetfs.index.table import Table, table_of
 from imagenetfs.source.directory import WAITING, Source
+
+
+class BeingBuiltError(Exception):
+    """Another process is building this container at the moment."""
 
 
 class Container:
@@ -83,8 +88,8 @@ class Index:
         """``stores``: for each group of archive numbers, the places where its index file may be;
         ``sharing``: where it is written, for all that share it.
 
-        ``scan`` reads one header after the other, for one of many threads; ``scan_alone`` may have
-        several requests under way, for somebody who waits for just one container.
+        ``scan`` reads one header after the other; ``scan_alone`` may have several requests under way, for
+        somebody who waits for just one container.
         """
         self.source = source
         self.archives = Archives(archives, arena)
@@ -95,6 +100,8 @@ class Index:
         self._nested: dict[int, Array] = {}
         self._kept = Kept(source, stores)
         self.sharing = sharing or Sharing()
+        self.patience = math.inf
+        """Seconds: who has waited so long for another process that built nothing does not begin anew."""
         source.recognise = Recognition(self)
 
     def container(self, archive: int, inner: int = OUTER) -> Container:
@@ -150,7 +157,9 @@ class Index:
         if inner == OUTER:
             if entry.kind is Kind.DIRECTORY:
                 return Extent(entry.path, 0, 0, Kind.DIRECTORY)
-            return Extent(entry.path, 0, self.source.open(entry.path).size, entry.kind)
+            meta = self.meta(archive)  # whoever knows the table need not ask the source
+            size = meta["file"] if meta is not None else self.source.open(entry.path).size
+            return Extent(entry.path, 0, size, entry.kind)
         rows = self.nested(archive)
         if not 0 <= inner < len(rows):
             raise NoEntryError(f"no container has the number {archive}.{inner}.")
@@ -196,28 +205,39 @@ class Index:
 
     # --- building ---------------------------------------------------------------------------------
 
-    def prepare(self, archive: int, inner: int, *, direct: bool = False) -> Callable[[], bytes]:
+    @contextlib.contextmanager
+    def reserved(self, archive: int, inner: int) -> Iterator[None]:
+        """Nobody else builds this container meanwhile. Raises BeingBuiltError where somebody is at it."""
+
+        def give_up(waits: bool) -> None:
+            raise BeingBuiltError
+
+        with self._arena.locked(self._slot(archive, inner), give_up):
+            yield
+
+    def prepare(self, archive: int, inner: int, scan: Scan | None = None) -> Callable[[], bytes]:
         """A call that makes the container's block, for a thread; see :meth:`adopt`.
 
-        It opens what it reads for itself: the source's own open files do not serve threads. ``direct`` is
-        for a source that answers from memory.
+        It opens what it reads for itself: the source's own open files do not serve threads. Without
+        ``scan`` it is for a source that answers from memory.
         """
         entry = self.archives[archive]
         if inner != OUTER or entry.kind is Kind.DIRECTORY:
             extent = self.extent(archive, inner)
-            return lambda: self._make(archive, inner, extent, direct)
+            return lambda: self._make(archive, inner, extent, scan)
 
         def make() -> bytes:
             with self.source.opened(entry.path) as file:
                 extent = Extent(entry.path, 0, file.size, entry.kind)
-            return self._make(archive, inner, extent, direct)
+            return self._make(archive, inner, extent, scan)
 
         return make
 
-    def _make(self, archive: int, inner: int, extent: Extent, direct: bool) -> bytes:
-        key = self.key(archive, inner)
-        stored = self._kept.block(archive, inner, key, extent)
-        return stored or make_block(self.source, self._scan, extent, inner, direct=direct)
+    def _make(self, archive: int, inner: int, extent: Extent, scan: Scan | None) -> bytes:
+        stored = self._kept.block(archive, inner, self.key(archive, inner), extent)
+        if stored is not None:
+            return stored
+        return make_block(self.source, scan or self._scan, extent, inner, direct=scan is None)
 
     def adopt(self, archive: int, inner: int, block: bytes) -> int:
         """Publish what a thread made, unless somebody else did so first. Returns the member count."""
@@ -232,9 +252,15 @@ class Index:
         block = self._arena.get(slot)
         if block is not None:
             return block
+        started = time.monotonic()
         with self._arena.locked(slot, self._show_waiting):
             block = self._arena.get(slot)  # another process may have built it meanwhile
             if block is None:
+                if time.monotonic() - started > self.patience:
+                    title = self.title(archive, inner)
+                    raise SourceReadError(
+                        f"{title} could not be read: others waited for it in vain."
+                    )
                 block = self.publish(archive, inner, self._make_for_all(archive, inner, extent))
         return block
 

@@ -93,12 +93,6 @@ def take(path: Path, owner: str) -> Lease | Holder:
     return found[0] if found is not None else Holder("", "", None)
 
 
-def holder_of(path: Path) -> Holder | None:
-    """Who has the lease at ``path``; None where nobody has who lives."""
-    found = _look(path)
-    return None if found is None or _is_dead(path, *found) else found[0]
-
-
 def _make(path: Path, holder: Holder) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from imagenetfs.errors import ArchiveError
+from imagenetfs.errors import ArchiveError, SourceChangedError, SourceReplacedError
 from imagenetfs.formats import tar
 from imagenetfs.index.archives import OUTER, Extent, Kind
 from imagenetfs.index.arrays import encode_arrays
@@ -57,8 +57,28 @@ def make_block(
 ) -> bytes:
     """The block of a container. Raises SourceReadError, and ArchiveError for an npz that is none.
 
-    ``direct``: for a source that answers from memory; no account is kept of every single read.
+    An archive whose attributes changed meanwhile (chgrp, touch) is read once more: nobody can tell
+    whether its content did. ``direct``: for a source that answers from memory; no account is kept of
+    every single read.
     """
+    try:
+        return _make_block(source, scan, extent, inner, direct)
+    except SourceReplacedError:
+        raise
+    except SourceChangedError:
+        if not _is_as_long(source, extent):
+            raise
+    log.info("%s was touched while it was indexed: reading it again", os.fsdecode(extent.path))
+    return _make_block(source, scan, extent, inner, direct)
+
+
+def _is_as_long(source: Source, extent: Extent) -> bool:
+    """Whether the file that stands there now could be the one that ``extent`` is about."""
+    with source.opened(extent.path) as file:
+        return extent.is_part or file.size == extent.end
+
+
+def _make_block(source: Source, scan: Scan, extent: Extent, inner: int, direct: bool) -> bytes:
     if extent.kind is Kind.NPZ:
         with source.opened(extent.path) as file:
             seen = {"file": file.size, "sample": tail(file.read, file.size)}

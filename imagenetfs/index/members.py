@@ -33,16 +33,22 @@ from typing import Any
 import numpy as np
 
 from imagenetfs.errors import ArchiveError
-from imagenetfs.index.columns import Array, unpack
+from imagenetfs.index.columns import Array, unpack, views
 
 _NONE: Array = np.zeros(0, dtype=np.int64)
+_EMPTY: dict[int, Any] = {}
+"""One for all tables; nobody writes to it."""
 
 
 class Members:
-    """A member table as it lies in memory. All rows are found by number or by full name."""
+    """A member table as it lies in memory. All rows are found by number or by full name.
+
+    A process may hold tens of thousands: nothing is kept that the block can tell again.
+    """
 
     __slots__ = (
         "_below",
+        "_block",
         "_ends",
         "_headers",
         "_mode",
@@ -56,26 +62,24 @@ class Members:
         "_suffix",
         "_tick",
         "_unit",
-        "columns",
         "hard",
         "links",
-        "meta",
         "nested",
+        "problem",
         "rows",
         "sparse",
     )
 
     def __init__(self, block: memoryview) -> None:
         """Raises ArchiveError where the block is no member table."""
-        columns, meta = unpack(block)
+        columns, meta = views(block)
+        self._block = block
         try:
             self._take(columns, meta)
         except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
             raise ArchiveError(f"a block of the index is damaged ({error})") from None
 
-    def _take(self, columns: dict[str, Array], meta: dict[str, Any]) -> None:
-        self.columns = columns
-        self.meta = meta
+    def _take(self, columns: dict[str, memoryview], meta: dict[str, Any]) -> None:
         self.rows: int = meta["rows"]
         self._prefix = bytes.fromhex(meta["prefix"])
         self._suffix = bytes.fromhex(meta["suffix"])
@@ -83,25 +87,36 @@ class Members:
         self._mtime: int = meta["mtime"]
         self._tick: int = meta["tick"]
         self._mode: int = meta["mode"]
-        self._check()
-        # Scalars are read through memoryviews: half the cost of a numpy scalar.
-        self._names = columns["names"].data
-        self._ends = columns["ends"].data
-        self._offsets = columns["offsets"].data
-        self._sizes = columns["sizes"].data
-        self._mtimes = _optional(columns, "mtimes")
-        self._modes = _optional(columns, "modes")
-        self._headers = _optional(columns, "headers")
-        self._below = _optional(columns, "below")
-        self.nested: Array = columns.get("nested", _NONE)
+        self.problem: str | None = meta.get("problem")
+        """What was wrong with the archive behind the last sound member; None for a sound one."""
+        self._check(columns)
+        self._names = columns["names"]
+        self._ends = columns["ends"]
+        self._offsets = columns["offsets"]
+        self._sizes = columns["sizes"]
+        self._mtimes = columns.get("mtimes")
+        self._modes = columns.get("modes")
+        self._headers = columns.get("headers")
+        self._below = columns.get("below")
+        self.nested: Array = np.asarray(columns["nested"]) if "nested" in columns else _NONE
         self.links = _links(columns)
         self.hard = _hard(columns)
         self.sparse = _sparse(columns)
 
-    def _check(self) -> None:
+    def _check(self, columns: dict[str, memoryview]) -> None:
         per_row = ("ends", "offsets", "sizes", "mtimes", "modes", "headers", "below")
-        if any(len(self.columns[c]) != self.rows for c in per_row if c in self.columns):
+        if any(len(columns[c]) != self.rows for c in per_row if c in columns):
             raise ArchiveError("a block of the index is damaged (columns of unequal length)")
+
+    @property
+    def columns(self) -> dict[str, Array]:
+        """All columns, from the block; not for what is asked often."""
+        return unpack(self._block)[0]
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What the block says of itself; not for what is asked often."""
+        return unpack(self._block)[1]
 
     def __len__(self) -> int:
         return self.rows
@@ -112,9 +127,9 @@ class Members:
         return self._below is None
 
     @property
-    def problem(self) -> str | None:
-        """What was wrong with the archive behind the last sound member; None for a sound one."""
-        return self.meta.get("problem")
+    def one_mode(self) -> bool:
+        """Whether all rows have the same mode."""
+        return self._modes is None
 
     def name(self, row: int) -> bytes:
         """The full name, relative, parts separated by ``/``."""
@@ -181,15 +196,19 @@ class Members:
         """The names of rows [start, stop): what all begin with, the middle parts back to back (u1), where
         each of these ends, what all end with."""
         first = self._ends[start - 1] if start else 0
-        ends = self.columns["ends"][start:stop].astype(np.int64) - first
-        middles = self.columns["names"][first : first + (int(ends[-1]) if len(ends) else 0)]
+        ends = np.asarray(self._ends[start:stop]).astype(np.int64) - first
+        middles = np.asarray(self._names[first : first + (int(ends[-1]) if len(ends) else 0)])
         return self._prefix, middles, ends, self._suffix
+
+    def sizes(self, start: int, stop: int) -> Array:
+        """Bytes of content of rows [start, stop)."""
+        return np.asarray(self._sizes[start:stop])
 
     def mtimes_ns(self, start: int, stop: int) -> Array:
         """Modification times of rows [start, stop), in nanoseconds since the epoch."""
-        if "mtimes" not in self.columns:
+        if self._mtimes is None:
             return np.full(stop - start, self._mtime, dtype=np.int64)
-        ticks = self.columns["mtimes"][start:stop].astype(np.int64)
+        ticks = np.asarray(self._mtimes[start:stop]).astype(np.int64)
         return ticks * self._tick + self._mtime
 
     def children(self, row: int = -1) -> Iterator[int]:
@@ -201,20 +220,16 @@ class Members:
 
     def regular(self) -> Array:
         """The rows that are regular files (hard links included), as an array."""
-        if "modes" not in self.columns:
+        if self._modes is None:
             every = self.rows if stat.S_ISREG(self._mode) else 0
             return np.arange(every, dtype=np.int64)
-        return np.flatnonzero(self.columns["modes"] & 0o170000 == stat.S_IFREG)
+        return np.flatnonzero(np.asarray(self._modes) & 0o170000 == stat.S_IFREG)
 
 
-def _optional(columns: dict[str, Array], name: str) -> memoryview | None:
-    return columns[name].data if name in columns else None
-
-
-def _links(columns: dict[str, Array]) -> dict[int, bytes]:
+def _links(columns: dict[str, memoryview]) -> dict[int, bytes]:
     """Row -> target of the symbolic link."""
     if "linked" not in columns:
-        return {}
+        return _EMPTY
     blob, start, found = columns["link_names"].tobytes(), 0, {}
     for row, end in zip(columns["linked"].tolist(), columns["link_ends"].tolist(), strict=True):
         found[row] = blob[start:end]
@@ -222,19 +237,19 @@ def _links(columns: dict[str, Array]) -> dict[int, bytes]:
     return found
 
 
-def _hard(columns: dict[str, Array]) -> dict[int, tuple[int, int]]:
+def _hard(columns: dict[str, memoryview]) -> dict[int, tuple[int, int]]:
     """Row -> (the row that stands for the file, how many rows it has)."""
     if "hard" not in columns:
-        return {}
+        return _EMPTY
     rows, owners = columns["hard"].tolist(), columns["hard_owners"].tolist()
     counts = Counter(owners)
     return {row: (owner, counts[owner]) for row, owner in zip(rows, owners, strict=True)}
 
 
-def _sparse(columns: dict[str, Array]) -> dict[int, tuple[tuple[int, int], ...]]:
+def _sparse(columns: dict[str, memoryview]) -> dict[int, tuple[tuple[int, int], ...]]:
     """Row -> its data runs, (logical offset, length) in bytes."""
     if "sparse" not in columns:
-        return {}
+        return _EMPTY
     starts = columns["sparse_starts"].tolist()
     lengths = columns["sparse_lengths"].tolist()
     found, start = {}, 0

@@ -15,14 +15,14 @@ import signal
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from imagenetfs.errors import ImagenetfsError, SourceReadError, SourceReplacedError
+from imagenetfs.errors import ImagenetfsError, SourceReadError
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.build import Index
+from imagenetfs.index.builders import Count, Work, build_at_once, build_together
 from imagenetfs.index.store import contents, write_store
 from imagenetfs.system.process import INDEXER, die_with, reset_signals
 
@@ -34,12 +34,12 @@ _QUICK_SECONDS = 60e-6
 
 _LOOKS = 3
 
+_THREADS = 16
+"""Threads that one process bears: beyond that they wait for one another more than for the source."""
+
 _COUNTERS = struct.Struct("<QQ")
 
-Work = tuple[int, int]
-"""(archive, inner) of one container."""
-
-Builder = Callable[[Index, list[Work], Callable[..., None]], None]
+Builder = Callable[[Index, list[Work], Count], None]
 """Builds a share of the work, and calls back with the containers and members done so far."""
 
 Chosen = Callable[[Work], bool]
@@ -106,10 +106,10 @@ class _Plan:
     def shares(self, index: Index, todo: list[Work]) -> tuple[int, Builder]:
         """How many processes, and what each does with its share."""
         if _answers_at_once(index, todo):
-            return self.processes, _build_at_once
-        if len(todo) <= 2 * self.in_flight:  # few containers: several requests within each
-            return 1, _build_by_chains
-        return self.processes, partial(_build_in_threads, max(1, self.in_flight // self.processes))
+            return self.processes, build_at_once
+        most = min(max(self.processes, self.in_flight // _THREADS), self.in_flight, len(todo))
+        processes = max(1, most)
+        return processes, partial(build_together, self.in_flight // processes)
 
 
 def _answers_at_once(index: Index, todo: list[Work]) -> bool:
@@ -175,7 +175,7 @@ def containers(
         yield from filter(chosen, ((archive, number) for number in (OUTER, *inner)))
 
 
-def _fork(index: Index, work: list[Work], build: Builder, count: Callable[..., None]) -> int:
+def _fork(index: Index, work: list[Work], build: Builder, count: Count) -> int:
     parent = os.getpid()
     pid = os.fork()
     if pid:
@@ -191,75 +191,6 @@ def _fork(index: Index, work: list[Work], build: Builder, count: Callable[..., N
         log.exception("an indexing process failed")
     finally:
         os._exit(status)
-
-
-def _build_at_once(index: Index, work: list[Work], count: Callable[..., None]) -> None:
-    """One container after the other, from memory."""
-    members = 0
-    for done, item in enumerate(work, 1):
-        if not index.known(*item):
-            members += _adopt(index, item, partial(_make_now, index, item))
-        count(done, members)
-
-
-def _make_now(index: Index, item: Work) -> bytes:
-    return index.prepare(*item, direct=True)()
-
-
-def _build_by_chains(index: Index, work: list[Work], count: Callable[..., None]) -> None:
-    """One container after the other, several headers of it at once; none that a reader is building."""
-    members = 0
-    for done, item in enumerate(work, 1):
-        try:
-            members += len(index.container(*item).members)
-        except ImagenetfsError as error:
-            _tell(index, item, error)
-        count(done, members)
-
-
-def _build_in_threads(
-    threads: int, index: Index, work: list[Work], count: Callable[..., None]
-) -> None:
-    """So many containers at once, one request of each."""
-    done = members = 0
-    with ThreadPoolExecutor(threads) as pool:
-        pending: dict[Future[bytes], Work] = {}
-        queue = iter(work)
-        while True:
-            for item in queue:
-                if index.known(*item):
-                    done += 1
-                    continue
-                try:
-                    pending[pool.submit(index.prepare(*item))] = item
-                except ImagenetfsError as error:
-                    _tell(index, item, error)
-                    done += 1
-                if len(pending) >= 2 * threads:
-                    break
-            if not pending:
-                break
-            finished, _ = wait(pending, return_when=FIRST_COMPLETED)
-            for future in finished:
-                members += _adopt(index, pending.pop(future), future.result)
-                done += 1
-            count(done, members)
-    count(done, members)
-
-
-def _adopt(index: Index, item: Work, block: Callable[[], bytes]) -> int:
-    """Publish a block in the arena; how many members it has, none where it cannot be made."""
-    try:
-        return index.adopt(*item, block())
-    except ImagenetfsError as error:
-        _tell(index, item, error)
-        return 0
-
-
-def _tell(index: Index, item: Work, error: ImagenetfsError) -> None:
-    """Say that a container cannot be indexed, unless it was said when its archive was found replaced."""
-    if not isinstance(error, SourceReplacedError):
-        log.warning("%s cannot be indexed: %s", index.title(*item), error)
 
 
 def _sum(shared: mmap.mmap) -> tuple[int, int]:

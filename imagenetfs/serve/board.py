@@ -49,6 +49,7 @@ class Cell(IntEnum):
     CACHE_BYTES = 42
     CACHE_TROUBLE = 43
     CACHE_ASIDE_UNTIL = 44
+    READ_SINCE = 45
     TEXTS = 63
 
 

@@ -174,8 +174,8 @@ class Volumes:
 def _digest(members: Members) -> int:
     """A digest of a listing: names, sizes, times of change."""
     digest = hashlib.sha256()
-    for name in sorted(members.columns):
-        digest.update(name.encode() + b"\0" + members.columns[name].tobytes())
+    for name, column in sorted(members.columns.items()):
+        digest.update(name.encode() + b"\0" + column.tobytes())
     meta = {name: value for name, value in members.meta.items() if name != "unsettled"}
     digest.update(repr(sorted(meta.items())).encode())
     return int.from_bytes(digest.digest()[:8], "little")

@@ -1,10 +1,7 @@
 """The FUSE session, shared by processes: what pyfuse3 does not offer, and how it is had all the same.
 
-pyfuse3 mounts and negotiates with the kernel; the requests are read and answered here.
+pyfuse3 mounts; the requests are read and answered here, the first one in :mod:`imagenetfs.serve.handshake`.
 
-* :func:`handshake` answers the kernel's INIT through pyfuse3, exactly one request, and leaves the session
-  untouched. pyfuse3 waits through ``pyfuse3.trio``, which may be replaced (its asyncio support does so).
-  One request more would make libfuse create a splice pipe here, which all workers would inherit.
 * :func:`clone` gives a process a descriptor of its own for the session (FUSE_DEV_IOC_CLONE, Linux 4.2).
   The request in the hands of a process that dies is then ended by the kernel, and only that one.
 * :class:`Channel` reads requests from it, one at a time, inside the kernel's own read of the device.
@@ -19,16 +16,12 @@ import errno
 import fcntl
 import logging
 import os
-import select
 import signal
 import struct
-from collections.abc import Callable, Coroutine
-from types import FrameType, TracebackType
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from types import FrameType
+from typing import NamedTuple
 
-import pyfuse3
-
-from imagenetfs.errors import FuseRefusedError
 from imagenetfs.serve.protocol import REPLY, REQUEST, REQUEST_BYTES, reply_header
 
 log = logging.getLogger(__name__)
@@ -46,85 +39,10 @@ Answer = Callable[[int, int, memoryview], Buffer | Piped | int | None]
 """``answer(opcode, nodeid, arguments)``: the answer, an errno, or None where nobody waits for one."""
 
 _FUSE_DEV_IOC_CLONE = 0x8004E500
-_HANDSHAKE_SECONDS = 30
 _PIPE_BYTES = 512 * 1024
 """Twice what the kernel asks for at once (see connection.py): a pipe's pages need not be full."""
 
 _NO_LENGTH = bytes(4)
-_NO_OTHER_TASK = -(1 << 20)  # below any count of tasks, which each loop that ends takes one from
-
-
-# --- the handshake --------------------------------------------------------------------------------
-
-
-class ClosedResourceError(Exception):
-    """What pyfuse3's loop takes for the end, in trio's place."""
-
-
-class _NoLock:
-    """trio.Lock's place: one task has nobody to exclude."""
-
-    async def __aenter__(self) -> None:
-        pass
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        pass
-
-
-class _Loop:
-    """What pyfuse3 needs of the module ``trio``: a task's name, a lock, and how to wait."""
-
-    Lock = _NoLock
-    ClosedResourceError = ClosedResourceError
-    name = "imagenetfs"
-
-    def __init__(self, wait: Callable[[int], None]) -> None:
-        self.lowlevel = self
-        self._wait = wait
-
-    def current_task(self) -> _Loop:
-        return self
-
-    async def wait_readable(self, fd: int) -> None:
-        self._wait(fd)
-
-
-def handshake() -> int:
-    """Answer INIT on the session that pyfuse3.init opened. Returns the session's descriptor."""
-    seen: list[int] = []
-    came = False
-
-    def wait(fd: int) -> None:
-        nonlocal came
-        if seen:
-            raise ClosedResourceError
-        seen.append(fd)
-        ready = select.poll()
-        ready.register(fd, select.POLLIN)
-        came = bool(ready.poll(_HANDSHAKE_SECONDS * 1000))
-        if not came:
-            raise ClosedResourceError
-
-    pyfuse3.trio = _Loop(wait)  # type: ignore[attr-defined]
-    loop: Coroutine[Any, Any, None] = pyfuse3._session_loop(  # type: ignore[attr-defined]
-        None, 1, _NO_OTHER_TASK
-    )
-    try:
-        loop.send(None)
-    except StopIteration:
-        pass
-    else:
-        raise RuntimeError("pyfuse3 awaited something in the handshake")
-    if not came:
-        raise FuseRefusedError(
-            f"the kernel sent nothing within {_HANDSHAKE_SECONDS} s of mounting; try again, and see dmesg."
-        )
-    return seen[0]
 
 
 def clone(session_fd: int) -> None:

@@ -11,15 +11,11 @@ from imagenetfs.system import mounts
 
 log = logging.getLogger(__name__)
 
-BACKGROUND = 256
-"""Readahead and direct reads that the kernel may have under way at once; its default is 12."""
-
 READ_AHEAD_KB = 256
 """What a reader gets in one request, where we may say so (root); by itself 128 KiB, less than many an image."""
 
 _READ_AHEAD = Path("/sys/class/bdi")
 _CONNECTIONS = Path("/sys/fs/fuse/connections")
-_MAX_USER_BACKGROUND = Path("/sys/module/fuse/parameters/max_user_bgreq")
 
 
 class Connection:
@@ -31,23 +27,10 @@ class Connection:
         self._directory = _CONNECTIONS / device.rpartition(":")[2]
         self._read_ahead = _READ_AHEAD / device / "read_ahead_kb"
 
-    def raise_limits(self) -> str | None:
-        """Let more reads wait at once. Returns a warning where the system does not let us."""
+    def raise_limits(self) -> None:
+        """Let readers have more in one request, where the system lets us say so."""
         with contextlib.suppress(OSError):
             self._read_ahead.write_text(str(READ_AHEAD_KB))
-        try:
-            limit = int(_MAX_USER_BACKGROUND.read_text())
-        except (OSError, ValueError):
-            limit = BACKGROUND
-        try:
-            for name in ("max_background", "congestion_threshold"):
-                (self._directory / name).write_text(str(min(BACKGROUND, limit)))
-        except OSError as error:
-            return (
-                f"the kernel's limit of 12 reads at once could not be raised ({error.strerror}: "
-                f"{self._directory}); many readers on a slow source will wait for one another."
-            )
-        return None
 
     def detach(self) -> None:
         """Take the mount out of the mount table at once; open files stay readable."""

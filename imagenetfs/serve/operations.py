@@ -118,7 +118,7 @@ class Operations:
         except Exception as error:
             return self._refusal(handler, inode, error)
         finally:
-            row[Cell.BUSY_SINCE] = 0
+            row[Cell.BUSY_SINCE] = row[Cell.READ_SINCE] = 0
         if type(result) not in _ANSWERS:
             row[Cell.ERRORS] += 1
             log.error("%s(%#x) answered with %r", handler.__name__, inode, type(result))
@@ -208,6 +208,7 @@ class Operations:
 
     def _read_member(self, inode: int, offset: int, size: int) -> Buffer | Piped:
         row = self.row
+        row[Cell.READ_SINCE] = row[Cell.BUSY_SINCE]
         self._permit(inode)
         if offset == 0:
             row[Cell.IMAGES] += 1

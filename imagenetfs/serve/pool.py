@@ -49,7 +49,8 @@ class Pool:
     def __init__(
         self, board: Board, fork: Callable[[int], int], *, cores: int, ceiling: int, deadline: float
     ) -> None:
-        """``deadline``: seconds that one read of the source may take before its worker is ended."""
+        """``deadline``: seconds that a read, or anything else that is asked of the source at a time, may take
+        before its worker is ended."""
         self._board = board
         self._fork = fork
         self._cores = min(cores, ceiling, MAX_WORKERS)
@@ -98,6 +99,7 @@ class Pool:
     def _clear(self, worker: _Worker) -> None:
         row = self._board.row(worker.number)
         row[Cell.PID] = row[Cell.BUSY_SINCE] = row[Cell.SOURCE_SINCE] = row[Cell.LOCK_SINCE] = 0
+        row[Cell.READ_SINCE] = 0
 
     def _died(self, worker: _Worker, code: int) -> None:
         self.restarts += 1
@@ -148,8 +150,11 @@ class Pool:
                 if row[Cell.SOURCE_SINCE] != since:
                     continue
                 waiting += not for_another
-                if now_ns - since > self._deadline_ns and not worker.ended:
-                    self._end_stuck(worker, (now_ns - since) / 1e9)
+                # A read may ask for several things, and wait for others before: all of it counts.
+                read_since = row[Cell.READ_SINCE]
+                begun = read_since if now_ns - since > self._deadline_ns // 8 else 0
+                if now_ns - (begun or since) > self._deadline_ns and not worker.ended:
+                    self._end_stuck(worker, (now_ns - (begun or since)) / 1e9)
         if in_use or busy:
             self._last_use = now
         ceiling = min(self._ceiling + parked, MAX_WORKERS)

@@ -7,7 +7,6 @@ header of 16 bytes and its answer, written in one piece.
 
 from __future__ import annotations
 
-import os
 from enum import IntEnum
 from struct import Struct
 
@@ -34,6 +33,7 @@ class Opcode(IntEnum):
     GETXATTR = 22
     LISTXATTR = 23
     REMOVEXATTR = 24
+    INIT = 26
     CREATE = 35
     DESTROY = 38
     BATCH_FORGET = 42
@@ -91,8 +91,26 @@ _FORGET_ENTRY = 3
 _ENTRY_NOTICE = Struct("=QII")
 """Directory, length of the name, flags; the name follows, ended by a zero byte."""
 
-REQUEST_BYTES = (1 << 20) + os.sysconf("SC_PAGE_SIZE")
-"""The kernel wants to be lent room for the largest write that libfuse agreed to, on a read-only mount too."""
+REQUEST_BYTES = 1 << 16
+"""Room for any request but writes; the kernel wants to be lent at least 8 KiB."""
+
+# --- the first request ----------------------------------------------------------------------------
+
+MAJOR, MINOR = 7, 31
+"""The protocol's version; kernels that know more do as the older one has it."""
+
+INIT_IN = Struct("=IIII")
+"""major, minor, max_readahead in bytes, flags that the kernel offers; newer kernels say more."""
+
+INIT_OUT = Struct("=IIIIHHIIH34x")
+"""major, minor, max_readahead, flags; requests in the background at most, and from when on readers are held up;
+max_write in bytes, time granularity in ns, pages of a read at most; padding and what is not used."""
+
+_ASYNC_READ, _AUTO_INVAL_DATA, _READDIRPLUS, _ASYNC_DIO = 1 << 0, 1 << 12, 1 << 13, 1 << 15
+_PARALLEL_DIROPS, _MAX_PAGES = 1 << 18, 1 << 22
+WANTED = _ASYNC_READ | _AUTO_INVAL_DATA | _READDIRPLUS | _ASYNC_DIO | _PARALLEL_DIROPS | _MAX_PAGES
+"""Reads side by side, direct ones too; pages forgotten where a size or time is new; listings with attributes;
+names of one directory looked up side by side; reads of more than 128 KiB."""
 
 
 def reply_header(unique: int, length: int, error: int = 0) -> bytes:

@@ -29,8 +29,8 @@ from imagenetfs.serve.attributes import REVISIT_SECONDS
 from imagenetfs.serve.board import SUPERVISOR, Board
 from imagenetfs.serve.cached import CachedReads
 from imagenetfs.serve.caching import CacheKeeper, CacheWatch, cached_reads, unpacked_of
-from imagenetfs.serve.channel import handshake
 from imagenetfs.serve.connection import Connection
+from imagenetfs.serve.handshake import handshake
 from imagenetfs.serve.live import LiveFiles
 from imagenetfs.serve.operations import Operations
 from imagenetfs.serve.permission import Permission, PermissionWatch
@@ -50,6 +50,9 @@ log = logging.getLogger(__name__)
 
 IN_FLIGHT = 16
 """Requests to the source that indexing has under way at once, unless told otherwise."""
+
+_ATTEMPTS = 3.5
+"""The kernel asks up to three times for a page that is mapped; the rest is for the workers that come anew."""
 
 _BUSY_TICK = 0.02
 _IDLE_TICK = 0.5
@@ -246,8 +249,9 @@ class Supervisor:
             self._fork,
             cores=len(os.sched_getaffinity(0)),
             ceiling=plan.workers,
-            deadline=plan.read_timeout / 3,
+            deadline=plan.read_timeout / _ATTEMPTS,
         )
+        catalogue.index.patience = plan.read_timeout / _ATTEMPTS
         self._ahead = ahead
         self._permitted = permitted
         self._unpacking = Unpacking(catalogue.index, unpacked)
@@ -271,9 +275,7 @@ class Supervisor:
     ) -> None:
         """Serve until the end. The mount is out of the mount table when this returns."""
         try:
-            limited = connection.raise_limits()
-            if limited is not None:
-                log.info("%s", limited)
+            connection.raise_limits()
             self._pool.fill()
             self._publish()
             ready(self._warnings)

@@ -40,7 +40,7 @@ def work(
         reset_signals()
         row = board.row(number)
         row[Cell.PID] = os.getpid()
-        row[Cell.SOURCE_SINCE] = row[Cell.BUSY_SINCE] = 0
+        row[Cell.SOURCE_SINCE] = row[Cell.BUSY_SINCE] = row[Cell.READ_SINCE] = 0
         catalogue.source.count_on(row)
         catalogue.index.after_fork()
         unpacked.after_fork()

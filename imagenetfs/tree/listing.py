@@ -137,8 +137,7 @@ class FlatListing:
         """Whether the table has that shape: plain names, one mode, all of them files, each its own."""
         if not isinstance(members, Members) or members.hard or not members.flat:
             return False
-        plain = "modes" not in members.columns
-        return plain and (len(members) == 0 or stat.S_ISREG(members.mode(0)))
+        return members.one_mode and (len(members) == 0 or stat.S_ISREG(members.mode(0)))
 
     def __len__(self) -> int:
         return len(self._members)
@@ -164,7 +163,7 @@ class FlatListing:
         return Columns(
             *members.name_parts(start, stop),
             inodes=np.arange(self._base + start, self._base + stop, dtype=np.uint64),
-            sizes=members.columns["sizes"][start:stop],
+            sizes=members.sizes(start, stop),
             mtimes_ns=members.mtimes_ns(start, stop),
             modes=self._mode(),
             nlinks=1,

@@ -18,12 +18,12 @@ from imagenetfs.index import store as store_module
 from imagenetfs.index import warm as warm_module
 from imagenetfs.index.build import Index
 from imagenetfs.index.groups import index_group
-from imagenetfs.index.leases import NAMELESS_SECONDS, holder_of
+from imagenetfs.index.leases import NAMELESS_SECONDS, Holder, take
 from imagenetfs.index.sharing import lease_path
 from imagenetfs.index.store import StoreFile
 from imagenetfs.index.warm import Outcome
+from tests.unit.shared_index import sharing_index
 from tests.unit.test_build_archives import contents, image, train_tar
-from tests.unit.test_sharing import sharing_index
 
 KILLS = int(os.environ.get("IMAGENETFS_KILLS", "30"))
 CLASSES, IMAGES = 30, 50
@@ -78,10 +78,11 @@ def _check(index: Index, classes: list[int]) -> None:
 def _wait_until_free(file: Path) -> None:
     """At once, but where its holder was killed before it had written its name."""
     deadline = time.monotonic() + 2 * NAMELESS_SECONDS
-    while (holder := holder_of(lease_path(file))) is not None:
-        assert holder.writer is None
+    while isinstance(taken := take(lease_path(file), "the next one"), Holder):
+        assert taken.writer is None
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    taken.release()
 
 
 @pytest.mark.timeout(120 + 2 * KILLS)

@@ -59,13 +59,15 @@ class Behaviour:
     """How the source behaves now. Times in seconds, ``bandwidth`` in bytes a second for all readers together.
 
     ``attributes``: how long the kernel may keep attributes; an answer to a read tells it of newer ones, as NFS
-    has it. ``groups``: how many supplementary groups of a caller count, None for all. ``squash_root``: root has
-    the rights of everybody. A latency or bandwidth of 0 is none.
+    has it. ``pages``: what is read goes through the page cache, so that who waits for it can be killed at once,
+    as on NFS; who waits for anything else always can. ``groups``: how many supplementary groups of a caller
+    count, None for all. ``squash_root``: root has the rights of everybody. A latency or bandwidth of 0 is none.
     """
 
     latency: float = 0.0
     bandwidth: float = 0.0
     attributes: float = 3.0
+    pages: bool = False
     groups: int | None = 16
     squash_root: bool = False
     seed: int = 0

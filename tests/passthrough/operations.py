@@ -18,8 +18,9 @@ import trio
 
 from tests.passthrough.behaviour import Behaviour, Fault
 from tests.passthrough.clock import Clock
-from tests.passthrough.permission import READ, SEARCH, Caller, allows, caller
+from tests.passthrough.permission import READ, SEARCH, Caller, allows, caller, is_being_killed
 
+_LOOK_SECONDS = 0.05
 _PAGE = 4096
 _EXCHANGE = 2
 _AT_FDCWD = -100
@@ -44,6 +45,7 @@ class Handle:
     inode: int
     who: Caller
     names: list[str]
+    pid: int
 
 
 class PassThrough(pyfuse3.Operations):
@@ -69,21 +71,24 @@ class PassThrough(pyfuse3.Operations):
     # --- what each request goes through ---------------------------------------------------------------
 
     async def _request(
-        self, operation: str, path: str, size: int = 0, at: int = 0, *, complete: bool = False
+        self,
+        operation: str,
+        path: str,
+        size: int = 0,
+        at: int = 0,
+        *,
+        complete: bool = False,
+        pid: int | None = None,
     ) -> str | None:
         """Count it, let it take its time, and let it go wrong. Returns ``short`` or ``empty`` for a read,
-        unless it must be ``complete``."""
+        unless it must be ``complete``. ``pid``: who asks; a request that hangs ends when that is killed."""
         self.counters[operation] += 1
         behaviour = self.behaviour
         fault = behaviour.fault(operation, path, at, complete=complete)
         if fault is not None:
             self.counters[f"fault.{fault.kind}"] += 1
         if fault is not None and fault.kind == "hang":
-            self.hanging += 1
-            try:
-                await self.released.wait()
-            finally:
-                self.hanging -= 1
+            await self._hang(pid)
         await self._clock.pass_through(behaviour.latency, size, behaviour.bandwidth)
         if fault is None or fault.kind == "hang":
             return None
@@ -93,6 +98,18 @@ class PassThrough(pyfuse3.Operations):
         if fault.kind in ("short", "empty"):
             return fault.kind
         raise pyfuse3.FUSEError(getattr(errno, fault.kind))
+
+    async def _hang(self, pid: int | None) -> None:
+        released = self.released
+        self.hanging += 1
+        try:
+            while not released.is_set():
+                if pid is not None and is_being_killed(pid):
+                    raise pyfuse3.FUSEError(errno.EINTR)
+                with trio.move_on_after(_LOOK_SECONDS):
+                    await released.wait()
+        finally:
+            self.hanging -= 1
 
     def release_all(self) -> None:
         """Let go of what hangs; later hangs wait for the next release."""
@@ -152,7 +169,7 @@ class PassThrough(pyfuse3.Operations):
         self, parent: int, name: bytes, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         node, decoded = self._nodes[parent], os.fsdecode(name)
-        await self._request("lookup", os.path.join(node.path, decoded))
+        await self._request("lookup", os.path.join(node.path, decoded), pid=ctx.pid)
         self._permit(self._caller(ctx), node.fd, SEARCH)
         if decoded == "..":
             raise pyfuse3.FUSEError(errno.ENOENT)
@@ -167,19 +184,19 @@ class PassThrough(pyfuse3.Operations):
 
     async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
         node = self._nodes[inode]
-        await self._request("getattr", node.path)
+        await self._request("getattr", node.path, pid=ctx.pid)
         if not os.fstat(node.fd).st_nlink:
             raise pyfuse3.FUSEError(errno.ESTALE)
         return self._attributes(inode)
 
     async def readlink(self, inode: int, ctx: pyfuse3.RequestContext) -> bytes:
         node = self._nodes[inode]
-        await self._request("readlink", node.path)
+        await self._request("readlink", node.path, pid=ctx.pid)
         return os.readlink(b"", dir_fd=node.fd)
 
     async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
         node = self._nodes[inode]
-        await self._request("getxattr", node.path)
+        await self._request("getxattr", node.path, pid=ctx.pid)
         try:
             return os.getxattr(f"/proc/self/fd/{node.fd}", name)
         except OSError as error:
@@ -193,14 +210,14 @@ class PassThrough(pyfuse3.Operations):
 
     # --- directories ----------------------------------------------------------------------------------
 
-    def _open(self, inode: int, who: Caller, flags: int) -> Handle:
+    def _open(self, inode: int, who: Caller, flags: int, pid: int) -> Handle:
         node = self._nodes[inode]
         self._permit(who, node.fd, READ)
         if not os.fstat(node.fd).st_nlink:
             raise pyfuse3.FUSEError(errno.ESTALE)
         fd = os.open(f"/proc/self/fd/{node.fd}", os.O_RDONLY | os.O_CLOEXEC | flags)
         names = sorted(os.listdir(fd)) if flags & os.O_DIRECTORY else []
-        return Handle(fd, inode, who, names)
+        return Handle(fd, inode, who, names, pid)
 
     def _keep(self, handle: Handle) -> int:
         number = self._next_handle
@@ -210,13 +227,13 @@ class PassThrough(pyfuse3.Operations):
 
     async def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
         who = self._caller(ctx)
-        await self._request("opendir", self._nodes[inode].path)
-        return self._keep(self._open(inode, who, os.O_DIRECTORY))
+        await self._request("opendir", self._nodes[inode].path, pid=ctx.pid)
+        return self._keep(self._open(inode, who, os.O_DIRECTORY, ctx.pid))
 
     async def readdir(self, fh: int, start: int, token: pyfuse3.ReaddirToken) -> None:
         handle = self._handles[fh]
         node = self._nodes[handle.inode]
-        await self._request("readdir", node.path, at=start)
+        await self._request("readdir", node.path, at=start, pid=handle.pid)
         for position in range(start, len(handle.names)):
             name = handle.names[position]
             try:
@@ -236,8 +253,9 @@ class PassThrough(pyfuse3.Operations):
         if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC):
             raise pyfuse3.FUSEError(errno.EROFS)
         who = self._caller(ctx)
-        await self._request("open", self._nodes[inode].path)
-        return pyfuse3.FileInfo(fh=self._keep(self._open(inode, who, 0)), direct_io=True)
+        await self._request("open", self._nodes[inode].path, pid=ctx.pid)
+        handle = self._keep(self._open(inode, who, 0, ctx.pid))
+        return pyfuse3.FileInfo(fh=handle, direct_io=not self.behaviour.pages)
 
     async def read(self, fh: int, offset: int, size: int) -> bytes:
         handle = self._handles[fh]

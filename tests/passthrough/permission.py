@@ -6,6 +6,7 @@ Sources: RFC 5531, appendix A (``gids<16>``); acl(5), ACCESS CHECK ALGORITHM; li
 from __future__ import annotations
 
 import os
+import signal
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,16 @@ def caller(uid: int, gid: int, pid: int, limit: int | None) -> Caller:
     except OSError:  # it has ended meanwhile
         pass
     return Caller(uid, frozenset([gid, *groups[:limit]]))
+
+
+def is_being_killed(pid: int) -> bool:
+    """Whether a process has been sent SIGKILL, or has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return True
+    pending = [int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd", "ShdPnd"))]
+    return any(mask >> signal.SIGKILL - 1 & 1 for mask in pending)
 
 
 def allows(who: Caller, fd: int, wanted: int, *, squash_root: bool) -> bool:

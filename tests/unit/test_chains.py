@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from imagenetfs.errors import ArchiveError
 from imagenetfs.formats.chains import hop_in_chains
 from imagenetfs.formats.tar import MemberColumns, ReadAt, Walk, check_length, scan
-from imagenetfs.formats.tar_chain import find_header
+from imagenetfs.formats.tar_chain import Cutter, Stretch, find_header
 from imagenetfs.formats.tar_pace import Fixed
 from tests.faults.fuzz_tar import mutated, resealed, specimens
 from tests.unit.test_tar_blocks import END, header, member, padded, pax
@@ -37,8 +37,22 @@ def one_by_one(archive: bytes, end: int | None = None) -> Outcome:
     return outcome_of(lambda into: scan(reader(archive), 0, end, into))
 
 
+class EveryStretch(Cutter):
+    """Cuts at the multiples of a number of bytes, all of them in the end."""
+
+    def __init__(self, stretch: int) -> None:
+        super().__init__(0)
+        self.least = max(512, stretch & -512)
+
+    def middle(self, at: int, stop: int) -> int:
+        return (at // self.least + 1) * self.least
+
+    def learn(self, chain: Stretch) -> None:
+        pass
+
+
 def in_chains(
-    archive: bytes, chains: int, *, in_flight: int = 5, read_at: ReadAt | None = None, hops: int = 9
+    archive: bytes, chains: int, *, in_flight: int = 5, read_at: ReadAt | None = None
 ) -> Outcome:
     """What hop_in_chains finds with the archive cut into about ``chains`` stretches."""
     end = len(archive)
@@ -46,8 +60,7 @@ def in_chains(
     def walk(into: MemberColumns) -> int:
         check_length(0, end)
         walk = Walk(read_at or reader(archive), end, into)
-        stretch = end // chains
-        return hop_in_chains(walk, 0, hops=hops, stretch=stretch, pace=Fixed(in_flight))
+        return hop_in_chains(walk, 0, EveryStretch(end // chains), Fixed(in_flight))
 
     return outcome_of(walk)
 
@@ -163,7 +176,7 @@ def test_a_global_header_that_a_chain_jumped_over() -> None:
     archive = filler + member(b"image", b"\xff" * 512 + trap) + weight + tail + END
     for slow in ("truth", "nobody", "chains"):
         walk = Walk(reader(archive, slow), len(archive), columns := MemberColumns())
-        hop_in_chains(walk, 0, hops=50, stretch=stretch, pace=Fixed(4))
+        hop_in_chains(walk, 0, EveryStretch(stretch), Fixed(4))
         assert columns.mtimes == [7 * 10**9] * 2 + [99 * 10**9] * 20
 
 
@@ -171,7 +184,7 @@ def test_a_cut_between_an_extended_header_and_its_member() -> None:
     archive = b"".join(pax((b"path", b"long%d" % i)) + member(b"s", b"x" * 9) for i in range(40))
     for stretch in range(512, 6000, 512):
         walk = Walk(reader(archive, "truth"), len(archive), columns := MemberColumns())
-        hop_in_chains(walk, 0, hops=4, stretch=stretch, pace=Fixed(4))
+        hop_in_chains(walk, 0, EveryStretch(stretch), Fixed(4))
         assert columns.names == [b"long%d" % i for i in range(40)]
 
 
@@ -185,7 +198,7 @@ def test_a_file_that_became_shorter_meanwhile() -> None:
     end = len(archive)
     assert scanned(
         lambda read_at, into: hop_in_chains(
-            Walk(read_at, end, into), 0, hops=4, stretch=9000, pace=Fixed(4)
+            Walk(read_at, end, into), 0, EveryStretch(9000), Fixed(4)
         )
     ) == scanned(lambda read_at, into: scan(read_at, 0, end, into))
 
@@ -195,7 +208,7 @@ def test_into_may_hold_members_of_another_archive_already() -> None:
     columns = MemberColumns()
     scan(reader(archive), 0, len(archive), columns)
     walk = Walk(reader(archive, "truth"), len(archive), columns)
-    hop_in_chains(walk, 0, hops=4, stretch=9000, pace=Fixed(4))
+    hop_in_chains(walk, 0, EveryStretch(9000), Fixed(4))
     assert columns.names == [b"%d" % i for i in range(60)] * 2
 
 

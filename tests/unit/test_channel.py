@@ -1,4 +1,4 @@
-"""The handshake around a session loop of the test's own; requests and replies over a pair of sockets."""
+"""Requests and replies over a pair of sockets."""
 
 from __future__ import annotations
 
@@ -11,83 +11,24 @@ import socket
 import subprocess
 import sys
 import time
-import types
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from imagenetfs.errors import FuseRefusedError
-from imagenetfs.serve import channel
-from imagenetfs.serve.channel import Channel, Piped, serve_requests
+from imagenetfs.serve.channel import Channel, Piped, clone, serve_requests
 from imagenetfs.serve.protocol import REPLY, REQUEST
 
 
-class Session:
-    """Stands in for pyfuse3: a session loop that waits as pyfuse3's does, and reads a pipe."""
-
-    def __init__(self) -> None:
-        self.fd, self.writer = os.pipe()
-        self.served: list[bytes] = []
-        self.module = types.SimpleNamespace(trio=None, _session_loop=self._session_loop)
-        self.awaits: Any = None
-
-    async def _session_loop(self, nursery: object, least: int, most: int) -> None:
-        loop = self.module.trio
-        async with loop.Lock():
-            pass
-        while True:
-            try:
-                await loop.lowlevel.wait_readable(self.fd)
-            except loop.ClosedResourceError:
-                break
-            self.served.append(os.read(self.fd, 1))
-            if self.awaits is not None:
-                await self.awaits
-
-    def close(self) -> None:
-        os.close(self.fd)
-        os.close(self.writer)
-
-
-@pytest.fixture
-def session(monkeypatch: pytest.MonkeyPatch) -> Any:
-    one = Session()
-    monkeypatch.setattr(channel, "pyfuse3", one.module)
-    yield one
-    one.close()
-
-
-def test_the_handshake_takes_exactly_one_request(session: Session) -> None:
-    os.write(session.writer, b"abc")
-    assert channel.handshake() == session.fd
-    assert session.served == [b"a"]
-
-
-def test_a_handshake_that_does_not_come(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channel, "_HANDSHAKE_SECONDS", 0)
-    with pytest.raises(FuseRefusedError, match="sent nothing"):
-        channel.handshake()
-
-
-def test_a_session_loop_that_awaits_something_else(session: Session) -> None:
-    @types.coroutine
-    def sleep() -> Any:
-        yield
-
-    os.write(session.writer, b"a")
-    session.awaits = sleep()
-    with pytest.raises(RuntimeError, match="awaited"):
-        channel.handshake()
-
-
-def test_a_clone_of_what_is_no_session(session: Session) -> None:
+def test_a_clone_of_what_is_no_session() -> None:
+    reader, writer = os.pipe()
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(OSError):
-        channel.clone(session.fd)
+        clone(reader)
     assert len(os.listdir("/proc/self/fd")) == before
-    os.write(session.writer, b"x")
-    assert os.read(session.fd, 1) == b"x"  # untouched
+    os.write(writer, b"x")
+    assert os.read(reader, 1) == b"x"  # untouched
+    os.close(reader)
+    os.close(writer)
 
 
 # --- requests and replies -------------------------------------------------------------------------

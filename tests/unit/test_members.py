@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import tracemalloc
 from itertools import pairwise
 from typing import Any
 
@@ -352,3 +353,16 @@ def test_a_flipped_byte_of_the_header_is_never_a_crash(mask: int) -> None:
         except ArchiveError:
             continue
         assert len(members) == rows
+
+
+def test_a_table_takes_little_memory() -> None:
+    """A worker may have tens of thousands of them."""
+    entries = [(b"n00000001_%d.JPEG" % number, 100_000) for number in range(20)]
+    blocks = [memoryview(encode(rows_of(entries), {"at": list(range(16))})) for _ in range(300)]
+    tracemalloc.start()
+    try:
+        tables = [Members(block) for block in blocks]
+        each = tracemalloc.get_traced_memory()[0] / len(tables)
+    finally:
+        tracemalloc.stop()
+    assert each < 2000

@@ -405,6 +405,22 @@ def test_a_worker_over_its_deadline_is_ended(world: World) -> None:
     assert len(mount.pool) >= 2
 
 
+def test_all_that_a_read_waits_for_counts(world: World) -> None:
+    """It opens the archive, waits for another process's fetch, then reads: three times nearly the deadline."""
+    mount = Mount(world)
+    mount.step()
+    pid = mount.pids[0]
+    mount.row(pid)[Cell.READ_SINCE] = int(world.now * 1e9)
+    mount.wait_in_source(pid, since=world.now)
+    mount.step(DEADLINE * 0.9)
+    assert not world.kills
+    mount.wait_in_source(pid, since=world.now)
+    mount.step(DEADLINE * 0.11)
+    assert not world.kills, "what it does now has only begun"
+    mount.step(DEADLINE * 0.03)
+    assert world.kills == [(pid, signal.SIGKILL)]
+
+
 def test_a_new_read_is_a_new_deadline(world: World) -> None:
     mount = Mount(world)
     victim = mount.pids[0]

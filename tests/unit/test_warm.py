@@ -121,9 +121,10 @@ def test_everything_is_indexed(train: Path, processes: int, in_flight: int) -> N
 @pytest.mark.parametrize(
     ("quick", "in_flight", "processes", "expected"),
     [
-        (1.0, 16, 4, "_build_at_once"),
-        (0.0, 16, 1, "_build_by_chains"),  # no more requests than were asked for: one process
-        (0.0, 8, 4, "_build_in_threads"),
+        (1.0, 16, 4, "build_at_once"),
+        (0.0, 3, 3, "build_together"),  # no more requests than were asked for
+        (0.0, 8, 4, "build_together"),
+        (0.0, 128, 8, "build_together"),  # no more threads in each than it bears
     ],
 )
 def test_how_work_is_dealt_out(
@@ -151,9 +152,9 @@ def test_what_is_read_directly_is_right_and_counted(train: Path) -> None:
     index = index_of(train, "t.tar")
     index.container(0)
     asked = index.source.meter[REQUESTS]
-    block = index.prepare(0, 3, direct=True)()
+    block = index.prepare(0, 3)()
     assert index.source.meter[REQUESTS] - asked >= IMAGES
-    assert block == index.prepare(0, 3)()
+    assert block == index.prepare(0, 3, tar.scan)()
 
 
 def test_what_is_there_is_not_done_again(train: Path) -> None:

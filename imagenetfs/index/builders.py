@@ -1,0 +1,97 @@
+"""Building many containers in one process: from memory one after the other, over a network together."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
+
+from imagenetfs.errors import ImagenetfsError, SourceReplacedError
+from imagenetfs.formats.chains import Team
+from imagenetfs.formats.tar_pace import Fixed
+from imagenetfs.index.build import BeingBuiltError, Index
+
+log = logging.getLogger(__name__)
+
+_REQUESTS_EACH = 4
+"""About so many requests under way in one container: whoever waits for it waits less than for one."""
+
+Work = tuple[int, int]
+"""(archive, inner) of one container."""
+
+Count = Callable[[int, int], None]
+"""Is called with the containers and members done so far."""
+
+
+def build_at_once(index: Index, work: list[Work], count: Count) -> None:
+    """One container after the other, from memory."""
+    members = 0
+    for done, item in enumerate(work, 1):
+        if not index.known(*item):
+            members += _adopt(index, item, partial(_make_now, index, item))
+        count(done, members)
+
+
+def _make_now(index: Index, item: Work) -> bytes:
+    return index.prepare(*item)()
+
+
+def build_together(threads: int, index: Index, work: list[Work], count: Count) -> None:
+    """Several containers at a time, with so many requests under way among them.
+
+    What a reader is building meanwhile is left to the reader, and waited for at the end.
+    """
+    done = members = 0
+    queue, left = deque(work), list[Work]()
+    lanes = -(-threads // _REQUESTS_EACH)
+    pending: dict[Future[bytes], tuple[Work, contextlib.ExitStack]] = {}
+    team = Team(Fixed(threads))
+    with ThreadPoolExecutor(threads) as pool, contextlib.closing(team):
+        for _ in range(threads - lanes):
+            pool.submit(team.help)
+        while queue or pending:
+            while queue and len(pending) < lanes:
+                item, reserved = queue.popleft(), contextlib.ExitStack()
+                if index.known(*item):
+                    done += 1
+                    continue
+                try:
+                    reserved.enter_context(index.reserved(*item))
+                    pending[pool.submit(index.prepare(*item, team.scan))] = item, reserved
+                except BeingBuiltError:
+                    left.append(item)
+                except ImagenetfsError as error:
+                    reserved.close()
+                    _tell(index, item, error)
+                    done += 1
+            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                item, reserved = pending.pop(future)
+                with reserved:
+                    members += _adopt(index, item, future.result)
+                done += 1
+            count(done, members)
+    for item in left:
+        try:
+            members += len(index.container(*item).members)
+        except ImagenetfsError as error:
+            _tell(index, item, error)
+        done += 1
+        count(done, members)
+
+
+def _adopt(index: Index, item: Work, block: Callable[[], bytes]) -> int:
+    """Publish a block in the arena; how many members it has, none where it cannot be made."""
+    try:
+        return index.adopt(*item, block())
+    except ImagenetfsError as error:
+        _tell(index, item, error)
+        return 0
+
+
+def _tell(index: Index, item: Work, error: ImagenetfsError) -> None:
+    """Say that a container cannot be indexed, unless it was said when its archive was found replaced."""
+    if not isinstance(error, SourceReplacedError):
+        log.warning("%s cannot be indexed: %s", index.title(*item), error)
