@@ -77,7 +77,8 @@ class MountPlan:
     """What to mount where. ``workers`` is a ceiling; ``read_timeout``, ``revalidate`` and ``idle`` (unused for
     so long, the mount ends) in seconds; ``views``: name and list. ``shown_to``: the primary group of those who
     read, where it is not this process's. ``root_access``: owner, group and permission bits of the root
-    directory, where they are not the mounting user's.
+    directory, where they are not the mounting user's. ``heed_signals``: whether SIGTERM, SIGINT and SIGHUP
+    end the mount; without it a watcher alone does.
 
     ``cache_dir``: where what is read is kept (None: nowhere), at most ``cache_size`` bytes while ``keep_free``
     bytes of its file system stay free; ``stage``: what is brought there ahead, as VERSION or VERSION/SPLIT.
@@ -103,12 +104,13 @@ class MountPlan:
     shown_to: str | None = None
     root_access: tuple[int, int, int] | None = None
     idle: float | None = None
+    heed_signals: bool = True
 
 
 def serve(
     plan: MountPlan, *, ready: Callable[[list[str]], None], watchers: Sequence[Watcher] = ()
 ) -> None:
-    """Mount and serve until unmounted, SIGTERM, SIGINT or SIGHUP, or a watcher asks for the end.
+    """Mount and serve until unmounted, told by a signal (``heed_signals``), or a watcher asks for the end.
 
     Calls ``ready(warnings)`` when the mount can be read. Raises ImagenetfsError before that where it
     cannot mount; nothing is left mounted then. The calling process must be single-threaded.
@@ -289,10 +291,12 @@ class Supervisor:
         for fd in (wakeup, *by_fd):
             poller.register(fd, select.POLLIN)
         pause, next_tick = _BUSY_TICK, 0.0
-        while not stopping and not self._pool.over:
+        while not (stopping and self._plan.heed_signals) and not self._pool.over:
             for fd, _ in poller.poll(pause * 1000):
                 if fd == wakeup:
                     _drain(wakeup)
+                    while stopping and not self._plan.heed_signals:
+                        log.info("%s is not heeded", signal.Signals(stopping.pop()).name)
                 elif by_fd[fd].ready():
                     return
             if time.monotonic() >= next_tick:

@@ -279,6 +279,54 @@ def test_a_command_that_dies_of_the_signal(at: Bench, sample: Path) -> None:
     assert at.leftovers() == []
 
 
+def log_of(mountpoint: Path) -> str:
+    return (mountpoint / ".imagenetfs" / "log").read_text()
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_signal_to_the_server_does_not_end_it_under_its_command(
+    at: Bench, sample: Path, name: str
+) -> None:
+    front = waiting(at, sample)
+    pid = server_of(at.default)
+    os.kill(pid, getattr(signal, name))
+    assert until(lambda: f"{name} is not heeded" in log_of(at.default))
+    assert server_of(at.default) == pid
+    assert finish(front) == (7, "")
+    assert at.leftovers() == []
+    assert not is_running(pid)
+
+
+SAVES = """
+import os, pathlib, signal
+told = []
+signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+print("ready", flush=True)
+while not told:
+    signal.pause()
+val = pathlib.Path(os.environ["IMAGENETFS_MOUNT"], "ILSVRC2012", "val")
+print(sum(len(path.read_bytes()) for path in val.glob("*/*") for _ in range(20)))
+raise SystemExit(5)
+"""
+
+
+def test_a_signal_to_every_process_lets_the_command_finish(at: Bench, sample: Path) -> None:
+    # As Slurm does where it follows a job's processes by their parents (proctrack/linuxproc).
+    done = at.call("run", sample, "--", "sh", "-c", "cat {mnt}/ILSVRC2012/val/*/* | wc -c")
+    expected = int(done.stdout) * 20
+    front = at.start("run", sample, "--", sys.executable, "-c", SAVES)
+    assert front.stdout is not None
+    assert front.stdout.readline() == "ready\n"
+    status = json.loads((at.default / ".imagenetfs" / "status.json").read_text())
+    servers = [status["pid"], *(worker["pid"] for worker in status["workers"])]
+    for pid in (front.pid, *servers):  # the front passes it on to the command
+        os.kill(pid, signal.SIGTERM)
+    out, err = front.communicate(timeout=60)
+    assert (front.returncode, out, err) == (5, f"{expected}\n", "")
+    assert at.leftovers() == []
+    assert not any(is_running(pid) for pid in servers)
+
+
 def test_a_front_that_is_killed(at: Bench, sample: Path) -> None:
     front = waiting(at, sample)
     pid = server_of(at.default)
