@@ -113,31 +113,39 @@ def bench(directory: Path) -> Iterator[Bench]:
 # --- terminals --------------------------------------------------------------------------------------
 
 
-def read_until(fd: int, text: bytes, seconds: float = 60.0) -> bytes:
-    """Read from a terminal until a text appears."""
-    got, deadline = b"", time.monotonic() + seconds
-    while text not in got:
-        assert time.monotonic() < deadline, got
-        try:
-            got += os.read(fd, 1024)
-        except OSError:
-            break
-    return got
+class Terminal:
+    """The command in a terminal of its own, and what a person does there. It has a session, and so a process
+    group, of its own: ``pid``."""
 
+    def __init__(self, at: Bench, *arguments: object) -> None:
+        environ = at.environ()
+        self.pid, self._fd = pty.fork()
+        if self.pid == 0:
+            argv = [*at.front, *map(str, arguments)]
+            try:
+                os.execvpe(argv[0], argv, environ)
+            finally:
+                os._exit(127)
 
-def in_terminal(at: Bench, *arguments: object) -> tuple[int, int]:
-    """The command in a terminal of its own: its pid, and the terminal's other end."""
-    environ = at.environ()
-    pid, fd = pty.fork()
-    if pid == 0:
-        argv = [*at.front, *map(str, arguments)]
-        try:
-            os.execvpe(argv[0], argv, environ)
-        finally:
-            os._exit(127)
-    return pid, fd
+    def see(self, text: str, seconds: float = 60.0) -> None:
+        """Wait until a text appears."""
+        got, deadline = b"", time.monotonic() + seconds
+        while text.encode() not in got:
+            assert time.monotonic() < deadline, got
+            try:
+                got += os.read(self._fd, 1024)
+            except OSError:  # nobody has the other end any more
+                raise AssertionError(got) from None
 
+    def type(self, text: str) -> None:
+        """Type something: ``\\x03`` is Ctrl-C."""
+        os.write(self._fd, text.encode())
 
-def end_of(pid: int) -> int:
-    _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status)
+    def hang_up(self) -> None:
+        """The window is closed."""
+        os.close(self._fd)
+
+    def end(self) -> int:
+        """Wait for the command's end: its exit code, negative for a signal."""
+        _, status = os.waitpid(self.pid, 0)
+        return os.waitstatus_to_exitcode(status)

@@ -7,81 +7,32 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.mount.test_commands_support import (
     COMMAND,
-    Bench,
-    end_of,
-    in_terminal,
-    read_until,
+    Terminal,
     until,
 )
-from tests.ordinary import GROUP, USERS, Elsewhere
+from tests.ordinary import GROUP, USERS
 from tests.support import processes_marked
+from tests.there import MARK, Make, There, places
 
 pytestmark = pytest.mark.timeout(180)
 
-MARK = "NAMESPACE_TEST"
 NAMESPACE = "readlink /proc/self/ns/mnt"
 STATUS = "cat {mnt}/.imagenetfs/status.json"
 
 
-class There(Bench):
-    """A bench in a namespace for ordinary users; every process that it starts is marked."""
-
-    elsewhere: Elsewhere
-
-    def leftovers(self) -> list[str]:
-        """Mounts, processes and files: of a namespaced run nothing at all may stay."""
-        table = self.elsewhere.mount_table().splitlines()
-        left = [line for line in table if str(self.run_root) in line or " /media" in line]
-        left += processes_marked(MARK, str(self.directory))
-        left += [str(path) for path in self.run_root.glob("**/*")]
-        left += [str(path) for path in Path("/media").iterdir()]
-        return left + [str(path) for path in (self.directory / "tmp").iterdir()]
-
-
-Make = Callable[..., There]
-
-
 @pytest.fixture
 def make(tmp_path: Path, sample: Path) -> Iterator[Make]:
-    """``make(user, fusermount)``: a bench of that user's."""
-    made: list[There] = []
+    """``make(user, broken)``: a bench of that user's."""
     for closed in (tmp_path, tmp_path.parent, sample.parent):
         closed.chmod(0o755)
-
-    def start(user: str = "ana", fusermount: str = "there") -> There:
-        at = There(tmp_path)
-        at.elsewhere = Elsewhere(tmp_path / "scratch", fusermount)
-        made.append(at)
-        at.front = [*at.elsewhere.front(user), *COMMAND]
-        names = ("home", "cache", "state", "tmp", "run")
-        for name in names:
-            (tmp_path / name).mkdir()
-            os.chown(tmp_path / name, USERS.get(user, 0), GROUP)
-        (tmp_path / "site.toml").touch()
-        at.surroundings = {
-            MARK: str(tmp_path),
-            "HOME": str(tmp_path / "home"),
-            "XDG_CACHE_HOME": str(tmp_path / "cache"),
-            "XDG_CONFIG_HOME": str(tmp_path / "config"),
-            "XDG_STATE_HOME": str(tmp_path / "state"),
-            "TMPDIR": str(tmp_path / "tmp"),
-            "IMAGENETFS_SITE_CONFIG": str(tmp_path / "site.toml"),
-        }
-        return at
-
-    try:
-        yield start
-    finally:
-        for at in made:
-            at.elsewhere.close()
-            at.clean_up()
+    yield from places(tmp_path)
 
 
 @pytest.fixture(params=["root", "ana"])
@@ -216,7 +167,7 @@ def test_root_keeps_what_root_has(make: Make, sample: Path) -> None:
 def test_by_itself_where_fusermount_does_not_work(
     make: Make, sample: Path, fusermount: str, sentence: str
 ) -> None:
-    at = make("ana", fusermount)
+    at = make("ana", broken={"fusermount3": fusermount})
     done = at.call("run", sample, "--", "ls", "{mnt}")
     assert done.returncode == 0, done.stderr
     assert "ILSVRC2012" in done.stdout
@@ -348,15 +299,15 @@ def test_enter(at: There, sample: Path) -> None:
 def test_enter_opens_a_shell_and_keeps_the_mount(ana: There, sample: Path) -> None:
     first, _ = waiting(ana, sample, NAMESPACE)
     ana.surroundings["SHELL"] = "/bin/sh"
-    pid, fd = in_terminal(ana, "enter")
-    os.write(fd, b"PS1=; echo $((40+2))\n")
-    read_until(fd, b"42")
+    terminal = Terminal(ana, "enter")
+    terminal.type("PS1=; echo $((40+2))\n")
+    terminal.see("42")
     assert finish(first) == 7
-    os.write(fd, b"ls $IMAGENETFS_MOUNT\n")
-    read_until(fd, b"ILSVRC2012")
-    os.write(fd, b"exit 6\n")
-    assert end_of(pid) == 6
-    os.close(fd)
+    terminal.type("ls $IMAGENETFS_MOUNT\n")
+    terminal.see("ILSVRC2012")
+    terminal.type("exit 6\n")
+    assert terminal.end() == 6
+    terminal.hang_up()
     assert ana.leftovers() == []
 
 
@@ -376,11 +327,11 @@ def test_a_signal_to_the_front_is_the_commands(ana: There, sample: Path) -> None
 
 def test_ctrl_c(ana: There, sample: Path) -> None:
     script = "trap 'exit 9' INT; echo ready; while :; do sleep 0.1; done"
-    pid, fd = in_terminal(ana, "run", "--namespace", sample, "--", "sh", "-c", script)
-    read_until(fd, b"ready")
-    os.write(fd, b"\x03")
-    assert end_of(pid) == 9
-    os.close(fd)
+    terminal = Terminal(ana, "run", "--namespace", sample, "--", "sh", "-c", script)
+    terminal.see("ready")
+    terminal.type("\x03")
+    assert terminal.end() == 9
+    terminal.hang_up()
     assert ana.leftovers() == []
 
 

@@ -18,11 +18,9 @@ from imagenetfs.system import mounts
 from tests.mount.test_commands_support import (
     COMMAND,
     Bench,
+    Terminal,
     bench,
-    end_of,
-    in_terminal,
     is_running,
-    read_until,
     until,
 )
 
@@ -422,51 +420,51 @@ def test_ctrl_c(at: Bench, sample: Path) -> None:
         "try: print('ready', flush=True); time.sleep(60)\n"
         "except KeyboardInterrupt: raise SystemExit(9)"
     )
-    pid, fd = in_terminal(at, "run", sample, "--", sys.executable, "-c", script)
-    read_until(fd, b"ready")
-    os.write(fd, b"\x03")
-    assert end_of(pid) == 9
-    os.close(fd)
+    terminal = Terminal(at, "run", sample, "--", sys.executable, "-c", script)
+    terminal.see("ready")
+    terminal.type("\x03")
+    assert terminal.end() == 9
+    terminal.hang_up()
     assert at.leftovers() == []
 
 
 def test_ctrl_z_and_fg(at: Bench, sample: Path) -> None:
-    pid, fd = in_terminal(at, "run", sample, "--", "sh", "-c", "echo ready; cat; exit 4")
-    os.waitpid(pid, os.WNOHANG)
-    read_until(fd, b"ready")
+    terminal = Terminal(at, "run", sample, "--", "sh", "-c", "echo ready; cat; exit 4")
+    os.waitpid(terminal.pid, os.WNOHANG)
+    terminal.see("ready")
     # The terminal stops the whole group only where a shell with job control is its session's leader:
     # an orphaned group ignores it. So what the shell would do is done here.
-    os.killpg(pid, signal.SIGSTOP)
-    _, status = os.waitpid(pid, os.WUNTRACED)
+    os.killpg(terminal.pid, signal.SIGSTOP)
+    _, status = os.waitpid(terminal.pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status)
     assert len(at.entries()) == 1
-    os.killpg(pid, signal.SIGCONT)
-    os.write(fd, b"still here\n")
-    read_until(fd, b"still here\r\nstill here")
-    os.write(fd, b"\x04")
-    assert end_of(pid) == 4
-    os.close(fd)
+    os.killpg(terminal.pid, signal.SIGCONT)
+    terminal.type("still here\n")
+    terminal.see("still here\r\nstill here")
+    terminal.type("\x04")
+    assert terminal.end() == 4
+    terminal.hang_up()
     assert at.leftovers() == []
 
 
 def test_an_interactive_shell(at: Bench, sample: Path) -> None:
-    pid, fd = in_terminal(at, "run", sample, "--", "bash", "--norc", "--noprofile", "-i")
-    os.write(fd, b"PS1=; ls $IMAGENETFS_MOUNT; sleep 60\n")
-    read_until(fd, b"ILSVRC2012_t3")
+    terminal = Terminal(at, "run", sample, "--", "bash", "--norc", "--noprofile", "-i")
+    terminal.type("PS1=; ls $IMAGENETFS_MOUNT; sleep 60\n")
+    terminal.see("ILSVRC2012_t3")
     time.sleep(0.5)
-    os.write(fd, b"\x1a")  # bash stops its job, not itself
-    read_until(fd, b"Stopped")  # so bash asks twice whether it shall end
-    os.write(fd, b"exit 6\nexit 6\n")
-    assert end_of(pid) == 6
-    os.close(fd)
+    terminal.type("\x1a")  # bash stops its job, not itself
+    terminal.see("Stopped")  # so bash asks twice whether it shall end
+    terminal.type("exit 6\nexit 6\n")
+    assert terminal.end() == 6
+    terminal.hang_up()
     assert at.leftovers() == []
 
 
 def test_a_terminal_that_goes_away(at: Bench, sample: Path) -> None:
-    pid, fd = in_terminal(at, "run", sample, "--", "sh", "-c", "echo ready; sleep 60")
-    read_until(fd, b"ready")
-    os.close(fd)
-    end_of(pid)
+    terminal = Terminal(at, "run", sample, "--", "sh", "-c", "echo ready; sleep 60")
+    terminal.see("ready")
+    terminal.hang_up()
+    terminal.end()
     assert until(lambda: at.leftovers() == [])
 
 

@@ -22,9 +22,10 @@ from imagenetfs.job.doctor import source as source_lines
 from imagenetfs.job.doctor.findings import Finding, Grade
 from imagenetfs.system import mounts
 from tests.mount.test_commands_support import Bench
-from tests.nfs.member import GROUPS, Member
-from tests.nfs.test_groups import HIDDEN, base  # noqa: F401  (a fixture)
+from tests.nfs.test_groups import HIDDEN, base, make  # noqa: F401  (fixtures)
+from tests.ordinary import MANY
 from tests.passthrough import slow_source
+from tests.there import Make
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -289,19 +290,17 @@ def test_how_it_is_mounted(
 
 
 @ROOT
-def test_sources_that_refuse(sample: Path, base: Path) -> None:  # noqa: F811
+def test_sources_that_refuse(sample: Path, base: Path, make: Make) -> None:  # noqa: F811
     tree = base / "imagenet"
     shutil.copytree(sample / "tiny-imagenet-200", tree / "tiny-imagenet-200")
-    os.chown(tree, 0, GROUPS[HIDDEN])
+    os.chown(tree, 0, MANY[HIDDEN])
     tree.chmod(0o750)
     with slow_source(tree, below=base) as slow:
-        lines = _lines(Member(base).imagenetfs("doctor", slow.path, "--json"))
+        lines = _lines(make("max").call("doctor", slow.path, "--json"))
         assert lines["groups"]["grade"] == "yellow"
         assert lines["source"]["grade"] == "yellow"
         assert f"open to the group {HIDDEN}" in lines["source"]["what"]
-        (base / "other").mkdir()
-        stranger = Member(base / "other", ["fsgroup01"])
-        done = stranger.imagenetfs("doctor", slow.path, "--json")
+        done = make("max", member_of=["fsgroup01"]).call("doctor", slow.path, "--json")
         assert done.returncode == 41
         line = _lines(done)["source"]
         assert "of which you are no member" in line["what"]

@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.job.access import Gate, Reason, User, explain
-from tests.nfs.member import GROUPS, PROGRAM, UID, Member
+from tests.mount.test_commands_support import COMMAND
+from tests.ordinary import MANY, USERS
 from tests.passthrough import SlowSource, slow_source
 from tests.passthrough.permission import ACCESS_LIST
+from tests.there import Make, There, places
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
 
@@ -46,7 +48,7 @@ def tree(sample: Path, base: Path) -> Path:
 
 
 def _open_to(path: Path, group: str, mode: int = 0o750) -> None:
-    os.chown(path, 0, GROUPS[group])
+    os.chown(path, 0, MANY[group])
     path.chmod(mode)
 
 
@@ -57,18 +59,23 @@ def source(tree: Path, base: Path) -> Iterator[SlowSource]:
 
 
 @pytest.fixture
-def member(base: Path) -> Member:
-    return Member(base)
+def make(base: Path) -> Iterator[Make]:
+    yield from places(base)
+
+
+@pytest.fixture
+def member(source: SlowSource, make: Make) -> There:
+    return make("max")  # made last: what is mounted later is not seen there
 
 
 COUNT = ["sh", "-c", 'find "$0" -name "*.JPEG" | wc -l', "{mnt}/" + VAL]
 
 
-def test_a_hidden_group_is_made_primary(source: SlowSource, tree: Path, member: Member) -> None:
+def test_a_hidden_group_is_made_primary(source: SlowSource, tree: Path, member: There) -> None:
     """S11: refused by plain ls, and in by run."""
     _open_to(tree, HIDDEN)
-    assert "Permission denied" in member.call("ls", str(source.path)).stderr
-    done = member.imagenetfs("run", source.path, "--", *COUNT)
+    assert "Permission denied" in member.command("ls", str(source.path)).stderr
+    done = member.call("run", source.path, "--", *COUNT)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 0
     assert f"open to the group {HIDDEN}, and you are a member" in done.stderr
@@ -76,7 +83,7 @@ def test_a_hidden_group_is_made_primary(source: SlowSource, tree: Path, member: 
 
 
 def test_the_command_keeps_its_exit_code_and_its_environment(
-    source: SlowSource, tree: Path, member: Member
+    source: SlowSource, tree: Path, member: There
 ) -> None:
     """S12: and its arguments."""
     _open_to(tree, HIDDEN)
@@ -88,12 +95,12 @@ def test_the_command_keeps_its_exit_code_and_its_environment(
         "a b",
         "$x",
     ]
-    done = member.imagenetfs("run", source.path, "--", *command)
+    done = member.call("run", source.path, "--", *command)
     assert done.returncode == 7, done.stderr
     assert done.stdout == "0\na b\n$x\n"
 
 
-def test_mount_does_so_too(source: SlowSource, tree: Path, member: Member) -> None:
+def test_mount_does_so_too(source: SlowSource, tree: Path, member: There) -> None:
     """S11 S12: the shell beside it reads the mount."""
     _open_to(tree, HIDDEN)
     at = member.home / "mnt"
@@ -101,47 +108,47 @@ def test_mount_does_so_too(source: SlowSource, tree: Path, member: Member) -> No
         'mkdir "$1" && $2 mount "$0" "$1" && find "$1"/ILSVRC2012/val -name "*.JPEG" | wc -l;'
         ' $2 umount "$1"'
     )
-    done = member.call("sh", "-c", script, str(source.path), str(at), " ".join(PROGRAM))
+    done = member.command("sh", "-c", script, str(source.path), str(at), " ".join(COMMAND))
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.splitlines()[0]) > 0  # read by a shell under the usual group
 
 
-def test_runs_side_by_side_share_it(source: SlowSource, tree: Path, member: Member) -> None:
+def test_runs_side_by_side_share_it(source: SlowSource, tree: Path, member: There) -> None:
     """The second one joins a mount that is shown to the first one's group only."""
     _open_to(tree, HIDDEN)
-    second = " ".join([*PROGRAM, "run", str(source.path), "--", "echo", "{mnt}"])
-    done = member.imagenetfs("run", source.path, "--", "sh", "-c", f"echo {{mnt}}; {second}")
+    second = " ".join([*COMMAND, "run", str(source.path), "--", "echo", "{mnt}"])
+    done = member.call("run", source.path, "--", "sh", "-c", f"echo {{mnt}}; {second}")
     assert done.returncode == 0, done.stderr
     assert len(set(done.stdout.splitlines())) == 1
     script = f"(sleep 0.2; {second}) & $0 run {source.path} -- sh -c 'echo {{mnt}}; sleep 8'; wait"
-    done = member.call("sh", "-c", script.replace("$0", " ".join(PROGRAM)))
+    done = member.command("sh", "-c", script.replace("$0", " ".join(COMMAND)))
     assert len(done.stdout.splitlines()) == 2, done.stderr
     assert len(set(done.stdout.splitlines())) == 1, done.stderr
 
 
 @pytest.mark.parametrize("below", ["ILSVRC2012", "ILSVRC2012/ILSVRC2012_img_val.tar"])
 def test_a_part_of_the_source_counts(
-    source: SlowSource, tree: Path, member: Member, below: str
+    source: SlowSource, tree: Path, member: There, below: str
 ) -> None:
     _open_to(tree / below, HIDDEN)
-    done = member.imagenetfs("run", source.path, "--", *COUNT)
+    done = member.call("run", source.path, "--", *COUNT)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 0
     assert below in done.stderr
 
 
-def test_a_group_that_is_told_needs_nothing(source: SlowSource, tree: Path, member: Member) -> None:
+def test_a_group_that_is_told_needs_nothing(source: SlowSource, tree: Path, member: There) -> None:
     _open_to(tree, TOLD)
-    done = member.imagenetfs("run", source.path, "--", *COUNT)
+    done = member.call("run", source.path, "--", *COUNT)
     assert done.returncode == 0, done.stderr
     assert "sg" not in done.stderr
 
 
-def test_a_signal_to_sg_reaches_the_command(source: SlowSource, tree: Path, member: Member) -> None:
+def test_a_signal_to_sg_reaches_the_command(source: SlowSource, tree: Path, member: There) -> None:
     _open_to(tree, HIDDEN)
     told = member.home / "told"
     script = f"trap 'echo told > {told}; exit 0' TERM; echo READY; while :; do sleep 0.05; done"
-    process = member.start(*PROGRAM, "run", str(source.path), "--", "sh", "-c", script)
+    process = member.start("run", str(source.path), "--", "sh", "-c", script)
     assert process.stdout is not None
     assert process.stdout.readline() == "READY\n"
     process.send_signal(signal.SIGTERM)  # setpriv, then imagenetfs, then sg have been this process
@@ -152,10 +159,11 @@ def test_a_signal_to_sg_reaches_the_command(source: SlowSource, tree: Path, memb
     process.communicate(timeout=60)
 
 
-def test_where_sg_does_not_do_it(source: SlowSource, tree: Path, member: Member) -> None:
+def test_where_sg_does_not_do_it(source: SlowSource, tree: Path, make: Make, member: There) -> None:
     """S13: what it says can be typed as it stands."""
     _open_to(tree, HIDDEN)
-    done = member.imagenetfs("run", source.path, "--", "echo", "it's", broken="sg")
+    without = make("max", broken={"sg": "refused"})
+    done = without.call("run", source.path, "--", "echo", "it's")
     assert done.returncode == 125
     assert "Type it yourself" in done.stderr
     said = done.stderr.strip().splitlines()[-1]
@@ -163,20 +171,19 @@ def test_where_sg_does_not_do_it(source: SlowSource, tree: Path, member: Member)
     assert typed.startswith(f"sg {HIDDEN} -c ")
     program = member.home / "bin"
     program.mkdir()
-    (program / "imagenetfs").write_text(f'#!/bin/sh\nexec {" ".join(PROGRAM)} "$@"\n')
+    (program / "imagenetfs").write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@"\n')
     (program / "imagenetfs").chmod(0o755)
-    again = member.call("sh", "-c", f"PATH={program}:$PATH; {typed}")
+    again = member.command("sh", "-c", f"PATH={program}:$PATH; {typed}")
     assert (again.returncode, again.stdout) == (0, "it's\n"), again.stderr
 
 
-def test_no_member(source: SlowSource, tree: Path, base: Path) -> None:
+def test_no_member(source: SlowSource, tree: Path, make: Make) -> None:
     """S13: with the addresses from the configuration."""
-    others = [name for name in GROUPS if name != HIDDEN]
-    (base / "other").mkdir()
-    member = Member(base / "other", others)
+    others = [name for name in MANY if name != HIDDEN]
+    member = make("max", member_of=others)
     _open_to(tree, HIDDEN)
-    config = member.home / ".config" / "imagenetfs"
-    done = member.imagenetfs("mount", source.path, member.home)
+    config = member.directory / "config" / "imagenetfs"
+    done = member.call("mount", source.path, member.home)
     assert done.returncode == 11
     for words in (
         f"open to the group {HIDDEN}, of which you are no member",
@@ -188,7 +195,7 @@ def test_no_member(source: SlowSource, tree: Path, base: Path) -> None:
     (config / "config.toml").write_text(
         "opt_in_page = 'http://in.example'\nsupport_address = 'a@b.example'\nsupport_subject = 'S'\n"
     )
-    done = member.imagenetfs("mount", source.path, member.home)
+    done = member.call("mount", source.path, member.home)
     assert "http://in.example" in done.stderr
     assert "a@b.example (subject: S)" in done.stderr
 
@@ -200,28 +207,28 @@ def _access_list(path: Path, *entries: tuple[int, int, int]) -> None:
 
 
 def test_an_access_list_that_the_group_is_not_in(
-    source: SlowSource, tree: Path, member: Member
+    source: SlowSource, tree: Path, member: There
 ) -> None:
     """S13: the mode shows the mask, not the group."""
     _open_to(tree, HIDDEN, 0o700)
     # Some other user may read; the owning group may not, whatever the mode's mask says.
-    _access_list(tree, (2, 5, UID + 1), (4, 0, -1), (16, 5, -1))
+    _access_list(tree, (2, 5, USERS["max"] + 1), (4, 0, -1), (16, 5, -1))
     assert tree.stat().st_mode & 0o777 == 0o750
-    done = member.imagenetfs("mount", source.path, member.home)
+    done = member.call("mount", source.path, member.home)
     assert done.returncode == 11
     assert "its access list decides that" in done.stderr
     assert "Another primary group (sg) does not help" in done.stderr
 
 
-def test_an_access_list_with_a_hidden_group(source: SlowSource, tree: Path, member: Member) -> None:
+def test_an_access_list_with_a_hidden_group(source: SlowSource, tree: Path, member: There) -> None:
     tree.chmod(0o700)
-    _access_list(tree, (4, 0, -1), (8, 5, GROUPS[HIDDEN]), (16, 5, -1))
-    done = member.imagenetfs("run", source.path, "--", *COUNT)
+    _access_list(tree, (4, 0, -1), (8, 5, MANY[HIDDEN]), (16, 5, -1))
+    done = member.call("run", source.path, "--", *COUNT)
     assert done.returncode == 0, done.stderr
 
 
-def test_a_source_that_is_not_here(member: Member) -> None:
-    done = member.imagenetfs("run", "/datashare/imagenet", "--", "true")
+def test_a_source_that_is_not_here(member: There) -> None:
+    done = member.call("run", "/datashare/imagenet", "--", "true")
     assert done.returncode == 125
     assert "its file system is not mounted on this node" in done.stderr
 
@@ -234,25 +241,25 @@ def _gate(**more: object) -> Gate:
     return Gate(**given)  # type: ignore[arg-type]
 
 
-MANY = tuple(range(101, 121))
+NUMBERS = tuple(range(101, 121))
 
 
 @pytest.mark.parametrize(
     ("gate", "user", "expected"),
     [
-        (_gate(), User(9, 9, MANY), (Reason.HIDDEN_GROUP, 118)),
-        (_gate(), User(9, 118, MANY), (Reason.SERVER, None)),
-        (_gate(), User(9, 9, MANY[4:]), (Reason.SERVER, None)),
-        (_gate(), User(9, 9, MANY[:16]), (Reason.NOT_A_MEMBER, 118)),
-        (_gate(mode=0o700), User(9, 9, MANY), (Reason.NOT_A_MEMBER, 118)),
-        (_gate(mode=0o710), User(9, 9, MANY), (Reason.NOT_A_MEMBER, 118)),
-        (_gate(mode=0o710, wanted=1), User(9, 9, MANY), (Reason.HIDDEN_GROUP, 118)),
-        (_gate(mode=0o755, gid=3), User(9, 9, MANY), (Reason.SERVER, None)),
-        (_gate(uid=9), User(9, 9, MANY), (Reason.SERVER, None)),
-        (_gate(is_foreign=True, gid=3), User(9, 9, MANY), (Reason.ACCESS_LIST, None)),
+        (_gate(), User(9, 9, NUMBERS), (Reason.HIDDEN_GROUP, 118)),
+        (_gate(), User(9, 118, NUMBERS), (Reason.SERVER, None)),
+        (_gate(), User(9, 9, NUMBERS[4:]), (Reason.SERVER, None)),
+        (_gate(), User(9, 9, NUMBERS[:16]), (Reason.NOT_A_MEMBER, 118)),
+        (_gate(mode=0o700), User(9, 9, NUMBERS), (Reason.NOT_A_MEMBER, 118)),
+        (_gate(mode=0o710), User(9, 9, NUMBERS), (Reason.NOT_A_MEMBER, 118)),
+        (_gate(mode=0o710, wanted=1), User(9, 9, NUMBERS), (Reason.HIDDEN_GROUP, 118)),
+        (_gate(mode=0o755, gid=3), User(9, 9, NUMBERS), (Reason.SERVER, None)),
+        (_gate(uid=9), User(9, 9, NUMBERS), (Reason.SERVER, None)),
+        (_gate(is_foreign=True, gid=3), User(9, 9, NUMBERS), (Reason.ACCESS_LIST, None)),
         (
             _gate(entries=((4, 7, -1), (16, 0, -1))),
-            User(9, 9, MANY),
+            User(9, 9, NUMBERS),
             (Reason.ACCESS_LIST, None),
         ),
     ],
