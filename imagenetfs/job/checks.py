@@ -248,9 +248,7 @@ def check_fuse(*, needs_helper: bool) -> None:
             "fuse), or starts the container with that device."
         ) from error
     except PermissionError as error:
-        raise FuseUnavailableError(
-            f"{FUSE_DEVICE} may not be opened by this user: an administrator sets its mode to 0666."
-        ) from error
+        raise FuseUnavailableError(_closed_device()) from error
     except OSError as error:
         if error.errno in (errno.ENODEV, errno.ENXIO):
             raise FuseUnavailableError(
@@ -264,3 +262,14 @@ def check_fuse(*, needs_helper: bool) -> None:
             "There is no fusermount3 on this machine, and only root can mount without it: use "
             "imagenetfs run --namespace, or have an administrator install the package fuse3."
         )
+
+
+def _closed_device() -> str:
+    """Why the device may not be opened, though it is there."""
+    everybodys = stat.S_IROTH | stat.S_IWOTH
+    if FUSE_DEVICE.stat().st_mode & everybodys == everybodys:
+        return (
+            f"{FUSE_DEVICE} may not be opened here, though its mode is for everybody: a container has bound "
+            "it without devices (leave out --bind /dev/fuse), or the job's control group does not let it in."
+        )
+    return f"{FUSE_DEVICE} may not be opened by this user: an administrator sets its mode to 0666."

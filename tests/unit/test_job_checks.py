@@ -150,7 +150,6 @@ def test_no_fuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(errors.FuseUnavailableError, match="There is no"):
         checks.check_fuse(needs_helper=True)
     for code, sentence in (
-        (errno.EACCES, "may not be opened"),
         (errno.ENODEV, "no FUSE behind it"),
         (errno.EMFILE, "could not be opened"),
     ):
@@ -161,6 +160,23 @@ def test_no_fuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "open", refuse)
         with pytest.raises(errors.FuseUnavailableError, match=sentence):
             checks.check_fuse(needs_helper=True)
+
+
+def test_a_device_that_a_container_keeps_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = tmp_path / "fuse"
+    device.touch()
+    monkeypatch.setattr(checks, "FUSE_DEVICE", device)
+
+    def refuse(path: Path, flags: int) -> int:
+        raise PermissionError(errno.EACCES, "refused")
+
+    monkeypatch.setattr(os, "open", refuse)
+    for mode, words in ((0o600, "sets its mode to 0666"), (0o666, "leave out --bind /dev/fuse")):
+        device.chmod(mode)
+        with pytest.raises(errors.FuseUnavailableError, match=words):
+            checks.check_fuse(needs_helper=False)
 
 
 def test_no_fusermount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
