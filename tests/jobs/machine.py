@@ -75,12 +75,14 @@ class Machine:
         except (OSError, IndexError):
             return None
 
-    def call(self, *words: object, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
+    def call(
+        self, *words: object, seconds: float = 60.0, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command in the machine, as root."""
         front = ["nsenter", "-t", str(self._init or 0), "-m", "-p", "-n", "-i", "-u", "-C"]
         return subprocess.run(
             [*front, *map(str, words)],
-            env={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+            env={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **environ},
             capture_output=True,
             text=True,
             timeout=seconds,

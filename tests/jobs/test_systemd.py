@@ -20,6 +20,8 @@ UNITS = REPOSITORY / "systemd"
 SERVICE = "imagenetfs@mnt-all.service"
 MOUNT = "mnt-imagenet.mount"
 ACCOUNT = "imagenetfs"
+USER, UID = "ana", 24001
+OWN = "imagenetfs@home-ana-imagenet.service"
 
 
 def accounts(name: str, lines: str) -> str:
@@ -36,8 +38,16 @@ def installed() -> dict[str, str]:
         "/usr/sbin/mount.fuse.imagenetfs": (UNITS / "mount.fuse.imagenetfs").read_text(),
         "/etc/imagenetfs.toml": 'source = "/srv/imagenet"\n[ceilings]\nworkers = 3\n',
         "/etc/fuse.conf": "user_allow_other\n",
-        "/etc/passwd": accounts("passwd", f"{ACCOUNT}:x:24003:24003::/nonexistent:/bin/false"),
-        "/etc/group": accounts("group", f"{ACCOUNT}:x:24003:"),
+        "/etc/passwd": accounts(
+            "passwd",
+            f"{ACCOUNT}:x:24003:24003::/nonexistent:/bin/false\n"
+            f"{USER}:x:{UID}:{UID}::/home/{USER}:/bin/sh",
+        ),
+        "/etc/group": accounts("group", f"{ACCOUNT}:x:24003:\n{USER}:x:{UID}:"),
+        f"/home/{USER}/.local/bin/imagenetfs": launcher(),
+        f"/home/{USER}/.config/systemd/user/imagenetfs@.service": (
+            UNITS / "user" / "imagenetfs@.service"
+        ).read_text(),
     }
 
 
@@ -144,6 +154,69 @@ def test_a_source_that_is_not_there_fails_with_a_sentence(machine: Machine) -> N
         machine.call("rm", "-r", drop_in, env)
         machine.call("systemctl", "daemon-reload")
         machine.call("systemctl", "reset-failed", SERVICE)
+
+
+# --- one's own ------------------------------------------------------------------------------------
+
+
+class Own:
+    """A user's own systemd, and her commands. (No logind here, which would start it when she logs in.)"""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._environ = {"HOME": f"/home/{USER}", "XDG_RUNTIME_DIR": f"/run/user/{UID}"}
+        machine.call("chown", "-R", f"{UID}:{UID}", f"/home/{USER}")
+        machine.call("install", "-d", "-m", "700", "-o", USER, "-g", USER, f"/run/user/{UID}")
+        environ = [f"--setenv={name}={value}" for name, value in self._environ.items()]
+        started = machine.call(
+            *("systemd-run", "--unit=own", f"--uid={USER}", "--property=Delegate=yes"),
+            *(*environ, "/lib/systemd/systemd", "--user"),
+        )
+        assert started.returncode == 0, started.stderr
+        assert until(
+            lambda: self.call("systemctl", "--user", "is-active", "basic.target") == "active"
+        )
+
+    def call(self, *words: str) -> str:
+        """A command of hers; what it says, on both channels."""
+        who = ("setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups")
+        done = self._machine.call(*who, *words, **self._environ)
+        return (done.stdout + done.stderr).strip()
+
+    def pid(self) -> int:
+        return int(self.call("systemctl", "--user", "show", "--value", "-p", "MainPID", OWN))
+
+    def is_active(self) -> bool:
+        return self.call("systemctl", "--user", "is-active", OWN) == "active"
+
+
+@pytest.fixture(scope="module")
+def own(machine: Machine) -> Iterator[Own]:
+    yield Own(machine)
+    machine.call("systemctl", "stop", "own")
+
+
+def test_ones_own_mount(machine: Machine, own: Own) -> None:
+    mountpoint = f"/home/{USER}/imagenet"
+    assert own.call("systemctl", "--user", "start", OWN) == ""
+    assert "ILSVRC2012" in own.call("ls", mountpoint).splitlines()
+    assert machine.mounts() == [mountpoint]
+    first = own.pid()
+    machine.call("kill", "-9", first)
+    assert until(lambda: own.pid() not in (0, first) and own.is_active())
+    assert "ILSVRC2012" in own.call("ls", mountpoint).splitlines()
+    assert machine.mounts() == [mountpoint]
+    assert own.call("systemctl", "--user", "stop", OWN) == ""
+    assert machine.mounts() == []
+    assert "No such file" in own.call("ls", mountpoint), "made by the unit, so removed with it"
+    assert own.call("pgrep", "-u", USER, "-f", "imagenetfs") == ""
+
+
+def test_ones_own_mount_ends_with_the_last_session(machine: Machine, own: Own) -> None:
+    assert own.call("systemctl", "--user", "start", OWN) == ""
+    assert machine.mounts() == [f"/home/{USER}/imagenet"]
+    assert machine.call("systemctl", "stop", "own").returncode == 0
+    assert machine.mounts() == []
 
 
 # --- mount units, fstab ---------------------------------------------------------------------------
