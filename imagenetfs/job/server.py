@@ -151,8 +151,8 @@ def _plan(request: MountRequest, run_dir: Path) -> MountPlan:
         shown_to=groups.usual_group() if request.born == "mount" else None,
         root_access=access_of(request.source) if "allow_other" in request.fuse_options else None,
         idle=settings.idle if request.born == "mount" else None,
-        # Slurm may send SIGTERM to each process of a job. The command shall save its work then, and may
-        # read until it has: the mount ends with the command's lease.
+        # Whoever ends a job may send SIGTERM to each of its processes. The command shall save its work
+        # then, and may read until it has: the mount ends with the command's lease.
         heed_signals=request.born == "mount",
     )
 

@@ -18,13 +18,16 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.jobs.needs import CGROUP
+from tests.jobs.needs import CGROUP, Groups, groups, limits_memory
 from tests.ordinary import GROUP, REPOSITORY, USERS, Elsewhere
 from tests.support import processes_marked
 
 MARK = "SLURM_JOB_ID"
 NODES = tuple(f"n{number}-{os.getpid()}" for number in (1, 2))
 CPUS = 8
+
+SLICE = CGROUP / "system.slice"
+"""Where Slurm puts a job's control groups of version 2."""
 
 _START_SECONDS = 30.0
 _END_SECONDS = 30.0
@@ -38,8 +41,8 @@ SlurmdUser=root
 AuthType=auth/munge
 AuthInfo=socket={directory}/run/munge
 CredType=cred/munge
-ProctrackType=proctrack/cgroup
-TaskPlugin=task/cgroup
+ProctrackType={proctrack}
+TaskPlugin={task}
 MpiDefault=none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
@@ -58,28 +61,32 @@ SlurmctldPidFile={directory}/run/slurmctld.pid
 SlurmdPidFile={directory}/run/slurmd-%n.pid
 SlurmctldLogFile={directory}/log/slurmctld.log
 SlurmdLogFile={directory}/log/slurmd-%n.log
+Prolog={prolog}
 Epilog={directory}/etc/epilog
 GresTypes=gpu
 {nodes}
 PartitionName=main Nodes={names} Default=YES MaxTime=INFINITE OverSubscribe=NO State=UP
 """
 
-# This kind of machine has control groups of version 1; the limit of memory is what kills for lack of it.
+# The limit of memory is what kills for lack of it. A systemd is not asked, for here it may not be there; in
+# version 2 CgroupAutomount then enables the controllers.
 _CGROUPS = """\
-CgroupPlugin=cgroup/v1
+CgroupPlugin=cgroup/{version}
 CgroupMountpoint={cgroup}
-CgroupAutomount=no
+CgroupAutomount={enable}
+IgnoreSystemd=yes
 ConstrainCores=no
-ConstrainRAMSpace=yes
+ConstrainRAMSpace={limits}
 ConstrainSwapSpace=no
 """
 
-# The epilog is the one that sites get; without it a test sees what the next start heals.
+# The one that sites get, and then what theirs may do; without it a test sees what the next start heals.
 _EPILOG = """\
 #!/bin/sh
 [ -e {directory}/no-epilog ] && exit 0
 export IMAGENETFS_RUN_DIR={directory}/node/run
-exec {epilog}
+{epilog} || exit
+rm -rf {directory}/node/tmp/job-$SLURM_JOB_ID
 """
 
 
@@ -143,8 +150,12 @@ class Cluster:
         )
         hosts = Path("/etc/hosts").read_text()
         (etc / "hosts").write_text(hosts + "".join(f"127.0.0.1 {name}\n" for name in NODES))
+        follows = groups() is not Groups.NONE
         (self.directory / "etc" / "slurm.conf").write_text(
             _CONFIGURATION.format(
+                proctrack="proctrack/cgroup" if follows else "proctrack/linuxproc",
+                task="task/cgroup" if follows else "task/none",
+                prolog=REPOSITORY / "systemd" / "slurm-prolog",
                 host=_host(),
                 directory=self.directory,
                 controller_port=controller_port,
@@ -152,7 +163,15 @@ class Cluster:
                 names=",".join(NODES),
             )
         )
-        (self.directory / "etc" / "cgroup.conf").write_text(_CGROUPS.format(cgroup=CGROUP))
+        if follows:
+            limits = "yes" if limits_memory() else "no"
+            enable = "yes" if groups() is Groups.V2 else "no"
+            text = _CGROUPS.format(
+                version=groups().value, cgroup=CGROUP, enable=enable, limits=limits
+            )
+            (self.directory / "etc" / "cgroup.conf").write_text(text)
+        if groups() is Groups.V2:
+            SLICE.mkdir(exist_ok=True)  # a systemd would have made it
 
     def _make_node(self, name: str) -> None:
         """A node's local disk, and its mount namespace in which that lies at ``node``."""
@@ -163,6 +182,7 @@ class Cluster:
         self._nodes[name] = Elsewhere(self.directory / f"scratch-{name}", own_network=False)
         self._in(name, "mount", "--bind", disk, self.directory / "node")
         self._in(name, "mount", "--bind", self.directory / "etc" / "hosts", "/etc/hosts")
+        self._in(name, "chmod", "600", "/dev/fuse")  # the prolog opens it to everybody
 
     def _in(self, node: str, *words: object) -> None:
         command = [*self._nodes[node].front("root"), *map(str, words)]
@@ -210,15 +230,21 @@ class Cluster:
         for node in self._nodes.values():
             node.close()
         for name in NODES:
-            for group in CGROUP.glob(f"*/slurm_{name}"):
+            for group in (*CGROUP.glob(f"*/slurm_{name}"), *SLICE.glob(f"{name}_*")):
                 _remove_groups(group)
+        with contextlib.suppress(OSError):  # not there, or somebody else's, too
+            SLICE.rmdir()
 
     # --- jobs -------------------------------------------------------------------------------------
+
+    def front(self, user: str = "ana") -> list[str]:
+        """What to put before a command that shall run on the first node."""
+        return self._nodes[NODES[0]].front(user)
 
     def call(self, *words: object, user: str = "ana") -> str:
         """One of Slurm's commands as a user, on the first node; what it says."""
         done = subprocess.run(
-            [*self._nodes[NODES[0]].front(user), *map(str, words)],
+            [*self.front(user), *map(str, words)],
             env=self.environ,
             capture_output=True,
             text=True,
@@ -227,6 +253,15 @@ class Cluster:
         )
         assert done.returncode == 0 or words[0] != "sbatch", done.stderr
         return done.stdout.strip()
+
+    def start(self, *words: object) -> subprocess.Popen[str]:
+        """A process of the user's on the first node, of no job; it may wait for its input."""
+        return subprocess.Popen(
+            [*self.front(), *map(str, words)],
+            env=self.environ,
+            stdin=subprocess.PIPE,
+            text=True,
+        )
 
     def submit(self, script: Path | str, *options: str, arguments: tuple[str, ...] = ()) -> str:
         """Submit a script, a file or the text of one; the job's number."""
@@ -325,6 +360,8 @@ def _wait(condition: object, seconds: float) -> bool:
 
 
 def _remove_groups(group: Path) -> None:
+    if (group / "cgroup.kill").exists():  # version 2, where Slurm keeps a process of its own there
+        (group / "cgroup.kill").write_text("1")
     for directory, _, _ in os.walk(group, topdown=False):
         try:
             os.rmdir(directory)

@@ -19,7 +19,7 @@ import pytest
 
 from tests.jobs import needs
 from tests.jobs.cluster import MARK, NODES, Cluster
-from tests.mount.test_commands_support import until
+from tests.mount.test_commands_support import Bench, Terminal, until
 from tests.ordinary import REPOSITORY
 from tests.support import processes_marked
 
@@ -114,18 +114,15 @@ class End:
 
 
 READ = "ls {mnt}/ILSVRC2012/train > /dev/null && echo ready"
+SAVE = (
+    "trap 'sleep 2; cat {mnt}/ILSVRC2012/val/*/* > /dev/null && echo saved; exit 0' TERM; "
+    f"{READ}; while :; do sleep 0.1; done"
+)
 ENDS = {
     "well": End(f"{READ}", "COMPLETED", "0:0"),
     "fails": End(f"{READ}; exit 3", "FAILED", "3:0"),
     "cancelled": End(f"{READ}; sleep 600", "CANCELLED", "143:0", tell()),
-    "cancelled, and ends cleanly": End(
-        f"trap 'sleep 2; ls {{mnt}}/ILSVRC2012/val > /dev/null && echo saved; exit 0' TERM; {READ};"
-        "while :; do sleep 0.1; done",
-        "CANCELLED",
-        "0:0",
-        tell(),
-        output="saved",
-    ),
+    "cancelled, and ends cleanly": End(SAVE, "CANCELLED", "0:0", tell(), output="saved"),
     "told to save": End(
         f"trap 'echo saved; exit 0' USR1; {READ}; while :; do sleep 0.1; done",
         "COMPLETED",
@@ -137,18 +134,36 @@ ENDS = {
         f"trap '' TERM; {READ}; while :; do sleep 0.1; done", "CANCELLED", "0:9", tell()
     ),
     "killed": End(f"{READ}; sleep 600", "FAILED", "0:9", kill_everything),
-    "out of memory": End(f"{READ}; exec python -c 'bytearray(2 << 30)'", "OUT_OF_MEMORY", "0:125"),
+    "told to save, every process": End(
+        SAVE, "COMPLETED", "0:0", tell("--full", "--signal=TERM"), output="saved"
+    ),
+}
+if needs.limits_memory():
+    ENDS["out of memory"] = End(
+        f"{READ}; exec python -c 'bytearray(2 << 30)'", "OUT_OF_MEMORY", "0:125"
+    )
+
+TIMED = {
+    "out of time": End(f"{READ}; sleep 600", "TIMEOUT", "143:0", options=("--time=1",)),
+    "told to save before that": End(
+        SAVE, "COMPLETED", "0:0", options=("--time=2", "--signal=B:TERM@60"), output="saved"
+    ),
 }
 
 
-OUT_OF_TIME = End(f"{READ}; sleep 600", "TIMEOUT", "143:0", options=("--time=1",))
-
-
 @pytest.fixture(scope="module", autouse=True)
-def out_of_time(cluster: Cluster) -> dict[str, str]:
+def timed(cluster: Cluster) -> dict[tuple[str, str], str]:
     """Slurm counts in minutes: these jobs are submitted first, and looked at last."""
-    words = ("sh", "-c", OUT_OF_TIME.script)
-    return {mode: submit(cluster, mode, *words, options=OUT_OF_TIME.options) for mode in NAMESPACE}
+    return submit_all(cluster, TIMED)
+
+
+def submit_all(cluster: Cluster, ends: dict[str, End]) -> dict[tuple[str, str], str]:
+    """A job for each end and each mode."""
+    return {
+        (name, mode): submit(cluster, mode, "sh", "-c", end.script, options=end.options)
+        for name, end in ends.items()
+        for mode in NAMESPACE
+    }
 
 
 def check(cluster: Cluster, number: str, end: End) -> list[str]:
@@ -162,10 +177,7 @@ def check(cluster: Cluster, number: str, end: End) -> list[str]:
 
 @pytest.mark.parametrize("round_", range(ROUNDS))
 def test_nothing_is_left_of_any_end(cluster: Cluster, round_: int) -> None:
-    jobs = {}
-    for name, end in ENDS.items():
-        for mode in NAMESPACE:
-            jobs[name, mode] = submit(cluster, mode, "sh", "-c", end.script, options=end.options)
+    jobs = submit_all(cluster, ENDS)
     for (name, _), job in jobs.items():
         ENDS[name].then(cluster, job)
     problems = [(key, p) for key, job in jobs.items() for p in check(cluster, job, ENDS[key[0]])]
@@ -185,6 +197,28 @@ def test_what_a_kill_of_everything_leaves_is_healed_by_the_next_start(cluster: C
     assert "took away a dead mount" in job.output
     assert "ILSVRC2012" in job.output
     assert cluster.left_of(killed) == []
+
+
+def test_what_a_script_forgot_to_unmount_the_epilog_takes_away(cluster: Cluster) -> None:
+    """Before the site deletes the job's directory, in which the mount lies dead and in use."""
+    script = (
+        "at=$TMPDIR/job-$SLURM_JOB_ID/mnt; mkdir -p $at; imagenetfs mount $at; ls $at; echo ready;"
+        "sleep 600"
+    )
+    node = f"--nodelist={NODES[0]}"
+    number = cluster.submit(script, *SMALL, node)
+    cluster.wait_for_line(number, "ready")
+    directory = cluster.directory / NODES[0] / "tmp" / f"job-{number}"
+    assert directory.is_dir()
+    outsider = cluster.start("sh", "-c", f"cd {cluster.directory}/node/tmp/job-{number}/mnt; cat")
+    try:
+        kill_everything(cluster, number)
+        job = cluster.wait(number)
+        assert "ILSVRC2012" in job.output
+        assert until(lambda: not directory.exists())
+        assert cluster.left_of(number) == []
+    finally:
+        outsider.communicate(timeout=30)
 
 
 # --- sharing --------------------------------------------------------------------------------------
@@ -224,6 +258,29 @@ def test_enter_from_another_step(cluster: Cluster) -> None:
 def test_interactively(cluster: Cluster) -> None:
     words = "salloc --quiet --ntasks=1 --mem=400 srun imagenetfs run -- ls {mnt}"
     assert "ILSVRC2012" in cluster.call(*words.split()).splitlines()
+
+
+class Submitter(Bench):
+    """Somebody at a login node, whose environment jobs get."""
+
+    def environ(self, **more: str) -> dict[str, str]:
+        return self.surroundings | more
+
+
+@pytest.mark.timeout(180)
+def test_a_shell_in_a_terminal(cluster: Cluster) -> None:
+    salloc = "salloc --quiet --ntasks=1 --mem=400 srun --pty imagenetfs"
+    front = [*cluster.front(), *salloc.split()]
+    at = Submitter(cluster.directory / "home", front, cluster.environ)
+    terminal = Terminal(at, "run", "--", "bash", "--norc", "--noprofile", "-i")
+    terminal.type("PS1=; ls $IMAGENETFS_MOUNT; sh -c 'echo $((40+2)); exec sleep 600'\n")
+    terminal.see("ILSVRC2012_t3")
+    terminal.see("42")
+    terminal.type("\x03")  # ends what runs in the shell, not the shell
+    terminal.type("ls $IMAGENETFS_MOUNT/ILSVRC2012; exit 6\n")
+    terminal.see("LOC_synset_mapping.txt")
+    assert terminal.end() == 6
+    terminal.hang_up()
 
 
 # --- many nodes -----------------------------------------------------------------------------------
@@ -303,14 +360,12 @@ def test_the_scripts_are_all_here() -> None:
 
 
 def test_nothing_is_left_of_a_job_out_of_time(
-    cluster: Cluster, out_of_time: dict[str, str]
+    cluster: Cluster, timed: dict[tuple[str, str], str]
 ) -> None:
-    words = ("sh", "-c", OUT_OF_TIME.script)
-    options = OUT_OF_TIME.options
-    jobs = [*out_of_time.items()]
+    jobs = [*timed.items()]
     for _ in range(ROUNDS - 1):
-        jobs += [(mode, submit(cluster, mode, *words, options=options)) for mode in NAMESPACE]
-    problems = [(mode, p) for mode, job in jobs for p in check(cluster, job, OUT_OF_TIME)]
+        jobs += submit_all(cluster, TIMED).items()
+    problems = [(key, p) for key, job in jobs for p in check(cluster, job, TIMED[key[0]])]
     assert not problems, "\n".join(map(str, problems))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import subprocess
 import sys
 import time
@@ -119,6 +120,7 @@ class Terminal:
 
     def __init__(self, at: Bench, *arguments: object) -> None:
         environ = at.environ()
+        self._got = b""
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
             argv = [*at.front, *map(str, arguments)]
@@ -128,14 +130,17 @@ class Terminal:
                 os._exit(127)
 
     def see(self, text: str, seconds: float = 60.0) -> None:
-        """Wait until a text appears."""
-        got, deadline = b"", time.monotonic() + seconds
-        while text.encode() not in got:
-            assert time.monotonic() < deadline, got
+        """Wait until a text appears, after what was seen before."""
+        deadline = time.monotonic() + seconds
+        poller = select.poll()
+        poller.register(self._fd, select.POLLIN)
+        while text.encode() not in self._got:
+            assert poller.poll(max(0.0, deadline - time.monotonic()) * 1000), self._got
             try:
-                got += os.read(self._fd, 1024)
+                self._got += os.read(self._fd, 1024)
             except OSError:  # nobody has the other end any more
-                raise AssertionError(got) from None
+                raise AssertionError(self._got) from None
+        self._got = self._got.partition(text.encode())[2]
 
     def type(self, text: str) -> None:
         """Type something: ``\\x03`` is Ctrl-C."""
