@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from imagenetfs.serve.board import SUPERVISOR, Board
 from imagenetfs.serve.child import Child
 from imagenetfs.serve.protocol import entry_notice
+from imagenetfs.serve.rights import parents, rights_of
 from imagenetfs.source.directory import Source
 from imagenetfs.system.process import ASKER, TELLER
 from imagenetfs.tree.backing import Backing
@@ -49,10 +50,20 @@ class PermissionWatch:
     """Starts the two children: the asker twice in ``revalidate`` seconds, so that what it finds has been told
     before they are over."""
 
-    def __init__(self, source: Source, backing: Backing, board: Board, revalidate: float) -> None:
+    def __init__(
+        self,
+        source: Source,
+        backing: Backing,
+        board: Board,
+        revalidate: float,
+        *,
+        rights: bool = False,
+    ) -> None:
+        """``rights``: note those of everybody too, for :class:`imagenetfs.serve.rights.Access`."""
         self._source = source
         self._backing = backing
         self._board = board
+        self._rights = rights
         self._pause = max(revalidate / 2, _LEAST_PAUSE)
         self._next = time.monotonic() + self._pause
         self._asker: Child | None = None
@@ -92,8 +103,16 @@ class PermissionWatch:
 
     def _ask(self) -> None:
         self._source.count_on(self._board.row(SUPERVISOR))
+        known, above = self._source.known, set[bytes]()
         for path in self._backing.shown():
-            ask(self._source, path)
+            status = ask(self._source, path)
+            if self._rights and status is not None:
+                known.note_rights(path, rights_of(status))
+                above.update(parents(path))
+        for path in above:
+            status = self._source.status(path)
+            if status is not None:
+                known.note_rights(path, rights_of(status))
 
     def _tell(self, session_fd: int) -> None:
         known = self._source.known
@@ -112,19 +131,21 @@ def _unless_ended(child: Child | None) -> Child | None:
     return None if child is None or child.ended() else child
 
 
-def ask(source: Source, path: bytes) -> None:
-    """Ask the source about one path, and let all processes know. Errors other than a refusal tell nothing."""
+def ask(source: Source, path: bytes) -> os.stat_result | None:
+    """Ask the source about one path, and let all processes know whether it may be read; if so, what stat says
+    of it. Errors other than a refusal tell nothing."""
     known = source.known
     try:
-        source.ask(path)
+        status = source.ask(path)
     except OSError as error:
         if error.errno in _REFUSALS and known.refuse(path):
             log.warning(
                 "you may no longer read %s; until you may, it is refused", os.fsdecode(path)
             )
-    else:
-        if known.permit(path):
-            log.info("%s may be read again", os.fsdecode(path))
+        return None
+    if known.permit(path):
+        log.info("%s may be read again", os.fsdecode(path))
+    return status
 
 
 def invalidate(session_fd: int, names: Iterable[tuple[int, bytes]]) -> None:
