@@ -24,8 +24,8 @@ Rights = tuple[int, int, int]
 
 _SLOTS = 1 << 16
 _WORD = 8
-_PATH, _VERDICT, _REFUSED, _OWNER, _MODE = range(5)
-_WORDS = 5
+_PATH, _VERDICT, _REFUSED, _OWNER, _MODE, _CTIME = range(6)
+_WORDS = 6
 _NOTED = 1 << 63
 _CHANGED = 1
 _CHANGED_COUNT, _REFUSED_COUNT = _WORDS * _SLOTS, _WORDS * _SLOTS + 1
@@ -100,6 +100,20 @@ class Known:
     def permit(self, path: bytes) -> bool:
         """It may be read again. True where that is new."""
         return self.is_refused(path) and self._put(path, _REFUSED, 0, _REFUSED_COUNT)
+
+    def note_permitted(self, path: bytes, ctime_ns: int) -> None:
+        """The server let us read the file, and whoever changes its rights changes its ctime."""
+        with self._locked():
+            slot = self._claim(_digest(path))
+            if slot is not None:
+                self._words[slot + _CTIME] = _digest(ctime_ns)
+
+    def is_permitted(self, path: bytes, ctime_ns: int) -> bool:
+        """Whether it did so when this was its ctime, and has not refused it since."""
+        slot = self._slot(_digest(path))
+        if slot is None or self._words[slot + _REFUSED]:
+            return False
+        return self._words[slot + _CTIME] == _digest(ctime_ns)
 
     # --- who may read it ----------------------------------------------------------------------------
 
