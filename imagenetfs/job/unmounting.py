@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import time
 from collections.abc import Iterator
 
@@ -12,7 +13,7 @@ from imagenetfs.errors import NotMountedError, StillBusyError
 from imagenetfs.job import checks
 from imagenetfs.job.leases import Lease
 from imagenetfs.job.places import Place, locked, root_of
-from imagenetfs.job.processes import holders, wait_for_end
+from imagenetfs.job.processes import Viewer, elsewhere, holders, wait_for_end
 from imagenetfs.job.starting import Say
 from imagenetfs.job.status import read_status
 from imagenetfs.job.sweeping import heal
@@ -20,7 +21,7 @@ from imagenetfs.system import mounts
 
 BUSY_SECONDS = 5.0
 END_SECONDS = 30.0
-LAZY_SECONDS = 2.0
+LOOK_SECONDS = 2.0
 
 
 class LeasedError(StillBusyError):
@@ -41,13 +42,31 @@ def unmount(path: str, *, lazy: bool, say: Say) -> None:
         _detach_when_free(entry)
     if not mounts.wait_gone(entry, END_SECONDS):
         raise StillBusyError(f"{entry.mountpoint} is still in the mount table.")
-    if pid is not None and not wait_for_end(pid, LAZY_SECONDS if lazy else END_SECONDS):
-        if lazy:
-            say("unmounted; its server ends when the last open file is closed.")
-            return
+    if pid is None or wait_for_end(pid, LOOK_SECONDS):
+        return
+    viewers = elsewhere(entry.device)
+    if viewers:
+        sentence = _seen_elsewhere(entry, viewers)
+        if not lazy:
+            raise StillBusyError(sentence)
+        say(sentence)
+    elif lazy:
+        say("unmounted; its server ends when the last open file is closed.")
+    elif not wait_for_end(pid, END_SECONDS):
         raise StillBusyError(
-            f"{entry.mountpoint} is unmounted, but its server (process {pid}) has not ended."
+            f"{entry.mountpoint} is unmounted, but its server (process {pid}) has not ended. A process in "
+            "another mount namespace (a container, a service) may still have it: as root, "
+            f"grep -l '{entry.device} ' /proc/*/mountinfo"
         )
+
+
+def _seen_elsewhere(entry: mounts.MountEntry, viewers: list[Viewer]) -> str:
+    first = viewers[0]
+    return (
+        f"{entry.mountpoint} is unmounted here, and still mounted in another mount namespace (a container, "
+        f"unshare -m), of {', '.join(map(str, viewers))}. Its server ends with them, or as root with: "
+        f"nsenter -t {first.pid} -m umount --lazy {shlex.quote(first.mountpoint)}"
+    )
 
 
 def _find(path: str) -> mounts.MountEntry:

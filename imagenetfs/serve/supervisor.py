@@ -36,10 +36,12 @@ from imagenetfs.serve.operations import Operations
 from imagenetfs.serve.permission import Permission, PermissionWatch
 from imagenetfs.serve.pool import Pool
 from imagenetfs.serve.reader import Reader
+from imagenetfs.serve.rights import Access
 from imagenetfs.serve.staging import STREAMS, Staging, splits_of
 from imagenetfs.serve.unpacking import Unpacking
 from imagenetfs.serve.worker import work
 from imagenetfs.source.directory import REVALIDATE_SECONDS, Source
+from imagenetfs.source.known import Rights
 from imagenetfs.system.fusermount import mount_for
 from imagenetfs.system.process import no_core_dumps
 from imagenetfs.tree.backing import Backing
@@ -82,8 +84,8 @@ class MountPlan:
     """What to mount where. ``workers`` is a ceiling; ``read_timeout``, ``revalidate`` and ``idle`` (unused for
     so long, the mount ends) in seconds; ``views``: name and list. ``shown_to``: the primary group of those who
     read, where it is not this process's. ``root_access``: owner, group and permission bits of the root
-    directory, where they are not the mounting user's. ``heed_signals``: whether SIGTERM, SIGINT and SIGHUP
-    end the mount; without it a watcher alone does.
+    directory in a mount for all users, in which all else has the rights of the source. ``heed_signals``:
+    whether SIGTERM, SIGINT and SIGHUP end the mount; without it a watcher alone does.
 
     ``cache_dir``: where what is read is kept (None: nowhere), at most ``cache_size`` bytes while ``keep_free``
     bytes of its file system stay free; ``stage``: what is brought there ahead, as VERSION or VERSION/SPLIT.
@@ -106,7 +108,7 @@ class MountPlan:
     keep_free: int = 0
     stage: tuple[str, ...] = ()
     shown_to: str | None = None
-    root_access: tuple[int, int, int] | None = None
+    root_access: Rights | None = None
     idle: float | None = None
     heed_signals: bool = True
 
@@ -140,13 +142,18 @@ def serve(
     live = LiveFiles(board, plan.log_path)
     backing = Backing(tree)
     permission = Permission(source, backing)
-    operations = Operations(tree, reader, live, board, permission, revisit, plan.root_access)
+    access = Access(source, backing, plan.revalidate) if plan.root_access is not None else None
+    operations = Operations(
+        tree, reader, live, board, permission, revisit, plan.root_access, access
+    )
     with _signals() as (wakeup, stopping):
         connection = _mount(plan)
         try:
             session_fd = handshake()
             ahead = IndexAhead(catalogue, tree, board, places, plan.in_flight or IN_FLIGHT)
-            permitted = PermissionWatch(source, backing, board, plan.revalidate)
+            permitted = PermissionWatch(
+                source, backing, board, plan.revalidate, rights=access is not None
+            )
             supervisor = Supervisor(
                 plan, catalogue, ahead, permitted, board, operations, unpacked, session_fd, cached
             )

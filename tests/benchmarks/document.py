@@ -101,7 +101,7 @@ def _lines(parts: dict[str, Part], drawing: str) -> Iterator[str]:
     yield _INTRODUCTION
     yield from _machines(parts)
     yield "## Targets\n"
-    yield "With 4 processes; set on a machine with 2 CPUs.\n"
+    yield "Reads with 4 processes; all set on a machine with 2 CPUs.\n"
     yield from _markdown(report.targets(parts))
     yield from _losses(parts)
     for name in PARTS:

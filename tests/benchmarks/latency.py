@@ -26,7 +26,7 @@ from .runner import ANSWER_SECONDS, Run, client, take_turns
 from .systems import OURS, System, imagenetfs, mounted, ratarmount, unmount, wait_until_mounted
 
 MILLISECONDS = (1, 5)
-OURS_64 = "imagenetfs, 64 in flight"
+OURS_64 = f"{OURS} --in-flight 64"
 PEER_SECONDS = 300.0
 """A peer's index may take so long to make; then it drops out."""
 

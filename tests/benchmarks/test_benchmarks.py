@@ -64,6 +64,7 @@ def test_targets_and_losses_say_what_was_missed() -> None:
     verdicts = {row[1]: row[-1] for row in report.targets(parts).rows if row[0] == RATARMOUNT}
     assert verdicts["reads, 4: first pass"] == "**missed**"
     assert verdicts["listing, walk with stat"] == "reached"
+    assert verdicts["latency, train indexed at 1 ms (--in-flight 64)"] == "not measured"
     assert report.losses(parts) == ["reads, 4: first pass: ratarmount is 2.0 times better."]
 
 

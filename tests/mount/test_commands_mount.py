@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,6 +98,32 @@ def test_mount_8_and_umount_8(at: Bench, sample: Path) -> None:
     pid = server_pid(mountpoint)
     assert subprocess.run(["umount", mountpoint], timeout=30).returncode == 0
     assert until(lambda: not is_running(pid))
+    assert until(lambda: at.leftovers() == [])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a mount namespace")
+@pytest.mark.parametrize("lazy", [False, True])
+def test_umount_tells_who_has_the_mount_in_another_namespace(
+    at: Bench, sample: Path, lazy: bool
+) -> None:
+    mountpoint = at.mountpoint()
+    assert at.call("mount", sample, mountpoint).returncode == 0
+    pid = server_pid(mountpoint)
+    words = ["unshare", "-m", "--propagation=private", "sh", "-c", "echo there; cat"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        began = time.monotonic()
+        done = at.call("umount", *["--lazy"] * lazy, mountpoint)
+        assert time.monotonic() - began < 15
+        assert done.returncode == (0 if lazy else 26)
+        assert f"({holder.pid})" in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert mounts.top(mountpoint) is None
+        typed = done.stderr.partition(" with: ")[2].strip()
+        assert subprocess.run(typed, shell=True, timeout=30).returncode == 0
+        assert until(lambda: not is_running(pid))
+        holder.communicate(timeout=30)
     assert until(lambda: at.leftovers() == [])
 
 

@@ -148,7 +148,7 @@ def test_every_call_ends_in_time(
     cached: bool,
     tmp_path: Path,
 ) -> None:
-    """S14: several at once, so that they wait for one another too; S3: no remount is needed."""
+    """S15: several at once, so that they wait for one another too; S3: no remount is needed."""
     (tmp_path / "cache").mkdir(mode=0o700)
     keep = {"cache_dir": tmp_path / "cache", "cache_size": PLENTY} if cached else {}
     one = mount(source.path, read_timeout=TIMEOUT, **keep)
@@ -173,7 +173,7 @@ def test_others_go_on(
     images: Images,
     mount: Mount,
 ) -> None:
-    """S15: what is kept or indexed is there at once, while fewer requests hang than there may be workers."""
+    """S16: what is kept or indexed is there at once, while fewer requests hang than there may be workers."""
     one = mount(source.path, read_timeout=TIMEOUT, workers=8)
     train = one.root / "train"
     classes = sorted(os.listdir(train))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.index.places import IndexPlaces
+from imagenetfs.serve import permission
 from imagenetfs.source.directory import Source
 from imagenetfs.tree.backing import Backing
 from imagenetfs.tree.catalogue import build_catalogue
@@ -137,6 +138,38 @@ def test_one_class_of_many(
         assert [_answer(image) for image in images] == [0, 0, errno.EACCES]
         source.clear()
         assert _until(0, images[2]) < REVALIDATE + 0.5
+
+
+def test_of_many_in_a_directory_only_what_is_new_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listing tells which ones: their ctime is another. A link says nothing of what it leads to."""
+    monkeypatch.setattr(permission, "_MANY", 3)
+    paths = [b"tars/%d.tar" % number for number in range(5)]
+    (tmp_path / "tars").mkdir()
+    for path in paths[:4]:
+        (tmp_path / os.fsdecode(path)).touch()
+    (tmp_path / "tars" / "4.tar").symlink_to("0.tar")
+    source = Source(tmp_path)
+
+    def asked() -> list[bytes]:
+        some = list(permission.due(source, paths))
+        for path, ctime in some:
+            if permission.ask(source, path) is not None and ctime is not None:
+                source.known.note_permitted(path, ctime)
+        return [path for path, _ in some]
+
+    assert asked() == paths
+    assert asked() == [paths[4]]
+    (tmp_path / "tars" / "2.tar").chmod(0o600)
+    assert asked() == [paths[2], paths[4]]
+    assert source.known.refuse(paths[1])  # asked each time until it may be read
+    assert asked() == [paths[1], paths[4]]
+    assert not source.known.is_refused(paths[1])
+    assert asked() == [paths[4]]
+    monkeypatch.setattr(permission, "_MANY", 5)
+    assert asked() == paths
+    source.close()
 
 
 def test_the_kernel_is_told_no_more_than_it_must(sample: Path) -> None:
