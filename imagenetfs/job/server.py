@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from imagenetfs.config import Settings
 from imagenetfs.errors import ImagenetfsError
-from imagenetfs.job import checks, groups, signals
+from imagenetfs.job import checks, groups, indexplace, signals
 from imagenetfs.job.caching import cache_place
 from imagenetfs.job.checks import NOT_MOUNTED_FILE
 from imagenetfs.job.daemon import Ready
@@ -133,6 +133,7 @@ def _plan(request: MountRequest) -> MountPlan:
 
     settings = request.settings
     cache = cache_place(settings)
+    warning = indexplace.trouble(settings.index_dir)
     return MountPlan(
         source=request.source,
         mountpoint=request.place.mountpoint,
@@ -156,6 +157,7 @@ def _plan(request: MountRequest) -> MountPlan:
         # Whoever ends a job may send SIGTERM to each of its processes. The command shall save its work
         # then, and may read until it has: the mount ends with the command's lease.
         heed_signals=request.born == "mount",
+        warnings=() if warning is None else (warning,),
     )
 
 

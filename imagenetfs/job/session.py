@@ -19,6 +19,7 @@ from imagenetfs.job.places import Place, locked
 from imagenetfs.job.processes import wait_for_end
 from imagenetfs.job.server import MountRequest
 from imagenetfs.job.starting import Say, start_mount
+from imagenetfs.job.status import source_of
 from imagenetfs.job.sweeping import heal, sweep
 from imagenetfs.system import mounts
 
@@ -77,7 +78,7 @@ def join(place: Place, source: Path | None, say: Say) -> Session | None:
         )
     if not entry.is_ours:
         raise OccupiedError(f"Something is mounted at {place.mountpoint} already ({entry.fstype}).")
-    shown = entry.source if lease is None else lease.identity.source
+    shown = source_of(entry) if lease is None else lease.identity.source
     if source is not None and not _same(shown, str(source)):
         raise OccupiedError(
             f"{shown} is mounted at {place.mountpoint}, not {source}: choose another place "

@@ -73,7 +73,9 @@ def _find(path: str) -> mounts.MountEntry:
     mountpoint = mounts.resolve(path)
     entry = mounts.top(mountpoint)
     if entry is None:
-        raise NotMountedError(f"Nothing is mounted at {mountpoint}.")
+        raise NotMountedError(
+            f"Nothing is mounted at {mountpoint}: `imagenetfs status` lists your mounts."
+        )
     if not entry.is_ours:
         raise NotMountedError(f"What is mounted at {mountpoint} is {entry.fstype}, not imagenetfs.")
     return entry
