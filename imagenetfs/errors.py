@@ -7,6 +7,8 @@ Exit codes are part of the interface: documented in README.md, never renumbered.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import ClassVar
 
@@ -41,6 +43,14 @@ class ExitCode(IntEnum):
     RUN_FAILED = 125
     COMMAND_NOT_EXECUTABLE = 126
     COMMAND_NOT_FOUND = 127
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A question that names the known word which is most like this one, to end a sentence's line; empty where
+    none is like it."""
+    by_small = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(word.casefold(), by_small, n=1)
+    return f" Did you mean {by_small[near[0]]}?" if near else ""
 
 
 class ImagenetfsError(Exception):

@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from imagenetfs.cache.blocks import BlockCache, ChangedError
-from imagenetfs.cache.segments import SEGMENT
+from imagenetfs.cache.segments import BLOCK, SEGMENT
 from imagenetfs.cache.volume import Origin, Volume
 from imagenetfs.errors import ImagenetfsError, SourceChangedError
 
@@ -27,6 +27,9 @@ _SHARE = 2.0
 """While others read, pauses are so many times as long as the requests between them."""
 
 _POLL_SECONDS = 0.1
+_LAST_SECONDS = 1.0
+"""How long what is under way may go on after an interrupt."""
+
 _MOST_FAILURES = 16
 """Stretches that fail one after the other before the source itself is given up."""
 
@@ -67,6 +70,10 @@ class Pace:
         self._rate = rate
         self._free_at = 0.0
         self._lock = threading.Lock()
+        self.window = (
+            WINDOW if rate is None else min(WINDOW, max(BLOCK, int(rate) // BLOCK * BLOCK))
+        )
+        """Bytes of one request at most: what is let through in a second, in whole blocks."""
 
     def wait(self, length: int, stopping: threading.Event) -> bool:
         """Wait until so many bytes more may be read; False where it shall stop."""
@@ -110,6 +117,7 @@ class Stager:
         self._failures = 0
         self._changed: set[bytes] = set()
         self.progress = Progress()
+        self.is_stuck = False
         self.left_out: dict[str, Exception] = {}
         """The archives that could not be brought here whole, and why."""
 
@@ -117,29 +125,42 @@ class Stager:
         """Bring all of it here but what cannot be read (:attr:`left_out`). ``tell`` is called now and then.
 
         Raises NoRoomError where the cache is full, OSError where its disk fails, and what the source raises
-        where it fails again and again; what was fetched by then is kept.
+        where it fails again and again; what was fetched by then is kept. An interrupt does not wait for the
+        source: where that still has requests, :attr:`is_stuck`, and the process has to end by force.
         """
-        queue, pending = iter(work), dict[Future[None], Stretch]()
+        pool, pending = ThreadPoolExecutor(self._streams), dict[Future[None], Stretch]()
+        patience: float | None = None
         try:
-            with ThreadPoolExecutor(self._streams) as pool:
-                try:
-                    while True:
-                        for stretch in queue:
-                            pending[pool.submit(self._fill, stretch)] = stretch
-                            if len(pending) >= 2 * self._streams:
-                                break
-                        if not pending:
-                            return
-                        for future in wait(pending, _POLL_SECONDS, FIRST_COMPLETED).done:
-                            self._settle(future, pending.pop(future))
-                        if tell is not None:
-                            tell(self.progress)
-                except BaseException:
-                    self._stopping.set()  # what has begun is finished and kept
-                    raise
+            self._work(iter(work), pool, pending, tell)
+        except KeyboardInterrupt:
+            patience = _LAST_SECONDS
+            raise
         finally:
-            for twin in self._twins:
-                twin.close()
+            self._stopping.set()  # what has begun is finished and kept
+            pool.shutdown(wait=False)
+            self.is_stuck = bool(wait(pending, patience).not_done)
+            if not self.is_stuck:
+                for twin in self._twins:
+                    twin.close()
+
+    def _work(
+        self,
+        queue: Iterator[Stretch],
+        pool: ThreadPoolExecutor,
+        pending: dict[Future[None], Stretch],
+        tell: Callable[[Progress], None] | None,
+    ) -> None:
+        while True:
+            for stretch in queue:
+                pending[pool.submit(self._fill, stretch)] = stretch
+                if len(pending) >= 2 * self._streams:
+                    break
+            if not pending:
+                return
+            for future in wait(pending, _POLL_SECONDS, FIRST_COMPLETED).done:
+                self._settle(future, pending.pop(future))
+            if tell is not None:
+                tell(self.progress)
 
     def _settle(self, future: Future[None], stretch: Stretch) -> None:
         """Take note of how it went."""
@@ -163,7 +184,8 @@ class Stager:
         at = stretch.start
         while at < stretch.end and not self._stopping.is_set():
             polite = self._others_read()
-            stop = min(stretch.end, at + (_SMALL_WINDOW if polite else WINDOW))
+            window = min(self._pace.window, _SMALL_WINDOW if polite else WINDOW)
+            stop = min(stretch.end, at - at % window + window)
             fetched = stop - at if stretch.brought else 0
             for low, high in cache.absent(volume, at, stop):
                 with self._alone if polite else contextlib.nullcontext():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +15,7 @@ import typer
 from imagenetfs.cli import options
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import in_bytes, in_time, say, table
-from imagenetfs.errors import NoSpaceError, UsageError
+from imagenetfs.errors import NoSpaceError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from imagenetfs.cache.contents import Held
@@ -100,5 +100,22 @@ def clear(
     from imagenetfs.cache.contents import clear as remove
 
     with _directory(context) as directory:
+        _check_versions(directory, versions or ())
         freed = remove(directory, lambda one: not versions or one.version in versions)
         print(f"{in_bytes(freed)} freed in {directory.path}.")
+
+
+def _check_versions(directory: CacheDirectory, versions: Sequence[str]) -> None:
+    """Raise UsageError for a name that is no version's, unless the cache holds something of that name."""
+    from imagenetfs.cache.contents import held
+    from imagenetfs.tree.expected import VERSIONS
+
+    if not versions:
+        return
+    there = {one.version for one in held(directory)}
+    for name in versions:
+        if name not in there and name not in VERSIONS:
+            known = sorted(there | VERSIONS)
+            raise UsageError(
+                f"There is no version {name}: there are {', '.join(known)}.{did_you_mean(name, known)}"
+            )

@@ -108,5 +108,5 @@ def _sentence(error: Any) -> str:
     message = str(error.format_message())
     message += "" if message.endswith((".", "?")) else "."
     context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else PROGRAM
+    path = " ".join(context.command_path.split()) if context is not None else PROGRAM
     return f"{message} See `{path} --help`."

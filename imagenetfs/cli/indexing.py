@@ -14,7 +14,7 @@ import typer
 from imagenetfs import config
 from imagenetfs.cli.terminal import say
 from imagenetfs.config import Settings
-from imagenetfs.errors import UsageError
+from imagenetfs.errors import UsageError, did_you_mean
 from imagenetfs.job import checks
 from imagenetfs.job.indexplace import ADVICE
 
@@ -76,6 +76,7 @@ class Opened:
                 raise UsageError(
                     f"{self.path} has no version or split `{name}` (and there is no directory of that "
                     f"name here, were it meant for SOURCE); it has {', '.join(splits)}."
+                    f"{did_you_mean(wanted, [*splits, *(key.partition('/')[0] for key in splits)])}"
                 )
             chosen += found
         return self.catalogue.groups(archives_of(chosen))

@@ -40,8 +40,8 @@ def with_usage(usage: str) -> type[TyperCommand]:
     """A command whose usage line reads as given: the parser cannot know what it is not shown."""
 
     class CommandWithUsage(TyperCommand):
-        def collect_usage_pieces(self, ctx: Any) -> list[str]:
-            return [usage]
+        def format_usage(self, ctx: Any, formatter: Any) -> None:
+            formatter.write_usage(" ".join(ctx.command_path.split()), usage)
 
     return CommandWithUsage
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imagenetfs.cli import options
+from imagenetfs.cli.failures import INTERRUPTED
 from imagenetfs.cli.indexing import catalogue_of
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import in_bytes, in_time, say
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 
 
 _MOST_LINES = 10
+_LITTLE = 1 << 23
+"""Bytes: what several requests take. With so little above --keep-free it is the disk that is full."""
+
+_NO_CACHE = "Staging needs a cache: name a directory on this node by --cache-dir."
 
 
 def register(app: typer.Typer) -> None:
@@ -59,15 +65,17 @@ def stage(
     named, names = _sort_out(what)
     settings = options.settings_of(context, named)
     rate, part = _rate(limit), _shard(shard)
-    place = cache_place(settings, say)
-    if place is None:
-        raise UsageError("Staging needs a cache: name a directory on this node by --cache-dir.")
+    if settings.cache_dir is None:
+        raise UsageError(_NO_CACHE)
     catalogue = catalogue_of(settings).catalogue
     from imagenetfs.cache.stage import Pace, Stager
     from imagenetfs.serve.caching import cached_reads, unpacked_of
     from imagenetfs.serve.staging import STREAMS, StagePlan, splits_of
 
     splits = splits_of(catalogue, names)
+    place = cache_place(settings, say)
+    if place is None:
+        raise UsageError(_NO_CACHE)
     cached = cached_reads(catalogue, place.directory, place.limits)
     unpacked = unpacked_of(catalogue, cached)
     plan = StagePlan(catalogue, cached.volumes, splits, unpacked, part)
@@ -88,21 +96,19 @@ def _run(stager: Stager, plan: StagePlan, place: CachePlace) -> None:
             stager.run(plan, tell)
             tell(stager.progress)
     except NoRoomError as error:
-        raise NoSpaceError(
-            f"The cache in {place.directory} is full ({in_bytes(place.limits.size)} at most, "
-            f"{in_bytes(place.limits.floor)} of the disk stay free): {in_bytes(stager.progress.done)} of "
-            f"{in_bytes(plan.total)} are there. Clear it, raise --cache-size, or lower --keep-free."
-        ) from error
+        raise NoSpaceError(f"{_no_room(place)} {_there(plan, place)}.") from error
     except OSError as error:
         raise NoSpaceError(
-            f"The cache in {place.directory} cannot be written to: {error.strerror}. "
-            f"{in_bytes(stager.progress.done)} are there."
+            f"The cache in {place.directory} cannot be written to: {error.strerror}. {_there(plan, place)}."
         ) from error
     except ImagenetfsError as error:
-        there = f"{in_bytes(stager.progress.done)} of {in_bytes(plan.total)} are there and stay"
-        raise SourceReadError(f"The source fails again and again: {error} {there}.") from error
+        raise SourceReadError(
+            f"The source fails again and again: {error} {_there(plan, place)} and stay."
+        ) from error
     except KeyboardInterrupt:
-        say(f"{in_bytes(stager.progress.done)} of {in_bytes(plan.total)} are there and stay.")
+        say(f"{_there(plan, place)} and stay.")
+        if stager.is_stuck:  # its threads wait for the source, and an exit would wait for them
+            os._exit(INTERRUPTED)
         raise
     fetched, seconds = stager.progress.fetched, time.monotonic() - began
     print(
@@ -110,6 +116,33 @@ def _run(stager: Stager, plan: StagePlan, place: CachePlace) -> None:
         f"{in_time(seconds)}."
     )
     _tell_what_is_left_out({**plan.left_out, **stager.left_out})
+
+
+def _there(plan: StagePlan, place: CachePlace) -> str:
+    from imagenetfs.cache.place import CacheDirectory
+
+    directory = CacheDirectory(place.directory)
+    try:
+        kept = plan.kept(directory)
+    finally:
+        directory.close()
+    return f"{in_bytes(kept)} of {in_bytes(plan.total)} are there"
+
+
+def _no_room(place: CachePlace) -> str:
+    """What is full, and what to do about it."""
+    room = os.statvfs(place.directory)
+    free = room.f_bavail * room.f_frsize
+    if free - place.limits.floor < _LITTLE:
+        return (
+            f"The disk of {place.directory} is full: {in_bytes(free)} are free, of which the cache leaves "
+            f"{in_bytes(place.limits.floor)} free. Make room there, lower --keep-free, or name another "
+            "--cache-dir."
+        )
+    return (
+        f"The cache in {place.directory} is full ({in_bytes(place.limits.size)} at most). Clear it, or raise "
+        "--cache-size."
+    )
 
 
 def _tell_what_is_left_out(left_out: dict[str, Exception]) -> None:
@@ -130,6 +163,11 @@ def _sort_out(what: list[str]) -> tuple[str | None, list[str]]:
     named, names = (first, what[1:]) if looks_like_path else (None, what)
     if not names:
         raise UsageError("What shall be staged? For example: imagenetfs stage ILSVRC2012/train")
+    paths = [name for name in names if name.startswith(("/", ".", "~"))]
+    if paths:
+        raise UsageError(
+            f"{paths[0]} is a path, not a version: SOURCE comes first (imagenetfs stage {paths[0]} {names[0]})."
+        )
     return named, [name.strip("/") for name in names]
 
 

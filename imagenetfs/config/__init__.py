@@ -11,6 +11,7 @@ this package, and it knows nothing of what the settings do.
 
 from __future__ import annotations
 
+import difflib
 import os
 import tomllib
 from collections.abc import Callable, Mapping
@@ -54,6 +55,7 @@ SITE_CONFIG = Path("/etc/imagenetfs.toml")
 SITE_CONFIG_VARIABLE = "IMAGENETFS_SITE_CONFIG"
 VARIABLE_PREFIX = "IMAGENETFS_"
 CEILINGS = "ceilings"
+_ALMOST = 0.87
 
 
 def option_name(name: str) -> str:
@@ -163,6 +165,19 @@ def _variables_layer(environ: Mapping[str, str]) -> _Layer:
     return _text_layer(lambda name: "$" + variable_name(name), given)
 
 
+def _misspelt(environ: Mapping[str, str]) -> list[str]:
+    """A line for each variable whose name is almost a setting's. Others may be a job script's own."""
+    names = {variable_name(entry.name) for entry in table()}
+    notes = []
+    for name in sorted(environ):
+        if not name.startswith(VARIABLE_PREFIX) or name in names:
+            continue
+        near = difflib.get_close_matches(name, names, n=1, cutoff=_ALMOST)
+        if near:
+            notes.append(f"${name} is no setting, and has no effect: did you mean ${near[0]}?")
+    return notes
+
+
 # --- ceilings -------------------------------------------------------------------------------------
 
 
@@ -238,4 +253,5 @@ def resolve(
     # The variable is for trying a file out: it is no way around the real one's ceilings.
     if site_path != SITE_CONFIG:
         notes += _lower(values, origins, _ceilings_of(SITE_CONFIG, _load(SITE_CONFIG)), SITE_CONFIG)
+    notes += _misspelt(environ)
     return Settings(**values, origins=origins, notes=tuple(notes))

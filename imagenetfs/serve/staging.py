@@ -10,10 +10,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from imagenetfs.cache.blocks import ChangedError
+from imagenetfs.cache.contents import held
+from imagenetfs.cache.place import CacheDirectory
 from imagenetfs.cache.policy import ASIDE_SECONDS, NoRoomError
 from imagenetfs.cache.stage import Progress, Stager, Stretch, stretches
 from imagenetfs.cache.unpacked import Unpacked
-from imagenetfs.errors import ArchiveError, ImagenetfsError, SourceChangedError, UsageError
+from imagenetfs.errors import (
+    ArchiveError,
+    ImagenetfsError,
+    SourceChangedError,
+    UsageError,
+    did_you_mean,
+)
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.arrays import ArrayRows
 from imagenetfs.serve.board import INDEXER, MAX_WORKERS, STAGER, Board, Cell
@@ -47,11 +55,13 @@ def splits_of(catalogue: Catalogue, names: Sequence[str]) -> list[Split]:
         if version is None:
             raise UsageError(
                 f"There is no version {version_name}: there are {', '.join(versions)}."
+                f"{did_you_mean(version_name, versions)}"
             )
         splits = {split.name.decode(): split for split in version.splits}
         if split_name and split_name not in splits:
             raise UsageError(
                 f"{version_name} has no split {split_name}: it has {', '.join(splits)}."
+                f"{did_you_mean(split_name, splits)}"
             )
         chosen += [splits[split_name]] if split_name else version.splits
     return chosen
@@ -94,6 +104,17 @@ class StagePlan:
     def total(self) -> int:
         """Bytes."""
         return self._high - self._low
+
+    def kept(self, directory: CacheDirectory) -> int:
+        """Bytes of it that a cache holds, by what its segments say; the source is not asked. Raises OSError."""
+        source = str(self._source.path)
+        titles = {self._index.title(item.archive) for item in self._items}
+        there = (
+            one.bytes
+            for one in held(directory)
+            if one.source == source and one.archive.partition(": ")[0] in titles
+        )
+        return min(sum(there), self.total)
 
     def _items_of(self, archive: int) -> Iterator[_Item]:
         entry = self._index.archives[archive]

@@ -30,6 +30,11 @@ TOTALS = {
 }
 """(version, split) -> (classes, images); None where classes are not told."""
 
+VERSIONS = frozenset({version for version, _ in TOTALS} | {"ILSVRC2012_t3"}) | {
+    f"Imagenet{side}" for side in (8, 16, 32, 64)
+}
+"""The names of all versions that are known."""
+
 SUMS = {
     b"ILSVRC2012_img_train.tar": "1d675b47d978889d74fa0da5fadfb00e",
     b"ILSVRC2012_img_val.tar": "29b22e2961454d5413ddabcf34fc5622",

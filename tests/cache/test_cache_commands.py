@@ -69,7 +69,13 @@ def test_stage_then_mount(at: Bench, source: Path, tmp_path: Path) -> None:
     assert "100 %" in at.call("cache", "ls", "--cache-dir", cache).stdout
     verified = at.call("cache", "verify", "--cache-dir", cache)
     assert f"{-(-size // 65536):,} blocks are right, 0 were damaged" in verified.stdout
-    assert at.call("cache", "clear", "ImageNet99", "--cache-dir", cache).stdout.startswith("0 B")
+    clear = ("cache", "clear", "--cache-dir", cache)
+    assert at.call(*clear, "Imagenet32").stdout.startswith("0 B")
+    done = at.call(*clear, "ILSVRC2013")
+    assert done.returncode == ExitCode.USAGE
+    assert "There is no version ILSVRC2013" in done.stderr
+    assert "Did you mean ILSVRC2012?" in done.stderr
+    assert listed(at, cache) == [entry]
     assert at.call("cache", "clear", "--cache-dir", cache).returncode == 0
     assert listed(at, cache) == []
 
@@ -132,8 +138,49 @@ def test_a_full_cache_ends_it_with_a_sentence(at: Bench, source: Path, tmp_path:
     options = ("--cache-dir", tmp_path / "cache", "--cache-size", "10M")
     done = at.call("stage", source, "ILSVRC2012/train", *options)
     assert done.returncode == ExitCode.NO_SPACE
-    assert "is full" in done.stderr
+    assert "is full (9.5 MiB at most)" in done.stderr
     assert "raise --cache-size" in done.stderr
+    kept = int(str(listed(at, tmp_path / "cache")[0]["bytes"]))
+    again = at.call("stage", source, "ILSVRC2012/train", *options)
+    assert again.returncode == ExitCode.NO_SPACE
+    assert kept > 1 << 20
+    assert f" {kept / (1 << 20):.1f} MiB of " in again.stderr, "what was there before counts"
+
+
+def test_a_full_disk_is_said_to_be_that(at: Bench, source: Path, tmp_path: Path) -> None:
+    options = ("--cache-dir", tmp_path / "cache", "--keep-free", "100%")
+    done = at.call("stage", source, "ILSVRC2012/train", *options)
+    assert done.returncode == ExitCode.NO_SPACE
+    assert f"The disk of {tmp_path / 'cache'} is full" in done.stderr
+    assert "lower --keep-free" in done.stderr
+    assert "--cache-size" not in done.stderr
+
+
+def test_ctrl_c_does_not_wait_for_a_slow_source(at: Bench, source: Path, tmp_path: Path) -> None:
+    """Four requests of 4 MiB are under way, which take it 16 s."""
+    cache = tmp_path / "cache"
+    with slow_source(source, bandwidth=1e6) as slow:
+        stage = at.start("stage", slow.path, "ILSVRC2012/train", "--cache-dir", cache)
+        assert until(lambda: slow.counters()["bytes"] > 2e6)
+        began = time.monotonic()
+        stage.send_signal(signal.SIGINT)
+        _, err = stage.communicate(timeout=60)
+        assert time.monotonic() - began < 5
+    assert stage.returncode == 130
+    assert err.count("\n") == 1
+    assert "are there and stay" in err
+
+
+def test_the_rate_holds_from_the_start(at: Bench, source: Path, tmp_path: Path) -> None:
+    cache, began = tmp_path / "cache", time.monotonic()
+    limit = ("--cache-dir", cache, "--limit", "500K")
+    stage = at.start("stage", source, "ILSVRC2012/train", *limit)
+    assert until(lambda: cache.is_dir() and any(cache.glob("*.00000")))
+    time.sleep(2.0)
+    stage.send_signal(signal.SIGINT)
+    stage.communicate(timeout=20)
+    seconds = time.monotonic() - began
+    assert 0 < int(str(listed(at, cache)[0]["bytes"])) <= 500e3 * (seconds + 1.2)
 
 
 def test_progress_on_a_terminal(at: Bench, source: Path, tmp_path: Path) -> None:
@@ -165,6 +212,9 @@ def test_progress_on_a_terminal(at: Bench, source: Path, tmp_path: Path) -> None
         (["stage", "{source}"], ExitCode.USAGE, "What shall be staged?"),
         (["stage", "{source}", "Imagenet9"], ExitCode.USAGE, "There is no version Imagenet9"),
         (["stage", "{source}", "ILSVRC2012/valid"], ExitCode.USAGE, "has no split valid"),
+        (["stage", "{source}", "ILSVRC2012/trian"], ExitCode.USAGE, "Did you mean train?"),
+        (["stage", "{source}", "ilsvrc2012/train"], ExitCode.USAGE, "Did you mean ILSVRC2012?"),
+        (["stage", "Imagenet32/val", "{source}"], ExitCode.USAGE, "SOURCE comes first"),
         (["stage", "{source}", "ILSVRC2012", "--limit", "fast"], ExitCode.USAGE, "--limit must be"),
         (["stage", "{source}", "ILSVRC2012", "--shard", "4/3"], ExitCode.USAGE, "--shard must be"),
         (["cache", "ls"], ExitCode.USAGE, "There is no cache in"),
@@ -185,6 +235,7 @@ def test_mistakes(
     assert done.returncode == code, done.stderr
     assert words in done.stderr
     assert at.leftovers() == []
+    assert given[0] == "mount" or not (tmp_path / "cache").exists()
 
 
 def test_without_a_cache(at: Bench, source: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -125,6 +126,8 @@ def test_exit_codes_are_never_renumbered() -> None:
         (["umount", "/proc"], 25, "not imagenetfs"),
         (["umount", "/no/such"], 25, "Nothing is mounted"),
         (["status", "/no/such"], 25, "No mount of imagenetfs"),
+        (["umount", "/no/such"], 25, "`imagenetfs status` lists your mounts"),
+        (["index", "--json"], 2, "See `imagenetfs index --help`."),
         (["moutn", "x"], 2, "Did you mean `mount`?"),
         (["run", "ls"], 125, "Put `--` before the command"),
         (["run", "--"], 125, "There is no command after `--`"),
@@ -152,6 +155,20 @@ def test_help(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("imagenetfs ")
+
+
+def test_settings_that_are_not_set(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["settings", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    unset = {"value": None, "set_by": "default"}
+    assert [shown[name] for name in ("index_path", "in_flight", "view", "log")] == [unset] * 4
+
+
+def test_a_sample_says_how_to_go_on(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    made = tmp_path / "a sample"
+    assert app.main(["sample", str(made), "--classes", "2", "--images", "2"]) == 0
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line == f"imagenetfs: try it: imagenetfs run '{made}' -- ls {{mnt}}"
 
 
 def test_a_closed_pipe_is_quiet() -> None:

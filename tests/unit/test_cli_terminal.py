@@ -76,10 +76,10 @@ def test_progress_as_lines(
             bar.update(second * 1000, 20_000, "train")
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        "imagenetfs: Indexing train: 25 % 5,000/20,000 images, 1,000/s, 15 s left",
-        "imagenetfs: Indexing train: 50 % 10,000/20,000 images, 1,000/s, 10 s left",
-        "imagenetfs: Indexing train: 75 % 15,000/20,000 images, 1,000/s, 5 s left",
-        "imagenetfs: Indexing: 19,000/20,000 images, 1,000/s, in 19 s.",
+        "imagenetfs: Indexing train: 25 % 5,000/20,000 images, 1,000 images/s, 15 s left",
+        "imagenetfs: Indexing train: 50 % 10,000/20,000 images, 1,000 images/s, 10 s left",
+        "imagenetfs: Indexing train: 75 % 15,000/20,000 images, 1,000 images/s, 5 s left",
+        "imagenetfs: Indexing: 19,000/20,000 images, 1,000 images/s, in 19 s.",
     ]
 
 
@@ -99,6 +99,14 @@ def test_progress_says_nothing_of_success_after_an_error(
     assert capsys.readouterr().err == ""
 
 
+def test_nothing_is_drawn_before_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    with pytest.raises(ValueError, match="no"), ProgressBar("Making a sample"):
+        raise ValueError("no")
+    assert screen.getvalue() == ""
+
+
 def test_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     import threading
 
@@ -111,5 +119,6 @@ def test_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
         assert threading.active_count() == before, "the work may fork"
     text = screen.getvalue()
     assert "Indexing train" in text
+    assert " images/s" in text
     assert "10/20 images" in text
     assert "50%" in text

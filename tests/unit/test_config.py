@@ -228,6 +228,14 @@ def test_views(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_pa
             config.resolve({"view": [wrong]})
 
 
+def test_a_variable_that_is_almost_a_setting(files: tuple[Path, Path]) -> None:
+    environ = {"IMAGENETFS_WROKERS": "3", "IMAGENETFS_MOUNT": "/x", "IMAGENETFS_RUN_OPTIONS": ""}
+    assert config.resolve({}, environ).notes == (
+        "$IMAGENETFS_WROKERS is no setting, and has no effect: did you mean $IMAGENETFS_WORKERS?",
+    )
+    assert config.resolve({}, {"IMAGENETFS_WORKERS": "3"}).notes == ()
+
+
 def test_the_home_of_another_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     own = tmp_path / "own"
     own.mkdir()
