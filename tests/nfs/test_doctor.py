@@ -235,7 +235,7 @@ def test_a_slow_source(sample_copy: Path) -> None:
 
 
 def test_what_limits() -> None:
-    assert "about 20,000, limited by 2 CPUs" in source_lines.limit(1e6, 2).what
+    assert "about 16,000, limited by 2 CPUs" in source_lines.limit(1e6, 2).what
     assert "about 500, limited by the source" in source_lines.limit(500, 2).what
 
 
