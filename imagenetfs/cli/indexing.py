@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -16,6 +16,7 @@ from imagenetfs.cli.terminal import say
 from imagenetfs.config import Settings
 from imagenetfs.errors import UsageError
 from imagenetfs.job import checks
+from imagenetfs.job.indexplace import ADVICE
 
 if TYPE_CHECKING:
     from imagenetfs.index.groups import Shard
@@ -51,11 +52,12 @@ def named(what: Sequence[str] | None, source: str | None) -> tuple[str | None, l
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A source's catalogue, and where its index files are."""
+    """A source's catalogue, and where its index files are; ``said``: what is said once."""
 
     path: Path
     places: IndexPlaces
     catalogue: Catalogue
+    said: set[str] = field(default_factory=set)
 
     def groups(self, names: Sequence[str]) -> dict[str, list[int]]:
         """The archives of the named versions and splits (all where none is named) by index file."""
@@ -145,7 +147,10 @@ def build_or_keep_none(
             build_group(opened, group, archives, in_flight, progress)
             return
         except OSError as error:
-            say(f"the index of {group} is not kept: {error.strerror}.")
+            sentence = f"no index is kept in {opened.places.directory}: {error.strerror}. {ADVICE}"
+            if sentence not in opened.said:
+                say(sentence)
+                opened.said.add(sentence)
     warm(
         opened.catalogue.index,
         archives,

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from imagenetfs.config.home import at_home
 from imagenetfs.config.sizes import parse_size
 
 
@@ -47,7 +48,8 @@ def _parse_path(text: str) -> Path:
     if not text or "\0" in text:
         raise ValueError(text)
     try:
-        return Path(text).expanduser().absolute()
+        path = Path(text)
+        return at_home(path.expanduser()) if text.startswith("~") else path.absolute()
     except RuntimeError as error:  # "~name" of an unknown user, or no home at all
         raise ValueError(text) from error
 

@@ -42,7 +42,7 @@ from imagenetfs.serve.unpacking import Unpacking
 from imagenetfs.serve.worker import work
 from imagenetfs.source.directory import REVALIDATE_SECONDS, Source
 from imagenetfs.source.known import Rights
-from imagenetfs.system.fusermount import mount_for
+from imagenetfs.system.fusermount import FUSE_CONF, may_let_others_in, mount_for
 from imagenetfs.system.process import no_core_dumps
 from imagenetfs.tree.backing import Backing
 from imagenetfs.tree.catalogue import Catalogue, build_catalogue
@@ -85,7 +85,8 @@ class MountPlan:
     so long, the mount ends) in seconds; ``views``: name and list. ``shown_to``: the primary group of those who
     read, where it is not this process's. ``root_access``: owner, group and permission bits of the root
     directory in a mount for all users, in which all else has the rights of the source. ``heed_signals``:
-    whether SIGTERM, SIGINT and SIGHUP end the mount; without it a watcher alone does.
+    whether SIGTERM, SIGINT and SIGHUP end the mount; without it a watcher alone does. ``warnings``: what its
+    users shall be told, beside what is found in the source.
 
     ``cache_dir``: where what is read is kept (None: nowhere), at most ``cache_size`` bytes while ``keep_free``
     bytes of its file system stay free; ``stage``: what is brought there ahead, as VERSION or VERSION/SPLIT.
@@ -98,7 +99,6 @@ class MountPlan:
     in_flight: int | None
     index_dir: Path | None
     index_path: tuple[Path, ...] = ()
-    run_dir: Path
     read_timeout: float
     revalidate: float = REVALIDATE_SECONDS
     prefer: str = "archives"
@@ -112,6 +112,7 @@ class MountPlan:
     root_access: Rights | None = None
     idle: float | None = None
     heed_signals: bool = True
+    warnings: tuple[str, ...] = ()
 
 
 def serve(
@@ -183,10 +184,20 @@ def _mount(plan: MountPlan) -> Connection:
         pyfuse3.init(pyfuse3.Operations(), place, options)
     except RuntimeError as error:
         raise FuseRefusedError(
-            f"the mount on {plan.mountpoint} was refused ({error}); the lines above say why. "
-            "Try `fusermount3 -V`, and see that /dev/fuse may be opened."
+            f"the mount on {plan.mountpoint} was refused ({error}); the lines above say why. {_advice(plan)}"
         ) from None
     return Connection(plan.mountpoint)
+
+
+def _advice(plan: MountPlan) -> str:
+    """What to do where the mount was refused."""
+    for option in ("allow_other", "allow_root"):
+        if option in plan.fuse_options and os.geteuid() != 0 and not may_let_others_in():
+            return (
+                f"An ordinary user may say {option} only where an administrator has added the line "
+                f"user_allow_other to {FUSE_CONF}."
+            )
+    return "Try `fusermount3 -V`, and see that /dev/fuse may be opened."
 
 
 def _escaped(path: Path) -> str:
@@ -250,7 +261,7 @@ class Supervisor:
             streams = plan.in_flight or STREAMS
             self._staging = Staging(catalogue, cached, unpacked, board, plan.stage, streams)
         self._started = time.time()
-        self._warnings = list(catalogue.warnings)
+        self._warnings = [*plan.warnings, *catalogue.warnings]
         self._pool = Pool(
             board,
             self._fork,

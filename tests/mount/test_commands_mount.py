@@ -214,6 +214,7 @@ def test_a_dead_mount_is_healed_by_mount(at: Bench, sample: Path) -> None:
     assert "ILSVRC2012" in os.listdir(mountpoint)
     assert len(at.entries()) == 1
     assert at.call("umount", mountpoint).returncode == 0
+    assert at.leftovers() == []
 
 
 def test_a_dead_mount_is_taken_away_by_umount(at: Bench, sample: Path) -> None:
@@ -223,7 +224,7 @@ def test_a_dead_mount_is_taken_away_by_umount(at: Bench, sample: Path) -> None:
     done = at.call("umount", mountpoint)
     assert done.returncode == 0
     assert "took away a dead mount" in done.stderr
-    assert at.entries() == []
+    assert at.leftovers() == []
 
 
 # --- umount ---------------------------------------------------------------------------------------

@@ -128,6 +128,14 @@ def test_what_is_open_to_all_is_shown_to_all(at: Bench, sample: Path) -> None:
     assert at.call("umount", mountpoint).returncode == 0
 
 
+def test_where_users_may_not_let_others_in(at: Bench, sample: Path) -> None:
+    (at.directory / "fuse.conf").write_text("# user_allow_other\n")
+    done = at.call("mount", "-o", "allow_other", sample, at.directory / "mnt")
+    assert done.returncode == 31
+    assert "an administrator has added the line user_allow_other to /etc/fuse.conf" in done.stderr
+    assert "/dev/fuse" not in done.stderr
+
+
 def test_archives_with_rights_of_their_own(at: Bench, source: Path) -> None:
     """S14: each for whom its own archive is, below a closed directory too; new rights count in time."""
     train = next((source / "ILSVRC2012").glob("*img_train.tar"))

@@ -17,6 +17,8 @@ from imagenetfs.errors import GroupNeededError, ImagenetfsError
 from imagenetfs.job import checks, groups, probe
 from imagenetfs.job.doctor.findings import Finding, Grade, green, red, yellow
 from imagenetfs.job.doctor.places import mount_of
+from imagenetfs.serve.connection import CONNECTIONS, FUSECTL_ADVICE
+from imagenetfs.system import mounts
 
 IMAGE_BYTES = 110_000
 """ImageNet's mean image."""
@@ -47,7 +49,14 @@ def source(settings: Settings) -> Iterator[Finding]:
     except ImagenetfsError as error:
         yield red("source", str(error))
         return
-    yield _mounted(path)
+    mounted = _mounted(path)
+    yield mounted
+    if mounted.facts.get("mode") == "hard" and mounts.top(CONNECTIONS) is None:
+        yield yellow(
+            "connections",
+            f"{CONNECTIONS} is not mounted: a mount whose source hangs cannot be ended by force",
+            FUSECTL_ADVICE,
+        )
     held = _contents(path, settings)
     yield from held
     if held[0].grade is not Grade.RED:
