@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from imagenetfs.tree.classes import ClassContainers
 from imagenetfs.tree.layout import Split, Version
 from imagenetfs.tree.listing import Attributes, Entry, FixedListing, Listing
-from imagenetfs.tree.shelf import UNLABELED, WNID, ClassContainers, Place, Shelf
+from imagenetfs.tree.shelf import UNLABELED, WNID, Place, Shelf
 
 _LABELED = re.compile(rb"(.*(?:\.\w+|n\d{8}|unlabeled))[ \t]+\d+", re.DOTALL)
 """An entry and a label behind it; a name may have spaces and digits in it."""
