@@ -27,6 +27,7 @@ from imagenetfs.job.everybody import access_of
 from imagenetfs.job.leases import Born, Identity, LeaseWatcher
 from imagenetfs.job.notify import Notifier
 from imagenetfs.job.places import Place, forget, locked, unlock
+from imagenetfs.job.processes import is_alive
 from imagenetfs.system import mounts
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def serve_mount(
     from imagenetfs.serve.supervisor import serve
 
     place = request.place
+    _remove_dead_directories(place)
     run_dir = place.server_directory()
     run_dir.mkdir(mode=0o700)
     plan = _plan(request, run_dir)
@@ -155,6 +157,13 @@ def _plan(request: MountRequest, run_dir: Path) -> MountPlan:
         # then, and may read until it has: the mount ends with the command's lease.
         heed_signals=request.born == "mount",
     )
+
+
+def _remove_dead_directories(place: Place) -> None:
+    """Those of servers that were killed; one that is just ending needs its own a moment longer."""
+    for path in place.files:
+        if path.is_dir() and not is_alive(int(path.suffix[1:])):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _tidy(request: MountRequest) -> None:

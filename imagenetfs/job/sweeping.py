@@ -40,6 +40,11 @@ def _clear(place: Place, say: Say) -> None:
         checks.heal(entry, say)
     with contextlib.suppress(OSError):
         place.mountpoint.rmdir()
+    clear_files(place)
+
+
+def clear_files(place: Place) -> None:
+    """Remove what servers have left that were killed. Under the place's lock, where nobody listens."""
     for path in place.files:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import time
 
 from imagenetfs.config import resolve as resolve_settings
-from imagenetfs.errors import NotMountedError, StillBusyError
+from imagenetfs.errors import ImagenetfsError, NotMountedError, StillBusyError
 from imagenetfs.job import checks
 from imagenetfs.job.leases import Lease
-from imagenetfs.job.places import Place, root_of
-from imagenetfs.job.processes import Viewer, elsewhere, holders, wait_for_end
+from imagenetfs.job.places import Place, locked, root_of
+from imagenetfs.job.processes import elsewhere, holders, wait_for_end
 from imagenetfs.job.starting import Say
 from imagenetfs.job.status import read_status
+from imagenetfs.job.sweeping import clear_files
 from imagenetfs.system import mounts
 
 BUSY_SECONDS = 5.0
@@ -27,6 +29,7 @@ def unmount(path: str, *, lazy: bool, say: Say) -> None:
     os.chdir("/")  # or this very process might be the one that keeps it busy
     if checks.health(entry) is checks.Health.DEAD:
         checks.heal(entry, say)
+        _forget(entry)
         return
     pid = _server_pid(entry)
     if lazy:
@@ -37,23 +40,26 @@ def unmount(path: str, *, lazy: bool, say: Say) -> None:
         raise StillBusyError(f"{entry.mountpoint} is still in the mount table.")
     if pid is None or wait_for_end(pid, LOOK_SECONDS):
         return
-    viewers = elsewhere(entry.device)
-    if viewers:
-        sentence = _seen_elsewhere(entry, viewers)
-        if not lazy:
-            raise StillBusyError(sentence)
-        say(sentence)
-    elif lazy:
-        say("unmounted; its server ends when the last open file is closed.")
-    elif not wait_for_end(pid, END_SECONDS):
+    sentence = _seen_elsewhere(entry)
+    if lazy:
+        say(sentence or "unmounted; its server ends when the last open file is closed.")
+        return
+    if sentence:
+        say(f"{sentence} (Waiting for that.)")
+    if not wait_for_end(pid, END_SECONDS):
         raise StillBusyError(
-            f"{entry.mountpoint} is unmounted, but its server (process {pid}) has not ended. A process in "
+            _seen_elsewhere(entry)
+            or f"{entry.mountpoint} is unmounted, but its server (process {pid}) has not ended. A process in "
             "another mount namespace (a container, a service) may still have it: as root, "
             f"grep -l '{entry.device} ' /proc/*/mountinfo"
         )
 
 
-def _seen_elsewhere(entry: mounts.MountEntry, viewers: list[Viewer]) -> str:
+def _seen_elsewhere(entry: mounts.MountEntry) -> str:
+    """Who still has the mount, and what takes it away there; empty if nobody is found."""
+    viewers = elsewhere(entry.device)
+    if not viewers:
+        return ""
     first = viewers[0]
     return (
         f"{entry.mountpoint} is unmounted here, and still mounted in another mount namespace (a container, "
@@ -77,12 +83,27 @@ def _server_pid(entry: mounts.MountEntry) -> int | None:
     pid = (read_status(entry.mountpoint) or {}).get("pid")
     if isinstance(pid, int):
         return pid
-    place = Place(mounts.resolve(entry.mountpoint), root_of(resolve_settings()))
-    visit = Lease.visit(place)
+    visit = Lease.visit(_place(entry))
     if visit is None:
         return None
     visit.close()
     return visit.identity.pid
+
+
+def _forget(entry: mounts.MountEntry) -> None:
+    """What the dead mount's server could not remove any more, unless another one is there by now."""
+    place = _place(entry)
+    if place.files:
+        with contextlib.suppress(ImagenetfsError), locked(place, 0.0):
+            visit = Lease.visit(place)
+            if visit is None:
+                clear_files(place)
+            else:
+                visit.close()
+
+
+def _place(entry: mounts.MountEntry) -> Place:
+    return Place(mounts.resolve(entry.mountpoint), root_of(resolve_settings()))
 
 
 def _detach_when_free(entry: mounts.MountEntry) -> None:
