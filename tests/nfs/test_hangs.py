@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import faulthandler
 import mmap
 import os
 import signal
@@ -82,6 +83,7 @@ class Reader:
         if self._pid:
             return
         code = 255
+        faulthandler.disable()  # a SIGBUS is an answer here
         try:
             work()
             code = 0
