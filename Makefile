@@ -9,7 +9,7 @@ TORCH_REQUIREMENT       ?= torch==2.13.0
 TORCHVISION_REQUIREMENT ?= torchvision==0.28.0
 TORCH  ?=
 # Other writers of tars, and another reader of trees, to compare with.
-TEST_PACKAGES = libarchive-tools rsync busybox slurmctld slurmd slurm-client munge systemd bubblewrap
+TEST_PACKAGES = procps libarchive-tools rsync busybox slurmctld slurmd slurm-client munge systemd bubblewrap
 # It is in the way of Environment Modules, with which the test is as content.
 TEST_PACKAGES += $(if $(wildcard /usr/share/modules/init/bash),,lmod)
 

@@ -64,12 +64,9 @@ def mounted(source: Path, mountpoint: Path, **plan: object) -> Mounted:
     """Start a server and wait until the mount can be read. Raises RuntimeError with what it said."""
     mountpoint.mkdir(parents=True, exist_ok=True)
     log = mountpoint.with_name(mountpoint.name + ".log")
-    run_dir = mountpoint.with_name(mountpoint.name + ".run")
-    run_dir.mkdir(exist_ok=True)
     described = {
         "source": str(source),
         "mountpoint": str(mountpoint),
-        "run_dir": str(run_dir),
         "log_path": str(log),
         "index_dir": None,
         "workers": 8,
@@ -151,7 +148,7 @@ def _serve(described: dict[str, Any]) -> None:
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     before = described.pop("before", None)
-    paths = ("source", "mountpoint", "run_dir", "log_path", "index_dir", "cache_dir")
+    paths = ("source", "mountpoint", "log_path", "index_dir", "cache_dir")
     plan = {k: Path(v) if k in paths and v is not None else v for k, v in described.items()}
     logging.basicConfig(
         filename=plan["log_path"], level=logging.INFO, format="%(levelname)s %(message)s"

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,9 +15,10 @@ from imagenetfs.cli import options
 from imagenetfs.cli.terminal import say
 from imagenetfs.config import Settings
 from imagenetfs.errors import ExitCode
-from imagenetfs.job import checks
+from imagenetfs.job import checks, sweeping
 from imagenetfs.job.doctor import node, places, source
 from imagenetfs.job.doctor.findings import Finding, Grade
+from imagenetfs.job.places import Place, root_of
 from imagenetfs.system import mounts
 
 _CODES = {
@@ -49,7 +51,7 @@ def doctor(
     """
     settings = options.settings_of(context, named)
     if heal or (not as_json and _offer()):
-        _heal()
+        _heal(root_of(settings))
     found = []
     for finding in _examine(settings):
         found.append(finding)
@@ -95,6 +97,6 @@ def _offer() -> bool:
     )
 
 
-def _heal() -> None:
+def _heal(root: Path) -> None:
     for entry in _dead():
-        checks.heal(entry, say)
+        sweeping.heal(entry, Place(mounts.resolve(entry.mountpoint), root), say)

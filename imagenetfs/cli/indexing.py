@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -14,8 +15,9 @@ import typer
 from imagenetfs import config
 from imagenetfs.cli.terminal import say
 from imagenetfs.config import Settings
-from imagenetfs.errors import UsageError
+from imagenetfs.errors import ImagenetfsError, NoSpaceError, PlaceRefusedError, UsageError
 from imagenetfs.job import checks
+from imagenetfs.job.indexplace import ADVICE
 
 if TYPE_CHECKING:
     from imagenetfs.index.groups import Shard
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from imagenetfs.tree.layout import Split
 
 _LOOK_AGAIN_SECONDS = 0.5
+ANOTHER_PLACE = "give another directory with --index-dir"
 
 T = TypeVar("T")
 
@@ -51,11 +54,12 @@ def named(what: Sequence[str] | None, source: str | None) -> tuple[str | None, l
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A source's catalogue, and where its index files are."""
+    """A source's catalogue, and where its index files are; ``said``: what is said once."""
 
     path: Path
     places: IndexPlaces
     catalogue: Catalogue
+    said: set[str] = field(default_factory=set)
 
     def groups(self, names: Sequence[str]) -> dict[str, list[int]]:
         """The archives of the named versions and splits (all where none is named) by index file."""
@@ -130,6 +134,17 @@ def build_group(
     return outcome
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 table``, ``1,234 tables``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def not_writable(what: str, error: OSError, advice: str) -> ImagenetfsError:
+    """The project's own error for one of the system's while a file of the index is written."""
+    kind = NoSpaceError if error.errno in (errno.ENOSPC, errno.EDQUOT) else PlaceRefusedError
+    return kind(f"{what} cannot be written: {error.strerror}; {advice}.")
+
+
 def build_or_keep_none(
     opened: Opened,
     group: str,
@@ -145,7 +160,10 @@ def build_or_keep_none(
             build_group(opened, group, archives, in_flight, progress)
             return
         except OSError as error:
-            say(f"the index of {group} is not kept: {error.strerror}.")
+            sentence = f"no index is kept in {opened.places.directory}: {error.strerror}. {ADVICE}"
+            if sentence not in opened.said:
+                say(sentence)
+                opened.said.add(sentence)
     warm(
         opened.catalogue.index,
         archives,

@@ -1,6 +1,7 @@
 """A progress bar on a terminal (bar, count, rate, time left), plain lines elsewhere.
 
-It draws when it is told of progress and starts no thread of its own, so the work may fork.
+It draws when it is told of progress, first then, so that nothing precedes a refusal; it starts no thread of
+its own, so the work may fork.
 Everything goes to standard error: standard output stays the result's.
 """
 
@@ -36,10 +37,6 @@ class ProgressBar:
 
     def __enter__(self) -> Self:
         self._began = time.monotonic()
-        if sys.stderr.isatty():
-            self._live = _live_bar(self._unit is not None)
-            self._live.start()
-            self._task = self._live.add_task(self._title, total=None, count="", left="")
         return self
 
     def __exit__(
@@ -51,7 +48,11 @@ class ProgressBar:
         if kind is None:
             self._step = ""
         if self._live is not None:
-            self._draw()
+            if kind is KeyboardInterrupt:
+                # The terminal has written ^C behind the bar, which may be on two lines now: no second one.
+                self._live.live.transient = True
+            else:
+                self._draw()
             self._live.stop()
         elif kind is None:
             count = f"{self._count()}, " if self._unit else "done "
@@ -59,6 +60,10 @@ class ProgressBar:
 
     def update(self, done: float, total: float | None, step: str = "") -> None:
         """``done`` of ``total`` units are done; ``total`` None: not known yet."""
+        if self._live is None and sys.stderr.isatty():
+            self._live = _live_bar(self._unit is not None)
+            self._live.start()
+            self._task = self._live.add_task(self._title, total=None, count="", left="")
         changed = step != self._step
         self._done, self._total, self._step = done, total, step
         now = time.monotonic()
@@ -96,7 +101,7 @@ class ProgressBar:
 
     def _count(self) -> str:
         of = f"/{self._total:,.0f}" if self._total else ""
-        return f"{self._done:,.0f}{of} {self._unit}, {self._rate():,.0f}/s"
+        return f"{self._done:,.0f}{of} {self._unit}, {self._rate():,.0f} {self._unit}/s"
 
     def _rate(self) -> float:
         return self._done / max(time.monotonic() - self._began, 1e-3)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from imagenetfs.cli.progress import ProgressBar
+from imagenetfs.cli.terminal import say
 from imagenetfs.errors import UsageError
 
 
@@ -45,11 +47,12 @@ def sample(
     with ProgressBar("Making a sample") as bar:
         if full_size:
             make_full_size(directory, seed=seed, progress=bar.fraction)
-            return
-        make_sample(
-            directory,
-            classes=classes or DEFAULT_CLASSES,
-            images=images or DEFAULT_IMAGES,
-            seed=seed,
-            progress=bar.fraction,
-        )
+        else:
+            make_sample(
+                directory,
+                classes=classes or DEFAULT_CLASSES,
+                images=images or DEFAULT_IMAGES,
+                seed=seed,
+                progress=bar.fraction,
+            )
+    say(f"try it: imagenetfs run {shlex.quote(str(directory))} -- ls {{mnt}}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Annotated, Any
 
 import typer
@@ -29,19 +28,12 @@ def settings(
         print(json.dumps({name: _entry(value, current.origins[name]) for name, value in rows}))
         return
     lines = [
-        (name, _text(value), current.origins[name], config.help_of(name)) for name, value in rows
+        (name, config.as_text(value) or "-", current.origins[name], config.help_of(name))
+        for name, value in rows
     ]
     table(("setting", "value", "set by", "what it is for"), lines)
 
 
-def _text(value: Any) -> str:
-    """A value as the option takes it; ``-`` where there is none."""
-    if isinstance(value, tuple):
-        pairs = (each if isinstance(each, tuple) else (each,) for each in value)
-        value = os.pathsep.join("=".join(map(str, pair)) for pair in pairs) or None
-    return "-" if value is None else str(value)
-
-
 def _entry(value: Any, origin: str) -> dict[str, Any]:
-    plain = value if value is None or isinstance(value, int | float) else _text(value)
-    return {"value": plain, "set_by": origin}
+    is_plain = value is None or isinstance(value, int | float)
+    return {"value": value if is_plain else config.as_text(value) or None, "set_by": origin}

@@ -118,8 +118,8 @@ def _tell_what_is_left_out(left_out: dict[str, Exception]) -> None:
         say(f"{archive} is not all there: {error}")
     if left_out:
         raise SourceReadError(
-            f"{len(left_out)} archives could not be read to their ends; stage them once more: what is there "
-            "already is not read again."
+            f"{len(left_out)} of the archives could not be read to the end; stage them once more: what is "
+            "there already is not read again."
         )
 
 

@@ -38,7 +38,7 @@ def status(
     if not found:
         say("this user has no mount of imagenetfs here.")
     for entry in found:
-        table((entry.mountpoint, ""), list(_lines(entry)))
+        table(("mountpoint", entry.mountpoint), list(_lines(entry)))
 
 
 def _lines(entry: MountStatus) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -17,16 +18,18 @@ def say(sentence: str) -> None:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on standard output; tab-separated lines where that is no terminal."""
+    """A table on standard output, nothing of it cut off; tab-separated lines where that is no terminal."""
     if not sys.stdout.isatty():
         for row in (head, *rows):
-            print("\t".join(row))
+            print("\t".join(map(_printable, row)))
         return
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    grid = Table(*head, box=box.SIMPLE_HEAD, pad_edge=False)
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in head:
+        grid.add_column(_literal(title), overflow="fold")
     for row in rows:
         grid.add_row(*(_literal(cell) for cell in row))
     Console().print(grid)
@@ -36,7 +39,12 @@ def _literal(text: str) -> str:
     """Square brackets in a path are no markup."""
     from rich.markup import escape
 
-    return escape(text)
+    return escape(_printable(text))
+
+
+def _printable(text: str) -> str:
+    r"""Bytes of a path that are no UTF-8 as ``\xfc``."""
+    return os.fsencode(text).decode(errors="backslashreplace")
 
 
 def in_bytes(count: float) -> str:

@@ -18,6 +18,7 @@ from dataclasses import Field, dataclass
 from pathlib import Path
 from typing import Any
 
+from imagenetfs.config.home import at_home
 from imagenetfs.config.kinds import Kind
 from imagenetfs.config.sizes import Size
 from imagenetfs.config.table import (
@@ -37,6 +38,8 @@ __all__ = [
     "MOST_WORKERS",
     "SITE_CONFIG",
     "Settings",
+    "as_text",
+    "at_home",
     "cpus",
     "help_of",
     "option_name",
@@ -63,6 +66,14 @@ def variable_name(name: str) -> str:
     return VARIABLE_PREFIX + name.upper()
 
 
+def as_text(value: object) -> str:
+    """A setting's value as its option takes it; empty where there is none."""
+    if isinstance(value, tuple):
+        pairs = (each if isinstance(each, tuple) else (each,) for each in value)
+        return os.pathsep.join("=".join(map(str, pair)) for pair in pairs)
+    return "" if value is None else str(value)
+
+
 # --- files ----------------------------------------------------------------------------------------
 
 
@@ -70,7 +81,7 @@ def user_config_path() -> Path:
     """The user's own file, whether or not it exists."""
     from platformdirs import user_config_path as config_home
 
-    return config_home("imagenetfs") / "config.toml"
+    return at_home(config_home("imagenetfs")) / "config.toml"
 
 
 def site_config_path(environ: Mapping[str, str]) -> Path:
@@ -104,7 +115,7 @@ def _value_of_file(path: Path, entry: Field[Any], raw: object, name: str) -> Any
     if type(raw) not in kind.types:
         raise problem
     try:
-        value = kind.parse(_as_text(raw))
+        value = kind.parse(_raw_text(raw))
     except ValueError as error:
         raise problem from error
     # A relative path would mean another place in every directory that a command starts from.
@@ -114,7 +125,7 @@ def _value_of_file(path: Path, entry: Field[Any], raw: object, name: str) -> Any
     return value
 
 
-def _as_text(raw: object) -> str:
+def _raw_text(raw: object) -> str:
     """A repeatable option's values, or a list in a file, as the one text that a variable holds."""
     return os.pathsep.join(map(str, raw)) if isinstance(raw, list | tuple) else str(raw)
 
@@ -140,9 +151,9 @@ def _text_layer(origin: Callable[[str], str], given: Mapping[str, object]) -> _L
             continue
         kind: Kind = entry.metadata["kind"]
         try:
-            values[entry.name] = kind.parse(_as_text(raw))
+            values[entry.name] = kind.parse(_raw_text(raw))
         except ValueError as error:
-            message = f"{origin(entry.name)} must be {kind.expects}, not {_as_text(raw)!r}."
+            message = f"{origin(entry.name)} must be {kind.expects}, not {_raw_text(raw)!r}."
             raise UsageError(message) from error
     return _Layer(origin, values)
 

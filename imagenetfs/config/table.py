@@ -9,6 +9,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from imagenetfs.config.home import at_home
 from imagenetfs.config.kinds import (
     DURATION,
     LOG,
@@ -47,7 +48,7 @@ def _default_workers() -> int:
 def _default_index_dir() -> Path:
     from platformdirs import user_cache_path
 
-    return user_cache_path("imagenetfs") / "index"
+    return at_home(user_cache_path("imagenetfs")) / "index"
 
 
 def _default_cache_dir() -> Path | None:

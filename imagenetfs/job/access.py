@@ -12,6 +12,8 @@ from __future__ import annotations
 import contextlib
 import grp
 import os
+import pwd
+import stat
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -73,16 +75,28 @@ class Gate:
     def opens_for(self) -> frozenset[int]:
         """The groups that it grants what is wanted."""
         if not self.entries:
-            return frozenset([self.gid]) if self._grants(self.mode >> 3) else frozenset()
+            return frozenset([self.gid]) if self.grants(self.mode >> 3) else frozenset()
         mask = next((rights for tag, rights, _ in self.entries if tag == _MASK), 7)
         return frozenset(
             self.gid if tag == _GROUP_OBJECT else name
             for tag, rights, name in self.entries
-            if tag in (_GROUP, _GROUP_OBJECT) and self._grants(rights & mask)
+            if tag in (_GROUP, _GROUP_OBJECT) and self.grants(rights & mask)
         )
 
-    def _grants(self, rights: int) -> bool:
+    def grants(self, rights: int) -> bool:
+        """Whether rights as in a mode's last digit are all that is wanted."""
         return rights & self.wanted == self.wanted
+
+    @property
+    def wanted_letters(self) -> str:
+        """What is wanted, as chmod takes it."""
+        return "r" * bool(self.wanted & _READ) + "x" * bool(self.wanted & _SEARCH)
+
+    @property
+    def mode_letters(self) -> str:
+        """Its mode, as ls shows it."""
+        kind = stat.S_IFDIR if self.wanted & _SEARCH else stat.S_IFREG
+        return stat.filemode(kind | self.mode)
 
 
 class Reason(Enum):
@@ -93,6 +107,8 @@ class Reason(Enum):
     NOT_A_MEMBER = auto()
     ACCESS_LIST = auto()
     """An access list decides, and no group that could be made primary is in it."""
+    MODE = auto()
+    """Its mode closes it to this user, and no group that it has opens it."""
     SERVER = auto()
     """By all that is seen here it is open; the server has a rule of its own."""
 
@@ -105,9 +121,12 @@ def explain(gate: Gate, user: User) -> tuple[Reason, int | None]:
         return Reason.HIDDEN_GROUP, hidden[0]
     if gate.entries or gate.is_foreign:
         return Reason.ACCESS_LIST, None
-    if user.uid == gate.uid or opening & user.sent or gate.mode & gate.wanted == gate.wanted:
+    shift = 6 if user.uid == gate.uid else 3 if gate.gid in user.sent else 0
+    if gate.grants(gate.mode >> shift):
         return Reason.SERVER, None
-    return Reason.NOT_A_MEMBER, gate.gid
+    if shift == 0 and opening:
+        return Reason.NOT_A_MEMBER, gate.gid
+    return Reason.MODE, None
 
 
 def group_name(gid: int) -> str:
@@ -116,6 +135,14 @@ def group_name(gid: int) -> str:
         return grp.getgrgid(gid).gr_name
     except KeyError:
         return str(gid)
+
+
+def user_name(uid: int) -> str:
+    """A user's name; the number where there is none here."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 # --- looking for the gate -------------------------------------------------------------------------

@@ -6,15 +6,16 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from imagenetfs import config
 from imagenetfs.config import Settings
 from imagenetfs.errors import ExitCode, ImagenetfsError
 from imagenetfs.job import checks, namespace
+from imagenetfs.job.joined import OccupiedError
 from imagenetfs.job.places import digest, job_name, locked, place_at, root_of
 from imagenetfs.job.session import (
     MOUNT_VARIABLE,
-    OccupiedError,
     Session,
-    check_views,
+    check_joined,
     join,
     join_or_start,
 )
@@ -73,11 +74,12 @@ def _acquire_plainly(
 
 
 def _candidates(source: Path, settings: Settings, environ: Mapping[str, str]) -> Iterator[Path]:
-    """Names at the default place: another source, then another namespace, gets another one."""
+    """Names at the default place: another source, or one shown otherwise, then another namespace, gets
+    another one."""
     root = root_of(settings)
     name = job_name(environ)
     yield root / name
-    which = str(mounts.resolve(source))
+    which = f"{mounts.resolve(source)} {settings.prefer} {config.as_text(settings.view)}"
     yield root / f"{name}-{digest(which)[:8]}"
     yield root / f"{name}-{digest(which + namespaces.mount_namespace())[:8]}"
 
@@ -97,6 +99,6 @@ def _named_mount(
     with locked(place), contextlib.suppress(OccupiedError):
         session = join(place, source, say)
         if session is not None:
-            check_views(session, settings)
+            check_joined(session, settings, say)
         return session
     return None

@@ -203,7 +203,7 @@ def _check_empty_directory(mountpoint: Path) -> None:
         ) from error
     except NotADirectoryError as error:
         raise MountpointNotDirectoryError(
-            f"The mountpoint {mountpoint} is not a directory."
+            f"The mountpoint {mountpoint} is not a directory: name an empty directory."
         ) from error
     except OSError as error:
         if error.errno == errno.ENOTCONN:
@@ -216,7 +216,8 @@ def _check_empty_directory(mountpoint: Path) -> None:
         ) from error
     if occupied:
         raise MountpointNotEmptyError(
-            f"The mountpoint {mountpoint} is not empty: the mount would hide what is in it."
+            f"The mountpoint {mountpoint} is not empty, and the mount would hide what is in it: name an empty "
+            "directory."
         )
 
 

@@ -16,16 +16,15 @@ import json
 import os
 import re
 import socket
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 from imagenetfs.job.places import LOCK_SECONDS
+from imagenetfs.system.process import peer_of
 
 _SOCKETS = Path("/proc/net/unix")
 _PACKET = 1 << 16
 _BACKLOG = 1024
-_UCRED = struct.Struct("3i")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ def knock(address: Address) -> Host | None:
     with connection:
         try:
             connection.connect(address.as_socket())
-            if _peer(connection) != os.geteuid():
+            if peer_of(connection)[1] != os.geteuid():
                 raise ForeignDoorError
             return Host(**json.loads(connection.recv(_PACKET)))
         except (OSError, ValueError, TypeError):
@@ -88,12 +87,6 @@ def all_doors() -> list[Address]:
     own = re.compile(rf"@imagenetfs/{os.geteuid()}/([^/\s]+)/(\w+)$")
     found = filter(None, map(own.search, _SOCKETS.read_text().splitlines()))
     return sorted({Address(*match.groups()) for match in found}, key=lambda door: door.job)
-
-
-def _peer(connection: socket.socket) -> int:
-    """The user at the other end (SO_PEERCRED)."""
-    packed = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    return int(_UCRED.unpack(packed)[1])
 
 
 # --- the server's side ----------------------------------------------------------------------------
@@ -116,7 +109,7 @@ class DoorWatcher:
             while True:
                 connection, _ = self._listener.accept()
                 with connection, contextlib.suppress(OSError):
-                    if _peer(connection) == os.geteuid():
+                    if peer_of(connection)[1] == os.geteuid():
                         connection.send(self._answer)
         return False
 

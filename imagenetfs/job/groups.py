@@ -31,6 +31,7 @@ from imagenetfs.job.access import (
     closed_gate,
     explain,
     group_name,
+    user_name,
 )
 from imagenetfs.system.mounts import MountEntry
 
@@ -72,6 +73,16 @@ def _refusal_at(gate: Gate, user: User) -> SourceUnreadableError:
     elif reason is Reason.ACCESS_LIST:
         why = "its access list decides that (getfacl, nfs4_getfacl), and not its group"
         help = "Another primary group (sg) does not help; if you should have access,"
+    elif reason is Reason.MODE and gate.uid == user.uid:
+        return SourceUnreadableError(
+            f"{gate.path} may not be read by you: its mode ({gate.mode_letters}) closes it, to you who own it "
+            f"too. Open it: chmod u+{gate.wanted_letters} {shlex.quote(gate.path)}"
+        )
+    elif reason is Reason.MODE:
+        why = (
+            f"its mode ({gate.mode_letters}) closes it to you; it belongs to {user_name(gate.uid)}"
+        )
+        help = f"Ask {user_name(gate.uid)} to open it (chmod +{gate.wanted_letters}), or"
     else:
         why = "its mode would let you in, so the server has a rule of its own (its export, an access list)"
         help = "If you should have access,"

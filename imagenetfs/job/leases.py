@@ -10,9 +10,9 @@ confirmed, and the server makes up its mind to end only while it holds that lock
 unlinks its socket, so whoever comes next finds a mount on its way out, and waits for that.
 
 Messages are JSON, one a packet (SOCK_SEQPACKET). On connecting the server says who it is:
-``{"source", "mountpoint", "born", "pid"}``. The front asks ``{"ask": "lease"}`` (answer
+``{"source", "mountpoint", "born", "pid", "settings"}``. The front asks ``{"ask": "lease"}`` (answer
 ``{"leases": n}``) or ``{"ask": "leave"}`` (answer ``{"last": bool}``); without asking for a lease
-it is only a visitor.
+it is only a visitor. Whoever wants to unmount asks ``{"ask": "holders"}`` (answer ``{"holders": [pid]}``).
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ import json
 import os
 import select
 import socket
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
 from imagenetfs.errors import ImagenetfsError
 from imagenetfs.job.places import Place, try_lock
+from imagenetfs.system.process import peer_of
 
 Born = Literal["run", "mount"]
 
@@ -49,12 +50,13 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a server says of itself."""
+    """What a server says of itself; ``settings`` are those that it was started with, as text."""
 
     source: str
     mountpoint: str
     born: Born
     pid: int
+    settings: dict[str, str] = field(default_factory=dict)
 
 
 def _send(connection: socket.socket, message: object) -> None:
@@ -162,6 +164,9 @@ class LeaseWatcher:
             elif message.get("ask") == "leave":
                 self._leases.discard(fd)
                 _send(connection, {"last": self._is_over()})
+            elif message.get("ask") == "holders":
+                pids = [peer_of(self._connections[lease])[0] for lease in self._leases]
+                _send(connection, {"holders": sorted(pids)})
         except BlockingIOError:
             return
         except (OSError, ValueError):
@@ -239,6 +244,15 @@ class Lease:
             return bool(self._receive()["last"])
         except (OSError, ValueError, KeyError):
             return None
+
+    def holders(self) -> list[int]:
+        """The processes that have a lease (0 for one that is not seen from here); none where the server is
+        gone."""
+        try:
+            _send(self._connection, {"ask": "holders"})
+            return list(self._receive()["holders"])
+        except (OSError, ValueError, KeyError):
+            return []
 
     def close(self) -> None:
         """End the connection, and with it the lease."""

@@ -78,7 +78,7 @@ def prepare(place: Place, settings: Settings) -> Path:
             ) from error
         if settings.log is not None:
             raise PlaceRefusedError(
-                f"The log file {wanted} cannot be written: {error.strerror}."
+                f"The log file {wanted} cannot be written: {error.strerror}. Name another with --log."
             ) from error
     finally:
         if settings.log is None:
@@ -87,7 +87,8 @@ def prepare(place: Place, settings: Settings) -> Path:
         return _prepare(place.own_log)
     except OSError as error:
         raise PlaceRefusedError(
-            f"No log can be written, neither {wanted} nor below {place.root}: {error.strerror}."
+            f"No log can be written, neither {wanted} nor below {place.root}: {error.strerror}. "
+            "Name a file with --log."
         ) from error
 
 

@@ -124,6 +124,7 @@ def _addresses(
         mounts.resolve(source),
         root_of(settings),
         settings.view,
+        settings.prefer,
         at and mounts.resolve(at),
         os.getegid(),  # the kernel shows a mount to this one only
         # A step or container that sees other mounts shall go on seeing them.

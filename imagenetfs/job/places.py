@@ -4,7 +4,6 @@
     <root>/<name>/             a mountpoint that ``run`` makes
     <root>/.run/<key>.lock     held while a mount at one mountpoint starts, is joined, or ends
     <root>/.run/<key>.sock     the mount's server listens here for leases (leases.py)
-    <root>/.run/<key>.<pid>/   the server's own directory, gone with it
 
 ``key`` is a digest of the mountpoint's resolved path. All of it is local to the node: flock and
 sockets do not carry over a network.
@@ -23,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagenetfs.config import Settings
+from imagenetfs.config import Settings, at_home
 from imagenetfs.errors import NoSpaceError, PlaceRefusedError, StillBusyError
 from imagenetfs.job import signals
 
@@ -57,7 +56,7 @@ class Place:
 
     @property
     def files(self) -> list[Path]:
-        """The lock, the socket, and the directories of servers, living or not."""
+        """The lock, the socket and the log, those that there are."""
         return sorted(self.lock_path.parent.glob(f"{self.key}.*"))
 
     @property
@@ -73,10 +72,6 @@ class Place:
     def is_below_root(self) -> bool:
         """Whether the mountpoint is one of those that ``run`` makes and removes by itself."""
         return self.mountpoint.parent == self.root
-
-    def server_directory(self) -> Path:
-        """The directory of the server that runs in this process."""
-        return self.root / ".run" / f"{self.key}.{os.getpid()}"
 
 
 def digest(text: str) -> str:
@@ -228,7 +223,7 @@ def log_directory() -> Path:
     """Where logs go unless a file is named."""
     from platformdirs import user_state_path
 
-    return user_state_path("imagenetfs") / "log"
+    return at_home(user_state_path("imagenetfs")) / "log"
 
 
 def log_path(place: Place, settings: Settings) -> Path:

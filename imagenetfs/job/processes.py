@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+
+from imagenetfs.system import mounts
 
 PROC = Path("/proc")
 
@@ -48,12 +52,61 @@ def holders(mountpoint: str) -> list[str]:
     Only those whose /proc entries this user may read; nothing here touches the mount itself.
     """
     found = []
-    for directory in sorted(PROC.glob("[0-9]*"), key=lambda path: int(path.name)):
+    for directory in _processes():
         if any(_is_within(target, mountpoint) for target in _targets(directory)):
             found.append(f"{_name(directory)} ({directory.name})")
             if len(found) == _MOST_HOLDERS:
                 break
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """A process that sees a mount in a mount namespace of its own, and where."""
+
+    pid: int
+    name: str
+    mountpoint: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.pid})"
+
+
+def elsewhere(device: str) -> list[Viewer]:
+    """Up to five processes that see a mount in a mount namespace other than this process's.
+
+    ``device`` as mountinfo has it (`0:62`). Only processes whose /proc entries this user may read.
+    """
+    found = []
+    mountpoints: dict[str, str | None] = {}
+    with contextlib.suppress(OSError):
+        mountpoints[_namespace(PROC / "self")] = None
+    for directory in _processes():
+        try:
+            namespace = _namespace(directory)
+            if namespace not in mountpoints:
+                mountpoints[namespace] = _mountpoint(directory / "mountinfo", device)
+        except (OSError, ValueError):
+            continue
+        mountpoint = mountpoints[namespace]
+        if mountpoint is not None:
+            found.append(Viewer(int(directory.name), _name(directory), mountpoint))
+            if len(found) == _MOST_HOLDERS:
+                break
+    return found
+
+
+def _mountpoint(table: Path, device: str) -> str | None:
+    entries = map(mounts.parse_line, filter(None, os.fsdecode(table.read_bytes()).split("\n")))
+    return next((entry.mountpoint for entry in entries if entry.device == device), None)
+
+
+def _processes() -> list[Path]:
+    return sorted(PROC.glob("[0-9]*"), key=lambda path: int(path.name))
+
+
+def _namespace(directory: Path) -> str:
+    return str((directory / "ns" / "mnt").readlink())
 
 
 def _is_within(target: str, mountpoint: str) -> bool:

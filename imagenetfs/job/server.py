@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,12 +17,13 @@ from typing import TYPE_CHECKING
 
 from imagenetfs.config import Settings
 from imagenetfs.errors import ImagenetfsError
-from imagenetfs.job import checks, groups, signals
+from imagenetfs.job import checks, groups, indexplace, signals
 from imagenetfs.job.caching import cache_place
 from imagenetfs.job.checks import NOT_MOUNTED_FILE
 from imagenetfs.job.daemon import Ready
 from imagenetfs.job.door import DoorWatcher, Host
 from imagenetfs.job.everybody import access_of
+from imagenetfs.job.joined import described
 from imagenetfs.job.leases import Born, Identity, LeaseWatcher
 from imagenetfs.job.notify import Notifier
 from imagenetfs.job.places import Place, forget, locked, unlock
@@ -64,10 +64,14 @@ def serve_mount(
     from imagenetfs.serve.supervisor import serve
 
     place = request.place
-    run_dir = place.server_directory()
-    run_dir.mkdir(mode=0o700)
-    plan = _plan(request, run_dir)
-    identity = Identity(str(request.source), str(place.mountpoint), request.born, os.getpid())
+    plan = _plan(request)
+    identity = Identity(
+        str(request.source),
+        str(place.mountpoint),
+        request.born,
+        os.getpid(),
+        described(request.settings),
+    )
     notifier = Notifier(os.environ)
     watchers: list[LeaseWatcher | DoorWatcher | Notifier] = [
         LeaseWatcher(place, identity, first_lease),
@@ -94,7 +98,6 @@ def serve_mount(
         signals.ignore()
         for watcher in watchers:
             watcher.close()
-        shutil.rmtree(run_dir, ignore_errors=True)
         if is_mounted:
             _tidy(request)
         else:
@@ -125,11 +128,12 @@ def make_mountpoint(mountpoint: Path, say: Callable[[str], None]) -> bool:
     return True
 
 
-def _plan(request: MountRequest, run_dir: Path) -> MountPlan:
+def _plan(request: MountRequest) -> MountPlan:
     from imagenetfs.serve.supervisor import MountPlan
 
     settings = request.settings
     cache = cache_place(settings)
+    warning = indexplace.trouble(settings.index_dir)
     return MountPlan(
         source=request.source,
         mountpoint=request.place.mountpoint,
@@ -138,7 +142,6 @@ def _plan(request: MountRequest, run_dir: Path) -> MountPlan:
         in_flight=settings.in_flight,
         index_dir=settings.index_dir,
         index_path=settings.index_path,
-        run_dir=run_dir,
         read_timeout=settings.read_timeout,
         revalidate=settings.revalidate,
         prefer=settings.prefer,
@@ -154,6 +157,7 @@ def _plan(request: MountRequest, run_dir: Path) -> MountPlan:
         # Whoever ends a job may send SIGTERM to each of its processes. The command shall save its work
         # then, and may read until it has: the mount ends with the command's lease.
         heed_signals=request.born == "mount",
+        warnings=() if warning is None else (warning,),
     )
 
 

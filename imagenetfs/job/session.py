@@ -11,14 +11,16 @@ from pathlib import Path
 
 from imagenetfs import config
 from imagenetfs.config import Settings
-from imagenetfs.errors import FuseRefusedError, ImagenetfsError, MountpointInUseError
+from imagenetfs.errors import FuseRefusedError, ImagenetfsError
 from imagenetfs.job import checks, groups, leases
+from imagenetfs.job.joined import OccupiedError, check_shown, without_effect
 from imagenetfs.job.leases import Lease
 from imagenetfs.job.places import Place, locked
 from imagenetfs.job.processes import wait_for_end
 from imagenetfs.job.server import MountRequest
 from imagenetfs.job.starting import Say, start_mount
-from imagenetfs.job.sweeping import sweep
+from imagenetfs.job.status import source_of
+from imagenetfs.job.sweeping import heal, sweep
 from imagenetfs.system import mounts
 
 MOUNT_VARIABLE = "IMAGENETFS_MOUNT"
@@ -26,10 +28,6 @@ ROOT_VARIABLE = config.variable_name("run_dir")
 
 ENDING_SECONDS = 15.0
 FOREIGN_SECONDS = 3.0
-
-
-class OccupiedError(MountpointInUseError):
-    """Another mount lies at this place; at the default place the next name is tried."""
 
 
 @dataclass(slots=True)
@@ -80,7 +78,7 @@ def join(place: Place, source: Path | None, say: Say) -> Session | None:
         )
     if not entry.is_ours:
         raise OccupiedError(f"Something is mounted at {place.mountpoint} already ({entry.fstype}).")
-    shown = entry.source if lease is None else lease.identity.source
+    shown = source_of(entry) if lease is None else lease.identity.source
     if source is not None and not _same(shown, str(source)):
         raise OccupiedError(
             f"{shown} is mounted at {place.mountpoint}, not {source}: choose another place "
@@ -117,7 +115,7 @@ def join_or_start(
     with locked(place) as lock:
         session = join(place, source, say)
         if session is not None:
-            check_views(session, settings)
+            check_joined(session, settings, say)
             return session
         sweep(place.root, place, say)
         made = _make_directory(place)
@@ -133,20 +131,21 @@ def join_or_start(
             raise
 
 
-def check_views(session: Session, settings: Settings) -> None:
-    """A mount that is joined shows the views that it was mounted with, and no others.
+def check_joined(session: Session, settings: Settings, say: Say) -> None:
+    """See that a mount that was joined shows what was asked for, and say which options have no effect there.
 
     Raises OccupiedError, and leaves the session then.
     """
-    shown = session.mountpoint / "views"
-    missing = [name for name, _ in settings.view if not (shown / name).is_dir()]
-    if missing:
+    server = session.lease.identity if session.lease is not None else None
+    try:
+        check_shown(session.mountpoint, server, settings)
+    except OccupiedError:
         if session.lease is not None:
             session.lease.close()
-        raise OccupiedError(
-            f"The mount at {session.mountpoint} does not show the view {missing[0]}: choose another "
-            "place with --at."
-        )
+        raise
+    sentence = without_effect(server, settings)
+    if sentence is not None:
+        say(sentence)
 
 
 def _make_directory(place: Place) -> bool:
@@ -201,14 +200,13 @@ def release(session: Session, say: Say) -> None:
 
 def _clear_after_death(session: Session, say: Say) -> None:
     """The server has gone; if it could not unmount, do so in its place."""
-    if mounts.wait_gone(session.entry, FOREIGN_SECONDS):
-        return
-    if checks.health(session.entry) is checks.Health.LIVE:
+    is_gone = mounts.wait_gone(session.entry, FOREIGN_SECONDS)
+    if not is_gone and checks.health(session.entry) is checks.Health.LIVE:
         return
     try:
-        checks.heal(session.entry, say)
+        heal(session.entry, session.place, say)
     except ImagenetfsError as error:
         say(str(error))
-    if session.made or session.place.is_below_root:
+    if session.made:
         with contextlib.suppress(OSError):
             session.mountpoint.rmdir()

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from imagenetfs.config.kinds import SystemLog
-from imagenetfs.errors import FuseRefusedError, ImagenetfsError
+from imagenetfs.errors import ExitCode, FuseRefusedError, ImagenetfsError
 from imagenetfs.job import checks, daemon, logs, probe
 from imagenetfs.job.caching import cache_place
 from imagenetfs.job.daemon import Ready
@@ -56,13 +56,21 @@ def start_mount(
 
     sockets = [one for one in (first_lease, request.door) if one is not None]
     keep = [lock, *(one.fileno() for one in sockets)]
-    started = daemon.start(
-        serve,
-        keep=keep,
-        log=log,
-        log_to=lambda: logs.install(request.settings, log),
-        say=say,
-    )
+    try:
+        started = daemon.start(
+            serve,
+            keep=keep,
+            log=log,
+            log_to=lambda: logs.install(request.settings, log),
+            say=say,
+        )
+    except ImagenetfsError as error:
+        if error.exit_code is not ExitCode.FUSE_REFUSED or not namespaces.in_user_namespace():
+            raise
+        raise FuseRefusedError(
+            f"{error} This process is in a user namespace (of run --namespace, or a container's), where "
+            "fusermount3 may have no rights: use imagenetfs run, or mount outside."
+        ) from error
     try:
         entry = _read_once(request.place.mountpoint)
     except BaseException:

@@ -52,6 +52,11 @@ def read_status(mountpoint: str) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
+def source_of(entry: mounts.MountEntry) -> str:
+    """The source of a mount, as its server has it; the mount table has no more than ASCII."""
+    return str((read_status(entry.mountpoint) or {}).get("source", entry.source))
+
+
 def collect(path: str | None = None) -> list[MountStatus]:
     """All mounts of this user, or the one at ``path``; raises NotMountedError if there is none."""
     if path is None:
@@ -59,13 +64,16 @@ def collect(path: str | None = None) -> list[MountStatus]:
     mountpoint = mounts.resolve(path)
     entry = mounts.top(mountpoint)
     if entry is None or not entry.is_ours:
-        raise NotMountedError(f"No mount of imagenetfs is at {mountpoint}.")
+        raise NotMountedError(
+            f"No mount of imagenetfs is at {mountpoint}: `imagenetfs status` lists your mounts."
+        )
     return [_look_at(entry)]
 
 
 def _look_at(entry: mounts.MountEntry) -> MountStatus:
     details = read_status(entry.mountpoint)
     if details is not None:
-        return MountStatus(entry.mountpoint, entry.source, "live", details)
+        source = str(details.get("source", entry.source))
+        return MountStatus(entry.mountpoint, source, "live", details)
     dead = checks.health(entry) is checks.Health.DEAD
     return MountStatus(entry.mountpoint, entry.source, "stale" if dead else "silent")

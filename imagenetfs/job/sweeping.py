@@ -7,7 +7,6 @@ whatever job they were of. Only what lies below the run directory, and only wher
 from __future__ import annotations
 
 import contextlib
-import shutil
 from pathlib import Path
 
 from imagenetfs.errors import ImagenetfsError
@@ -27,6 +26,13 @@ def sweep(root: Path, own: Place, say: Say) -> None:
                 _clear(place, say)
 
 
+def heal(entry: mounts.MountEntry, place: Place, say: Say) -> None:
+    """Take a dead mount away, and what its server could not any more; raises MountpointStaleError."""
+    checks.heal(entry, say)
+    with contextlib.suppress(ImagenetfsError), locked(place, 0.0):
+        _clear(place, say)
+
+
 def _clear(place: Place, say: Say) -> None:
     """Under the place's lock: nobody starts or joins a mount there meanwhile."""
     visit = Lease.visit(place)
@@ -38,10 +44,9 @@ def _clear(place: Place, say: Say) -> None:
         if not entry.is_ours or checks.health(entry) is not checks.Health.DEAD:
             return
         checks.heal(entry, say)
-    with contextlib.suppress(OSError):
-        place.mountpoint.rmdir()
+    if place.is_below_root:
+        with contextlib.suppress(OSError):
+            place.mountpoint.rmdir()
     for path in place.files:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        elif path != place.lock_path:
+        if path != place.lock_path:
             path.unlink(missing_ok=True)

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 import time
+from collections.abc import Iterator
 
 from imagenetfs.config import resolve as resolve_settings
 from imagenetfs.errors import NotMountedError, StillBusyError
 from imagenetfs.job import checks
 from imagenetfs.job.leases import Lease
-from imagenetfs.job.places import Place, root_of
-from imagenetfs.job.processes import holders, wait_for_end
+from imagenetfs.job.places import Place, locked, root_of
+from imagenetfs.job.processes import Viewer, elsewhere, holders, wait_for_end
 from imagenetfs.job.starting import Say
 from imagenetfs.job.status import read_status
+from imagenetfs.job.sweeping import heal
 from imagenetfs.system import mounts
 
 BUSY_SECONDS = 5.0
 END_SECONDS = 30.0
-LAZY_SECONDS = 2.0
+LOOK_SECONDS = 2.0
+
+
+class LeasedError(StillBusyError):
+    """A run uses the mount."""
 
 
 def unmount(path: str, *, lazy: bool, say: Say) -> None:
@@ -25,7 +33,7 @@ def unmount(path: str, *, lazy: bool, say: Say) -> None:
     entry = _find(path)
     os.chdir("/")  # or this very process might be the one that keeps it busy
     if checks.health(entry) is checks.Health.DEAD:
-        checks.heal(entry, say)
+        heal(entry, _place_of(entry), say)
         return
     pid = _server_pid(entry)
     if lazy:
@@ -34,20 +42,40 @@ def unmount(path: str, *, lazy: bool, say: Say) -> None:
         _detach_when_free(entry)
     if not mounts.wait_gone(entry, END_SECONDS):
         raise StillBusyError(f"{entry.mountpoint} is still in the mount table.")
-    if pid is not None and not wait_for_end(pid, LAZY_SECONDS if lazy else END_SECONDS):
-        if lazy:
-            say("unmounted; its server ends when the last open file is closed.")
-            return
+    if pid is None or wait_for_end(pid, LOOK_SECONDS):
+        return
+    viewers = elsewhere(entry.device)
+    if viewers:
+        sentence = _seen_elsewhere(entry, viewers)
+        if not lazy:
+            raise StillBusyError(sentence)
+        say(sentence)
+    elif lazy:
+        say("unmounted; its server ends when the last open file is closed.")
+    elif not wait_for_end(pid, END_SECONDS):
         raise StillBusyError(
-            f"{entry.mountpoint} is unmounted, but its server (process {pid}) has not ended."
+            f"{entry.mountpoint} is unmounted, but its server (process {pid}) has not ended. A process in "
+            "another mount namespace (a container, a service) may still have it: as root, "
+            f"grep -l '{entry.device} ' /proc/*/mountinfo"
         )
+
+
+def _seen_elsewhere(entry: mounts.MountEntry, viewers: list[Viewer]) -> str:
+    first = viewers[0]
+    return (
+        f"{entry.mountpoint} is unmounted here, and still mounted in another mount namespace (a container, "
+        f"unshare -m), of {', '.join(map(str, viewers))}. Its server ends with them, or as root with: "
+        f"nsenter -t {first.pid} -m umount --lazy {shlex.quote(first.mountpoint)}"
+    )
 
 
 def _find(path: str) -> mounts.MountEntry:
     mountpoint = mounts.resolve(path)
     entry = mounts.top(mountpoint)
     if entry is None:
-        raise NotMountedError(f"Nothing is mounted at {mountpoint}.")
+        raise NotMountedError(
+            f"Nothing is mounted at {mountpoint}: `imagenetfs status` lists your mounts."
+        )
     if not entry.is_ours:
         raise NotMountedError(f"What is mounted at {mountpoint} is {entry.fstype}, not imagenetfs.")
     return entry
@@ -58,12 +86,44 @@ def _server_pid(entry: mounts.MountEntry) -> int | None:
     pid = (read_status(entry.mountpoint) or {}).get("pid")
     if isinstance(pid, int):
         return pid
-    place = Place(mounts.resolve(entry.mountpoint), root_of(resolve_settings()))
-    visit = Lease.visit(place)
+    visit = Lease.visit(_place_of(entry))
     if visit is None:
         return None
     visit.close()
     return visit.identity.pid
+
+
+def _place_of(entry: mounts.MountEntry) -> Place:
+    return Place(mounts.resolve(entry.mountpoint), root_of(resolve_settings()))
+
+
+@contextlib.contextmanager
+def _unless_a_run_uses_it(entry: mounts.MountEntry) -> Iterator[None]:
+    """For what takes the mount away: no run has a lease, and none gets one meanwhile.
+
+    Raises LeasedError where one has. Between two files its command holds nothing open.
+    """
+    place = _place_of(entry)
+    if not place.socket_path.exists():  # another user's mount, or of another run directory
+        yield
+        return
+    with locked(place, BUSY_SECONDS):
+        visit = Lease.visit(place)
+        if visit is not None:
+            found = visit.holders()
+            visit.close()
+            if found:
+                raise LeasedError(
+                    f"{entry.mountpoint} is in use by {_runs(found)}: end that first; umount --lazy takes "
+                    "the mount away all the same."
+                )
+        yield
+
+
+def _runs(pids: list[int]) -> str:
+    known = ", ".join(str(pid) for pid in pids if pid)
+    count = "a run" if len(pids) == 1 else f"{len(pids)} runs"
+    return f"{count} (process {known})" if known else count
 
 
 def _detach_when_free(entry: mounts.MountEntry) -> None:
@@ -72,8 +132,11 @@ def _detach_when_free(entry: mounts.MountEntry) -> None:
     pause = 0.02
     while True:
         try:
-            mounts.detach(entry, lazy=False)
+            with _unless_a_run_uses_it(entry):
+                mounts.detach(entry, lazy=False)
             return
+        except LeasedError:
+            raise
         except StillBusyError as error:
             if time.monotonic() > deadline:
                 raise _with_holders(entry, error) from error

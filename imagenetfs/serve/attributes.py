@@ -6,8 +6,10 @@ class of ImageNet is most of the work before training starts (see docs/architect
 
 from __future__ import annotations
 
+import math
 import os
 import stat
+import time
 from bisect import bisect_right
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ import numpy as np
 
 from imagenetfs.index.columns import Array
 from imagenetfs.serve.protocol import ATTR, ATTR_HEAD, ENTRY_HEAD
+from imagenetfs.serve.rights import Access
+from imagenetfs.source.known import Rights
 from imagenetfs.tree.inode import ROOT, InodeKind, kind_of
 from imagenetfs.tree.listing import Attributes, Columns, Listing
 
@@ -72,13 +76,18 @@ class AttributePacker:
     """Packs single answers; owner and group are those of the mounting process.
 
     ``revisit``: see REVISIT_SECONDS. ``root_access``: owner, group and permission bits of the root directory,
-    where the kernel shall let in by them.
+    where the kernel shall let in by them; ``access``: those of all else, then.
     """
 
     def __init__(
-        self, revisit: float = REVISIT_SECONDS, root_access: tuple[int, int, int] | None = None
+        self,
+        revisit: float = REVISIT_SECONDS,
+        root_access: Rights | None = None,
+        access: Access | None = None,
     ) -> None:
         self._revisit = _split(revisit)
+        self._access = access
+        self._kept = _split(KEEP_SECONDS if access is None else access.keep)
         self.uid = os.geteuid()
         self.gid = os.getegid()
         self._root_access = root_access
@@ -89,6 +98,8 @@ class AttributePacker:
         if inode == ROOT and self._root_access is not None:
             uid, gid, bits = self._root_access
             mode = stat.S_IFMT(mode) | bits
+        elif self._access is not None:
+            uid, gid, mode = self._access.of(inode, mode) or (uid, gid, mode)
         seconds, nanoseconds = divmod(mtime_ns, _SECOND)
         seconds &= _UNSIGNED
         return ATTR.pack(
@@ -99,34 +110,41 @@ class AttributePacker:
 
     def entry(self, inode: int, what: Attributes, keep: bool = True) -> bytes:
         """The answer to LOOKUP; ``keep`` False where the kernel must ask again each time."""
-        kept = KEEP_SECONDS if keep else 0
-        seconds, nanoseconds = kept, 0
+        name, attributes = ((KEEP_SECONDS, 0), self._kept) if keep else ((0, 0), (0, 0))
         if keep and _is_revisited(inode, what.mode):
-            seconds, nanoseconds = self._revisit
-        head = ENTRY_HEAD.pack(inode, 0, seconds, kept, nanoseconds, 0)
+            name = self._revisit
+        head = ENTRY_HEAD.pack(inode, 0, name[0], attributes[0], name[1], attributes[1])
         return head + self._attributes(inode, what)
 
     def attributes(self, inode: int, what: Attributes, keep: bool = True) -> bytes:
         """The answer to GETATTR."""
-        seconds = KEEP_SECONDS if keep else 0
-        return ATTR_HEAD.pack(seconds, 0, 0) + self._attributes(inode, what)
+        seconds, nanoseconds = self._kept if keep else (0, 0)
+        return ATTR_HEAD.pack(seconds, nanoseconds, 0) + self._attributes(inode, what)
 
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """Packed entries of positions ``first`` and following; entry i ends at ``ends[i]``."""
+    """Packed entries of positions ``first`` and following; entry i ends at ``ends[i]``. They are good until
+    the monotonic time ``until``, in seconds."""
 
     first: int
     data: memoryview
     ends: list[int]
+    until: float
+
+    def has(self, position: int) -> bool:
+        """Whether the entry is in it and good."""
+        within = self.first <= position < self.first + len(self.ends)
+        return within and (self.until == math.inf or time.monotonic() < self.until)
 
 
 class EntryPacker:
     """Packs what READDIRPLUS answers; keeps the windows it packed last, for the next request."""
 
-    def __init__(self, revisit: float = REVISIT_SECONDS) -> None:
-        """``revisit``: see REVISIT_SECONDS."""
+    def __init__(self, revisit: float = REVISIT_SECONDS, access: Access | None = None) -> None:
+        """``revisit``, ``access``: see AttributePacker."""
         self._revisit = _split(revisit)
+        self._access = access
         template = np.zeros(1, dtype=_DIRENT)
         template["uid"], template["gid"] = os.geteuid(), os.getegid()
         self._template = template
@@ -135,7 +153,7 @@ class EntryPacker:
     def entries(self, directory: int, listing: Listing, position: int, size: int) -> memoryview:
         """The entries from ``position`` on that fit in ``size`` bytes; none at the end."""
         window = self._windows.get(directory)
-        if window is None or not window.first <= position < window.first + len(window.ends):
+        if window is None or not window.has(position):
             window = self._pack(listing, position)
             self._windows[directory] = window
             while len(self._windows) > _KEPT_WINDOWS:
@@ -146,8 +164,9 @@ class EntryPacker:
         return window.data[start : window.ends[stop - 1] if stop > at else start]
 
     def _pack(self, listing: Listing, first: int) -> _Window:
+        until = math.inf if self._access is None else time.monotonic() + self._access.keep
         data, ends = self.packed(listing.columns(first, first + _WINDOW), first)
-        return _Window(first, data.data.cast("B"), ends.tolist())
+        return _Window(first, data.data.cast("B"), ends.tolist(), until)
 
     def packed(self, some: Columns, first: int) -> tuple[Array, Array]:
         """(bytes, where each entry ends) of entries that stand at positions ``first`` and following."""
@@ -188,10 +207,21 @@ class EntryPacker:
             seconds, nanoseconds = self._revisit
             heads["entry_valid"][revisited] = seconds
             heads["entry_valid_nsec"][revisited] = nanoseconds
+        if self._access is not None:
+            self._set_rights(heads, self._access)
         heads["off"] = np.arange(first + 1, first + 1 + len(heads), dtype=np.uint64)
         heads["namelen"] = lengths
         heads["type"] = modes >> 12 & 0o17
         return heads
+
+    def _set_rights(self, heads: Array, access: Access) -> None:
+        """Each entry's own; those that are kept are kept no longer than what was looked at is good."""
+        for head in heads:
+            rights = access.of(int(head["nodeid"]), int(head["mode"]))
+            if rights is not None:
+                head["uid"], head["gid"], head["mode"] = rights
+        kept = heads["attr_valid"] != 0
+        heads["attr_valid"][kept], heads["attr_valid_nsec"][kept] = _split(access.keep)
 
 
 def _put(data: Array, places: Array, text: bytes) -> None:

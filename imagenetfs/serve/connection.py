@@ -15,7 +15,8 @@ READ_AHEAD_KB = 256
 """What a reader gets in one request, where we may say so (root); by itself 128 KiB, less than many an image."""
 
 _READ_AHEAD = Path("/sys/class/bdi")
-_CONNECTIONS = Path("/sys/fs/fuse/connections")
+CONNECTIONS = Path("/sys/fs/fuse/connections")
+FUSECTL_ADVICE = f"an administrator: mount -t fusectl none {CONNECTIONS}"
 
 
 class Connection:
@@ -24,7 +25,7 @@ class Connection:
     def __init__(self, mountpoint: Path) -> None:
         self.entry = mounts.top(mountpoint)
         device = self.entry.device if self.entry else "none"
-        self._directory = _CONNECTIONS / device.rpartition(":")[2]
+        self._directory = CONNECTIONS / device.rpartition(":")[2]
         self._read_ahead = _READ_AHEAD / device / "read_ahead_kb"
 
     def raise_limits(self) -> None:
@@ -59,4 +60,5 @@ class Connection:
         try:
             (self._directory / "abort").write_text("1")
         except OSError as error:
-            log.info("the connection could not be aborted: %s", error)
+            advice = f" ({FUSECTL_ADVICE})" if mounts.top(CONNECTIONS) is None else ""
+            log.info("the connection could not be aborted: %s%s", error.strerror, advice)

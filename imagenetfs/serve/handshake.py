@@ -18,6 +18,7 @@ import pyfuse3
 
 from imagenetfs.errors import FuseRefusedError
 from imagenetfs.serve.protocol import (
+    BACKGROUND,
     INIT_IN,
     INIT_OUT,
     MAJOR,
@@ -28,10 +29,6 @@ from imagenetfs.serve.protocol import (
     Opcode,
     reply_header,
 )
-
-BACKGROUND = 256
-"""Readahead and direct reads that the kernel may have under way at once; by itself 12. What an ordinary user
-gets of it, /sys/module/fuse/parameters/max_user_bgreq says."""
 
 _SECONDS = 30
 _MOST_PAGES = 256

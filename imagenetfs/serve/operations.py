@@ -36,6 +36,8 @@ from imagenetfs.serve.protocol import (
 )
 from imagenetfs.serve.reader import Reader
 from imagenetfs.serve.reads import WORTH_A_PIPE, Piece
+from imagenetfs.serve.rights import Access
+from imagenetfs.source.known import Rights
 from imagenetfs.tree.inode import InodeKind, kind_of, live_handle, live_inode
 from imagenetfs.tree.listing import FILE_MODE, Attributes
 from imagenetfs.tree.node import FixedFile
@@ -69,17 +71,18 @@ class Operations:
         board: Board,
         permission: Permission,
         revisit: float = REVISIT_SECONDS,
-        root_access: tuple[int, int, int] | None = None,
+        root_access: Rights | None = None,
+        access: Access | None = None,
     ) -> None:
         """``revisit``: how long the kernel may keep the names of versions and splits, in seconds;
-        ``root_access``: see AttributePacker."""
+        ``root_access`` and ``access``: see AttributePacker."""
         self._tree = tree
         self._reader = reader
         self._live = live
         self._board = board
         self._permit = permission.check
-        self._packer = AttributePacker(revisit, root_access)
-        self._entries = EntryPacker(revisit)
+        self._packer = AttributePacker(revisit, root_access, access)
+        self._entries = EntryPacker(revisit, access)
         counted: Mapping[Opcode, tuple[Handler, str]] = {
             Opcode.LOOKUP: (self.lookup, "lookup"),
             Opcode.GETATTR: (self.getattr, "getattr"),

@@ -85,6 +85,10 @@ ATTR_HEAD = Struct("=QII")
 STATFS_OUT = Struct("=QQQQQIIII24x")
 """blocks, bfree, bavail, files, ffree, bsize, namelen, frsize, padding, spare."""
 
+BACKGROUND = 256
+"""Readahead and direct reads that the kernel may have under way at once; by itself 12. What an ordinary user
+gets of it, /sys/module/fuse/parameters/max_user_bgreq says."""
+
 _FORGET_ENTRY = 3
 """enum fuse_notify_code; it stands where a reply has its error, and nobody asked: unique is 0."""
 

@@ -13,7 +13,7 @@ from imagenetfs.cache.blocks import ChangedError
 from imagenetfs.cache.policy import ASIDE_SECONDS, NoRoomError
 from imagenetfs.cache.stage import Progress, Stager, Stretch, stretches
 from imagenetfs.cache.unpacked import Unpacked
-from imagenetfs.errors import ImagenetfsError, SourceChangedError, UsageError
+from imagenetfs.errors import ArchiveError, ImagenetfsError, SourceChangedError, UsageError
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.arrays import ArrayRows
 from imagenetfs.serve.board import INDEXER, MAX_WORKERS, STAGER, Board, Cell
@@ -112,15 +112,16 @@ class StagePlan:
     def __iter__(self) -> Iterator[Stretch]:
         """The stretches to fetch, but for what cannot be read (:attr:`left_out`)."""
         at = 0
-        self.left_out.clear()
+        self.left_out = {title: e for title, e in self.left_out.items() if _is_final(e)}
         for item in self._items:
             begin, at = at, at + item.size
-            if at <= self._low or begin >= self._high:
+            title = self._index.title(item.archive)
+            if at <= self._low or begin >= self._high or title in self.left_out:
                 continue
             try:
                 yield from self._cut(item, self._low - begin, self._high - begin)
             except ImagenetfsError as error:
-                self.left_out[self._index.title(item.archive)] = error
+                self.left_out[title] = error
 
     def _cut(self, item: _Item, low: int, high: int) -> Iterator[Stretch]:
         """The stretches of an item that lie in its bytes [low, high)."""
@@ -194,7 +195,7 @@ class _OwnFiles:
 
 def _is_final(error: Exception) -> bool:
     """Whether it will be no better later on in this mount."""
-    return isinstance(error, ChangedError | SourceChangedError)
+    return isinstance(error, ChangedError | SourceChangedError | ArchiveError)
 
 
 class _Readers:

@@ -36,11 +36,13 @@ from imagenetfs.serve.operations import Operations
 from imagenetfs.serve.permission import Permission, PermissionWatch
 from imagenetfs.serve.pool import Pool
 from imagenetfs.serve.reader import Reader
+from imagenetfs.serve.rights import Access
 from imagenetfs.serve.staging import STREAMS, Staging, splits_of
 from imagenetfs.serve.unpacking import Unpacking
 from imagenetfs.serve.worker import work
 from imagenetfs.source.directory import REVALIDATE_SECONDS, Source
-from imagenetfs.system.fusermount import mount_for
+from imagenetfs.source.known import Rights
+from imagenetfs.system.fusermount import FUSE_CONF, may_let_others_in, mount_for
 from imagenetfs.system.process import no_core_dumps
 from imagenetfs.tree.backing import Backing
 from imagenetfs.tree.catalogue import Catalogue, build_catalogue
@@ -82,8 +84,9 @@ class MountPlan:
     """What to mount where. ``workers`` is a ceiling; ``read_timeout``, ``revalidate`` and ``idle`` (unused for
     so long, the mount ends) in seconds; ``views``: name and list. ``shown_to``: the primary group of those who
     read, where it is not this process's. ``root_access``: owner, group and permission bits of the root
-    directory, where they are not the mounting user's. ``heed_signals``: whether SIGTERM, SIGINT and SIGHUP
-    end the mount; without it a watcher alone does.
+    directory in a mount for all users, in which all else has the rights of the source. ``heed_signals``:
+    whether SIGTERM, SIGINT and SIGHUP end the mount; without it a watcher alone does. ``warnings``: what its
+    users shall be told, beside what is found in the source.
 
     ``cache_dir``: where what is read is kept (None: nowhere), at most ``cache_size`` bytes while ``keep_free``
     bytes of its file system stay free; ``stage``: what is brought there ahead, as VERSION or VERSION/SPLIT.
@@ -96,7 +99,6 @@ class MountPlan:
     in_flight: int | None
     index_dir: Path | None
     index_path: tuple[Path, ...] = ()
-    run_dir: Path
     read_timeout: float
     revalidate: float = REVALIDATE_SECONDS
     prefer: str = "archives"
@@ -107,9 +109,10 @@ class MountPlan:
     keep_free: int = 0
     stage: tuple[str, ...] = ()
     shown_to: str | None = None
-    root_access: tuple[int, int, int] | None = None
+    root_access: Rights | None = None
     idle: float | None = None
     heed_signals: bool = True
+    warnings: tuple[str, ...] = ()
 
 
 def serve(
@@ -138,16 +141,21 @@ def serve(
     reader = Reader(catalogue.index, source, unpacked, cached)
     # Before a mount is taken for unused, whoever reads from the kernel's cache alone is to be seen.
     revisit = min(REVISIT_SECONDS, plan.idle / 3) if plan.idle else REVISIT_SECONDS
-    live = LiveFiles(board, plan.log_path)
+    live = LiveFiles(board, catalogue.notices, plan.log_path)
     backing = Backing(tree)
     permission = Permission(source, backing)
-    operations = Operations(tree, reader, live, board, permission, revisit, plan.root_access)
+    access = Access(source, backing, plan.revalidate) if plan.root_access is not None else None
+    operations = Operations(
+        tree, reader, live, board, permission, revisit, plan.root_access, access
+    )
     with _signals() as (wakeup, stopping):
         connection = _mount(plan)
         try:
             session_fd = handshake()
             ahead = IndexAhead(catalogue, tree, board, places, plan.in_flight or IN_FLIGHT)
-            permitted = PermissionWatch(source, backing, board, plan.revalidate)
+            permitted = PermissionWatch(
+                source, backing, board, plan.revalidate, rights=access is not None
+            )
             supervisor = Supervisor(
                 plan, catalogue, ahead, permitted, board, operations, unpacked, session_fd, cached
             )
@@ -176,10 +184,20 @@ def _mount(plan: MountPlan) -> Connection:
         pyfuse3.init(pyfuse3.Operations(), place, options)
     except RuntimeError as error:
         raise FuseRefusedError(
-            f"the mount on {plan.mountpoint} was refused ({error}); the lines above say why. "
-            "Try `fusermount3 -V`, and see that /dev/fuse may be opened."
+            f"the mount on {plan.mountpoint} was refused ({error}); the lines above say why. {_advice(plan)}"
         ) from None
     return Connection(plan.mountpoint)
+
+
+def _advice(plan: MountPlan) -> str:
+    """What to do where the mount was refused."""
+    for option in ("allow_other", "allow_root"):
+        if option in plan.fuse_options and os.geteuid() != 0 and not may_let_others_in():
+            return (
+                f"An ordinary user may say {option} only where an administrator has added the line "
+                f"user_allow_other to {FUSE_CONF}."
+            )
+    return "Try `fusermount3 -V`, and see that /dev/fuse may be opened."
 
 
 def _escaped(path: Path) -> str:
@@ -243,7 +261,7 @@ class Supervisor:
             streams = plan.in_flight or STREAMS
             self._staging = Staging(catalogue, cached, unpacked, board, plan.stage, streams)
         self._started = time.time()
-        self._warnings = list(catalogue.warnings)
+        self._warnings = [*plan.warnings, *catalogue.warnings]
         self._pool = Pool(
             board,
             self._fork,

@@ -1,7 +1,7 @@
 """What the processes of a mount know of the source's files: which one was found right, which has changed, and
-which may not be read any more.
+which may not be read any more, and by whom each may be.
 
-A table in memory that forked processes share: open addressing over the path's digest, four words a slot.
+A table in memory that forked processes share: open addressing over the path's digest, five words a slot.
 Reading takes no lock. Writing is rare (once for each archive of a mount, and when something about one is new)
 and locked, so that just one process is the first to say so.
 """
@@ -19,10 +19,14 @@ from collections.abc import Iterator
 Identity = tuple[int, int, int, int]
 """inode, size in bytes, mtime and ctime in ns: while these are the same, so is the file."""
 
+Rights = tuple[int, int, int]
+"""Owner, group, permission bits."""
+
 _SLOTS = 1 << 16
 _WORD = 8
-_PATH, _VERDICT, _REFUSED, _RIGHTS = range(4)
-_WORDS = 4
+_PATH, _VERDICT, _REFUSED, _OWNER, _MODE, _CTIME = range(6)
+_WORDS = 6
+_NOTED = 1 << 63
 _CHANGED = 1
 _CHANGED_COUNT, _REFUSED_COUNT = _WORDS * _SLOTS, _WORDS * _SLOTS + 1
 """The words behind the slots: how many files have changed, how many may not be read now."""
@@ -96,6 +100,42 @@ class Known:
     def permit(self, path: bytes) -> bool:
         """It may be read again. True where that is new."""
         return self.is_refused(path) and self._put(path, _REFUSED, 0, _REFUSED_COUNT)
+
+    def note_permitted(self, path: bytes, ctime_ns: int) -> None:
+        """The server let us read the file, and whoever changes its rights changes its ctime."""
+        with self._locked():
+            slot = self._claim(_digest(path))
+            if slot is not None:
+                self._words[slot + _CTIME] = _digest(ctime_ns)
+
+    def is_permitted(self, path: bytes, ctime_ns: int) -> bool:
+        """Whether it did so when this was its ctime, and has not refused it since."""
+        slot = self._slot(_digest(path))
+        if slot is None or self._words[slot + _REFUSED]:
+            return False
+        return self._words[slot + _CTIME] == _digest(ctime_ns)
+
+    # --- who may read it ----------------------------------------------------------------------------
+
+    def note_rights(self, path: bytes, rights: Rights) -> None:
+        """The file's owner, group and permission bits are these now."""
+        uid, gid, bits = rights
+        with self._locked():
+            slot = self._claim(_digest(path))
+            if slot is not None:
+                self._words[slot + _MODE] = 0
+                self._words[slot + _OWNER] = uid << 32 | gid
+                self._words[slot + _MODE] = _NOTED | bits
+
+    def rights(self, path: bytes) -> Rights | None:
+        """What was noted last; None where that is nothing, or is being written."""
+        slot = self._slot(_digest(path))
+        if slot is None:
+            return None
+        mode, owner = self._words[slot + _MODE], self._words[slot + _OWNER]
+        if not mode or mode != self._words[slot + _MODE]:
+            return None
+        return owner >> 32, owner & 0xFFFFFFFF, mode & 0o7777
 
     # --- slots ------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ class DirectoryEntry:
     mode: int
     size: int
     mtime_ns: int
+    ctime_ns: int
 
     @property
     def is_directory(self) -> bool:
@@ -149,7 +150,8 @@ def _entries(fd: int) -> list[DirectoryEntry]:
     found = []
     for name in names:
         status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-        found.append(DirectoryEntry(name, status.st_mode, status.st_size, status.st_mtime_ns))
+        times = status.st_mtime_ns, status.st_ctime_ns
+        found.append(DirectoryEntry(name, status.st_mode, status.st_size, *times))
     return found
 
 

@@ -19,7 +19,18 @@ from pathlib import Path
 from imagenetfs.errors import FuseRefusedError
 from imagenetfs.system.mounts import find_fusermount
 
+FUSE_CONF = Path("/etc/fuse.conf")
+
 _SECONDS = 30.0
+
+
+def may_let_others_in() -> bool:
+    """Whether ordinary users' mounts may be for other users too (fuse.conf, ``user_allow_other``)."""
+    try:
+        lines = FUSE_CONF.read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    return any(line.strip() == "user_allow_other" for line in lines)
 
 
 def mount_for(group: str, mountpoint: Path, options: Iterable[str]) -> int:

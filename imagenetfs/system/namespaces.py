@@ -30,6 +30,11 @@ def may_mount() -> bool:
     return False
 
 
+def in_user_namespace() -> bool:
+    """Whether this process is in a user namespace other than the system's own (user_namespaces(7))."""
+    return (_SELF / "uid_map").read_text().split() != ["0", "0", str(2**32 - 1)]
+
+
 def mount_namespace() -> str:
     """What the kernel calls this process's mount namespace: ``mnt:[4026531841]``."""
     return str((_SELF / "ns" / "mnt").readlink())

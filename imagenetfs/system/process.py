@@ -7,6 +7,8 @@ import ctypes
 import os
 import resource
 import signal
+import socket
+import struct
 from pathlib import Path
 
 WORKER, INDEXER, UNPACKER = "imagenetfs-work", "imagenetfs-indx", "imagenetfs-unpk"
@@ -18,6 +20,7 @@ FIRST_FREE_FD = 3
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
+_UCRED = struct.Struct("3i")
 
 
 def die_with(parent: int, name: str) -> None:
@@ -63,3 +66,11 @@ def is_waiting(pid: int) -> bool:
     except OSError:
         return False
     return stat.rpartition(b")")[2].split()[0] in (b"S", b"D")
+
+
+def peer_of(connection: socket.socket) -> tuple[int, int]:
+    """The process and the user at the other end of a Unix socket (SO_PEERCRED); 0 for a process of another
+    PID namespace."""
+    packed = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    pid, uid, _ = _UCRED.unpack(packed)
+    return pid, uid

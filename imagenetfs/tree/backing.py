@@ -34,9 +34,10 @@ class Backing:
             archive, inner, row = fields(number)
             path = self._path(archive, inner)
             yield path
+            within = row if kind == InodeKind.FILE else row - 1
             of_files = self._index.archives[archive].kind is Kind.DIRECTORY
-            if of_files and kind == InodeKind.FILE and self._index.known(archive, inner):
-                yield join(path, self._index.container(archive, inner).members.name(row))
+            if of_files and within >= 0 and self._index.known(archive, inner):
+                yield join(path, self._index.container(archive, inner).members.name(within))
 
     def _class_paths(self, split: Split, member: int) -> Iterator[bytes]:
         for archive, inner in split.shelf.places(member):

@@ -23,6 +23,7 @@ from imagenetfs.source.directory import Source
 from imagenetfs.tree import downsampled, ilsvrc2012, tiny, views, winter21
 from imagenetfs.tree.labels import read_devkit, read_words
 from imagenetfs.tree.layout import Split, Version
+from imagenetfs.tree.notices import Notices
 from imagenetfs.tree.survey import Survey, index_group, survey
 
 _FEW = 16
@@ -31,7 +32,8 @@ _FEW = 16
 
 @dataclass(slots=True)
 class Catalogue:
-    """The source as it was at mount: archives, versions, and what is wrong with it.
+    """The source as it was at mount: archives, versions, and what is wrong with it (``notices``: what is
+    found when it is first touched).
 
     ``archives`` and their ``numbers`` by path are those found then; ``index.archives`` has those to come too.
     ``served``: the directories that splits read.
@@ -43,6 +45,7 @@ class Catalogue:
     versions: list[Version]
     views: list[Version]
     warnings: list[str]
+    notices: Notices
     numbers: dict[bytes, int]
     served: frozenset[int]
     mtime_ns: int
@@ -90,7 +93,9 @@ def build_catalogue(
         scan_alone=partial(scan_parallel, in_flight=in_flight),
     )
     versions = _versions(found, index, prefer)
-    shown = [views.view(name, text, versions) for name, text in (lists or {}).items() if versions]
+    tell = found.notices.tell
+    named = (lists or {}).items() if versions else ()
+    shown = [views.view(name, text, versions, tell) for name, text in named]
     found.warnings.extend(warning for _, warnings in shown for warning in warnings)
     if not versions:
         raise SourceUnknownError(
@@ -108,6 +113,7 @@ def build_catalogue(
         versions,
         [view for view, _ in shown],
         found.warnings,
+        found.notices,
         found.numbers,
         frozenset(n for n in archives_of(splits) if found.archives[n].kind is Kind.DIRECTORY),
         mtime_ns,

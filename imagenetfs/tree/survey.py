@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from imagenetfs.errors import SourceReadError, SourceUnreadableError
 from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.source.directory import Source
+from imagenetfs.tree.notices import Notices
 
 _DEPTH = 2
 _CLASS = re.compile(rb"n\d{8}")
@@ -23,12 +24,14 @@ _IMAGES = re.compile(rb"train(_t3)?|val(idation)?|test|images", re.IGNORECASE)
 
 @dataclass(slots=True)
 class Survey:
-    """Archives by number, numbers by path, the names in each surveyed directory, and warnings."""
+    """Archives by number, numbers by path, the names in each surveyed directory, and warnings: those of
+    now, and what will be noticed later."""
 
     archives: list[Archive] = field(default_factory=list)
     numbers: dict[bytes, int] = field(default_factory=dict)
     names: dict[bytes, list[tuple[bytes, bool]]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    notices: Notices = field(default_factory=Notices)
 
     def number(self, path: bytes, kind: Kind | None = None) -> int | None:
         """The number of the archive at ``path``, if there is one (of that kind)."""

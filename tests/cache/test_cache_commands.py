@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -15,6 +16,7 @@ import pytest
 from imagenetfs.errors import ExitCode
 from tests.cache.support import epoch, files, make_train
 from tests.mount.test_commands_support import Bench, bench, until
+from tests.passthrough import slow_source
 
 TRAIN = "ILSVRC2012/ILSVRC2012_img_train.tar"
 
@@ -250,3 +252,21 @@ def test_a_jobs_directory_in_memory(at: Bench, source: Path, tmp_path: Path) -> 
         assert len(list((memory / "cache").glob("*.00000"))) == 1
     finally:
         subprocess.run(["umount", "-l", memory], check=True)
+
+
+def test_what_cannot_be_read_is_named(at: Bench, source: Path, tmp_path: Path) -> None:
+    """The rest is there; a source that is gone ends it with a sentence."""
+    copy, cache = tmp_path / "imagenet", tmp_path / "cache"
+    shutil.copytree(source, copy)
+    with slow_source(copy, bandwidth=40e6) as slow:
+        plan = (slow.path, "ILSVRC2012/train", "--cache-dir", cache)
+        stage = at.start("stage", *plan)
+        assert until(lambda: slow.counters()["bytes"] > 10e6)
+        slow.fault("EIO", "read")
+        _, err = stage.communicate(timeout=60)
+        assert stage.returncode == ExitCode.SOURCE_UNREADABLE
+        assert "Input/output error" in err
+        slow.clear()
+        done = at.call("stage", *plan)
+        assert done.returncode == 0, done.stderr
+    assert int(str(listed(at, cache)[0]["bytes"])) == (source / TRAIN).stat().st_size

@@ -13,10 +13,12 @@ mkdir "$root/upper" "$root/work" "$root/new"
 mount -t overlay -o "lowerdir=/,upperdir=$root/upper,workdir=$root/work" overlay "$root/new"
 new=$root/new
 
-# The interpreter may lie in root's home: open the way in the copy (upper half, in memory).
-python=$(readlink -f "$PYTHON")
-for ((at = ${#python} - 1; at > 0; at--)); do
-    if [ "${python:at:1}" = / ] && [ -d "$new${python:0:at}" ]; then chmod o+rx "$new${python:0:at}"; fi
+# The interpreter, its environment or this repository may lie in root's home: open the way in the copy (upper
+# half, in memory).
+for path in "$PYTHON" "$(readlink -f "$PYTHON")" "$(readlink -f "$0")"; do
+    for ((at = ${#path} - 1; at > 0; at--)); do
+        if [ "${path:at:1}" = / ] && [ -d "$new${path:0:at}" ]; then chmod o+rx "$new${path:0:at}"; fi
+    done
 done
 
 for directory in tmp run var/tmp dev sys; do

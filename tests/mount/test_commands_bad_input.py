@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -61,12 +62,12 @@ def test_mountpoint_missing(at: Bench, sample: Path) -> None:
 
 def test_mountpoint_not_a_directory(at: Bench, sample: Path) -> None:
     (at.directory / "file").touch()
-    refused(at, 21, "mount", sample, at.directory / "file")
+    assert "name an empty directory" in refused(at, 21, "mount", sample, at.directory / "file")
 
 
 def test_mountpoint_not_empty(at: Bench, sample: Path) -> None:
     (at.mountpoint() / "file").touch()
-    refused(at, 22, "mount", sample, at.mountpoint())
+    assert "name an empty directory" in refused(at, 22, "mount", sample, at.mountpoint())
 
 
 def test_mountpoint_of_something_else(at: Bench, sample: Path) -> None:
@@ -108,7 +109,8 @@ def test_a_cache_under_the_mountpoint_over_the_source(at: Bench, sample_copy: Pa
 
 
 def test_a_log_that_cannot_be_written(at: Bench, sample: Path) -> None:
-    refused(at, 27, "mount", sample, at.mountpoint(), "--log", "/proc/no/such.log")
+    said = refused(at, 27, "mount", sample, at.mountpoint(), "--log", "/proc/no/such.log")
+    assert "Name another with --log." in said
 
 
 def test_a_state_directory_that_cannot_be_written_is_no_reason(at: Bench, sample: Path) -> None:
@@ -123,6 +125,37 @@ def test_a_run_directory_that_others_could_have_put_there(at: Bench, sample: Pat
     done = at.call("mount", sample, at.mountpoint())
     assert done.returncode == 27
     assert "symbolic link" in done.stderr
+
+
+def test_an_index_directory_that_cannot_be_used_is_told(at: Bench, sample: Path) -> None:
+    mountpoint = at.mountpoint()
+    (at.directory / "file").touch()
+    place = at.directory / "file" / "index"
+    done = at.call("mount", sample, mountpoint, "--index-dir", place)
+    assert done.returncode == 0
+    assert done.stderr.count("warning: ") == 1
+    assert f"no index can be kept in {place}" in done.stderr
+    assert f"{at.directory / 'file'} is no directory" in done.stderr
+    assert "--index-dir DIR or $IMAGENETFS_INDEX_DIR" in done.stderr
+    assert "no index can be kept" in at.call("status", mountpoint).stdout
+    assert at.call("umount", mountpoint).returncode == 0
+    done = at.call("run", sample, "--index-dir", place, "--", "true")
+    assert (done.returncode, done.stderr.count("no index can be kept")) == (0, 1)
+    done = at.call("info", sample, "--index-dir", place)
+    assert done.returncode == 0
+    assert done.stderr.count(f"no index is kept in {place}") == 1
+
+
+def test_a_source_whose_name_is_no_ascii(at: Bench, sample: Path) -> None:
+    source, mountpoint = at.directory / os.fsdecode("müll \xff".encode() + b"\xff"), at.mountpoint()
+    source.symlink_to(sample)
+    assert at.call("mount", source, mountpoint).returncode == 0
+    found = json.loads(at.call("status", "--json", mountpoint).stdout)
+    assert found[0]["source"] == str(source)
+    assert f"{at.directory}/müll ÿ\\xff" in at.call("status", mountpoint).stdout
+    done = at.call("run", source, "--at", mountpoint, "--", "true")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert at.call("umount", mountpoint).returncode == 0
 
 
 def test_no_dev_fuse(at: Bench, sample: Path) -> None:

@@ -108,3 +108,17 @@ def test_a_run_with_other_views_does_not_join(at: Bench, sample: Path, tmp_path:
     assert "does not show the view one" in refused.stderr
     assert finish(first) == (7, "")
     assert at.leftovers() == []
+
+
+def test_a_view_of_another_list_is_another_view(at: Bench, sample: Path, tmp_path: Path) -> None:
+    wnids = sorted(path.name for path in (sample / "ILSVRC2012" / "train").iterdir())[:2]
+    views = []
+    for wnid in wnids:
+        (tmp_path / wnid).write_text(f"{wnid}\n")
+        views.append(f"--view=one={tmp_path / wnid}")
+    first = waiting(at, views[0], sample)
+    for view, wnid in zip(views, wnids, strict=True):
+        done = at.call("run", view, sample, "--", "sh", "-c", "ls {mnt}/views/one/train")
+        assert (done.stdout, done.stderr) == (f"{wnid}\n", "")
+    assert finish(first) == (7, "")
+    assert at.leftovers() == []

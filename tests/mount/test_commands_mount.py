@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,6 +101,32 @@ def test_mount_8_and_umount_8(at: Bench, sample: Path) -> None:
     assert until(lambda: at.leftovers() == [])
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a mount namespace")
+@pytest.mark.parametrize("lazy", [False, True])
+def test_umount_tells_who_has_the_mount_in_another_namespace(
+    at: Bench, sample: Path, lazy: bool
+) -> None:
+    mountpoint = at.mountpoint()
+    assert at.call("mount", sample, mountpoint).returncode == 0
+    pid = server_pid(mountpoint)
+    words = ["unshare", "-m", "--propagation=private", "sh", "-c", "echo there; cat"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        began = time.monotonic()
+        done = at.call("umount", *["--lazy"] * lazy, mountpoint)
+        assert time.monotonic() - began < 15
+        assert done.returncode == (0 if lazy else 26)
+        assert f"({holder.pid})" in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert mounts.top(mountpoint) is None
+        typed = done.stderr.partition(" with: ")[2].strip()
+        assert subprocess.run(typed, shell=True, timeout=30).returncode == 0
+        assert until(lambda: not is_running(pid))
+        holder.communicate(timeout=30)
+    assert until(lambda: at.leftovers() == [])
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_in_the_foreground(at: Bench, sample: Path, number: signal.Signals) -> None:
     mountpoint = at.mountpoint()
@@ -187,6 +214,7 @@ def test_a_dead_mount_is_healed_by_mount(at: Bench, sample: Path) -> None:
     assert "ILSVRC2012" in os.listdir(mountpoint)
     assert len(at.entries()) == 1
     assert at.call("umount", mountpoint).returncode == 0
+    assert at.leftovers() == []
 
 
 def test_a_dead_mount_is_taken_away_by_umount(at: Bench, sample: Path) -> None:
@@ -196,7 +224,7 @@ def test_a_dead_mount_is_taken_away_by_umount(at: Bench, sample: Path) -> None:
     done = at.call("umount", mountpoint)
     assert done.returncode == 0
     assert "took away a dead mount" in done.stderr
-    assert at.entries() == []
+    assert at.leftovers() == []
 
 
 # --- umount ---------------------------------------------------------------------------------------

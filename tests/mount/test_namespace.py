@@ -311,6 +311,15 @@ def test_enter_opens_a_shell_and_keeps_the_mount(ana: There, sample: Path) -> No
     assert ana.leftovers() == []
 
 
+def test_mount_within_says_why_it_is_refused(ana: There, sample: Path) -> None:
+    inner = " ".join([*COMMAND, "mount", "--make", str(sample), str(ana.home / "mnt")])
+    done = ana.call("run", "--namespace", sample, "--", "sh", "-c", f"{inner}; echo $?")
+    assert done.stdout == "31\n"
+    assert "in a user namespace" in done.stderr
+    assert not (ana.home / "mnt").exists()
+    assert ana.leftovers() == []
+
+
 # --- every way out --------------------------------------------------------------------------------
 
 

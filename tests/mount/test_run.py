@@ -252,6 +252,73 @@ def test_the_same_source_by_another_name_is_the_same(at: Bench, sample: Path) ->
     assert finish(second) == (7, "")
 
 
+# --- others at the same mount ---------------------------------------------------------------------
+
+
+def test_umount_does_not_take_it_from_under_a_run(at: Bench, sample: Path) -> None:
+    front = waiting(at, sample)  # its command has nothing open in the mount
+    done = at.call("umount", at.default)
+    assert done.returncode == 26
+    assert f"in use by a run (process {front.pid})" in done.stderr
+    assert "--lazy" in done.stderr
+    assert "ILSVRC2012" in os.listdir(at.default)
+    assert finish(front) == (7, "")
+    assert at.leftovers() == []
+
+
+def test_umount_of_a_mount_that_runs_have_joined(at: Bench, sample: Path) -> None:
+    mountpoint = at.mountpoint()
+    assert at.call("mount", sample, mountpoint).returncode == 0
+    fronts = [waiting(at, sample, "--at", mountpoint) for _ in range(2)]
+    done = at.call("umount", mountpoint)
+    assert done.returncode == 26
+    pids = ", ".join(str(pid) for pid in sorted(front.pid for front in fronts))
+    assert f"2 runs (process {pids})" in done.stderr
+    assert finish(fronts[0]) == (7, "")
+    assert finish(fronts[1]) == (7, "")
+    assert at.call("umount", mountpoint).returncode == 0
+    assert at.leftovers() == []
+
+
+def test_lazily_it_goes_all_the_same(at: Bench, sample: Path) -> None:
+    front = waiting(at, sample)
+    assert at.call("umount", "--lazy", at.default).returncode == 0
+    assert at.entries() == []
+    assert finish(front)[0] == 7
+    assert at.leftovers() == []
+
+
+def test_options_that_have_no_effect_are_told(at: Bench, sample: Path) -> None:
+    cache = at.directory / "cache"
+    first = waiting(at, sample, "--workers", "3", "--revalidate", "30")
+    pid = server_of(at.default)
+    same = at.call("run", sample, "--workers", "3", "--", "echo", "{mnt}")
+    assert (same.stdout, same.stderr) == (f"{at.default}\n", "")
+    other = {"IMAGENETFS_REVALIDATE": "20"}
+    done = at.call(
+        "run", sample, "--workers=1", "--cache-dir", cache, "--", "echo", "{mnt}", **other
+    )
+    assert done.stdout == f"{at.default}\n"
+    names = "--workers, $IMAGENETFS_REVALIDATE, --cache-dir"
+    assert done.stderr == (
+        f"imagenetfs: joined the mount of process {pid}; {names} have no effect there.\n"
+    )
+    assert finish(first) == (7, "")
+
+
+def test_what_is_shown_otherwise_is_another_mount(at: Bench, sample: Path) -> None:
+    first = waiting(at, sample)
+    asked = ("run", sample, "--prefer", "directories")
+    done = at.call(*asked, "--at", at.default, "--", "true")
+    assert done.returncode == 125
+    assert "prefers archives, and not directories" in done.stderr
+    assert "--at" in done.stderr
+    done = at.call(*asked, "--", "echo", "{mnt}")
+    assert done.stdout.startswith(f"{at.default}-")
+    assert finish(first) == (7, "")
+    assert at.leftovers() == []
+
+
 # --- every way out --------------------------------------------------------------------------------
 
 
@@ -356,6 +423,7 @@ def test_a_server_that_is_killed(at: Bench, sample: Path) -> None:
     assert "took away a dead mount" in said
     assert at.entries() == []
     # What the server could not tidy up is no obstacle to the next one, which does it instead.
+    assert at.leftovers() == []
     assert at.call("run", sample, "--", "ls", "{mnt}").returncode == 0
     assert not at.default.exists()
 
@@ -370,7 +438,7 @@ def test_everything_killed_is_healed_by_the_next_start(at: Bench, sample: Path) 
     assert done.returncode == 0
     assert "ILSVRC2012" in done.stdout
     assert "took away a dead mount" in done.stderr
-    assert at.entries() == []
+    assert at.leftovers() == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])

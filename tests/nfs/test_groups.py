@@ -200,6 +200,21 @@ def test_no_member(source: SlowSource, tree: Path, make: Make) -> None:
     assert "a@b.example (subject: S)" in done.stderr
 
 
+def test_a_closed_mode(tree: Path, member: There) -> None:
+    tree.chmod(0o000)
+    done = member.call("mount", tree, member.home)
+    assert done.returncode == 11
+    assert "its mode (d---------) closes it to you; it belongs to root" in done.stderr
+    assert "Ask root to open it (chmod +rx), or write to" in done.stderr
+    os.chown(tree, USERS["max"], -1)
+    done = member.call("mount", tree, member.home)
+    assert done.returncode == 11
+    assert (
+        f"(d---------) closes it, to you who own it too. Open it: chmod u+rx {tree}" in done.stderr
+    )
+    tree.chmod(0o700)
+
+
 def _access_list(path: Path, *entries: tuple[int, int, int]) -> None:
     every = [(1, 7, -1), *entries, (32, 0, -1)]
     value = b"".join(struct.pack("<HHi", *entry) for entry in every)
@@ -251,8 +266,11 @@ NUMBERS = tuple(range(101, 121))
         (_gate(), User(9, 118, NUMBERS), (Reason.SERVER, None)),
         (_gate(), User(9, 9, NUMBERS[4:]), (Reason.SERVER, None)),
         (_gate(), User(9, 9, NUMBERS[:16]), (Reason.NOT_A_MEMBER, 118)),
-        (_gate(mode=0o700), User(9, 9, NUMBERS), (Reason.NOT_A_MEMBER, 118)),
-        (_gate(mode=0o710), User(9, 9, NUMBERS), (Reason.NOT_A_MEMBER, 118)),
+        (_gate(mode=0o700), User(9, 9, NUMBERS), (Reason.MODE, None)),
+        (_gate(mode=0o710), User(9, 9, NUMBERS), (Reason.MODE, None)),
+        (_gate(mode=0o710), User(9, 118, NUMBERS), (Reason.MODE, None)),
+        (_gate(mode=0o057, uid=9), User(9, 118, NUMBERS), (Reason.MODE, None)),
+        (_gate(mode=0o705, gid=9), User(8, 9, NUMBERS), (Reason.MODE, None)),
         (_gate(mode=0o710, wanted=1), User(9, 9, NUMBERS), (Reason.HIDDEN_GROUP, 118)),
         (_gate(mode=0o755, gid=3), User(9, 9, NUMBERS), (Reason.SERVER, None)),
         (_gate(uid=9), User(9, 9, NUMBERS), (Reason.SERVER, None)),

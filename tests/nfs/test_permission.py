@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.index.places import IndexPlaces
+from imagenetfs.serve import permission
 from imagenetfs.source.directory import Source
 from imagenetfs.tree.backing import Backing
 from imagenetfs.tree.catalogue import build_catalogue
@@ -96,12 +98,14 @@ def test_new_opens_are_refused(
     archive = sample_copy / "ILSVRC2012" / VAL
     held = os.open(in_class.parent, os.O_PATH)
     kept = os.open(in_class, os.O_RDONLY)
+    held_pages = mmap.mmap(kept, 0, mmap.MAP_SHARED | mmap.MAP_POPULATE, mmap.PROT_READ)
     try:
         archive.chmod(0o600)
         assert _until(errno.EACCES, *ways) < REVALIDATE + 0.5
         assert _answer(beside.name, held) == errno.EACCES  # a directory that somebody works in
         assert _answer(in_class.parent) == errno.EACCES
-        assert os.pread(kept, 1 << 20, 0) == val[f"val/{in_class.name}"]  # the kernel has it
+        assert held_pages[:] == val[f"val/{in_class.name}"]  # the kernel has them
+        assert os.pread(kept, 1 << 20, 0) == held_pages[:]
         for name, data in train.items():
             assert (one.root / name).read_bytes() == data
         archive.chmod(0o644)
@@ -110,6 +114,7 @@ def test_new_opens_are_refused(
         for name, data in val.items():
             assert (one.root / name).read_bytes() == data
     finally:
+        held_pages.close()
         os.close(held)
         os.close(kept)
     said = one.log.read_text()
@@ -137,6 +142,38 @@ def test_one_class_of_many(
         assert [_answer(image) for image in images] == [0, 0, errno.EACCES]
         source.clear()
         assert _until(0, images[2]) < REVALIDATE + 0.5
+
+
+def test_of_many_in_a_directory_only_what_is_new_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listing tells which ones: their ctime is another. A link says nothing of what it leads to."""
+    monkeypatch.setattr(permission, "_MANY", 3)
+    paths = [b"tars/%d.tar" % number for number in range(5)]
+    (tmp_path / "tars").mkdir()
+    for path in paths[:4]:
+        (tmp_path / os.fsdecode(path)).touch()
+    (tmp_path / "tars" / "4.tar").symlink_to("0.tar")
+    source = Source(tmp_path)
+
+    def asked() -> list[bytes]:
+        some = list(permission.due(source, paths))
+        for path, ctime in some:
+            if permission.ask(source, path) is not None and ctime is not None:
+                source.known.note_permitted(path, ctime)
+        return [path for path, _ in some]
+
+    assert asked() == paths
+    assert asked() == [paths[4]]
+    (tmp_path / "tars" / "2.tar").chmod(0o600)
+    assert asked() == [paths[2], paths[4]]
+    assert source.known.refuse(paths[1])  # asked each time until it may be read
+    assert asked() == [paths[1], paths[4]]
+    assert not source.known.is_refused(paths[1])
+    assert asked() == [paths[4]]
+    monkeypatch.setattr(permission, "_MANY", 5)
+    assert asked() == paths
+    source.close()
 
 
 def test_the_kernel_is_told_no_more_than_it_must(sample: Path) -> None:

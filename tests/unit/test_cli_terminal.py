@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 
 import pytest
@@ -44,6 +45,17 @@ def test_a_table_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", screen)
     terminal.table(("a", "b"), [("1", "[red]x")])
     assert "[red]x" in screen.getvalue()
+
+
+def test_a_table_cuts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen, path = Screen(), "/scratch/" + "0123456789" * 12
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("COLUMNS", "50")
+    terminal.table(("mountpoint", path[:40]), [("source", path)])
+    lines = re.sub(r"\x1b\[\d*m", "", screen.getvalue()).splitlines()
+    assert max(map(len, lines)) <= 50
+    right = "".join(line[12:].strip(" ─") for line in lines)
+    assert right == path[:40] + path
 
 
 def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from pathlib import Path
 
 import pytest
 
 from imagenetfs import config
+from imagenetfs.config import home
 from imagenetfs.config.sizes import Size, parse_size
 from imagenetfs.errors import UsageError
 
@@ -214,15 +217,34 @@ def test_what_to_stage(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 def test_views(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     assert config.resolve().view == ()
-    assert config.resolve({"view": ["a=x", "b=/y", "a=/z"]}).view == (
-        ("a", Path("/z")),
+    assert config.resolve({"view": ["a=x", "b=/y"]}).view == (
+        ("a", tmp_path / "x"),
         ("b", Path("/y")),
     )
     monkeypatch.setenv("IMAGENETFS_VIEW", "a=/x:b=y")
     assert config.resolve().view == (("a", Path("/x")), ("b", tmp_path / "y"))
-    for wrong in ("a", "=x", "a/b=x", ".a=x", "a="):
+    for wrong in ("a", "=x", "a/b=x", ".a=x", "a=", "a=/x:a=/y"):
         with pytest.raises(UsageError, match="--view must be NAME=FILE"):
             config.resolve({"view": [wrong]})
+
+
+def test_the_home_of_another_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (tmp_path / "theirs").mkdir()
+    entry = pwd.struct_passwd(("ana", "x", os.geteuid(), 1, "", str(own), "/bin/sh"))
+    monkeypatch.setattr(home.pwd, "getpwuid", lambda uid: entry)
+    monkeypatch.setenv("HOME", str(tmp_path / "theirs"))
+    inner = tmp_path / "theirs" / ".config" / "x"
+    assert home.at_home(inner) == inner, "a home of one's own, if not the one in passwd"
+    monkeypatch.setattr(home.os, "geteuid", lambda: 24001)
+    monkeypatch.setattr(home.os, "access", lambda *a, **k: False)
+    assert home.at_home(inner) == own / ".config" / "x"
+    monkeypatch.setattr(config, "SITE_CONFIG", tmp_path / "none")
+    assert config.resolve({"log": "~/x.log"}, {}).log == own / "x.log"
+    assert home.at_home(Path("/etc/x")) == Path("/etc/x")
+    own.rmdir()
+    assert home.at_home(inner) == inner, "there is no better one"
 
 
 def test_a_file_that_may_not_be_read(files: tuple[Path, Path]) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from imagenetfs.errors import FuseRefusedError
 from imagenetfs.serve import handshake as module
-from imagenetfs.serve.handshake import BACKGROUND, handshake
-from imagenetfs.serve.protocol import REPLY, REQUEST, WANTED, Opcode
+from imagenetfs.serve.handshake import handshake
+from imagenetfs.serve.protocol import BACKGROUND, REPLY, REQUEST, WANTED, Opcode
 
 
 class Session:

@@ -109,6 +109,23 @@ def test_a_visitor_keeps_nothing_alive(place: Place, servers: list[Server]) -> N
     visitor.close()
 
 
+def test_it_says_who_has_a_lease(place: Place, servers: list[Server]) -> None:
+    server = Server(place, "mount")
+    servers.append(server)
+    visitor = Lease.visit(place)
+    assert visitor is not None
+    assert visitor.holders() == []
+    lease = Lease.visit(place)
+    assert lease is not None
+    lease.take()
+    assert visitor.holders() == [os.getpid()]
+    lease.close()
+    assert visitor.holders() == []
+    server.stop()
+    assert visitor.holders() == []
+    visitor.close()
+
+
 def test_a_mount_made_by_mount_stays(place: Place, servers: list[Server]) -> None:
     server = Server(place, "mount")
     servers.append(server)

@@ -13,6 +13,7 @@ from imagenetfs.errors import FuseUnavailableError
 from imagenetfs.job import checks, probe, status
 from imagenetfs.job.access import SENT, User
 from imagenetfs.job.doctor.findings import Finding, green, red, yellow
+from imagenetfs.serve.protocol import BACKGROUND
 from imagenetfs.system import mounts
 from imagenetfs.system.namespaces import may_mount
 
@@ -82,7 +83,9 @@ def kernel() -> Iterator[Finding]:
         )
     else:
         yield green(
-            "kernel", f"{release}; reads under way: up to {background}", background=background
+            "kernel",
+            f"{release}; reads under way: up to {min(background or BACKGROUND, BACKGROUND)}",
+            background=background,
         )
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files < FEW_FILES:
