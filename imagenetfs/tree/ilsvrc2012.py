@@ -11,10 +11,10 @@ from imagenetfs.index.build import Index
 from imagenetfs.tree.classes import ClassContainers, classes_within
 from imagenetfs.tree.devkit import Devkit
 from imagenetfs.tree.finding import Finder
-from imagenetfs.tree.labels import DEVKIT, ILSVRC2012
+from imagenetfs.tree.labels import DEVKIT
 from imagenetfs.tree.layout import Split, Version
 from imagenetfs.tree.shelf import UNLABELED, FlatImages, Shelf, image_number
-from imagenetfs.tree.survey import Survey
+from imagenetfs.tree.survey import ILSVRC2012, Survey
 
 _TRAIN = re.compile(rb"ILSVRC2012_img_train\.tar")
 _T3 = re.compile(rb"ILSVRC2012_img_train_t3\.tar")

@@ -15,9 +15,8 @@ from imagenetfs.tree.classes import ClassContainers, classes_within
 from imagenetfs.tree.finding import Finder
 from imagenetfs.tree.layout import Split, Version
 from imagenetfs.tree.shelf import WNID, Place
-from imagenetfs.tree.survey import Survey
+from imagenetfs.tree.survey import WINTER21, Survey
 
-_ROOT = re.compile(rb"winter_?21(_whole)?", re.IGNORECASE)
 _WHOLE_TAR = re.compile(rb"winter_?21(_whole)?\.tar", re.IGNORECASE)
 _TARS = re.compile(rb"tars?", re.IGNORECASE)
 
@@ -25,7 +24,7 @@ _TARS = re.compile(rb"tars?", re.IGNORECASE)
 def versions(survey: Survey, index: Index, prefer: str) -> list[Version]:
     """winter21_whole, if it is there."""
     version = Version(b"winter21_whole", classes_beside_splits=True)
-    root = survey.root(_ROOT)
+    root = survey.root(WINTER21)
     split = _by_class(survey, index, prefer, root) if root is not None else None
     split = split or _whole(survey, index)
     version.splits = [split] if split is not None else []
