@@ -65,6 +65,6 @@ $(VENV)/installed-loaders: pyproject.toml | $(VENV)/installed-torch
 $(VENV)/installed-keras: pyproject.toml | $(VENV)/lock
 	@$(LOCK) bash .ci/install "$(PYTHON)" "$(VENV)" keras ".[test]" tensorflow-cpu
 
-$(VENV)/installed-test: pyproject.toml $(VENV)/installed-demo $(VENV)/installed-torch $(VENV)/installed-loaders
+$(VENV)/installed-test: Makefile pyproject.toml $(VENV)/installed-demo $(VENV)/installed-torch $(VENV)/installed-loaders
 	@$(LOCK) bash .ci/system-packages $(TEST_PACKAGES)
 	@$(LOCK) bash .ci/install "$(PYTHON)" "$(VENV)" test ".[test]"

@@ -4,29 +4,49 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from imagenetfs import config
 from imagenetfs.cli import indexfiles, options
-from imagenetfs.cli.indexing import Named, build_group, catalogue_of, named
+from imagenetfs.cli.indexing import (
+    ANOTHER_PLACE,
+    Named,
+    Opened,
+    build_group,
+    catalogue_of,
+    counted,
+    named,
+    not_writable,
+)
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import say
-from imagenetfs.errors import BrokenArchivesError, NoSpaceError, UsageError
+from imagenetfs.errors import (
+    BrokenArchivesError,
+    ImagenetfsError,
+    SourceUnreadableError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
+    from imagenetfs.index.build import Index
     from imagenetfs.index.groups import Shard
     from imagenetfs.index.warm import Outcome, Progress
 
 _BUILD = "index"
+_MOST_NAMED = 5
 _USAGE = "[OPTIONS] [SOURCE] [VERSION[/SPLIT]...]"
 _EPILOG = (
     "`imagenetfs index check` verifies an index, `index export` and `index import` carry it to another "
     "site; each has a `--help`. A directory of such a name is given as `./check`."
 )
+
+
+_PARSER_CONTEXT: Any = TyperCommand.context_class
 
 
 class _IndexGroup(TyperGroup):
@@ -41,11 +61,24 @@ class _IndexGroup(TyperGroup):
         return "" if name == _BUILD else name, command, rest
 
 
+class _Context(_PARSER_CONTEXT):  # type: ignore[misc]
+    """That of a command without a name: its path ends with its parent's."""
+
+    @property
+    def command_path(self) -> str:
+        return str(super().command_path).rstrip()
+
+
+class _BuildCommand(options.with_usage(_USAGE)):  # type: ignore[misc]
+    """``index`` itself."""
+
+    context_class = _Context
+
+
 def register(app: typer.Typer) -> None:
     """Add this command."""
     group = typer.Typer(cls=_IndexGroup, add_help_option=False, no_args_is_help=False)
-    build = options.with_usage(_USAGE)
-    group.command(_BUILD, cls=build, epilog=_EPILOG)(index)
+    group.command(_BUILD, cls=_BuildCommand, epilog=_EPILOG)(index)
     indexfiles.register(group)
     app.add_typer(group, name="index", help=f"{(index.__doc__ or '').splitlines()[0]}")
 
@@ -78,9 +111,22 @@ def index(
     opened = catalogue_of(settings)
     for warning in opened.catalogue.warnings:
         say(f"warning: {warning}")
+    groups = opened.groups(names)
+    try:
+        _build(opened, groups, settings.in_flight or config.IN_FLIGHT_BY_ITSELF, part)
+    except KeyboardInterrupt:
+        archives = [number for numbers in groups.values() for number in numbers]
+        say(f"interrupted; kept: {_known(opened, archives)}. The next run goes on from there.")
+        raise
+
+
+def _build(
+    opened: Opened, groups: dict[str, list[int]], in_flight: int, part: Shard | None
+) -> None:
+    """Index group by group, and tell of each; raise at the end for what could not be indexed."""
     broken: list[str] = []
-    requests = settings.in_flight or config.IN_FLIGHT_BY_ITSELF
-    for group, archives in opened.groups(names).items():
+    unread: list[str] = []
+    for group, archives in groups.items():
         target = opened.places.file(group)
         assert target is not None
         start = time.monotonic()
@@ -92,20 +138,47 @@ def index(
                 bar.update(now.members, total)
 
             try:
-                outcome = build_group(opened, group, archives, requests, progress, part)
+                outcome = build_group(opened, group, archives, in_flight, progress, part)
             except OSError as error:
-                raise NoSpaceError(
-                    f"the index file {target} cannot be written: {error.strerror}; "
-                    "give another directory with --index-dir."
-                ) from error
+                what = f"the index file {target}"
+                raise not_writable(what, error, ANOTHER_PLACE) from error
             bar.update(outcome.members, outcome.members)
         seconds = time.monotonic() - start
         print(_summary(group, outcome, part.file(target) if part else target, seconds))
         broken += outcome.broken
+        unread += _reasons(opened.catalogue.index, outcome.left)
+    _raise_if(broken, unread)
+
+
+def _known(opened: Opened, archives: list[int]) -> str:
+    """How many tables there are by now."""
+    from imagenetfs.index.warm import containers
+
+    index = opened.catalogue.index
+    return counted(sum(index.known(*item) for item in containers(index, archives)), "table")
+
+
+def _reasons(index: Index, left: Sequence[tuple[int, int]]) -> Iterator[str]:
+    """Why archives were left out, each in half a sentence; of many the first ones."""
+    for item in left[:_MOST_NAMED]:
+        try:
+            index.container(*item)
+        except ImagenetfsError as error:
+            yield f"{index.title(*item)} ({str(error).rstrip('.')})"
+    if len(left) > _MOST_NAMED:
+        yield f"{len(left) - _MOST_NAMED:,} others"
+
+
+def _raise_if(broken: list[str], unread: list[str]) -> None:
+    """End with 13 or 11 where something could not be indexed, all of it named."""
+    said = []
     if broken:
-        raise BrokenArchivesError(
-            "broken archives, of which only the whole members serve: " + "; ".join(broken)
-        )
+        said.append("broken archives, of which only the whole members serve: " + "; ".join(broken))
+    if unread:
+        said.append("not indexed, for they cannot be read: " + "; ".join(unread))
+    if said:
+        kind = BrokenArchivesError if broken else SourceUnreadableError
+        raise kind(f"{'; '.join(said)}. Where there is an extracted directory a mount shows that.")
 
 
 def _shard(text: str | None) -> Shard | None:
@@ -129,6 +202,7 @@ def _summary(group: str, outcome: Outcome, target: Path, seconds: float) -> str:
     )
     kept = "" if outcome.made else ", all indexed before"
     return (
-        f"{group}: {outcome.containers:,} tables, {outcome.members:,} members{kept}{each}, "
+        f"{group}: {counted(outcome.containers, 'table')}, {counted(outcome.members, 'member')}"
+        f"{kept}{each}, "
         f"in {seconds:.1f} s"
     )

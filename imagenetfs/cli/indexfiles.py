@@ -11,10 +11,17 @@ import typer
 
 from imagenetfs import config
 from imagenetfs.cli import options
-from imagenetfs.cli.indexing import build_or_keep_none, catalogue_of, in_turn
+from imagenetfs.cli.indexing import (
+    ANOTHER_PLACE,
+    build_or_keep_none,
+    catalogue_of,
+    counted,
+    in_turn,
+    not_writable,
+)
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import say
-from imagenetfs.errors import ArchiveError, IndexWrongError, NoSpaceError, UsageError
+from imagenetfs.errors import ArchiveError, IndexWrongError, UsageError
 
 if TYPE_CHECKING:
     from imagenetfs.index.warm import Progress
@@ -45,7 +52,8 @@ def check(
 ) -> None:
     """Verify every index file of a source against its archives, all headers of which are read.
 
-    Changes nothing. Ends with 14 where an index is wrong, lacks something, or is not there.
+    Changes nothing. Ends with 14 where an index is wrong, lacks something, or is not there. Listings of
+    directories are left out: they hold while the directories' times are the same, which every mount looks at.
     """
     settings = options.settings_of(context, named)
     opened = catalogue_of(settings, indexed=False)
@@ -56,11 +64,12 @@ def check(
 
     index = opened.catalogue.index
     requests = settings.in_flight or config.IN_FLIGHT_BY_ITSELF
-    lines, wrong, files = [], [], 0
+    lines, wrong, files, listings = [], [], 0, 0
     for group, archives in opened.groups(()).items():
         tars = [n for n in archives if index.archives[n].kind is not Kind.DIRECTORY]
         present = [file for file in opened.places.files(group) if file.exists()]
         if not tars:
+            listings += len(present)
             continue
         if not present:
             wrong.append(f"{group} has no index")
@@ -76,19 +85,20 @@ def check(
                 wrong.append(f"{shown(file)}: {error}")
                 continue
             lines.append(
-                f"{shown(file)}: {found:,} of {len(items):,} tables, {len(others):,} wrong"
+                f"{shown(file)}: {found:,} of {counted(len(items), 'table')}, {len(others):,} wrong"
             )
             if others:
                 named_here = ", ".join(others[:_MOST_NAMED])
                 wrong.append(f"{shown(file)} is wrong about {named_here}: remove that file")
             elif found < len(items):
-                wrong.append(f"{shown(file)} lacks {len(items) - found:,} tables")
+                wrong.append(f"{shown(file)} lacks {counted(len(items) - found, 'table')}")
     print("\n".join(lines))
     if wrong:
         raise IndexWrongError(
             f"{'; '.join(wrong)}. `imagenetfs index {opened.path}` makes what is missing."
         )
-    say(f"the index of {opened.path} is right: {files} files.")
+    beside = f" ({counted(listings, 'file')} of listings beside, not looked at)" if listings else ""
+    say(f"the index of {opened.path} is right: {counted(files, 'file')}{beside}.")
 
 
 def export(
@@ -113,8 +123,8 @@ def export(
     try:
         carried = export(opened.catalogue.index, archives, file.absolute())
     except OSError as error:
-        raise NoSpaceError(f"{file} cannot be written: {error.strerror}.") from error
-    print(f"{file}: {carried.tables:,} tables, {carried.members:,} members")
+        raise not_writable(str(file), error, "name another file") from error
+    print(f"{file}: {counted(carried.tables, 'table')}, {counted(carried.members, 'member')}")
 
 
 def import_(
@@ -155,12 +165,10 @@ def import_(
             finally:
                 lease.release()
         except OSError as error:
-            raise NoSpaceError(
-                f"the index file {target} cannot be written: {error.strerror}; "
-                "give another directory with --index-dir."
-            ) from error
+            what = f"the index file {target}"
+            raise not_writable(what, error, ANOTHER_PLACE) from error
     for reason in carried.refused:
         say(f"left out: {reason}.")
-    print(f"{carried.tables:,} tables, {carried.members:,} members")
+    print(f"{counted(carried.tables, 'table')}, {counted(carried.members, 'member')}")
     if not carried.tables:
         raise IndexWrongError(f"{file} describes none of the archives of {opened.path}.")

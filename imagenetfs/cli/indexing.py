@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +15,13 @@ import typer
 from imagenetfs import config
 from imagenetfs.cli.terminal import say
 from imagenetfs.config import Settings
-from imagenetfs.errors import UsageError, did_you_mean
+from imagenetfs.errors import (
+    ImagenetfsError,
+    NoSpaceError,
+    PlaceRefusedError,
+    UsageError,
+    did_you_mean,
+)
 from imagenetfs.job import checks
 from imagenetfs.job.indexplace import ADVICE
 
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
     from imagenetfs.tree.layout import Split
 
 _LOOK_AGAIN_SECONDS = 0.5
+ANOTHER_PLACE = "give another directory with --index-dir"
 
 T = TypeVar("T")
 
@@ -131,6 +139,17 @@ def build_group(
     if shard is not None:
         in_turn(lambda: unite_shards(index, file, shard), f"The shards of {group} are being united")
     return outcome
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 table``, ``1,234 tables``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def not_writable(what: str, error: OSError, advice: str) -> ImagenetfsError:
+    """The project's own error for one of the system's while a file of the index is written."""
+    kind = NoSpaceError if error.errno in (errno.ENOSPC, errno.EDQUOT) else PlaceRefusedError
+    return kind(f"{what} cannot be written: {error.strerror}; {advice}.")
 
 
 def build_or_keep_none(

@@ -17,6 +17,7 @@ from imagenetfs.config import Settings
 if TYPE_CHECKING:
     from imagenetfs.tree.catalogue import Catalogue
 
+_MOST_NAMED = 20
 _HEAD = ("version", "split", "classes", "images", "bytes", "from")
 
 
@@ -52,8 +53,10 @@ def info(
     if not quick:
         index_splits(opened, settings)
     splits, problems = _splits(catalogue, count=not quick)
-    for problem in problems:
+    for problem in problems[:_MOST_NAMED]:
         say(f"warning: {problem}")
+    if len(problems) > _MOST_NAMED:
+        say(f"warning: {len(problems) - _MOST_NAMED:,} more of this kind: --json has them all.")
     if as_json:
         warnings = [*catalogue.warnings, *problems]
         described = {"source": str(opened.path), "warnings": warnings, "splits": splits}

@@ -48,7 +48,11 @@ class ProgressBar:
         if kind is None:
             self._step = ""
         if self._live is not None:
-            self._draw()
+            if kind is KeyboardInterrupt:
+                # The terminal has written ^C behind the bar, which may be on two lines now: no second one.
+                self._live.live.transient = True
+            else:
+                self._draw()
             self._live.stop()
         elif kind is None:
             count = f"{self._count()}, " if self._unit else "done "

@@ -47,8 +47,8 @@ def verify(
 ) -> int:
     """Compare archives with their md5 sums, classes with the devkit, totals with what is documented.
 
-    Names every image whose first bytes are no JPEG or PNG. The exit code is 0 where all is as it should be,
-    else 42.
+    Names every archive that is broken, though an extracted directory takes its place, and every image whose
+    first bytes are no JPEG or PNG. The exit code is 0 where all is as it should be, else 42.
     """
     settings = options.settings_of(context, named)
     # numpy's linear algebra starts threads when it is imported; indexing forks.
@@ -60,15 +60,21 @@ def verify(
     if as_json:
         print(json.dumps({"source": str(path), "wrong": wrong, **parts}, indent=2))
     else:
-        print(
-            f"{wrong:,} things are not as they should be." if wrong else "All is as it should be."
-        )
+        print(_sentence(wrong))
     return ExitCode.VERIFY_FAILED if wrong else ExitCode.OK
+
+
+def _sentence(wrong: int) -> str:
+    if not wrong:
+        return "All is as it should be."
+    if wrong == 1:
+        return "1 thing is not as it should be."
+    return f"{wrong:,} things are not as they should be."
 
 
 def _verify(settings: Settings, *, quick: bool, tell: bool) -> dict[str, list[str]]:
     """What is wrong, part by part; told as it is found."""
-    from imagenetfs.job.verify import check_counts, check_images
+    from imagenetfs.job.verify import check_archives, check_counts, check_images
 
     opened = catalogue_of(settings)
     catalogue = opened.catalogue
@@ -76,6 +82,7 @@ def _verify(settings: Settings, *, quick: bool, tell: bool) -> dict[str, list[st
     threads = settings.in_flight or config.IN_FLIGHT_BY_ITSELF
     found = {
         "warnings": _told(catalogue.warnings, tell),
+        "archives": _told(check_archives(catalogue), tell),
         "counts": _told(check_counts(catalogue), tell),
     }
     with ProgressBar("Looking at", unit="images") as bar:

@@ -59,11 +59,11 @@ def _parse_path_or_none(text: str) -> Path | None:
 
 
 def _parse_views(text: str) -> tuple[tuple[str, Path], ...]:
-    """``NAME=FILE``, several separated by colons as in $PATH; a later one of a name counts."""
+    """``NAME=FILE``, several separated by colons as in $PATH; no name twice."""
     views: dict[str, Path] = {}
     for entry in filter(None, text.split(os.pathsep)):
         name, _, path = entry.partition("=")
-        if not name or name.startswith(".") or "/" in name:
+        if not name or name.startswith(".") or "/" in name or name in views:
             raise ValueError(entry)
         views[name] = _parse_path(path)
     return tuple(views.items())
@@ -115,7 +115,9 @@ DURATION = Kind("a time such as 90, 90s or 2m", _parse_duration, types=(int, flo
 PATH = Kind("a path", _parse_path, is_path=True)
 PATHS = Kind("paths (in a file a list)", _parse_paths, types=(list,), is_path=True)
 LOG = Kind("a path, syslog, or journal", _parse_log)
-VIEWS = Kind("NAME=FILE, several separated by colons", _parse_views, types=(str, list))
+VIEWS = Kind(
+    "NAME=FILE, several separated by colons, no NAME twice", _parse_views, types=(str, list)
+)
 STAGES = Kind("VERSION or VERSION/SPLIT, several separated by colons", _parse_stages, (str, list))
 SIZE = Kind("an amount such as 200G, 500M or 50%", parse_size, types=(int, str))
 PATH_OR_NONE = Kind("a path, or none", _parse_path_or_none, is_path=True)

@@ -1,13 +1,14 @@
 """A stretch of a tar that one thread walks: a chain of headers, true or only guessed.
 
 A chain begins in the middle of the archive, at what looks like a header. What it finds is a guess
-until the true walk comes by; chains.py puts the two together.
+until the true walk comes by; tar_team.py puts the two together.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from time import perf_counter
 
 from imagenetfs.errors import ImagenetfsError
 from imagenetfs.formats.tar import MemberColumns, ReadAt, Walk
@@ -19,9 +20,23 @@ _SEARCH_MOST = 8 << 20  # bytes after which a search is given up
 
 _LEAST_HOPS = 16  # members of a stretch that is worth a search
 
+PROBE = 16  # hops by which latency and the members' mean size are measured
+LARGE = 4 << 20  # bytes a member: above that looking for headers takes longer than hopping
+
 # A checksum is written in at least four digits; most blocks are told from headers by the fourth.
 _DIGIT_AT = 151
 _digits = re.compile(rb"[0-7]").finditer
+
+
+def probe(walk: Walk, position: int) -> tuple[int, bool, float]:
+    """Hop a few times; where that landed, whether the archive ended, and a hop's median seconds."""
+    seconds: list[float] = []
+    ended = False
+    while not ended and len(seconds) < PROBE:
+        before = perf_counter()
+        position, ended = walk.until(position, position + 1)
+        seconds.append(perf_counter() - before)
+    return position, ended, sorted(seconds)[len(seconds) // 2]
 
 
 def find_header(read_at: ReadAt, begin: int, stop: int) -> int | None:
@@ -81,7 +96,7 @@ class Stretch:
 
     Other threads look only at ``first``, which is set once, at the growing ``walk.into.headers``,
     and after ``done`` was set at the rest; ``following`` and ``walk.stop`` they change, under the
-    lock of chains.py, where a stretch is cut in two.
+    lock of tar_team.py, where a stretch is cut in two.
     """
 
     __slots__ = (

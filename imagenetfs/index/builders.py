@@ -10,14 +10,14 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 
 from imagenetfs.errors import ImagenetfsError, SourceReplacedError
-from imagenetfs.formats.chains import Team
 from imagenetfs.formats.tar_pace import Fixed
+from imagenetfs.formats.tar_team import Team
 from imagenetfs.index.build import BeingBuiltError, Index
 
 log = logging.getLogger(__name__)
 
-_REQUESTS_EACH = 4
-"""About so many requests under way in one container: whoever waits for it waits less than for one."""
+_AT_LEAST = 4
+"""The part of the threads that has containers of its own even where these are few."""
 
 Work = tuple[int, int]
 """(archive, inner) of one container."""
@@ -42,11 +42,12 @@ def _make_now(index: Index, item: Work) -> bytes:
 def build_together(threads: int, index: Index, work: list[Work], count: Count) -> None:
     """Several containers at a time, with so many requests under way among them.
 
-    What a reader is building meanwhile is left to the reader, and waited for at the end.
+    Where there are many, each thread has one of its own; where there are few, a part of the threads, and
+    whoever has none helps. What a reader is building meanwhile is left to it, and waited for at the end.
     """
     done = members = 0
     queue, left = deque(work), list[Work]()
-    lanes = -(-threads // _REQUESTS_EACH)
+    lanes = min(threads, max(-(-threads // _AT_LEAST), len(work) // _AT_LEAST))
     pending: dict[Future[bytes], tuple[Work, contextlib.ExitStack]] = {}
     team = Team(Fixed(threads))
     with ThreadPoolExecutor(threads) as pool, contextlib.closing(team):
@@ -72,6 +73,8 @@ def build_together(threads: int, index: Index, work: list[Work], count: Count) -
                 with reserved:
                     members += _adopt(index, item, future.result)
                 done += 1
+                if not queue:
+                    pool.submit(team.help)  # its thread has no container of its own any more
             count(done, members)
     for item in left:
         try:

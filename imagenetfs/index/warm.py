@@ -62,14 +62,19 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was indexed: containers, members, those that are broken, those that were not reached; and
-    whether any was not in an index file yet."""
+    """What was indexed: containers, members, those that are broken, those that were left because they could
+    not be read; and whether any was not in an index file yet."""
 
     containers: int
     members: int
     broken: tuple[str, ...]
-    missing: int
+    left: tuple[Work, ...]
     made: bool = True
+
+    @property
+    def missing(self) -> int:
+        """How many were left."""
+        return len(self.left)
 
 
 def warm(
@@ -199,19 +204,19 @@ def _sum(shared: mmap.mmap) -> tuple[int, int]:
 
 
 def _outcome(index: Index, work: list[Work]) -> Outcome:
-    members, broken, missing = 0, [], 0
+    members, broken, left = 0, list[str](), list[Work]()
     for item in work:
         table = None
         if index.known(*item):
             with contextlib.suppress(SourceReadError):  # it has gone, or is another one now
                 table = index.container(*item).members
         if table is None:
-            missing += 1
+            left.append(item)
             continue
         members += len(table)
         if table.problem:
             broken.append(f"{index.title(*item)}: {table.problem}")
-    return Outcome(len(work) - missing, members, tuple(broken), missing)
+    return Outcome(len(work) - len(left), members, tuple(broken), tuple(left))
 
 
 def save(

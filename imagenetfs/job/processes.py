@@ -17,6 +17,15 @@ PROC = Path("/proc")
 _MOST_HOLDERS = 5
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process is there, and not just waiting to be reaped."""
+    try:
+        state = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in ("Z", "X")
+
+
 def wait_for_end(pid: int, seconds: float) -> bool:
     """Wait until a process is over; False if it is not after ``seconds``."""
     try:

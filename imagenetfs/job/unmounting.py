@@ -13,7 +13,7 @@ from imagenetfs.errors import NotMountedError, StillBusyError
 from imagenetfs.job import checks
 from imagenetfs.job.leases import Lease
 from imagenetfs.job.places import Place, locked, root_of
-from imagenetfs.job.processes import Viewer, elsewhere, holders, wait_for_end
+from imagenetfs.job.processes import elsewhere, holders, wait_for_end
 from imagenetfs.job.starting import Say
 from imagenetfs.job.status import read_status
 from imagenetfs.job.sweeping import heal
@@ -44,23 +44,26 @@ def unmount(path: str, *, lazy: bool, say: Say) -> None:
         raise StillBusyError(f"{entry.mountpoint} is still in the mount table.")
     if pid is None or wait_for_end(pid, LOOK_SECONDS):
         return
-    viewers = elsewhere(entry.device)
-    if viewers:
-        sentence = _seen_elsewhere(entry, viewers)
-        if not lazy:
-            raise StillBusyError(sentence)
-        say(sentence)
-    elif lazy:
-        say("unmounted; its server ends when the last open file is closed.")
-    elif not wait_for_end(pid, END_SECONDS):
+    sentence = _seen_elsewhere(entry)
+    if lazy:
+        say(sentence or "unmounted; its server ends when the last open file is closed.")
+        return
+    if sentence:
+        say(f"{sentence} (Waiting for that.)")
+    if not wait_for_end(pid, END_SECONDS):
         raise StillBusyError(
-            f"{entry.mountpoint} is unmounted, but its server (process {pid}) has not ended. A process in "
+            _seen_elsewhere(entry)
+            or f"{entry.mountpoint} is unmounted, but its server (process {pid}) has not ended. A process in "
             "another mount namespace (a container, a service) may still have it: as root, "
             f"grep -l '{entry.device} ' /proc/*/mountinfo"
         )
 
 
-def _seen_elsewhere(entry: mounts.MountEntry, viewers: list[Viewer]) -> str:
+def _seen_elsewhere(entry: mounts.MountEntry) -> str:
+    """Who still has the mount, and what takes it away there; empty if nobody is found."""
+    viewers = elsewhere(entry.device)
+    if not viewers:
+        return ""
     first = viewers[0]
     return (
         f"{entry.mountpoint} is unmounted here, and still mounted in another mount namespace (a container, "

@@ -6,6 +6,7 @@ with (done, total) of the part.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -27,6 +28,7 @@ from imagenetfs.tree import expected
 from imagenetfs.tree.catalogue import Catalogue
 from imagenetfs.tree.inode import fields
 from imagenetfs.tree.layout import Split, Version
+from imagenetfs.tree.totals import problems_of
 
 Progress = Callable[[int, int], None]
 
@@ -104,6 +106,15 @@ def _judge(one: Sum, found: str) -> Iterator[str]:
         yield f"{_text(one.path)} has the md5 sum {found}, and {wanted} by {by}"
 
 
+# --- archives -------------------------------------------------------------------------------------
+
+
+def check_archives(catalogue: Catalogue) -> Iterator[str]:
+    """What of each split is broken, not shown, or cannot be read; also where a directory takes its place."""
+    splits = (split for version in catalogue.versions for split in version.splits)
+    yield from dict.fromkeys(problem for split in splits for problem in problems_of(split))
+
+
 # --- counts ---------------------------------------------------------------------------------------
 
 
@@ -119,10 +130,8 @@ def _check_split(version: Version, split: Split, of_class: dict[bytes, int]) -> 
     title = f"{_text(version.name)}/{_text(split.name)}"
     counts: dict[bytes, int] = {}
     for number, name in enumerate(split.shelf.classes):
-        try:
+        with contextlib.suppress(ImagenetfsError):  # check_archives names it
             counts[name] = len(split.shelf.listing(number))
-        except ImagenetfsError as error:
-            yield f"{title}/{_text(name)}: {error}"
     classes, images = expected.TOTALS.get((_text(version.name), _text(split.name)), (None, None))
     if classes is not None and len(split.wnids) != classes:
         yield f"{title} has {len(split.wnids):,} classes, and should have {classes:,}"
@@ -178,7 +187,7 @@ def _inodes(catalogue: Catalogue) -> Iterator[int]:
             for number in range(len(split.shelf.classes)):
                 try:
                     entries = split.shelf.listing(number).entries(0)
-                except ImagenetfsError:  # check_counts has named it
+                except ImagenetfsError:  # check_archives names it
                     continue
                 found.append(np.fromiter((inode for _, inode, _ in entries), dtype=np.int64))
     return map(int, np.unique(np.concatenate(found)))

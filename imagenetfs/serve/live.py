@@ -8,15 +8,17 @@ import time
 from pathlib import Path
 
 from imagenetfs.serve.board import MAX_WORKERS, Board, Cell
+from imagenetfs.tree.notices import Notices
 
 _LOG_TAIL = 128 * 1024
 
 
 class LiveFiles:
-    """Makes their contents from the board and the log file."""
+    """Makes their contents from the board, what was noticed since, and the log file."""
 
-    def __init__(self, board: Board, log_path: Path | None) -> None:
+    def __init__(self, board: Board, notices: Notices, log_path: Path | None) -> None:
         self._board = board
+        self._notices = notices
         self._log_path = log_path
 
     def contents(self, name: str) -> bytes:
@@ -31,6 +33,7 @@ class LiveFiles:
             for number, pid in enumerate(facts.pop("worker_pids", []))
             if pid
         ][:MAX_WORKERS]
+        facts["warnings"] = [*facts.get("warnings", ()), *self._notices.all()]
         facts["counters"] = self._board.counters()
         if facts.get("cache"):
             trouble = self._board.cache_trouble(now)

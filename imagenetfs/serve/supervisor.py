@@ -141,7 +141,7 @@ def serve(
     reader = Reader(catalogue.index, source, unpacked, cached)
     # Before a mount is taken for unused, whoever reads from the kernel's cache alone is to be seen.
     revisit = min(REVISIT_SECONDS, plan.idle / 3) if plan.idle else REVISIT_SECONDS
-    live = LiveFiles(board, plan.log_path)
+    live = LiveFiles(board, catalogue.notices, plan.log_path)
     backing = Backing(tree)
     permission = Permission(source, backing)
     access = Access(source, backing, plan.revalidate) if plan.root_access is not None else None

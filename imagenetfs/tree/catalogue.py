@@ -7,12 +7,20 @@ class tars, the devkit. What it holds is the same in every process that is forke
 from __future__ import annotations
 
 import contextlib
+import os
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from imagenetfs.errors import ImagenetfsError, SourceUnknownError
+from imagenetfs.errors import (
+    BrokenArchivesError,
+    ImagenetfsError,
+    SourceUnknownError,
+    SourceUnreadableError,
+)
 from imagenetfs.formats.chains import scan_parallel
 from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.index.arena import Arena
@@ -23,7 +31,10 @@ from imagenetfs.source.directory import Source
 from imagenetfs.tree import downsampled, ilsvrc2012, tiny, views, winter21
 from imagenetfs.tree.labels import read_devkit, read_words
 from imagenetfs.tree.layout import Split, Version
-from imagenetfs.tree.survey import Survey, index_group, survey
+from imagenetfs.tree.notices import Notices
+from imagenetfs.tree.survey import ILSVRC2012, Survey, index_group, survey
+
+_LOOSE_TAR = re.compile(rb"ILSVRC2012_img_.*\.tar")
 
 _FEW = 16
 """A split in so many files has them open, and their sizes known, from the start: each costs round trips."""
@@ -31,7 +42,8 @@ _FEW = 16
 
 @dataclass(slots=True)
 class Catalogue:
-    """The source as it was at mount: archives, versions, and what is wrong with it.
+    """The source as it was at mount: archives, versions, and what is wrong with it (``lost``: the warnings of
+    images that are not shown; ``notices``: what is found when it is first touched).
 
     ``archives`` and their ``numbers`` by path are those found then; ``index.archives`` has those to come too.
     ``served``: the directories that splits read.
@@ -43,6 +55,8 @@ class Catalogue:
     versions: list[Version]
     views: list[Version]
     warnings: list[str]
+    lost: list[str]
+    notices: Notices
     numbers: dict[bytes, int]
     served: frozenset[int]
     mtime_ns: int
@@ -72,7 +86,8 @@ def build_catalogue(
     """Look at the source. ``lists``: name of a view -> the list of what it shows. ``in_flight``:
     requests under way at once while one container is indexed; None: as the source bears it.
 
-    Raises SourceUnknownError where the source holds no known version.
+    Raises SourceUnknownError where the source holds no known version, SourceUnreadableError or
+    BrokenArchivesError where what it holds cannot be shown.
     """
     found = survey(source)
     arena = Arena(len(found.archives), arena_dir)
@@ -90,13 +105,12 @@ def build_catalogue(
         scan_alone=partial(scan_parallel, in_flight=in_flight),
     )
     versions = _versions(found, index, prefer)
-    shown = [views.view(name, text, versions) for name, text in (lists or {}).items() if versions]
+    tell = found.notices.tell
+    named = (lists or {}).items() if versions else ()
+    shown = [views.view(name, text, versions, tell) for name, text in named]
     found.warnings.extend(warning for _, warnings in shown for warning in warnings)
     if not versions:
-        raise SourceUnknownError(
-            f"{source.path} holds no version of ImageNet that is known here; give the directory that "
-            "holds ILSVRC2012/ and the others (see the layout in the README)."
-        )
+        raise _nothing_known(source, found)
     _pin(source, index, versions)
     splits = [split for version in versions for split in version.splits]
     status = source.status(b"")
@@ -108,10 +122,35 @@ def build_catalogue(
         versions,
         [view for view, _ in shown],
         found.warnings,
+        [str(error) for error in found.lost],
+        found.notices,
         found.numbers,
         frozenset(n for n in archives_of(splits) if found.archives[n].kind is Kind.DIRECTORY),
         mtime_ns,
         _bytes(source, index, versions),
+    )
+
+
+def _nothing_known(source: Source, found: Survey) -> ImagenetfsError:
+    """Why no version is shown: what cannot be read or is broken, or what the directory is instead."""
+    if found.lost:
+        broken = any(isinstance(error, BrokenArchivesError) for error in found.lost)
+        kind = BrokenArchivesError if broken else SourceUnreadableError
+        return kind(f"{source.path} shows nothing: {' '.join(map(str, found.lost))}")
+    nothing = f"{source.path} holds no version of ImageNet that is known here"
+    tars = [name for name in found.files(b"") if _LOOSE_TAR.fullmatch(name)]
+    if not tars:
+        return SourceUnknownError(
+            f"{nothing}; give the directory that holds ILSVRC2012/ and the others "
+            "(see the layout in the README)."
+        )
+    if ILSVRC2012.fullmatch(os.fsencode(source.path.name)):
+        parent = f"give its parent, {source.path.parent}"
+    else:
+        here = shlex.quote(str(source.path))
+        parent = f"make one (mkdir -p ~/in && ln -s {here} ~/in/ILSVRC2012) and give ~/in"
+    return SourceUnknownError(
+        f"{nothing}, but {os.fsdecode(tars[0])}: such tars belong into a directory ILSVRC2012; {parent}."
     )
 
 

@@ -20,11 +20,10 @@ from imagenetfs.tree.inode import InodeKind, base
 from imagenetfs.tree.layout import Split, Version
 from imagenetfs.tree.listing import Entry, Gathered, Listing, member_attributes
 from imagenetfs.tree.shelf import UNLABELED, Place
-from imagenetfs.tree.survey import Survey
+from imagenetfs.tree.survey import DOWN_SAMPLED, Survey
 
 log = logging.getLogger(__name__)
 
-_ROOT = re.compile(rb"down_?sampled", re.IGNORECASE)
 _DIRECTORY = re.compile(
     rb"imagenet(8|16|32|64)_(train|val|validation)(?:_part\d+)?(?:_npz)?", re.IGNORECASE
 )
@@ -36,7 +35,7 @@ _Table = tuple[ArrayRows, int]
 
 def versions(survey: Survey, index: Index, kit: Devkit | None) -> list[Version]:
     """The sizes that are there, smallest first."""
-    root = survey.root(_ROOT)
+    root = survey.root(DOWN_SAMPLED)
     found: dict[tuple[int, bytes], list[bytes]] = {}
     for name in survey.directories(root) if root is not None else ():
         match = _DIRECTORY.fullmatch(name)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from imagenetfs.errors import ImagenetfsError
+from imagenetfs.errors import BrokenArchivesError, ImagenetfsError, SourceUnreadableError
 from imagenetfs.index.archives import Kind
 from imagenetfs.index.build import Index
+from imagenetfs.tree.classes import classes_within
 from imagenetfs.tree.shelf import WNID
 from imagenetfs.tree.survey import Survey
 
@@ -59,8 +60,10 @@ class Finder:
         try:
             problem = self.index.check(tars[0])
         except ImagenetfsError as error:
-            instead = "it is not shown" if directory is None else "the directory takes its place"
-            self.warn(f"{name}: {error} So {instead}.")
+            if directory is None:
+                self.survey.lose(SourceUnreadableError(f"{name}: {error} So it is not shown."))
+            else:
+                self.warn(f"{name}: {error} So the directory takes its place.")
             return directory, None
         if problem is None:
             return tars[0], directory
@@ -70,9 +73,22 @@ class Finder:
                 f"{self.index.title(directory)} takes its place; have the archive replaced."
             )
             return directory, None
-        whole = len(self.index.container(tars[0]).members)
-        self.warn(
-            f"{name} is broken: {problem}. What is whole before that is served ({whole:,} members), and "
-            "the rest is missing; have the archive replaced."
+        whole = self._whole(tars[0])
+        served = (
+            f"What is whole before that is served ({whole}), and the rest is missing"
+            if whole
+            else "Nothing of it can be served"
+        )
+        self.survey.lose(
+            BrokenArchivesError(
+                f"{name} is broken: {problem}. {served}; have the archive replaced."
+            )
         )
         return (tars[0], None) if whole else (None, None)
+
+    def _whole(self, archive: int) -> str:
+        """How much of a broken archive is whole, in words; nothing where nothing is."""
+        classes = len(classes_within(self.index, archive))
+        number = classes or len(self.index.container(archive).members)
+        noun = ("class", "classes") if classes else ("member", "members")
+        return f"{number:,} {noun[number != 1]}" if number else ""

@@ -8,19 +8,13 @@ import re
 from collections.abc import Callable, Sequence
 
 from imagenetfs.index.build import Index
+from imagenetfs.tree.classes import ClassContainers, classes_within
 from imagenetfs.tree.devkit import Devkit
 from imagenetfs.tree.finding import Finder
-from imagenetfs.tree.labels import DEVKIT, ILSVRC2012
+from imagenetfs.tree.labels import DEVKIT
 from imagenetfs.tree.layout import Split, Version
-from imagenetfs.tree.shelf import (
-    UNLABELED,
-    ClassContainers,
-    FlatImages,
-    Shelf,
-    classes_within,
-    image_number,
-)
-from imagenetfs.tree.survey import Survey
+from imagenetfs.tree.shelf import UNLABELED, FlatImages, Shelf, image_number
+from imagenetfs.tree.survey import ILSVRC2012, Survey
 
 _TRAIN = re.compile(rb"ILSVRC2012_img_train\.tar")
 _T3 = re.compile(rb"ILSVRC2012_img_train_t3\.tar")
@@ -56,6 +50,7 @@ def _by_class(finder: Finder, tars: list[int], directory: int | None) -> Split |
         index,
         classes_within(index, archive),
         lambda: classes_within(index, instead) if instead is not None else {},
+        tell=finder.survey.notices.tell,
     )
     return Split(b"train", shelf, index.title(archive)) if shelf.classes else None
 

@@ -9,10 +9,7 @@ from imagenetfs.errors import ImagenetfsError
 from imagenetfs.source.directory import Source
 from imagenetfs.tree import devkit
 from imagenetfs.tree.devkit import Devkit
-from imagenetfs.tree.survey import Survey
-
-ILSVRC2012 = re.compile(rb"ILSVRC2012|ILSVRC2012.*CLS.*", re.IGNORECASE)
-TINY = re.compile(rb"tiny[-_]?imagenet([-_]?200)?", re.IGNORECASE)
+from imagenetfs.tree.survey import ILSVRC2012, TINY, Survey
 
 DEVKIT = b"ILSVRC2012_devkit_t12"
 _PACKED = re.compile(rb"ILSVRC2012_devkit_t12\.(tar(\.\w+)?|tgz)")

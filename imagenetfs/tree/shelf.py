@@ -1,4 +1,4 @@
-"""Where the images of a split stand: one container a class, or flat with labels.
+"""Where the images of a split stand: what every shelf answers, and that of flat images with labels.
 
 A shelf answers with a :class:`~imagenetfs.tree.listing.Listing` a class, from tables that the index
 makes when they are first asked for.
@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 
-from imagenetfs.errors import ArchiveError
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.build import Index
 from imagenetfs.index.table import Table
-from imagenetfs.tree.inode import MAX_INNER_ROWS, InodeKind, base
-from imagenetfs.tree.listing import FlatListing, Listing, RowsListing
+from imagenetfs.tree.inode import InodeKind, base
+from imagenetfs.tree.listing import Listing, RowsListing
 
 log = logging.getLogger(__name__)
 
@@ -74,18 +73,7 @@ class Shelf(Protocol):
         ...
 
 
-def container_listing(index: Index, place: Place, images_only: bool = False) -> Listing:
-    """All regular files of a container by their base names; the last of a name counts."""
-    members = index.container(*place).members
-    if place[1] != OUTER and len(members) > MAX_INNER_ROWS:
-        raise ArchiveError(f"{index.title(*place)} has {len(members):,} members, too many to show")
-    first = base(InodeKind.FILE, *place)
-    if FlatListing.fits(members) and not images_only:
-        return FlatListing(members, first)
-    return _by_base_name([(members, first)], images_only)
-
-
-def _by_base_name(tables: Sequence[tuple[Table, int]], images_only: bool) -> RowsListing:
+def by_base_name(tables: Sequence[tuple[Table, int]], images_only: bool) -> RowsListing:
     """The regular files of all tables; a later table's file replaces an earlier one's of that name."""
     last: dict[bytes, tuple[int, int]] = {}
     for which, (members, _) in enumerate(tables):
@@ -95,98 +83,6 @@ def _by_base_name(tables: Sequence[tuple[Table, int]], images_only: bool) -> Row
                 last[name] = (which, row)
     chosen = np.array([last[name] for name in sorted(last)], dtype=np.int64).reshape(-1, 2)
     return RowsListing(tables, chosen[:, 0].astype(np.uint32), chosen[:, 1])
-
-
-class ClassContainers:
-    """One container a class: the tars of a tar of tars, tars or directories side by side.
-
-    Those of ``instead`` take the place of broken ones. ``images_only`` leaves other files out.
-    """
-
-    def __init__(
-        self,
-        index: Index,
-        places: Mapping[bytes, Place],
-        instead: Callable[[], Mapping[bytes, Place]] = dict,
-        *,
-        images_only: bool = False,
-    ) -> None:
-        self._index = index
-        self.classes: Sequence[bytes] = sorted(places)
-        self._places = [places[name] for name in self.classes]
-        self.archives = tuple(dict.fromkeys(archive for archive, _ in self._places))
-        self._make_instead = instead
-        self._instead: Mapping[bytes, Place] | None = None
-        self._images_only = images_only
-        self._numbers: dict[Place, int] | None = None
-
-    def _replacements(self) -> Mapping[bytes, Place]:
-        if self._instead is None:
-            self._instead = self._make_instead()
-        return self._instead
-
-    def listing(self, number: int) -> Listing:
-        place = self._places[number]
-        if self._problem(place) is not None:
-            place = self._replacements().get(self.classes[number], place)
-        return container_listing(self._index, place, self._images_only)
-
-    def places(self, number: int) -> Sequence[Place]:
-        place = self._places[number]
-        if not self._index.known(*place) or self._problem(place) is None:
-            return (place,)
-        return (self._replacements().get(self.classes[number], place),)
-
-    def find_anywhere(self, name: bytes) -> int | None:
-        return None
-
-    def class_of(self, archive: int, inner: int, row: int) -> int | None:
-        if self._numbers is None:
-            known = {name: number for number, name in enumerate(self.classes)}
-            pairs = self._replacements().items()
-            self._numbers = {place: known[name] for name, place in pairs if name in known}
-            self._numbers.update({place: number for number, place in enumerate(self._places)})
-        return self._numbers.get((archive, inner))
-
-    def class_of_name(self, name: bytes) -> int | None:
-        wnid = name.partition(b"_")[0]
-        if WNID.fullmatch(wnid):
-            return next((k for k, known in enumerate(self.classes) if known == wnid), None)
-        every = range(len(self.classes))
-        return next((k for k in every if self.listing(k).find(name) is not None), None)
-
-    def mtime_ns(self, number: int) -> int | None:
-        archive, inner = self._places[number]
-        if inner == OUTER:
-            return None
-        row = int(self._index.nested(archive)[inner])
-        return self._index.container(archive).members.mtime_ns(row)
-
-    def problems(self) -> Sequence[str]:
-        problems = ((place, self._problem(place)) for place in self._places)
-        return [
-            f"{self._index.title(*place)} is broken: {problem}; have it replaced."
-            for place, problem in problems
-            if problem is not None
-        ]
-
-    def _problem(self, place: Place) -> str | None:
-        """What is wrong with a class's archive, None where nothing is."""
-        try:
-            return self._index.container(*place).members.problem
-        except ArchiveError as error:
-            return str(error)
-
-
-def classes_within(index: Index, archive: int) -> dict[bytes, Place]:
-    """The class containers in an archive, by wnid."""
-    members = index.container(archive).members
-    found: dict[bytes, Place] = {}
-    for inner, row in enumerate(index.nested(archive).tolist()):
-        name = members.name(row).rpartition(b"/")[2].removesuffix(b".tar")
-        if WNID.fullmatch(name):
-            found[name] = (archive, inner)
-    return found
 
 
 class FlatImages:
@@ -232,7 +128,7 @@ class FlatImages:
                 (self._index.container(*place).members, base(InodeKind.FILE, *place))
                 for place in self._containers()
             ]
-            self._every = _by_base_name(tables, self._images_only)
+            self._every = by_base_name(tables, self._images_only)
         return self._every
 
     def listing(self, number: int) -> Listing:

@@ -11,9 +11,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from imagenetfs.errors import SourceReadError, SourceUnreadableError
+from imagenetfs.errors import ImagenetfsError, SourceReadError, SourceUnreadableError
 from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.source.directory import Source
+from imagenetfs.tree.notices import Notices
+
+ILSVRC2012 = re.compile(rb"ILSVRC2012|ILSVRC2012.*CLS.*", re.IGNORECASE)
+WINTER21 = re.compile(rb"winter_?21(_whole)?", re.IGNORECASE)
+TINY = re.compile(rb"tiny[-_]?imagenet([-_]?200)?", re.IGNORECASE)
+DOWN_SAMPLED = re.compile(rb"down_?sampled", re.IGNORECASE)
+"""How the directories of the versions are called."""
+
+_ROOTS = (ILSVRC2012, WINTER21, TINY, DOWN_SAMPLED)
+_OF_DIRECTORIES = (WINTER21, DOWN_SAMPLED)
+"""Those in whose directories the images stand, or the archives."""
 
 _DEPTH = 2
 _CLASS = re.compile(rb"n\d{8}")
@@ -23,12 +34,20 @@ _IMAGES = re.compile(rb"train(_t3)?|val(idation)?|test|images", re.IGNORECASE)
 
 @dataclass(slots=True)
 class Survey:
-    """Archives by number, numbers by path, the names in each surveyed directory, and warnings."""
+    """Archives by number, numbers by path, the names in each surveyed directory, and warnings: those of
+    now, and what will be noticed later. ``lost``: those of now that say why images are not shown at all."""
 
     archives: list[Archive] = field(default_factory=list)
     numbers: dict[bytes, int] = field(default_factory=dict)
     names: dict[bytes, list[tuple[bytes, bool]]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    lost: list[ImagenetfsError] = field(default_factory=list)
+    notices: Notices = field(default_factory=Notices)
+
+    def lose(self, error: ImagenetfsError) -> None:
+        """Warn that some images are not shown."""
+        self.warnings.append(str(error))
+        self.lost.append(error)
 
     def number(self, path: bytes, kind: Kind | None = None) -> int | None:
         """The number of the archive at ``path``, if there is one (of that kind)."""
@@ -66,7 +85,11 @@ def survey(source: Source) -> Survey:
         except (SourceReadError, SourceUnreadableError) as error:
             if depth == 0:
                 raise
-            result.warnings.append(f"{error} It is not shown.")
+            refused = SourceUnreadableError(f"{error} It is not shown.")
+            if _holds_images(path):
+                result.lose(refused)
+            else:
+                result.warnings.append(str(refused))
             continue
         result.names[path] = names
         for name, is_directory in names:
@@ -87,6 +110,12 @@ def _last(path: bytes) -> bytes:
 
 def _is_of_images(path: bytes) -> bool:
     return bool(_CLASS.fullmatch(_last(path)) or _IMAGES.fullmatch(_last(path)))
+
+
+def _holds_images(path: bytes) -> bool:
+    """Whether images, or archives of them, must be thought to stand in a directory that cannot be read."""
+    top, _, below = path.partition(b"/")
+    return any(pattern.fullmatch(top) for pattern in (_OF_DIRECTORIES if below else _ROOTS))
 
 
 def index_group(archive: Archive) -> str:

@@ -7,17 +7,11 @@ from __future__ import annotations
 
 from imagenetfs.errors import ImagenetfsError
 from imagenetfs.index.build import Index
+from imagenetfs.tree.classes import ClassContainers, classes_within
 from imagenetfs.tree.finding import Finder
-from imagenetfs.tree.labels import TINY
 from imagenetfs.tree.layout import Split, Version
-from imagenetfs.tree.shelf import (
-    UNLABELED,
-    WNID,
-    ClassContainers,
-    FlatImages,
-    classes_within,
-)
-from imagenetfs.tree.survey import Survey
+from imagenetfs.tree.shelf import UNLABELED, WNID, FlatImages
+from imagenetfs.tree.survey import TINY, Survey
 
 _ANNOTATIONS = b"val_annotations.txt"
 

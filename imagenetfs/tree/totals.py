@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from imagenetfs.errors import ImagenetfsError
 from imagenetfs.tree.layout import Split
 
 
@@ -18,10 +20,25 @@ class Totals:
 
 
 def totals(split: Split) -> Totals:
-    """Counted class by class, from the tables that the index makes."""
+    """Counted class by class, from the tables that the index makes; what cannot be read is left out and
+    told."""
     images = size = 0
+    unread: list[str] = []
     for number in range(len(split.shelf.classes)):
-        listing = split.shelf.listing(number)
+        try:
+            listing = split.shelf.listing(number)
+        except ImagenetfsError as error:
+            unread.append(str(error))
+            continue
         images += len(listing)
         size += sum(attributes.size for _, _, attributes in listing.entries(0))
-    return Totals(len(split.shelf.classes), images, size, tuple(split.shelf.problems()))
+    problems = dict.fromkeys((*unread, *problems_of(split)))
+    return Totals(len(split.shelf.classes), images, size, tuple(problems))
+
+
+def problems_of(split: Split) -> Sequence[str]:
+    """What of a split is broken, not shown, or cannot be read. Indexes all of it, to know."""
+    try:
+        return split.shelf.problems()
+    except ImagenetfsError as error:
+        return (str(error),)

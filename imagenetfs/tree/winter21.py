@@ -11,12 +11,12 @@ import re
 
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.build import Index
+from imagenetfs.tree.classes import ClassContainers, classes_within
 from imagenetfs.tree.finding import Finder
 from imagenetfs.tree.layout import Split, Version
-from imagenetfs.tree.shelf import WNID, ClassContainers, Place, classes_within
-from imagenetfs.tree.survey import Survey
+from imagenetfs.tree.shelf import WNID, Place
+from imagenetfs.tree.survey import WINTER21, Survey
 
-_ROOT = re.compile(rb"winter_?21(_whole)?", re.IGNORECASE)
 _WHOLE_TAR = re.compile(rb"winter_?21(_whole)?\.tar", re.IGNORECASE)
 _TARS = re.compile(rb"tars?", re.IGNORECASE)
 
@@ -24,7 +24,7 @@ _TARS = re.compile(rb"tars?", re.IGNORECASE)
 def versions(survey: Survey, index: Index, prefer: str) -> list[Version]:
     """winter21_whole, if it is there."""
     version = Version(b"winter21_whole", classes_beside_splits=True)
-    root = survey.root(_ROOT)
+    root = survey.root(WINTER21)
     split = _by_class(survey, index, prefer, root) if root is not None else None
     split = split or _whole(survey, index)
     version.splits = [split] if split is not None else []
@@ -51,7 +51,7 @@ def _by_class(survey: Survey, index: Index, prefer: str, root: bytes) -> Split |
         return None
     parents = {index.archives[number].path.rpartition(b"/")[0] for number, _ in places.values()}
     origin = b" and ".join(sorted(parents, reverse=first is tars))
-    shelf = ClassContainers(index, places, lambda: second)
+    shelf = ClassContainers(index, places, lambda: second, tell=survey.notices.tell)
     return Split(b"train", shelf, origin.decode("utf-8", "backslashreplace"))
 
 
@@ -63,5 +63,5 @@ def _whole(survey: Survey, index: Index) -> Split | None:
     archive = finder.choose([number], None)[0] if number is not None else None
     if archive is None:
         return None
-    shelf = ClassContainers(index, classes_within(index, archive))
+    shelf = ClassContainers(index, classes_within(index, archive), tell=survey.notices.tell)
     return Split(b"train", shelf, index.title(archive)) if shelf.classes else None

@@ -54,6 +54,7 @@ ReturnToService=2
 KillWait=15
 SchedulerParameters=sched_interval=2,batch_sched_delay=0,sched_min_interval=0
 MinJobAge=600
+FirstJobId={first_job}
 SlurmctldPort={controller_port}
 StateSaveLocation={directory}/state
 SlurmdSpoolDir={directory}/spool/%n
@@ -157,6 +158,8 @@ class Cluster:
                 task="task/cgroup" if follows else "task/none",
                 prolog=REPOSITORY / "systemd" / "slurm-prolog",
                 host=_host(),
+                # A cluster beside this one, of another run of the tests, must not have the same jobs.
+                first_job=os.getpid() % 60_000 * 1000 + 1,
                 directory=self.directory,
                 controller_port=controller_port,
                 nodes="\n".join(nodes),

@@ -146,7 +146,7 @@ if needs.limits_memory():
 TIMED = {
     "out of time": End(f"{READ}; sleep 600", "TIMEOUT", "143:0", options=("--time=1",)),
     "told to save before that": End(
-        SAVE, "COMPLETED", "0:0", options=("--time=2", "--signal=B:TERM@60"), output="saved"
+        SAVE, "COMPLETED", "0:0", options=("--time=3", "--signal=B:TERM@60"), output="saved"
     ),
 }
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.test_commands_support import Bench, bench
+from imagenetfs.index.store import open_store
+from tests.mount.test_commands_support import Bench, Terminal, bench
+from tests.passthrough import slow_source
 
 
 @pytest.fixture
@@ -112,8 +114,10 @@ def test_a_directory_named_like_a_command(at: Bench, sample: Path, tmp_path: Pat
 def test_what_cannot_be_done(at: Bench, sample: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"no index")
     place = ("--index-dir", tmp_path / "index")
-    _, error = _done(at, sample, "--index-dir", tmp_path / "file", code=32)
-    assert "cannot be written" in error
+    _, error = _done(at, sample, "--index-dir", tmp_path / "file", code=27)
+    assert "cannot be written: Not a directory; give another directory with --index-dir" in error
+    _, error = _done(at, "export", "/proc/none", "--source", sample, *place, code=27)
+    assert "/proc/none cannot be written" in error
     _, error = _done(at, sample, "--index-dir", "none", code=2)
     assert "--index-dir" in error
     _, error = _done(at, "import", tmp_path / "file", "--source", sample, *place, code=2)
@@ -123,4 +127,41 @@ def test_what_cannot_be_done(at: Bench, sample: Path, tmp_path: Path) -> None:
     for name in ("index", "check", "export", "import"):
         words = [] if name == "index" else [name]
         said, _ = _done(at, *words, "--help")
-        assert f"imagenetfs index {'' if name == 'index' else name}" in said
+        assert f" imagenetfs index {'' if name == 'index' else name + ' '}[OPTIONS]" in said
+    _, error = _done(at, "--json", code=2)
+    assert "See `imagenetfs index --help`." in error
+
+
+def test_check_tells_of_what_it_leaves_out(at: Bench, sample: Path, tmp_path: Path) -> None:
+    place = ("--index-dir", tmp_path / "index")
+    said, _ = _done(at, sample, *place)
+    assert len(said.splitlines()) == 9
+    assert "winter21_whole-directories: 1 table, " in said
+    _, error = _done(at, "check", sample, *place)
+    assert "is right: 7 files (2 files of listings beside, not looked at)." in error
+
+
+def test_an_interrupted_one_goes_on(at: Bench, sample: Path, tmp_path: Path) -> None:
+    """Ctrl-C says what is kept, once, beneath one bar; the next run goes on from there."""
+    place = ("--index-dir", tmp_path / "index")
+    with slow_source(sample, latency=0.02) as slow:
+        words = (slow.path, "ILSVRC2012/train", "--in-flight", "2", *place)
+        terminal = Terminal(at, "index", *words)
+        for _ in range(40):  # it draws ten times a second
+            terminal.see("members")
+        terminal.type("\x03")
+        terminal.see("^C")
+        terminal.see("interrupted; kept: ")
+        assert terminal.end() == 130
+        [file] = (tmp_path / "index").rglob("ILSVRC2012_img_train.idx")
+        kept = open_store(file)
+        assert kept is not None
+        assert not kept.is_complete
+        tables = len(list(kept.records()))
+        assert 1 < tables < 11
+        terminal.see(f"{tables} tables. The next run goes on from there.")
+        slow.set(latency=0.0)
+        slow.reset()
+        said, _ = _done(at, *words)
+        assert said.startswith("ILSVRC2012_img_train: 11 tables, 810 members")
+        assert slow.counters()["read"] < 900 - 80 * (tables - 2)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from imagenetfs.tree.views import parse
 from tests.support import Mounted
 
 MountIt = Callable[..., Mounted]
@@ -77,7 +78,10 @@ def test_views(sample: Path, tmp_path: Path, mount: MountIt) -> None:
     assert below(root / "named" / "train" / wnids[0]) == below(winter / wnids[0])
     assert [Path(name).name for name in below(root / "small")] == ["val_data_000003.png"]
     assert os.listdir(root / "wrong") == []
-    assert any("n99999999" in warning for warning in one.warnings)
+    assert (
+        "the view wrong: 1 of 1 entries of its list name nothing in ILSVRC2012 (first: n99999999)."
+        in one.warnings
+    )
     assert any("wrong is empty" in warning for warning in one.warnings)
     file = next((root / "files" / "train" / wnids[0]).iterdir())
     assert os.getxattr(file, "user.imagenetfs.wnid") == wnids[0].encode()
@@ -88,3 +92,77 @@ def test_views(sample: Path, tmp_path: Path, mount: MountIt) -> None:
 def test_a_list_that_is_missing_is_refused(sample: Path, tmp_path: Path, mount: MountIt) -> None:
     with pytest.raises(RuntimeError, match="ERROR 2 the list of the view a cannot be read"):
         mount(sample, views=[("a", str(tmp_path / "missing"))])
+
+
+def test_labels_behind_names(sample: Path, tmp_path: Path, mount: MountIt) -> None:
+    """Lines of meta/train.txt and meta/val.txt as they stand, other blanks too."""
+    one = mount(sample)
+    meta = one.root / "meta"
+    train = (meta / "train.txt").read_text().splitlines()[::7]
+    val = (meta / "val.txt").read_text().splitlines()[::3]
+    wnid, name = train[0].split(" ")[0].split("/")
+    views = lists(
+        tmp_path,
+        train="\n".join(train),
+        val="\r\n".join(val),
+        odd=f"train/{wnid}/{name}\t 0 \n{train[-1].split('/')[0]} 999",
+    )
+    two = mount(sample, views=views)
+    assert two.warnings == []
+    root = two.mountpoint / "views"
+    for split, lines in (("train", train), ("val", val)):
+        shown = below(root / split / split)
+        assert sorted(shown) == sorted(line.split(" ")[0] for line in lines)
+    assert list(below(root / "odd" / "train" / wnid)) == [name]
+    whole = train[-1].split("/")[0]
+    assert os.listdir(root / "odd" / "train" / whole) == os.listdir(two.root / "train" / whole)
+    assert two.status()["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "meant"),
+    [
+        (b"n01440764/a b 3.JPEG 12", b"a b 3.JPEG"),
+        (b"a b 3.JPEG", b"a b 3.JPEG"),
+        (b"holiday 2012", b"holiday 2012"),
+        (b"n01440764 0", b"n01440764"),
+        (b"val/n01440764/x.png\t7 # a comment", b"x.png"),
+    ],
+)
+def test_what_is_a_label(entry: bytes, meant: bytes) -> None:
+    [wanted] = parse(entry, []).wanted.values()
+    assert wanted.classes | wanted.files == {meant}
+
+
+def test_what_a_list_names_in_vain_is_told(sample: Path, tmp_path: Path, mount: MountIt) -> None:
+    """At mount what names and classes tell; when a class is listed, which of its images are not there."""
+    train = sample / "ILSVRC2012" / "train"
+    wnid, other = sorted(path.name for path in train.iterdir())[:2]
+    good = sorted(path.name for path in (train / wnid).iterdir())[0]
+    missing = [f"{other}_{n}.JPEG" for n in (900001, 900002, 900003)]
+    views = lists(
+        tmp_path,
+        a="\n".join([good, "quatsch", "n99999999_1.JPEG", *missing, "trian/n00000001"]),
+        b="val/ILSVRC2012_val_00999999.JPEG\nval/ILSVRC2012_val_00000001.JPEG\n",
+    )
+    one = mount(sample, views=views)
+    told = [
+        "the view a: 2 of 6 entries of its list name nothing in ILSVRC2012 (first: n99999999_1.JPEG).",
+        "the view a: 1 of 1 entries of its list name nothing in ILSVRC2012/trian (first: n00000001).",
+    ]
+    assert one.warnings == told
+    root = one.mountpoint / "views"
+    assert os.listdir(root / "a" / "train") == [wnid, other]
+    assert os.listdir(root / "a" / "train" / wnid) == [good]
+    assert one.status()["warnings"] == told
+    assert os.listdir(root / "a" / "train" / other) == []
+    told.append(f"the view a: 3 of 3 names in {other} are not there (first: {missing[0]}).")
+    assert one.status()["warnings"] == told
+    assert len(below(root / "b")) == 1
+    told.append(
+        "the view b: 1 of 2 names in val are not there (first: ILSVRC2012_val_00999999.JPEG)."
+    )
+    assert one.status()["warnings"] == told
+    assert [line for line in one.log.read_text().splitlines() if "the view" in line] == [
+        f"WARNING {sentence}" for sentence in told[2:]
+    ]

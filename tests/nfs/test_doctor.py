@@ -226,6 +226,26 @@ def test_a_part_that_is_missing(sample_copy: Path) -> None:
     assert "support@tech.alliancecan.ca (subject: ImageNet dataset)" in line.advice
 
 
+def test_what_is_not_shown_is_red(sample_copy: Path) -> None:
+    """Where an extracted directory takes the place of a cut archive it is yellow, else red."""
+    train = sample_copy / "ILSVRC2012" / "ILSVRC2012_img_train.tar"
+    os.truncate(train, train.stat().st_size // 2)
+    lines = [line for line in source_lines.source(_settings(sample_copy)) if line.what]
+    assert [line.grade for line in lines if "is broken" in line.what] == [Grade.YELLOW]
+    shutil.rmtree(sample_copy / "ILSVRC2012" / "train")
+    lines = [line for line in source_lines.source(_settings(sample_copy)) if line.what]
+    [cut] = [line for line in lines if "is broken" in line.what]
+    assert cut.grade is Grade.RED
+    assert " classes), and the rest is missing" in cut.what
+    assert _about(iter(lines), "speed").grade is not Grade.RED  # it is measured all the same
+
+
+def test_class_tars_are_left_to_verify(sample: Path) -> None:
+    line = _about(source_lines.source(_settings(sample)), "contents")
+    assert line.grade is Grade.GREEN
+    assert line.what.endswith("Of 15 class tars only the names: `imagenetfs verify` reads them")
+
+
 def test_a_slow_source(sample_copy: Path) -> None:
     with slow_source(sample_copy, latency=0.03) as slow:
         lines = list(source_lines.source(_settings(slow.path)))
@@ -237,7 +257,7 @@ def test_a_slow_source(sample_copy: Path) -> None:
 
 
 def test_what_limits() -> None:
-    assert "about 20,000, limited by 2 CPUs" in source_lines.limit(1e6, 2).what
+    assert "about 16,000, limited by 2 CPUs" in source_lines.limit(1e6, 2).what
     assert "about 500, limited by the source" in source_lines.limit(500, 2).what
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.formats.chains import Team
 from imagenetfs.formats.tar import MemberColumns
 from imagenetfs.formats.tar_pace import Fixed
+from imagenetfs.formats.tar_team import Team
 from imagenetfs.index.build import BeingBuiltError
 from imagenetfs.index.builders import build_together
 from imagenetfs.source.file import SourceFile

@@ -134,24 +134,21 @@ def test_a_server_that_is_never_ready_is_ended(
     assert wait_for_end(int(pid_file.read_text()), 10)
 
 
-def test_an_interrupted_parent_ends_the_server(
-    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pid_file = tmp_path / "pid"
+def test_an_interrupted_parent_ends_the_server(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pids: list[int] = []
 
     def serve(ready: Ready) -> None:
-        pid_file.write_text(str(os.getpid()))
         time.sleep(60)
 
-    def interrupt(message: object, started: daemon.Started) -> bool:
-        started.pid = message["pid"]  # type: ignore[index]
+    def interrupt(message: dict[str, int], started: daemon.Started) -> bool:
+        started.pid = message["pid"]
+        pids.append(started.pid)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(daemon, "_take_message", interrupt)
     with pytest.raises(KeyboardInterrupt):
         start(serve, log)
-    if pid_file.exists():
-        assert wait_for_end(int(pid_file.read_text()), 10)
+    assert wait_for_end(pids[0], 10)
 
 
 def test_errors_after_it_was_ready_go_to_the_log(log: Path) -> None:

@@ -12,6 +12,7 @@ from imagenetfs.index.archives import OUTER
 from imagenetfs.index.places import IndexPlaces
 from imagenetfs.source.directory import Source
 from imagenetfs.tree.catalogue import build_catalogue
+from imagenetfs.tree.classes import container_listing
 from imagenetfs.tree.inode import InodeKind, base, fields, inode, kind_of
 from imagenetfs.tree.listing import (
     Attributes,
@@ -24,7 +25,6 @@ from imagenetfs.tree.listing import (
     name_bytes,
 )
 from imagenetfs.tree.loose import LooseListing
-from imagenetfs.tree.shelf import container_listing
 from imagenetfs.tree.tree import Tree
 from tests.unit.test_build_archives import class_tar, image, index_of, tar_of, train_tar
 from tests.unit.test_members import DIRECTORY, FILE, LINK, members_of

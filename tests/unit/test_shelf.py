@@ -9,16 +9,10 @@ import pytest
 
 from imagenetfs.index.build import Index
 from imagenetfs.serve.reader import Reader
+from imagenetfs.tree.classes import ClassContainers, classes_within
 from imagenetfs.tree.inode import MAX_INNER_ROWS, InodeKind, inode
 from imagenetfs.tree.listing import Listing
-from imagenetfs.tree.shelf import (
-    UNLABELED,
-    ClassContainers,
-    FlatImages,
-    Shelf,
-    classes_within,
-    image_number,
-)
+from imagenetfs.tree.shelf import UNLABELED, FlatImages, Shelf, image_number
 from tests.unit.test_build_archives import class_tar, image, index_of, tar_of
 from tests.unit.test_listing import check_listing
 

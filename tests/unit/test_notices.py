@@ -1,0 +1,42 @@
+"""What is noticed later: once, in order, from any process, and no more than there is room for."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from imagenetfs.tree.notices import Notices
+
+
+def test_each_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    notices = Notices()
+    for sentence in ("a.", "b\nc.", "a.", "ab.", "b\nc.", "ü\udcff."):
+        notices.tell(sentence)
+    assert notices.all() == ["a.", "b c.", "ab.", "ü\\udcff."]
+    assert len(caplog.records) == 4
+
+
+def test_processes_share_them() -> None:
+    notices = Notices()
+    children = []
+    for number in range(4):
+        pid = os.fork()
+        if pid == 0:
+            for n in range(50):
+                notices.tell(f"{n % 40} is missing.")
+                notices.tell(f"{number} was here.")
+            os._exit(0)
+        children.append(pid)
+    for pid in children:
+        assert os.waitpid(pid, 0)[1] == 0
+    expected = [f"{n} is missing." for n in range(40)] + [f"{n} was here." for n in range(4)]
+    assert sorted(notices.all()) == sorted(expected)
+
+
+def test_what_has_no_room_is_left_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    notices = Notices()
+    for number in range(100):
+        notices.tell(f"{number:05d}" + "x" * 995)
+    assert len(notices.all()) == 65
+    assert len(caplog.records) == 100
