@@ -49,4 +49,5 @@ def _clear(place: Place, say: Say) -> None:
             place.mountpoint.rmdir()
     for path in place.files:
         if path != place.lock_path:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()

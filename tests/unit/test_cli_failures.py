@@ -166,7 +166,7 @@ def test_settings_that_are_not_set(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_sample_says_how_to_go_on(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     made = tmp_path / "a sample"
-    assert app.main(["sample", str(made), "--classes", "2", "--images", "2"]) == 0
+    assert app.main(["sample", str(made), "--classes", "2", "--images", "4"]) == 0
     line = capsys.readouterr().err.splitlines()[-1]
     assert line == f"imagenetfs: try it: imagenetfs run '{made}' -- ls {{mnt}}"
 
