@@ -110,7 +110,8 @@ class LeaseWatcher:
 
     def ready(self) -> bool:
         """Something happened on a connection; True when the mount shall end."""
-        for fd, _ in self._epoll.poll(0):
+        # Those that have gone come first: whoever asks for the holders shall not be told of them.
+        for fd, _ in sorted(self._epoll.poll(0), key=lambda one: not one[1] & select.EPOLLHUP):
             if fd == self._listener.fileno():
                 self._accept()
             elif fd in self._connections:
