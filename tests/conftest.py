@@ -50,6 +50,16 @@ def pytest_configure(config: pytest.Config) -> None:
     tempfile.tempdir = str(_base / "tmp")
 
 
+@pytest.fixture(autouse=True)
+def _same_working_directory() -> Iterator[None]:
+    """A test that goes elsewhere comes back: those after it start programs by ``-m tests...``."""
+    before = Path.cwd()
+    yield
+    after = Path.cwd()
+    os.chdir(before)
+    assert after == before
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Fail the run for whatever is left, then take it away."""
