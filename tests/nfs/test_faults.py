@@ -66,7 +66,8 @@ def _read(path: Path, choose: random.Random, expected: bytes) -> None:
             offset = choose.randrange(len(expected))
             length = choose.randrange(1, len(expected) + 100)
             data = os.pread(fd, length, offset)
-            assert data == expected[offset : offset + length], (path, offset, length)
+            wanted = expected[offset : offset + length]
+            assert data == wanted, (path, offset, len(wanted), len(data), wanted.startswith(data))
     finally:
         os.close(fd)
 
