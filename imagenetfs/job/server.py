@@ -73,14 +73,7 @@ def serve_mount(
         described(request.settings),
     )
     notifier = Notifier(os.environ)
-    watchers: list[LeaseWatcher | DoorWatcher | Notifier] = [
-        LeaseWatcher(place, identity, first_lease),
-        notifier,
-    ]
-    if request.door is not None:
-        host = Host(os.getpid(), str(place.root), str(place.mountpoint))
-        watchers.append(DoorWatcher(request.door, host))
-
+    watchers: list[LeaseWatcher | DoorWatcher | Notifier] = [notifier]
     is_mounted = False
 
     def mounted(warnings: list[str]) -> None:
@@ -93,6 +86,11 @@ def serve_mount(
         notifier.ready_to_use(f"{request.source} is mounted at {place.mountpoint}")
 
     try:
+        with signals.blocked():  # whoever is ended in the middle would leave a socket behind
+            watchers.append(LeaseWatcher(place, identity, first_lease))
+        if request.door is not None:
+            host = Host(os.getpid(), str(place.root), str(place.mountpoint))
+            watchers.append(DoorWatcher(request.door, host))
         serve(plan, ready=mounted, watchers=watchers)
     finally:
         signals.ignore()
