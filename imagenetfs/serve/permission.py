@@ -109,18 +109,20 @@ class PermissionWatch:
 
     def _ask(self) -> None:
         self._source.count_on(self._board.row(SUPERVISOR))
-        known, above = self._source.known, set[bytes]()
-        for path, ctime in due(self._source, self._backing.shown()):
+        known, shown = self._source.known, list(self._backing.shown())
+        for path, ctime in due(self._source, shown):
             status = ask(self._source, path)
             if status is not None and ctime is not None:
                 known.note_permitted(path, ctime)
             if self._rights and status is not None:
                 known.note_rights(path, rights_of(status))
-                above.update(parents(path))
-        for path in above:
-            status = self._source.status(path)
-            if status is not None:
-                known.note_rights(path, rights_of(status))
+        if self._rights:
+            # Those of all that may be read: a directory may be closed while what lies in it stays as it is.
+            readable = (path for path in shown if not known.is_refused(path))
+            for above in {part for path in readable for part in parents(path)}:
+                status = self._source.status(above)
+                if status is not None:
+                    known.note_rights(above, rights_of(status))
 
     def _tell(self, session_fd: int) -> None:
         known = self._source.known

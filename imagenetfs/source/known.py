@@ -1,7 +1,7 @@
 """What the processes of a mount know of the source's files: which one was found right, which has changed, and
 which may not be read any more, and by whom each may be.
 
-A table in memory that forked processes share: open addressing over the path's digest, five words a slot.
+A table in memory that forked processes share: open addressing over the path's digest, six words a slot.
 Reading takes no lock. Writing is rare (once for each archive of a mount, and when something about one is new)
 and locked, so that just one process is the first to say so.
 """

@@ -35,18 +35,25 @@ def source(sample: Path) -> Iterator[SlowSource]:
         yield slow
 
 
-@pytest.fixture(scope="session")
-def images(sample: Path) -> dict[str, bytes]:
-    """Path below ILSVRC2012 in the mount -> bytes, by Python's own tarfile; val by name alone."""
+def train_images(archive: Path) -> dict[str, bytes]:
+    """Class/image -> bytes of a tar of class tars, by Python's own tarfile."""
     found = {}
-    with tarfile.open(sample / "ILSVRC2012" / TRAIN) as outer:
+    with tarfile.open(archive) as outer:
         for member in outer.getmembers():
             with tarfile.open(fileobj=outer.extractfile(member)) as inner:
                 wnid = member.name.removesuffix(".tar")
                 for image in inner.getmembers():
                     data = inner.extractfile(image)
                     assert data is not None
-                    found[f"train/{wnid}/{image.name}"] = data.read()
+                    found[f"{wnid}/{image.name}"] = data.read()
+    return found
+
+
+@pytest.fixture(scope="session")
+def images(sample: Path) -> dict[str, bytes]:
+    """Path below ILSVRC2012 in the mount -> bytes, by Python's own tarfile; val by name alone."""
+    train = train_images(sample / "ILSVRC2012" / TRAIN)
+    found = {f"train/{name}": data for name, data in train.items()}
     with tarfile.open(sample / "ILSVRC2012" / VAL) as flat:
         for image in flat.getmembers():
             data = flat.extractfile(image)

@@ -8,7 +8,6 @@ import faulthandler
 import mmap
 import os
 import signal
-import tarfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import pytest
 
 from tests.benchmarks.pagecache import in_page_cache
 from tests.cache.support import PLENTY, make_train
+from tests.nfs.test_faults import train_images
 from tests.passthrough import SlowSource, slow_source
 from tests.support import Mounted
 
@@ -48,16 +48,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def images(directory: Path) -> Images:
     """Path below train/ -> bytes, by Python's own tarfile."""
-    found = {}
-    with tarfile.open(directory / "ILSVRC2012" / TRAIN) as outer:
-        for member in outer.getmembers():
-            with tarfile.open(fileobj=outer.extractfile(member)) as inner:
-                wnid = member.name.removesuffix(".tar")
-                for image in inner.getmembers():
-                    data = inner.extractfile(image)
-                    assert data is not None
-                    found[f"{wnid}/{image.name}"] = data.read()
-    return found
+    return train_images(directory / "ILSVRC2012" / TRAIN)
 
 
 @pytest.fixture

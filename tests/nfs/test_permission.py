@@ -13,6 +13,7 @@ import pytest
 
 from imagenetfs.index.places import IndexPlaces
 from imagenetfs.serve import permission
+from imagenetfs.serve.board import Board
 from imagenetfs.source.directory import Source
 from imagenetfs.tree.backing import Backing
 from imagenetfs.tree.catalogue import build_catalogue
@@ -173,6 +174,28 @@ def test_of_many_in_a_directory_only_what_is_new_is_asked(
     assert asked() == [paths[4]]
     monkeypatch.setattr(permission, "_MANY", 5)
     assert asked() == paths
+    source.close()
+
+
+def test_a_directory_of_many_that_is_closed_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S14: though nothing about what lies in it is new."""
+    monkeypatch.setattr(permission, "_MANY", 1)
+    (tmp_path / "tars").mkdir()
+    for number in range(3):
+        (tmp_path / "tars" / f"{number}.tar").touch()
+
+    class Shown:
+        def shown(self) -> Iterator[bytes]:
+            yield from (b"tars/%d.tar" % number for number in range(3))
+
+    source = Source(tmp_path)
+    watch = permission.PermissionWatch(source, Shown(), Board(), 1.0, rights=True)  # type: ignore[arg-type]
+    for bits in (0o755, 0o750):
+        (tmp_path / "tars").chmod(bits)
+        watch._ask()
+        assert (source.known.rights(b"tars") or (0, 0, 0))[2] == bits
     source.close()
 
 
