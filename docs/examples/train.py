@@ -33,10 +33,14 @@ def with_torch(root: Path, epochs: int) -> float:
     """Train by torch; returns the share of val that is right."""
     import torch
 
-    # A torch for the CPU lacks two operators that torchvision declares for its detection models.
-    library = torch.library.Library("torchvision", "DEF")
-    for operator in ("nms", "qnms"):
-        library.define(operator + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:
+        # It was built for another torch (`make demo` takes a small one): two operators of its detection
+        # models are missing, which it only declares here.
+        library = torch.library.Library("torchvision", "DEF")
+        for operator in ("nms", "qnms"):
+            library.define(operator + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     from torchvision import transforms
     from torchvision.datasets import ImageFolder
 

@@ -18,8 +18,11 @@ import torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
-# A torch for the CPU lacks two operators that torchvision declares for its detection models.
-if not torch.cuda.is_available():
+try:
+    import torchvision  # noqa: F401
+except RuntimeError:
+    # It was built for another torch: two operators of its detection models are missing, which it only
+    # declares here.
     library = torch.library.Library("torchvision", "DEF")
     for operator in ("nms", "qnms"):
         library.define(operator + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

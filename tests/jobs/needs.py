@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from enum import Enum
 from pathlib import Path
 
 import pytest
 
+from tests.ordinary import REPOSITORY
+
 CGROUP = Path("/sys/fs/cgroup")
 CGROUP2 = (CGROUP / "unified", CGROUP)
 """Where control groups of version 2 may be mounted."""
+
+OWN = tuple(map(Path, ("/tmp", "/run", "/var/tmp", "/dev")))
+"""What a machine that is booted here has of its own (boot.sh)."""
 
 _SYSTEMD = Path("/lib/systemd/systemd")
 
@@ -70,6 +76,15 @@ def why_no_systemd() -> str:
     """A reason, or nothing."""
     if not _SYSTEMD.exists():
         return f"needs {_SYSTEMD}"
+    hidden = [
+        path
+        for path in OWN
+        if REPOSITORY.is_relative_to(path) or Path(sys.prefix).is_relative_to(path)
+    ]
+    if hidden:
+        return (
+            f"needs a checkout that does not lie in {hidden[0]}: the machine it boots has its own"
+        )
     wanted = next((path for path in CGROUP2 if (path / "cgroup.procs").exists()), CGROUP2[0])
     return _without_root() or _without_groups((wanted,))
 

@@ -1,4 +1,4 @@
-"""torchvision beside a CPU torch, and what every version and split of the sample must show."""
+"""torchvision beside any torch, and what every version and split of the sample must show."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 SPLITS = [
     "ILSVRC2012/train",
@@ -22,12 +24,20 @@ SPLITS = [
 
 
 @contextmanager
-def torchvision_operators(torch: Any) -> Iterator[None]:
-    """torchvision beside a torch for the CPU that lacks two operators of detection models."""
-    library = torch.library.Library("torchvision", "DEF")
-    for operator in ("nms", "qnms"):
-        library.define(operator + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    yield
+def torchvision_datasets() -> Iterator[Any]:
+    """torchvision.datasets, also beside a torch for the CPU that lacks two operators of detection models.
+
+    Where it has them, they must not be defined a second time: the library that brings them aborts.
+    """
+    torch = pytest.importorskip("torch")
+    library = None
+    try:
+        pytest.importorskip("torchvision")
+    except RuntimeError:
+        library = torch.library.Library("torchvision", "DEF")
+        for operator in ("nms", "qnms"):
+            library.define(operator + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    yield pytest.importorskip("torchvision.datasets")
     del library
 
 

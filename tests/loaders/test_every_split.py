@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.loaders.support import SPLITS, torchvision_operators, walked
+from tests.loaders.support import SPLITS, torchvision_datasets, walked
 from tests.support import Mounted
 
 
 @pytest.fixture(scope="module")
 def torchvision() -> Iterator[Any]:
-    torch = pytest.importorskip("torch")
-    with torchvision_operators(torch):
-        yield pytest.importorskip("torchvision.datasets")
+    with torchvision_datasets() as datasets:
+        yield datasets
 
 
 def decodable(path: str) -> bool:

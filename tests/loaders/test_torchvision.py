@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.loaders.support import torchvision_datasets
 from tests.support import Mounted
 
 torch = pytest.importorskip("torch")
@@ -17,12 +18,8 @@ torch = pytest.importorskip("torch")
 
 @pytest.fixture(scope="module")
 def datasets() -> Iterator[Any]:
-    """torchvision.datasets, beside a torch for the CPU that lacks two operators of detection models."""
-    library = torch.library.Library("torchvision", "DEF")
-    for operator in ("nms", "qnms"):
-        library.define(operator + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    yield pytest.importorskip("torchvision.datasets")
-    del library
+    with torchvision_datasets() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
