@@ -20,9 +20,8 @@ time that is no number counts as 0, and the padding of the last member may be mi
 
 from __future__ import annotations
 
-import struct
+import sys
 from stat import S_ISREG
-from zlib import adler32
 
 from imagenetfs.errors import ArchiveError
 from imagenetfs.formats import tar_extended, tar_sparse
@@ -33,18 +32,18 @@ from imagenetfs.formats.tar_header import (
     HARD_LINK,
     NOT_A_FILE,
     OLD_SPARSE,
-    REGULAR,
     SYMLINK,
-    ascii_adler,
     is_sound,
     mode_of,
 )
+from imagenetfs.formats.tar_plain import read_plain, rest_of
 
 __all__ = ["MemberColumns", "ReadAt", "Walk", "check_length", "scan"]
 
-# name; mode, uid, gid; size and its terminator; mtime and its terminator; checksum; all the rest.
-_fields = struct.Struct("100s 24s 11s c 11s c 8s 356s").unpack
-_SLASH = ord("/")
+_HEADER_AND_PADDING = BLOCK + BLOCK - 1
+# Headers that are collected before they are taken in: at first, after one that was not plain, at most.
+_AT_FIRST, _FEWEST, _MOST = 256, 8, 1024
+_MOST_HOPS = sys.maxsize
 
 
 class MemberColumns:
@@ -98,7 +97,7 @@ def scan(read_at: ReadAt, start: int, end: int, into: MemberColumns) -> int:
     Returns the offset just behind the last member and its padding: where the end marker begins,
     or ``end`` if there is none. Raises ArchiveError where the archive goes wrong; the members
     before are in ``into`` then, and sound. A member whose data would go past ``end`` is not.
-    Memory beside ``into`` is bounded, and the reads are at most one for every 512 bytes.
+    Memory beside ``into`` is bounded, and no block is read twice but in an archive made for that.
     """
     check_length(start, end)
     return Walk(read_at, end, into).until(start, end)[0]
@@ -111,104 +110,118 @@ def check_length(start: int, end: int) -> None:
         raise ArchiveError(f"{length} bytes are no tar archive, it has {BLOCK} at least", start)
 
 
-def _is_plain(block: bytes) -> bool:
-    """Whether all that this header says of its member is in the fields that ``_hop`` looks at."""
-    return (
-        block[156:157] in REGULAR
-        and block[345] == 0  # no prefix, nor what other formats keep there
-        and block[135] == block[147]
-        and block[135] in b"\0 "
-    )
-
-
-# What the headers of an archive's regular members have in common: mode, uid and gid; the byte
-# that ends a number; all from the type flag on; and the st_mode that they stand for.
-_Usual = tuple[bytes, bytes, bytes, int]
-_NOTHING_USUAL: _Usual = (b"", b"", b"", 0)
-
-
 class Walk:
     """A walk over the headers of the archive that ends at ``end``, appending to ``into``.
 
-    A regular member whose header differs from the last one's in nothing but name, size, time and
-    checksum takes the short way, ``_hop``; anything else goes through ``_step``. ``overrides``
-    holds the global pax records met so far; as long as there are any, nothing is short. Another
-    thread may lower ``stop`` while this one is on its way there.
+    Plain members that look like the last one (see :mod:`imagenetfs.formats.tar_plain`) are collected by
+    ``_hop`` and taken in together; anything else goes through ``_step``. ``overrides`` holds the global pax
+    records met so far; as long as there are any, nothing is plain. Another thread may lower ``stop``
+    while this one is on its way there, and see from ``at`` how far it has come.
     """
 
-    __slots__ = ("end", "into", "overrides", "read_at", "stop", "usual")
+    __slots__ = ("_ahead", "_most", "_rest", "at", "end", "into", "overrides", "read_at", "stop")
 
     def __init__(self, read_at: ReadAt, end: int, into: MemberColumns) -> None:
         self.read_at, self.end, self.into = read_at, end, into
-        self.stop = end
+        self.at, self.stop = 0, end
         self.overrides: Globals = {}
-        self.usual = _NOTHING_USUAL
+        self._rest: bytes | None = None  # what a plain member's header is expected to end with
+        self._most = _AT_FIRST
+        self._ahead: dict[
+            int, bytes
+        ] = {}  # blocks behind one that was not plain: position -> block
 
-    def until(self, position: int, stop: int) -> tuple[int, bool]:
+    def until(self, position: int, stop: int, hops: int = _MOST_HOPS) -> tuple[int, bool]:
         """Hop on from the header at ``position`` until a hop lands at ``stop`` or behind it.
 
         Returns where it landed, and whether the archive ends there. Raises ArchiveError. No
-        extended header is ever pending where it lands.
+        extended header is ever pending where it lands. It ends earlier after so many ``hops``.
         """
         self.stop = min(stop, self.end)
-        return self.go_on(position)
+        return self.go_on(position, hops)
 
-    def go_on(self, position: int) -> tuple[int, bool]:
+    def go_on(self, position: int, hops: int = _MOST_HOPS) -> tuple[int, bool]:
         """As :meth:`until`, up to the ``stop`` that is set."""
-        while position < self.stop:
-            position, block = self._hop(position)
+        most = len(self.into) + hops
+        while position < self.stop and len(self.into) < most:
+            position, block = self._hop(position, most)
             if block is None:
-                break
+                continue
             landed = self._step(position, block)
             if landed is None:
                 return position, True
-            if self.overrides:
-                self.usual = _NOTHING_USUAL
-            elif _is_plain(block):
-                self.usual = block[100:124], block[135:136], block[156:], mode_of(block, b"")
+            self._rest = None if self.overrides else rest_of(block) or self._rest
             position = landed
         return min(position, self.end), position >= self.end
 
-    def _hop(self, position: int) -> tuple[int, bytes | None]:
-        """Hop over members whose headers are as usual. This loop is what nearly all members cost.
+    def _hop(self, position: int, most: int) -> tuple[int, bytes | None]:
+        """Hop over plain members like the last one. This loop is what nearly all members cost.
 
-        Returns the position and the block of the first header that is not; or, when a hop
-        lands at ``stop`` or behind, that position and None.
+        Returns the position and the block of the first header that is not one, or the position where
+        it ended and None: at ``stop`` or behind, or because there are enough to take them in.
         """
-        read_at, end, into = self.read_at, self.end, self.into
-        names, headers, offsets = into.names.append, into.headers.append, into.offsets.append
-        sizes, mtimes, modes = into.sizes.append, into.mtimes.append, into.modes.append
-        usual_owner, usual_end, usual_rest, mode = self.usual
-        last = end - BLOCK
-        while position < self.stop:
-            block = read_at(position, BLOCK if position <= last else end - position)
-            try:
-                name, owner, octal, octal_end, mtime, mtime_end, checksum, rest = _fields(block)
-                if (
-                    rest != usual_rest
-                    or owner != usual_owner
-                    or not octal_end == mtime_end == usual_end
-                    or not block.isascii()
-                    or adler32(block) & 0xFFFF != ascii_adler(checksum)
-                    or not (octal.isdigit() and mtime.isdigit())
-                ):
-                    return position, block
-                name = name[: name.index(0)]
-                size, seconds = int(octal, 8), int(mtime, 8)
-                data = position + BLOCK
-                if name[-1] == _SLASH or data + size > end:
-                    return position, block
-            except (ValueError, IndexError, struct.error):
-                # A name of all 100 bytes or of none, an 8 or 9 in a number, a short block.
-                return position, block
-            names(name)
-            headers(position)
-            offsets(data)
-            sizes(size)
-            mtimes(seconds * 1_000_000_000)
-            modes(mode)
-            position = data + size + (-size & 511)
-        return position, None
+        read_at = self._read_ahead if self._ahead else self.read_at
+        rest, last = self._rest, self.end - BLOCK
+        blocks, headers, sizes = list[bytes](), list[int](), list[int]()
+        odd = None
+        try:
+            for _ in range(min(self._most, most - len(self.into))):
+                if position >= self.stop:
+                    break
+                block = read_at(position, BLOCK if position <= last else self.end - position)
+                octal = block[124:135]
+                if block[156:] != rest or not octal.isdigit():
+                    odd = block
+                    break
+                try:
+                    size = int(octal, 8)
+                except ValueError:  # an 8 or a 9
+                    odd = block
+                    break
+                blocks.append(block)
+                headers.append(position)
+                sizes.append(size)
+                self.at = position = position + (size + _HEADER_AND_PADDING & -BLOCK)
+        finally:
+            taken = self._take_in(blocks, headers, sizes)
+        if taken == len(blocks):
+            return position, odd
+        if odd is not None:
+            blocks.append(odd)
+            headers.append(position)
+        self._keep_ahead(headers[taken + 1 :], blocks[taken + 1 :])
+        return headers[taken], blocks[taken]
+
+    def _keep_ahead(self, positions: list[int], blocks: list[bytes]) -> None:
+        """They have been read, and most probably the walk will come by: nothing is read twice."""
+        if positions:
+            left = self._ahead.items() if len(self._ahead) < _MOST else ()
+            self._ahead = {at: block for at, block in left if at > positions[0]}
+            self._ahead.update(zip(positions, blocks, strict=True))
+
+    def _read_ahead(self, offset: int, length: int) -> bytes:
+        block = self._ahead.pop(offset, b"")
+        return block if len(block) == length else self.read_at(offset, length)
+
+    def _take_in(self, blocks: list[bytes], headers: list[int], sizes: list[int]) -> int:
+        """Append the members with these headers, as far as they are plain; how many they are."""
+        if not blocks:
+            return 0
+        names, mtimes, modes = read_plain(blocks)
+        taken = len(names)
+        if taken and headers[taken - 1] + BLOCK + sizes[taken - 1] > self.end:
+            taken -= 1  # cut off; only the last hop can have gone beyond the end
+        # What was read behind one that is not plain may be in vain: never more than had been right before.
+        earned = max(self._most, 2 * taken) if taken == len(blocks) else max(_FEWEST, taken)
+        self._most = min(earned, _MOST)
+        into = self.into
+        into.names += names[:taken]
+        into.headers += headers[:taken]
+        into.offsets += [header + BLOCK for header in headers[:taken]]
+        into.sizes += sizes[:taken]
+        into.mtimes += mtimes[:taken]
+        into.modes += modes[:taken]
+        return taken
 
     def _step(self, position: int, block: bytes) -> int | None:
         """Take in the member at ``position``, whose first block was read, or a global header.

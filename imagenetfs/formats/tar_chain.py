@@ -29,13 +29,21 @@ _digits = re.compile(rb"[0-7]").finditer
 
 
 def probe(walk: Walk, position: int) -> tuple[int, bool, float]:
-    """Hop a few times; where that landed, whether the archive ended, and a hop's median seconds."""
+    """Hop a few times; where that landed, whether the archive ended, and a read's median seconds."""
     seconds: list[float] = []
-    ended = False
-    while not ended and len(seconds) < PROBE:
+    read_at = walk.read_at
+
+    def timed(offset: int, length: int) -> bytes:
         before = perf_counter()
-        position, ended = walk.until(position, position + 1)
+        data = read_at(offset, length)
         seconds.append(perf_counter() - before)
+        return data
+
+    walk.read_at = timed
+    try:
+        position, ended = walk.until(position, walk.end, PROBE)
+    finally:
+        walk.read_at = read_at
     return position, ended, sorted(seconds)[len(seconds) // 2]
 
 
@@ -94,9 +102,9 @@ class Cutter:
 class Stretch:
     """The part of an archive from ``begin`` up to ``walk.stop``, walked by one thread.
 
-    Other threads look only at ``first``, which is set once, at the growing ``walk.into.headers``,
-    and after ``done`` was set at the rest; ``following`` and ``walk.stop`` they change, under the
-    lock of tar_team.py, where a stretch is cut in two.
+    Other threads look only at ``first``, which is set once, at ``walk.at``, at the growing
+    ``walk.into.headers``, and after ``done`` was set at the rest; ``following`` and ``walk.stop``
+    they change, under the lock of tar_team.py, where a stretch is cut in two.
     """
 
     __slots__ = (
@@ -143,8 +151,7 @@ class Stretch:
         return chain
 
     def _at(self) -> int:
-        headers = self.walk.into.headers
-        return max(self.begin, headers[-1]) if headers else self.begin
+        return max(self.begin, self.walk.at)
 
     def run(self, read_at: ReadAt) -> None:
         """As a chain: look for a first header, and hop on from it, with this ``read_at``."""

@@ -24,7 +24,7 @@ from imagenetfs.formats.tar_header import is_sound
 from imagenetfs.index.archives import OUTER, Archive, Archives, Extent, Kind
 from imagenetfs.index.arena import Arena
 from imagenetfs.index.arrays import ArrayRows
-from imagenetfs.index.columns import Array, unpack
+from imagenetfs.index.columns import Array, meta_of
 from imagenetfs.index.imported import MARK, HeaderCheck
 from imagenetfs.index.kept import Kept, Stores
 from imagenetfs.index.leases import Lease
@@ -110,7 +110,7 @@ class Index:
         if container is None:
             extent = self.extent(archive, inner)
             block = self._block(archive, inner, extent)
-            meta, table = unpack(block)[1], table_of(extent.kind, block)
+            meta, table = meta_of(block), table_of(extent.kind, block)
             check = None
             if MARK in meta and isinstance(table, Members):
                 check = HeaderCheck(self.source, extent, table)
@@ -134,7 +134,7 @@ class Index:
         if not self.known(archive, inner):
             return None
         block = self._arena.get(self._slot(archive, inner))
-        return unpack(block)[1] if block is not None else None
+        return meta_of(block) if block is not None else None
 
     def nested(self, archive: int) -> Array:
         """The rows of an archive's table that are containers themselves: inner k is row nested[k]."""
@@ -245,7 +245,8 @@ class Index:
         with self._arena.locked(slot):
             if self._arena.get(slot) is None:
                 self.publish(archive, inner, block)
-        return len(self.container(archive, inner).members)
+        meta = self.meta(archive, inner)
+        return int(meta["rows"]) if meta is not None else 0
 
     def _block(self, archive: int, inner: int, extent: Extent) -> memoryview:
         slot = self._slot(archive, inner)

@@ -68,16 +68,37 @@ def unpack(block: memoryview) -> tuple[dict[str, Array], dict[str, Any]]:
 
 def views(block: memoryview) -> tuple[dict[str, memoryview], dict[str, Any]]:
     """As :func:`unpack`, without numpy: a third of the memory, and half the time for a single value."""
+    header, start = _header(block)
+    try:
+        described, meta = header["columns"], header["meta"]
+        columns = {name: _view(block, start, *place) for name, place in described.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise _damaged(error) from None
+    return columns, meta
+
+
+def meta_of(block: memoryview) -> dict[str, Any]:
+    """The meta data alone. Raises ArchiveError."""
+    try:
+        meta: dict[str, Any] = _header(block)[0]["meta"]
+    except (KeyError, TypeError) as error:
+        raise _damaged(error) from None
+    return meta
+
+
+def _header(block: memoryview) -> tuple[dict[str, Any], int]:
+    """What a block says of itself, and where its columns begin."""
     if bytes(block[:8]) != MAGIC:
         raise ArchiveError("this is no block of the index")
-    length = int.from_bytes(block[8:12], "little")
+    start = 12 + int.from_bytes(block[8:12], "little")
     try:
-        header = json.loads(bytes(block[12 : 12 + length]))
-        described, meta = header["columns"], header["meta"]
-        columns = {name: _view(block, 12 + length, *place) for name, place in described.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise ArchiveError(f"a block of the index is damaged ({error})") from None
-    return columns, meta
+        return json.loads(bytes(block[12:start])), start
+    except ValueError as error:
+        raise _damaged(error) from None
+
+
+def _damaged(error: Exception) -> ArchiveError:
+    return ArchiveError(f"a block of the index is damaged ({error})")
 
 
 def _view(block: memoryview, start: int, dtype: str, offset: int, count: int) -> memoryview:

@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 
 from imagenetfs.errors import ArchiveError
-from imagenetfs.index.columns import Array, unpack, views
+from imagenetfs.index.columns import Array, meta_of, unpack, views
 
 _NONE: Array = np.zeros(0, dtype=np.int64)
 _EMPTY: dict[int, Any] = {}
@@ -116,7 +116,7 @@ class Members:
     @property
     def meta(self) -> dict[str, Any]:
         """What the block says of itself; not for what is asked often."""
-        return unpack(self._block)[1]
+        return meta_of(self._block)
 
     def __len__(self) -> int:
         return self.rows

@@ -9,6 +9,7 @@ import logging
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -85,11 +86,8 @@ def _sorted_order(rows: Rows, dangling: set[int]) -> tuple[list[int], list[bytes
         keys = sorted(last, key=lambda name: name.replace(b"/", b"\0"))
         return [last[name] for name in keys], keys
     last = dict(zip(names, range(len(names)), strict=True))
-    if len(last) == len(names):
-        order = sorted(range(len(names)), key=names.__getitem__)
-        return order, [names[i] for i in order]
     keys = sorted(last)
-    return [last[name] for name in keys], keys
+    return list(map(last.__getitem__, keys)), keys
 
 
 def _any_slash(names: list[bytes]) -> bool:
@@ -165,11 +163,8 @@ def _affixes(names: list[bytes]) -> tuple[bytes, bytes]:
     prefix = _common_prefix(min(names), max(names))
     shortest = min(map(len, names))
     suffix = names[0][max(len(prefix), len(names[0]) - shortest + len(prefix)) :]
-    for name in names:
-        while suffix and not name.endswith(suffix):
-            suffix = suffix[1:]
-        if not suffix:
-            break
+    while not all(map(bytes.endswith, names, repeat(suffix))):
+        suffix = suffix[1:]
     return prefix, suffix
 
 

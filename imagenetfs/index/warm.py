@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from imagenetfs.errors import ImagenetfsError, SourceReadError
+from imagenetfs.errors import ImagenetfsError
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.build import Index
 from imagenetfs.index.builders import Count, Work, build_at_once, build_together
@@ -206,16 +206,13 @@ def _sum(shared: mmap.mmap) -> tuple[int, int]:
 def _outcome(index: Index, work: list[Work]) -> Outcome:
     members, broken, left = 0, list[str](), list[Work]()
     for item in work:
-        table = None
-        if index.known(*item):
-            with contextlib.suppress(SourceReadError):  # it has gone, or is another one now
-                table = index.container(*item).members
-        if table is None:
+        meta = index.meta(*item)
+        if meta is None:
             left.append(item)
             continue
-        members += len(table)
-        if table.problem:
-            broken.append(f"{index.title(*item)}: {table.problem}")
+        members += meta["rows"]
+        if meta.get("problem"):
+            broken.append(f"{index.title(*item)}: {meta['problem']}")
     return Outcome(len(work) - len(left), members, tuple(broken), tuple(left))
 
 

@@ -31,8 +31,8 @@ def check(data: bytes) -> tuple[list[bytes], str | None]:
     from imagenetfs.formats import tar
 
     outcomes = []
-    is_plain = tar._is_plain
-    for short_way in (is_plain, lambda block: False):
+    rest_of = tar.rest_of
+    for short_way in (rest_of, lambda block: None):
         reads: list[tuple[int, int]] = []
 
         def read_at(offset: int, length: int, reads: list[tuple[int, int]] = reads) -> bytes:
@@ -42,7 +42,7 @@ def check(data: bytes) -> tuple[list[bytes], str | None]:
             return data[offset : offset + length]
 
         columns, error = tar.MemberColumns(), None
-        tar._is_plain = short_way
+        tar.rest_of = short_way
         try:
             end = tar.scan(read_at, 0, len(data), columns)
             assert max(columns.headers, default=0) <= end <= len(data)
@@ -50,7 +50,7 @@ def check(data: bytes) -> tuple[list[bytes], str | None]:
             assert 0 <= caught.offset <= len(data)
             error = str(caught)
         finally:
-            tar._is_plain = is_plain
+            tar.rest_of = rest_of
         assert sum(length for _, length in reads) <= 2 * len(data) + 4 * BLOCK
         sound(columns, len(data))
         outcomes.append(([getattr(columns, c) for c in columns.__slots__], error))
