@@ -145,10 +145,12 @@ def test_a_bug_ends_it_and_a_full_cache_too(tmp_path: Path) -> None:
 def test_it_leaves_no_descriptor(tmp_path: Path, kept: bool) -> None:
     """Where the disk fails it is begun anew every few seconds, for hours."""
     cache = fresh(tmp_path / "cache", Limits(1 << 40 if kept else WINDOW, 0))
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = set(Path("/proc/self/fd").iterdir())
     with contextlib.nullcontext() if kept else pytest.raises(NoRoomError):
         run(cache, Bytes(LARGE))
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert (
+        set(Path("/proc/self/fd").iterdir()) <= before
+    )  # another test's may be collected meanwhile
 
 
 def test_an_interrupt_does_not_wait_for_the_pace(tmp_path: Path) -> None:
