@@ -127,9 +127,7 @@ class Walk:
         self.overrides: Globals = {}
         self._rest: bytes | None = None  # what a plain member's header is expected to end with
         self._most = _AT_FIRST
-        self._ahead: dict[
-            int, bytes
-        ] = {}  # blocks behind one that was not plain: position -> block
+        self._ahead: dict[int, bytes] = {}  # position -> block behind one that was not plain
 
     def until(self, position: int, stop: int, hops: int = _MOST_HOPS) -> tuple[int, bool]:
         """Hop on from the header at ``position`` until a hop lands at ``stop`` or behind it.
@@ -163,7 +161,7 @@ class Walk:
         read_at = self._read_ahead if self._ahead else self.read_at
         rest, last = self._rest, self.end - BLOCK
         blocks, headers, sizes = list[bytes](), list[int](), list[int]()
-        odd = None
+        odd = error = None
         try:
             for _ in range(min(self._most, most - len(self.into))):
                 if position >= self.stop:
@@ -182,9 +180,12 @@ class Walk:
                 headers.append(position)
                 sizes.append(size)
                 self.at = position = position + (size + _HEADER_AND_PADDING & -BLOCK)
-        finally:
-            taken = self._take_in(blocks, headers, sizes)
+        except Exception as caught:
+            error = caught  # it counts only if the walk comes there
+        taken = self._take_in(blocks, headers, sizes)
         if taken == len(blocks):
+            if error is not None:
+                raise error
             return position, odd
         if odd is not None:
             blocks.append(odd)

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import mmap
 import os
+import select
 import signal
 import struct
 import time
@@ -32,7 +33,7 @@ _POLL_SECONDS = 0.05
 _QUICK_SECONDS = 60e-6
 """A request that takes no longer is answered from memory."""
 
-_LOOKS = 3
+_LOOKS = 5
 
 _THREADS = 16
 """Threads that one process bears: beyond that they wait for one another more than for the source."""
@@ -120,7 +121,8 @@ class _Plan:
 def _answers_at_once(index: Index, todo: list[Work]) -> bool:
     """Whether the source has in memory what will be read: threads would only wait for one another.
 
-    Looked at in the middle of a few tars, where nothing has been read yet.
+    Looked at in the middle of a few tars, where nothing has been read yet. One of several may take longer:
+    the process may have been interrupted.
     """
     seconds = []
     for item in todo[:: max(1, len(todo) // _LOOKS)][:_LOOKS]:
@@ -131,7 +133,7 @@ def _answers_at_once(index: Index, todo: list[Work]) -> bool:
                 before = time.perf_counter()
                 file.read_up_to((extent.start + extent.end) // 2, 512)
                 seconds.append(time.perf_counter() - before)
-    return bool(seconds) and max(seconds) < _QUICK_SECONDS
+    return bool(seconds) and sorted(seconds)[-2:][0] < _QUICK_SECONDS
 
 
 def _round(
@@ -147,10 +149,16 @@ def _round(
     shared = mmap.mmap(-1, _COUNTERS.size * processes)
     now = Progress(begun.done + len(work) - len(todo), begun.total, begun.members)
     present, children = now.done, set[int]()
+    over, held = os.pipe2(os.O_CLOEXEC)  # each child holds it until it ends
+    ended = select.poll()
+    ended.register(over)
     try:
-        for number in range(min(processes, len(todo))):
-            count = partial(_COUNTERS.pack_into, shared, number * _COUNTERS.size)
-            children.add(_fork(index, todo[number::processes], build, count))
+        try:
+            for number in range(min(processes, len(todo))):
+                count = partial(_COUNTERS.pack_into, shared, number * _COUNTERS.size)
+                children.add(_fork(index, todo[number::processes], build, count))
+        finally:
+            os.close(held)
         while children:
             for pid in list(children):
                 if os.waitpid(pid, os.WNOHANG) != (0, 0):
@@ -160,8 +168,9 @@ def _round(
             if progress is not None:
                 progress(now)
             if children:
-                time.sleep(_POLL_SECONDS)
+                ended.poll(_POLL_SECONDS * 1000)
     finally:
+        os.close(over)
         for pid in children:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import mmap
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
@@ -79,6 +80,8 @@ class Board:
         self._words = self._bytes[:first_facts].cast("Q")
         self._touched = self._bytes[_PAGE // 2 : _PAGE // 2 + MAX_SPLITS]
         self._facts = self._bytes[first_facts : self._first_text]
+        self.alarm: Callable[[], object] = lambda: None
+        """Called, in any process, when the supervisor is to look at the board at once."""
 
     def row(self, worker: int) -> memoryview:
         """The row of worker number ``worker``, as a view of u64."""
@@ -86,9 +89,10 @@ class Board:
         return self._words[start : start + _ROW_WORDS]
 
     def touch(self, split: int) -> None:
-        """Say that a class of this split has been asked for."""
-        if split < MAX_SPLITS:
+        """Say that a class of this split has been asked for; the first time, wake the supervisor."""
+        if split < MAX_SPLITS and not self._touched[split]:
             self._touched[split] = 1
+            self.alarm()
 
     def touched(self) -> list[int]:
         """The splits of which a class has been asked for."""

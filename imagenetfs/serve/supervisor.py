@@ -14,6 +14,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -148,7 +149,8 @@ def serve(
     operations = Operations(
         tree, reader, live, board, permission, revisit, plan.root_access, access
     )
-    with _signals() as (wakeup, stopping):
+    with _signals() as (wakeup, alarm, stopping):
+        board.alarm = partial(_wake, alarm)
         connection = _mount(plan)
         try:
             session_fd = handshake()
@@ -207,8 +209,8 @@ def _escaped(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[tuple[int, list[int]]]:
-    """Signals as bytes on a pipe; the list is filled when one of them asks for the end."""
+def _signals() -> Iterator[tuple[int, int, list[int]]]:
+    """Signals as bytes on a pipe, both of its ends; the list is filled when one of them asks for the end."""
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     stopping: list[int] = []
     before: dict[signal.Signals, Any] = {}
@@ -221,7 +223,7 @@ def _signals() -> Iterator[tuple[int, list[int]]]:
     before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda number, frame: None)
     old = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
-        yield reader, stopping
+        yield reader, writer, stopping
     finally:
         signal.set_wakeup_fd(old)
         for number, handler in before.items():
@@ -402,6 +404,11 @@ class Supervisor:
             _drain(wakeup)
             self._pool.reap()
         log.info("unmounted %s", self._plan.mountpoint)
+
+
+def _wake(fd: int) -> None:
+    with contextlib.suppress(BlockingIOError):  # it is full: nobody sleeps
+        os.write(fd, b"\0")
 
 
 def _drain(fd: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 
 import pytest
@@ -143,3 +144,26 @@ def test_nothing_is_read_twice() -> None:
     assert isinstance(modes, list)
     assert [stat.S_ISDIR(mode) for mode in modes] == [name.endswith(b"/") for name in members]
     assert reads == len(members) + 1
+
+
+def test_what_cannot_be_read_behind_a_broken_header_does_not_matter() -> None:
+    """The header's size leads to where the disk is bad; its checksum says that nothing leads anywhere."""
+    blocks = [header(b"n%d.JPEG" % n, 0) for n in range(5)]
+    broken = changed(header(b"broken", 0o3000), 3, 65, mend=False)
+    archive = b"".join([*blocks, broken])
+
+    def read_at(offset: int, length: int) -> bytes:
+        if offset >= len(archive):
+            raise OSError(errno.EIO, "bad disk")
+        return archive[offset : offset + length]
+
+    columns = MemberColumns()
+    with pytest.raises(ArchiveError, match="checksum"):
+        scan(read_at, 0, 1 << 20, columns)
+    assert columns.names == [b"n%d.JPEG" % n for n in range(5)]
+
+    sound = MemberColumns()
+    archive = b"".join(blocks)
+    with pytest.raises(OSError, match="bad disk"):
+        scan(read_at, 0, 1 << 20, sound)
+    assert sound.names == columns.names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import time
@@ -30,7 +31,6 @@ CLASSES, IMAGES = 30, 4
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module.os, "fsync", lambda fd: None)
-    monkeypatch.setattr(warm_module, "_POLL_SECONDS", 0.002)
 
 
 @pytest.fixture
@@ -64,7 +64,10 @@ class Slow:
 
 
 @pytest.fixture
-def slow() -> Iterator[Callable[[float], Slow]]:
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float], Slow]]:
+    monkeypatch.setattr(
+        warm_module, "_QUICK_SECONDS", math.inf
+    )  # else threads scan in their own way
     made: list[Slow] = []
 
     def make(seconds: float) -> Slow:
