@@ -82,7 +82,7 @@ def index_group(
             return replace(outcome, made=False)
     chosen = shard.chosen(index, archives) if shard else everything
     target = shard.file(file) if shard else file
-    lease = index.sharing.lease(target)
+    lease = index.sharing.lease_for_all(target)
     if isinstance(lease, Holder):
         return lease
     index.look_again(archives)

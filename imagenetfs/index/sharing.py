@@ -27,7 +27,7 @@ PATIENCE_SECONDS = 5.0
 _VAIN_SECONDS = 60.0
 """After a wait in vain, nobody waits for that group again for so long."""
 
-_FIRST_POLL, _LONGEST_POLL = 0.01, 0.5
+_SHORTEST_POLL, _FIRST_POLL, _LONGEST_POLL = 0.001, 0.01, 0.5
 _UNWRITABLE_SECONDS = 60.0
 
 
@@ -53,6 +53,18 @@ class Sharing:
         if isinstance(lease, Lease):
             sweep(file)
         return lease
+
+    def lease_for_all(self, file: Path) -> Lease | leases.Holder:
+        """As :meth:`lease`, for who builds a whole group: a process of this same mount that builds a single
+        container has the lease for a moment, and is waited for."""
+        deadline, pause = time.monotonic() + PATIENCE_SECONDS, _SHORTEST_POLL
+        while True:
+            lease = self.lease(file)
+            is_own = isinstance(lease, leases.Holder) and lease.owner == self._owner
+            if not is_own or time.monotonic() > deadline:
+                return lease
+            time.sleep(pause)
+            pause = min(_FIRST_POLL, 1.2 * pause)
 
     def tidy(self, file: Path) -> None:
         """Take away what processes that were killed left beside an index file. Raises nothing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -122,6 +123,28 @@ def test_a_mount_does_not_wait_for_itself(
     lease = index.sharing.lease(file)  # as its process that indexes ahead has it
     assert isinstance(lease, Lease)
     all_right(index)
+    lease.release()
+
+
+def test_indexing_ahead_waits_for_its_own_mount_s_readers(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A class that is being built as it begins has the lease for a moment; that must not put it off."""
+    ours, theirs = Sharing(), Sharing()
+    held = ours.lease(file)
+    assert isinstance(held, Lease)
+    timer = threading.Timer(0.1, held.release)
+    timer.start()
+    began = time.monotonic()
+    lease = ours.lease_for_all(file)
+    timer.join()
+    assert isinstance(lease, Lease)
+    assert 0.1 <= time.monotonic() - began < 2.0
+    began = time.monotonic()
+    assert isinstance(theirs.lease_for_all(file), Holder)  # another mount's is its own affair
+    assert time.monotonic() - began < 1.0
+    monkeypatch.setattr(sharing_module, "PATIENCE_SECONDS", 0.05)
+    assert isinstance(ours.lease_for_all(file), Holder)
     lease.release()
 
 
