@@ -153,9 +153,11 @@ class Operations:
     def lookup(self, parent: int, arguments: memoryview) -> bytes:
         """struct fuse_entry_out; the arguments are the name, ended by a zero byte."""
         self._permit(parent)
-        if kind_of(parent) == InodeKind.CLASS:
-            self._touch(parent)
-        inode = self._tree.lookup(parent, bytes(arguments[:-1]))
+        try:
+            inode = self._tree.lookup(parent, bytes(arguments[:-1]))
+        finally:
+            if kind_of(parent) == InodeKind.CLASS:
+                self._touch(parent)
         self._permit(inode)
         live = self._tree.live_file(inode)
         if live is None:
@@ -182,6 +184,7 @@ class Operations:
     # --- directories ------------------------------------------------------------------------------
 
     def _touch(self, inode: int) -> None:
+        """Have the rest of its split indexed; not before the class that somebody waits for is."""
         found = self._tree.class_of(inode)
         if found is not None:
             self._board.touch(found[0])
@@ -190,9 +193,12 @@ class Operations:
         """Several struct fuse_direntplus; none at the end."""
         _, position, size, *_ = READ_IN.unpack_from(arguments)
         self._permit(inode)
-        if position == 0 and kind_of(inode) == InodeKind.CLASS:
-            self._touch(inode)
-        return self._entries.entries(inode, self._tree.listing(inode), position, size)
+        try:
+            listing = self._tree.listing(inode)
+        finally:
+            if position == 0 and kind_of(inode) == InodeKind.CLASS:
+                self._touch(inode)
+        return self._entries.entries(inode, listing, position, size)
 
     # --- files ------------------------------------------------------------------------------------
 
