@@ -64,6 +64,15 @@ def test_touched_splits() -> None:
     assert board.touched() == [0, 5, MAX_SPLITS - 1]
 
 
+def test_the_first_touch_of_a_split_wakes_the_supervisor() -> None:
+    board = Board()
+    woken: list[list[int]] = []
+    board.alarm = lambda: woken.append(board.touched())
+    for split in (3, 3, 7, 3):
+        board.touch(split)
+    assert woken == [[3], [3, 7]]
+
+
 def test_facts() -> None:
     board = Board()
     assert board.facts() == {}
