@@ -15,7 +15,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
-from imagenetfs.errors import SourceChangedError
+from imagenetfs.serve.texts import AREA, Texts
 
 MAX_WORKERS = 64
 SUPERVISOR, INDEXER, STAGER = range(MAX_WORKERS, MAX_WORKERS + 3)
@@ -27,9 +27,6 @@ _PAGE = 4096
 _ROW_BYTES = 512
 _ROW_WORDS = _ROW_BYTES // 8
 _FACTS_BYTES = 1 << 18
-_TEXT_BYTES = 1 << 18
-_TEXTS = 8
-_TEXT_HEAD = 16
 
 
 class Cell(IntEnum):
@@ -75,7 +72,7 @@ class Board:
         first_facts = _PAGE + _ROWS * _ROW_BYTES
         self._first_text = first_facts + _FACTS_BYTES
         # Shared memory is taken when it is written to; most of this never is.
-        self._map = mmap.mmap(-1, self._first_text + MAX_WORKERS * _TEXTS * _TEXT_BYTES)
+        self._map = mmap.mmap(-1, self._first_text + MAX_WORKERS * AREA)
         self._bytes = memoryview(self._map)
         self._words = self._bytes[:first_facts].cast("Q")
         self._touched = self._bytes[_PAGE // 2 : _PAGE // 2 + MAX_SPLITS]
@@ -159,30 +156,17 @@ class Board:
 
     # --- texts: one for all chunks of one reader --------------------------------------------------
 
-    def _text(self, handle: int) -> tuple[memoryview, int]:
-        """(the slot, the number of the text that the handle means)."""
-        worker, number = handle % MAX_WORKERS, handle // MAX_WORKERS
-        start = self._first_text + (worker * _TEXTS + number % _TEXTS) * _TEXT_BYTES
-        return self._bytes[start : start + _TEXT_BYTES], number
+    def _texts(self, worker: int) -> Texts:
+        start = self._first_text + worker * AREA
+        return Texts(self._bytes[start : start + AREA])
 
     def keep_text(self, worker: int, text: bytes) -> int:
-        """Keep a text for its readers; returns their handle. The worker's oldest of eight gives way."""
+        """Keep a text for its readers; returns their handle. The worker's oldest ones give way."""
         row = self.row(worker)
         row[Cell.TEXTS] += 1
-        handle = row[Cell.TEXTS] * MAX_WORKERS + worker
-        slot, number = self._text(handle)
-        data = text[: _TEXT_BYTES - _TEXT_HEAD]
-        slot[:8] = bytes(8)
-        slot[_TEXT_HEAD : _TEXT_HEAD + len(data)] = data
-        slot[8:16] = len(data).to_bytes(8, "little")
-        slot[:8] = number.to_bytes(8, "little")
-        return handle
+        self._texts(worker).keep(row[Cell.TEXTS], text)
+        return row[Cell.TEXTS] * MAX_WORKERS + worker
 
     def text(self, handle: int) -> bytes:
         """A kept text. Raises SourceChangedError where it has given way to newer ones."""
-        slot, number = self._text(handle)
-        end = _TEXT_HEAD + int.from_bytes(slot[8:16], "little")
-        data = bytes(slot[_TEXT_HEAD:end])
-        if int.from_bytes(slot[:8], "little") != number:
-            raise SourceChangedError("this file was opened too long ago; open it again.")
-        return data
+        return self._texts(handle % MAX_WORKERS).text(handle // MAX_WORKERS)

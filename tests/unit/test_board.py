@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 
 import pytest
 
 from imagenetfs.errors import SourceChangedError
 from imagenetfs.serve.board import MAX_SPLITS, MAX_WORKERS, REQUESTS, Board, Cell
+from imagenetfs.serve.texts import MOST_BYTES
 from imagenetfs.source.directory import BYTES as METER_BYTES
 from imagenetfs.source.directory import REQUESTS as METER_REQUESTS
 from imagenetfs.source.directory import SINCE as METER_SINCE
@@ -116,7 +119,27 @@ def test_a_reader_never_gets_somebody_elses_text() -> None:
     board = Board()
     handle = board.keep_text(3, b"{" + b"a" * 300 + b"}")
     assert board.text(handle) == b"{" + b"a" * 300 + b"}"
-    for _ in range(8):
+    for _ in range(300):
+        board.keep_text(3, b"log line\n" * 50)
+    assert board.text(handle) == b"{" + b"a" * 300 + b"}"  # others' readings do not take it away
+    for _ in range(300):
         board.keep_text(3, b"log line\n" * 50)
     with pytest.raises(SourceChangedError):
         board.text(handle)
+
+
+def test_texts_of_any_length_in_a_ring() -> None:
+    """Each is whole, or has given way; what is cut off is what is too long."""
+    board, chosen = Board(), random.Random(1)
+    kept: list[tuple[int, bytes]] = []
+    for number in range(400):
+        length = chosen.choice((0, 1, 100, 5_000, 100_000, MOST_BYTES, MOST_BYTES + 9))
+        text = bytes([number % 251]) * length
+        kept.append((board.keep_text(9, text), text[:MOST_BYTES]))
+        assert board.text(kept[-1][0]) == kept[-1][1]
+        for handle, expected in kept[-40:]:
+            with contextlib.suppress(SourceChangedError):
+                assert board.text(handle) == expected
+    newest = sum(len(text) for _, text in kept[-5:])
+    assert newest < 8 * MOST_BYTES
+    assert all(board.text(handle) == text for handle, text in kept[-5:])
