@@ -23,11 +23,13 @@ OPENS = 20_000
 READER = """
 import hashlib, os, random, sys
 root, seed, count, enough = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+progress = open(sys.argv[5], "r+b", buffering=0)
 expected = dict(line.split("  ", 1)[::-1] for line in sys.stdin.read().splitlines())
 names, choose, lost, done = sorted(expected), random.Random(seed), 0, 0
 print("READING", flush=True)
 while done < count or not os.path.exists(enough):
     done += 1
+    os.pwrite(progress.fileno(), done.to_bytes(8, "little"), 8 * seed)
     name = choose.choice(names)
     try:
         fd = os.open(os.path.join(root, name), os.O_RDONLY)
@@ -43,10 +45,11 @@ print(done, lost, flush=True)
 """
 
 
-def _start(root: Path, seed: int, sums: str, enough: Path) -> subprocess.Popen[str]:
+def _start(root: Path, seed: int, sums: str, enough: Path, progress: Path) -> subprocess.Popen[str]:
     """A reader that goes on until it has done its part and ``enough`` exists."""
+    words = [root, seed, OPENS // 4, enough, progress]
     reader = subprocess.Popen(
-        [sys.executable, "-c", READER, str(root), str(seed), str(OPENS // 4), str(enough)],
+        [sys.executable, "-c", READER, *map(str, words)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -74,11 +77,24 @@ def _status(mounted: Mounted) -> dict[str, object]:
             assert error.errno == errno.ECONNABORTED
 
 
+def _wait_until_all_went_on(
+    progress: Path, before: bytes, readers: list[subprocess.Popen[str]]
+) -> None:
+    """Until no reader is at what it was at before."""
+    for at in range(0, len(before), 8):
+        while progress.read_bytes()[at : at + 8] == before[at : at + 8]:
+            if any(reader.poll() is not None for reader in readers):
+                return
+            time.sleep(0.005)
+
+
 @pytest.mark.timeout(300)
 def test_kill_workers_under_load(sample_mount_here: Mounted, tmp_path: Path) -> None:
     mounted, enough = sample_mount_here, tmp_path / "enough"
     sums = _sums(mounted.root)
-    readers = [_start(mounted.root, seed, sums, enough) for seed in range(4)]
+    progress = tmp_path / "progress"
+    progress.write_bytes(bytes(32))
+    readers = [_start(mounted.root, seed, sums, enough, progress) for seed in range(4)]
     try:
         for reader in readers:
             assert reader.stdout is not None
@@ -91,7 +107,9 @@ def test_kill_workers_under_load(sample_mount_here: Mounted, tmp_path: Path) -> 
                 if _kill(victim):
                     killed.add(victim)
             # Not so fast that one read meets two kills: the kernel tries it again once.
+            before = progress.read_bytes()
             time.sleep(choose.uniform(0.02, 0.15))
+            _wait_until_all_went_on(progress, before, readers)
         enough.touch()
         done = lost = 0
         for reader in readers:
