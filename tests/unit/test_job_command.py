@@ -88,11 +88,12 @@ def _dispositions() -> object:
 
 ECHO = textwrap.dedent(
     """
-    import signal, sys
-    got = []
+    import os, signal, sys
+    def say(text):  # print may not be interrupted by itself
+        os.write(1, text.encode() + b"\\n")
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT):
-        signal.signal(number, lambda n, f: print(signal.Signals(n).name, flush=True))
-    print("ready", flush=True)
+        signal.signal(number, lambda n, f: say(signal.Signals(n).name))
+    say("ready")
     for line in sys.stdin: pass
     sys.exit(9)
     """
