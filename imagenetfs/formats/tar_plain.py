@@ -23,10 +23,8 @@ _MODE, _SIZE, _MTIME, _CHECKSUM = 100 // 4, 124 // 4, 136 // 4, 148 // 4
 _BYTES = np.uint32(0x00FF00FF)
 _ODD_BITS = np.uint64(0xF8F8F8F8F8F8F8F8)  # none of these differs from b"0"'s in an octal digit
 _ZEROS = np.uint64(0x3030303030303030)
-_TWO_ZEROS, _FIVE_ZEROS = (
-    np.uint64(0x3030),
-    np.uint64(0x3030303030),
-)  # what shorter numbers begin with
+# What shorter numbers begin with, to have eight digits.
+_TWO_ZEROS, _FIVE_ZEROS = np.uint64(0x3030), np.uint64(0x3030303030)
 _BLANKS = 8 * 32  # what the checksum field itself counts
 
 
