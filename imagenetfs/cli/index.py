@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from imagenetfs import config
 from imagenetfs.cli import indexfiles, options
 from imagenetfs.cli.indexing import (
     ANOTHER_PLACE,
@@ -113,7 +112,7 @@ def index(
         say(f"warning: {warning}")
     groups = opened.groups(names)
     try:
-        _build(opened, groups, settings.in_flight or config.IN_FLIGHT_BY_ITSELF, part)
+        _build(opened, groups, settings.in_flight, part)
     except KeyboardInterrupt:
         archives = [number for numbers in groups.values() for number in numbers]
         say(f"interrupted; kept: {_known(opened, archives)}. The next run goes on from there.")
@@ -121,7 +120,7 @@ def index(
 
 
 def _build(
-    opened: Opened, groups: dict[str, list[int]], in_flight: int, part: Shard | None
+    opened: Opened, groups: dict[str, list[int]], in_flight: int | None, part: Shard | None
 ) -> None:
     """Index group by group, and tell of each; raise at the end for what could not be indexed."""
     broken: list[str] = []

@@ -63,7 +63,6 @@ def check(
     from imagenetfs.index.warm import containers, warm
 
     index = opened.catalogue.index
-    requests = settings.in_flight or config.IN_FLIGHT_BY_ITSELF
     lines, wrong, files, listings = [], [], 0, 0
     for group, archives in opened.groups(()).items():
         tars = [n for n in archives if index.archives[n].kind is not Kind.DIRECTORY]
@@ -75,7 +74,13 @@ def check(
             wrong.append(f"{group} has no index")
             continue
         with ProgressBar(f"Reading {group}", unit="archives") as bar:
-            warm(index, tars, in_flight=requests, processes=config.cpus(), progress=_bar(bar))
+            warm(
+                index,
+                tars,
+                in_flight=settings.in_flight,
+                processes=config.cpus(),
+                progress=_bar(bar),
+            )
         items = [item for item in containers(index, tars) if index.known(*item)]
         for file in present:
             files += 1
@@ -114,11 +119,10 @@ def export(
     opened = catalogue_of(settings)
     from imagenetfs.index.transfer import export
 
-    requests = settings.in_flight or config.IN_FLIGHT_BY_ITSELF
     archives: list[int] = []
     for group, numbers in opened.groups(()).items():
         with ProgressBar(f"Indexing {group}", unit="archives") as bar:
-            build_or_keep_none(opened, group, numbers, requests, _bar(bar))
+            build_or_keep_none(opened, group, numbers, settings.in_flight, _bar(bar))
         archives += numbers
     try:
         carried = export(opened.catalogue.index, archives, file.absolute())

@@ -113,7 +113,7 @@ def build_group(
     opened: Opened,
     group: str,
     archives: list[int],
-    in_flight: int,
+    in_flight: int | None,
     progress: Callable[[Progress], None],
     shard: Shard | None = None,
 ) -> Outcome:
@@ -156,7 +156,7 @@ def build_or_keep_none(
     opened: Opened,
     group: str,
     archives: list[int],
-    in_flight: int,
+    in_flight: int | None,
     progress: Callable[[Progress], None],
 ) -> None:
     """Index a group, and keep that where it can be kept; elsewhere it serves this command."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imagenetfs import config
 from imagenetfs.cli import options
 from imagenetfs.cli.indexing import Opened, build_or_keep_none, catalogue_of
 from imagenetfs.cli.progress import ProgressBar
@@ -67,11 +66,14 @@ def info(
 
 def index_splits(opened: Opened, settings: Settings) -> None:
     """Make the tables that are counted, and keep them."""
-    requests = settings.in_flight or config.IN_FLIGHT_BY_ITSELF
     with ProgressBar("Indexing", unit="archives") as bar:
         for group, archives in opened.groups(()).items():
             build_or_keep_none(
-                opened, group, archives, requests, lambda now: bar.update(now.done, now.total)
+                opened,
+                group,
+                archives,
+                settings.in_flight,
+                lambda now: bar.update(now.done, now.total),
             )
 
 

@@ -79,7 +79,7 @@ def _verify(settings: Settings, *, quick: bool, tell: bool) -> dict[str, list[st
     opened = catalogue_of(settings)
     catalogue = opened.catalogue
     index_splits(opened, settings)
-    threads = settings.in_flight or config.IN_FLIGHT_BY_ITSELF
+    threads = settings.in_flight or config.AT_A_TIME
     found = {
         "warnings": _told(catalogue.warnings, tell),
         "archives": _told(check_archives(catalogue), tell),

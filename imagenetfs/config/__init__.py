@@ -23,6 +23,7 @@ from imagenetfs.config.home import at_home
 from imagenetfs.config.kinds import Kind
 from imagenetfs.config.sizes import Size
 from imagenetfs.config.table import (
+    AT_A_TIME,
     IN_FLIGHT_BY_ITSELF,
     MOST_IN_FLIGHT,
     MOST_WORKERS,
@@ -34,6 +35,7 @@ from imagenetfs.config.table import (
 from imagenetfs.errors import UsageError
 
 __all__ = [
+    "AT_A_TIME",
     "IN_FLIGHT_BY_ITSELF",
     "MOST_IN_FLIGHT",
     "MOST_WORKERS",

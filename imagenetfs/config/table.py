@@ -32,8 +32,11 @@ MOST_WORKERS = 64
 
 MOST_IN_FLIGHT = 1024
 
-IN_FLIGHT_BY_ITSELF = 16
-"""How far requests in flight grow when nobody set ``in_flight``."""
+IN_FLIGHT_BY_ITSELF = 64
+"""How far requests for headers in flight grow, while the source stays quick, when nobody set ``in_flight``."""
+
+AT_A_TIME = 16
+"""Requests at one time, when nobody set it, where it is not looked how quick the source stays."""
 
 
 def cpus() -> int:

@@ -14,17 +14,20 @@ and never correctness.
 - The truth waits for a chain only if it is true, and walks other stretches meanwhile; it never
   waits for one that may be false, but hops on. So this is never much slower than ``scan``.
 
-The threads are plain ones, joined before anything returns: the caller may fork afterwards. (trio
-keeps its threads for ten seconds, and cannot be run within a trio that runs already.)
+One thread goes round over all walks where the source's file system takes hints (tar_ring.py), else each has
+a thread of its own (tar_team.py). Those are plain ones, joined before anything returns: the caller may fork
+afterwards. (trio keeps its threads for ten seconds, and cannot be run within a trio that runs already.)
 """
 
 from __future__ import annotations
 
-from imagenetfs.formats.tar import MemberColumns, ReadAt, Walk, check_length
+from imagenetfs.formats.tar import Hint, MemberColumns, ReadAt, Walk, check_length
 from imagenetfs.formats.tar_chain import LARGE, PROBE, Cutter, probe
 from imagenetfs.formats.tar_header import BLOCK
-from imagenetfs.formats.tar_pace import Fixed, Pace
-from imagenetfs.formats.tar_team import Progress, Team
+from imagenetfs.formats.tar_pace import CEILING, Fixed, Pace
+from imagenetfs.formats.tar_ring import Ring, are_heeded
+from imagenetfs.formats.tar_stitch import Progress
+from imagenetfs.formats.tar_team import BEARABLE, Team
 
 MINIMUM = 8 << 20
 """Bytes of an archive below which chains are not worth their threads."""
@@ -39,6 +42,7 @@ def scan_parallel(
     start: int,
     end: int,
     into: MemberColumns,
+    hint: Hint | None = None,
     *,
     in_flight: int | None = None,
     minimum: int = MINIMUM,
@@ -46,10 +50,11 @@ def scan_parallel(
 ) -> int:
     """Do what ``tar.scan`` does, with the same result and errors, keeping many reads under way.
 
-    ``read_at`` is called from several threads at once. ``in_flight`` is the number of reads under
-    way at most; None lets it follow the latency, from 4 to 16. Archives of fewer bytes than
-    ``minimum``, of few or of very large members, and sources that answer at once, are walked by
-    the calling thread alone. ``progress`` is called from there, with the bytes walked so far.
+    ``hint`` announces a read; without it, and where that does not help, ``read_at`` is called from several
+    threads at once. ``in_flight`` is the number of reads under way at most; None lets it follow the latency,
+    from 4 to 64, or to 16 threads. Archives of fewer bytes than ``minimum``, of few or of very large members,
+    and sources that answer at once, are walked one header after the other. ``progress`` is called from the
+    calling thread, with the bytes walked so far.
     """
     check_length(start, end)
     report = progress or (lambda done: None)
@@ -64,7 +69,10 @@ def scan_parallel(
         if ended or walk.overrides or remaining < 4 * PROBE:
             break
         if latency > _SLOW and span < LARGE:
-            pace = Pace(latency) if in_flight is None else Fixed(in_flight)
+            if hint is not None and are_heeded(read_at, hint, position, end, latency):
+                walk.hint = hint
+            most = BEARABLE if walk.hint is None else CEILING
+            pace = Pace(latency, most) if in_flight is None else Fixed(in_flight)
             position = hop_in_chains(
                 walk, position, Cutter(span), pace, lambda offset: report(offset - start)
             )
@@ -88,8 +96,10 @@ def hop_in_chains(
     """Bring ``walk`` from the header at ``position`` to the end of the archive, by chains.
 
     Returns what ``tar.scan`` returns and raises what it raises. ``progress`` is called with the
-    offset up to which the members are known.
+    offset up to which the members are known. One thread does it where the walk gives hints.
     """
+    if walk.hint is not None:
+        return Ring(pace).stitch(walk, position, cutter, progress)
     team = Team(pace)
     try:
         team.fill()

@@ -21,7 +21,9 @@ time that is no number counts as 0, and the padding of the last member may be mi
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Generator
 from stat import S_ISREG
+from typing import TypeVar
 
 from imagenetfs.errors import ArchiveError
 from imagenetfs.formats import tar_extended, tar_sparse
@@ -38,7 +40,15 @@ from imagenetfs.formats.tar_header import (
 )
 from imagenetfs.formats.tar_plain import read_plain, rest_of
 
-__all__ = ["MemberColumns", "ReadAt", "Walk", "check_length", "scan"]
+__all__ = ["Hint", "MemberColumns", "ReadAt", "Steps", "Walk", "check_length", "finish", "scan"]
+
+T = TypeVar("T")
+
+Hint = Callable[[int, int], None]
+"""``hint(offset, length)``: these bytes will be read soon. It waits for nothing."""
+
+Steps = Generator[object, None, T]
+"""Work that lets others go on where it would have to wait, by yielding."""
 
 _HEADER_AND_PADDING = BLOCK + BLOCK - 1
 # Headers that are collected before they are taken in: at first, after one that was not plain, at most.
@@ -91,13 +101,26 @@ class MemberColumns:
             getattr(self, column).update((i + shift, e) for i, e in entries if first <= i < last)
 
 
-def scan(read_at: ReadAt, start: int, end: int, into: MemberColumns) -> int:
-    """Append the members of the archive in bytes [start, end) to ``into``.
+def finish(steps: Steps[T]) -> T:
+    """Do all of it now, waiting wherever it would let others go on; what it returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
+def scan(
+    read_at: ReadAt, start: int, end: int, into: MemberColumns, hint: Hint | None = None
+) -> int:
+    """Append the members of the archive in bytes [start, end) to ``into``, one read after the other.
 
     Returns the offset just behind the last member and its padding: where the end marker begins,
     or ``end`` if there is none. Raises ArchiveError where the archive goes wrong; the members
     before are in ``into`` then, and sound. A member whose data would go past ``end`` is not.
     Memory beside ``into`` is bounded, and no block is read twice but in an archive made for that.
+    ``hint`` is of no use here.
     """
     check_length(start, end)
     return Walk(read_at, end, into).until(start, end)[0]
@@ -115,14 +138,29 @@ class Walk:
 
     Plain members that look like the last one (see :mod:`imagenetfs.formats.tar_plain`) are collected by
     ``_hop`` and taken in together; anything else goes through ``_step``. ``overrides`` holds the global pax
-    records met so far; as long as there are any, nothing is plain. Another thread may lower ``stop``
+    records met so far; as long as there are any, nothing is plain. Another walk may lower ``stop``
     while this one is on its way there, and see from ``at`` how far it has come.
+
+    With ``hint`` it says where it will read next, and lets others go on before it does.
     """
 
-    __slots__ = ("_ahead", "_most", "_rest", "at", "end", "into", "overrides", "read_at", "stop")
+    __slots__ = (
+        "_ahead",
+        "_most",
+        "_rest",
+        "at",
+        "end",
+        "hint",
+        "into",
+        "overrides",
+        "read_at",
+        "stop",
+    )
 
-    def __init__(self, read_at: ReadAt, end: int, into: MemberColumns) -> None:
-        self.read_at, self.end, self.into = read_at, end, into
+    def __init__(
+        self, read_at: ReadAt, end: int, into: MemberColumns, hint: Hint | None = None
+    ) -> None:
+        self.read_at, self.end, self.into, self.hint = read_at, end, into, hint
         self.at, self.stop = 0, end
         self.overrides: Globals = {}
         self._rest: bytes | None = None  # what a plain member's header is expected to end with
@@ -136,13 +174,13 @@ class Walk:
         extended header is ever pending where it lands. It ends earlier after so many ``hops``.
         """
         self.stop = min(stop, self.end)
-        return self.go_on(position, hops)
+        return finish(self.steps(position, hops))
 
-    def go_on(self, position: int, hops: int = _MOST_HOPS) -> tuple[int, bool]:
-        """As :meth:`until`, up to the ``stop`` that is set."""
+    def steps(self, position: int, hops: int = _MOST_HOPS) -> Steps[tuple[int, bool]]:
+        """As :meth:`until`, up to the ``stop`` that is set, step by step."""
         most = len(self.into) + hops
         while position < self.stop and len(self.into) < most:
-            position, block = self._hop(position, most)
+            position, block = yield from self._hop(position, most)
             if block is None:
                 continue
             landed = self._step(position, block)
@@ -152,20 +190,23 @@ class Walk:
             position = landed
         return min(position, self.end), position >= self.end
 
-    def _hop(self, position: int, most: int) -> tuple[int, bytes | None]:
+    def _hop(self, position: int, most: int) -> Steps[tuple[int, bytes | None]]:
         """Hop over plain members like the last one. This loop is what nearly all members cost.
 
         Returns the position and the block of the first header that is not one, or the position where
         it ended and None: at ``stop`` or behind, or because there are enough to take them in.
         """
         read_at = self._read_ahead if self._ahead else self.read_at
-        rest, last = self._rest, self.end - BLOCK
+        rest, last, hint = self._rest, self.end - BLOCK, self.hint
         blocks, headers, sizes = list[bytes](), list[int](), list[int]()
         odd = error = None
         try:
             for _ in range(min(self._most, most - len(self.into))):
                 if position >= self.stop:
                     break
+                if hint is not None:
+                    hint(position, BLOCK)
+                    yield None
                 block = read_at(position, BLOCK if position <= last else self.end - position)
                 octal = block[124:135]
                 if block[156:] != rest or not octal.isdigit():

@@ -1,7 +1,7 @@
-"""A stretch of a tar that one thread walks: a chain of headers, true or only guessed.
+"""A stretch of a tar that one walk goes over: a chain of headers, true or only guessed.
 
 A chain begins in the middle of the archive, at what looks like a header. What it finds is a guess
-until the true walk comes by; tar_team.py puts the two together.
+until the true walk comes by; tar_stitch.py puts the two together.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from bisect import bisect_left
 from time import perf_counter
 
 from imagenetfs.errors import ImagenetfsError
-from imagenetfs.formats.tar import MemberColumns, ReadAt, Walk
+from imagenetfs.formats.tar import Hint, MemberColumns, ReadAt, Steps, Walk
 from imagenetfs.formats.tar_header import BLOCK, is_sound
 
 _SEARCH = 128 << 10  # bytes of the first read of a search; a header is 55 KB away in ImageNet
@@ -47,7 +47,9 @@ def probe(walk: Walk, position: int) -> tuple[int, bool, float]:
     return position, ended, sorted(seconds)[len(seconds) // 2]
 
 
-def find_header(read_at: ReadAt, begin: int, stop: int) -> int | None:
+def find_header(
+    read_at: ReadAt, begin: int, stop: int, hint: Hint | None = None
+) -> Steps[int | None]:
     """The offset of the first block from ``begin`` on, in steps of 512, whose checksum holds.
 
     None if there is none before ``stop``, or within 8 MiB.
@@ -55,6 +57,9 @@ def find_header(read_at: ReadAt, begin: int, stop: int) -> int | None:
     stop = min(stop, begin + _SEARCH_MOST)
     length = _SEARCH
     while begin < stop:
+        if hint is not None:
+            hint(begin, min(length, stop - begin))
+            yield None
         piece = read_at(begin, min(length, stop - begin))
         for match in _digits(piece[_DIGIT_AT::BLOCK]):
             at = match.start() * BLOCK
@@ -67,7 +72,7 @@ def find_header(read_at: ReadAt, begin: int, stop: int) -> int | None:
 
 
 class Cancelled(Exception):
-    """The truth has passed this chain: whatever it finds now comes too late."""
+    """Whatever is found now comes too late: the truth has passed this chain, or nobody waits any more."""
 
 
 class Cutter:
@@ -80,10 +85,13 @@ class Cutter:
 
     __slots__ = ("chains", "least")
 
-    def __init__(self, span: int) -> None:
+    def __init__(self, span: int = BLOCK) -> None:
+        self.chains = 0
+        self.expect(span)
+
+    def expect(self, span: int) -> None:
         """``span``: bytes from header to header, as far as is known."""
         self.least = max(BLOCK, _LEAST_HOPS * span)
-        self.chains = 0
 
     def middle(self, at: int, stop: int) -> int:
         """Where to cut what is left to walk of a stretch, [at, stop), which is worth it."""
@@ -100,11 +108,11 @@ class Cutter:
 
 
 class Stretch:
-    """The part of an archive from ``begin`` up to ``walk.stop``, walked by one thread.
+    """The part of an archive from ``begin`` up to ``walk.stop``, gone over by one walk.
 
-    Other threads look only at ``first``, which is set once, at ``walk.at``, at the growing
+    Others look only at ``first``, which is set once, at ``walk.at``, at the growing
     ``walk.into.headers``, and after ``done`` was set at the rest; ``following`` and ``walk.stop``
-    they change, under the lock of tar_team.py, where a stretch is cut in two.
+    they change, under the lock of tar_stitch.py, where a stretch is cut in two.
     """
 
     __slots__ = (
@@ -144,7 +152,7 @@ class Stretch:
         """Leave about half of what is left to a chain of its own; the lock is held."""
         stop = self.walk.stop
         middle = self.cutter.middle(self._at(), stop)
-        walk = Walk(self.read_at, self.walk.end, MemberColumns())
+        walk = Walk(self.read_at, self.walk.end, MemberColumns(), self.walk.hint)
         chain = Stretch(middle, stop, walk, self.cutter)
         chain.following, self.following = self.following, chain
         self.walk.stop = middle
@@ -153,14 +161,14 @@ class Stretch:
     def _at(self) -> int:
         return max(self.begin, self.walk.at)
 
-    def run(self, read_at: ReadAt) -> None:
+    def explore(self, read_at: ReadAt) -> Steps[None]:
         """As a chain: look for a first header, and hop on from it, with this ``read_at``."""
         walk, columns = self.walk, self.walk.into
         walk.read_at = read_at
         try:
-            self.first = find_header(read_at, self.begin, walk.stop)
+            self.first = yield from find_header(read_at, self.begin, walk.stop, walk.hint)
             if self.first is not None:
-                self.landing, _ = walk.go_on(self.first)
+                self.landing, _ = yield from walk.steps(self.first)
                 self.count = len(columns)
         except (Cancelled, ImagenetfsError, OSError):
             # Where the failed hop began is not known, but where the last good one did.

@@ -8,22 +8,36 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
+from typing import NamedTuple
 
 from imagenetfs.errors import ImagenetfsError, SourceReplacedError
-from imagenetfs.formats.tar_pace import Fixed
+from imagenetfs.formats.tar_pace import Pace
+from imagenetfs.formats.tar_ring import RingThread
 from imagenetfs.formats.tar_team import Team
 from imagenetfs.index.build import BeingBuiltError, Index
+from imagenetfs.index.making import Scan
 
 log = logging.getLogger(__name__)
 
 _AT_LEAST = 4
 """The part of the threads that has containers of its own even where these are few."""
 
+_LANES = 64
+"""Threads that prepare containers beside the one that reads all headers; they mostly wait for it."""
+
 Work = tuple[int, int]
 """(archive, inner) of one container."""
 
 Count = Callable[[int, int], None]
 """Is called with the containers and members done so far."""
+
+
+class _Left(NamedTuple):
+    """Containers that somebody else was building, and what was done by then."""
+
+    work: list[Work]
+    done: int
+    members: int
 
 
 def build_at_once(index: Index, work: list[Work], count: Count) -> None:
@@ -39,44 +53,81 @@ def _make_now(index: Index, item: Work) -> bytes:
     return index.prepare(*item)()
 
 
-def build_together(threads: int, index: Index, work: list[Work], count: Count) -> None:
-    """Several containers at a time, with so many requests under way among them.
+def build_by_hints(pace: Pace, index: Index, work: list[Work], count: Count) -> None:
+    """Several containers at a time, with as many requests under way among them, where hints are heeded.
 
-    Where there are many, each thread has one of its own; where there are few, a part of the threads, and
-    whoever has none helps. What a reader is building meanwhile is left to it, and waited for at the end.
+    One thread reads all headers. Others open the archives, look whether a table is kept, and encode.
     """
-    done = members = 0
-    queue, left = deque(work), list[Work]()
+    lanes = max(1, min(pace.ceiling, _LANES, len(work)))
+    ring = RingThread(pace, lanes)
+    with ThreadPoolExecutor(lanes) as pool, contextlib.closing(ring):
+        left = _build(pool, lanes, ring.scan, index, work, count)
+    _build_left(index, left, count)
+
+
+def build_together(pace: Pace, index: Index, work: list[Work], count: Count) -> None:
+    """The same by ``pace.ceiling`` threads, one for each request.
+
+    Where there are many containers, each thread has one of its own; where there are few, a part of the
+    threads, and whoever has none helps.
+    """
+    threads = pace.ceiling
     lanes = min(threads, max(-(-threads // _AT_LEAST), len(work) // _AT_LEAST))
-    pending: dict[Future[bytes], tuple[Work, contextlib.ExitStack]] = {}
-    team = Team(Fixed(threads))
+    team = Team(pace)
     with ThreadPoolExecutor(threads) as pool, contextlib.closing(team):
         for _ in range(threads - lanes):
             pool.submit(team.help)
-        while queue or pending:
-            while queue and len(pending) < lanes:
-                item, reserved = queue.popleft(), contextlib.ExitStack()
-                if index.known(*item):
-                    done += 1
-                    continue
-                try:
-                    reserved.enter_context(index.reserved(*item))
-                    pending[pool.submit(index.prepare(*item, team.scan))] = item, reserved
-                except BeingBuiltError:
-                    left.append(item)
-                except ImagenetfsError as error:
-                    reserved.close()
-                    _tell(index, item, error)
-                    done += 1
-            for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                item, reserved = pending.pop(future)
-                with reserved:
-                    members += _adopt(index, item, future.result)
+        left = _build(pool, lanes, team.scan, index, work, count, lambda: pool.submit(team.help))
+    _build_left(index, left, count)
+
+
+def _build(
+    pool: ThreadPoolExecutor,
+    lanes: int,
+    scan: Scan,
+    index: Index,
+    work: list[Work],
+    count: Count,
+    spare: Callable[[], object] = lambda: None,
+) -> _Left:
+    """Build containers in the pool's threads, ``lanes`` at a time; publish them in this one.
+
+    ``spare`` is called for each thread that has no container of its own any more. What a reader is building
+    meanwhile is left to it.
+    """
+    done = members = 0
+    queue, left = deque(work), list[Work]()
+    pending: dict[Future[bytes], tuple[Work, contextlib.ExitStack]] = {}
+    while queue or pending:
+        while queue and len(pending) < lanes:
+            item, reserved = queue.popleft(), contextlib.ExitStack()
+            if index.known(*item):
                 done += 1
-                if not queue:
-                    pool.submit(team.help)  # its thread has no container of its own any more
-            count(done, members)
-    for item in left:
+                continue
+            try:
+                reserved.enter_context(index.reserved(*item))
+                pending[pool.submit(index.prepare(*item, scan))] = item, reserved
+            except BeingBuiltError:
+                left.append(item)
+            except ImagenetfsError as error:
+                reserved.close()
+                _tell(index, item, error)
+                done += 1
+        for future in wait(pending, return_when=FIRST_COMPLETED).done:
+            item, reserved = pending.pop(future)
+            with reserved:
+                members += _adopt(index, item, future.result)
+            done += 1
+            if not queue:
+                spare()
+        count(done, members)
+    return _Left(left, done, members)
+
+
+def _build_left(index: Index, left: _Left, count: Count) -> None:
+    """Wait for what others were building, and build it where they did not."""
+    done, members = left.done, left.members
+    for item in left.work:
         try:
             members += len(index.container(*item).members)
         except ImagenetfsError as error:

@@ -62,7 +62,7 @@ def index_group(
     archives: Sequence[int],
     file: Path,
     *,
-    in_flight: int,
+    in_flight: int | None,
     processes: int,
     progress: Callable[[Progress], None] | None = None,
     shard: Shard | None = None,

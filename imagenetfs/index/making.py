@@ -32,22 +32,36 @@ coarsely, and a server's may be ahead."""
 
 
 class Scan(Protocol):
-    """A tar scanner: fills ``into`` from bytes [start, end); raises ArchiveError where they end being sound."""
+    """A tar scanner: fills ``into`` from bytes [start, end); raises ArchiveError where they end being sound.
+
+    ``hint`` announces what ``read_at`` will read.
+    """
 
     def __call__(
-        self, read_at: tar.ReadAt, start: int, end: int, into: tar.MemberColumns
+        self,
+        read_at: tar.ReadAt,
+        start: int,
+        end: int,
+        into: tar.MemberColumns,
+        hint: tar.Hint | None = None,
     ) -> object: ...
 
 
 def beating(scan: Scan, beat: Callable[[], None]) -> Scan:
     """The same scanner, which calls ``beat()`` with every read."""
 
-    def scan_and_beat(read_at: tar.ReadAt, start: int, end: int, into: tar.MemberColumns) -> object:
+    def scan_and_beat(
+        read_at: tar.ReadAt,
+        start: int,
+        end: int,
+        into: tar.MemberColumns,
+        hint: tar.Hint | None = None,
+    ) -> object:
         def read(offset: int, length: int) -> bytes:
             beat()
             return read_at(offset, length)
 
-        return scan(read, start, end, into)
+        return scan(read, start, end, into, hint)
 
     return scan_and_beat
 
@@ -115,7 +129,7 @@ def _scan_tar(
     with source.opened(extent.path) as file:
         try:
             read_at = _direct(file) if direct else file.read_up_to
-            scan(read_at, extent.start, extent.end, columns)
+            scan(read_at, extent.start, extent.end, columns, None if direct else file.hint)
         except ArchiveError as error:
             meta["problem"] = str(error)
             log.warning(

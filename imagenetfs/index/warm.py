@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import mmap
 import os
 import select
@@ -21,9 +22,12 @@ from functools import partial
 from pathlib import Path
 
 from imagenetfs.errors import ImagenetfsError
+from imagenetfs.formats.tar_pace import CEILING, Fixed, Pace
+from imagenetfs.formats.tar_ring import are_heeded
+from imagenetfs.formats.tar_team import BEARABLE
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.build import Index
-from imagenetfs.index.builders import Count, Work, build_at_once, build_together
+from imagenetfs.index.builders import Count, Work, build_at_once, build_by_hints, build_together
 from imagenetfs.index.store import contents, write_store
 from imagenetfs.system.process import INDEXER, die_with, reset_signals
 
@@ -35,8 +39,9 @@ _QUICK_SECONDS = 60e-6
 
 _LOOKS = 5
 
-_THREADS = 16
-"""Threads that one process bears: beyond that they wait for one another more than for the source."""
+_WORTH_A_RING = 16
+"""Requests under way for which a process that sends hints is worth while. It is through with one in some 15 us,
+and the kernel has as much to do for it: so there is such a process for two CPUs."""
 
 _COUNTERS = struct.Struct("<QQ")
 
@@ -82,12 +87,13 @@ def warm(
     index: Index,
     archives: Sequence[int],
     *,
-    in_flight: int,
+    in_flight: int | None,
     processes: int,
     progress: Callable[[Progress], None] | None = None,
     chosen: Chosen = everything,
 ) -> Outcome:
-    """Build every container of ``archives`` that is chosen, with at most ``in_flight`` requests at a time.
+    """Build every container of ``archives`` that is chosen, with at most ``in_flight`` requests at a time;
+    None: as many as the source answers no slower for.
 
     Must be called in a single-threaded process (it forks). Raises KeyboardInterrupt after its
     processes have ended; what they finished is in the arena then.
@@ -106,25 +112,33 @@ def warm(
 class _Plan:
     """How work is dealt out: over ``processes``, ``in_flight`` requests among them at most."""
 
-    in_flight: int
+    in_flight: int | None
     processes: int
 
     def shares(self, index: Index, todo: list[Work]) -> tuple[int, Builder]:
         """How many processes, and what each does with its share."""
-        if _answers_at_once(index, todo):
+        seconds, heeds_hints = _look(index, todo)
+        if seconds < _QUICK_SECONDS:
             return self.processes, build_at_once
-        most = min(max(self.processes, self.in_flight // _THREADS), self.in_flight, len(todo))
-        processes = max(1, most)
-        return processes, partial(build_together, self.in_flight // processes)
+        if not heeds_hints:
+            in_flight = self.in_flight or BEARABLE
+            processes = max(self.processes, in_flight // BEARABLE)
+            processes = max(1, min(processes, in_flight, len(todo)))
+            return processes, partial(build_together, Fixed(in_flight // processes))
+        in_flight = self.in_flight or CEILING
+        processes = max(1, min(self.processes // 2, in_flight // _WORTH_A_RING, len(todo)))
+        each = in_flight // processes
+        pace = Pace(seconds, each) if self.in_flight is None else Fixed(each)
+        return processes, partial(build_by_hints, pace)
 
 
-def _answers_at_once(index: Index, todo: list[Work]) -> bool:
-    """Whether the source has in memory what will be read: threads would only wait for one another.
+def _look(index: Index, todo: list[Work]) -> tuple[float, bool]:
+    """How long the source takes for a read, in seconds, and whether it heeds hints.
 
     Looked at in the middle of a few tars, where nothing has been read yet. One of several may take longer:
-    the process may have been interrupted.
+    the process may have been interrupted. From memory, threads would only wait for one another.
     """
-    seconds = []
+    seconds, heeds_hints = [], False
     for item in todo[:: max(1, len(todo) // _LOOKS)][:_LOOKS]:
         with contextlib.suppress(ImagenetfsError):
             extent = index.extent(*item)
@@ -133,7 +147,13 @@ def _answers_at_once(index: Index, todo: list[Work]) -> bool:
                 before = time.perf_counter()
                 file.read_up_to((extent.start + extent.end) // 2, 512)
                 seconds.append(time.perf_counter() - before)
-    return bool(seconds) and sorted(seconds)[-2:][0] < _QUICK_SECONDS
+                place = file, extent
+    typical = sorted(seconds)[-2:][0] if seconds else math.inf
+    if _QUICK_SECONDS <= typical < math.inf:
+        file, extent = place
+        with contextlib.suppress(ImagenetfsError):
+            heeds_hints = are_heeded(file.read_up_to, file.hint, extent.start, extent.end, typical)
+    return typical, heeds_hints
 
 
 def _round(

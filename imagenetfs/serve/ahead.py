@@ -26,7 +26,12 @@ class IndexAhead:
     """Starts one indexing process after the other, for the splits that have been touched."""
 
     def __init__(
-        self, catalogue: Catalogue, tree: Tree, board: Board, places: IndexPlaces, in_flight: int
+        self,
+        catalogue: Catalogue,
+        tree: Tree,
+        board: Board,
+        places: IndexPlaces,
+        in_flight: int | None,
     ) -> None:
         self._catalogue = catalogue
         self._tree = tree

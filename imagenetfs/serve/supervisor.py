@@ -51,9 +51,6 @@ from imagenetfs.tree.tree import Tree
 
 log = logging.getLogger(__name__)
 
-IN_FLIGHT = 16
-"""Requests to the source that indexing has under way at once, unless told otherwise."""
-
 _ATTEMPTS = 3.5
 """The kernel asks up to three times for a page that is mapped; the rest is for the workers that come anew."""
 
@@ -154,7 +151,7 @@ def serve(
         connection = _mount(plan)
         try:
             session_fd = handshake()
-            ahead = IndexAhead(catalogue, tree, board, places, plan.in_flight or IN_FLIGHT)
+            ahead = IndexAhead(catalogue, tree, board, places, plan.in_flight)
             permitted = PermissionWatch(
                 source, backing, board, plan.revalidate, rights=access is not None
             )

@@ -110,6 +110,15 @@ class SourceFile:
         meter[BYTES] += len(data)
         return data
 
+    def hint(self, offset: int, length: int) -> None:
+        """Announce a read: where the file system keeps pages, the kernel asks the server for them now, and
+        nobody waits for the answer. Whatever goes wrong, the read will say."""
+        meter = self.meter
+        meter[SINCE] = time.monotonic_ns()
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(self.fd, offset, length, os.POSIX_FADV_WILLNEED)
+        meter[SINCE] = 0
+
     def pour(self, pipe: int, offset: int, length: int) -> bool:
         """Put exactly ``length`` bytes at ``offset`` into a pipe that has room for them, without a copy
         (splice). False where that fails for any reason, and where anything about the file is new: the pipe

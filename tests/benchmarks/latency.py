@@ -1,7 +1,7 @@
 """Indexing over a network: a source whose every request takes 1 ms or 5 ms, and how many are sent.
 
 The source is sparse tars behind a program that waits (slow.c, compiled for the run): only headers are
-read here, and a header is one request.
+read here, and a header is one request, the first time. What the kernel keeps is forgotten before each step.
 """
 
 from __future__ import annotations
@@ -47,6 +47,15 @@ class _Slow:
     def requests(self) -> int:
         """How many it has been sent so far."""
         return int((self.path / ".requests").read_text())
+
+    def forget(self) -> None:
+        """Have the kernel keep no page of it."""
+        for tar in self.path.rglob("*.tar"):
+            fd = os.open(tar, os.O_RDONLY)
+            try:
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(fd)
 
 
 def measure(run: Run) -> Part:
@@ -167,12 +176,14 @@ def _measure(run: Run, slow: _Slow, milliseconds: int, system: System) -> dict[s
 
 def _first_touch(run: Run, slow: _Slow, system: System) -> dict[str, float]:
     """On a mount without an index: the first class of train, and all of val."""
+    slow.forget()
     before = slow.requests
     with mounted(system, run.workspace) as mount, client(run.workspace) as asked:
         values = {"mount": mount.seconds}
         one = str(mount.train / "n01440764")
         values["class"] = asked.ask("list", one, timeout=ANSWER_SECONDS)["seconds"]
         values["class requests"] = float(slow.requests - before)
+    slow.forget()
     with mounted(system, run.workspace) as mount, client(run.workspace) as asked:
         root = Path(str(mount.train)).parents[1]
         val = str(root / "archives" / "ILSVRC2012" / "ILSVRC2012_img_val.tar")
@@ -184,6 +195,7 @@ def _first_touch(run: Run, slow: _Slow, system: System) -> dict[str, float]:
 
 def _folder(run: Run, slow: _Slow, system: System) -> dict[str, float]:
     """ImageFolder on train, on a mount without an index."""
+    slow.forget()
     with mounted(system, run.workspace) as mount, client(run.workspace) as asked:
         before = slow.requests
         answer = asked.ask("image_folder", str(mount.train), timeout=ANSWER_SECONDS)
@@ -200,7 +212,9 @@ def _index(run: Run, slow: _Slow, system: System) -> dict[str, float]:
     command = [sys.executable, "-m", "imagenetfs", "index", "--source", slow.path]
     command += ["ILSVRC2012/train", "--index-dir", index]
     command += ["--in-flight", "64"] if system.name == OURS_64 else []
-    log, before = run.workspace.path("logs", "index"), slow.requests
+    log = run.workspace.path("logs", "index")
+    slow.forget()
+    before = slow.requests
     seconds = children.run(command, run.workspace.environ, log, ANSWER_SECONDS)
     if not index_size(index):
         raise BenchmarkError(f"no index was made: {children.last_line(log)}")
@@ -209,6 +223,7 @@ def _index(run: Run, slow: _Slow, system: System) -> dict[str, float]:
 
 def _peer(run: Run, slow: _Slow, system: System) -> dict[str, float]:
     """A peer indexes all when it mounts, and answers then."""
+    slow.forget()
     before = slow.requests
     with mounted(system, run.workspace, PEER_SECONDS) as mount, client(run.workspace) as asked:
         values = {"index": mount.seconds, "mount": mount.seconds}

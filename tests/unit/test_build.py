@@ -37,7 +37,12 @@ class Scans:
         self.before: Callable[[int], None] = lambda start: None
 
     def __call__(
-        self, read_at: tar.ReadAt, start: int, end: int, into: tar.MemberColumns
+        self,
+        read_at: tar.ReadAt,
+        start: int,
+        end: int,
+        into: tar.MemberColumns,
+        hint: object = None,
     ) -> object:
         self.extents.append((start, end))
         self.before(start)

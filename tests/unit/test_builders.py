@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from imagenetfs.formats.tar import MemberColumns
 from imagenetfs.formats.tar_pace import Fixed
 from imagenetfs.formats.tar_team import Team
 from imagenetfs.index.build import BeingBuiltError
-from imagenetfs.index.builders import build_together
+from imagenetfs.index.builders import build_by_hints, build_together
 from imagenetfs.source.file import SourceFile
 from tests.unit.test_arena import ended, in_child
 from tests.unit.test_build_archives import index_of, tar_of
@@ -69,7 +69,7 @@ def test_the_tables_are_those_of_a_scan(source: Path, watched: Watched, threads:
     index.container(0)
     seen: list[tuple[int, int]] = []
     work = [(0, inner) for inner in range(len(SIZES))]
-    build_together(threads, index, work, lambda done, members: seen.append((done, members)))
+    build_together(Fixed(threads), index, work, lambda done, members: seen.append((done, members)))
     assert seen[-1] == (len(SIZES), sum(SIZES))
     assert watched.most <= threads
     assert len(watched.threads) >= min(
@@ -88,7 +88,37 @@ def test_the_tables_are_those_of_a_scan(source: Path, watched: Watched, threads:
         ]
 
 
-def test_what_a_reader_builds_is_left_to_it(source: Path, watched: Watched) -> None:
+@pytest.mark.parametrize("in_flight", [1, 2, 7, 32])
+def test_one_thread_reads_all_headers(source: Path, watched: Watched, in_flight: int) -> None:
+    index, other = index_of(source, "t.tar"), index_of(source, "t.tar")
+    index.container(0)
+    announced, hint = list[int](), SourceFile.hint
+    seen: list[tuple[int, int]] = []
+
+    def note(file: SourceFile, offset: int, length: int) -> None:
+        announced.append(threading.get_ident())
+        hint(file, offset, length)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SourceFile, "hint", note)
+        work = [(0, inner) for inner in range(len(SIZES))]
+        build_by_hints(Fixed(in_flight), index, work, lambda *now: seen.append(now))
+    assert seen[-1] == (len(SIZES), sum(SIZES))
+    assert sum(SIZES) <= len(announced) < 1.2 * sum(SIZES)
+    assert len(set(announced)) == 1
+    assert watched.most <= min(in_flight, len(SIZES) + 1)
+    for item in work:
+        block = index.container(*item).members.columns
+        assert {name: column.tobytes() for name, column in block.items()} == {
+            name: column.tobytes()
+            for name, column in other.container(*item).members.columns.items()
+        }
+
+
+@pytest.mark.parametrize("build", [build_together, build_by_hints])
+def test_what_a_reader_builds_is_left_to_it(
+    source: Path, watched: Watched, build: Callable[..., None]
+) -> None:
     index = index_of(source, "t.tar")
     index.container(0)
     ready, go = os.pipe()
@@ -115,7 +145,7 @@ def test_what_a_reader_builds_is_left_to_it(source: Path, watched: Watched) -> N
             os.write(go, b"x")  # all others are done: the reader may go on
 
     work = [(0, inner) for inner in range(len(SIZES))]
-    build_together(4, index, work, count)
+    build(Fixed(4), index, work, count)
     assert ended(child) == 0
     assert sorted(scanned) == [1, 2, 3]
     assert index.known(0, 0)

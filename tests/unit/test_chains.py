@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from imagenetfs.errors import ArchiveError
 from imagenetfs.formats.chains import hop_in_chains
-from imagenetfs.formats.tar import MemberColumns, ReadAt, Walk, check_length, scan
+from imagenetfs.formats.tar import (
+    Hint,
+    MemberColumns,
+    ReadAt,
+    Walk,
+    check_length,
+    finish,
+    scan,
+)
 from imagenetfs.formats.tar_chain import Cutter, Stretch, find_header
 from imagenetfs.formats.tar_pace import Fixed
 from tests.faults.fuzz_tar import mutated, resealed, specimens
@@ -51,15 +59,24 @@ class EveryStretch(Cutter):
         pass
 
 
+def no_hint(offset: int, length: int) -> None:
+    """Announcing a read changes nothing in memory; but who gives hints walks in one thread."""
+
+
 def in_chains(
-    archive: bytes, chains: int, *, in_flight: int = 5, read_at: ReadAt | None = None
+    archive: bytes,
+    chains: int,
+    *,
+    in_flight: int = 5,
+    read_at: ReadAt | None = None,
+    hint: Hint | None = None,
 ) -> Outcome:
     """What hop_in_chains finds with the archive cut into about ``chains`` stretches."""
     end = len(archive)
 
     def walk(into: MemberColumns) -> int:
         check_length(0, end)
-        walk = Walk(read_at or reader(archive), end, into)
+        walk = Walk(read_at or reader(archive), end, into, hint)
         return hop_in_chains(walk, 0, EveryStretch(end // chains), Fixed(in_flight))
 
     return outcome_of(walk)
@@ -119,6 +136,13 @@ ARCHIVES = st.builds(
 )
 
 
+@settings(max_examples=500, deadline=None)
+@given(ARCHIVES, st.integers(1, 64), st.sampled_from([1, 2, 3, 9, 64]))
+def test_a_ring_finds_what_scan_finds(archive: bytes, chains: int, in_flight: int) -> None:
+    found = in_chains(archive, chains, in_flight=in_flight, hint=no_hint)
+    assert found == one_by_one(archive)
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     ARCHIVES,
@@ -144,13 +168,16 @@ def test_damage_is_met_where_scan_meets_it(seed: int) -> None:
             archive = resealed(archive)
         slow = chance.choice(["nobody", "truth", "chains"])
         chains = chance.randint(1, 64)
-        assert in_chains(archive, chains, read_at=reader(archive, slow)) == one_by_one(archive)
+        expected = one_by_one(archive)
+        assert in_chains(archive, chains, read_at=reader(archive, slow)) == expected
+        assert in_chains(archive, chains, hint=no_hint) == expected
 
 
 @pytest.mark.parametrize("chains", range(1, 65))
 def test_every_number_of_chains(chains: int) -> None:
     archive = b"".join(member(b"%d.JPEG" % i, b"\xff" * (i * 37 % 3000)) for i in range(200)) + END
     assert in_chains(archive, chains, read_at=reader(archive, "truth")) == one_by_one(archive)
+    assert in_chains(archive, chains, in_flight=chains, hint=no_hint) == one_by_one(archive)
 
 
 @pytest.mark.parametrize("slow", ["nobody", "truth", "chains"])
@@ -161,7 +188,7 @@ def test_a_false_chain_that_runs_into_the_true_one_gives_only_what_is_true(slow:
     archive = b"".join([*plain, member(b"trap", trap), *plain]) + END
     for chains in range(2, 40):
         found = in_chains(archive, chains, read_at=reader(archive, slow))
-        assert found == one_by_one(archive)
+        assert found == one_by_one(archive) == in_chains(archive, chains, hint=no_hint)
         assert b"false" not in found[0]["names"]  # type: ignore[operator]
 
 
@@ -174,8 +201,8 @@ def test_a_global_header_that_a_chain_jumped_over() -> None:
     stretch = 65_536
     filler = member(b"filler", b"\xff" * (stretch - 1024))
     archive = filler + member(b"image", b"\xff" * 512 + trap) + weight + tail + END
-    for slow in ("truth", "nobody", "chains"):
-        walk = Walk(reader(archive, slow), len(archive), columns := MemberColumns())
+    for slow, hint in (("truth", None), ("nobody", None), ("chains", None), ("nobody", no_hint)):
+        walk = Walk(reader(archive, slow), len(archive), columns := MemberColumns(), hint)
         hop_in_chains(walk, 0, EveryStretch(stretch), Fixed(4))
         assert columns.mtimes == [7 * 10**9] * 2 + [99 * 10**9] * 20
 
@@ -183,9 +210,10 @@ def test_a_global_header_that_a_chain_jumped_over() -> None:
 def test_a_cut_between_an_extended_header_and_its_member() -> None:
     archive = b"".join(pax((b"path", b"long%d" % i)) + member(b"s", b"x" * 9) for i in range(40))
     for stretch in range(512, 6000, 512):
-        walk = Walk(reader(archive, "truth"), len(archive), columns := MemberColumns())
-        hop_in_chains(walk, 0, EveryStretch(stretch), Fixed(4))
-        assert columns.names == [b"long%d" % i for i in range(40)]
+        for hint in (None, no_hint):
+            walk = Walk(reader(archive, "truth"), len(archive), columns := MemberColumns(), hint)
+            hop_in_chains(walk, 0, EveryStretch(stretch), Fixed(4))
+            assert columns.names == [b"long%d" % i for i in range(40)]
 
 
 def test_a_file_that_became_shorter_meanwhile() -> None:
@@ -215,6 +243,10 @@ def test_into_may_hold_members_of_another_archive_already() -> None:
 # --- looking for a header ---------------------------------------------------------------------------
 
 
+def first_header(read_at: ReadAt, begin: int, stop: int) -> int | None:
+    return finish(find_header(read_at, begin, stop))
+
+
 def test_the_first_header_is_found_by_one_read() -> None:
     data = b"\xff" * 512 * 100 + header() + b"\xff" * 10**6
     reads: list[tuple[int, int]] = []
@@ -223,7 +255,7 @@ def test_the_first_header_is_found_by_one_read() -> None:
         reads.append((offset, length))
         return data[offset : offset + length]
 
-    assert find_header(read_at, 0, len(data) & -512) == 51_200
+    assert first_header(read_at, 0, len(data) & -512) == 51_200
     assert reads == [(0, 128 << 10)]
 
 
@@ -234,19 +266,19 @@ def test_a_search_reads_more_at_a_time_and_gives_up() -> None:
         reads.append(length)
         return bytes(length)
 
-    assert find_header(read_at, 0, 1 << 40) is None
+    assert first_header(read_at, 0, 1 << 40) is None
     assert reads[:5] == [128 << 10, 256 << 10, 512 << 10, 1 << 20, 1 << 20]
     assert sum(reads) == 8 << 20
 
 
 def test_a_search_does_not_look_beyond_its_stretch() -> None:
     data = b"\xff" * 1024 + header()
-    assert find_header(lambda o, n: data[o : o + n], 0, 1024) is None
-    assert find_header(lambda o, n: data[o : o + n], 0, 1536) == 1024
-    assert find_header(lambda o, n: data[o : o + n][:700], 0, 1536) is None  # the file ends
+    assert first_header(lambda o, n: data[o : o + n], 0, 1024) is None
+    assert first_header(lambda o, n: data[o : o + n], 0, 1536) == 1024
+    assert first_header(lambda o, n: data[o : o + n][:700], 0, 1536) is None  # the file ends
 
 
 @pytest.mark.parametrize("stray", [b"\0" * 512, b"12345678" * 64, padded(b"\xff\xd8")])
 def test_what_is_no_header_is_passed_by(stray: bytes) -> None:
     data = stray + header()
-    assert find_header(lambda o, n: data[o : o + n], 0, 1024) == 512
+    assert first_header(lambda o, n: data[o : o + n], 0, 1024) == 512

@@ -299,7 +299,7 @@ def told(pace: Pace, seconds: float, count: int) -> list[int]:
 def test_the_pace_doubles_while_latency_is_flat_up_to_the_ceiling() -> None:
     pace = Pace(0.001)
     limits = told(pace, 0.0011, 1000)
-    assert sorted(set(limits)) == [4, 8, 16]
+    assert sorted(set(limits)) == [4, 8, 16, 32, 64]
     assert limits == sorted(limits)
     assert limits[31] == 8
     assert limits[30] == 4
@@ -309,10 +309,10 @@ def test_the_pace_doubles_while_latency_is_flat_up_to_the_ceiling() -> None:
 def test_the_pace_stays_where_latency_rises_and_halves_where_requests_queue() -> None:
     pace = Pace(0.001)
     told(pace, 0.001, 1000)
-    assert set(told(pace, 0.002, 1000)) == {16}
-    assert sorted(set(told(pace, 0.004, 1000))) == [4, 8, 16]
+    assert set(told(pace, 0.002, 1000)) == {64}
+    assert sorted(set(told(pace, 0.004, 1000))) == [4, 8, 16, 32, 64]
     assert pace.limit == 4
-    assert told(pace, 0.001, 1000)[-1] == 16
+    assert told(pace, 0.001, 1000)[-1] == 64
 
 
 def test_the_pace_says_when_there_is_room_for_more() -> None:

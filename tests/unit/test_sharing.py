@@ -236,7 +236,9 @@ def test_a_crowd_asks_for_the_headers_once(
 ) -> None:
     """Jobs that start at once: as many scans as one alone makes, and a few looks of each job."""
 
-    def slow(read_at: tar.ReadAt, start: int, end: int, into: tar.MemberColumns) -> object:
+    def slow(
+        read_at: tar.ReadAt, start: int, end: int, into: tar.MemberColumns, hint: object = None
+    ) -> object:
         def read(offset: int, length: int) -> bytes:
             time.sleep(0.0002)
             return read_at(offset, length)

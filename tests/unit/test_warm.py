@@ -15,6 +15,7 @@ import pytest
 
 from imagenetfs.errors import SourceReplacedError
 from imagenetfs.formats import tar
+from imagenetfs.formats.tar_pace import Pace
 from imagenetfs.index import store as store_module
 from imagenetfs.index import warm as warm_module
 from imagenetfs.index.build import Index
@@ -47,7 +48,12 @@ class Slow:
         self.reader, self.writer = os.pipe()
 
     def __call__(
-        self, read_at: tar.ReadAt, start: int, end: int, into: tar.MemberColumns
+        self,
+        read_at: tar.ReadAt,
+        start: int,
+        end: int,
+        into: tar.MemberColumns,
+        hint: object = None,
     ) -> object:
         if start:  # a class tar
             os.write(self.writer, os.getpid().to_bytes(8, "little"))
@@ -122,30 +128,40 @@ def test_everything_is_indexed(train: Path, processes: int, in_flight: int) -> N
 
 
 @pytest.mark.parametrize(
-    ("quick", "in_flight", "processes", "expected"),
+    ("quick", "heeds", "in_flight", "processes", "expected"),
     [
-        (1.0, 16, 4, "build_at_once"),
-        (0.0, 3, 3, "build_together"),  # no more requests than were asked for
-        (0.0, 8, 4, "build_together"),
-        (0.0, 128, 8, "build_together"),  # no more threads in each than it bears
+        (1.0, False, 16, 4, "build_at_once"),
+        (0.0, False, 3, 3, "build_together"),  # no more requests than were asked for
+        (0.0, False, 8, 4, "build_together"),
+        (0.0, False, 128, 8, "build_together"),  # no more threads in each than it bears
+        (0.0, False, None, 4, "build_together"),
+        (0.0, True, 3, 1, "build_by_hints"),
+        (0.0, True, 64, 2, "build_by_hints"),  # the kernel works for each of them as well
+        (0.0, True, None, 2, "build_by_hints"),
     ],
 )
 def test_how_work_is_dealt_out(
     train: Path,
     quick: float,
-    in_flight: int,
+    heeds: bool,
+    in_flight: int | None,
     processes: int,
     expected: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A source that answers from memory, few containers of a slow one, many of a slow one."""
     monkeypatch.setattr(warm_module, "_QUICK_SECONDS", quick)
+    monkeypatch.setattr(warm_module, "are_heeded", lambda *args: heeds)
     index = index_of(train, "t.tar")
     index.container(0)
     todo = [(0, inner) for inner in range(CLASSES)]
     count, build = warm_module._Plan(in_flight, 4).shares(index, todo)
     name = build.func.__name__ if isinstance(build, partial) else build.__name__
     assert (count, name) == (processes, expected)
+    if isinstance(build, partial):
+        most = {"build_together": 16, "build_by_hints": 64}[name]
+        assert count * build.args[0].ceiling <= (in_flight or most)
+        assert (type(build.args[0]) is Pace) == (heeds and in_flight is None)
     outcome = warm(index, [0], in_flight=in_flight, processes=4)
     assert outcome == Outcome(CLASSES + 1, CLASSES * (IMAGES + 1), (), ())
     _all_there(index)
@@ -235,7 +251,9 @@ def test_a_class_tar_that_cannot_be_read_does_not_spoil_the_rest(
 
 
 def test_a_bug_in_one_archive_is_logged(train: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    def scan(read_at: tar.ReadAt, start: int, end: int, into: tar.MemberColumns) -> object:
+    def scan(
+        read_at: tar.ReadAt, start: int, end: int, into: tar.MemberColumns, hint: object = None
+    ) -> object:
         if start:
             raise ZeroDivisionError("a bug")
         return tar.scan(read_at, start, end, into)

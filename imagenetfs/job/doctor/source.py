@@ -179,7 +179,7 @@ def limit(images: float, cpus: int) -> Finding:
     number, what = min((images, "the source"), (served, f"{cpus} CPUs"))
     text = (
         f"images a second at first reading: about {number:,.0f}, limited by {what} (the source gives "
-        f"{images:,.0f} at {config.IN_FLIGHT_BY_ITSELF} requests at a time, the CPUs serve {served:,.0f})"
+        f"{images:,.0f} at {config.AT_A_TIME} requests at a time, the CPUs serve {served:,.0f})"
     )
     facts = {"source_images_per_second": images, "cpu_images_per_second": served}
     return green("limit", text, **facts)
@@ -201,7 +201,7 @@ def measure(file: Path) -> tuple[float, float, float]:
             os.pread(fd, _PROBE_BYTES, offset)
             waits.append(time.perf_counter() - start)
         alone = _read_for_a_while(fd, size, 1 << 20, 1)
-        images = _read_for_a_while(fd, size, IMAGE_BYTES, config.IN_FLIGHT_BY_ITSELF)
+        images = _read_for_a_while(fd, size, IMAGE_BYTES, config.AT_A_TIME)
         return statistics.median(waits), alone, images / IMAGE_BYTES
     finally:
         os.close(fd)

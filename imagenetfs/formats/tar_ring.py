@@ -1,0 +1,258 @@
+"""One thread that keeps many reads under way, by telling the kernel beforehand what it will read.
+
+posix_fadvise(POSIX_FADV_WILLNEED) sends the request for a page and does not wait for the answer. So one thread
+goes round over many walks: each reads what was asked for a round ago, hops, and asks for its next header. A
+thread a read costs three times as much, most of it Python's lock. (A read that waits for such a page ends with
+its process; those of io_submit and io_uring hold a process that is killed until a dead server answers.)
+
+It works where the source's file system keeps pages, as NFS does. Elsewhere a hint is ignored, which
+:func:`are_heeded` finds out.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from queue import SimpleQueue
+from time import perf_counter
+
+from imagenetfs.formats.tar import Hint, MemberColumns, ReadAt, Steps, Walk
+from imagenetfs.formats.tar_chain import Cancelled, Cutter, Stretch
+from imagenetfs.formats.tar_header import BLOCK
+from imagenetfs.formats.tar_pace import Pace
+from imagenetfs.formats.tar_stitch import Progress, Stitcher
+
+_TRIED = 8  # reads by which it is found out whether hints are heeded
+_ATTEMPTS = 2  # somebody else may have had the CPU meanwhile
+
+
+def are_heeded(read_at: ReadAt, hint: Hint, start: int, end: int, alone: float) -> bool:
+    """Whether reads that were announced come together, where one by itself takes ``alone`` seconds.
+
+    They are at random places in bytes [start, end): what somebody has read before would tell nothing.
+    """
+    if end - start < BLOCK:
+        return False
+    for _ in range(_ATTEMPTS):
+        places = [random.randrange(start, end - BLOCK + 1) & -BLOCK for _ in range(_TRIED)]
+        before = perf_counter()
+        for place in places:
+            hint(place, BLOCK)
+        for place in places:
+            read_at(place, BLOCK)
+        if perf_counter() - before < _TRIED / 2 * alone:
+            return True
+    return False
+
+
+class _Round:
+    """One of the walks of a ring: its steps, the chain that it is, and when it last asked for something."""
+
+    __slots__ = ("asked", "chain", "steps")
+
+    def __init__(self, steps: Steps[object], chain: Stretch | None = None) -> None:
+        self.steps, self.chain = steps, chain
+        self.asked = 0.0
+
+    @property
+    def is_hopping(self) -> bool:
+        """Whether it reads header by header now; a chain first looks for one."""
+        return self.chain is None or self.chain.first is not None
+
+
+class Ring(Stitcher):
+    """Walks that take turns in one thread, ``pace.limit`` reads under way among them."""
+
+    def __init__(self, pace: Pace) -> None:
+        super().__init__(pace)
+        self._walks: deque[_Round] = deque()
+        self._waiting: dict[Stretch, _Round] = {}
+        self._jobs: Iterator[Steps[object]] = iter(())
+        self._may_cut = False
+
+    def stitch(
+        self,
+        walk: Walk,
+        position: int,
+        cutter: Cutter,
+        progress: Progress = lambda offset: None,
+    ) -> int:
+        """Walk on from ``position``, taking over what chains have, until the archive ends."""
+        landed = position
+
+        def stitching() -> Steps[None]:
+            nonlocal landed
+            landed = yield from self.stitching(walk, position, cutter, progress)
+
+        self.run([stitching()])
+        return landed
+
+    def run(self, jobs: Iterable[Steps[object]] = ()) -> None:
+        """Do all of these, several at a time, and cut chains off where there are too few of them.
+
+        What one of them raises ends all.
+        """
+        self._jobs = iter(jobs)
+        self._may_cut = True
+        try:
+            while self._fill() and not self._closed:
+                self._go_on(self._walks.popleft())
+        finally:
+            for one in (*self._walks, *self._waiting.values()):
+                one.steps.close()
+            self._walks.clear()
+            self._waiting.clear()
+
+    def _fill(self) -> bool:
+        """Have as many reads under way as are allowed; whether there are any."""
+        while len(self._walks) < self._limit():
+            steps, chain = self._next_job(), None
+            if steps is None:
+                chain = self._next_chain()
+                if chain is None:
+                    break
+                steps = chain.explore(chain.read_at)
+            self._walks.append(_Round(steps, chain))
+        return bool(self._walks)
+
+    def _limit(self) -> int:
+        """How many reads there may be under way."""
+        return self._pace.limit
+
+    def _next_job(self) -> Steps[object] | None:
+        return next(self._jobs, None)
+
+    def _next_chain(self) -> Stretch | None:
+        """A chain, if anything has changed since there was none: looking costs more than a hop."""
+        if not self._may_cut:
+            return None
+        with self._changed:
+            chain = self._cut()
+        self._may_cut = chain is not None
+        return chain
+
+    def _go_on(self, one: _Round) -> None:
+        """Let one walk read what it asked for, and ask for its next."""
+        chain = one.chain
+        if chain is not None and chain.cancelled:
+            one.steps.close()
+            self._over(chain)
+            return
+        hopped = one.asked and one.is_hopping
+        try:
+            awaited = next(one.steps)
+        except StopIteration:
+            self._over(chain)
+            return
+        if isinstance(awaited, Stretch):
+            self._waiting[awaited] = one
+            one.asked = 0.0
+            return
+        now = perf_counter()
+        if hopped:
+            self._pace.note(now - one.asked)
+        one.asked = now
+        self._walks.append(one)
+
+    def _over(self, chain: Stretch | None) -> None:
+        """A walk has ended; whoever waits for it goes on."""
+        self._may_cut = True
+        if chain is None:
+            return
+        with self._changed:
+            self._end(chain)
+        waiting = self._waiting.pop(chain, None)
+        if waiting is not None:
+            self._walks.appendleft(waiting)
+
+    def _tell(self) -> None:
+        self._may_cut = True
+
+
+class _Job:
+    """A scan that somebody waits for."""
+
+    __slots__ = ("error", "landed", "over", "start", "walk")
+
+    def __init__(self, walk: Walk, start: int) -> None:
+        self.walk, self.start = walk, start
+        self.landed = start
+        self.error: BaseException | None = None
+        self.over = threading.Event()
+
+
+class RingThread(Ring):
+    """A ring with a thread of its own, in which other threads have their tars scanned.
+
+    Close it before the threads that wait in it are joined.
+    """
+
+    def __init__(self, pace: Pace, callers: int) -> None:
+        """``callers``: the threads that call :meth:`scan`, each of which may have a read of its own under way
+        while it does not wait here."""
+        super().__init__(pace)
+        self._callers = callers
+        self._waited_for = 0  # how many of them wait here
+        self._asked: SimpleQueue[_Job | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="tar-ring", daemon=True)
+        self._thread.start()
+
+    def scan(
+        self, read_at: ReadAt, start: int, end: int, into: MemberColumns, hint: Hint | None = None
+    ) -> int:
+        """What ``tar.scan`` does; the calling thread waits. Raises Cancelled where the ring is closed."""
+        job = _Job(Walk(read_at, end, into, hint), start)
+        with self._changed:
+            if self._closed:
+                raise Cancelled
+            self._waited_for += 1
+            self._asked.put(job)
+        job.over.wait()
+        with self._changed:
+            self._waited_for -= 1
+        if job.error is not None:
+            raise job.error
+        return job.landed
+
+    def close(self) -> None:
+        """End what is under way, and the thread."""
+        self._asked.put(None)
+        self._thread.join()
+
+    def _serve(self) -> None:
+        try:
+            self.run()
+        finally:
+            with self._changed:
+                self._closed = True
+            while not self._asked.empty():
+                job = self._asked.get()
+                if job is not None:
+                    job.error = Cancelled()
+                    job.over.set()
+
+    def _limit(self) -> int:
+        return max(1, self._pace.limit - self._callers + self._waited_for)
+
+    def _next_job(self) -> Steps[object] | None:
+        """What somebody has asked for; waits for that where there is nothing else to do."""
+        if self._closed or (self._walks and self._asked.empty()):
+            return None
+        job = self._asked.get()
+        if job is None:
+            self._closed = True
+            return None
+        return self._scan(job)
+
+    def _scan(self, job: _Job) -> Steps[None]:
+        try:
+            job.landed = yield from self.scanning(job.walk, job.start, Cutter())
+        except GeneratorExit:
+            job.error = Cancelled()
+            raise
+        except BaseException as error:
+            job.error = error
+        finally:
+            job.over.set()
