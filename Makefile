@@ -39,7 +39,7 @@ test-keras:
 
 # The kernel's own NFS server and client, in a virtual machine: about ten minutes.
 test-nfs: $(VENV)/installed-test
-	@$(LOCK) bash .ci/system-packages qemu-system-x86 busybox-static
+	@$(LOCK) bash .ci/system-packages qemu-system-x86 busybox-static iproute2
 	bash tests/nfs/real/run.sh $(BIN)/python
 
 bench: $(VENV)/installed-test

@@ -17,7 +17,6 @@ from imagenetfs.index.leases import Holder, Lease
 from imagenetfs.index.store import StoreFile, open_store, records_in, write_store
 from imagenetfs.index.warm import Chosen, Outcome, Progress, containers, everything, save, warm
 
-_FIRST_PUBLISHED = 1.5
 _PUBLISHED_EVERY = 3.0
 """Seconds: others wait for what is published, for about so long (see index.sharing)."""
 
@@ -137,7 +136,7 @@ class _Publisher:
         self._lease = lease
         self._progress = progress
         self._publish = publish
-        self._next = time.monotonic() + _FIRST_PUBLISHED
+        self._next = time.monotonic() + _PUBLISHED_EVERY
 
     def __call__(self, now: Progress) -> None:
         self._lease.beat()

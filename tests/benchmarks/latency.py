@@ -34,7 +34,6 @@ _MOST_VAL = 50_000
 _IMAGE_BYTES = 110_000
 _BLOCK = 512
 _FROM = Path(__file__).with_name("slow.c")
-_THREADS = "max_threads=256,max_idle_threads=256"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +148,7 @@ def _slow(run: Run, program: Path, source: Path, milliseconds: int) -> Iterator[
     mountpoint.mkdir(exist_ok=True)
     log = run.workspace.path("logs", "slow")
     wait = str(1000 * milliseconds)
-    command = [program, source, wait, mountpoint, "-f", "-o", f"ro,{_THREADS}"]
+    command = [program, source, wait, mountpoint, "-o", "ro"]
     with (
         log.open("wb") as output,
         children.spawned(command, run.workspace.environ, stdout=output, stderr=output) as server,

@@ -2,10 +2,10 @@
  *
  *     slow DIRECTORY MICROSECONDS MOUNTPOINT [FUSE's options]
  *
- * In C and with a thread a request, so that many requests under way at once are answered as a file
- * server answers them, and this program is not what is measured. tests/passthrough is its elder
- * brother for tests: that one has faults, groups and bandwidth, and answers some 3,000 requests a
- * second. The file /.requests holds how many requests there were; asking for it counts as none.
+ * In C, and in one thread that takes in requests and begins with each when its time has come: however many are
+ * under way, they take no longer, and of the CPUs, which it shares with what is measured, it takes little.
+ * tests/passthrough is its elder brother for tests: that one has faults, groups and bandwidth, and answers some
+ * 3,000 requests a second. The file /.requests holds how many requests there were; asking for it counts as none.
  */
 #define FUSE_USE_VERSION 35
 #define _GNU_SOURCE
@@ -13,28 +13,23 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse.h>
+#include <fuse_lowlevel.h>
 #include <limits.h>
-#include <stdatomic.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
 #define COUNTER "/.requests"
 #define COUNTER_BYTES 20
 
-static const char *root;
-static struct timespec latency;
-static atomic_ulong requests;
+#define MOST_WAITING 4096 /* more than the kernel has under way */
 
-static void take_time(void)
-{
-    struct timespec left = latency;
-    atomic_fetch_add(&requests, 1);
-    while (nanosleep(&left, &left) && errno == EINTR)
-        ;
-}
+static const char *root;
+static unsigned long requests;
 
 static void below(char *full, const char *path)
 {
@@ -52,7 +47,7 @@ static int slow_getattr(const char *path, struct stat *status, struct fuse_file_
         status->st_size = COUNTER_BYTES;
         return 0;
     }
-    take_time();
+    requests++;
     below(full, path);
     return lstat(full, status) ? -errno : 0;
 }
@@ -60,7 +55,7 @@ static int slow_getattr(const char *path, struct stat *status, struct fuse_file_
 static int slow_readlink(const char *path, char *target, size_t size)
 {
     char full[PATH_MAX];
-    take_time();
+    requests++;
     below(full, path);
     ssize_t length = readlink(full, target, size - 1);
     if (length < 0)
@@ -74,7 +69,7 @@ static int slow_readdir(const char *path, void *list, fuse_fill_dir_t add, off_t
 {
     char full[PATH_MAX];
     (void)offset, (void)info, (void)flags;
-    take_time();
+    requests++;
     below(full, path);
     DIR *directory = opendir(full);
     if (!directory)
@@ -96,7 +91,7 @@ static int slow_open(const char *path, struct fuse_file_info *info)
         return 0;
     }
     info->keep_cache = 1;
-    take_time();
+    requests++;
     below(full, path);
     int file = open(full, O_RDONLY | O_CLOEXEC);
     if (file < 0)
@@ -111,14 +106,14 @@ static int slow_read(const char *path, char *data, size_t size, off_t offset,
     (void)path;
     if (info->fh == (uint64_t)-1) {
         char text[COUNTER_BYTES + 1];
-        snprintf(text, sizeof text, "%*lu\n", COUNTER_BYTES - 1, atomic_load(&requests));
+        snprintf(text, sizeof text, "%*lu\n", COUNTER_BYTES - 1, requests);
         if (offset >= COUNTER_BYTES)
             return 0;
         size = size < COUNTER_BYTES - (size_t)offset ? size : COUNTER_BYTES - (size_t)offset;
         memcpy(data, text + offset, size);
         return size;
     }
-    take_time();
+    requests++;
     ssize_t length = pread(info->fh, data, size, offset);
     return length < 0 ? -errno : length;
 }
@@ -133,6 +128,7 @@ static int slow_release(const char *path, struct fuse_file_info *info)
 
 static void *slow_init(struct fuse_conn_info *connection, struct fuse_config *config)
 {
+    connection->want &= ~FUSE_CAP_SPLICE_READ; /* requests are kept as they are read */
     connection->max_background = 512;
     connection->congestion_threshold = 512;
     config->entry_timeout = config->attr_timeout = 3.0; /* as an NFS client keeps them */
@@ -150,6 +146,58 @@ static const struct fuse_operations operations = {
     .release = slow_release,
 };
 
+/* --- requests that wait for their time: all take equally long, so they stay in order ------------- */
+
+static struct waiting {
+    struct fuse_buf request;
+    long due;
+} queue[MOST_WAITING];
+static unsigned long first, behind;
+
+static long now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * 1000000000L + time.tv_nsec;
+}
+
+static int take_in(struct fuse_session *session, long latency)
+{
+    static struct fuse_buf taken;
+    int length = 0;
+    while (behind - first < MOST_WAITING && (length = fuse_session_receive_buf(session, &taken)) > 0) {
+        struct waiting *one = &queue[behind++ % MOST_WAITING];
+        one->request = taken;
+        one->request.mem = memcpy(malloc(length), taken.mem, length);
+        one->due = now() + latency;
+    }
+    return length > 0 || length == -EAGAIN || length == -EINTR;
+}
+
+static void answer_what_is_due(struct fuse_session *session)
+{
+    while (first < behind && queue[first % MOST_WAITING].due <= now()) {
+        struct fuse_buf *request = &queue[first++ % MOST_WAITING].request;
+        fuse_session_process_buf(session, request);
+        free(request->mem);
+    }
+}
+
+static void serve(struct fuse_session *session, long latency)
+{
+    struct pollfd device = {.fd = fuse_session_fd(session), .events = POLLIN};
+    fcntl(device.fd, F_SETFL, fcntl(device.fd, F_GETFL) | O_NONBLOCK);
+    prctl(PR_SET_TIMERSLACK, 1);
+    while (!fuse_session_exited(session)) {
+        long wait = first < behind ? queue[first % MOST_WAITING].due - now() : 1000000000L;
+        struct timespec most = {wait / 1000000000L, wait > 0 ? wait % 1000000000L : 0};
+        ppoll(&device, 1, &most, NULL);
+        if (!take_in(session, latency))
+            return;
+        answer_what_is_due(session);
+    }
+}
+
 int main(int count, char **words)
 {
     if (count < 4) {
@@ -157,8 +205,15 @@ int main(int count, char **words)
         return 2;
     }
     root = realpath(words[1], NULL);
-    long wait = atol(words[2]);
-    latency = (struct timespec){wait / 1000000, wait % 1000000 * 1000};
-    words[2] = words[0];
-    return root ? fuse_main(count - 2, words + 2, &operations, NULL) : 1;
+    long latency = 1000 * atol(words[2]);
+    const char *mountpoint = words[3];
+    words[3] = words[0];
+    struct fuse_args args = FUSE_ARGS_INIT(count - 3, words + 3);
+    struct fuse *fuse = root ? fuse_new(&args, &operations, sizeof operations, NULL) : NULL;
+    if (!fuse || fuse_mount(fuse, mountpoint))
+        return 1;
+    fuse_set_signal_handlers(fuse_get_session(fuse));
+    serve(fuse_get_session(fuse), latency);
+    fuse_unmount(fuse);
+    return 0;
 }

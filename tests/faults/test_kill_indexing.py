@@ -32,7 +32,7 @@ CLASSES, IMAGES = 30, 50
 @pytest.fixture(autouse=True)
 def _busy_publishing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Publish all the time, so that kills fall into that too; and do not wait for the disk."""
-    for name in ("_FIRST_PUBLISHED", "_PUBLISHED_EVERY", "_PUBLISHING_SHARE"):
+    for name in ("_PUBLISHED_EVERY", "_PUBLISHING_SHARE"):
         monkeypatch.setattr(groups_module, name, 0)
     monkeypatch.setattr(warm_module, "_POLL_SECONDS", 0.001)
     monkeypatch.setattr(store_module.os, "fsync", lambda fd: None)

@@ -75,7 +75,7 @@ def test_it_is_published_while_it_grows(
 ) -> None:
     from imagenetfs.index import groups, warm
 
-    for name in ("_FIRST_PUBLISHED", "_PUBLISHED_EVERY", "_PUBLISHING_SHARE"):
+    for name in ("_PUBLISHED_EVERY", "_PUBLISHING_SHARE"):
         monkeypatch.setattr(groups, name, 0)
     monkeypatch.setattr(warm, "_POLL_SECONDS", 0.002)
     written, seen = store_module.write_store, []

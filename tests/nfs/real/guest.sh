@@ -83,4 +83,7 @@ setpriv --reuid 65000 --regid 65000 --clear-groups env HOME=/tmp/member IMAGENET
     run /mnt/nfs --revalidate 2 -- bash -c 'cd "$0/ILSVRC2012/val/'"$class"'"; ls | head -3 > /tmp/member/names; cat $(sed -n 1p /tmp/member/names) | md5sum | cut -c1-8; touch /tmp/member/go; sleep 10; for n in 1 2; do cat $(sed -n ${n}p /tmp/member/names) 2>&1 >/dev/null && echo read; done' {mnt} &
 until [ -e /tmp/member/go ]; do sleep 0.2; done; chmod 600 $archive; wait $!; restore
 say "9. unexported"; change exportfs -u 127.0.0.1:/srv/exp; export_it; sleep 3; echo "exported again: $(sum "$b")"; stop
+say "10. reads that are announced, over a network of 1 ms"
+load sch_netem; tc qdisc add dev lo root netem delay 1ms
+"$python" tests/nfs/real/scan.py /srv/exp /mnt/nfs
 say "end"; sync; echo o > /proc/sysrq-trigger; sleep 5
