@@ -54,11 +54,12 @@ _SECTIONS = {
     ),
     "latency": (
         "Over a network",
-        "A source whose every request takes 1 ms or 5 ms (tests/benchmarks/slow.c; its pages are kept as an NFS client keeps them, and forgotten before each step): train "
-        "with {classes} classes of {images:,} images and val with {val:,}, sparse. Everything without an "
-        "index, start of the interpreter included where a command or a mount is timed; ratarmount has all "
-        "of train indexed when it answers, so its figures of the first class and of ImageFolder include "
-        "that (it is stopped after {peer_seconds:.0f} s).",
+        "A source whose every request takes 1 ms or 5 ms (tests/benchmarks/slow.c; pages are kept as an NFS "
+        "client keeps them, and forgotten before each step): train with {classes} classes of {images:,} "
+        "images and val with {val:,}, sparse. Everything without an index, start of the interpreter included "
+        "where a command or a mount is timed; ratarmount has all of train indexed when it answers, so its "
+        "figures of the first class and of ImageFolder include that (it is stopped after {peer_seconds:.0f} "
+        "s). At last, at 1 ms, a train of {more} classes: `imagenetfs index`, and ratarmount's first mount.",
     ),
     "epochs": (
         "Training from a slow source",

@@ -2,8 +2,8 @@
 
     scan.py EXPORTED MOUNTED
 
-For the virtual machine of guest.sh: makes a tar in the exported directory, and walks it in the mounted one. A line
-for each way: seconds, and the READ requests that the kernel's NFS client sent.
+For the virtual machine of guest.sh: makes a tar in the exported directory, and walks it in the mounted one.
+A line for each way: seconds, and the READ requests that the kernel's NFS client sent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from imagenetfs.formats.chains import scan_parallel
 from imagenetfs.formats.tar import MemberColumns
 from imagenetfs.formats.tar_ring import are_heeded
 from imagenetfs.source.directory import Source
-
 
 NAME = "large.tar"
 MEMBERS, BYTES = 3000, 110_080
