@@ -55,7 +55,31 @@ def check(data: bytes) -> tuple[list[bytes], str | None]:
         sound(columns, len(data))
         outcomes.append(([getattr(columns, c) for c in columns.__slots__], error))
     assert outcomes[0] == outcomes[1], "the short way and the long way differ"
+    if len(data) >= BLOCK:
+        assert by_chains(data) == outcomes[0], "one walk and many differ"
     return columns.names, error
+
+
+def by_chains(data: bytes) -> tuple[list[Any], str | None]:
+    """What the walk finds with chains wherever there is room for one, and the error."""
+    from imagenetfs.errors import ArchiveError
+    from imagenetfs.formats.chains import hop_in_chains
+    from imagenetfs.formats.tar import MemberColumns, Walk
+    from imagenetfs.formats.tar_chain import Cutter
+    from imagenetfs.formats.tar_pace import Fixed
+
+    columns, error = MemberColumns(), None
+
+    def read_at(offset: int, length: int) -> bytes:
+        assert 0 <= offset <= len(data) and 0 <= length <= LARGEST_READ
+        return data[offset : offset + length]
+
+    try:
+        walk = Walk(read_at, len(data), columns, lambda offset, length: None)
+        hop_in_chains(walk, 0, Cutter(BLOCK // 16), Fixed(7))
+    except ArchiveError as caught:
+        error = str(caught)
+    return [getattr(columns, c) for c in columns.__slots__], error
 
 
 def sound(c: Any, end: int) -> None:
@@ -175,7 +199,7 @@ def main() -> None:
     import atheris
 
     with atheris.instrument_imports(include=["imagenetfs"]):
-        import imagenetfs.formats.tar  # noqa: F401
+        import imagenetfs.formats.chains  # noqa: F401
 
     def one_input(data: bytes) -> None:
         check(data)
