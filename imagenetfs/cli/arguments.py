@@ -9,9 +9,10 @@ from pathlib import Path
 from imagenetfs.errors import UsageError
 
 COMMANDS = (
-    *("mount", "umount", "run", "enter", "status", "settings", "info", "index", "sample"),
-    *("stage", "cache", "doctor", "verify"),
+    *("mount", "umount", "run", "enter", "status", "info", "index", "stage", "cache"),
+    *("verify", "doctor", "settings", "sample"),
 )
+"""In the order of ``--help``. Each is a module of this package by that name."""
 
 
 @dataclass(frozen=True, slots=True)

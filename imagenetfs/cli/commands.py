@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
-from imagenetfs.cli import (
-    cache,
-    doctor,
-    enter,
-    index,
-    info,
-    mount,
-    run,
-    sample,
-    settings,
-    stage,
-    status,
-    umount,
-    verify,
-)
-from imagenetfs.cli.arguments import Arranged
+from imagenetfs.cli.arguments import COMMANDS, Arranged
 from imagenetfs.cli.terminal import PROGRAM, say
 from imagenetfs.errors import GroupNeededError, UsageError
 from imagenetfs.job import groups
@@ -34,20 +20,6 @@ _EPILOG = (
     "The bare form `imagenetfs SOURCE MOUNTPOINT [-o OPTION,...]` mounts too, for fstab and mount."
 )
 
-app = typer.Typer(
-    name=PROGRAM,
-    epilog=_EPILOG,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-for _module in (
-    *(mount, umount, run, enter, status, info, index, stage, cache),
-    *(verify, doctor, settings, sample),
-):
-    _module.register(app)
-
 
 def _print_version(value: bool) -> None:
     if value:
@@ -57,7 +29,6 @@ def _print_version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool,
@@ -67,6 +38,25 @@ def _root(
     ] = False,
 ) -> None:
     """Show ImageNet's archives as a file system: every version as version/split/class/image."""
+
+
+def _parser(first: str) -> Any:
+    """The parser of a command line whose first word is ``first``.
+
+    Where that is a command, no other is known: each has a module of its own, and importing all of
+    them, and what they need, takes longer than most commands work.
+    """
+    app = typer.Typer(
+        name=PROGRAM,
+        epilog=_EPILOG,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for name in (first,) if first in COMMANDS else COMMANDS:
+        import_module(f"imagenetfs.cli.{name}").register(app)
+    return typer.main.get_command(app)
 
 
 def execute(arranged: Arranged) -> int:
@@ -83,9 +73,8 @@ def execute(arranged: Arranged) -> int:
 
 
 def _execute(arranged: Arranged) -> int:
-    command: Any = typer.main.get_command(app)
     try:
-        code = command.main(
+        code = _parser(arranged.arguments[0]).main(
             args=arranged.arguments,
             prog_name=PROGRAM,
             obj=arranged,
