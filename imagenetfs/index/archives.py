@@ -15,7 +15,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import overload
+from typing import NamedTuple, overload
 
 from imagenetfs.index.arena import Arena
 
@@ -36,9 +36,11 @@ class Kind(Enum):
     DIRECTORY = "directory"
 
 
-@dataclass(frozen=True, slots=True)
-class Archive:
-    """One archive of the catalogue; ``number`` is its place there, ``path`` relative to the source."""
+class Archive(NamedTuple):
+    """One archive of the catalogue; ``number`` is its place there, ``path`` relative to the source.
+
+    A tuple, for winter21 has 19,167 of them, which are made at each mount.
+    """
 
     number: int
     path: bytes

@@ -107,7 +107,8 @@ class Root:
 
         def look(fd: int) -> list[tuple[bytes, bool]]:
             with os.scandir(fd) as entries:
-                return sorted((os.fsencode(entry.name), _is_directory(entry)) for entry in entries)
+                found = [(entry.name, _is_directory(entry)) for entry in entries]
+            return sorted([(os.fsencode(name), is_directory) for name, is_directory in found])
 
         return self._in_directory(path, look)
 

@@ -111,7 +111,7 @@ def build_catalogue(
     found.warnings.extend(warning for _, warnings in shown for warning in warnings)
     if not versions:
         raise _nothing_known(source, found)
-    _pin(source, index, versions)
+    _pin(source, found.archives, versions)
     splits = [split for version in versions for split in version.splits]
     status = source.status(b"")
     mtime_ns = status.st_mtime_ns if status else 0
@@ -178,14 +178,14 @@ def _bytes(source: Source, index: Index, versions: Sequence[Version]) -> int:
     return sum(status.st_size for path in paths if (status := source.status(path)) is not None)
 
 
-def _pin(source: Source, index: Index, versions: Sequence[Version]) -> None:
+def _pin(source: Source, archives: Sequence[Archive], versions: Sequence[Version]) -> None:
     """Open what the splits read before anybody forks, so that all processes read the same files.
 
     Not the thousands of class tars of winter21: descriptors are few.
     """
     for split in (split for version in versions for split in version.splits):
-        archives = [index.archives[number] for number in archives_of([split])]
-        files = [archive.path for archive in archives if archive.kind is not Kind.DIRECTORY]
+        read = (archives[number] for number in archives_of([split]))
+        files = [archive.path for archive in read if archive.kind is not Kind.DIRECTORY]
         for path in files if len(files) <= _FEW else ():
             with contextlib.suppress(ImagenetfsError):
                 source.pin(path)

@@ -82,7 +82,7 @@ def _val_labels(
     """The classes of val, and the label of a file name: by the devkit, else by directories."""
     if kit is not None:
         classes = set(kit.wnids.values())
-        if any(label not in kit.wnids for label in kit.truth):
+        if not kit.wnids.keys() >= set(kit.truth):
             finder.warn(
                 "the devkit gives val images labels that it does not name: see val/unlabeled/."
             )

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
+from operator import itemgetter
 
 from imagenetfs.errors import ImagenetfsError, SourceReadError, SourceUnreadableError
 from imagenetfs.index.archives import Archive, Kind
@@ -92,15 +94,18 @@ def survey(source: Source) -> Survey:
                 result.warnings.append(str(refused))
             continue
         result.names[path] = names
+        above = path + b"/" if path else b""
         for name, is_directory in names:
-            below = path + b"/" + name if path else name
-            if is_directory and depth < _DEPTH:
-                pending.append((below, depth + 1))
-            elif not is_directory and name.endswith((b".tar", b".npz")):
-                found.append((below, Kind.TAR if name.endswith(b".tar") else Kind.NPZ))
-    for number, (path, kind) in enumerate(sorted(found, key=lambda item: item[0])):
-        result.archives.append(Archive(number, path, kind))
-        result.numbers[path] = number
+            if is_directory:
+                if depth < _DEPTH:
+                    pending.append((above + name, depth + 1))
+            elif name.endswith(b".tar"):
+                found.append((above + name, Kind.TAR))
+            elif name.endswith(b".npz"):
+                found.append((above + name, Kind.NPZ))
+    found.sort(key=itemgetter(0))
+    result.archives = [Archive(number, path, kind) for number, (path, kind) in enumerate(found)]
+    result.numbers = {path: number for number, (path, _) in enumerate(found)}
     return result
 
 
@@ -124,13 +129,19 @@ def index_group(archive: Archive) -> str:
     One a tar, one for all tars in and below a directory of the second level (winter21's tars), and one for the
     directories and one for the npz files below each directory of the first level.
     """
-    parts = archive.path.removesuffix(b".tar").decode("utf-8", "backslashreplace").split("/")
-    if archive.kind is Kind.NPZ:
-        parts = [*parts[:-1][:1], "arrays"]
-    elif archive.kind is Kind.DIRECTORY:
-        parts = [*parts[:1], "directories"]
-    elif len(parts) > _DEPTH:
-        parts = parts[:_DEPTH]
-    elif len(parts) > 1 and parts[-1].startswith(parts[-2]):
-        parts = parts[-1:]  # ILSVRC2012/ILSVRC2012_img_train.tar says it twice
+    path, kind = archive.path, archive.kind
+    if kind is Kind.TAR and path.count(b"/") >= _DEPTH:
+        return _file_name(b"/".join(path.split(b"/", _DEPTH)[:_DEPTH]))
+    if kind is Kind.NPZ:
+        return _file_name(b"/".join((*path.split(b"/")[:-1][:1], b"arrays")))
+    if kind is Kind.DIRECTORY:
+        return _file_name(path.partition(b"/")[0] + b"/directories")
+    above, _, name = path.removesuffix(b".tar").rpartition(b"/")
+    # ILSVRC2012/ILSVRC2012_img_train.tar says it twice
+    return _file_name(name if above and name.startswith(above) else above + b"/" + name)
+
+
+@lru_cache(maxsize=64)
+def _file_name(path: bytes) -> str:
+    parts = path.decode("utf-8", "backslashreplace").split("/")
     return "-".join(part for part in parts if part).replace("\\", "_") or "root"

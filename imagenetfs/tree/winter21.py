@@ -36,8 +36,8 @@ def _by_class(survey: Survey, index: Index, prefer: str, root: bytes) -> Split |
     tars: dict[bytes, Place] = {}
     for directory in (root, *beside):
         for name in survey.files(directory):
-            number = survey.number(directory + b"/" + name, Kind.TAR)
             wnid = name.removesuffix(b".tar")
+            number = survey.number(directory + b"/" + name, Kind.TAR) if wnid != name else None
             if number is not None and WNID.fullmatch(wnid):
                 tars[wnid] = (number, OUTER)
     directories: dict[bytes, Place] = {}
@@ -49,7 +49,8 @@ def _by_class(survey: Survey, index: Index, prefer: str, root: bytes) -> Split |
     places = {**second, **first}
     if not places:
         return None
-    parents = {index.archives[number].path.rpartition(b"/")[0] for number, _ in places.values()}
+    paths = (survey.archives[number].path for number, _ in places.values())
+    parents = {path.rpartition(b"/")[0] for path in paths}
     origin = b" and ".join(sorted(parents, reverse=first is tars))
     shelf = ClassContainers(index, places, lambda: second, tell=survey.notices.tell)
     return Split(b"train", shelf, origin.decode("utf-8", "backslashreplace"))
