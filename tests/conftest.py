@@ -7,6 +7,7 @@ Two runs side by side share nothing.
 
 from __future__ import annotations
 
+import compileall
 import os
 import shutil
 import sys
@@ -22,6 +23,8 @@ from tests.support import Mounted, mounted, mounts_below, processes_marked, unmo
 MARKER = "IMAGENETFS_TEST_RUN"
 
 _base: Path | None = None
+
+_CODE = [Path(__file__).parent, Path(__file__).parents[1] / "imagenetfs"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,6 +51,10 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in [n for n in os.environ if n.startswith("SLURM_") or n == "IMAGENETFS_SOURCE"]:
         del os.environ[name]
     tempfile.tempdir = str(_base / "tmp")
+    # The tests start hundreds of programs. Where PYTHONDONTWRITEBYTECODE is set, as in many containers, each of
+    # them would compile 70 modules, and its server again.
+    for directory in _CODE:
+        compileall.compile_dir(directory, quiet=2)
 
 
 @pytest.fixture(autouse=True)

@@ -120,7 +120,9 @@ def test_runs_side_by_side_share_it(source: SlowSource, tree: Path, member: Ther
     done = member.call("run", source.path, "--", "sh", "-c", f"echo {{mnt}}; {second}")
     assert done.returncode == 0, done.stderr
     assert len(set(done.stdout.splitlines())) == 1
-    script = f"(sleep 0.2; {second}) & $0 run {source.path} -- sh -c 'echo {{mnt}}; sleep 8'; wait"
+    ended = member.home / "ended"
+    first = f"$0 run {source.path} -- sh -c 'echo {{mnt}}; until [ -e {ended} ]; do sleep 0.05; done'"
+    script = f"(sleep 0.2; {second}; touch {ended}) & {first}; wait"
     done = member.command("sh", "-c", script.replace("$0", " ".join(COMMAND)))
     assert len(done.stdout.splitlines()) == 2, done.stderr
     assert len(set(done.stdout.splitlines())) == 1, done.stderr
