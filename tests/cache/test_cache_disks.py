@@ -182,6 +182,12 @@ def _free(place: Path) -> int:
     return status.f_bavail * status.f_frsize
 
 
+IMPATIENT = (
+    "from imagenetfs.serve import caching; caching._IDLE_LOOK_SECONDS = caching._KEEP_SECONDS = 1.0"
+)
+"""A supervisor that looks after what is idle every second, and not every ten."""
+
+
 def _segments(cache: Path) -> list[Path]:
     return list(cache.glob("*.[0-9][0-9][0-9][0-9][0-9]"))
 
@@ -193,7 +199,8 @@ def test_an_idle_mount_gives_space_back(
     place = disk("tmpfs:size=300m")
     cache, floor = place / "cache", 100 << 20
     prepare(cache)
-    mounted = mount(train[0], cache_dir=cache, cache_size=PLENTY, keep_free=floor)
+    plan = {"cache_dir": cache, "cache_size": PLENTY, "keep_free": floor, "before": IMPATIENT}
+    mounted = mount(train[0], **plan)
     paths = files(mounted.root / "train")
     epoch(paths, seed=1)
     assert len(_segments(cache)) == 1
@@ -218,7 +225,7 @@ def test_what_is_cleared_under_an_idle_mount_is_free(
     place = disk("tmpfs:size=300m")
     cache = place / "cache"
     prepare(cache)
-    mounted = mount(train[0], cache_dir=cache, cache_size=PLENTY)
+    mounted = mount(train[0], cache_dir=cache, cache_size=PLENTY, before=IMPATIENT)
     paths = files(mounted.root / "train")
     before = _free(place)
     epoch(paths, seed=1)

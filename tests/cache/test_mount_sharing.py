@@ -47,13 +47,14 @@ def _read(path: Path) -> bytes:
 def test_24_cold_readers_of_one_image(
     train: tuple[Path, int], mount: Mount, cache_dir: Path, mounts: int
 ) -> None:
-    with slow_source(train[0], latency=0.02) as source:
+    with slow_source(train[0]) as source:
         plan = {"cache_dir": cache_dir, "cache_size": PLENTY, "workers": 32}
         mounted = [mount(source.path, **plan) for _ in range(mounts)]
         name = files(mounted[0].root / "train")[500].relative_to(mounted[0].root)
         for one in mounted:
             files(one.root / "train")
             until(lambda one=one: "indexed" in one.log.read_text())
+        source.set(latency=0.02)
         source.reset()
         with ThreadPool(24) as pool:
             paths = [mounted[n % mounts].root / name for n in range(24)]
@@ -151,6 +152,7 @@ def test_staging_outlives_the_sources_trouble(
         before = mounted.status()["counters"]["source_bytes"]
         epoch(paths, seed=1)
         assert mounted.status()["counters"]["source_bytes"] == before
+        mounted.close()  # before its source goes
 
 
 @pytest.mark.timeout(240)
