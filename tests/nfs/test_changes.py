@@ -89,9 +89,7 @@ def test_an_archive_that_changes(
     assert (one.root / val[0]).read_bytes() == images[val[0]]
     CHANGES[how](_archive(tree))
     assert (one.root / val[0]).read_bytes() == images[val[0]]  # the kernel has it
-    with ThreadPoolExecutor(
-        8
-    ) as readers:  # what cannot be opened is tried again, which takes its time
+    with ThreadPoolExecutor(8) as readers:  # each is tried again, which takes its time
         list(readers.map(lambda name: _refused(one.root / name, errno.EIO), val[1:]))
     for name in train[:50]:
         assert (one.root / name).read_bytes() == images[name]

@@ -121,9 +121,8 @@ def test_runs_side_by_side_share_it(source: SlowSource, tree: Path, member: Ther
     assert done.returncode == 0, done.stderr
     assert len(set(done.stdout.splitlines())) == 1
     ended = member.home / "ended"
-    first = (
-        f"$0 run {source.path} -- sh -c 'echo {{mnt}}; until [ -e {ended} ]; do sleep 0.05; done'"
-    )
+    wait = f"until [ -e {ended} ]; do sleep 0.05; done"
+    first = f"$0 run {source.path} -- sh -c 'echo {{mnt}}; {wait}'"
     script = f"(sleep 0.2; {second}; touch {ended}) & {first}; wait"
     done = member.command("sh", "-c", script.replace("$0", " ".join(COMMAND)))
     assert len(done.stdout.splitlines()) == 2, done.stderr

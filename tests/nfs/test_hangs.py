@@ -17,6 +17,7 @@ import pytest
 
 from tests.benchmarks.pagecache import in_page_cache
 from tests.cache.support import PLENTY, make_train
+from tests.mount.test_commands_support import until
 from tests.nfs.test_faults import train_images
 from tests.passthrough import SlowSource, slow_source
 from tests.support import Mounted
@@ -95,6 +96,11 @@ class Reader:
         pytest.fail(f"it still waits after {patience} s")
 
 
+def wait_until_indexed(mounted: Mounted) -> None:
+    """Until the rest of the split is indexed, and nobody else asks the source."""
+    assert until(lambda: "indexed " in mounted.log.read_text())
+
+
 def read(path: Path, expected: bytes) -> None:
     assert path.read_bytes() == expected
 
@@ -151,7 +157,7 @@ def test_every_call_ends_in_time(
     last = [name for name in images if name.startswith(max(os.listdir(train)))]
     if indexed:
         os.listdir((train / last[0]).parent)
-        time.sleep(1.0)  # until the rest of the split is indexed, and nobody else asks the source
+        wait_until_indexed(one)
     source.fault("hang", EVERYTHING)
     readers = [Reader(lambda name=name: how(train / name, images[name])) for name in last[:8:2]]
     answers = [reader.answer() for reader in readers]
