@@ -307,9 +307,9 @@ def test_a_mount_that_hangs_does_not_hang_status(at: Bench, sample: Path) -> Non
     try:
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
-        hanging = json.loads(at.call("status", "--json", mountpoint).stdout)[0]
-        assert hanging["state"] == "silent"
+        status = at.start("status", "--json", mountpoint)  # side by side: each waits for its answer
         done = at.call("mount", sample, mountpoint)
+        assert json.loads(status.communicate(timeout=60)[0])[0]["state"] == "silent"
         assert done.returncode == 23
         assert "does not answer" in done.stderr
     finally:
