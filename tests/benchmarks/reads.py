@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from .bound import bound
 from .children import Asked
 from .data import Data
 from .errors import BenchmarkError
@@ -11,17 +12,21 @@ from .pagecache import free_pages
 from .processes import usage
 from .results import Part
 from .runner import ANSWER_SECONDS, Run, client, take_turns
-from .systems import System, all_systems, mounted
+from .systems import BOUND, System, all_systems, mounted
 
 PROCESSES = (1, 4, 8)
 PASSES = ("first", "second")
 
 
 def measure(run: Run) -> Part:
-    """All systems, all numbers of processes, in interleaved rounds."""
+    """All systems and the limit, all numbers of processes, in interleaved rounds."""
     assert run.data is not None
     part = run.part(classes=run.data.size.classes, images=run.data.size.images)
     systems = all_systems(run.data, run.peers)
+    try:
+        systems.append(bound(run.data, run.workspace))
+    except BenchmarkError as error:
+        part.absent[BOUND] = str(error)
     for number in range(run.rounds):
         for processes in PROCESSES:
             one = partial(_two_passes, run, run.data, processes)

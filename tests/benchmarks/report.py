@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from .latency import OURS_64
 from .reads import PASSES, PROCESSES
 from .results import Part, Spread
-from .systems import CAT, EXTRACTED, OURS, RATARMOUNT, SQUASHFUSE
+from .systems import CAT, LIMITS, OURS, RATARMOUNT, SQUASHFUSE
 
 
 @dataclass(slots=True)
@@ -276,7 +276,7 @@ def losses(parts: dict[str, Part]) -> list[str]:
             for system in part.systems():
                 ratio = None if _is_ours(system) else _ratio(part, column, system)
                 if ratio and ratio.most < 1:
-                    limit = " (the limit)" if system == EXTRACTED else ""
+                    limit = " (the limit)" if system in LIMITS else ""
                     better = f"{_factor(1 / ratio.median)} times better"
                     found.append(f"{name}, {column.title}: {system}{limit} is {better}.")
     return found

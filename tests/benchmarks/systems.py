@@ -24,6 +24,10 @@ OURS = "imagenetfs"
 RATARMOUNT = "ratarmount"
 SQUASHFUSE = "squashfuse_ll"
 EXTRACTED = "extracted files"
+BOUND = "a FUSE server that only splices (C)"
+LIMITS = (BOUND, EXTRACTED)
+"""What cannot be beaten: by a FUSE server, by a file system in user space."""
+
 STAGED = "imagenetfs --stage"
 CAT = "cat"
 

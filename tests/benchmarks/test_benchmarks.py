@@ -16,7 +16,7 @@ from . import document, latency, report, results
 from .children import CHECKOUT
 from .epochs import COPIED, REMOTE
 from .results import Part
-from .systems import OURS, RATARMOUNT, STAGED
+from .systems import BOUND, OURS, RATARMOUNT, STAGED
 
 _SMALL = ("--classes", "2", "--images", "5", "--rounds", "1", "--no-install")
 
@@ -66,6 +66,10 @@ def test_targets_and_losses_say_what_was_missed() -> None:
     assert verdicts["listing, walk with stat"] == "reached"
     assert verdicts["latency, larger train indexed at 1 ms (--in-flight 64)"] == "not measured"
     assert report.losses(parts) == ["reads, 4: first pass: ratarmount is 2.0 times better."]
+    parts["reads"].add(0, BOUND, {"first 4": 20.0})
+    assert (
+        report.losses(parts)[1] == f"reads, 4: first pass: {BOUND} (the limit) is 4.0 times better."
+    )
 
 
 def _command(tmp_path: Path, *arguments: str) -> list[str]:
@@ -89,6 +93,11 @@ def test_a_small_run_writes_its_document_and_leaves_nothing(tmp_path: Path) -> N
     for title in ("Shuffled reads", "Mounting and listing", "Making an index"):
         assert f"## {title}" in text
     assert "ratarmount is absent: it is not installed" in text
+    (measured,) = results.load(tmp_path / "results.json")["reads"].rounds
+    if os.geteuid() == 0:  # it has read the same bytes, or the run would have dropped it
+        assert set(measured[OURS]) == set(measured[BOUND])
+    else:
+        assert f"{BOUND} is absent: only root can mount it." in text
     assert _is_clean(tmp_path)
 
 
