@@ -44,7 +44,7 @@ class BeingBuiltError(Exception):
 class Container:
     """A table together with where its members' bytes are."""
 
-    __slots__ = ("_check", "extent", "file_size", "members")
+    __slots__ = ("_check", "extent", "file_size", "members", "plain")
 
     def __init__(
         self,
@@ -61,6 +61,10 @@ class Container:
         self.members = members
         self.file_size = file_size
         self._check = check
+        self.plain: Members | None = None
+        """The table where every row is a regular file that is read as it stands in a tar, as in ImageNet's."""
+        if extent.kind is Kind.TAR and check is None and isinstance(members, Members):
+            self.plain = members if members.plain else None
 
     def locate(self, row: int) -> tuple[bytes, int, int]:
         """(path of the file in the source, offset, size) of a member's content, in bytes."""

@@ -131,6 +131,15 @@ class Members:
         """Whether all rows have the same mode."""
         return self._modes is None
 
+    @property
+    def plain(self) -> bool:
+        """Whether all rows are regular files that stand in the archive as they are: no holes."""
+        return self._modes is None and stat.S_ISREG(self._mode) and not self.sparse
+
+    def place(self, row: int) -> tuple[int, int]:
+        """Offset and size in one call, for reads."""
+        return self._offsets[row] * self._unit, self._sizes[row]
+
     def name(self, row: int) -> bytes:
         """The full name, relative, parts separated by ``/``."""
         start = self._ends[row - 1] if row else 0

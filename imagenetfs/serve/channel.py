@@ -19,20 +19,37 @@ import os
 import signal
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import FrameType
-from typing import NamedTuple
+from typing import Protocol
 
-from imagenetfs.serve.protocol import REPLY, REQUEST, REQUEST_BYTES, reply_header
+from imagenetfs.serve.protocol import (
+    REPLY,
+    REQUEST,
+    REQUEST_BYTES,
+    REQUEST_HEAD,
+    reply_header,
+)
 
 log = logging.getLogger(__name__)
 
 Buffer = bytes | memoryview
 
 
-class Piped(NamedTuple):
-    """An answer of ``length`` bytes that stands in the channel's pipe."""
+@dataclass(slots=True)
+class Piped:
+    """An answer of ``length`` bytes that stands in the channel's pipe, and is sent next or never."""
 
     length: int
+
+
+class Pourable(Protocol):
+    """A file whose bytes can be handed on without passing through this process."""
+
+    def pour(self, pipe: int, offset: int, length: int) -> bool:
+        """Put exactly ``length`` bytes at ``offset`` into a pipe, without a copy; False where that fails: the
+        pipe is of no use then."""
+        ...
 
 
 Answer = Callable[[int, int, memoryview], Buffer | Piped | int | None]
@@ -69,12 +86,14 @@ class Channel:
         self._fd = fd
         self.request = memoryview(bytearray(REQUEST_BYTES))
         """The request that is being answered, from its first byte."""
+        self._into = (self.request,)
         self.unique = 0
         """Which request that is."""
         self._waiting = False
         self.leaving = False
         self._pipe: tuple[int, int] | None = None
         self._front: tuple[int, int] | None = None
+        self._piped = Piped(0)
         self._room = _PIPE_BYTES - 4 * os.sysconf("SC_PAGE_SIZE")  # heads, first and last page
 
     def leave_when_told(self) -> None:
@@ -104,7 +123,7 @@ class Channel:
     def _read(self) -> int:
         while True:
             try:
-                return os.readv(self._fd, (self.request,))
+                return os.readv(self._fd, self._into)
             except OSError as error:
                 # ENOENT: the request was taken back before it could be read.
                 if error.errno not in (errno.ENOENT, errno.EAGAIN):
@@ -114,10 +133,10 @@ class Channel:
     def reply(self, answer: Buffer | Piped | int) -> None:
         """Answer the request; a number is an errno."""
         try:
-            if isinstance(answer, int):
-                os.write(self._fd, reply_header(self.unique, 0, answer))
-            elif isinstance(answer, Piped):
+            if isinstance(answer, Piped):
                 self._send_pipe(answer.length)
+            elif isinstance(answer, int):
+                os.write(self._fd, reply_header(self.unique, 0, answer))
             else:
                 os.writev(self._fd, (reply_header(self.unique, len(answer)), answer))
         except OSError as error:
@@ -131,16 +150,17 @@ class Channel:
 
     def pipe_in(
         self,
+        file: Pourable,
+        offset: int,
         length: int,
-        pour: Callable[[int], bool],
-        head: int = 0,
         look: Callable[[bytes], None] | None = None,
+        head: int = 0,
     ) -> Piped | None:
-        """Have an answer's bytes put into a pipe by ``pour(pipe)``, from which the kernel takes them without
-        another copy (splice). None where that does not work: answer with a buffer then.
+        """Have an answer's bytes put into a pipe, from which the kernel takes them without another copy
+        (splice). None where that does not work: answer with a buffer then.
 
-        With ``look``, ``pour`` puts ``head`` bytes more before them, which are taken off for it to look at;
-        what it raises comes out.
+        With ``look``, ``head`` bytes more are asked for, those before ``offset``, in the same request; they are
+        taken off for it to look at; what it raises comes out.
         """
         if length > self._room or not self._has_pipes(look is not None):
             return None
@@ -148,16 +168,35 @@ class Channel:
         poured = False
         try:
             if look is None:
-                os.write(self._pipe[1], reply_header(self.unique, length))
-                poured = pour(self._pipe[1])
-            elif self._front is not None and pour(self._front[1]):
-                look(os.read(self._front[0], head))
-                os.write(self._pipe[1], reply_header(self.unique, length))
-                poured = os.splice(self._front[0], self._pipe[1], length) == length
+                os.write(self._pipe[1], REPLY.pack(REPLY.size + length, 0, self.unique))
+                poured = file.pour(self._pipe[1], offset, length)
+            else:
+                poured = self._pour_behind(file, offset, length, look, head)
         finally:
             if not poured:
                 self._drop_pipes()
-        return Piped(length) if poured else None
+        if not poured:
+            return None
+        piped = self._piped  # one for all answers: there is one pipe
+        piped.length = length
+        return piped
+
+    def _pour_behind(
+        self,
+        file: Pourable,
+        offset: int,
+        length: int,
+        look: Callable[[bytes], None],
+        head: int,
+    ) -> bool:
+        """By way of another pipe, from which the head is read."""
+        assert self._pipe is not None and self._front is not None
+        pipe, (front, into_front) = self._pipe[1], self._front
+        if not file.pour(into_front, offset - head, head + length):
+            return False
+        look(os.read(front, head))
+        os.write(pipe, REPLY.pack(REPLY.size + length, 0, self.unique))
+        return os.splice(front, pipe, length) == length
 
     def _has_pipes(self, two: bool) -> bool:
         if self._pipe is None:
@@ -198,7 +237,7 @@ def _make_pipe() -> tuple[int, int] | None:
 
 def serve_requests(channel: Channel, answer: Answer) -> None:
     """Answer requests until the session is over, or the process is told to leave."""
-    request, unpack, head = channel.request, REQUEST.unpack_from, REQUEST.size
+    request, unpack, head = channel.request, REQUEST_HEAD.unpack_from, REQUEST.size
     while True:
         try:
             length = channel.next()
@@ -208,7 +247,7 @@ def serve_requests(channel: Channel, answer: Answer) -> None:
             raise
         if not length:
             return
-        _, opcode, channel.unique, nodeid, *_ = unpack(request)
+        _, opcode, channel.unique, nodeid = unpack(request)
         result = answer(opcode, nodeid, request[head:length])
         if result is not None:
             channel.reply(result)

@@ -23,6 +23,7 @@ HEADER = 512
 Look = Callable[[bytes], None]
 """Called with the 512 bytes before a member's data; raises SourceReplacedError unless they are its header."""
 
+_TAR = Kind.TAR
 _BITS = 20
 _GOLDEN = 0x9E3779B97F4A7C15
 _UNSIGNED = (1 << 64) - 1
@@ -39,7 +40,7 @@ class Headers:
     def look_at(self, inode: int, container: Container, row: int) -> Look | None:
         """What to call with the header of a member's row; None where that is not needed."""
         slot = (inode * _GOLDEN & _UNSIGNED) >> 64 - _BITS
-        if self._seen[slot] == inode or container.extent.kind is not Kind.TAR:
+        if self._seen[slot] == inode or container.extent.kind is not _TAR:
             return None
         return partial(self._look, slot, inode, container, row)
 

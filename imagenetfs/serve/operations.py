@@ -27,6 +27,7 @@ from imagenetfs.serve.live import LiveFiles
 from imagenetfs.serve.permission import Permission
 from imagenetfs.serve.protocol import (
     READ_IN,
+    READ_RANGE,
     STATFS_OUT,
     UNANSWERED,
     WRITING,
@@ -50,6 +51,11 @@ Handler = Callable[[int, memoryview], Buffer | Piped]
 _ANSWERS = (bytes, memoryview, Piped)
 
 _BLOCK = 4096
+
+# Looked up once: with each request, that would cost more than what is done with them.
+_BUSY_SINCE, _READ_SINCE = Cell.BUSY_SINCE, Cell.READ_SINCE
+_IMAGES, _BYTES = Cell.IMAGES, Cell.BYTES
+_FILE = InodeKind.FILE
 
 
 class Refused(Exception):
@@ -113,7 +119,7 @@ class Operations:
             return self._answer_without_handler(opcode)
         handler, cell = found
         row[cell] += 1
-        row[Cell.BUSY_SINCE] = time.monotonic_ns()
+        row[_BUSY_SINCE] = time.monotonic_ns()
         try:
             result = handler(inode, arguments)
         except Refused as refused:
@@ -121,7 +127,7 @@ class Operations:
         except Exception as error:
             return self._refusal(handler, inode, error)
         finally:
-            row[Cell.BUSY_SINCE] = row[Cell.READ_SINCE] = 0
+            row[_BUSY_SINCE] = row[_READ_SINCE] = 0
         if type(result) not in _ANSWERS:
             row[Cell.ERRORS] += 1
             log.error("%s(%#x) answered with %r", handler.__name__, inode, type(result))
@@ -204,41 +210,36 @@ class Operations:
 
     def read(self, inode: int, arguments: memoryview) -> Buffer | Piped:
         """Exactly the bytes that lie within the file."""
-        _, offset, size, *_ = READ_IN.unpack_from(arguments)
+        offset, size = READ_RANGE.unpack_from(arguments)
+        row = self.row
         kind = kind_of(inode)
-        if kind == InodeKind.FILE:
-            return self._read_member(inode, offset, size)
-        if kind == InodeKind.LIVE:
-            data = self._board.text(live_handle(inode))[offset : offset + size]
+        if kind == _FILE:
+            found = self._read_member(inode, offset, size)
+            if isinstance(found, Piped):
+                return found
+        elif kind == InodeKind.LIVE:
+            found = self._board.text(live_handle(inode))[offset : offset + size]
         else:
-            data = self._read_generated(inode, offset, size)
-        self.row[Cell.BYTES] += len(data)
-        return data
+            found = self._read_generated(inode, offset, size)
+        row[_BYTES] += len(found)
+        return found
 
     def _read_member(self, inode: int, offset: int, size: int) -> Buffer | Piped:
         row = self.row
-        row[Cell.READ_SINCE] = row[Cell.BUSY_SINCE]
+        row[_READ_SINCE] = row[_BUSY_SINCE]
         self._permit(inode)
         if offset == 0:
-            row[Cell.IMAGES] += 1
+            row[_IMAGES] += 1
         found = self._reader.find(inode, offset, size)
-        if isinstance(found, Piece):
-            piped = self._piped(found, self._channel)
+        if not isinstance(found, Piece):
+            return found
+        file, start, length, look = found
+        if length >= WORTH_A_PIPE and self._channel is not None:
+            piped = self._channel.pipe_in(file, start, length, look, HEADER)
             if piped is not None:
-                row[Cell.BYTES] += found.length
+                row[_BYTES] += length
                 return piped
-            found = found.read()
-        row[Cell.BYTES] += len(found)
-        return found
-
-    def _piped(self, piece: Piece, channel: Channel | None) -> Piped | None:
-        file, start, length, look = piece
-        if length < WORTH_A_PIPE or channel is None:
-            return None
-        if look is None:
-            return channel.pipe_in(length, lambda pipe: file.pour(pipe, start, length))
-        first, whole = start - HEADER, HEADER + length
-        return channel.pipe_in(length, lambda pipe: file.pour(pipe, first, whole), HEADER, look)
+        return found.read()
 
     def _read_generated(self, inode: int, offset: int, size: int) -> bytes:
         node = self._tree.file(inode)

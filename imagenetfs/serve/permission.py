@@ -40,14 +40,14 @@ class Permission:
 
     def __init__(self, source: Source, backing: Backing) -> None:
         self._source = source
-        self._known = source.known
+        self._refusals = source.known.refusals
         self._backing = backing
 
     def check(self, inode: int) -> None:
         """Raise SourceRefusedError where what stands behind an inode may not be read any more.
 
         One look at shared memory while nothing is refused."""
-        if self._known.some_refused:
+        if self._refusals[0]:
             for path in self._backing.paths(inode):
                 self._source.check_known(path)
 

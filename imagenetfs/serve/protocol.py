@@ -60,11 +60,17 @@ UNANSWERED = frozenset({Opcode.FORGET, Opcode.BATCH_FORGET})
 REQUEST = Struct("=IIQQIIIHH")
 """len, opcode, unique, nodeid, uid, gid, pid, length of extensions (8-byte units), padding."""
 
+REQUEST_HEAD = Struct("=IIQQ")
+"""The first four of them: no answer here depends on the others."""
+
 REPLY = Struct("=IiQ")
 """len with this header, -errno or 0, unique."""
 
 READ_IN = Struct("=QQIIQII")
 """fh, offset, size, read_flags, lock_owner, flags, padding; READDIRPLUS asks with it too."""
+
+READ_RANGE = Struct("=8xQI")
+"""Offset and size of it, which is all that counts."""
 
 XATTR_IN = Struct("=II")
 """Size of the reader's buffer (0: it only asks how large the value is), padding."""

@@ -48,6 +48,22 @@ class Reader:
         """The same bytes, or where they stand."""
         archive, inner, row = fields(inode)
         container = self._index.container(archive, inner)
+        plain = container.plain
+        if plain is None or row >= plain.rows:
+            return self._find_any(inode, container, offset, length)
+        start, size = plain.place(row)
+        wanted = min(length, size - offset)
+        if wanted <= 0:
+            return b""
+        at, end = start + offset, start + size
+        look = self._headers.look_at(inode, container, row)
+        return self._reads.from_archive(archive, container, at, wanted, start, end, look)
+
+    def _find_any(
+        self, inode: int, container: Container, offset: int, length: int
+    ) -> Piece | bytes:
+        """Whatever the container is, and whatever stands in it."""
+        archive, inner, row = fields(inode)
         members = container.members
         if row >= len(members):
             raise NoEntryError(f"no inode {inode}.")

@@ -8,6 +8,7 @@ from imagenetfs.cache.unpacked import Unpacked
 from imagenetfs.errors import SourceChangedError
 from imagenetfs.index.arrays import ArrayRows
 from imagenetfs.index.build import Container
+from imagenetfs.serve.channel import Pourable
 from imagenetfs.serve.headers import HEADER, Look
 from imagenetfs.source.directory import Source
 
@@ -15,15 +16,11 @@ WORTH_A_PIPE = 16 * 1024
 """Bytes; fewer are copied sooner than handed from pipe to pipe."""
 
 
-class OpenFile(Protocol):
+class OpenFile(Pourable, Protocol):
     """A file that is open for reading."""
 
     def read(self, offset: int, length: int) -> bytes:
         """Exactly these bytes, or the project's own error."""
-        ...
-
-    def pour(self, pipe: int, offset: int, length: int) -> bool:
-        """Put them into a pipe without a copy; False where that fails: the pipe is of no use then."""
         ...
 
 

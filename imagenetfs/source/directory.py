@@ -66,6 +66,7 @@ class Source(Root):
         self.recognise: Recognise | None = None
         self._revalidate = revalidate
         self.known = Known()
+        self._changes = self.known.changes
         self._files: dict[bytes, SourceFile] = {}
         self._pinned: dict[bytes, SourceFile] = {}
 
@@ -86,7 +87,7 @@ class Source(Root):
         if file is not None:
             if time.monotonic() >= file.look_at:
                 self._visit(file)
-            else:
+            elif self._changes[0]:
                 self.check_unchanged(path)
             return file
         file = self._opened(path, self._reopen)

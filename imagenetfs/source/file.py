@@ -135,7 +135,9 @@ class SourceFile:
     def has_changed(self) -> bool:
         """Whether anything was written to the file, or to its attributes, since it was opened."""
         try:
-            return _identity(os.fstat(self.fd)) != self.identity
+            now = os.fstat(self.fd)
+            # As _identity has it: a call that is saved with every read.
+            return (now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns) != self.identity
         except OSError:
             return True
 

@@ -46,11 +46,16 @@ class Known:
         # Memory is taken when it is written to: a page for each archive at most.
         self._map = mmap.mmap(-1, (_WORDS * _SLOTS + 2) * _WORD)
         self._words = memoryview(self._map).cast("Q")
+        self.changes = self._words[_CHANGED_COUNT:_REFUSED_COUNT]
+        """One word: how many files have changed. To be looked at before anything is asked here."""
+        self.refusals = self._words[_REFUSED_COUNT:]
+        """One word: how many may not be read now."""
         self._writing = threading.Lock()
 
     def close(self) -> None:
         """Give the memory back."""
-        self._words.release()
+        for words in (self.changes, self.refusals, self._words):
+            words.release()
         self._map.close()
         os.close(self._lock)
 
@@ -62,8 +67,8 @@ class Known:
         return slot is not None and self._words[slot + _VERDICT] == _digest(identity)
 
     def has_changed(self, path: bytes) -> bool:
-        """Whether anybody found that another file stands there. Costs next to nothing while none has."""
-        if not self._words[_CHANGED_COUNT]:
+        """Whether anybody found that another file stands there."""
+        if not self.changes[0]:
             return False
         slot = self._slot(_digest(path))
         return slot is not None and self._words[slot + _VERDICT] == _CHANGED
@@ -84,11 +89,11 @@ class Known:
     @property
     def some_refused(self) -> bool:
         """Whether any file may not be read now."""
-        return self._words[_REFUSED_COUNT] != 0
+        return self.refusals[0] != 0
 
     def is_refused(self, path: bytes) -> bool:
         """Whether this one may not be read now, though it was read before."""
-        if not self._words[_REFUSED_COUNT]:
+        if not self.refusals[0]:
             return False
         slot = self._slot(_digest(path))
         return slot is not None and self._words[slot + _REFUSED] == 1

@@ -14,7 +14,7 @@ def pour(fd: int, pipe: int, offset: int, length: int) -> int:
     done = 0
     try:
         while done < length:
-            more = os.splice(fd, pipe, length - done, offset_src=offset + done)
+            more = os.splice(fd, pipe, length - done, offset + done)
             if not more:
                 break
             done += more

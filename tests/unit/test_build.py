@@ -221,6 +221,24 @@ def test_a_loose_file_is_where_its_name_says(tmp_path: Path) -> None:
     assert index.container(0).locate(0) == (b"d/a", 0, 1)
 
 
+def test_what_is_read_without_asking_what_it_is(tmp_path: Path) -> None:
+    """A tar of nothing but regular files: the outer one of ImageNet's too, but neither directories in a tar nor
+    a directory."""
+    (tmp_path / "train.tar").write_bytes(train_tar(2, 3))
+    (tmp_path / "mixed.tar").write_bytes(tar_of({"d/": b"", "d/a": b"x"}))
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "a").write_bytes(b"x")
+    index = index_of(tmp_path, "train.tar", "mixed.tar", "d")
+    for inner in (OUTER, 0, 1):
+        container = index.container(0, inner)
+        plain = container.plain
+        assert plain is container.members
+        assert [plain.place(row) for row in range(plain.rows)] == [
+            container.locate(row)[1:] for row in range(plain.rows)
+        ]
+    assert index.container(1).plain is index.container(2).plain is None
+
+
 # --- index files ----------------------------------------------------------------------------------
 
 

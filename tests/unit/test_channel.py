@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -140,6 +140,20 @@ def sent_by(one: Channel, reader: int) -> tuple[int, int, bytes]:
     return unique, -error, data[REPLY.size :]
 
 
+class Held:
+    """What can be poured, whatever is asked for; ``pour`` is given the pipe."""
+
+    def __init__(self, pour: Callable[[int], bool]) -> None:
+        self._pour = pour
+
+    def pour(self, pipe: int, offset: int, length: int) -> bool:
+        return self._pour(pipe)
+
+
+def holding(data: bytes) -> Held:
+    return Held(lambda pipe: os.write(pipe, data) == len(data))
+
+
 @pytest.fixture
 def device() -> Iterator[tuple[int, int]]:
     """A pipe in the device's place: splice cuts a long message for a socket into many."""
@@ -154,11 +168,7 @@ def test_an_answer_by_the_pipe(device: tuple[int, int]) -> None:
     one = Channel(device[1])
     for unique, data in ((1, b"a" * 100_000), (2, b"b"), (3, os.urandom(128 * 1024))):
         one.unique = unique
-
-        def pour(pipe: int, data: bytes = data) -> bool:
-            return os.write(pipe, data) == len(data)
-
-        answer = one.pipe_in(len(data), pour)
+        answer = one.pipe_in(holding(data), 0, len(data))
         assert answer == Piped(len(data))
         one.reply(answer)
         assert sent_by(one, device[0]) == (unique, 0, data)
@@ -173,10 +183,10 @@ def test_what_was_poured_in_part_is_never_sent(device: tuple[int, int]) -> None:
         return False
 
     before = len(os.listdir("/proc/self/fd"))
-    assert one.pipe_in(100, fail) is None
+    assert one.pipe_in(Held(fail), 0, 100) is None
     assert len(os.listdir("/proc/self/fd")) == before
     one.unique = 2
-    answer = one.pipe_in(3, lambda pipe: os.write(pipe, b"all") == 3)
+    answer = one.pipe_in(holding(b"all"), 0, 3)
     assert answer is not None
     one.reply(answer)
     assert sent_by(one, device[0]) == (2, 0, b"all")
@@ -185,7 +195,7 @@ def test_what_was_poured_in_part_is_never_sent(device: tuple[int, int]) -> None:
 def test_more_than_the_pipe_holds(kernel: Kernel) -> None:
     """It would wait for ever for somebody to empty it."""
     one = Channel(kernel.device.fileno())
-    assert one.pipe_in(512 * 1024, lambda pipe: pytest.fail("poured")) is None
+    assert one.pipe_in(Held(lambda pipe: pytest.fail("poured")), 0, 512 * 1024) is None
 
 
 def test_no_pipe_to_be_had(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +208,7 @@ def test_no_pipe_to_be_had(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(os, "pipe2", refuse)
     one = Channel(kernel.device.fileno())
     for _ in range(3):
-        assert one.pipe_in(1, lambda pipe: True) is None
+        assert one.pipe_in(holding(b""), 0, 1) is None
     assert len(asked) == 1
 
 

@@ -143,11 +143,7 @@ def test_by_the_pipe(tmp_path: Path) -> None:
         piece = reader.find(_number(index, name), 0, 1 << 20)
         assert isinstance(piece, Piece)
         before, one.unique = requests[REQUESTS], unique
-
-        def pour(pipe: int, piece: Piece = piece) -> bool:
-            return piece.file.pour(pipe, piece.offset - 512, 512 + piece.length)
-
-        for_kernel = one.pipe_in(piece.length, pour, 512, piece.look)
+        for_kernel = one.pipe_in(*piece, 512)
         assert for_kernel == Piped(len(content))
         one.reply(for_kernel)
         sent = os.read(end, 1 << 20)
@@ -163,7 +159,7 @@ def test_by_the_pipe(tmp_path: Path) -> None:
 
     opened = len(os.listdir("/proc/self/fd"))
     with pytest.raises(SourceReplacedError):
-        one.pipe_in(9, lambda pipe: os.write(pipe, bytes(521)) == 521, 512, refuse)
+        one.pipe_in(index.source.open(b"t.tar"), 512, 9, refuse, 512)
     assert len(os.listdir("/proc/self/fd")) == opened - 4
     os.close(end)
     os.close(device)

@@ -133,6 +133,7 @@ def test_each_header_is_looked_at_before_its_member_is_read(tmp_path: Path) -> N
     images = {b"n00000001_%d.JPEG" % k: image(100 + k, 600 + k) for k in range(40)}
     members = index.container(0).members
     assert isinstance(members, Members)
+    assert index.container(0).plain is None  # nothing is read of it without that look
     samples = members.meta["at"]
     victim = next(n for n in images if members.header(members.find(n)) not in samples)
     assert contents(index, 0) == images
