@@ -7,7 +7,6 @@ it from here would wait for itself. See docs/architecture.md, "Serving".
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import os
 import select
@@ -294,9 +293,6 @@ class Supervisor:
         """Serve until the end. The mount is out of the mount table when this returns."""
         try:
             connection.raise_limits()
-            # What is there now lives as long as the mount: no process looks through it for garbage, which
-            # takes tens of milliseconds of a request, and copies each page that it looks at.
-            gc.freeze()
             self._pool.fill()
             self._publish()
             ready(self._warnings)
