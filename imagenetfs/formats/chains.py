@@ -69,7 +69,7 @@ def scan_parallel(
         if ended or walk.overrides or remaining < 4 * PROBE:
             break
         if latency > _SLOW and span < LARGE:
-            if hint is not None and are_heeded(read_at, hint, position, end, latency):
+            if hint is not None and are_heeded(read_at, hint, position, end):
                 walk.hint = hint
             most = BEARABLE if walk.hint is None else CEILING
             pace = Pace(latency, most) if in_flight is None else Fixed(in_flight)

@@ -24,27 +24,31 @@ from imagenetfs.formats.tar_header import BLOCK
 from imagenetfs.formats.tar_pace import Pace
 from imagenetfs.formats.tar_stitch import Progress, Stitcher
 
-_TRIED = 8  # reads by which it is found out whether hints are heeded
-_ATTEMPTS = 2  # somebody else may have had the CPU meanwhile
+_TRIED = 7  # reads by which it is found out whether hints are heeded
+_ALONE = 3  # reads that they are compared with
 
 
-def are_heeded(read_at: ReadAt, hint: Hint, start: int, end: int, alone: float) -> bool:
-    """Whether reads that were announced come together, where one by itself takes ``alone`` seconds.
+def are_heeded(read_at: ReadAt, hint: Hint, start: int, end: int) -> bool:
+    """Whether reads that were announced together are there by the time that the first one is.
 
-    They are at random places in bytes [start, end): what somebody has read before would tell nothing.
+    They are at random places in bytes [start, end): what somebody has read before would tell nothing. Where
+    reads pass the kernel's pages by, a hint is not only of no use, but a request more.
     """
     if end - start < BLOCK:
         return False
-    for _ in range(_ATTEMPTS):
-        places = [random.randrange(start, end - BLOCK + 1) & -BLOCK for _ in range(_TRIED)]
-        before = perf_counter()
+
+    def typical(count: int, announce: Hint) -> float:
+        places = [random.randrange(start, end - BLOCK + 1) & -BLOCK for _ in range(count)]
         for place in places:
-            hint(place, BLOCK)
+            announce(place, BLOCK)
+        seconds = []
         for place in places:
+            before = perf_counter()
             read_at(place, BLOCK)
-        if perf_counter() - before < _TRIED / 2 * alone:
-            return True
-    return False
+            seconds.append(perf_counter() - before)
+        return sorted(seconds)[count // 2]
+
+    return typical(_ALONE, lambda offset, length: None) > 2 * typical(_TRIED, hint)
 
 
 class _Round:

@@ -25,10 +25,11 @@ from imagenetfs.errors import ImagenetfsError
 from imagenetfs.formats.tar_pace import CEILING, Fixed, Pace
 from imagenetfs.formats.tar_ring import are_heeded
 from imagenetfs.formats.tar_team import BEARABLE
-from imagenetfs.index.archives import OUTER, Kind
+from imagenetfs.index.archives import OUTER, Extent, Kind
 from imagenetfs.index.build import Index
 from imagenetfs.index.builders import Count, Work, build_at_once, build_by_hints, build_together
 from imagenetfs.index.store import contents, write_store
+from imagenetfs.source.file import SourceFile
 from imagenetfs.system.process import INDEXER, die_with, reset_signals
 
 log = logging.getLogger(__name__)
@@ -135,25 +136,36 @@ class _Plan:
 def _look(index: Index, todo: list[Work]) -> tuple[float, bool]:
     """How long the source takes for a read, in seconds, and whether it heeds hints.
 
-    Looked at in the middle of a few tars, where nothing has been read yet. One of several may take longer:
-    the process may have been interrupted. From memory, threads would only wait for one another.
+    Looked at within a few tars, where nothing has been read yet, and elsewhere once more where it seems to be
+    slow: the process may have been interrupted. From memory, threads would only wait for one another.
     """
-    seconds, heeds_hints = [], False
+    tars = []
     for item in todo[:: max(1, len(todo) // _LOOKS)][:_LOOKS]:
         with contextlib.suppress(ImagenetfsError):
             extent = index.extent(*item)
             if extent.kind is Kind.TAR:
-                file = index.source.open(extent.path)
-                before = time.perf_counter()
-                file.read_up_to((extent.start + extent.end) // 2, 512)
-                seconds.append(time.perf_counter() - before)
-                place = file, extent
-    typical = sorted(seconds)[-2:][0] if seconds else math.inf
-    if _QUICK_SECONDS <= typical < math.inf:
-        file, extent = place
-        with contextlib.suppress(ImagenetfsError):
-            heeds_hints = are_heeded(file.read_up_to, file.hint, extent.start, extent.end, typical)
-    return typical, heeds_hints
+                tars.append((index.source.open(extent.path), extent))
+    if not tars:
+        return math.inf, False
+    with contextlib.suppress(ImagenetfsError):
+        typical = _typical(tars, 2)
+        if typical >= _QUICK_SECONDS:
+            typical = min(typical, _typical(tars, 3))
+        if typical < _QUICK_SECONDS:
+            return typical, False
+        file, extent = tars[0]
+        return typical, are_heeded(file.read_up_to, file.hint, extent.start, extent.end)
+    return math.inf, False
+
+
+def _typical(tars: list[tuple[SourceFile, Extent]], part: int) -> float:
+    """Seconds of a read, at this part of each tar; one of several may take longer."""
+    seconds = []
+    for file, extent in tars:
+        before = time.perf_counter()
+        file.read_up_to(extent.start + (extent.end - extent.start) // part, 512)
+        seconds.append(time.perf_counter() - before)
+    return sorted(seconds)[-2:][0]
 
 
 def _round(

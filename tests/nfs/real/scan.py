@@ -65,7 +65,7 @@ def main(exported: Path, directory: Path) -> None:
         start = time.monotonic()
         file.read_up_to(file.size // 2, 512)
         alone = time.monotonic() - start
-        heeded = are_heeded(file.read_up_to, file.hint, 0, file.size, alone)
+        heeded = are_heeded(file.read_up_to, file.hint, 0, file.size)
         print(
             f"a request takes {1000 * alone:.1f} ms; hints are heeded: {'yes' if heeded else 'no'}"
         )
