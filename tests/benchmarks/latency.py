@@ -68,7 +68,6 @@ def measure(run: Run) -> Part:
         classes=run.size.classes,
         images=run.size.images,
         val=val,
-        more=more,
         peer_seconds=PEER_SECONDS,
     )
     program = _program(run)
