@@ -22,8 +22,9 @@ log = logging.getLogger(__name__)
 _AT_LEAST = 4
 """The part of the threads that has containers of its own even where these are few."""
 
-_LANES = 64
-"""Threads that prepare containers beside the one that reads all headers; they mostly wait for it."""
+_LANES = 32
+"""Threads that prepare containers beside the one that reads all headers; mostly they wait for it. Half as many
+as requests, the rest being chains: else containers of one size all end at once, and nothing is read."""
 
 Work = tuple[int, int]
 """(archive, inner) of one container."""
@@ -58,7 +59,7 @@ def build_by_hints(pace: Pace, index: Index, work: list[Work], count: Count) -> 
 
     One thread reads all headers. Others open the archives, look whether a table is kept, and encode.
     """
-    lanes = max(1, min(pace.ceiling, _LANES, len(work)))
+    lanes = max(1, min(pace.ceiling // 2, _LANES, len(work)))
     ring = RingThread(pace, lanes)
     with ThreadPoolExecutor(lanes) as pool, contextlib.closing(ring):
         left = _build(pool, lanes, ring.scan, index, work, count)

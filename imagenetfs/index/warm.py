@@ -40,9 +40,8 @@ _QUICK_SECONDS = 60e-6
 
 _LOOKS = 5
 
-_WORTH_A_RING = 16
-"""Requests under way for which a process that sends hints is worth while. It is through with one in some 15 us,
-and the kernel has as much to do for it: so there is such a process for two CPUs."""
+_WORTH_A_RING = 32
+"""Requests under way for which a process that sends hints is worth while: it is through with one in 15 us."""
 
 _COUNTERS = struct.Struct("<QQ")
 
@@ -127,7 +126,7 @@ class _Plan:
             processes = max(1, min(processes, in_flight, len(todo)))
             return processes, partial(build_together, Fixed(in_flight // processes))
         in_flight = self.in_flight or CEILING
-        processes = max(1, min(self.processes // 2, in_flight // _WORTH_A_RING, len(todo)))
+        processes = max(1, min(self.processes, in_flight // _WORTH_A_RING, len(todo)))
         each = in_flight // processes
         pace = Pace(seconds, each) if self.in_flight is None else Fixed(each)
         return processes, partial(build_by_hints, pace)

@@ -27,6 +27,7 @@
 #define COUNTER_BYTES 20
 
 #define MOST_WAITING 4096 /* more than the kernel has under way */
+#define AWAKE 150000L     /* nanoseconds before its time that it is awake: a virtual machine wakes up late */
 
 static const char *root;
 static unsigned long requests;
@@ -189,8 +190,8 @@ static void serve(struct fuse_session *session, long latency)
     fcntl(device.fd, F_SETFL, fcntl(device.fd, F_GETFL) | O_NONBLOCK);
     prctl(PR_SET_TIMERSLACK, 1);
     while (!fuse_session_exited(session)) {
-        long wait = first < behind ? queue[first % MOST_WAITING].due - now() : 1000000000L;
-        struct timespec most = {wait / 1000000000L, wait > 0 ? wait % 1000000000L : 0};
+        long wait = first < behind ? queue[first % MOST_WAITING].due - now() - AWAKE : 1000000000L;
+        struct timespec most = {wait > 0 ? wait / 1000000000L : 0, wait > 0 ? wait % 1000000000L : 0};
         ppoll(&device, 1, &most, NULL);
         if (!take_in(session, latency))
             return;
