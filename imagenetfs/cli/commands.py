@@ -94,7 +94,7 @@ def _execute(arranged: Arranged) -> int:
 
 def _sentence(error: Any) -> str:
     """The parser's message, and which help to read."""
-    message = str(error.format_message())
+    message = str(error.format_message()) or "Name one of these commands."
     message += "" if message.endswith((".", "?")) else "."
     context = getattr(error, "ctx", None)
     path = " ".join(context.command_path.split()) if context is not None else PROGRAM

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -99,9 +100,10 @@ def check(
                 wrong.append(f"{shown(file)} lacks {counted(len(items) - found, 'table')}")
     print("\n".join(lines))
     if wrong:
-        raise IndexWrongError(
-            f"{'; '.join(wrong)}. `imagenetfs index {opened.path}` makes what is missing."
-        )
+        words = ["imagenetfs", "index", str(opened.path)]
+        if settings.index_dir is not None:
+            words += ["--index-dir", str(settings.index_dir)]
+        raise IndexWrongError(f"{'; '.join(wrong)}. `{shlex.join(words)}` makes what is missing.")
     beside = f" ({counted(listings, 'file')} of listings beside, not looked at)" if listings else ""
     say(f"the index of {opened.path} is right: {counted(files, 'file')}{beside}.")
 

@@ -152,5 +152,6 @@ def _with_holders(entry: mounts.MountEntry, error: StillBusyError) -> StillBusyE
     if not found:
         return error
     return StillBusyError(
-        f"{entry.mountpoint} is in use by {', '.join(found)}: end that first, or use umount --lazy."
+        f"{entry.mountpoint} is in use by {', '.join(found)}: end that first "
+        "(a shell need only cd out of it), or use umount --lazy."
     )

@@ -85,7 +85,7 @@ class Painter:
             from PIL import Image, ImageDraw
         except ImportError as error:
             raise errors.MissingPackageError(
-                "The sample's pictures need Pillow: pip install 'imagenetfs[sample]'."
+                "The sample's pictures need Pillow: pip install pillow."
             ) from error
         self._image = Image
         self._draw = ImageDraw

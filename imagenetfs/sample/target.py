@@ -18,6 +18,7 @@ from imagenetfs import errors
 Progress = Callable[[str, float], None]
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_STAGING = ".partial-"
 
 
 def no_progress(_step: str, _fraction: float) -> None:
@@ -32,7 +33,7 @@ def building(directory: Path) -> Iterator[Path]:
     errors.NoSpaceError where the disk fills up (or a quota is reached) on the way.
     """
     made = _claim(directory)
-    staging = directory / f".partial-{os.getpid()}"
+    staging = directory / f"{_STAGING}{os.getpid()}"
     try:
         staging.mkdir()
         yield staging
@@ -60,10 +61,15 @@ def _claim(directory: Path) -> bool:
     else:
         return True
     try:
-        empty = not any(directory.iterdir())
+        present = [entry.name for entry in directory.iterdir()]
     except OSError as error:
         raise _as_ours(error, directory) from error
-    if not empty:
+    left = [name for name in present if name.startswith(_STAGING)]
+    if present and len(left) == len(present):
+        raise errors.UsageError(
+            f"{directory} has what is left of a sample that was killed: remove {directory / left[0]}."
+        )
+    if present:
         raise errors.UsageError(
             f"{directory} is not empty, and a sample never overwrites anything: "
             "name a directory that is empty or not there yet."

@@ -152,6 +152,11 @@ def test_help(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     assert "Usage:" in capsys.readouterr().out
 
 
+def test_a_group_of_commands_without_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["cache"]) == 2
+    assert "Name one of these commands. See `imagenetfs cache --help`." in capsys.readouterr().err
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("imagenetfs ")

@@ -32,6 +32,12 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
+def test_what_a_killed_one_left_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".partial-12").mkdir()
+    with pytest.raises(errors.UsageError, match=r"killed: remove .*\.partial-12\."):
+        make_sample(tmp_path, classes=1, images=4)
+
+
 def test_a_file_is_no_directory(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(errors.UsageError, match="is a file"):
@@ -57,7 +63,7 @@ def test_wrong_arguments(tmp_path: Path, arguments: dict[str, int], sentence: st
 
 def test_without_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(errors.MissingPackageError, match=r"imagenetfs\[sample\]"):
+    with pytest.raises(errors.MissingPackageError, match="pip install pillow"):
         make_sample(tmp_path / "sample")
     assert list(tmp_path.iterdir()) == []
 
