@@ -24,7 +24,7 @@ from imagenetfs.formats.tar_header import BLOCK
 from imagenetfs.formats.tar_pace import Pace
 from imagenetfs.formats.tar_stitch import Progress, Stitcher
 
-_TRIED = 7  # reads by which it is found out whether hints are heeded
+_TRIED = 5  # reads by which it is found out whether hints are heeded
 _ALONE = 3  # reads that they are compared with
 
 

@@ -149,7 +149,7 @@ def _look(index: Index, todo: list[Work]) -> tuple[float, bool]:
     with contextlib.suppress(ImagenetfsError):
         typical = _typical(tars, 2)
         if typical >= _QUICK_SECONDS:
-            typical = min(typical, _typical(tars, 3))
+            typical = min(typical, _typical(tars[:2], 3))
         if typical < _QUICK_SECONDS:
             return typical, False
         file, extent = tars[0]
