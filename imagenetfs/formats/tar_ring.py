@@ -3,7 +3,7 @@
 posix_fadvise(POSIX_FADV_WILLNEED) sends the request for a page and does not wait for the answer. So one thread
 goes round over many walks: each reads what was asked for a round ago, hops, and asks for its next header. A
 thread a read costs three times as much, most of it Python's lock. (A read that waits for such a page ends with
-its process; those of io_submit and io_uring hold a process that is killed until a dead server answers.)
+its process; a process that is killed with reads of io_submit under way stays until a dead server answers.)
 
 It works where the source's file system keeps pages, as NFS does. Elsewhere a hint is ignored, which
 :func:`are_heeded` finds out.
