@@ -22,6 +22,7 @@ from imagenetfs.cli.indexing import (
 )
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import say
+from imagenetfs.config import Settings
 from imagenetfs.errors import ArchiveError, IndexWrongError, UsageError
 
 if TYPE_CHECKING:
@@ -100,12 +101,19 @@ def check(
                 wrong.append(f"{shown(file)} lacks {counted(len(items) - found, 'table')}")
     print("\n".join(lines))
     if wrong:
-        words = ["imagenetfs", "index", str(opened.path)]
-        if settings.index_dir is not None:
-            words += ["--index-dir", str(settings.index_dir)]
-        raise IndexWrongError(f"{'; '.join(wrong)}. `{shlex.join(words)}` makes what is missing.")
+        raise IndexWrongError(
+            f"{'; '.join(wrong)}. `{_command(opened.path, settings)}` makes what is missing."
+        )
     beside = f" ({counted(listings, 'file')} of listings beside, not looked at)" if listings else ""
     say(f"the index of {opened.path} is right: {counted(files, 'file')}{beside}.")
+
+
+def _command(source: Path, settings: Settings) -> str:
+    """What indexes the source, into the place that was looked at."""
+    words = ["imagenetfs", "index", str(source)]
+    if settings.index_dir is not None:
+        words += ["--index-dir", str(settings.index_dir)]
+    return shlex.join(words)
 
 
 def export(

@@ -17,12 +17,15 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from queue import SimpleQueue
 from time import perf_counter
+from typing import TypeVar
 
 from imagenetfs.formats.tar import Hint, MemberColumns, ReadAt, Steps, Walk
 from imagenetfs.formats.tar_chain import Cancelled, Cutter, Stretch
 from imagenetfs.formats.tar_header import BLOCK
 from imagenetfs.formats.tar_pace import Pace
-from imagenetfs.formats.tar_stitch import Progress, Stitcher
+from imagenetfs.formats.tar_stitch import Stitcher
+
+T = TypeVar("T")
 
 _TRIED = 5  # reads by which it is found out whether hints are heeded
 _ALONE = 3  # reads that they are compared with
@@ -76,22 +79,14 @@ class Ring(Stitcher):
         self._jobs: Iterator[Steps[object]] = iter(())
         self._may_cut = False
 
-    def stitch(
-        self,
-        walk: Walk,
-        position: int,
-        cutter: Cutter,
-        progress: Progress = lambda offset: None,
-    ) -> int:
-        """Walk on from ``position``, taking over what chains have, until the archive ends."""
-        landed = position
+    def _do(self, steps: Steps[T]) -> T:
+        results: list[T] = []
 
-        def stitching() -> Steps[None]:
-            nonlocal landed
-            landed = yield from self.stitching(walk, position, cutter, progress)
+        def kept() -> Steps[None]:
+            results.append((yield from steps))
 
-        self.run([stitching()])
-        return landed
+        self.run([kept()])
+        return results[0]
 
     def run(self, jobs: Iterable[Steps[object]] = ()) -> None:
         """Do all of these, several at a time, and cut chains off where there are too few of them.
@@ -183,7 +178,7 @@ class _Job:
     def __init__(self, walk: Walk, start: int) -> None:
         self.walk, self.start = walk, start
         self.landed = start
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
         self.over = threading.Event()
 
 
@@ -198,7 +193,7 @@ class RingThread(Ring):
         while it does not wait here."""
         super().__init__(pace)
         self._callers = callers
-        self._waited_for = 0  # how many of them wait here
+        self._scans: set[_Job] = set()  # what they wait for here
         self._asked: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="tar-ring", daemon=True)
         self._thread.start()
@@ -211,11 +206,11 @@ class RingThread(Ring):
         with self._changed:
             if self._closed:
                 raise Cancelled
-            self._waited_for += 1
+            self._scans.add(job)
             self._asked.put(job)
         job.over.wait()
         with self._changed:
-            self._waited_for -= 1
+            self._scans.remove(job)
         if job.error is not None:
             raise job.error
         return job.landed
@@ -231,14 +226,13 @@ class RingThread(Ring):
         finally:
             with self._changed:
                 self._closed = True
-            while not self._asked.empty():
-                job = self._asked.get()
-                if job is not None:
-                    job.error = Cancelled()
-                    job.over.set()
+                for job in self._scans:
+                    if not job.over.is_set():
+                        job.error = Cancelled()
+                        job.over.set()
 
     def _limit(self) -> int:
-        return max(1, self._pace.limit - self._callers + self._waited_for)
+        return max(1, self._pace.limit - self._callers + len(self._scans))
 
     def _next_job(self) -> Steps[object] | None:
         """What somebody has asked for; waits for that where there is nothing else to do."""
@@ -253,10 +247,6 @@ class RingThread(Ring):
     def _scan(self, job: _Job) -> Steps[None]:
         try:
             job.landed = yield from self.scanning(job.walk, job.start, Cutter())
-        except GeneratorExit:
-            job.error = Cancelled()
-            raise
-        except BaseException as error:
+        except Exception as error:
             job.error = error
-        finally:
-            job.over.set()
+        job.over.set()

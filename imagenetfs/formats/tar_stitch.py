@@ -7,17 +7,21 @@ and tar_ring.py (one thread for all) say; the rules are those of chains.py.
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import TypeVar
 
 from imagenetfs.formats.tar import Steps, Walk, check_length
 from imagenetfs.formats.tar_chain import LARGE, PROBE, Cutter, Stretch
 from imagenetfs.formats.tar_header import BLOCK
 from imagenetfs.formats.tar_pace import Pace
 
+T = TypeVar("T")
+
 Progress = Callable[[int], None]
 
 
-class Stitcher:
+class Stitcher(ABC):
     """What is being walked of some archives, and may be cut in two for whoever has nothing to do."""
 
     def __init__(self, pace: Pace) -> None:
@@ -26,7 +30,21 @@ class Stitcher:
         self._open: list[Stretch] = []  # what is being walked and may be cut
         self._closed = False
 
+    @abstractmethod
+    def _do(self, steps: Steps[T]) -> T:
+        """Do all of it, walking chains meanwhile; what it returns."""
+
     # --- the true walk ------------------------------------------------------------------------------
+
+    def stitch(
+        self,
+        walk: Walk,
+        position: int,
+        cutter: Cutter,
+        progress: Progress = lambda offset: None,
+    ) -> int:
+        """Walk on from ``position``, taking over what chains have, until the archive ends."""
+        return self._do(self.stitching(walk, position, cutter, progress))
 
     def scanning(self, walk: Walk, start: int, cutter: Cutter) -> Steps[int]:
         """What ``tar.scan`` does, step by step. Where it waits for a chain, it yields that chain."""
@@ -45,7 +63,7 @@ class Stitcher:
         cutter: Cutter,
         progress: Progress = lambda offset: None,
     ) -> Steps[int]:
-        """Walk on from ``position``, taking over what chains have, until the archive ends."""
+        """The same, step by step."""
         since = len(walk.into)
         own = Stretch(position, walk.end, walk, cutter)
         try:

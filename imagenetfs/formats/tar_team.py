@@ -15,7 +15,7 @@ from imagenetfs.formats.tar import Hint, MemberColumns, ReadAt, Steps, Walk, fin
 from imagenetfs.formats.tar_chain import Cancelled, Cutter, Stretch
 from imagenetfs.formats.tar_header import BLOCK
 from imagenetfs.formats.tar_pace import Pace
-from imagenetfs.formats.tar_stitch import Progress, Stitcher
+from imagenetfs.formats.tar_stitch import Stitcher
 
 T = TypeVar("T")
 
@@ -45,16 +45,6 @@ class Team(Stitcher):
         finally:
             with self._changed:  # whoever opened the file will close it now
                 self._changed.wait_for(lambda: not cutter.chains)
-
-    def stitch(
-        self,
-        walk: Walk,
-        position: int,
-        cutter: Cutter,
-        progress: Progress = lambda offset: None,
-    ) -> int:
-        """Walk on from ``position``, taking over what chains have, until the archive ends."""
-        return self._do(self.stitching(walk, position, cutter, progress))
 
     # --- those who help ---------------------------------------------------------------------------
 

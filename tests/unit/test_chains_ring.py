@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -17,7 +17,12 @@ from imagenetfs.formats.tar import MemberColumns, Walk, scan
 from imagenetfs.formats.tar_chain import Cancelled, Cutter
 from imagenetfs.formats.tar_pace import Fixed, Pace
 from imagenetfs.formats.tar_ring import RingThread, are_heeded
-from tests.unit.test_chains_threads import Source, images, threads
+from tests.unit.test_chains_threads import (  # noqa: F401  (a fixture)
+    Source,
+    images,
+    no_thread_is_left,
+    threads,
+)
 
 
 class Announced(Source):
@@ -41,16 +46,6 @@ class Announced(Source):
         self.reads += 1
         self.bytes += length
         return self.content(offset, length)
-
-
-@pytest.fixture(autouse=True)
-def no_thread_is_left() -> Iterator[None]:
-    before = threads()
-    yield
-    deadline = time.monotonic() + 5  # a test's own timer may take its time
-    while threads() != before and time.monotonic() < deadline:
-        os.sched_yield()
-    assert threads() == before
 
 
 @pytest.mark.parametrize("in_flight", [2, 3, 8, 64])
@@ -204,6 +199,37 @@ def test_whoever_waits_for_a_ring_that_is_closed_is_told() -> None:
     assert [type(error) for error in found] == [Cancelled] * 2
     with pytest.raises(Cancelled):
         ring.scan(source.read_at, 0, source.end, MemberColumns(), source.hint)
+
+
+def test_a_scan_that_has_not_begun_is_told_too() -> None:
+    source, begun, go = Announced(images(2000)), threading.Event(), threading.Event()
+
+    def read_at(offset: int, length: int) -> bytes:
+        begun.set()
+        go.wait()
+        return source.read_at(offset, length)
+
+    def scan() -> object:
+        return ring.scan(read_at, 0, source.end, MemberColumns(), source.hint)
+
+    def later() -> object:
+        begun.wait()
+        return scan()
+
+    def close() -> None:
+        begun.wait()
+        while ring._asked.qsize() < 2:  # the ring waits for its first read
+            os.sched_yield()
+        closer = threading.Thread(target=ring.close)
+        closer.start()
+        while ring._asked.qsize() < 3:
+            os.sched_yield()
+        go.set()
+        closer.join()
+
+    ring = RingThread(Fixed(8), 3)
+    found = together(ring, [scan, later, later, close])
+    assert [type(error) for error in found] == [Cancelled] * 3 + [type(None)]
 
 
 def test_reads_of_those_who_do_not_wait_are_counted_in() -> None:
