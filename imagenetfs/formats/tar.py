@@ -23,7 +23,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator
 from stat import S_ISREG
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from imagenetfs.errors import ArchiveError
 from imagenetfs.formats import tar_extended, tar_sparse
@@ -47,12 +47,18 @@ T = TypeVar("T")
 Hint = Callable[[int, int], None]
 """``hint(offset, length)``: these bytes will be read soon. It waits for nothing."""
 
-Steps = Generator[object, None, T]
-"""Work that lets others go on where it would have to wait, by yielding."""
+Hops = Generator[None, None, tuple[int, bytes | None]]
+"""Hops that let others go on after each announcement; see ``Walk``."""
+
+Steps = Generator[Any, Any, T]
+"""Work that lets others go on where it would have to wait, by yielding: None where it has announced a read;
+Hops that are to be done, and their result sent; or something else that it waits for. Handing hops over saves
+what going through all of the generators that a walk is made of would cost with each."""
 
 _HEADER_AND_PADDING = BLOCK + BLOCK - 1
 # Headers that are collected before they are taken in: at first, after one that was not plain, at most.
 _AT_FIRST, _FEWEST, _MOST = 256, 8, 1024
+_TURNS = 128  # of a walk that takes turns: so many to twice as many
 _MOST_HOPS = sys.maxsize
 
 
@@ -102,13 +108,20 @@ class MemberColumns:
 
 
 def finish(steps: Steps[T]) -> T:
-    """Do all of it now, waiting wherever it would let others go on; what it returns."""
+    """Do all of it now, one read after the other; what it returns."""
+    hopped, error = None, None
     while True:
         try:
-            next(steps)
+            awaited = steps.throw(error) if error else steps.send(hopped)
         except StopIteration as end:
             result: T = end.value
             return result
+        hopped = error = None
+        if awaited is not None:
+            try:
+                hopped = finish(awaited)
+            except Exception as caught:
+                error = caught
 
 
 def scan(
@@ -180,7 +193,8 @@ class Walk:
         """As :meth:`until`, up to the ``stop`` that is set, step by step."""
         most = len(self.into) + hops
         while position < self.stop and len(self.into) < most:
-            position, block = yield from self._hop(position, most)
+            batch = self._hop(position, most)
+            position, block = (yield batch) if self.hint else finish(batch)
             if block is None:
                 continue
             landed = self._step(position, block)
@@ -190,7 +204,7 @@ class Walk:
             position = landed
         return min(position, self.end), position >= self.end
 
-    def _hop(self, position: int, most: int) -> Steps[tuple[int, bytes | None]]:
+    def _hop(self, position: int, most: int) -> Hops:
         """Hop over plain members like the last one. This loop is what nearly all members cost.
 
         Returns the position and the block of the first header that is not one, or the position where
@@ -201,12 +215,12 @@ class Walk:
         blocks, headers, sizes = list[bytes](), list[int](), list[int]()
         odd = error = None
         try:
-            for _ in range(min(self._most, most - len(self.into))):
+            for _ in range(min(self._batch(position), most - len(self.into))):
                 if position >= self.stop:
                     break
                 if hint is not None:
                     hint(position, BLOCK)
-                    yield None
+                    yield
                 block = read_at(position, BLOCK if position <= last else self.end - position)
                 octal = block[124:135]
                 if block[156:] != rest or not octal.isdigit():
@@ -233,6 +247,16 @@ class Walk:
             headers.append(position)
         self._keep_ahead(headers[taken + 1 :], blocks[taken + 1 :])
         return headers[taken], blocks[taken]
+
+    def _batch(self, position: int) -> int:
+        """How many headers to collect from ``position`` on.
+
+        Walks that take turns do not take in together, whatever they have in common: nobody asks for
+        anything meanwhile.
+        """
+        if self.hint is None:
+            return self._most
+        return min(self._most, _TURNS + position // BLOCK % _TURNS)
 
     def _keep_ahead(self, positions: list[int], blocks: list[bytes]) -> None:
         """They have been read, and most probably the walk will come by: nothing is read twice."""

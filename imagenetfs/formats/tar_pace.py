@@ -32,14 +32,14 @@ class Pace:
         self._seconds = 0.0
         self._lock = threading.Lock()
 
-    def note(self, seconds: float) -> bool:
-        """Take in how long one request took. Whether the limit went up by it.
+    def note(self, seconds: float, count: int = 1) -> bool:
+        """Take in how long ``count`` requests took, each. Whether the limit went up by it.
 
         The limit is looked at anew after eight requests for each that may be in flight.
         """
         with self._lock:
-            self._count += 1
-            self._seconds += seconds
+            self._count += count
+            self._seconds += count * seconds
             if self._count < 8 * self.limit:
                 return False
             mean = self._seconds / self._count
@@ -61,6 +61,6 @@ class Fixed(Pace):
         super().__init__(0.0, limit)
         self.limit = limit
 
-    def note(self, seconds: float) -> bool:
+    def note(self, seconds: float, count: int = 1) -> bool:
         """The latency does not matter here."""
         return False

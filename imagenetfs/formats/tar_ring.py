@@ -54,19 +54,22 @@ def are_heeded(read_at: ReadAt, hint: Hint, start: int, end: int) -> bool:
     return typical(_ALONE, lambda offset, length: None) > 2 * typical(_TRIED, hint)
 
 
-class _Round:
-    """One of the walks of a ring: its steps, the chain that it is, and when it last asked for something."""
+_NO_HOPS: Iterator[object] = iter(())
 
-    __slots__ = ("asked", "chain", "steps")
+
+class _Round:
+    """One of the walks of a ring: its steps, the chain that it is, and the hops that it is at."""
+
+    __slots__ = ("chain", "hops", "steps")
 
     def __init__(self, steps: Steps[object], chain: Stretch | None = None) -> None:
         self.steps, self.chain = steps, chain
-        self.asked = 0.0
+        self.hops = _NO_HOPS
 
-    @property
-    def is_hopping(self) -> bool:
-        """Whether it reads header by header now; a chain first looks for one."""
-        return self.chain is None or self.chain.first is not None
+    def close(self) -> None:
+        """Have it end at its next turn."""
+        self.hops = _NO_HOPS
+        self.steps.close()
 
 
 class Ring(Stitcher):
@@ -74,10 +77,12 @@ class Ring(Stitcher):
 
     def __init__(self, pace: Pace) -> None:
         super().__init__(pace)
-        self._walks: deque[_Round] = deque()
+        self._walks: deque[_Round] = deque()  # those that have asked for something, by turns
+        self._chains: dict[Stretch, _Round] = {}
         self._waiting: dict[Stretch, _Round] = {}
         self._jobs: Iterator[Steps[object]] = iter(())
         self._may_cut = False
+        self._is_searching = False  # more than headers is under way
 
     def _do(self, steps: Steps[T]) -> T:
         results: list[T] = []
@@ -97,12 +102,13 @@ class Ring(Stitcher):
         self._may_cut = True
         try:
             while self._fill() and not self._closed:
-                self._go_on(self._walks.popleft())
+                self._go_round()
         finally:
-            for one in (*self._walks, *self._waiting.values()):
-                one.steps.close()
+            for one in (*self._walks, *self._waiting.values(), *self._chains.values()):
+                one.close()
             self._walks.clear()
             self._waiting.clear()
+            self._chains.clear()
 
     def _fill(self) -> bool:
         """Have as many reads under way as are allowed; whether there are any."""
@@ -113,7 +119,10 @@ class Ring(Stitcher):
                 if chain is None:
                     break
                 steps = chain.explore(chain.read_at)
-            self._walks.append(_Round(steps, chain))
+            one = _Round(steps, chain)
+            if chain is not None:
+                self._chains[chain] = one
+            self._go_on(one)
         return bool(self._walks)
 
     def _limit(self) -> int:
@@ -132,39 +141,65 @@ class Ring(Stitcher):
         self._may_cut = chain is not None
         return chain
 
-    def _go_on(self, one: _Round) -> None:
-        """Let one walk read what it asked for, and ask for its next."""
-        chain = one.chain
-        if chain is not None and chain.cancelled:
-            one.steps.close()
-            self._over(chain)
-            return
-        hopped = one.asked and one.is_hopping
-        try:
-            awaited = next(one.steps)
-        except StopIteration:
-            self._over(chain)
-            return
-        if isinstance(awaited, Stretch):
-            self._waiting[awaited] = one
-            one.asked = 0.0
-            return
-        now = perf_counter()
-        if hopped:
-            self._pace.note(now - one.asked)
-        one.asked = now
+    def _go_round(self) -> None:
+        """Let each walk read what it asked for, and ask for its next. This loop is what a hop costs here."""
+        walks, count = self._walks, len(self._walks)
+        are_hops, self._is_searching = not self._is_searching, False
+        before = perf_counter()
+        for _ in range(count):
+            one = walks.popleft()
+            try:
+                next(one.hops)
+            except StopIteration as end:
+                self._go_on(one, end.value)
+            except Exception as error:
+                self._go_on(one, error=error)
+            else:
+                walks.append(one)
+        if are_hops:  # from a read's announcement until its turn: a round
+            self._pace.note(perf_counter() - before, count)
+
+    def _go_on(self, one: _Round, hopped: object = None, error: Exception | None = None) -> None:
+        """Let one walk go on from what its last hops came to, until it asks for its next read."""
+        while True:
+            try:
+                awaited = one.steps.throw(error) if error else one.steps.send(hopped)
+            except StopIteration:
+                self._over(one)
+                return
+            one.hops, hopped, error = _NO_HOPS, None, None
+            if isinstance(awaited, Stretch):
+                self._waiting[awaited] = one
+                return
+            if awaited is None:
+                self._is_searching = True
+                break
+            one.hops = awaited
+            try:
+                next(awaited)
+                break
+            except StopIteration as end:
+                hopped = end.value
+            except Exception as caught:
+                error = caught
         self._walks.append(one)
 
-    def _over(self, chain: Stretch | None) -> None:
+    def _over(self, one: _Round) -> None:
         """A walk has ended; whoever waits for it goes on."""
         self._may_cut = True
-        if chain is None:
+        if one.chain is None:
             return
+        self._chains.pop(one.chain)
         with self._changed:
-            self._end(chain)
-        waiting = self._waiting.pop(chain, None)
+            self._end(one.chain)
+        waiting = self._waiting.pop(one.chain, None)
         if waiting is not None:
-            self._walks.appendleft(waiting)
+            self._go_on(waiting)
+
+    def _give_up(self, chain: Stretch) -> None:
+        super()._give_up(chain)
+        if chain in self._chains:
+            self._chains[chain].close()
 
     def _tell(self) -> None:
         self._may_cut = True

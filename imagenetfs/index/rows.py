@@ -9,7 +9,6 @@ import logging
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -157,14 +156,15 @@ def _common_prefix(first: bytes, last: bytes) -> bytes:
 
 
 def _affixes(names: list[bytes]) -> tuple[bytes, bytes]:
-    """The longest prefix and suffix that all names share, not overlapping in the shortest."""
+    """The longest prefix and suffix that all of these sorted names share, not overlapping in the shortest."""
     if not names:
         return b"", b""
-    prefix = _common_prefix(min(names), max(names))
+    prefix = _common_prefix(names[0], names[-1])
     shortest = min(map(len, names))
     suffix = names[0][max(len(prefix), len(names[0]) - shortest + len(prefix)) :]
-    while not all(map(bytes.endswith, names, repeat(suffix))):
-        suffix = suffix[1:]
+    for name in names:
+        while not name.endswith(suffix):
+            suffix = suffix[1:]
     return prefix, suffix
 
 

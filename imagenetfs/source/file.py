@@ -101,7 +101,9 @@ class SourceFile:
         meter = self.meter
         start = meter[SINCE] = time.monotonic_ns()
         try:
-            data = self._attempt(offset, length)
+            data = os.pread(self.fd, length, offset)
+            if len(data) < length:
+                data = self._rest(offset, length, data)
         except OSError as error:
             data = self._persevere(offset, length, error, start / 1e9)
         finally:
@@ -113,11 +115,10 @@ class SourceFile:
     def hint(self, offset: int, length: int) -> None:
         """Announce a read: where the file system keeps pages, the kernel asks the server for them now, and
         nobody waits for the answer. Whatever goes wrong, the read will say."""
-        meter = self.meter
-        meter[SINCE] = time.monotonic_ns()
-        with contextlib.suppress(OSError):
+        try:  # noqa: SIM105 (contextlib.suppress costs more than the call)
             os.posix_fadvise(self.fd, offset, length, os.POSIX_FADV_WILLNEED)
-        meter[SINCE] = 0
+        except OSError:
+            pass
 
     def pour(self, pipe: int, offset: int, length: int) -> bool:
         """Put exactly ``length`` bytes at ``offset`` into a pipe that has room for them, without a copy
@@ -153,7 +154,10 @@ class SourceFile:
 
     def _attempt(self, offset: int, length: int) -> bytes:
         """One attempt; OSError where it fails, and where the server says nothing though there is something."""
-        data = os.pread(self.fd, length, offset)
+        return self._rest(offset, length, os.pread(self.fd, length, offset))
+
+    def _rest(self, offset: int, length: int, data: bytes) -> bytes:
+        """What was read and what is missing of it."""
         # A short answer is legal before the end of the file; it is only final when it is empty.
         while len(data) < length and offset + len(data) < self.size:
             more = os.pread(self.fd, length - len(data), offset + len(data))
