@@ -1,8 +1,6 @@
 """``python -m imagenetfs`` is the command ``imagenetfs``."""
 
-import sys
-
-from imagenetfs.cli.app import main
+from imagenetfs.cli.app import command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -5,7 +5,22 @@ Nothing but the standard library's os and sys may be imported here before ``isol
 
 from __future__ import annotations
 
+import os
 import sys
+
+
+def command() -> None:
+    """The console's command: :func:`main`, and the process ends.
+
+    Python's own way out takes every object apart first, which takes 0.1 s; the system is through at once.
+    """
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        try:  # after a success that has been done
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            continue
+    os._exit(code)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -40,8 +40,11 @@ _QUICK_SECONDS = 60e-6
 
 _LOOKS = 5
 
-_WORTH_A_RING = 32
-"""Requests under way for which a process that sends hints is worth while: it is through with one in 15 us."""
+_WORTH_A_RING = 16
+"""Requests under way for which a process that sends hints is worth while."""
+
+_RINGS_PER_CPU = 2
+"""Such a process mostly waits; while one cannot go on for want of a CPU, another does."""
 
 _COUNTERS = struct.Struct("<QQ")
 
@@ -126,7 +129,8 @@ class _Plan:
             processes = max(1, min(processes, in_flight, len(todo)))
             return processes, partial(build_together, Fixed(in_flight // processes))
         in_flight = self.in_flight or CEILING
-        processes = max(1, min(self.processes, in_flight // _WORTH_A_RING, len(todo)))
+        most = min(_RINGS_PER_CPU * self.processes, in_flight // _WORTH_A_RING)
+        processes = max(1, min(most, len(todo)))
         each = in_flight // processes
         pace = Pace(seconds, each) if self.in_flight is None else Fixed(each)
         return processes, partial(build_by_hints, pace)
