@@ -15,10 +15,10 @@ sends requests, and no more than are answered as quickly as a lone one."""
 class Pace:
     """The number of requests that may be in flight, ``limit``, and what it follows from.
 
-    It starts at 4 and doubles while the mean latency stays below 1.5 times the latency of a lone
-    request, up to the ceiling; it halves, down to 4, when the mean exceeds 3 times that: the
-    requests queue somewhere, and more of them would only make the queue longer. Any thread may
-    call ``note``.
+    It starts at 4 and doubles while the median latency stays below 1.5 times the latency of a lone
+    request, up to the ceiling; it halves, down to 4, when the median exceeds 3 times that: the
+    requests queue somewhere, and more of them would only make the queue longer. (The mean says so
+    also when nothing ran for a moment, as on a virtual machine.) Any thread may call ``note``.
     """
 
     __slots__ = ("_alone", "_count", "_lock", "_seconds", "ceiling", "limit")
@@ -29,7 +29,7 @@ class Pace:
         self.limit = min(FIRST, ceiling)
         self._alone = alone
         self._count = 0
-        self._seconds = 0.0
+        self._seconds: list[float] = []
         self._lock = threading.Lock()
 
     def note(self, seconds: float, count: int = 1) -> bool:
@@ -39,16 +39,16 @@ class Pace:
         """
         with self._lock:
             self._count += count
-            self._seconds += count * seconds
+            self._seconds.append(seconds)
             if self._count < 8 * self.limit:
                 return False
-            mean = self._seconds / self._count
+            typical = sorted(self._seconds)[len(self._seconds) // 2]
             before = self.limit
-            if mean < 1.5 * self._alone:
+            if typical < 1.5 * self._alone:
                 self.limit = min(2 * before, self.ceiling)
-            elif mean > 3 * self._alone:
+            elif typical > 3 * self._alone:
                 self.limit = max(before // 2, min(FIRST, self.ceiling))
-            self._count, self._seconds = 0, 0.0
+            self._count, self._seconds = 0, []
             return self.limit > before
 
 

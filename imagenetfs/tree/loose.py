@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.tree.archives import tar_inode
 from imagenetfs.tree.catalogue import Catalogue
-from imagenetfs.tree.inode import InodeKind, fields, inode, kind_of
+from imagenetfs.tree.inode import InodeKind, base, fields, inode, kind_of
 from imagenetfs.tree.listing import (
     DIRECTORY_MODE,
     UNCOUNTED,
     Attributes,
     Entry,
+    FlatListing,
     Gathered,
+    Listing,
     member_attributes,
 )
 
@@ -33,6 +35,18 @@ def directory_inode(catalogue: Catalogue, kind: int, archive: int, inner: int, r
     if own is not None and catalogue.archives[own].kind is Kind.DIRECTORY:
         return inode(view, own, OUTER, 0)
     return inode(view, archive, catalogue.index.inner_of_row(archive, row), 0)
+
+
+def loose_listing(catalogue: Catalogue, number: int) -> Listing:
+    """What a directory of the source shows, or one within a tar."""
+    kind, (archive, inner, row) = kind_of(number), fields(number)
+    container = catalogue.index.container(archive, inner)
+    members = container.members
+    is_tar = container.extent.kind is Kind.TAR
+    shows_tars = kind == InodeKind.ARCHIVES and (not is_tar or len(members.nested) > 0)
+    if row == 0 and not shows_tars and FlatListing.fits(members):
+        return FlatListing(members, base(InodeKind.FILE, archive, inner))
+    return LooseListing(catalogue, number)
 
 
 class LooseListing(Gathered):

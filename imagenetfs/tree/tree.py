@@ -35,7 +35,7 @@ from imagenetfs.tree.listing import (
     Listing,
     member_attributes,
 )
-from imagenetfs.tree.loose import LooseListing
+from imagenetfs.tree.loose import loose_listing
 from imagenetfs.tree.node import (
     FixedDirectory,
     FixedFile,
@@ -103,7 +103,7 @@ class Tree:
                 raise NoEntryError(f"no inode {number}.")
             return self._splits[split].shelf.listing(member)
         if kind in _LOOSE:
-            return LooseListing(self.catalogue, number)
+            return loose_listing(self.catalogue, number)
         if kind != InodeKind.FIXED:
             raise NotDirectoryError("this is a file.")
         node = self._node(number)

@@ -24,7 +24,7 @@ from imagenetfs.tree.listing import (
     member_attributes,
     name_bytes,
 )
-from imagenetfs.tree.loose import LooseListing
+from imagenetfs.tree.loose import LooseListing, loose_listing
 from imagenetfs.tree.tree import Tree
 from tests.unit.test_build_archives import class_tar, image, index_of, tar_of, train_tar
 from tests.unit.test_members import DIRECTORY, FILE, LINK, members_of
@@ -198,6 +198,29 @@ def test_views_have_directories_of_their_own_and_files_in_common(tree: Tree) -> 
     ]
     assert views[0].find(b"full") != views[1].find(b"full")
     assert views[0].find(b"full.txt") == views[1].find(b"full.txt") is not None
+
+
+def test_a_tar_of_nothing_but_images_is_listed_as_a_class_is(tree: Tree) -> None:
+    seen = []
+
+    def compare(number: int, path: str) -> None:
+        listing, slow = loose_listing(tree.catalogue, number), LooseListing(tree.catalogue, number)
+        assert list(listing.entries(0)) == list(slow.entries(0))
+        check_listing(listing)
+        if isinstance(listing, FlatListing):
+            seen.append(path)
+        for name, child, what in slow.entries(0):
+            if stat.S_ISDIR(what.mode):
+                compare(child, f"{path}/{name.decode()}")
+
+    for root in (b"archives", b"source"):
+        compare(tree.lookup(1, root), root.decode())
+    train, val = (f"archives/ILSVRC2012/ILSVRC2012_img_{split}.tar" for split in ("train", "val"))
+    assert {path for path in seen if ".tar" in path} == {
+        val,
+        f"{train}/n00000001.tar",
+        f"{train}/n00000002.tar",
+    }
 
 
 def test_an_empty_directory_holds_nothing(tree: Tree) -> None:
