@@ -33,8 +33,8 @@ PEER_SECONDS = 600.0
 _MORE = 10
 """By how much the larger train is larger, in which the start of a command does not count for much."""
 
-_TIMES = 3
-"""So often it is indexed by imagenetfs, in seconds; a peer is at it for minutes."""
+_TIMES = 5
+"""So often imagenetfs indexes it, in seconds; a peer is at it for minutes."""
 
 _MOST_VAL = 50_000
 _IMAGE_BYTES = 110_000

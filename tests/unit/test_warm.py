@@ -136,9 +136,10 @@ def test_everything_is_indexed(train: Path, processes: int, in_flight: int) -> N
         (0.0, False, 128, 8, "build_together"),  # no more threads in each than it bears
         (0.0, False, None, 4, "build_together"),
         (0.0, True, 3, 1, "build_by_hints"),
-        (0.0, True, 64, 2, "build_by_hints"),
-        (0.0, True, 1024, 4, "build_by_hints"),
-        (0.0, True, None, 2, "build_by_hints"),
+        (0.0, True, 31, 1, "build_by_hints"),
+        (0.0, True, 64, 4, "build_by_hints"),
+        (0.0, True, 1024, 8, "build_by_hints"),  # two a CPU
+        (0.0, True, None, 4, "build_by_hints"),
     ],
 )
 def test_how_work_is_dealt_out(
