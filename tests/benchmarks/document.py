@@ -63,8 +63,8 @@ _SECTIONS = {
         "images and val with {val:,}, sparse. Everything without an index, start of the interpreter included "
         "where a command or a mount is timed; ratarmount has all of train indexed when it answers, so its "
         "figures of the first class and of ImageFolder include that (it is stopped after {peer_seconds:.0f} "
-        "s). At last, at 1 ms, a train of ten times as many classes: `imagenetfs index` (the median of five, "
-        "each from nothing), and ratarmount's first mount (minutes: once).",
+        "s). At last, at 1 ms, a train of ten times as many classes: `imagenetfs index` (the median, where "
+        "it was run several times), and ratarmount's first mount (minutes: once).",
     ),
     "epochs": (
         "Training from a slow source",
