@@ -101,9 +101,7 @@ class SourceFile:
         meter = self.meter
         start = meter[SINCE] = time.monotonic_ns()
         try:
-            data = os.pread(self.fd, length, offset)
-            if len(data) < length:
-                data = self._rest(offset, length, data)
+            data = self._attempt(offset, length)
         except OSError as error:
             data = self._persevere(offset, length, error, start / 1e9)
         finally:
@@ -154,10 +152,7 @@ class SourceFile:
 
     def _attempt(self, offset: int, length: int) -> bytes:
         """One attempt; OSError where it fails, and where the server says nothing though there is something."""
-        return self._rest(offset, length, os.pread(self.fd, length, offset))
-
-    def _rest(self, offset: int, length: int, data: bytes) -> bytes:
-        """What was read and what is missing of it."""
+        data = os.pread(self.fd, length, offset)
         # A short answer is legal before the end of the file; it is only final when it is empty.
         while len(data) < length and offset + len(data) < self.size:
             more = os.pread(self.fd, length - len(data), offset + len(data))

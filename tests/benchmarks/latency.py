@@ -16,6 +16,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 from . import children
@@ -185,7 +186,7 @@ def _slow(run: Run, program: Path, source: Path, milliseconds: int) -> Iterator[
 def _measure_more(run: Run, slow: _Slow, system: System) -> dict[str, float]:
     """All of the larger train indexed; the median where that was done several times."""
     if system.name in (OURS, OURS_64):
-        times = sorted((_index(run, slow, system) for _ in range(_TIMES)), key=_seconds)
+        times = sorted((_index(run, slow, system) for _ in range(_TIMES)), key=itemgetter("index"))
         values = times[_TIMES // 2]
     else:
         slow.forget()
@@ -233,10 +234,6 @@ def _folder(run: Run, slow: _Slow, system: System) -> dict[str, float]:
     if answer["samples"] != run.size.files:
         raise BenchmarkError(f"{answer['samples']:,} samples of {run.size.files:,} were found.")
     return {"folder": answer["seconds"], "folder requests": requests}
-
-
-def _seconds(measured: dict[str, float]) -> float:
-    return measured["index"]
 
 
 def _index(run: Run, slow: _Slow, system: System) -> dict[str, float]:
