@@ -1,6 +1,6 @@
 """The project's own errors, and the exit codes that the commands promise.
 
-No errno here: one table in ``serve/errnos.py`` maps these classes to errno. Every message is one
+No errno here: one table in ``fuse/errnos.py`` maps these classes to errno. Every message is one
 sentence, or two, that says what is wrong and what to do; commands print it as it stands.
 Exit codes are part of the interface: documented in README.md, never renumbered.
 """

@@ -154,7 +154,7 @@ def main() -> None:
         print("READY", flush=True)
         sys.stdin.read()
         return
-    namespaces.join(asked.join)
+    namespaces.enter_namespaces(asked.join)
     if asked.user != "root":
         become(asked.user)
     os.execvp(asked.command[0], asked.command)

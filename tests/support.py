@@ -154,7 +154,7 @@ def _serve(described: dict[str, Any]) -> None:
         filename=plan["log_path"], level=logging.INFO, format="%(levelname)s %(message)s"
     )
     from imagenetfs.errors import ImagenetfsError
-    from imagenetfs.serve.supervisor import MountPlan, serve
+    from imagenetfs.server.supervisor import MountPlan, serve
 
     if before is not None:  # a test's own code, to break something in this process alone
         exec(before, {})

@@ -36,12 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
     # What the layers below log goes to a mount's log; a command tells the same in its own words.
     logging.getLogger("imagenetfs").addHandler(logging.NullHandler())
 
-    from imagenetfs.cli.arguments import arrange
-    from imagenetfs.cli.failures import guarded
+    from imagenetfs.cli.argv import split_argv
+    from imagenetfs.cli.error_report import guarded
 
     def work() -> int:
         from imagenetfs.cli.commands import execute
 
-        return execute(arrange(given))
+        return execute(split_argv(given))
 
     return guarded(work, is_run=given[:1] in (["run"], ["enter"]))

@@ -18,8 +18,8 @@ from imagenetfs.cli.terminal import in_bytes, in_time, say, table
 from imagenetfs.errors import NoSpaceError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from imagenetfs.cache.contents import Held
-    from imagenetfs.cache.place import CacheDirectory
+    from imagenetfs.cache.directory import CacheDirectory
+    from imagenetfs.cache.inventory import VolumeUsage
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 @contextmanager
 def _directory(context: typer.Context) -> Iterator[CacheDirectory]:
     """The cache's directory; raises UsageError where none is set or there."""
-    from imagenetfs.cache.place import CacheDirectory
+    from imagenetfs.cache.directory import CacheDirectory
 
     path = options.settings_of(context).cache_dir
     if path is None:
@@ -56,10 +56,10 @@ def ls(
     cache_dir: options.CacheDirOption = None,
 ) -> None:
     """Show what is kept of each archive, and what that saved."""
-    from imagenetfs.cache.contents import held
+    from imagenetfs.cache.inventory import list_volumes
 
     with _directory(context) as directory:
-        found = held(directory)
+        found = list_volumes(directory)
         if as_json:
             print(json.dumps([asdict(one) for one in found], indent=2))
             return
@@ -69,7 +69,7 @@ def ls(
         say(f"{in_bytes(allocated)} in {directory.path}.")
 
 
-def _line(one: Held) -> tuple[str, ...]:
+def _line(one: VolumeUsage) -> tuple[str, ...]:
     part = f"{100 * one.bytes / one.size:.0f} %" if one.size else "-"
     ago = f"{in_time(time.time() - one.used)} ago"
     counts = (f"{one.hits:,}", f"{one.misses:,}", in_bytes(one.saved))
@@ -78,7 +78,7 @@ def _line(one: Held) -> tuple[str, ...]:
 
 def verify(context: typer.Context, cache_dir: options.CacheDirOption = None) -> None:
     """Look at the checksum of every block; what is wrong is thrown away, and read again when needed."""
-    from imagenetfs.cache.contents import verify as look
+    from imagenetfs.cache.inventory import verify as look
 
     with _directory(context) as directory:
         with ProgressBar("Verifying", unit="MB") as bar:
@@ -97,7 +97,7 @@ def clear(
     cache_dir: options.CacheDirOption = None,
 ) -> None:
     """Throw away what is kept. Running mounts go on, and read from the source."""
-    from imagenetfs.cache.contents import clear as remove
+    from imagenetfs.cache.inventory import clear as remove
 
     with _directory(context) as directory:
         _check_versions(directory, versions or ())
@@ -107,12 +107,12 @@ def clear(
 
 def _check_versions(directory: CacheDirectory, versions: Sequence[str]) -> None:
     """Raise UsageError for a name that is no version's, unless the cache holds something of that name."""
-    from imagenetfs.cache.contents import held
-    from imagenetfs.tree.expected import VERSIONS
+    from imagenetfs.cache.inventory import list_volumes
+    from imagenetfs.tree.published_counts import VERSIONS
 
     if not versions:
         return
-    there = {one.version for one in held(directory)}
+    there = {one.version for one in list_volumes(directory)}
     for name in versions:
         if name not in there and name not in VERSIONS:
             known = sorted(there | VERSIONS)

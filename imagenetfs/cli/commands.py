@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from imagenetfs.cli.arguments import COMMANDS, Arranged
+from imagenetfs.cli.argv import COMMANDS, Arranged
 from imagenetfs.cli.terminal import PROGRAM, say
 from imagenetfs.errors import GroupNeededError, UsageError
-from imagenetfs.job import groups
+from imagenetfs.job import primary_group
 
 # BadParameter, UsageError, ClickException: the last is the base of all the parser's errors. It lives
 # in click or, in newer versions, within typer itself; so it is found by inheritance.
@@ -61,7 +61,7 @@ def _parser(first: str) -> Any:
 
 def execute(arranged: Arranged) -> int:
     """Run one command line, under another group where the source needs one; returns its exit code."""
-    is_again = groups.was_started_again()
+    is_again = primary_group.consume_reexec_marker()
     try:
         return _execute(arranged)
     except GroupNeededError as need:
@@ -69,7 +69,7 @@ def execute(arranged: Arranged) -> int:
         given = arranged.arguments
         if arranged.command is not None:
             given = [*given, "--", *arranged.command]
-        groups.start_again(need, given, say, is_again=is_again)
+        primary_group.reexec_under_group(need, given, say, is_again=is_again)
 
 
 def _execute(arranged: Arranged) -> int:

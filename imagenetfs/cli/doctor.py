@@ -15,10 +15,10 @@ from imagenetfs.cli import options
 from imagenetfs.cli.terminal import say
 from imagenetfs.config import Settings
 from imagenetfs.errors import ExitCode
-from imagenetfs.job import checks, sweeping
-from imagenetfs.job.doctor import node, places, source
+from imagenetfs.job import cleanup, preflight
+from imagenetfs.job.doctor import directories, node, source
 from imagenetfs.job.doctor.findings import Finding, Grade
-from imagenetfs.job.places import Place, root_of
+from imagenetfs.job.run_dir import MountPaths, root_of
 from imagenetfs.system import mounts
 
 _CODES = {
@@ -70,7 +70,7 @@ def _examine(settings: Settings) -> Iterator[Finding]:
     yield from node.user_groups()
     yield from node.dead_mounts()
     yield from node.job(os.environ)
-    yield from places.places(settings, os.environ)
+    yield from directories.places(settings, os.environ)
     yield from source.source(settings)
 
 
@@ -83,8 +83,8 @@ def _show(finding: Finding) -> None:
 
 
 def _dead() -> list[mounts.MountEntry]:
-    own = mounts.ours(uid=os.geteuid())
-    return [entry for entry in own if checks.health(entry) is checks.Health.DEAD]
+    own = mounts.our_mounts(uid=os.geteuid())
+    return [entry for entry in own if preflight.health(entry) is preflight.Health.DEAD]
 
 
 def _offer() -> bool:
@@ -99,4 +99,4 @@ def _offer() -> bool:
 
 def _heal(root: Path) -> None:
     for entry in _dead():
-        sweeping.heal(entry, Place(mounts.resolve(entry.mountpoint), root), say)
+        cleanup.heal(entry, MountPaths(mounts.resolve(entry.mountpoint), root), say)

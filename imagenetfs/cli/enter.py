@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from imagenetfs.cli import options
-from imagenetfs.cli.arguments import Arranged
+from imagenetfs.cli.argv import Arranged
 from imagenetfs.cli.terminal import say
 from imagenetfs.job import command as commands
 from imagenetfs.job import signals
+from imagenetfs.job.mount_handle import release
 from imagenetfs.job.namespace import enter as enter_namespace
-from imagenetfs.job.session import release
 
 
 def register(app: typer.Typer) -> None:

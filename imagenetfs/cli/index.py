@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from imagenetfs.cli import indexfiles, options
-from imagenetfs.cli.indexing import (
+from imagenetfs.cli import index_files, options
+from imagenetfs.cli.index_common import (
     ANOTHER_PLACE,
     Named,
     Opened,
@@ -32,9 +32,9 @@ from imagenetfs.errors import (
 )
 
 if TYPE_CHECKING:
-    from imagenetfs.index.build import Index
-    from imagenetfs.index.groups import Shard
-    from imagenetfs.index.warm import Outcome, Progress
+    from imagenetfs.index.bulk_build import Outcome, Progress
+    from imagenetfs.index.group_build import Shard
+    from imagenetfs.index.index import Index
 
 _BUILD = "index"
 _MOST_NAMED = 5
@@ -78,7 +78,7 @@ def register(app: typer.Typer) -> None:
     """Add this command."""
     group = typer.Typer(cls=_IndexGroup, add_help_option=False, no_args_is_help=False)
     group.command(_BUILD, cls=_BuildCommand, epilog=_EPILOG)(index)
-    indexfiles.register(group)
+    index_files.register(group)
     app.add_typer(group, name="index", help=f"{(index.__doc__ or '').splitlines()[0]}")
 
 
@@ -151,7 +151,7 @@ def _build(
 
 def _known(opened: Opened, archives: list[int]) -> str:
     """How many tables there are by now."""
-    from imagenetfs.index.warm import containers
+    from imagenetfs.index.bulk_build import containers
 
     index = opened.catalogue.index
     return counted(sum(index.known(*item) for item in containers(index, archives)), "table")
@@ -181,7 +181,7 @@ def _raise_if(broken: list[str], unread: list[str]) -> None:
 
 
 def _shard(text: str | None) -> Shard | None:
-    from imagenetfs.index.groups import Shard
+    from imagenetfs.index.group_build import Shard
 
     if text is None:
         return None

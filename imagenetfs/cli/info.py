@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imagenetfs.cli import options
-from imagenetfs.cli.indexing import Opened, build_or_keep_none, catalogue_of
+from imagenetfs.cli.index_common import Opened, build_or_keep_none, catalogue_of
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import in_bytes, say, table
 from imagenetfs.config import Settings

@@ -7,14 +7,15 @@ from typing import Annotated
 
 import typer
 
-from imagenetfs.cli import mountoptions, options
+from imagenetfs.cli import mount_options as mountoptions
+from imagenetfs.cli import options
 from imagenetfs.cli.terminal import say
-from imagenetfs.config.kinds import SystemLog
+from imagenetfs.config.value_types import SystemLog
 from imagenetfs.errors import UsageError
-from imagenetfs.job import checks, logs, signals
-from imagenetfs.job.places import locked, place_at
+from imagenetfs.job import logs, preflight, signals
+from imagenetfs.job.run_dir import locked, prepare_paths
 from imagenetfs.job.server import MountRequest, make_mountpoint, serve_mount
-from imagenetfs.job.starting import check_all, start_mount
+from imagenetfs.job.start import check_all, start_mount
 from imagenetfs.system import mounts
 
 
@@ -67,8 +68,8 @@ def mount(
     for note in asked.notes:
         say(note)
     request = MountRequest(
-        place=place_at(mounts.resolve(places[-1]), settings),
-        source=settings.source or checks.default_source(),
+        place=prepare_paths(mounts.resolve(places[-1]), settings),
+        source=settings.source or preflight.default_source(),
         settings=settings,
         born="mount",
         fuse_options=tuple(asked.fuse),

@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from imagenetfs.cli import options
-from imagenetfs.cli.arguments import Arranged
+from imagenetfs.cli.argv import Arranged
 from imagenetfs.cli.terminal import say
 from imagenetfs.errors import UsageError
 from imagenetfs.job import command as commands
 from imagenetfs.job import signals
-from imagenetfs.job.acquiring import acquire
-from imagenetfs.job.session import release
+from imagenetfs.job.acquire import acquire
+from imagenetfs.job.mount_handle import release
 
 
 def register(app: typer.Typer) -> None:

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imagenetfs.cli import options
-from imagenetfs.cli.failures import INTERRUPTED
-from imagenetfs.cli.indexing import catalogue_of
+from imagenetfs.cli.error_report import INTERRUPTED
+from imagenetfs.cli.index_common import catalogue_of
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import in_bytes, in_time, say
 from imagenetfs.config.sizes import parse_size
 from imagenetfs.errors import ImagenetfsError, NoSpaceError, SourceReadError, UsageError
-from imagenetfs.job.caching import CachePlace, cache_place
+from imagenetfs.job.cache_setup import CacheSetup, prepare_cache
 
 if TYPE_CHECKING:
-    from imagenetfs.cache.stage import Progress, Stager
-    from imagenetfs.serve.staging import StagePlan
+    from imagenetfs.cache.stager import Progress, Stager
+    from imagenetfs.server.background_stager import StagePlan
 
 
 _MOST_LINES = 10
@@ -68,23 +68,23 @@ def stage(
     if settings.cache_dir is None:
         raise UsageError(_NO_CACHE)
     catalogue = catalogue_of(settings).catalogue
-    from imagenetfs.cache.stage import Pace, Stager
-    from imagenetfs.serve.caching import cached_reads, unpacked_of
-    from imagenetfs.serve.staging import STREAMS, StagePlan, splits_of
+    from imagenetfs.cache.stager import RateLimiter, Stager
+    from imagenetfs.server.background_stager import STREAMS, StagePlan, splits_of
+    from imagenetfs.server.cache_monitor import cache_backend, inflated_arrays
 
     splits = splits_of(catalogue, names)
-    place = cache_place(settings, say)
+    place = prepare_cache(settings, say)
     if place is None:
         raise UsageError(_NO_CACHE)
-    cached = cached_reads(catalogue, place.directory, place.limits)
-    unpacked = unpacked_of(catalogue, cached)
+    cached = cache_backend(catalogue, place.directory, place.limits)
+    unpacked = inflated_arrays(catalogue, cached)
     plan = StagePlan(catalogue, cached.volumes, splits, unpacked, part)
-    stager = Stager(cached.cache, streams=settings.in_flight or STREAMS, pace=Pace(rate))
+    stager = Stager(cached.cache, streams=settings.in_flight or STREAMS, pace=RateLimiter(rate))
     _run(stager, plan, place)
 
 
-def _run(stager: Stager, plan: StagePlan, place: CachePlace) -> None:
-    from imagenetfs.cache.policy import NoRoomError
+def _run(stager: Stager, plan: StagePlan, place: CacheSetup) -> None:
+    from imagenetfs.cache.quota import QuotaExceededError
 
     began = time.monotonic()
 
@@ -95,7 +95,7 @@ def _run(stager: Stager, plan: StagePlan, place: CachePlace) -> None:
         with ProgressBar("Staging", unit="MB") as bar:
             stager.run(plan, tell)
             tell(stager.progress)
-    except NoRoomError as error:
+    except QuotaExceededError as error:
         raise NoSpaceError(f"{_no_room(place)} {_there(plan, place)}.") from error
     except OSError as error:
         raise NoSpaceError(
@@ -118,8 +118,8 @@ def _run(stager: Stager, plan: StagePlan, place: CachePlace) -> None:
     _tell_what_is_left_out({**plan.left_out, **stager.left_out})
 
 
-def _there(plan: StagePlan, place: CachePlace) -> str:
-    from imagenetfs.cache.place import CacheDirectory
+def _there(plan: StagePlan, place: CacheSetup) -> str:
+    from imagenetfs.cache.directory import CacheDirectory
 
     directory = CacheDirectory(place.directory)
     try:
@@ -129,7 +129,7 @@ def _there(plan: StagePlan, place: CachePlace) -> str:
     return f"{in_bytes(kept)} of {in_bytes(plan.total)} are there"
 
 
-def _no_room(place: CachePlace) -> str:
+def _no_room(place: CacheSetup) -> str:
     """What is full, and what to do about it."""
     room = os.statvfs(place.directory)
     free = room.f_bavail * room.f_frsize

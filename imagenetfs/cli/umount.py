@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from imagenetfs.cli.terminal import say
-from imagenetfs.job.unmounting import unmount
+from imagenetfs.job.unmount import unmount
 
 
 def register(app: typer.Typer) -> None:

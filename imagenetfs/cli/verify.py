@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imagenetfs import config
 from imagenetfs.cli import options
-from imagenetfs.cli.indexing import catalogue_of
+from imagenetfs.cli.index_common import catalogue_of
 from imagenetfs.cli.info import index_splits
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import say
 from imagenetfs.config import Settings
 from imagenetfs.errors import ExitCode
-from imagenetfs.job import checks
+from imagenetfs.job import preflight
+from imagenetfs.limits import DEFAULT_CONCURRENCY
 
 if TYPE_CHECKING:
     from imagenetfs.tree.catalogue import Catalogue
@@ -53,8 +53,8 @@ def verify(
     settings = options.settings_of(context, named)
     # numpy's linear algebra starts threads when it is imported; indexing forks.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    path = settings.source or checks.default_source()
-    checks.check_source(path)
+    path = settings.source or preflight.default_source()
+    preflight.check_source(path)
     parts = _verify(settings, quick=quick, tell=not as_json)
     wrong = sum(len(found) for found in parts.values())
     if as_json:
@@ -79,7 +79,7 @@ def _verify(settings: Settings, *, quick: bool, tell: bool) -> dict[str, list[st
     opened = catalogue_of(settings)
     catalogue = opened.catalogue
     index_splits(opened, settings)
-    threads = settings.in_flight or config.AT_A_TIME
+    threads = settings.in_flight or DEFAULT_CONCURRENCY
     found = {
         "warnings": _told(catalogue.warnings, tell),
         "archives": _told(check_archives(catalogue), tell),

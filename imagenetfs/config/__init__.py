@@ -5,7 +5,7 @@ Strongest first: the command's option, ``$IMAGENETFS_<NAME>``, the user's
 ``/etc/imagenetfs.toml``, the default. The site's file may also hold a table ``[ceilings]``; what is
 above a ceiling is lowered to it, whoever asked, and a note says so.
 
-The table is the class ``Settings`` (:mod:`imagenetfs.config.table`). A leaf: only ``cli`` and ``job`` import
+The table is the class ``Settings`` (:mod:`imagenetfs.config.settings`). A leaf: only ``cli`` and ``job`` import
 this package, and it knows nothing of what the settings do.
 """
 
@@ -20,25 +20,18 @@ from pathlib import Path
 from typing import Any
 
 from imagenetfs.config.home import at_home
-from imagenetfs.config.kinds import Kind
-from imagenetfs.config.sizes import Size
-from imagenetfs.config.table import (
-    AT_A_TIME,
-    IN_FLIGHT_BY_ITSELF,
-    MOST_IN_FLIGHT,
-    MOST_WORKERS,
+from imagenetfs.config.settings import (
     Settings,
     cpus,
     help_of,
     table,
 )
+from imagenetfs.config.sizes import Size
+from imagenetfs.config.value_types import Kind
 from imagenetfs.errors import UsageError
+from imagenetfs.limits import DEFAULT_MAX_IN_FLIGHT
 
 __all__ = [
-    "AT_A_TIME",
-    "IN_FLIGHT_BY_ITSELF",
-    "MOST_IN_FLIGHT",
-    "MOST_WORKERS",
     "SITE_CONFIG",
     "Settings",
     "as_text",
@@ -201,7 +194,7 @@ def _lowered(asked: int | Size | None, ceiling: int | Size) -> int | Size | None
         return asked.under(ceiling)
     assert not isinstance(asked, Size) and not isinstance(ceiling, Size)
     # Nobody set it: the number that it would grow to by itself counts.
-    return asked if (IN_FLIGHT_BY_ITSELF if asked is None else asked) <= ceiling else ceiling
+    return asked if (DEFAULT_MAX_IN_FLIGHT if asked is None else asked) <= ceiling else ceiling
 
 
 def _lower(

@@ -18,14 +18,12 @@ from enum import Enum
 from typing import NamedTuple, overload
 
 from imagenetfs.index.arena import Arena
+from imagenetfs.limits import MAX_ARCHIVES
 
 log = logging.getLogger(__name__)
 
 OUTER = -1
 """The inner number that means the archive itself."""
-
-MAX_ARCHIVES = 1 << 20
-"""Numbers are a field of 20 bits of an inode."""
 
 
 class Kind(Enum):

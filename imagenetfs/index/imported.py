@@ -3,7 +3,7 @@ is first read.
 
 A table from outside is no more to be trusted than a tar from outside. So it is not kept as it came:
 names, places, sizes, modes and links are taken out of it, checked against the archive's length, and go
-through the same gate as what a scan finds (:func:`imagenetfs.index.rows.encode`).
+through the same gate as what a scan finds (:func:`imagenetfs.index.member_encoder.encode_member_table`).
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import struct
 from typing import Any
 
 from imagenetfs.errors import ArchiveError, SourceChangedError
-from imagenetfs.formats.tar_header import BLOCK
+from imagenetfs.formats.tar.header import BLOCK
 from imagenetfs.index.archives import Extent, Kind
-from imagenetfs.index.arrays import ArrayRows
+from imagenetfs.index.array_table import ArrayTable
 from imagenetfs.index.columns import pack, unpack
-from imagenetfs.index.identity import sample, sampled
-from imagenetfs.index.making import INNER_SAMPLES, OUTER_SAMPLES, is_nested
-from imagenetfs.index.members import Members
-from imagenetfs.index.recognition import stands_there
-from imagenetfs.index.rows import Rows, encode
-from imagenetfs.source.directory import Source, SourceFile
+from imagenetfs.index.fingerprint import pick_samples, sample_crc
+from imagenetfs.index.header_match import member_is_at
+from imagenetfs.index.member_encoder import MemberRows, encode_member_table
+from imagenetfs.index.member_table import MemberTable
+from imagenetfs.index.table_builder import INNER_SAMPLES, OUTER_SAMPLES, is_nested
+from imagenetfs.source.source import Source, SourceFile
 
 MARK = "imported"
 """In a block's meta data: the table came from another site."""
@@ -30,28 +30,30 @@ MARK = "imported"
 _MALFORMED = (ValueError, KeyError, TypeError, IndexError, OverflowError, struct.error)
 
 
-def retold(block: bytes, extent: Extent, file: SourceFile, *, outer: bool) -> bytes:
+def rebuild_untrusted(block: bytes, extent: Extent, file: SourceFile, *, outer: bool) -> bytes:
     """The block as it is kept here. Raises ArchiveError where it cannot describe ``extent`` of ``file``."""
     try:
         columns, meta = unpack(memoryview(block))
         if extent.kind is Kind.NPZ:
             return _retold_arrays(block, file.size)
         samples = OUTER_SAMPLES if outer else INNER_SAMPLES
-        rows = _rows(Members(memoryview(block)), extent)
+        rows = _rows(MemberTable(memoryview(block)), extent)
         if "headers" in columns and len(columns["headers"]) != len(rows.names):
             raise ArchiveError("columns of unequal length")
-        at = sampled(sorted(set(rows.headers)), samples)
+        at = pick_samples(sorted(set(rows.headers)), samples)
         described: dict[str, Any] = {"file": file.size, "at": at, MARK: 1}
-        described["sample"] = sample(file.read, at)
+        described["sample"] = sample_crc(file.read, at)
         if meta.get("problem") is not None:
             described["problem"] = str(meta["problem"])
     except _MALFORMED as error:
         raise ArchiveError(f"its table is damaged ({error})") from None
-    return encode(rows, described, is_nested(extent.kind) if outer else None, confine=True)
+    return encode_member_table(
+        rows, described, is_nested(extent.kind) if outer else None, confine=True
+    )
 
 
 def _retold_arrays(block: bytes, file_size: int) -> bytes:
-    rows = ArrayRows(memoryview(block))
+    rows = ArrayTable(memoryview(block))
     data = rows.data
     if not 0 <= data.place <= data.place + data.packed <= file_size:
         raise ArchiveError("its array lies outside of the file")
@@ -63,8 +65,8 @@ def _retold_arrays(block: bytes, file_size: int) -> bytes:
     return pack(columns, {**meta, MARK: 1})
 
 
-def _rows(members: Members, extent: Extent) -> Rows:
-    rows = Rows()
+def _rows(members: MemberTable, extent: Extent) -> MemberRows:
+    rows = MemberRows()
     # A hard link follows what it was linked to, as in the archive.
     for row in sorted(range(len(members)), key=lambda row: members.owner(row) != row):
         header, offset, size = members.header(row), members.offset(row), members.size(row)
@@ -111,7 +113,7 @@ def _sound_runs(runs: tuple[tuple[int, int], ...], size: int) -> tuple[tuple[int
 class HeaderCheck:
     """Looks at the header of a member of an imported table before it is first read."""
 
-    def __init__(self, source: Source, extent: Extent, members: Members) -> None:
+    def __init__(self, source: Source, extent: Extent, members: MemberTable) -> None:
         self._source = source
         self._extent = extent
         self._members = members
@@ -123,7 +125,7 @@ class HeaderCheck:
             return
         members = self._members
         read_at = self._source.open(self._extent.path).read_up_to
-        if not stands_there(read_at, self._extent.end, members, row):
+        if not member_is_at(read_at, self._extent.end, members, row):
             raise SourceChangedError(
                 f"{self._extent.path!r} has no {members.name(row)!r} where the imported index says "
                 "so; remove that index file, and index the archive here with `imagenetfs index`."

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imagenetfs.index.processes import Writer, this_process
-from imagenetfs.index.store import beside, make_directory
+from imagenetfs.index.index_file import make_directory, temp_path
+from imagenetfs.system.process_identity import ProcessIdentity, this_process
 
 BEAT_SECONDS = 10.0
 DEAD_SECONDS = 60.0
@@ -40,7 +40,7 @@ class Holder:
 
     owner: str
     token: str
-    writer: Writer | None
+    writer: ProcessIdentity | None
 
     def __str__(self) -> str:
         return f"{self.writer.host} (process {self.writer.pid})" if self.writer else "another node"
@@ -74,7 +74,7 @@ class Lease:
         return seen is not None and seen[0].token == self._holder.token
 
 
-def take(path: Path, owner: str) -> Lease | Holder:
+def acquire(path: Path, owner: str) -> Lease | Holder:
     """The lease at ``path``, or who has it. Raises OSError where none can be made."""
     make_directory(path)
     holder = Holder(owner, secrets.token_hex(8), this_process())
@@ -131,7 +131,7 @@ def _holder(data: bytes) -> Holder:
     """From a lease's text; one that is only just being written names nobody."""
     try:
         described: dict[str, Any] = json.loads(data)
-        writer = Writer(**described["writer"])
+        writer = ProcessIdentity(**described["writer"])
         return Holder(str(described["owner"]), str(described["token"]), writer)
     except (ValueError, TypeError, KeyError):
         return Holder("", "", None)
@@ -148,7 +148,7 @@ def _is_dead(path: Path, holder: Holder, beaten: float) -> bool:
 
 def _server_time(path: Path) -> float:
     """What the clock says that sets the times of files beside ``path``; 0 where that cannot be asked."""
-    probe = beside(path)
+    probe = temp_path(path)
     try:
         fd = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -162,7 +162,7 @@ def _server_time(path: Path) -> float:
 
 def _take_away(path: Path, dead: Holder) -> None:
     """Remove a dead lease; one that somebody else has made there meanwhile is put back."""
-    aside = beside(path)
+    aside = temp_path(path)
     try:
         path.rename(aside)
     except OSError:

@@ -11,7 +11,7 @@ _MOST_LINKS = 40
 """Links that are followed in one path; the kernel has the same limit."""
 
 
-def harmless(name: bytes) -> bytes:
+def sanitize_name(name: bytes) -> bytes:
     """A member's name as a relative path that cannot leave its archive; b"" where nothing is left.
 
     As GNU tar extracts: what stands before and with the last ``..`` is dropped, as are leading
@@ -27,7 +27,7 @@ def harmless(name: bytes) -> bytes:
     return b"/".join(part for part in parts if part not in (b"", b"."))
 
 
-def confined(name: bytes, target: bytes, links: Mapping[bytes, bytes]) -> bytes:
+def confine_link(name: bytes, target: bytes, links: Mapping[bytes, bytes]) -> bytes:
     """The target of the symbolic link ``name``, if need be changed so that it stays in its archive.
 
     The archive's root is taken for ``/``, as chroot(2) does. ``links`` are the archive's symbolic links by

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from imagenetfs.index.archives import Kind
-from imagenetfs.index.arrays import ArrayRows
+from imagenetfs.index.array_table import ArrayTable
 from imagenetfs.index.columns import Array
-from imagenetfs.index.members import Members
+from imagenetfs.index.member_table import MemberTable
 
 
 class Table(Protocol):
@@ -66,6 +66,6 @@ class Table(Protocol):
         ...
 
 
-def table_of(kind: Kind, block: memoryview) -> Members | ArrayRows:
+def table_of(kind: Kind, block: memoryview) -> MemberTable | ArrayTable:
     """The table that a block of the index holds."""
-    return ArrayRows(block) if kind is Kind.NPZ else Members(block)
+    return ArrayTable(block) if kind is Kind.NPZ else MemberTable(block)

@@ -17,13 +17,13 @@ import numpy as np
 
 from imagenetfs.errors import ArchiveError
 from imagenetfs.index.archives import Archive, Extent, Kind
-from imagenetfs.index.build import Index
+from imagenetfs.index.bulk_build import containers
 from imagenetfs.index.columns import unpack
-from imagenetfs.index.identity import sample, tail
-from imagenetfs.index.imported import MARK, retold
-from imagenetfs.index.store import Record, StoreFile, write_store
-from imagenetfs.index.warm import containers
-from imagenetfs.source.directory import Source
+from imagenetfs.index.fingerprint import sample_crc, tail_crc
+from imagenetfs.index.imported import MARK, rebuild_untrusted
+from imagenetfs.index.index import Index
+from imagenetfs.index.index_file import IndexFile, Record, write_index_file
+from imagenetfs.source.source import Source
 
 _MOST_SAMPLES = 64
 
@@ -45,7 +45,7 @@ def export(index: Index, archives: Sequence[int], file: Path) -> Carried:
         if record is not None and index.archives[item[0]].kind is not Kind.DIRECTORY:
             records.append(record)
             members += len(index.container(*item).members)
-    write_store(file, records, complete=True)
+    write_index_file(file, records, complete=True)
     return Carried(len(records), members)
 
 
@@ -56,7 +56,7 @@ def imported(
 
     ``archives`` are this source's, by path. Raises OSError, ArchiveError where ``file`` is no export.
     """
-    store = StoreFile(file, anyones=True)
+    store = IndexFile(file, anyones=True)
     kept: dict[int, list[Record]] = {}
     refused: dict[bytes, str] = {}
     with contextlib.closing(store):
@@ -79,7 +79,7 @@ def imported(
     return kept, Carried(len(tables), sum(tables), reasons)
 
 
-def _import(source: Source, archive: Archive, inner: bytes, store: StoreFile, key: bytes) -> Record:
+def _import(source: Source, archive: Archive, inner: bytes, store: IndexFile, key: bytes) -> Record:
     place = store.place(key)
     assert place is not None
     block = store.block(place)
@@ -91,7 +91,7 @@ def _import(source: Source, archive: Archive, inner: bytes, store: StoreFile, ke
             raise ArchiveError("has a table that lies outside of it")
         extent = Extent(archive.path, place.start, place.stop, archive.kind)
         if archive.kind is Kind.NPZ:
-            seen = tail(file.read, file.size)
+            seen = tail_crc(file.read, file.size)
         else:
             looked_at = meta.get("at", [])
             sound = isinstance(looked_at, list) and len(looked_at) <= _MOST_SAMPLES
@@ -99,10 +99,10 @@ def _import(source: Source, archive: Archive, inner: bytes, store: StoreFile, ke
                 isinstance(at, int) and 0 <= at <= file.size - 512 for at in looked_at
             ):
                 raise ArchiveError("has a damaged table")
-            seen = sample(file.read, looked_at)
+            seen = sample_crc(file.read, looked_at)
         if seen != meta.get("sample"):
             raise ArchiveError("is another one here")
-        told = retold(block, extent, file, outer=not inner)
+        told = rebuild_untrusted(block, extent, file, outer=not inner)
     _, described = unpack(memoryview(told))
     return Record(key, place.start, place.stop, file.size, described["sample"], told)
 
@@ -113,7 +113,7 @@ def compare(index: Index, items: Iterable[tuple[int, int]], file: Path) -> tuple
     ``index`` was made from the archives just now. Raises OSError, ArchiveError.
     """
     present, wrong = 0, []
-    with contextlib.closing(StoreFile(file)) as store:
+    with contextlib.closing(IndexFile(file)) as store:
         for item in items:
             place = store.place(index.key(*item))
             record = index.record(*item)

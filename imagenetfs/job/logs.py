@@ -12,9 +12,9 @@ from logging.handlers import SysLogHandler
 from pathlib import Path
 
 from imagenetfs.config import Settings
-from imagenetfs.config.kinds import SystemLog
+from imagenetfs.config.value_types import SystemLog
 from imagenetfs.errors import PlaceRefusedError
-from imagenetfs.job.places import Place, forget_old_logs, log_path
+from imagenetfs.job.run_dir import MountPaths, forget_old_logs, log_path
 
 ROTATE_BYTES = 1 << 20
 STOP_BYTES = 16 << 20
@@ -60,7 +60,7 @@ class BoundedFileHandler(logging.FileHandler):
             return 0
 
 
-def prepare(place: Place, settings: Settings) -> Path:
+def prepare(place: MountPaths, settings: Settings) -> Path:
     """Make the log's directory, set a long log aside, and see that it can be written.
 
     Raises PlaceRefusedError if a log file was asked for by name and cannot be written; where it

@@ -17,19 +17,26 @@ from pathlib import Path
 
 from imagenetfs.config import Settings
 from imagenetfs.errors import FuseUnavailableError, NotMountedError, UsageError
-from imagenetfs.job import checks
-from imagenetfs.job.door import Address, ForeignDoorError, Host, all_doors, bind, knock
-from imagenetfs.job.places import (
+from imagenetfs.job import preflight
+from imagenetfs.job.mount_handle import MountHandle, join_mount, join_or_start
+from imagenetfs.job.rendezvous import (
+    ForeignSocketError,
+    NamespaceServer,
+    RendezvousAddress,
+    connect,
+    list_addresses,
+    listen,
+)
+from imagenetfs.job.run_dir import (
     LOCK_SECONDS,
-    Place,
+    MountPaths,
     digest,
     ensure_private,
     job_name,
     locked,
     root_of,
 )
-from imagenetfs.job.session import Session, join, join_or_start
-from imagenetfs.job.starting import Say
+from imagenetfs.job.start import Say
 from imagenetfs.system import mounts, namespaces
 
 MOUNTPOINT_NAME = "imagenet"
@@ -49,40 +56,40 @@ class _GoneError(Exception):
 
 def acquire(
     source: Path, settings: Settings, at: Path | None, environ: Mapping[str, str], say: Say
-) -> Session:
+) -> MountHandle:
     """The job's namespaced mount, joined or started; this process is in its namespace afterwards.
 
     Raises ImagenetfsError; FuseUnavailableError where there are no user namespaces.
     """
-    checks.check_fuse(needs_helper=False)
+    preflight.check_fuse(needs_helper=False)
     addresses = _addresses(source, settings, at, environ)
     deadline = time.monotonic() + LOCK_SECONDS
     while time.monotonic() < deadline:
         try:
             for address in addresses:
-                host = knock(address)
+                host = connect(address)
                 if host is not None:
                     return _join_and_use(host, address.job, source, settings, say)
-            door = bind(addresses[0])
+            door = listen(addresses[0])
             if door is not None:
                 with door:
                     return _make_and_start(addresses[0].job, source, settings, at, say, door)
         except _GoneError:
             pass
-        except (ForeignDoorError, PermissionError):
+        except (ForeignSocketError, PermissionError):
             break  # not ours to join: another user's process, or a container's
         # The last owner of the name is on its way out.
         time.sleep(_DOOR_PAUSE)
     return _make_and_start(addresses[0].job, source, settings, at, say)
 
 
-def enter(job: str | None, environ: Mapping[str, str], say: Say) -> Session:
+def enter(job: str | None, environ: Mapping[str, str], say: Say) -> MountHandle:
     """Join a job's namespace: the one named, else this job's, else the only one there is.
 
     Raises NotMountedError where there is none, and UsageError where there are several.
     """
     wanted = job or environ.get("SLURM_JOB_ID")
-    found = [address for address in all_doors() if _is_of(address.job, wanted)]
+    found = [address for address in list_addresses() if _is_of(address.job, wanted)]
     if not found:
         which = f"of the job {wanted} " if wanted else ""
         raise NotMountedError(
@@ -92,9 +99,9 @@ def enter(job: str | None, environ: Mapping[str, str], say: Say) -> Session:
         names = ", ".join(address.job for address in found)
         raise UsageError(f"There are several namespaces here; name one of {names}.")
     try:
-        host = knock(found[0])
+        host = connect(found[0])
         session = host and _use(_join_host(host, found[0].job), say)
-    except (ForeignDoorError, PermissionError, _GoneError):
+    except (ForeignSocketError, PermissionError, _GoneError):
         session = None
     if not session:
         raise NotMountedError(
@@ -107,9 +114,9 @@ def _is_of(name: str, wanted: str | None) -> bool:
     return wanted is None or name == wanted or name.startswith(f"{wanted}.")
 
 
-def _use(place: Place, say: Say) -> Session | None:
+def _use(place: MountPaths, say: Say) -> MountHandle | None:
     with locked(place):
-        return join(place, None, say)
+        return join_mount(place, None, say)
 
 
 # --- which ----------------------------------------------------------------------------------------
@@ -117,7 +124,7 @@ def _use(place: Place, say: Say) -> Session | None:
 
 def _addresses(
     source: Path, settings: Settings, at: Path | None, environ: Mapping[str, str]
-) -> list[Address]:
+) -> list[RendezvousAddress]:
     """Doors to try, the own one first. A step may use what its job's script has made, which outlives
     it; the script must not use a step's."""
     what = [
@@ -132,23 +139,25 @@ def _addresses(
     ]
     name = job_name(environ)
     jobs = dict.fromkeys([name, job_name({**environ, "SLURM_STEP_ID": ""})])
-    return [Address(job, digest(repr(what))) for job in jobs]
+    return [RendezvousAddress(job, digest(repr(what))) for job in jobs]
 
 
 # --- joining --------------------------------------------------------------------------------------
 
 
-def _join_and_use(host: Host, job: str, source: Path, settings: Settings, say: Say) -> Session:
+def _join_and_use(
+    host: NamespaceServer, job: str, source: Path, settings: Settings, say: Say
+) -> MountHandle:
     return join_or_start(_join_host(host, job), source, settings, say)
 
 
-def _join_host(host: Host, job: str) -> Place:
+def _join_host(host: NamespaceServer, job: str) -> MountPaths:
     """Go into the namespace; raises _GoneError or PermissionError."""
     try:
-        namespaces.join(host.pid)
+        namespaces.enter_namespaces(host.pid)
     except (FileNotFoundError, ProcessLookupError) as error:
         raise _GoneError from error
-    return Place(Path(host.mountpoint), Path(host.root), job)
+    return MountPaths(Path(host.mountpoint), Path(host.root), job)
 
 
 # --- making ---------------------------------------------------------------------------------------
@@ -161,17 +170,17 @@ def _make_and_start(
     at: Path | None,
     say: Say,
     door: socket.socket | None = None,
-) -> Session:
+) -> MountHandle:
     needs_user_namespace = not namespaces.may_mount()
     # Where it takes another primary group, sg is started for that, and must be outside: it is setuid.
-    checks.check_source(source)
+    preflight.check_source(source)
     session = join_or_start(_make(settings, at, job), source, settings, say, door)
     if needs_user_namespace:
         say(SAID_ONCE)
     return session
 
 
-def _make(settings: Settings, at: Path | None, job: str) -> Place:
+def _make(settings: Settings, at: Path | None, job: str) -> MountPaths:
     """A namespace for this process, with a private directory in it; raises ImagenetfsError."""
     root = _quiet_directory() or root_of(settings)
     if root not in _QUIET_DIRECTORIES:
@@ -188,14 +197,14 @@ def _make(settings: Settings, at: Path | None, job: str) -> Place:
         ) from error
     ensure_private(root / ".run")
     mountpoint = mounts.resolve(at) if at is not None else root / MOUNTPOINT_NAME
-    return Place(mountpoint, root, job)
+    return MountPaths(mountpoint, root, job)
 
 
 def _quiet_directory() -> Path | None:
     """An empty directory that every system has and nobody in a job misses."""
     for directory in _QUIET_DIRECTORIES:
         try:
-            is_free = not directory.is_symlink() and mounts.top(directory) is None
+            is_free = not directory.is_symlink() and mounts.find_mount(directory) is None
             if is_free and not any(directory.iterdir()):
                 return directory
         except OSError:

@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING
 
 from imagenetfs.config import Settings
 from imagenetfs.errors import ImagenetfsError
-from imagenetfs.job import checks, groups, indexplace, signals
-from imagenetfs.job.caching import cache_place
-from imagenetfs.job.checks import NOT_MOUNTED_FILE
+from imagenetfs.job import index_dir, preflight, primary_group, signals
+from imagenetfs.job.cache_setup import prepare_cache
+from imagenetfs.job.clients import Born, ClientRegistry, ServerInfo
+from imagenetfs.job.compatibility import described
 from imagenetfs.job.daemon import Ready
-from imagenetfs.job.door import DoorWatcher, Host
 from imagenetfs.job.everybody import access_of
-from imagenetfs.job.joined import described
-from imagenetfs.job.leases import Born, Identity, LeaseWatcher
-from imagenetfs.job.notify import Notifier
-from imagenetfs.job.places import Place, forget, locked, unlock
+from imagenetfs.job.preflight import NOT_MOUNTED_FILE
+from imagenetfs.job.rendezvous import NamespaceServer, RendezvousListener
+from imagenetfs.job.run_dir import MountPaths, forget, locked, unlock
+from imagenetfs.job.sd_notify import Notifier
 from imagenetfs.system import mounts
 
 if TYPE_CHECKING:
-    from imagenetfs.serve.supervisor import MountPlan
+    from imagenetfs.server.supervisor import MountPlan
 
 _TIDY_SECONDS = 5.0
 
@@ -42,7 +42,7 @@ class MountRequest:
     """Everything that a server needs to know. ``made``: the mountpoint goes with the mount;
     ``door``: where to answer those who look for this namespace."""
 
-    place: Place
+    place: MountPaths
     source: Path
     settings: Settings
     born: Born
@@ -61,11 +61,11 @@ def serve_mount(
     # numpy's linear algebra starts threads when it is imported, and a server that forks its
     # workers must have one.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from imagenetfs.serve.supervisor import serve
+    from imagenetfs.server.supervisor import serve
 
     place = request.place
     plan = _plan(request)
-    identity = Identity(
+    identity = ServerInfo(
         str(request.source),
         str(place.mountpoint),
         request.born,
@@ -73,7 +73,7 @@ def serve_mount(
         described(request.settings),
     )
     notifier = Notifier(os.environ)
-    watchers: list[LeaseWatcher | DoorWatcher | Notifier] = [notifier]
+    watchers: list[ClientRegistry | RendezvousListener | Notifier] = [notifier]
     is_mounted = False
 
     def mounted(warnings: list[str]) -> None:
@@ -87,10 +87,10 @@ def serve_mount(
 
     try:
         with signals.blocked():  # whoever is ended in the middle would leave a socket behind
-            watchers.append(LeaseWatcher(place, identity, first_lease))
+            watchers.append(ClientRegistry(place, identity, first_lease))
         if request.door is not None:
-            host = Host(os.getpid(), str(place.root), str(place.mountpoint))
-            watchers.append(DoorWatcher(request.door, host))
+            host = NamespaceServer(os.getpid(), str(place.root), str(place.mountpoint))
+            watchers.append(RendezvousListener(request.door, host))
         serve(plan, ready=mounted, watchers=watchers)
     finally:
         signals.ignore()
@@ -111,15 +111,15 @@ def make_mountpoint(mountpoint: Path, say: Callable[[str], None]) -> bool:
     What is left of it when the mount is killed says to whoever looks that nothing is mounted.
     """
     sign = mountpoint / NOT_MOUNTED_FILE
-    entry = mounts.top(mountpoint)
-    if entry is not None and entry.is_ours and checks.health(entry) is checks.Health.DEAD:
-        checks.heal(entry, say)
+    entry = mounts.find_mount(mountpoint)
+    if entry is not None and entry.is_ours and preflight.health(entry) is preflight.Health.DEAD:
+        preflight.heal(entry, say)
     try:
         mountpoint.mkdir(mode=0o755)
         sign.write_text("imagenetfs is not mounted here at the moment.\n")
     except FileExistsError:
         return (
-            mounts.top(mountpoint) is None and sign.exists()
+            mounts.find_mount(mountpoint) is None and sign.exists()
         )  # ours, from a mount that was killed
     except OSError:
         return False  # the checks say what is wrong
@@ -127,11 +127,11 @@ def make_mountpoint(mountpoint: Path, say: Callable[[str], None]) -> bool:
 
 
 def _plan(request: MountRequest) -> MountPlan:
-    from imagenetfs.serve.supervisor import MountPlan
+    from imagenetfs.server.supervisor import MountPlan
 
     settings = request.settings
-    cache = cache_place(settings)
-    warning = indexplace.trouble(settings.index_dir)
+    cache = prepare_cache(settings)
+    warning = index_dir.index_dir_problem(settings.index_dir)
     return MountPlan(
         source=request.source,
         mountpoint=request.place.mountpoint,
@@ -149,7 +149,7 @@ def _plan(request: MountRequest) -> MountPlan:
         cache_size=cache.limits.size if cache else 0,
         keep_free=cache.limits.floor if cache else 0,
         stage=settings.stage,
-        shown_to=groups.usual_group() if request.born == "mount" else None,
+        shown_to=primary_group.usual_group() if request.born == "mount" else None,
         root_access=access_of(request.source) if "allow_other" in request.fuse_options else None,
         idle=settings.idle if request.born == "mount" else None,
         # Whoever ends a job may send SIGTERM to each of its processes. The command shall save its work
@@ -173,6 +173,6 @@ def _tidy(request: MountRequest) -> None:
 
 def _remove(mountpoint: Path) -> None:
     with contextlib.suppress(OSError):
-        if mounts.top(mountpoint) is None:  # else the name would be looked up in the mount
+        if mounts.find_mount(mountpoint) is None:  # else the name would be looked up in the mount
             (mountpoint / NOT_MOUNTED_FILE).unlink(missing_ok=True)
         mountpoint.rmdir()  # refused while something is mounted there

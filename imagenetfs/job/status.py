@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from imagenetfs.errors import NotMountedError
-from imagenetfs.job import checks, probe
-from imagenetfs.system import mounts
+from imagenetfs.job import preflight
+from imagenetfs.system import child_call, mounts
 
 STATUS_FILE = Path(".imagenetfs/status.json")
 ANSWER_SECONDS = 3.0
@@ -46,8 +46,8 @@ def read_status(mountpoint: str) -> dict[str, Any] | None:
             return file.read(_MOST_BYTES).decode()
 
     try:
-        content = json.loads(probe.ask(read, ANSWER_SECONDS))
-    except (OSError, ValueError, probe.NoAnswerError):
+        content = json.loads(child_call.call_in_child(read, ANSWER_SECONDS))
+    except (OSError, ValueError, child_call.NoAnswerError):
         return None
     return content if isinstance(content, dict) else None
 
@@ -60,9 +60,9 @@ def source_of(entry: mounts.MountEntry) -> str:
 def collect(path: str | None = None) -> list[MountStatus]:
     """All mounts of this user, or the one at ``path``; raises NotMountedError if there is none."""
     if path is None:
-        return [_look_at(entry) for entry in mounts.ours(uid=os.geteuid())]
+        return [_look_at(entry) for entry in mounts.our_mounts(uid=os.geteuid())]
     mountpoint = mounts.resolve(path)
-    entry = mounts.top(mountpoint)
+    entry = mounts.find_mount(mountpoint)
     if entry is None or not entry.is_ours:
         raise NotMountedError(
             f"No mount of imagenetfs is at {mountpoint}: `imagenetfs status` lists your mounts."
@@ -75,5 +75,5 @@ def _look_at(entry: mounts.MountEntry) -> MountStatus:
     if details is not None:
         source = str(details.get("source", entry.source))
         return MountStatus(entry.mountpoint, source, "live", details)
-    dead = checks.health(entry) is checks.Health.DEAD
+    dead = preflight.health(entry) is preflight.Health.DEAD
     return MountStatus(entry.mountpoint, entry.source, "stale" if dead else "silent")

@@ -21,13 +21,13 @@ import numpy as np
 
 from imagenetfs.errors import ImagenetfsError, SourceChangedError, SourceReadError
 from imagenetfs.index.archives import Kind
-from imagenetfs.index.build import Container
-from imagenetfs.index.recognition import check_header
-from imagenetfs.source.directory import Source, SourceFile
-from imagenetfs.tree import expected
+from imagenetfs.index.container import Container
+from imagenetfs.index.header_match import check_header
+from imagenetfs.source.source import Source, SourceFile
+from imagenetfs.tree import published_counts
 from imagenetfs.tree.catalogue import Catalogue
+from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.inode import fields
-from imagenetfs.tree.layout import Split, Version
 from imagenetfs.tree.totals import problems_of
 
 Progress = Callable[[int, int], None]
@@ -66,12 +66,12 @@ def sums(source: Source, version: bytes) -> tuple[list[Sum], list[str]]:
             if found is not None:
                 listed[found[2].rpartition(b"/")[2]] = found[1].decode().lower()
     todo = []
-    for name in sorted({*listed, *expected.SUMS}):
+    for name in sorted({*listed, *published_counts.SUMS}):
         if name in names and not names[name]:
             path = version + b"/" + name
             status = source.status(path)
             size = status.st_size if status is not None else 0
-            todo.append(Sum(path, size, listed.get(name), expected.SUMS.get(name)))
+            todo.append(Sum(path, size, listed.get(name), published_counts.SUMS.get(name)))
         elif name in listed and name not in names:
             wrong.append(
                 f"{_text(version)}/{_text(name)} is in {_text(SUMS_FILE)}, and is not there"
@@ -121,7 +121,7 @@ def check_archives(catalogue: Catalogue) -> Iterator[str]:
 def check_counts(catalogue: Catalogue) -> Iterator[str]:
     """Classes and images of each split against what is documented, and each class against the kit."""
     for version in catalogue.versions:
-        kit = expected.images_of_classes(catalogue.source, version.name)
+        kit = published_counts.images_of_classes(catalogue.source, version.name)
         for split in version.splits:
             yield from _check_split(version, split, kit.get(split.name.decode(), {}))
 
@@ -132,7 +132,9 @@ def _check_split(version: Version, split: Split, of_class: dict[bytes, int]) -> 
     for number, name in enumerate(split.shelf.classes):
         with contextlib.suppress(ImagenetfsError):  # check_archives names it
             counts[name] = len(split.shelf.listing(number))
-    classes, images = expected.TOTALS.get((_text(version.name), _text(split.name)), (None, None))
+    classes, images = published_counts.TOTALS.get(
+        (_text(version.name), _text(split.name)), (None, None)
+    )
     if classes is not None and len(split.wnids) != classes:
         yield f"{title} has {len(split.wnids):,} classes, and should have {classes:,}"
     if images is not None and sum(counts.values()) != images:

@@ -1,256 +1,164 @@
-"""The source tree, reached through one directory descriptor that is opened before mounting.
+"""The root of the source: what is asked of it by path, through one descriptor that is opened before mounting.
 
-Because every later open goes through that descriptor, the mount may lie over the source itself.
-Paths are ``bytes``, relative, with ``/`` between the parts; ``b""`` is the source's own root.
-Knows nothing of archives, ImageNet or FUSE: whether a file is still the right one, it asks whoever knows
-(:attr:`Source.recognise`).
-
-An open file is looked at again every ``revalidate`` seconds, and at once when its attributes are new: its
-path is opened anew. The same inode, size, mtime and ctime is the same file. Else whoever knows compares what
-the file holds: a touch or a chgrp changes nothing; another file is refused from then on, in all processes of
-the mount.
+Everything that asks is metered, and tried again where that may help. Paths as in
+:mod:`imagenetfs.source.source`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
-from imagenetfs.errors import (
-    SourceChangedError,
-    SourceReadError,
-    SourceRefusedError,
-    SourceReplacedError,
-)
-from imagenetfs.source.file import BYTES, REQUESTS, SINCE, WAITING, Meter, SourceFile
-from imagenetfs.source.known import Known
-from imagenetfs.source.retry import persist, refusal
-from imagenetfs.source.root import OPEN_FLAGS, DirectoryEntry, Root
+from imagenetfs.errors import SourceMissingError, SourceUnreadableError
+from imagenetfs.source.file import REQUESTS, SINCE, IoStats
+from imagenetfs.source.retry import Answer, retry_transient, to_source_error
 
-__all__ = [
-    "BYTES",
-    "REQUESTS",
-    "SINCE",
-    "WAITING",
-    "DirectoryEntry",
-    "Meter",
-    "Source",
-    "SourceFile",
-]
-
-log = logging.getLogger(__name__)
-
-REVALIDATE_SECONDS = 60.0
-
-_MAX_OPEN_FILES = 128
-_MAX_PINNED_FILES = 64
-
-Recognise = Callable[[SourceFile], bool | None]
-"""Whether a newly opened file is the one that was indexed; None where nobody knows."""
+OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 
 
-class Source(Root):
-    """The source directory: listings, stat, and a bounded set of open files."""
+@dataclass(frozen=True, slots=True)
+class DirectoryEntry:
+    """A name in a directory of the source; ``mode`` carries the file type (a link's own)."""
 
-    def __init__(
-        self, path: Path, meter: Meter | None = None, *, revalidate: float = REVALIDATE_SECONDS
-    ) -> None:
-        """``revalidate`` in seconds."""
-        super().__init__(path, meter)
-        self.recognise: Recognise | None = None
-        self._revalidate = revalidate
-        self.known = Known()
-        self._changes = self.known.changes
-        self._files: dict[bytes, SourceFile] = {}
-        self._pinned: dict[bytes, SourceFile] = {}
+    name: bytes
+    mode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
 
-    def count_on(self, meter: Meter) -> None:
-        """Count on another meter from now on: a forked child has its own."""
-        self.meter = meter
-        for file in (*self._files.values(), *self._pinned.values()):
-            file.meter = meter
+    @property
+    def is_directory(self) -> bool:
+        return stat.S_ISDIR(self.mode)
 
-    def open(self, path: bytes) -> SourceFile:
-        """The open file at ``path``; kept open, the oldest one closed beyond a fixed number.
+    @property
+    def is_file(self) -> bool:
+        return stat.S_ISREG(self.mode)
 
-        Asks the server whether it is still there, still the same and still ours to read, every ``revalidate``
-        seconds; in between it costs a look into two dictionaries and at the clock.
-        Raises SourceReadError, SourceUnreadableError, SourceReplacedError.
-        """
-        file = self._files.get(path) or self._pinned.get(path)
-        if file is not None:
-            if time.monotonic() >= file.look_at:
-                self._visit(file)
-            elif self._changes[0]:
-                self.check_unchanged(path)
-            return file
-        file = self._opened(path, self._reopen)
-        file.look_at = time.monotonic() + self._revalidate
-        while len(self._files) >= _MAX_OPEN_FILES:
-            self._files.pop(next(iter(self._files))).close()
-        self._files[path] = file
-        return file
 
-    def check_access(self, path: bytes) -> None:
-        """Raise what :meth:`open` would: for whoever answers from a cache, or without opening anything.
+class SourceDirectory:
+    """The source directory by its descriptor: listings and stat."""
 
-        ``path`` may be a directory, where images are files of their own.
-        """
-        self.open(path)
-
-    def check_known(self, path: bytes) -> None:
-        """Raise SourceRefusedError where somebody has found that a file, or a directory of files, may not be
-        read any more. Nothing is asked of the server."""
-        if self.known.is_refused(path):
-            raise SourceRefusedError(f"you may no longer read {os.fsdecode(path)}.")
-
-    def check_unchanged(self, path: bytes) -> None:
-        """Raise SourceReplacedError where somebody has found another file there. Nothing is asked either."""
-        if self.known.has_changed(path):
-            raise _replaced(path)
-
-    def ask(self, path: bytes) -> os.stat_result:
-        """Ask the server whether a file, or what lies in a directory, may be read now: what stat says of it.
-
-        Raises OSError as it comes: what is refused is not tried again.
-        """
-        self.meter[REQUESTS] += 1
-        fd = os.open(path or b".", OPEN_FLAGS, dir_fd=self._fd)
+    def __init__(self, path: Path, meter: IoStats | None = None) -> None:
+        """Raises SourceMissingError, SourceUnreadableError."""
+        self.path = path
+        self.meter: IoStats = [0, 0, 0, 0] if meter is None else meter
         try:
-            status = os.fstat(fd)
-            if stat.S_ISDIR(status.st_mode):
-                os.stat(b".", dir_fd=fd)  # to list it is one right, to open what lies in it another
-            return status
-        finally:
-            os.close(fd)
+            self._fd = os.open(path, OPEN_FLAGS | os.O_DIRECTORY)
+        except FileNotFoundError:
+            raise SourceMissingError(
+                f"the source {path} does not exist on this node; is it mounted here? "
+                "Give the directory that holds ILSVRC2012/ and the others with --source."
+            ) from None
+        except NotADirectoryError:
+            raise SourceMissingError(
+                f"the source {path} is not a directory; "
+                "give the directory that holds ILSVRC2012/ and the others."
+            ) from None
+        except PermissionError:
+            raise SourceUnreadableError(
+                f"you may not read the source {path}; ask for access to the data set first, "
+                "and see that one of your groups (`id`) is the one of `ls -ld`."
+            ) from None
+        except OSError as error:
+            raise SourceUnreadableError(
+                f"cannot open the source {path}: {error.strerror}."
+            ) from error
 
-    def pin(self, path: bytes) -> SourceFile:
-        """As :meth:`open`, and never closed again: forked processes then read the same file, whatever
-        stands under its name by then. For the first archives only; descriptors are few."""
-        file = self._pinned.get(path)
-        if file is None:
-            file = self.open(path)
-            if len(self._pinned) < _MAX_PINNED_FILES:
-                self._pinned[path] = file
-                self._files.pop(path, None)
-        return file
+    # --- requests -------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def opened(self, path: bytes) -> Iterator[SourceFile]:
-        """A file opened for the caller alone: for threads, which :meth:`open` does not serve.
-
-        What is read of it is of one file, or fails: it is not looked at again, and not exchanged.
-        """
-        file = self._opened(path, self._reopen_strictly)
-        try:
-            yield file
-        finally:
-            file.close()
-
-    # --- whether it is still the right file -----------------------------------------------------------
-
-    def _opened(self, path: bytes, reopen: Callable[[SourceFile], None]) -> SourceFile:
-        self.check_unchanged(path)
-        file = SourceFile(self._open(path), path, self.meter, reopen)
-        try:
-            if not self.known.is_right(path, file.identity):
-                self._judge(file, None)
-        except BaseException:
-            file.close()
-            raise
-        return file
-
-    def _judge(self, file: SourceFile, unknown: SourceChangedError | None) -> None:
-        """See that a newly opened file is the right one; ``unknown``: raised where nobody can tell."""
-        if stat.S_ISDIR(file.mode):
-            return
-        plain = SourceFile(
-            file.fd, file.path, self.meter
-        )  # reads without looking again, which we do
-        right = self.recognise(plain) if self.recognise is not None else None
-        if right:
-            self.known.found_right(file.path, file.identity)
-        elif right is not None:
-            self.refuse_for_good(file.path)
-        elif unknown is not None:
-            raise unknown
-
-    def refuse_for_good(self, path: bytes) -> NoReturn:
-        """Another file stands at a path than the one that was indexed: raise SourceReplacedError, and have all
-        processes do so for the rest of the mount. The first one says so in the log."""
-        if self.known.found_changed(path):
-            log.error("%s Its images fail until then; all others are served.", _replaced(path))
-        raise _replaced(path)
-
-    def _visit(self, file: SourceFile) -> None:
-        """Look at a path again because it is time to; where that is refused, the next read asks again."""
+    def _ask(self, path: bytes, work: Callable[[], Answer], requests: int = 1) -> Answer:
+        """``work()`` about ``path``: metered as so many requests, tried again where that may help."""
         meter = self.meter
         meter[SINCE] = time.monotonic_ns()
         try:
-            persist(lambda: self._reopen(file))
+            return retry_transient(work)
         except OSError as error:
-            raise refusal(self.path, file.path, error) from error
+            raise to_source_error(self.path, path, error) from error
         finally:
             meter[SINCE] = 0
-        file.look_at = time.monotonic() + self._revalidate
+            meter[REQUESTS] += requests
 
-    def _reopen(self, file: SourceFile) -> None:
-        """Open the path anew, and go on with that if it is the same file. Loose files, which nobody
-        recognises, are the same while their size is."""
-        self._exchange(file, strictly=False)
+    def _open(self, path: bytes) -> int:
+        return self._ask(path, lambda: os.open(path or b".", OPEN_FLAGS, dir_fd=self._fd))
 
-    def _reopen_strictly(self, file: SourceFile) -> None:
-        self._exchange(file, strictly=True)
+    def _in_directory(self, path: bytes, work: Callable[[int], Answer]) -> Answer:
+        """``work`` on a descriptor of the directory, opened anew for each attempt."""
 
-    def _exchange(self, file: SourceFile, *, strictly: bool) -> None:
-        path = file.path
-        self.check_unchanged(path)
-        try:
-            fd = os.open(path or b".", OPEN_FLAGS, dir_fd=self._fd)
-        except FileNotFoundError:
-            raise SourceReplacedError(f"{os.fsdecode(path)} is no longer there.") from None
-        finally:
-            self.meter[REQUESTS] += 1
-        try:
-            newer = SourceFile(fd, path, self.meter)
-            if newer.identity != file.identity and not self.known.is_right(path, newer.identity):
-                another = newer.size != file.size and not stat.S_ISDIR(newer.mode)
-                self._judge(newer, _written_to(path) if strictly or another else None)
-            file.replace(newer)
-        finally:
-            os.close(fd)
+        def attempt() -> Answer:
+            fd = os.open(path or b".", OPEN_FLAGS | os.O_DIRECTORY, dir_fd=self._fd)
+            try:
+                return work(fd)
+            finally:
+                os.close(fd)
 
-    def read_whole(self, path: bytes, limit: int = 1 << 28) -> bytes:
-        """The contents of a small file (label lists, the devkit)."""
-        with self.opened(path) as file:
-            if file.size > limit:
-                raise SourceReadError(
-                    f"{os.fsdecode(path)} has {file.size:,} bytes, more than such a file can have."
-                )
-            return file.read(0, file.size)
+        return self._ask(path, attempt)
+
+    # --- listings -------------------------------------------------------------------------------------
+
+    def names(self, path: bytes) -> list[tuple[bytes, bool]]:
+        """(name, is it a directory) of all in a directory, sorted; a link to a directory is one.
+
+        Costs no stat where the directory itself tells the type.
+        """
+
+        def look(fd: int) -> list[tuple[bytes, bool]]:
+            with os.scandir(fd) as entries:
+                found = [(entry.name, _is_directory(entry)) for entry in entries]
+            return sorted([(os.fsencode(name), is_directory) for name, is_directory in found])
+
+        return self._in_directory(path, look)
+
+    def has_entries(self, path: bytes) -> bool:
+        """Whether there is anything in a directory; asks for no more than the first names."""
+
+        def look(fd: int) -> bool:
+            with os.scandir(fd) as entries:
+                return next(entries, None) is not None
+
+        return self._in_directory(path, look)
+
+    def entries(self, path: bytes) -> list[DirectoryEntry]:
+        """All entries of a directory with their attributes, sorted by name; links not followed."""
+        return self._in_directory(path, _entries)
+
+    def status(self, path: bytes) -> os.stat_result | None:
+        """os.stat of a path, links followed; None where there is nothing."""
+
+        def look() -> os.stat_result | None:
+            try:
+                return os.stat(path or b".", dir_fd=self._fd)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+        return self._ask(path, look, requests=0)  # the kernel keeps attributes
+
+    def link_target(self, path: bytes) -> bytes:
+        """The target of a symbolic link."""
+        return self._ask(path, lambda: os.readlink(path, dir_fd=self._fd), requests=0)
 
     def close(self) -> None:
-        """Close every descriptor."""
-        for file in (*self._files.values(), *self._pinned.values()):
-            file.close()
-        self._files.clear()
-        self._pinned.clear()
-        self.known.close()
-        super().close()
+        """Close the descriptor."""
+        os.close(self._fd)
 
 
-def _replaced(path: bytes) -> SourceReplacedError:
-    return SourceReplacedError(
-        f"{os.fsdecode(path)} is another file now than when it was indexed (replaced, overwritten or cut); "
-        "unmount and mount again to see what it holds."
-    )
+def _entries(fd: int) -> list[DirectoryEntry]:
+    with os.scandir(fd) as scan:
+        names = sorted(os.fsencode(entry.name) for entry in scan)
+    found = []
+    for name in names:
+        status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        times = status.st_mtime_ns, status.st_ctime_ns
+        found.append(DirectoryEntry(name, status.st_mode, status.st_size, *times))
+    return found
 
 
-def _written_to(path: bytes) -> SourceChangedError:
-    return SourceChangedError(f"{os.fsdecode(path)} was written to while it was in use.")
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    """A link that leads in a circle, or where we may not look, is no directory."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False

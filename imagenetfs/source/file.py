@@ -15,14 +15,14 @@ import time
 from typing import Protocol
 
 from imagenetfs.errors import SourceChangedError, SourceReadError, SourceUnreadableError
-from imagenetfs.source.known import Identity
-from imagenetfs.source.retry import PASSING, PATIENCE, PAUSES
-from imagenetfs.system.pipes import pour
+from imagenetfs.source.file_state import Identity
+from imagenetfs.source.retry import GIVE_UP_AFTER, PAUSES, TRANSIENT_ERRNOS
+from imagenetfs.system.splice import splice_exactly
 
 SINCE, REQUESTS, BYTES, WAITING = range(4)
 
 
-class Meter(Protocol):
+class IoStats(Protocol):
     """Anything with four integers to count in: a list, a row of shared memory."""
 
     def __getitem__(self, at: int, /) -> int: ...
@@ -57,7 +57,7 @@ class SourceFile:
         "size",
     )
 
-    def __init__(self, fd: int, path: bytes, meter: Meter, reopen: Reopen | None = None) -> None:
+    def __init__(self, fd: int, path: bytes, meter: IoStats, reopen: Reopen | None = None) -> None:
         self.fd = fd
         self.path = path
         self.meter = meter
@@ -125,7 +125,7 @@ class SourceFile:
         """
         meter = self.meter
         meter[SINCE] = time.monotonic_ns()
-        done = pour(self.fd, pipe, offset, length)
+        done = splice_exactly(self.fd, pipe, offset, length)
         meter[SINCE] = 0
         meter[REQUESTS] += 1
         meter[BYTES] += done
@@ -167,7 +167,7 @@ class SourceFile:
         """Read once more, from a new opening, while the errors are such as pass; since ``start``, a
         monotonic time in seconds, this has been under way."""
         for pause in PAUSES:
-            if error.errno not in PASSING or time.monotonic() - start > PATIENCE:
+            if error.errno not in TRANSIENT_ERRNOS or time.monotonic() - start > GIVE_UP_AFTER:
                 break
             time.sleep(pause)
             try:

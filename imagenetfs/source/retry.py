@@ -14,29 +14,31 @@ from imagenetfs.errors import SourceReadError, SourceUnreadableError
 PAUSES = (0.05, 0.2, 0.8)
 """Seconds before the second, third and fourth attempt. A mount's deadline is for all of them together."""
 
-PATIENCE = 3.0
+GIVE_UP_AFTER = 3.0
 """Seconds after which nothing is tried again: a soft mount that says EIO so late has tried enough itself."""
 
-PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT})
+TRANSIENT_ERRNOS = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT})
 """A server that restarts, a handle that it forgot, a soft mount's patience at its end."""
 
 Answer = TypeVar("Answer")
 
 
-def persist(work: Callable[[], Answer]) -> Answer:
+def retry_transient(work: Callable[[], Answer]) -> Answer:
     """``work()``, tried again with growing pauses while its errors are such as pass; OSError as it raised."""
     start = time.monotonic()
     for pause in PAUSES:
         try:
             return work()
         except OSError as error:
-            if error.errno not in PASSING or time.monotonic() - start > PATIENCE:
+            if error.errno not in TRANSIENT_ERRNOS or time.monotonic() - start > GIVE_UP_AFTER:
                 raise
         time.sleep(pause)
     return work()
 
 
-def refusal(root: Path, path: bytes, error: OSError) -> SourceReadError | SourceUnreadableError:
+def to_source_error(
+    root: Path, path: bytes, error: OSError
+) -> SourceReadError | SourceUnreadableError:
     """The project's own error for one of the system's about ``path`` below ``root``."""
     where = root / os.fsdecode(path)
     if error.errno in (errno.EACCES, errno.EPERM):

@@ -87,13 +87,17 @@ def read_table() -> list[MountEntry]:
     return [parse_line(line) for line in text.split("\n") if line]
 
 
-def top(mountpoint: Path | str, table: Sequence[MountEntry] | None = None) -> MountEntry | None:
+def find_mount(
+    mountpoint: Path | str, table: Sequence[MountEntry] | None = None
+) -> MountEntry | None:
     """The mount that lies on top at exactly this (resolved) path, if any."""
     entries = read_table() if table is None else table
     return next((e for e in reversed(entries) if e.mountpoint == str(mountpoint)), None)
 
 
-def ours(table: Sequence[MountEntry] | None = None, uid: int | None = None) -> list[MountEntry]:
+def our_mounts(
+    table: Sequence[MountEntry] | None = None, uid: int | None = None
+) -> list[MountEntry]:
     """The mounts of imagenetfs that lie on top at their place, of one user if ``uid`` is given."""
     entries = read_table() if table is None else table
     visible = {entry.mountpoint: entry for entry in entries}
@@ -134,7 +138,7 @@ def find_fusermount() -> str | None:
     return shutil.which("fusermount3", path=search)
 
 
-def wait_gone(entry: MountEntry, seconds: float) -> bool:
+def wait_unmounted(entry: MountEntry, seconds: float) -> bool:
     """Wait until this very mount has left the table; False if it has not in ``seconds``."""
     deadline = time.monotonic() + seconds
     with MOUNT_TABLE.open("rb") as file:
@@ -200,7 +204,7 @@ def _fusermount(entry: MountEntry, *, lazy: bool) -> None:
 
 def _raise_for(entry: MountEntry, error: int, reason: str) -> None:
     """Turn a refusal into our own error, by the state of the table rather than by words."""
-    if error in (errno.EINVAL, errno.ENOENT) or top(entry.mountpoint) is None:
+    if error in (errno.EINVAL, errno.ENOENT) or find_mount(entry.mountpoint) is None:
         raise NotMountedError(f"{entry.mountpoint} is no longer mounted.")
     if entry.user_id not in (None, os.geteuid()) and os.geteuid() != 0:
         raise StillBusyError(

@@ -59,7 +59,7 @@ def make_own() -> None:
     _mount("none", "/", None, _MS_REC | _MS_SLAVE, None)
 
 
-def join(pid: int) -> None:
+def enter_namespaces(pid: int) -> None:
     """Enter the namespaces of a process, made by :func:`make_own`; the working directory stays."""
     directory = _working_directory()
     with contextlib.ExitStack() as stack:

@@ -23,7 +23,7 @@ _PR_SET_NAME = 15
 _UCRED = struct.Struct("3i")
 
 
-def die_with(parent: int, name: str) -> None:
+def set_parent_death_signal(parent: int, name: str) -> None:
     """Take a name, and be killed when ``parent`` ends; end now if it has ended already."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)

@@ -21,18 +21,18 @@ from imagenetfs.errors import (
     SourceUnknownError,
     SourceUnreadableError,
 )
-from imagenetfs.formats.chains import scan_parallel
+from imagenetfs.formats.tar.parallel_scan import scan_parallel
 from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.index.arena import Arena
-from imagenetfs.index.build import Index
-from imagenetfs.index.places import IndexPlaces
-from imagenetfs.index.sharing import Sharing
-from imagenetfs.source.directory import Source
-from imagenetfs.tree import downsampled, ilsvrc2012, tiny, views, winter21
+from imagenetfs.index.coordination import BuildCoordinator
+from imagenetfs.index.index import Index
+from imagenetfs.index.search_path import IndexSearchPath
+from imagenetfs.source.source import Source
+from imagenetfs.tree.dataset import Split, Version
+from imagenetfs.tree.discovery import ILSVRC2012, Discovery, discover, index_group
 from imagenetfs.tree.labels import read_devkit, read_words
-from imagenetfs.tree.layout import Split, Version
-from imagenetfs.tree.notices import Notices
-from imagenetfs.tree.survey import ILSVRC2012, Survey, index_group, survey
+from imagenetfs.tree.late_warnings import LateWarnings
+from imagenetfs.tree.versions import downsampled, ilsvrc2012, tiny_imagenet, views, winter21
 
 _LOOSE_TAR = re.compile(rb"ILSVRC2012_img_.*\.tar")
 
@@ -56,7 +56,7 @@ class Catalogue:
     views: list[Version]
     warnings: list[str]
     lost: list[str]
-    notices: Notices
+    notices: LateWarnings
     numbers: dict[bytes, int]
     served: frozenset[int]
     mtime_ns: int
@@ -77,7 +77,7 @@ class Catalogue:
 def build_catalogue(
     source: Source,
     *,
-    places: IndexPlaces,
+    places: IndexSearchPath,
     prefer: str = "archives",
     arena_dir: Path | None = None,
     lists: Mapping[str, bytes] | None = None,
@@ -89,7 +89,7 @@ def build_catalogue(
     Raises SourceUnknownError where the source holds no known version, SourceUnreadableError or
     BrokenArchivesError where what it holds cannot be shown.
     """
-    found = survey(source)
+    found = discover(source)
     arena = Arena(len(found.archives), arena_dir)
     groups: dict[str, list[int]] = {}
     for archive in found.archives:
@@ -101,7 +101,7 @@ def build_catalogue(
         found.archives,
         arena,
         stores=stores,
-        sharing=Sharing(written),
+        sharing=BuildCoordinator(written),
         scan_alone=partial(scan_parallel, in_flight=in_flight),
     )
     versions = _versions(found, index, prefer)
@@ -131,7 +131,7 @@ def build_catalogue(
     )
 
 
-def _nothing_known(source: Source, found: Survey) -> ImagenetfsError:
+def _nothing_known(source: Source, found: Discovery) -> ImagenetfsError:
     """Why no version is shown: what cannot be read or is broken, or what the directory is instead."""
     if found.lost:
         broken = any(isinstance(error, BrokenArchivesError) for error in found.lost)
@@ -154,12 +154,12 @@ def _nothing_known(source: Source, found: Survey) -> ImagenetfsError:
     )
 
 
-def _versions(found: Survey, index: Index, prefer: str) -> list[Version]:
+def _versions(found: Discovery, index: Index, prefer: str) -> list[Version]:
     kit = read_devkit(found, index.source)
     versions = [
         *ilsvrc2012.versions(found, index, prefer, kit),
         *winter21.versions(found, index, prefer),
-        *tiny.versions(found, index),
+        *tiny_imagenet.versions(found, index),
         *downsampled.versions(found, index, kit),
     ]
     wnids = {wnid for version in versions for split in version.splits for wnid in split.wnids}

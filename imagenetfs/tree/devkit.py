@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from imagenetfs.errors import ArchiveError
-from imagenetfs.system.apart import in_child
+from imagenetfs.system.confined_call import call_confined
 
 _NUMBER = re.compile(rb"-?\d{1,9}")
 _WNID = re.compile(r"n\d{8}")
@@ -83,7 +83,7 @@ def unpacked(archive: bytes) -> tuple[bytes, bytes]:
 def _classes(meta_mat: bytes) -> tuple[dict[int, bytes], dict[bytes, str]]:
     """(ILSVRC2012_ID -> wnid of the leaves, wnid -> words of all)."""
     try:
-        rows = json.loads(in_child(lambda: _rows(meta_mat)))
+        rows = json.loads(call_confined(lambda: _rows(meta_mat)))
     except ArchiveError as error:
         raise ArchiveError(f"the devkit's meta.mat cannot be read: {error.reason}") from None
     wnids = {number: wnid.encode() for number, wnid, _, children in rows if children == 0}

@@ -29,7 +29,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from imagenetfs.index.archives import MAX_ARCHIVES, OUTER
+from imagenetfs.index.archives import OUTER
+from imagenetfs.limits import MAX_ARCHIVES
 
 ROOT = 1
 

@@ -6,17 +6,17 @@ import re
 from collections.abc import Container
 
 from imagenetfs.errors import ImagenetfsError
-from imagenetfs.source.directory import Source
+from imagenetfs.source.source import Source
 from imagenetfs.tree import devkit
 from imagenetfs.tree.devkit import Devkit
-from imagenetfs.tree.survey import ILSVRC2012, TINY, Survey
+from imagenetfs.tree.discovery import ILSVRC2012, TINY, Discovery
 
 DEVKIT = b"ILSVRC2012_devkit_t12"
 _PACKED = re.compile(rb"ILSVRC2012_devkit_t12\.(tar(\.\w+)?|tgz)")
 _WORDS = b"words.txt"
 
 
-def read_devkit(survey: Survey, source: Source) -> Devkit | None:
+def read_devkit(survey: Discovery, source: Source) -> Devkit | None:
     """The development kit's labels, from its directory or its archive; None, with a warning where it is
     damaged, if there is none."""
     root = survey.root(ILSVRC2012)
@@ -41,7 +41,7 @@ def read_devkit(survey: Survey, source: Source) -> Devkit | None:
 
 
 def read_words(
-    survey: Survey, source: Source, kit: Devkit | None, wanted: Container[bytes]
+    survey: Discovery, source: Source, kit: Devkit | None, wanted: Container[bytes]
 ) -> dict[bytes, str]:
     """The words of the ``wanted`` wnids: the devkit's, else tiny's, which has all of WordNet's nouns."""
     words: dict[bytes, str] = {}

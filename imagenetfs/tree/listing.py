@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol, TypeGuard
 import numpy as np
 
 from imagenetfs.index.columns import Array
-from imagenetfs.index.members import Members
+from imagenetfs.index.member_table import MemberTable
 from imagenetfs.index.table import Table
 
 
@@ -95,7 +95,7 @@ class Listing(Protocol):
         ...
 
 
-class Gathered:
+class RowwiseListing:
     """The columns of a listing that knows its entries one by one."""
 
     __slots__ = ()
@@ -128,14 +128,14 @@ class FlatListing:
 
     __slots__ = ("_base", "_members")
 
-    def __init__(self, members: Members, base: int) -> None:
+    def __init__(self, members: MemberTable, base: int) -> None:
         self._members = members
         self._base = base
 
     @staticmethod
-    def fits(members: Table) -> TypeGuard[Members]:
+    def fits(members: Table) -> TypeGuard[MemberTable]:
         """Whether the table has that shape: plain names, one mode, all of them files, each its own."""
-        if not isinstance(members, Members) or members.hard or not members.flat:
+        if not isinstance(members, MemberTable) or members.hard or not members.flat:
             return False
         return members.one_mode and (len(members) == 0 or stat.S_ISREG(members.mode(0)))
 
@@ -174,7 +174,7 @@ class FlatListing:
         return None if row < 0 else self._base + row
 
 
-class RowsListing(Gathered):
+class RowsListing(RowwiseListing):
     """Chosen rows of one or more tables, shown by their base names; ``which`` names the table."""
 
     __slots__ = ("_bases", "_members", "_rows", "_which")
@@ -219,7 +219,7 @@ class RowsListing(Gathered):
         return self._at(at)[2] if at < len(self) and self.name(at) == name else None
 
 
-class FixedListing(Gathered):
+class FixedListing(RowwiseListing):
     """A few entries that are known beforehand."""
 
     __slots__ = ("_attributes", "_changes", "_names", "_numbers")
@@ -244,7 +244,7 @@ class FixedListing(Gathered):
         keep = np.array(
             [not self._changes(number) for number in self._numbers[start:stop]], dtype=bool
         )
-        return Gathered.columns(self, start, stop)._replace(keep=keep)
+        return RowwiseListing.columns(self, start, stop)._replace(keep=keep)
 
     def entries(self, start: int) -> Iterator[Entry]:
         for name, number in zip(self._names[start:], self._numbers[start:], strict=True):

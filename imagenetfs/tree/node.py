@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from imagenetfs.tree.layout import Split
+from imagenetfs.tree.dataset import Split
 
 
 class Contents(Protocol):
@@ -21,7 +21,7 @@ class Contents(Protocol):
         ...
 
 
-class Made:
+class GeneratedFile:
     """A small file, made whole when it is first asked for."""
 
     def __init__(self, make: Callable[[], bytes]) -> None:
@@ -65,10 +65,10 @@ class FixedFile:
 
 
 @dataclass(slots=True)
-class LiveFile:
+class DynamicFile:
     """A file whose contents change while the mount lives (.imagenetfs/status.json); made at open."""
 
     name: str
 
 
-Node = FixedDirectory | SplitDirectory | FixedFile | LiveFile
+Node = FixedDirectory | SplitDirectory | FixedFile | DynamicFile

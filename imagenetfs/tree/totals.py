@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imagenetfs.errors import ImagenetfsError
-from imagenetfs.tree.layout import Split
+from imagenetfs.tree.dataset import Split
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ from imagenetfs.errors import (
     NotDirectoryError,
     NotLinkError,
 )
-from imagenetfs.tree.archives import container_mtime_ns
+from imagenetfs.tree.archive_view import container_mtime_ns
 from imagenetfs.tree.catalogue import Catalogue
+from imagenetfs.tree.dataset import Split
 from imagenetfs.tree.inode import (
     InodeKind,
     class_fields,
@@ -25,7 +26,6 @@ from imagenetfs.tree.inode import (
     fields,
     kind_of,
 )
-from imagenetfs.tree.layout import Split
 from imagenetfs.tree.listing import (
     DIRECTORY_MODE,
     FILE_MODE,
@@ -35,16 +35,10 @@ from imagenetfs.tree.listing import (
     Listing,
     member_attributes,
 )
-from imagenetfs.tree.loose import loose_listing
-from imagenetfs.tree.node import (
-    FixedDirectory,
-    FixedFile,
-    LiveFile,
-    Node,
-    SplitDirectory,
-)
-from imagenetfs.tree.planting import plant
-from imagenetfs.tree.provenance import PREFIX, Provenance
+from imagenetfs.tree.node import DynamicFile, FixedDirectory, FixedFile, Node, SplitDirectory
+from imagenetfs.tree.source_view import loose_listing
+from imagenetfs.tree.static_tree import build_static_tree
+from imagenetfs.tree.xattrs import PREFIX, ExtendedAttributes
 
 _LOOSE = (InodeKind.SOURCE, InodeKind.ALIAS, InodeKind.ARCHIVES)
 
@@ -55,12 +49,12 @@ class Tree:
     def __init__(self, catalogue: Catalogue, version: str) -> None:
         self.catalogue = catalogue
         self._index = catalogue.index
-        garden = plant(catalogue, version)
+        garden = build_static_tree(catalogue, version)
         self._nodes = garden.nodes
         self._splits = garden.splits
         self._versions = garden.versions
         self._listings: dict[int, Listing] = {}
-        self._provenance = Provenance(catalogue.index, catalogue.versions)
+        self._provenance = ExtendedAttributes(catalogue.index, catalogue.versions)
 
     # --- questions --------------------------------------------------------------------------------
 
@@ -152,12 +146,12 @@ class Tree:
         if kind_of(number) != InodeKind.FIXED:
             return False
         node = self._node(number)
-        return (isinstance(node, FixedFile) and node.lazy) or isinstance(node, LiveFile)
+        return (isinstance(node, FixedFile) and node.lazy) or isinstance(node, DynamicFile)
 
-    def live_file(self, number: int) -> LiveFile | None:
+    def live_file(self, number: int) -> DynamicFile | None:
         """The file that an inode is, if it changes while the mount lives."""
         node = self._node(number) if kind_of(number) == InodeKind.FIXED else None
-        return node if isinstance(node, LiveFile) else None
+        return node if isinstance(node, DynamicFile) else None
 
     def bytes_of_archives(self) -> int:
         """The size of all archives that the splits read, as statfs tells it; 0 where unknown."""
@@ -183,7 +177,7 @@ class Tree:
         node = self._node(number)
         if isinstance(node, FixedFile):
             return Attributes(FILE_MODE, node.contents.size(), self.catalogue.mtime_ns, 1)
-        if isinstance(node, LiveFile):
+        if isinstance(node, DynamicFile):
             return Attributes(FILE_MODE, 0, self.catalogue.mtime_ns, 1)
         return Attributes(
             DIRECTORY_MODE, 0, self.catalogue.mtime_ns, 2 + self._subdirectories(node)
@@ -216,13 +210,13 @@ class Tree:
             return kind_of(number) != InodeKind.FILE
         return isinstance(self._node(number), FixedDirectory | SplitDirectory)
 
-    def file(self, number: int) -> FixedFile | LiveFile | None:
+    def file(self, number: int) -> FixedFile | DynamicFile | None:
         """The generated file that an inode is; None where it is a member. Errors for directories."""
         kind = kind_of(number)
         if kind == InodeKind.FILE:
             return None
         node = self._node(number) if kind == InodeKind.FIXED else None
-        if isinstance(node, FixedFile | LiveFile):
+        if isinstance(node, FixedFile | DynamicFile):
             return node
         raise IsDirectoryError("this is a directory.")
 

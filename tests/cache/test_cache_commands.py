@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.cache.place import unfit_type
+from imagenetfs.cache.directory import unfit_type
 from imagenetfs.errors import ExitCode
 from tests.cache.support import epoch, files, make_train
 from tests.mount.test_commands_support import Bench, bench, until

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.cache.place import prepare
+from imagenetfs.cache.directory import prepare
 from tests.cache.support import PLENTY, epoch, files, make_train, sums
 from tests.support import Mounted
 

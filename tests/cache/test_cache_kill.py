@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.cache.contents import verify
-from imagenetfs.cache.place import CacheDirectory, prepare
+from imagenetfs.cache.directory import CacheDirectory, prepare
+from imagenetfs.cache.inventory import verify
 from tests.cache.support import PLENTY, files, make_train, sums
 from tests.support import Mounted, detach, mounted
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.cache.place import prepare
+from imagenetfs.cache.directory import prepare
 from tests.cache.support import PLENTY, epoch, files, make_train
 from tests.mount.test_commands_support import until
 from tests.passthrough import slow_source

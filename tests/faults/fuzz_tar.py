@@ -28,7 +28,7 @@ def check(data: bytes) -> tuple[list[bytes], str | None]:
     AssertionError if a promise is broken; any exception but ArchiveError comes through.
     """
     from imagenetfs.errors import ArchiveError
-    from imagenetfs.formats import tar
+    from imagenetfs.formats.tar import walk as tar
 
     outcomes = []
     rest_of = tar.rest_of
@@ -63,10 +63,10 @@ def check(data: bytes) -> tuple[list[bytes], str | None]:
 def by_chains(data: bytes) -> tuple[list[Any], str | None]:
     """What the walk finds with chains wherever there is room for one, and the error."""
     from imagenetfs.errors import ArchiveError
-    from imagenetfs.formats.chains import hop_in_chains
-    from imagenetfs.formats.tar import MemberColumns, Walk
-    from imagenetfs.formats.tar_chain import Cutter
-    from imagenetfs.formats.tar_pace import Fixed
+    from imagenetfs.formats.tar.concurrency import FixedConcurrency
+    from imagenetfs.formats.tar.parallel_scan import hop_in_chains
+    from imagenetfs.formats.tar.speculation import SplitPolicy
+    from imagenetfs.formats.tar.walk import MemberColumns, Walk
 
     columns, error = MemberColumns(), None
 
@@ -76,7 +76,7 @@ def by_chains(data: bytes) -> tuple[list[Any], str | None]:
 
     try:
         walk = Walk(read_at, len(data), columns, lambda offset, length: None)
-        hop_in_chains(walk, 0, Cutter(BLOCK // 16), Fixed(7))
+        hop_in_chains(walk, 0, SplitPolicy(BLOCK // 16), FixedConcurrency(7))
     except ArchiveError as caught:
         error = str(caught)
     return [getattr(columns, c) for c in columns.__slots__], error
@@ -199,7 +199,7 @@ def main() -> None:
     import atheris
 
     with atheris.instrument_imports(include=["imagenetfs"]):
-        import imagenetfs.formats.chains  # noqa: F401
+        pass
 
     def one_input(data: bytes) -> None:
         check(data)

@@ -26,9 +26,9 @@ original = getattr(target, {name!r})
 setattr(target, {name!r}, broken)
 """
 
-READER = "__import__('imagenetfs.serve.reader', fromlist=['Reader']).Reader"
+READER = "__import__('imagenetfs.read.reader', fromlist=['Reader']).Reader"
 TREE = "__import__('imagenetfs.tree.tree', fromlist=['Tree']).Tree"
-LIVE = "__import__('imagenetfs.serve.live', fromlist=['LiveFiles']).LiveFiles"
+LIVE = "__import__('imagenetfs.fuse.status_files', fromlist=['LiveFiles']).LiveFiles"
 
 A_FILE = "ILSVRC2012/wnids.txt"
 
@@ -107,7 +107,7 @@ def test_pages_that_cannot_be_handed_on_are_copied(
 ) -> None:
     """What went into the pipe before it failed must not reach any reader."""
     flag = tmp_path / "broken"
-    target = "__import__('imagenetfs.source.directory', fromlist=['SourceFile']).SourceFile"
+    target = "__import__('imagenetfs.source.source', fromlist=['SourceFile']).SourceFile"
     before = BREAK.format(flag=str(flag), target=target, name="pour", deed=deed)
     one = mount(sample, before=before)
     images = sorted(path for path in (one.root / "train").rglob("*.JPEG"))

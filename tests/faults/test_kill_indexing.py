@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.index import groups as groups_module
-from imagenetfs.index import store as store_module
-from imagenetfs.index import warm as warm_module
-from imagenetfs.index.build import Index
-from imagenetfs.index.groups import index_group
-from imagenetfs.index.leases import NAMELESS_SECONDS, Holder, take
-from imagenetfs.index.sharing import lease_path
-from imagenetfs.index.store import StoreFile
-from imagenetfs.index.warm import Outcome
+from imagenetfs.index import bulk_build as warm_module
+from imagenetfs.index import group_build as groups_module
+from imagenetfs.index import index_file as store_module
+from imagenetfs.index.bulk_build import Outcome
+from imagenetfs.index.coordination import lease_path
+from imagenetfs.index.group_build import index_group
+from imagenetfs.index.index import Index
+from imagenetfs.index.index_file import IndexFile
+from imagenetfs.index.leases import NAMELESS_SECONDS, Holder, acquire
 from tests.unit.shared_index import sharing_index
 from tests.unit.test_build_archives import contents, image, train_tar
 
@@ -78,7 +78,7 @@ def _check(index: Index, classes: list[int]) -> None:
 def _wait_until_free(file: Path) -> None:
     """At once, but where its holder was killed before it had written its name."""
     deadline = time.monotonic() + 2 * NAMELESS_SECONDS
-    while isinstance(taken := take(lease_path(file), "the next one"), Holder):
+    while isinstance(taken := acquire(lease_path(file), "the next one"), Holder):
         assert taken.writer is None
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -105,7 +105,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
             pass  # it was done already
         os.waitpid(pid, 0)
         if file.exists():
-            store = StoreFile(file)  # sound whenever it is there
+            store = IndexFile(file)  # sound whenever it is there
             records = store.records()
             assert [record.key for record in records] == store.keys()
             partial += len(records) < CLASSES + 1

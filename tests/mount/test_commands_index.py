@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.index.store import open_store
+from imagenetfs.index.index_file import open_index_file
 from tests.mount.test_commands_support import Bench, Terminal, bench
 from tests.passthrough import slow_source
 
@@ -154,7 +154,7 @@ def test_an_interrupted_one_goes_on(at: Bench, sample: Path, tmp_path: Path) -> 
         terminal.see("interrupted; kept: ")
         assert terminal.end() == 130
         [file] = (tmp_path / "index").rglob("ILSVRC2012_img_train.idx")
-        kept = open_store(file)
+        kept = open_index_file(file)
         assert kept is not None
         assert not kept.is_complete
         tables = len(list(kept.records()))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.errors import StillBusyError
-from imagenetfs.job import unmounting
+from imagenetfs.job import unmount
 from imagenetfs.system import mounts
 from tests.mount.test_commands_support import Bench, bench, is_running, until
 
@@ -53,13 +53,13 @@ def test_mounted_when_it_returns_and_gone_when_umount_does(at: Bench, sample: Pa
     done = at.call("mount", sample, mountpoint)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert "ILSVRC2012" in os.listdir(mountpoint)
-    entry = mounts.top(mountpoint)
+    entry = mounts.find_mount(mountpoint)
     assert entry is not None
     assert (entry.fstype, entry.source) == ("fuse.imagenetfs", str(sample))
     pid = server_pid(mountpoint)
     done = at.call("umount", mountpoint)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert mounts.top(mountpoint) is None
+    assert mounts.find_mount(mountpoint) is None
     assert not is_running(pid)
     assert at.leftovers() == []
     assert mountpoint.is_dir()
@@ -77,7 +77,7 @@ def test_the_bare_form_with_what_mount_adds(at: Bench, sample: Path) -> None:
     done = at.call(sample, mountpoint, "-o", "rw,nodev,allow_other,suid,workers=3,x-y.z")
     assert done.returncode == 0
     assert "read-only" in done.stderr
-    entry = mounts.top(mountpoint)
+    entry = mounts.find_mount(mountpoint)
     assert entry is not None
     assert "allow_other" in entry.options
     assert "default_permissions" in entry.options
@@ -116,17 +116,17 @@ def test_umount_tells_who_has_the_mount_in_another_namespace(
         assert holder.stdout is not None
         holder.stdout.readline()
         if how == "gives up":
-            monkeypatch.setattr(unmounting, "END_SECONDS", 1.0)
+            monkeypatch.setattr(unmount, "END_SECONDS", 1.0)
             # Who unmounts goes to /, and this process is to come back.
             with contextlib.chdir(at.directory), pytest.raises(StillBusyError) as raised:
-                unmounting.unmount(str(mountpoint), lazy=False, say=lambda line: None)
+                unmount.unmount(str(mountpoint), lazy=False, say=lambda line: None)
             said = str(raised.value)
         else:
             umount = at.start("umount", *["--lazy"] * (how == "lazy"), mountpoint)
             assert umount.stderr is not None
             said = umount.stderr.readline()
         assert f"({holder.pid})" in said
-        assert mounts.top(mountpoint) is None
+        assert mounts.find_mount(mountpoint) is None
         assert is_running(pid)
         nsenter = ["nsenter", "-t", str(holder.pid), "-m", "umount", "--lazy", str(mountpoint)]
         assert " ".join(nsenter) in said
@@ -157,7 +157,7 @@ def test_in_the_foreground(at: Bench, sample: Path, number: signal.Signals) -> N
 def test_in_the_foreground_with_a_log(at: Bench, sample: Path) -> None:
     mountpoint, log = at.mountpoint(), at.directory / "logs" / "x.log"
     process = at.start(sample, mountpoint, "-o", f"foreground,log={log}")
-    assert until(lambda: mounts.top(mountpoint) is not None)
+    assert until(lambda: mounts.find_mount(mountpoint) is not None)
     assert until(lambda: log.exists() and "mounted" in log.read_text())
     assert at.call("umount", mountpoint).returncode == 0
     process.communicate(timeout=30)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.index.places import IN_SOURCE, IndexPlaces
+from imagenetfs.index.search_path import IN_SOURCE, IndexSearchPath
 from tests.support import Mounted, mounted
 
 GROUP = "ILSVRC2012_img_train"
@@ -96,7 +96,7 @@ def test_an_index_in_the_source_under_a_mount_over_it(
     _served(first, sample)
     _indexed_ahead(first)
     first.close()
-    file = IndexPlaces(sample_copy / IN_SOURCE, sample_copy).file(GROUP)
+    file = IndexSearchPath(sample_copy / IN_SOURCE, sample_copy).file(GROUP)
     assert file == sample_copy / IN_SOURCE / f"{GROUP}.idx"
     assert file.exists()
     second = mounted(sample_copy, sample_copy, index_dir=None)
@@ -117,7 +117,7 @@ def test_two_mounts_share_a_place(
     _served(other, sample)
     _indexed_ahead(one)
     _indexed_ahead(other)
-    file = IndexPlaces(place, sample).file(GROUP)
+    file = IndexSearchPath(place, sample).file(GROUP)
     assert file is not None
     assert file.exists()
     assert [path.name for path in file.parent.iterdir() if ".lease" in path.name] == []

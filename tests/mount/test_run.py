@@ -221,7 +221,7 @@ def test_a_mount_without_a_lease_is_used_and_left_alone(at: Bench, sample: Path)
     done = at.call("run", "--", "ls", "{mnt}", IMAGENETFS_MOUNT=str(mountpoint))
     assert done.returncode == 0
     assert "ILSVRC2012" in done.stdout
-    assert mounts.top(mountpoint) is not None
+    assert mounts.find_mount(mountpoint) is not None
     assert at.call("umount", mountpoint, **other).returncode == 0
 
 

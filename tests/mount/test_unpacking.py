@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imagenetfs.cache.contents import held
-from imagenetfs.cache.place import CacheDirectory, prepare
+from imagenetfs.cache.directory import CacheDirectory, prepare
+from imagenetfs.cache.inventory import list_volumes
 from tests.cache.support import PLENTY
 from tests.passthrough import slow_source
 from tests.support import Mounted, detach
@@ -166,7 +166,7 @@ def test_the_next_mount_unpacks_nothing(
     assert unpackings(later) == 0
     assert later.status()["counters"]["cache_misses"] == 0
     directory = CacheDirectory(cache_dir)
-    rows = [one for one in held(directory) if "Imagenet32_train" in one.archive]
+    rows = [one for one in list_volumes(directory) if "Imagenet32_train" in one.archive]
     directory.close()
     assert {one.version for one in rows} == {"Imagenet32"}
     assert [one.bytes for one in rows] == [one.size for one in rows]
@@ -222,7 +222,7 @@ def test_killed_in_the_middle(
     directory = CacheDirectory(cache_dir)
     (stored,) = directory.segments()
     assert stored.allocated > 0
-    assert [one.bytes for one in held(directory)] == [0]
+    assert [one.bytes for one in list_volumes(directory)] == [0]
     directory.close()
     later = mount(sample, **plan)
     read_all(later, sample_mount)

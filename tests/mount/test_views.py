@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.tree.views import parse
+from imagenetfs.tree.versions.views import parse
 from tests.support import Mounted
 
 MountIt = Callable[..., Mounted]

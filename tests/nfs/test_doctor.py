@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from imagenetfs import config
-from imagenetfs.job import checks, probe
-from imagenetfs.job.doctor import node, places
+from imagenetfs.job import preflight
+from imagenetfs.job.doctor import directories, node
 from imagenetfs.job.doctor import source as source_lines
 from imagenetfs.job.doctor.findings import Finding, Grade
-from imagenetfs.system import mounts
+from imagenetfs.system import child_call, mounts
 from tests.mount.test_commands_support import Bench
 from tests.nfs.test_groups import HIDDEN, base, make  # noqa: F401  (fixtures)
 from tests.ordinary import MANY
@@ -189,7 +189,7 @@ def test_a_dead_mount(at: Bench, sample: Path) -> None:
 
 def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    line = places.look_at("index", tmp_path / "file" / "index")
+    line = directories.look_at("index", tmp_path / "file" / "index")
     assert line.grade is Grade.RED
     assert "--index-dir" in line.advice
 
@@ -200,13 +200,13 @@ def test_places_that_are_full_or_read_only(tmp_path: Path) -> None:
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(small)], check=True)
     try:
-        line = places.look_at("index", small / "not" / "made" / "yet")
+        line = directories.look_at("index", small / "not" / "made" / "yet")
         assert line.grade is Grade.YELLOW
         assert "nearly full" in line.what
         (small / "fill").write_bytes(bytes((1 << 20) - 4096))
-        assert places.look_at("run directory", small).grade is not Grade.GREEN
+        assert directories.look_at("run directory", small).grade is not Grade.GREEN
         subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
-        line = places.look_at("run directory", small)
+        line = directories.look_at("run directory", small)
         assert line.grade is Grade.RED
         assert "Read-only file system" in line.what
     finally:
@@ -215,10 +215,10 @@ def test_places_that_are_full_or_read_only(tmp_path: Path) -> None:
 
 def test_a_place_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def silent(question: object, seconds: float) -> object:
-        raise probe.NoAnswerError
+        raise child_call.NoAnswerError
 
-    monkeypatch.setattr(probe, "ask", silent)
-    assert places.look_at("log", tmp_path).grade is Grade.RED
+    monkeypatch.setattr(child_call, "ask", silent)
+    assert directories.look_at("log", tmp_path).grade is Grade.RED
 
 
 # --- the source -----------------------------------------------------------------------------------
@@ -283,7 +283,7 @@ def test_what_limits() -> None:
 
 
 def test_a_source_that_hangs(sample_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "SOURCE_SECONDS", 0.5)
+    monkeypatch.setattr(preflight, "SOURCE_SECONDS", 0.5)
     monkeypatch.setattr(source_lines, "_CATALOGUE_SECONDS", 1.0)
     with slow_source(sample_copy) as slow:
         slow.fault("hang", "opendir", paths="")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.job.access import Gate, Reason, User, explain
+from imagenetfs.job.nfs_access import DeniedPath, Reason, User, explain
 from tests.mount.test_commands_support import COMMAND
 from tests.ordinary import MANY, USERS
 from tests.passthrough import SlowSource, slow_source
@@ -254,9 +254,9 @@ def test_a_source_that_is_not_here(member: There) -> None:
 # --- who would be let in, without asking anybody --------------------------------------------------
 
 
-def _gate(**more: object) -> Gate:
+def _gate(**more: object) -> DeniedPath:
     given = {"path": "/d", "wanted": 5, "mode": 0o750, "uid": 0, "gid": 118, **more}
-    return Gate(**given)  # type: ignore[arg-type]
+    return DeniedPath(**given)  # type: ignore[arg-type]
 
 
 NUMBERS = tuple(range(101, 121))
@@ -285,5 +285,5 @@ NUMBERS = tuple(range(101, 121))
         ),
     ],
 )
-def test_explain(gate: Gate, user: User, expected: tuple[Reason, int | None]) -> None:
+def test_explain(gate: DeniedPath, user: User, expected: tuple[Reason, int | None]) -> None:
     assert explain(gate, user) == expected

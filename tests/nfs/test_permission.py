@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.index.places import IndexPlaces
-from imagenetfs.serve import permission
-from imagenetfs.serve.board import Board
-from imagenetfs.source.directory import Source
-from imagenetfs.tree.backing import Backing
+from imagenetfs.fuse.stats import SharedStats
+from imagenetfs.index.search_path import IndexSearchPath
+from imagenetfs.server import access_monitor
+from imagenetfs.source.source import Source
 from imagenetfs.tree.catalogue import build_catalogue
+from imagenetfs.tree.source_paths import SourcePaths
 from imagenetfs.tree.tree import Tree
 from tests.nfs.test_faults import VAL, images  # noqa: F401  (a fixture)
 from tests.passthrough import SlowSource, slow_source
@@ -149,7 +149,7 @@ def test_of_many_in_a_directory_only_what_is_new_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A listing tells which ones: their ctime is another. A link says nothing of what it leads to."""
-    monkeypatch.setattr(permission, "_MANY", 3)
+    monkeypatch.setattr(access_monitor, "_MANY", 3)
     paths = [b"tars/%d.tar" % number for number in range(5)]
     (tmp_path / "tars").mkdir()
     for path in paths[:4]:
@@ -158,9 +158,9 @@ def test_of_many_in_a_directory_only_what_is_new_is_asked(
     source = Source(tmp_path)
 
     def asked() -> list[bytes]:
-        some = list(permission.due(source, paths))
+        some = list(access_monitor.paths_to_probe(source, paths))
         for path, ctime in some:
-            if permission.ask(source, path) is not None and ctime is not None:
+            if access_monitor.probe(source, path) is not None and ctime is not None:
                 source.known.note_permitted(path, ctime)
         return [path for path, _ in some]
 
@@ -172,7 +172,7 @@ def test_of_many_in_a_directory_only_what_is_new_is_asked(
     assert asked() == [paths[1], paths[4]]
     assert not source.known.is_refused(paths[1])
     assert asked() == [paths[4]]
-    monkeypatch.setattr(permission, "_MANY", 5)
+    monkeypatch.setattr(access_monitor, "_MANY", 5)
     assert asked() == paths
     source.close()
 
@@ -181,7 +181,7 @@ def test_a_directory_of_many_that_is_closed_is_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S14: though nothing about what lies in it is new."""
-    monkeypatch.setattr(permission, "_MANY", 1)
+    monkeypatch.setattr(access_monitor, "_MANY", 1)
     (tmp_path / "tars").mkdir()
     for number in range(3):
         (tmp_path / "tars" / f"{number}.tar").touch()
@@ -191,7 +191,7 @@ def test_a_directory_of_many_that_is_closed_is_seen(
             yield from (b"tars/%d.tar" % number for number in range(3))
 
     source = Source(tmp_path)
-    watch = permission.PermissionWatch(source, Shown(), Board(), 1.0, rights=True)  # type: ignore[arg-type]
+    watch = access_monitor.AccessMonitor(source, Shown(), SharedStats(), 1.0, rights=True)  # type: ignore[arg-type]
     for bits in (0o755, 0o750):
         (tmp_path / "tars").chmod(bits)
         watch._ask()
@@ -202,8 +202,8 @@ def test_a_directory_of_many_that_is_closed_is_seen(
 def test_the_kernel_is_told_no_more_than_it_must(sample: Path) -> None:
     """The names that stand for an archive, of all that a tree has."""
     source = Source(sample)
-    tree = Tree(build_catalogue(source, places=IndexPlaces(None, sample)), "1")
-    backing, index = Backing(tree), tree.catalogue.index
+    tree = Tree(build_catalogue(source, places=IndexSearchPath(None, sample)), "1")
+    backing, index = SourcePaths(tree), tree.catalogue.index
     path = f"ILSVRC2012/{VAL}".encode()
     assert path not in backing.shown()
     assert {name for _, name in backing.names([path])} == set()

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.cli.app import main
-from imagenetfs.index.places import IndexPlaces
+from imagenetfs.index.search_path import IndexSearchPath
 from imagenetfs.job import verify
-from imagenetfs.source.directory import Source
-from imagenetfs.tree import expected
+from imagenetfs.source.source import Source
+from imagenetfs.tree import published_counts
 from imagenetfs.tree.catalogue import Catalogue, build_catalogue
 from tests.mount.test_commands_support import Bench
 
@@ -36,12 +36,12 @@ def documented(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], tuple[i
         ("ILSVRC2012", "val"): (10, 100),
         ("ILSVRC2012", "test"): (None, 50),
     }
-    monkeypatch.setattr(expected, "TOTALS", totals)
+    monkeypatch.setattr(published_counts, "TOTALS", totals)
     return totals
 
 
 def _catalogue(root: Path) -> Catalogue:
-    return build_catalogue(Source(root), places=IndexPlaces(None, root))
+    return build_catalogue(Source(root), places=IndexSearchPath(None, root))
 
 
 def _sums(root: Path) -> list[str]:
@@ -123,14 +123,14 @@ def test_totals(root: Path, documented: dict[tuple[str, str], tuple[int | None, 
 
 
 def test_the_documented_totals() -> None:
-    assert expected.TOTALS["winter21_whole", "train"] == (19_167, 13_153_500)
-    assert [expected.TOTALS["ILSVRC2012", s][1] for s in ("train", "val", "test")] == [
+    assert published_counts.TOTALS["winter21_whole", "train"] == (19_167, 13_153_500)
+    assert [published_counts.TOTALS["ILSVRC2012", s][1] for s in ("train", "val", "test")] == [
         *(1_281_167, 50_000, 100_000)
     ]
 
 
 def test_classes_against_the_devkit(root: Path, documented: object) -> None:
-    counts = expected.images_of_classes(Source(root), b"ILSVRC2012")
+    counts = published_counts.images_of_classes(Source(root), b"ILSVRC2012")
     assert sum(counts["train"].values()) == 800
     assert sum(counts["val"].values()) == 100
     path = root / "ILSVRC2012" / "ILSVRC2012_devkit_t12" / "data"
@@ -140,7 +140,7 @@ def test_classes_against_the_devkit(root: Path, documented: object) -> None:
     assert any("images, and should have 100" in line for line in wrong)
     assert any(line.endswith("by the devkit") for line in wrong)
     shutil.rmtree(path)
-    assert expected.images_of_classes(Source(root), b"ILSVRC2012") == {}
+    assert published_counts.images_of_classes(Source(root), b"ILSVRC2012") == {}
 
 
 # --- first bytes ----------------------------------------------------------------------------------

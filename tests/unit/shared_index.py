@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from imagenetfs.formats import tar
+from imagenetfs.formats.tar import walk
 from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.index.arena import Arena
-from imagenetfs.index.build import Index
-from imagenetfs.index.groups import Shard, index_group
-from imagenetfs.index.leases import Holder, Lease, take
-from imagenetfs.index.sharing import Sharing, lease_path
-from imagenetfs.index.warm import Outcome
-from imagenetfs.source.directory import Source
+from imagenetfs.index.bulk_build import Outcome
+from imagenetfs.index.coordination import BuildCoordinator, lease_path
+from imagenetfs.index.group_build import Shard, index_group
+from imagenetfs.index.index import Index
+from imagenetfs.index.leases import Holder, Lease, acquire
+from imagenetfs.source.source import Source
 from tests.unit.test_build_archives import close_with, contents, image, train_tar
 
 CLASSES, IMAGES = 12, 40
@@ -28,12 +28,12 @@ def source_of_one(tmp_path: Path) -> Path:
 
 
 def sharing_index(
-    root: Path, file: Path, scan: Callable[..., object] = tar.scan, meter: object = None
+    root: Path, file: Path, scan: Callable[..., object] = walk.scan, meter: object = None
 ) -> Index:
     """An index as a mount of its own has it, which shares ``file`` with others."""
     source = Source(root, meter)  # type: ignore[arg-type]
     archives = [Archive(0, b"t.tar", Kind.TAR)]
-    sharing = Sharing({0: file})
+    sharing = BuildCoordinator({0: file})
     index = Index(
         source, archives, Arena(1), stores=[(frozenset([0]), [file])], sharing=sharing, scan=scan
     )
@@ -53,7 +53,7 @@ class Elsewhere:
     """Somebody on another node who holds the lease."""
 
     def __init__(self, file: Path) -> None:
-        lease = take(lease_path(file), "elsewhere")
+        lease = acquire(lease_path(file), "elsewhere")
         assert isinstance(lease, Lease)
         self.lease = lease
 

@@ -11,9 +11,9 @@ import pytest
 from imagenetfs.index import arena as arena_module
 from imagenetfs.index.archives import Archive, Archives, Kind
 from imagenetfs.index.arena import Arena
-from imagenetfs.index.build import Index
-from imagenetfs.index.places import IndexPlaces
-from imagenetfs.source.directory import REQUESTS, Source
+from imagenetfs.index.index import Index
+from imagenetfs.index.search_path import IndexSearchPath
+from imagenetfs.source.source import REQUESTS, Source
 from imagenetfs.tree.catalogue import build_catalogue
 from imagenetfs.tree.inode import ROOT, InodeKind, fields, kind_of
 from imagenetfs.tree.tree import Tree
@@ -132,7 +132,7 @@ def walk(tree: Tree, place: str) -> int:
 
 
 def tree_of(source: Path, one: Source | None = None) -> Tree:
-    return Tree(build_catalogue(one or Source(source), places=IndexPlaces(None, source)), "1")
+    return Tree(build_catalogue(one or Source(source), places=IndexSearchPath(None, source)), "1")
 
 
 @pytest.mark.parametrize("place", ["site/b/c/d", "site/val", "site/n00000001"])

@@ -10,7 +10,7 @@ import pytest
 
 from imagenetfs.errors import ArchiveError
 from imagenetfs.formats import png
-from imagenetfs.index.arrays import ArrayRows, encode_arrays
+from imagenetfs.index.array_table import ArrayTable, encode_array_table
 
 RNG = np.random.default_rng(5)
 DATA = RNG.integers(0, 256, (300, 192), dtype=np.uint8)
@@ -19,12 +19,12 @@ LABELS = RNG.integers(1, 11, 300)
 
 def table(
     save: Any = np.savez, path: bytes = b"d/train_data_batch_3.npz", **arrays: Any
-) -> ArrayRows:
+) -> ArrayTable:
     buffer = io.BytesIO()
     save(buffer, **arrays)
     file = buffer.getvalue()
-    return ArrayRows(
-        memoryview(encode_arrays(lambda at, n: file[at : at + n], len(file), path, 42))
+    return ArrayTable(
+        memoryview(encode_array_table(lambda at, n: file[at : at + n], len(file), path, 42))
     )
 
 

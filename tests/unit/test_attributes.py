@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagenetfs.serve.attributes import (
+from imagenetfs.fuse.attributes import (
     DIRECTORY_BLOCK,
     FILE_BLOCK,
     KEEP_SECONDS,

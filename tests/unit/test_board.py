@@ -9,16 +9,17 @@ import random
 import pytest
 
 from imagenetfs.errors import SourceChangedError
-from imagenetfs.serve.board import MAX_SPLITS, MAX_WORKERS, REQUESTS, Board, Cell
-from imagenetfs.serve.texts import MOST_BYTES
-from imagenetfs.source.directory import BYTES as METER_BYTES
-from imagenetfs.source.directory import REQUESTS as METER_REQUESTS
-from imagenetfs.source.directory import SINCE as METER_SINCE
+from imagenetfs.fuse.snapshots import MOST_BYTES
+from imagenetfs.fuse.stats import MAX_SPLITS, REQUESTS, Counter, SharedStats
+from imagenetfs.limits import MAX_WORKERS
+from imagenetfs.source.source import BYTES as METER_BYTES
+from imagenetfs.source.source import REQUESTS as METER_REQUESTS
+from imagenetfs.source.source import SINCE as METER_SINCE
 from tests.unit.test_arena import ended, in_child
 
 
 def test_a_row_begins_with_the_sources_meter() -> None:
-    assert (Cell.SOURCE_SINCE, Cell.SOURCE_REQUESTS, Cell.SOURCE_BYTES) == (
+    assert (Counter.SOURCE_SINCE, Counter.SOURCE_REQUESTS, Counter.SOURCE_BYTES) == (
         METER_SINCE,
         METER_REQUESTS,
         METER_BYTES,
@@ -26,7 +27,7 @@ def test_a_row_begins_with_the_sources_meter() -> None:
 
 
 def test_rows_do_not_overlap() -> None:
-    board = Board()
+    board = SharedStats()
     for worker in range(MAX_WORKERS):
         row = board.row(worker)
         assert len(row) == 64
@@ -38,18 +39,18 @@ def test_rows_do_not_overlap() -> None:
     board.keep_text(0, b"x" * 1000)
     for worker in range(MAX_WORKERS):
         expected = [worker * 64 + cell for cell in range(64)]
-        expected[Cell.TEXTS] += worker == 0  # the text that was kept
+        expected[Counter.TEXTS] += worker == 0  # the text that was kept
         assert board.row(worker).tolist() == expected
 
 
 def test_children_write_sums() -> None:
-    board = Board()
+    board = SharedStats()
 
     def work(worker: int) -> None:
         row = board.row(worker)
         for _ in range(1000):
-            row[Cell.BYTES] += 3
-            row[Cell.FIRST_REQUEST + REQUESTS.index("read")] += 1
+            row[Counter.BYTES] += 3
+            row[Counter.FIRST_REQUEST + REQUESTS.index("read")] += 1
 
     children = [in_child(lambda w=worker: work(w)) for worker in (0, 7, 63)]
     assert [ended(pid) for pid in children] == [0, 0, 0]
@@ -61,14 +62,14 @@ def test_children_write_sums() -> None:
 
 
 def test_touched_splits() -> None:
-    board = Board()
+    board = SharedStats()
     for split in (5, 0, MAX_SPLITS - 1, MAX_SPLITS, 10**6):
         board.touch(split)
     assert board.touched() == [0, 5, MAX_SPLITS - 1]
 
 
 def test_the_first_touch_of_a_split_wakes_the_supervisor() -> None:
-    board = Board()
+    board = SharedStats()
     woken: list[list[int]] = []
     board.alarm = lambda: woken.append(board.touched())
     for split in (3, 3, 7, 3):
@@ -77,7 +78,7 @@ def test_the_first_touch_of_a_split_wakes_the_supervisor() -> None:
 
 
 def test_facts() -> None:
-    board = Board()
+    board = SharedStats()
     assert board.facts() == {}
     board.publish({"warnings": ["ä" * 100], "n": 1})
     assert board.facts() == {"warnings": ["ä" * 100], "n": 1}
@@ -89,26 +90,26 @@ def test_facts() -> None:
 
 
 def test_facts_that_are_too_long_are_not_lost_altogether() -> None:
-    board = Board()
+    board = SharedStats()
     board.publish({"pid": 7, "warnings": ["w" * 1000] * 300})
     assert board.facts()["pid"] == 7
 
 
 def test_texts_are_kept() -> None:
-    board = Board()
+    board = SharedStats()
     text = os.urandom(100_000)
     assert board.text(board.keep_text(0, text)) == text
 
 
 def test_a_shorter_text_after_a_longer_one() -> None:
-    board = Board()
+    board = SharedStats()
     for _ in range(16):
         board.keep_text(0, b"long" * 1000)
     assert board.text(board.keep_text(0, b"short")) == b"short"
 
 
 def test_readers_side_by_side() -> None:
-    board = Board()
+    board = SharedStats()
     handles = [board.keep_text(worker, b"text %d" % worker) for worker in range(MAX_WORKERS)]
     texts = [board.text(handle) for handle in handles]
     assert texts == [b"text %d" % worker for worker in range(MAX_WORKERS)]
@@ -116,7 +117,7 @@ def test_readers_side_by_side() -> None:
 
 
 def test_a_reader_never_gets_somebody_elses_text() -> None:
-    board = Board()
+    board = SharedStats()
     handle = board.keep_text(3, b"{" + b"a" * 300 + b"}")
     assert board.text(handle) == b"{" + b"a" * 300 + b"}"
     for _ in range(300):
@@ -130,7 +131,7 @@ def test_a_reader_never_gets_somebody_elses_text() -> None:
 
 def test_texts_of_any_length_in_a_ring() -> None:
     """Each is whole, or has given way; what is cut off is what is too long."""
-    board, chosen = Board(), random.Random(1)
+    board, chosen = SharedStats(), random.Random(1)
     kept: list[tuple[int, bytes]] = []
     for number in range(400):
         length = chosen.choice((0, 1, 100, 5_000, 100_000, MOST_BYTES, MOST_BYTES + 9))

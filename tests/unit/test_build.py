@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.errors import ArchiveError, NoEntryError, SourceReadError
-from imagenetfs.formats import tar
-from imagenetfs.index import store as store_module
+from imagenetfs.formats.tar import walk
+from imagenetfs.fuse.stats import Counter, SharedStats
+from imagenetfs.index import index_file as store_module
 from imagenetfs.index.archives import OUTER, Kind
-from imagenetfs.index.build import Index
-from imagenetfs.index.warm import save
-from imagenetfs.serve.board import Board, Cell
+from imagenetfs.index.bulk_build import save
+from imagenetfs.index.index import Index
 from tests.unit.test_arena import ended, in_child
 from tests.unit.test_build_archives import class_tar, contents, image, index_of, tar_of, train_tar
 
@@ -38,15 +38,15 @@ class Scans:
 
     def __call__(
         self,
-        read_at: tar.ReadAt,
+        read_at: walk.ReadAt,
         start: int,
         end: int,
-        into: tar.MemberColumns,
+        into: walk.MemberColumns,
         hint: object = None,
     ) -> object:
         self.extents.append((start, end))
         self.before(start)
-        return tar.scan(read_at, start, end, into)
+        return walk.scan(read_at, start, end, into)
 
 
 # --- what is in it --------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ def test_several_processes_build_each_container_once(tmp_path: Path) -> None:
 
 def test_waiting_for_another_builder_shows(tmp_path: Path) -> None:
     (tmp_path / "t.tar").write_bytes(train_tar(1))
-    board, (reader, writer) = Board(), os.pipe()
+    board, (reader, writer) = SharedStats(), os.pipe()
     scans = Scans()
     index = index_of(tmp_path, "t.tar", scan=scans)
     index.container(0)
@@ -205,7 +205,7 @@ def test_waiting_for_another_builder_shows(tmp_path: Path) -> None:
         while Path(f"/proc/{waiter}/syscall").read_text().split()[0] != fcntl_number:
             assert time.monotonic() < deadline
             time.sleep(0.005)  # no event tells when a process has begun to wait
-        assert board.row(1)[Cell.LOCK_SINCE]
+        assert board.row(1)[Counter.LOCK_SINCE]
     finally:
         os.kill(builder, signal.SIGKILL)
         ended(builder)
@@ -439,7 +439,7 @@ def test_an_index_file_that_goes_away_while_open(
     def stale(self: object, place: object) -> bytes:
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
 
-    monkeypatch.setattr("imagenetfs.index.store.StoreFile.block", stale)
+    monkeypatch.setattr("imagenetfs.index.index_file.IndexFile.block", stale)
     assert len(index.container(0, 1).members) == 3
     assert len(scans.extents) == 1
 

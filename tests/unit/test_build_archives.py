@@ -12,9 +12,9 @@ from typing import Any
 
 from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.index.arena import Arena
-from imagenetfs.index.build import Index
-from imagenetfs.index.store import StoreFile
-from imagenetfs.source.directory import Source
+from imagenetfs.index.index import Index
+from imagenetfs.index.index_file import IndexFile
+from imagenetfs.source.source import Source
 
 
 def tar_of(members: Mapping[str, bytes] | Sequence[tuple[str, bytes]], mtime: int = 7) -> bytes:
@@ -67,7 +67,7 @@ def close_with(owner: object, index: Index) -> None:
     weakref.finalize(owner, _close, index.source, index._arena, index._kept._files)
 
 
-def _close(source: Source, arena: Arena, stores: dict[Path, StoreFile | None]) -> None:
+def _close(source: Source, arena: Arena, stores: dict[Path, IndexFile | None]) -> None:
     source.close()
     os.close(arena._fd)
     for store in stores.values():

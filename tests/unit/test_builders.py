@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.formats.tar import MemberColumns
-from imagenetfs.formats.tar_pace import Fixed
-from imagenetfs.formats.tar_team import Team
-from imagenetfs.index.build import BeingBuiltError
-from imagenetfs.index.builders import build_by_hints, build_together
+from imagenetfs.formats.tar.concurrency import FixedConcurrency
+from imagenetfs.formats.tar.threaded_scanner import ThreadedScanner
+from imagenetfs.formats.tar.walk import MemberColumns
+from imagenetfs.index.bulk_workers import build_with_readahead, build_with_threads
+from imagenetfs.index.index import BuildInProgressError
 from imagenetfs.source.file import SourceFile
 from tests.unit.test_arena import ended, in_child
 from tests.unit.test_build_archives import index_of, tar_of
@@ -69,7 +69,9 @@ def test_the_tables_are_those_of_a_scan(source: Path, watched: Watched, threads:
     index.container(0)
     seen: list[tuple[int, int]] = []
     work = [(0, inner) for inner in range(len(SIZES))]
-    build_together(Fixed(threads), index, work, lambda done, members: seen.append((done, members)))
+    build_with_threads(
+        FixedConcurrency(threads), index, work, lambda done, members: seen.append((done, members))
+    )
     assert seen[-1] == (len(SIZES), sum(SIZES))
     assert watched.most <= threads
     assert len(watched.threads) >= min(
@@ -102,7 +104,9 @@ def test_one_thread_reads_all_headers(source: Path, watched: Watched, in_flight:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SourceFile, "hint", note)
         work = [(0, inner) for inner in range(len(SIZES))]
-        build_by_hints(Fixed(in_flight), index, work, lambda *now: seen.append(now))
+        build_with_readahead(
+            FixedConcurrency(in_flight), index, work, lambda *now: seen.append(now)
+        )
     assert seen[-1] == (len(SIZES), sum(SIZES))
     assert sum(SIZES) <= len(announced) < 1.2 * sum(SIZES)
     assert len(set(announced)) == 1
@@ -115,7 +119,7 @@ def test_one_thread_reads_all_headers(source: Path, watched: Watched, in_flight:
         }
 
 
-@pytest.mark.parametrize("build", [build_together, build_by_hints])
+@pytest.mark.parametrize("build", [build_with_threads, build_with_readahead])
 def test_what_a_reader_builds_is_left_to_it(
     source: Path, watched: Watched, build: Callable[..., None]
 ) -> None:
@@ -134,7 +138,7 @@ def test_what_a_reader_builds_is_left_to_it(
 
     child = in_child(read)
     os.read(begun, 1)
-    with pytest.raises(BeingBuiltError), index.reserved(0, 0):
+    with pytest.raises(BuildInProgressError), index.reserved(0, 0):
         pass
     scanned: list[int] = []
     made = index.prepare
@@ -145,7 +149,7 @@ def test_what_a_reader_builds_is_left_to_it(
             os.write(go, b"x")  # all others are done: the reader may go on
 
     work = [(0, inner) for inner in range(len(SIZES))]
-    build(Fixed(4), index, work, count)
+    build(FixedConcurrency(4), index, work, count)
     assert ended(child) == 0
     assert sorted(scanned) == [1, 2, 3]
     assert index.known(0, 0)
@@ -166,7 +170,7 @@ def test_a_scan_returns_when_nobody_reads_for_it_any_more() -> None:
             late.append(offset)
         return archive[offset : offset + length]
 
-    team, found = Team(Fixed(8)), MemberColumns()
+    team, found = ThreadedScanner(FixedConcurrency(8)), MemberColumns()
     helpers = [threading.Thread(target=team.help) for _ in range(7)]
     for thread in helpers:
         thread.start()

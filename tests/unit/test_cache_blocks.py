@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.cache import blocks as blocks_module
-from imagenetfs.cache.blocks import BlockCache
-from imagenetfs.cache.opened import HITS, MISSES, SAVED
-from imagenetfs.cache.place import CacheDirectory, prepare
-from imagenetfs.cache.policy import Limits
-from imagenetfs.cache.segments import BLOCK, SEGMENT
+from imagenetfs.cache import block_cache as blocks_module
+from imagenetfs.cache.block_cache import BlockCache
+from imagenetfs.cache.directory import CacheDirectory, prepare
+from imagenetfs.cache.quota import Limits
+from imagenetfs.cache.segment import BLOCK, SEGMENT
+from imagenetfs.cache.segment_handles import HITS, MISSES, SAVED
 from imagenetfs.cache.volume import Identity, Volume
 
 PLENTY = Limits(1 << 40, 0)
@@ -186,7 +186,7 @@ def test_who_fills_lets_go_of_what_was_thrown_out(
     open_cache: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stager never reads, and has a hundred segments open."""
-    monkeypatch.setattr("imagenetfs.cache.opened._LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("imagenetfs.cache.segment_handles._LOOK_SECONDS", 0.0)
     size = SEGMENT + 300_000
     cache, one, origin = open_cache(), volume(size), Bytes(DATA[:500_000], SEGMENT - 200_000)
     cache.fill(one, 0, SEGMENT - BLOCK, SEGMENT, size, origin)
@@ -325,7 +325,7 @@ def test_processes_that_read_all_of_it(open_cache: Open) -> None:
 def test_a_process_that_takes_too_long_is_not_waited_for(
     open_cache: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imagenetfs.cache.segments._PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("imagenetfs.cache.segment._PATIENCE_SECONDS", 0.05)
     first, second = open_cache(), open_cache()
 
     class Stuck(Bytes):

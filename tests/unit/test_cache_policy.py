@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.cache import policy
-from imagenetfs.cache import segments as segments_module
-from imagenetfs.cache.blocks import ASIDE_UNTIL, TROUBLE
-from imagenetfs.cache.opened import SAVED
-from imagenetfs.cache.place import CacheDirectory, holds_removed, prepare, unfit_type
-from imagenetfs.cache.policy import Limits, limits_of
-from imagenetfs.cache.segments import BLOCK
+from imagenetfs.cache import quota
+from imagenetfs.cache import segment as segments_module
+from imagenetfs.cache.block_cache import ASIDE_UNTIL, TROUBLE
+from imagenetfs.cache.directory import CacheDirectory, holds_removed, prepare, unfit_type
+from imagenetfs.cache.quota import Limits, limits_of
+from imagenetfs.cache.segment import BLOCK
+from imagenetfs.cache.segment_handles import SAVED
 from imagenetfs.errors import NoSpaceError, PlaceRefusedError
 from tests.unit.test_cache_blocks import DATA, Bytes, in_children, read_all, volume
 from tests.unit.test_cache_segments import fresh
@@ -89,7 +89,7 @@ def test_unused_segments_go_for_others(tmp_path: Path, monkeypatch: pytest.Monke
     later = fresh(directory, Limits(6 * MEGABYTE, 0))
     read_all(later, volume(inode=2), Bytes())
     assert old.exists(), "what was used just now stays"
-    os.utime(old, (0, time.time() - 2 * policy.UNUSED_SECONDS))
+    os.utime(old, (0, time.time() - 2 * quota.UNUSED_SECONDS))
     newer = fresh(directory, Limits(6 * MEGABYTE, 0))
     read_all(newer, volume(inode=2), Bytes())
     assert not old.exists()
@@ -100,8 +100,8 @@ def test_unused_segments_go_for_others(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_room_is_made_while_eight_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another program takes the disk, again and again: segments go, and no reader sees a hole."""
-    monkeypatch.setattr(policy, "_AGAIN_SECONDS", 0.0)
-    monkeypatch.setattr("imagenetfs.cache.opened._LOOK_SECONDS", 0.002)
+    monkeypatch.setattr(quota, "_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr("imagenetfs.cache.segment_handles._LOOK_SECONDS", 0.002)
     cache = fresh(tmp_path / "cache")
     stop = tmp_path / "stop"
 
@@ -147,14 +147,14 @@ def test_what_has_gone_counts_though_somebody_holds_it(
     """The disk stays full until the last descriptor is closed; nobody throws out more meanwhile."""
     directory = tmp_path / "cache"
     limits = Limits(1 << 40, 1 << 30)
-    monkeypatch.setattr(policy.Room, "_free", lambda room: 1 << 40)
+    monkeypatch.setattr(quota.SpaceQuota, "_free", lambda room: 1 << 40)
     for number in range(5):
         read_all(fresh(directory, limits), volume(inode=number), Bytes())
-    monkeypatch.setattr(policy.Room, "_free", lambda room: (1 << 30) - 1)
+    monkeypatch.setattr(quota.SpaceQuota, "_free", lambda room: (1 << 30) - 1)
     gone = [fresh(directory, limits).room.make_room() for _ in range(8)]  # eight workers
     assert gone == [True] + 7 * [False]
     assert len(list(directory.glob("*.00000"))) == 4
-    monkeypatch.setattr(policy, "_COMES_BACK_SECONDS", 0.0)
+    monkeypatch.setattr(quota, "_COMES_BACK_SECONDS", 0.0)
     assert fresh(directory, limits).room.make_room()
     assert len(list(directory.glob("*.00000"))) == 3
 
@@ -261,8 +261,8 @@ def test_any_call_may_fail(
             raise OSError(number, os.strerror(number))
         return real(*arguments, **named)
 
-    monkeypatch.setattr("imagenetfs.cache.blocks.ASIDE_SECONDS", 0.0)
-    monkeypatch.setattr(policy, "_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr("imagenetfs.cache.block_cache.ASIDE_SECONDS", 0.0)
+    monkeypatch.setattr(quota, "_AGAIN_SECONDS", 0.0)
     cache = fresh(tmp_path / "cache")
     monkeypatch.setattr(segments_module.os, call, fails)
     for epoch in range(3):
@@ -300,8 +300,8 @@ def test_it_steps_aside_for_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_directory_that_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not made anew, and found where it was; it must be ours then too."""
-    monkeypatch.setattr("imagenetfs.cache.blocks.ASIDE_SECONDS", 0.0)
-    monkeypatch.setattr("imagenetfs.cache.opened._LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("imagenetfs.cache.block_cache.ASIDE_SECONDS", 0.0)
+    monkeypatch.setattr("imagenetfs.cache.segment_handles._LOOK_SECONDS", 0.0)
     directory = tmp_path / "cache"
     cache, one = fresh(directory), volume()
     read_all(cache, one, Bytes())

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.cache.blocks import BlockCache
-from imagenetfs.cache.place import CacheDirectory, prepare
-from imagenetfs.cache.policy import Limits
-from imagenetfs.cache.segments import BLOCK, Place, Verified, make_segment, open_segment
+from imagenetfs.cache.block_cache import BlockCache
+from imagenetfs.cache.directory import CacheDirectory, prepare
+from imagenetfs.cache.quota import Limits
+from imagenetfs.cache.segment import BLOCK, SegmentPath, Verified, make_segment, open_segment
 from tests.unit.test_cache_blocks import DATA, PLENTY, Bytes, in_children, members, read_all, volume
 
 MUTATIONS = int(os.environ.get("IMAGENETFS_TEST_MUTATIONS", "200"))
@@ -127,7 +127,7 @@ def test_a_checksum_is_looked_at_once_in_a_mount(
     cache, one, sums = fresh(directory), volume(), []
     real = __import__("zlib").crc32
     monkeypatch.setattr(
-        "imagenetfs.cache.segments.zlib.crc32", lambda data: sums.append(1) or real(data)
+        "imagenetfs.cache.segment.zlib.crc32", lambda data: sums.append(1) or real(data)
     )
     read_all(cache, one, Bytes())
     assert 0 < len(sums) <= len(DATA) // BLOCK + 2
@@ -143,7 +143,7 @@ def test_a_checksum_is_looked_at_once_in_a_mount(
 
 def test_two_who_make_it_at_once_have_the_same(tmp_path: Path) -> None:
     prepare(tmp_path / "cache")
-    place = Place(CacheDirectory(tmp_path / "cache").fd, "s", bytes(32), 3, 1000)
+    place = SegmentPath(CacheDirectory(tmp_path / "cache").fd, "s", bytes(32), 3, 1000)
     made = [make_segment(place, {"n": n}, Verified()) for n in range(2)]
     assert made[0].about() == made[1].about() == {"n": 0}
     for other in ({"number": 4}, {"name": "t"}, {"key": bytes(31) + b"x"}, {"length": 1001}):
@@ -163,7 +163,7 @@ def test_what_it_counted_stays_with_it(tmp_path: Path) -> None:
     read_all(again, volume(), Bytes())
     again.close()
     name = next(directory.glob("*.00000")).name
-    place = Place(CacheDirectory(directory).fd, name, volume().key, 0, len(DATA))
+    place = SegmentPath(CacheDirectory(directory).fd, name, volume().key, 0, len(DATA))
     segment = open_segment(place, Verified())
     assert segment is not None
     hits, misses, saved = segment.counters()

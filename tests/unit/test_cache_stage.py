@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.cache.blocks import BlockCache
-from imagenetfs.cache.contents import clear, held, verify
-from imagenetfs.cache.policy import Limits, NoRoomError
-from imagenetfs.cache.stage import WINDOW, Pace, Progress, Stager, Stretch, stretches
+from imagenetfs.cache.block_cache import BlockCache
+from imagenetfs.cache.inventory import clear, list_volumes, verify
+from imagenetfs.cache.quota import Limits, QuotaExceededError
+from imagenetfs.cache.stager import WINDOW, Progress, RateLimiter, Stager, StageRange, stage_ranges
 from imagenetfs.cache.volume import Volume
 from imagenetfs.errors import SourceReadError
 from tests.unit.test_cache_blocks import DATA, Bytes, read_all, volume
@@ -30,7 +30,7 @@ def large() -> Volume:
 def run(cache: BlockCache, origin: Bytes, **options: object) -> Progress:
     stager = Stager(cache, **{"streams": 4, **options})  # type: ignore[arg-type]
     one = large()
-    stager.run(stretches(one, 0, one.size, one.size, lambda: origin))
+    stager.run(stage_ranges(one, 0, one.size, one.size, lambda: origin))
     return stager.progress
 
 
@@ -73,7 +73,7 @@ def test_interrupted_it_keeps_what_is_done(tmp_path: Path) -> None:
 
     stager = Stager(cache, streams=2)
     with pytest.raises(KeyboardInterrupt):
-        stager.run(stretches(one, 0, one.size, one.size, lambda: origin), interrupt)
+        stager.run(stage_ranges(one, 0, one.size, one.size, lambda: origin), interrupt)
     assert len(LARGE) // 4 < origin.bytes < len(LARGE)
     rest = Bytes(LARGE)
     run(fresh(tmp_path / "cache"), rest)
@@ -96,7 +96,7 @@ def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     work = [
         stretch
         for one, origin in zip(volumes, origins, strict=True)
-        for stretch in stretches(one, 0, one.size, one.size, lambda origin=origin: origin)
+        for stretch in stage_ranges(one, 0, one.size, one.size, lambda origin=origin: origin)
     ]
     stager = Stager(cache, streams=2)
     stager.run(work, told.append)
@@ -119,7 +119,7 @@ def test_a_source_that_fails_altogether_ends_it(tmp_path: Path) -> None:
             raise SourceReadError("no route to host.")
 
     work = (
-        Stretch(Volume(volume(inode=n).key, 1000, {"archive": f"{n}.tar"}), 0, 1000, 1000, Dead)
+        StageRange(Volume(volume(inode=n).key, 1000, {"archive": f"{n}.tar"}), 0, 1000, 1000, Dead)
         for n in range(10_000)
     )
     with pytest.raises(SourceReadError, match="no route"):
@@ -135,7 +135,7 @@ def test_a_bug_ends_it_and_a_full_cache_too(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="bug"):
         run(fresh(tmp_path / "a"), Broken(LARGE))
     small = fresh(tmp_path / "b", Limits(10 * WINDOW // 4, 0))
-    with pytest.raises(NoRoomError):
+    with pytest.raises(QuotaExceededError):
         run(small, Bytes(LARGE))
     held = sum(segment.allocated for segment in small._directory.segments())
     assert 0 < held <= 10 * WINDOW // 4
@@ -146,7 +146,7 @@ def test_it_leaves_no_descriptor(tmp_path: Path, kept: bool) -> None:
     """Where the disk fails it is begun anew every few seconds, for hours."""
     cache = fresh(tmp_path / "cache", Limits(1 << 40 if kept else WINDOW, 0))
     before = set(Path("/proc/self/fd").iterdir())
-    with contextlib.nullcontext() if kept else pytest.raises(NoRoomError):
+    with contextlib.nullcontext() if kept else pytest.raises(QuotaExceededError):
         run(cache, Bytes(LARGE))
     assert (
         set(Path("/proc/self/fd").iterdir()) <= before
@@ -161,16 +161,16 @@ def test_an_interrupt_does_not_wait_for_the_pace(tmp_path: Path) -> None:
         if progress.done:
             raise KeyboardInterrupt
 
-    stager = Stager(fresh(tmp_path / "cache"), streams=4, pace=Pace(1e6))
+    stager = Stager(fresh(tmp_path / "cache"), streams=4, pace=RateLimiter(1e6))
     with pytest.raises(KeyboardInterrupt):
-        stager.run(stretches(one, 0, one.size, one.size, lambda: origin), interrupt)
+        stager.run(stage_ranges(one, 0, one.size, one.size, lambda: origin), interrupt)
     assert time.monotonic() - began < 3
     assert stager.progress.done == stager.progress.fetched == origin.bytes
 
 
 def test_a_disk_that_fails_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rather than fetch what cannot be kept."""
-    from imagenetfs.cache import segments
+    from imagenetfs.cache import segment as segments
 
     cache, origin = fresh(tmp_path / "cache"), Bytes(LARGE)
     read_all(cache, large(), Bytes(LARGE))
@@ -189,7 +189,7 @@ def test_a_disk_that_fails_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_the_pace(tmp_path: Path) -> None:
     began, origin = time.monotonic(), Bytes(LARGE)
-    run(fresh(tmp_path / "cache"), origin, pace=Pace(100e6))
+    run(fresh(tmp_path / "cache"), origin, pace=RateLimiter(100e6))
     assert time.monotonic() - began >= 0.9 * (len(LARGE) - WINDOW) / 100e6
 
 
@@ -228,7 +228,7 @@ def test_what_is_held_can_be_seen_verified_and_cleared(tmp_path: Path) -> None:
     read_all(cache, volume(), Bytes())
     cache.close()
     directory = cache._directory
-    first, second = held(directory)
+    first, second = list_volumes(directory)
     assert (first.version, first.archive) == ("?", "a/b.tar")
     assert (second.version, second.archive, second.bytes, second.size) == (
         *("V", "a"),
@@ -254,4 +254,4 @@ def test_what_is_held_can_be_seen_verified_and_cleared(tmp_path: Path) -> None:
     assert origin.bytes == 1 << 16, "what was damaged alone"
     assert clear(directory, lambda one: one.version == "other") == 0
     assert clear(directory, lambda one: one.version == "V") > len(LARGE)
-    assert held(directory) == []
+    assert list_volumes(directory) == []

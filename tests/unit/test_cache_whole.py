@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.cache import whole
-from imagenetfs.cache.blocks import BlockCache
-from imagenetfs.cache.contents import clear, verify
-from imagenetfs.cache.policy import Limits, NoRoomError
-from imagenetfs.cache.segments import BLOCK, SEGMENT
-from imagenetfs.cache.whole import Pieces
+from imagenetfs.cache import volume_writer
+from imagenetfs.cache.block_cache import BlockCache
+from imagenetfs.cache.inventory import clear, verify
+from imagenetfs.cache.quota import Limits, QuotaExceededError
+from imagenetfs.cache.segment import BLOCK, SEGMENT
+from imagenetfs.cache.volume_writer import Pieces
 from imagenetfs.errors import ArchiveError
 from tests.unit.test_arena import ended, in_child
 from tests.unit.test_cache_blocks import DATA, volume
@@ -154,7 +154,7 @@ def test_what_fails_leaves_nothing(tmp_path: Path, error: Exception) -> None:
 
 def test_no_room(tmp_path: Path) -> None:
     source = Source()
-    with pytest.raises(NoRoomError):
+    with pytest.raises(QuotaExceededError):
         write(fresh(tmp_path, Limits(len(DATA) // 2, 0)), source)
     assert source.times == 0
     assert files(tmp_path) == []
@@ -169,7 +169,7 @@ def test_room_that_others_take_meanwhile(tmp_path: Path) -> None:
             with other.room.taken(10 * BLOCK) as had:
                 assert had
 
-    with pytest.raises(NoRoomError):
+    with pytest.raises(QuotaExceededError):
         write(fresh(tmp_path, limits), Source(take))
     assert files(tmp_path) == []
 
@@ -223,13 +223,13 @@ def test_runs_end_with_segments() -> None:
     last = SEGMENT // BLOCK - 1
     at = SEGMENT - 2 * BLOCK
     every = [{last - 1, last}, {0, 1}]
-    assert [*whole._runs(at, data, every)] == [
+    assert [*volume_writer._runs(at, data, every)] == [
         (0, last - 1, data[: 2 * BLOCK]),
         (1, 0, data[2 * BLOCK :]),
     ]
     some = [{last}, {1}]
-    assert [*whole._runs(at, data, some)] == [
+    assert [*volume_writer._runs(at, data, some)] == [
         (0, last, data[BLOCK : 2 * BLOCK]),
         (1, 1, data[3 * BLOCK :]),
     ]
-    assert [*whole._runs(at, data, [set(), set()])] == []
+    assert [*volume_writer._runs(at, data, [set(), set()])] == []

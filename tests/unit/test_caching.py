@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.cache.policy import Limits
-from imagenetfs.serve import caching
-from imagenetfs.serve.board import Board, Cell
-from imagenetfs.serve.caching import CacheWatch
+from imagenetfs.cache.quota import Limits
+from imagenetfs.fuse.stats import Counter, SharedStats
+from imagenetfs.server import cache_monitor
+from imagenetfs.server.cache_monitor import CacheHealthReporter
 
 
 class Clock:
@@ -24,23 +24,23 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     one = Clock()
-    monkeypatch.setattr(caching.time, "monotonic", lambda: one.now)
-    monkeypatch.setattr(caching.time, "monotonic_ns", lambda: int(one.now * 1e9))
+    monkeypatch.setattr(cache_monitor.time, "monotonic", lambda: one.now)
+    monkeypatch.setattr(cache_monitor.time, "monotonic_ns", lambda: int(one.now * 1e9))
     yield one
     monkeypatch.undo()
 
 
 def test_a_line_a_minute(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    board = Board()
-    watch = CacheWatch(board, Path("/c"), Limits(5, 0))
+    board = SharedStats()
+    watch = CacheHealthReporter(board, Path("/c"), Limits(5, 0))
     for second in range(601):
         clock.now = 1000.0 + second
         if second < 300:  # three workers' disks are full; each tries again every five seconds
             for worker in range(3):
                 meter = board.cache_meter(worker)
-                meter[Cell.CACHE_TROUBLE - Cell.CACHE_HITS] = errno.ENOSPC
-                until = Cell.CACHE_ASIDE_UNTIL - Cell.CACHE_HITS
+                meter[Counter.CACHE_TROUBLE - Counter.CACHE_HITS] = errno.ENOSPC
+                until = Counter.CACHE_ASIDE_UNTIL - Counter.CACHE_HITS
                 meter[until] = int((clock.now + 5) * 1e9)
         for _ in range(3):
             watch.tick()
@@ -55,11 +55,11 @@ def test_a_line_a_minute(clock: Clock, caplog: pytest.LogCaptureFixture) -> None
 
 def test_a_short_trouble_and_its_end(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    board = Board()
-    watch = CacheWatch(board, Path("/c"), Limits(5, 0))
+    board = SharedStats()
+    watch = CacheHealthReporter(board, Path("/c"), Limits(5, 0))
     meter = board.cache_meter(1)
-    meter[Cell.CACHE_TROUBLE - Cell.CACHE_HITS] = errno.EROFS
-    meter[Cell.CACHE_ASIDE_UNTIL - Cell.CACHE_HITS] = int((clock.now + 70) * 1e9)
+    meter[Counter.CACHE_TROUBLE - Counter.CACHE_HITS] = errno.EROFS
+    meter[Counter.CACHE_ASIDE_UNTIL - Counter.CACHE_HITS] = int((clock.now + 70) * 1e9)
     for second in range(200):
         clock.now = 1000.0 + second
         watch.tick()

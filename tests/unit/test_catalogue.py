@@ -17,9 +17,9 @@ from imagenetfs.errors import (
     NotLinkError,
     SourceUnknownError,
 )
-from imagenetfs.index.places import IndexPlaces
-from imagenetfs.serve.reader import Reader
-from imagenetfs.source.directory import BYTES, REQUESTS, Source
+from imagenetfs.index.search_path import IndexSearchPath
+from imagenetfs.read.reader import Reader
+from imagenetfs.source.source import BYTES, REQUESTS, Source
 from imagenetfs.tree.catalogue import archives_of, build_catalogue
 from imagenetfs.tree.node import FixedFile
 from imagenetfs.tree.tree import Tree
@@ -54,8 +54,8 @@ def source(tmp_path: Path) -> Path:
     return root
 
 
-def tree_of(source: Path, places: IndexPlaces | None = None) -> Tree:
-    catalogue = build_catalogue(Source(source), places=places or IndexPlaces(None, source))
+def tree_of(source: Path, places: IndexSearchPath | None = None) -> Tree:
+    catalogue = build_catalogue(Source(source), places=places or IndexSearchPath(None, source))
     tree = Tree(catalogue, "1.2.3")
     close_with(tree, catalogue.index)
     return tree
@@ -310,7 +310,7 @@ def test_index_files_that_cannot_be_used(source: Path, tmp_path: Path, blocked: 
     directory = tmp_path / "index"
     if blocked == "a file in its way":
         directory.write_bytes(b"")
-    tree = tree_of(source, IndexPlaces(directory, source))
+    tree = tree_of(source, IndexSearchPath(directory, source))
     assert len(names(tree, "ILSVRC2012/train/n00000001")) == 4
 
 

@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagenetfs.errors import ArchiveError
-from imagenetfs.formats.chains import hop_in_chains
-from imagenetfs.formats.tar import (
+from imagenetfs.formats.tar.concurrency import FixedConcurrency
+from imagenetfs.formats.tar.parallel_scan import hop_in_chains
+from imagenetfs.formats.tar.speculation import ScanRange, SplitPolicy, find_header
+from imagenetfs.formats.tar.walk import (
     Hint,
     MemberColumns,
     ReadAt,
@@ -23,8 +25,6 @@ from imagenetfs.formats.tar import (
     finish,
     scan,
 )
-from imagenetfs.formats.tar_chain import Cutter, Stretch, find_header
-from imagenetfs.formats.tar_pace import Fixed
 from tests.faults.fuzz_tar import mutated, resealed, specimens
 from tests.unit.test_tar_blocks import END, header, member, padded, pax
 
@@ -45,7 +45,7 @@ def one_by_one(archive: bytes, end: int | None = None) -> Outcome:
     return outcome_of(lambda into: scan(reader(archive), 0, end, into))
 
 
-class EveryStretch(Cutter):
+class EveryStretch(SplitPolicy):
     """Cuts at the multiples of a number of bytes, all of them in the end."""
 
     def __init__(self, stretch: int) -> None:
@@ -55,7 +55,7 @@ class EveryStretch(Cutter):
     def middle(self, at: int, stop: int) -> int:
         return (at // self.least + 1) * self.least
 
-    def learn(self, chain: Stretch) -> None:
+    def learn(self, chain: ScanRange) -> None:
         pass
 
 
@@ -77,7 +77,7 @@ def in_chains(
     def walk(into: MemberColumns) -> int:
         check_length(0, end)
         walk = Walk(read_at or reader(archive), end, into, hint)
-        return hop_in_chains(walk, 0, EveryStretch(end // chains), Fixed(in_flight))
+        return hop_in_chains(walk, 0, EveryStretch(end // chains), FixedConcurrency(in_flight))
 
     return outcome_of(walk)
 
@@ -203,7 +203,7 @@ def test_a_global_header_that_a_chain_jumped_over() -> None:
     archive = filler + member(b"image", b"\xff" * 512 + trap) + weight + tail + END
     for slow, hint in (("truth", None), ("nobody", None), ("chains", None), ("nobody", no_hint)):
         walk = Walk(reader(archive, slow), len(archive), columns := MemberColumns(), hint)
-        hop_in_chains(walk, 0, EveryStretch(stretch), Fixed(4))
+        hop_in_chains(walk, 0, EveryStretch(stretch), FixedConcurrency(4))
         assert columns.mtimes == [7 * 10**9] * 2 + [99 * 10**9] * 20
 
 
@@ -212,7 +212,7 @@ def test_a_cut_between_an_extended_header_and_its_member() -> None:
     for stretch in range(512, 6000, 512):
         for hint in (None, no_hint):
             walk = Walk(reader(archive, "truth"), len(archive), columns := MemberColumns(), hint)
-            hop_in_chains(walk, 0, EveryStretch(stretch), Fixed(4))
+            hop_in_chains(walk, 0, EveryStretch(stretch), FixedConcurrency(4))
             assert columns.names == [b"long%d" % i for i in range(40)]
 
 
@@ -226,7 +226,7 @@ def test_a_file_that_became_shorter_meanwhile() -> None:
     end = len(archive)
     assert scanned(
         lambda read_at, into: hop_in_chains(
-            Walk(read_at, end, into), 0, EveryStretch(9000), Fixed(4)
+            Walk(read_at, end, into), 0, EveryStretch(9000), FixedConcurrency(4)
         )
     ) == scanned(lambda read_at, into: scan(read_at, 0, end, into))
 
@@ -236,7 +236,7 @@ def test_into_may_hold_members_of_another_archive_already() -> None:
     columns = MemberColumns()
     scan(reader(archive), 0, len(archive), columns)
     walk = Walk(reader(archive, "truth"), len(archive), columns)
-    hop_in_chains(walk, 0, EveryStretch(9000), Fixed(4))
+    hop_in_chains(walk, 0, EveryStretch(9000), FixedConcurrency(4))
     assert columns.names == [b"%d" % i for i in range(60)] * 2
 
 

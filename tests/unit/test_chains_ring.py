@@ -12,11 +12,11 @@ from collections.abc import Callable
 import pytest
 
 from imagenetfs.errors import ArchiveError, SourceReadError
-from imagenetfs.formats.chains import hop_in_chains, scan_parallel
-from imagenetfs.formats.tar import MemberColumns, Walk, scan
-from imagenetfs.formats.tar_chain import Cancelled, Cutter
-from imagenetfs.formats.tar_pace import Fixed, Pace
-from imagenetfs.formats.tar_ring import RingThread, are_heeded
+from imagenetfs.formats.tar.concurrency import AdaptiveConcurrency, FixedConcurrency
+from imagenetfs.formats.tar.parallel_scan import hop_in_chains, scan_parallel
+from imagenetfs.formats.tar.readahead_scanner import ReadaheadScannerThread, readahead_works
+from imagenetfs.formats.tar.speculation import Cancelled, SplitPolicy
+from imagenetfs.formats.tar.walk import MemberColumns, Walk, scan
 from tests.unit.test_chains_threads import (  # noqa: F401  (a fixture)
     Source,
     images,
@@ -57,7 +57,7 @@ def test_one_thread_does_what_many_did(in_flight: int) -> None:
         return source.read_at(offset, length)
 
     walk = Walk(read_at, source.end, columns, source.hint)
-    end = hop_in_chains(walk, 0, Cutter(110_000), Fixed(in_flight))
+    end = hop_in_chains(walk, 0, SplitPolicy(110_000), FixedConcurrency(in_flight))
     assert (end, columns.headers) == (source.behind, source.headers)
     assert in_flight / 2 <= source.most <= in_flight
     assert source.reads < 1500 * 1.2
@@ -75,8 +75,8 @@ def test_a_slow_source_that_heeds_hints_needs_no_threads() -> None:
 def test_the_number_of_hints_follows_the_latency() -> None:
     source = Announced(images(4000))
     walk = Walk(source.read_at, source.end, MemberColumns(), source.hint)
-    pace = Pace(source.seconds)
-    hop_in_chains(walk, 0, Cutter(110_000), pace)
+    pace = AdaptiveConcurrency(source.seconds)
+    hop_in_chains(walk, 0, SplitPolicy(110_000), pace)
     assert walk.into.headers == source.headers
     assert 8 <= source.most <= 64
 
@@ -92,9 +92,9 @@ def test_whether_hints_are_heeded() -> None:
     for heeds in (True, False):
         source = Announced(images(1000), heeds=heeds)
         source.seconds = 0.01
-        assert are_heeded(source.read_at, source.hint, 0, source.end) is heeds
+        assert readahead_works(source.read_at, source.hint, 0, source.end) is heeds
         assert source.reads == 8
-    assert not are_heeded(source.read_at, source.hint, 0, 100)
+    assert not readahead_works(source.read_at, source.hint, 0, 100)
 
 
 @pytest.mark.parametrize("error", [SourceReadError("gone"), OSError(5, "EIO"), ArchiveError("x")])
@@ -108,7 +108,7 @@ def test_a_read_that_fails_fails_as_in_scan(error: Exception) -> None:
 
     walk = Walk(read_at, source.end, MemberColumns(), source.hint)
     with pytest.raises(type(error)) as caught:
-        hop_in_chains(walk, 0, Cutter(110_000), Fixed(8))
+        hop_in_chains(walk, 0, SplitPolicy(110_000), FixedConcurrency(8))
     assert caught.value is error
     expected = MemberColumns()
     source.seconds = 0
@@ -131,14 +131,14 @@ def test_chains_behind_the_end_are_given_up() -> None:
     source = Announced(images(2000), end=10**7)
     source.blocks[source.headers[700]] = b"\0" * 512  # the end, with chains at work behind it
     walk = Walk(source.read_at, source.end, MemberColumns(), source.hint)
-    hop_in_chains(walk, 0, Cutter(110_000), Fixed(8))
+    hop_in_chains(walk, 0, SplitPolicy(110_000), FixedConcurrency(8))
     assert walk.into.headers == source.headers[:700]
 
 
 # --- the thread that scans for others ---------------------------------------------------------------
 
 
-def together(ring: RingThread, work: list[Callable[[], object]]) -> list[object]:
+def together(ring: ReadaheadScannerThread, work: list[Callable[[], object]]) -> list[object]:
     """What each returns, or the error that it ends with."""
     found: list[object] = [None] * len(work)
 
@@ -172,7 +172,7 @@ def test_several_tars_are_scanned_in_one_thread() -> None:
 
         return lambda: ring.scan(read_at, 0, source.end, columns[number], source.hint)
 
-    ring = RingThread(Fixed(16), 5)
+    ring = ReadaheadScannerThread(FixedConcurrency(16), 5)
     try:
         found = together(ring, [scanner(number) for number in range(5)])
     finally:
@@ -188,7 +188,7 @@ def test_several_tars_are_scanned_in_one_thread() -> None:
 
 def test_whoever_waits_for_a_ring_that_is_closed_is_told() -> None:
     source = Announced(images(20_000))
-    ring = RingThread(Fixed(4), 2)
+    ring = ReadaheadScannerThread(FixedConcurrency(4), 2)
     closer = threading.Timer(0.1, ring.close)
     closer.start()
     found = together(
@@ -227,14 +227,16 @@ def test_a_scan_that_has_not_begun_is_told_too() -> None:
         go.set()
         closer.join()
 
-    ring = RingThread(Fixed(8), 3)
+    ring = ReadaheadScannerThread(FixedConcurrency(8), 3)
     found = together(ring, [scan, later, later, close])
     assert [type(error) for error in found] == [Cancelled] * 3 + [type(None)]
 
 
 def test_reads_of_those_who_do_not_wait_are_counted_in() -> None:
     source = Announced(images(2000))
-    ring = RingThread(Fixed(8), 6)  # five others may read something at the same time
+    ring = ReadaheadScannerThread(
+        FixedConcurrency(8), 6
+    )  # five others may read something at the same time
     try:
         ring.scan(source.read_at, 0, source.end, MemberColumns(), source.hint)
     finally:

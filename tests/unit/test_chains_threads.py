@@ -14,10 +14,10 @@ from itertools import accumulate
 import pytest
 
 from imagenetfs.errors import ArchiveError, SourceReadError
-from imagenetfs.formats import chains
-from imagenetfs.formats.chains import scan_parallel
-from imagenetfs.formats.tar import MemberColumns, scan
-from imagenetfs.formats.tar_pace import Fixed, Pace
+from imagenetfs.formats.tar import parallel_scan
+from imagenetfs.formats.tar.concurrency import AdaptiveConcurrency, FixedConcurrency
+from imagenetfs.formats.tar.parallel_scan import scan_parallel
+from imagenetfs.formats.tar.walk import MemberColumns, scan
 from tests.unit.test_tar_blocks import header
 
 
@@ -119,7 +119,9 @@ def test_the_number_of_requests_follows_the_latency() -> None:
 def test_where_threads_are_of_no_use_there_are_none(
     sizes: list[int], seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chains, "_SLOW", 0.0008)  # this machine may be slow too, but not as slow
+    monkeypatch.setattr(
+        parallel_scan, "_SLOW", 0.0008
+    )  # this machine may be slow too, but not as slow
     source = Source(sizes, seconds=seconds)
     columns = MemberColumns()
     assert scan_parallel(source.read_at, 0, source.end, columns, in_flight=16) == source.behind
@@ -288,7 +290,7 @@ def test_without_threads_it_goes_on_alone(monkeypatch: pytest.MonkeyPatch) -> No
 # --- the pace ---------------------------------------------------------------------------------------
 
 
-def told(pace: Pace, seconds: float, count: int) -> list[int]:
+def told(pace: AdaptiveConcurrency, seconds: float, count: int) -> list[int]:
     limits = []
     for _ in range(count):
         pace.note(seconds)
@@ -297,7 +299,7 @@ def told(pace: Pace, seconds: float, count: int) -> list[int]:
 
 
 def test_the_pace_doubles_while_latency_is_flat_up_to_the_ceiling() -> None:
-    pace = Pace(0.001)
+    pace = AdaptiveConcurrency(0.001)
     limits = told(pace, 0.0011, 1000)
     assert sorted(set(limits)) == [4, 8, 16, 32, 64]
     assert limits == sorted(limits)
@@ -307,7 +309,7 @@ def test_the_pace_doubles_while_latency_is_flat_up_to_the_ceiling() -> None:
 
 
 def test_the_pace_stays_where_latency_rises_and_halves_where_requests_queue() -> None:
-    pace = Pace(0.001)
+    pace = AdaptiveConcurrency(0.001)
     told(pace, 0.001, 1000)
     assert set(told(pace, 0.002, 1000)) == {64}
     assert sorted(set(told(pace, 0.004, 1000))) == [4, 8, 16, 32, 64]
@@ -316,11 +318,11 @@ def test_the_pace_stays_where_latency_rises_and_halves_where_requests_queue() ->
 
 
 def test_the_pace_says_when_there_is_room_for_more() -> None:
-    pace = Pace(0.001)
+    pace = AdaptiveConcurrency(0.001)
     assert [pace.note(0.001) for _ in range(32)] == [False] * 31 + [True]
 
 
 def test_low_ceilings_and_fixed_paces() -> None:
-    assert set(told(Pace(0.001, ceiling=2), 0.001, 500)) == {2}
-    assert set(told(Pace(0.001, ceiling=2), 1.0, 500)) == {2}
-    assert set(told(Fixed(64), 1.0, 5000)) == {64}
+    assert set(told(AdaptiveConcurrency(0.001, ceiling=2), 0.001, 500)) == {2}
+    assert set(told(AdaptiveConcurrency(0.001, ceiling=2), 1.0, 500)) == {2}
+    assert set(told(FixedConcurrency(64), 1.0, 5000)) == {64}

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from imagenetfs.serve.channel import Channel, Piped, clone, serve_requests
-from imagenetfs.serve.protocol import REPLY, REQUEST
+from imagenetfs.fuse.channel import Channel, SplicedReply, clone, serve_requests
+from imagenetfs.fuse.protocol import REPLY, REQUEST
 
 
 def test_a_clone_of_what_is_no_session() -> None:
@@ -169,7 +169,7 @@ def test_an_answer_by_the_pipe(device: tuple[int, int]) -> None:
     for unique, data in ((1, b"a" * 100_000), (2, b"b"), (3, os.urandom(128 * 1024))):
         one.unique = unique
         answer = one.pipe_in(holding(data), 0, len(data))
-        assert answer == Piped(len(data))
+        assert answer == SplicedReply(len(data))
         one.reply(answer)
         assert sent_by(one, device[0]) == (unique, 0, data)
 
@@ -216,7 +216,7 @@ def test_no_pipe_to_be_had(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> N
 
 LEAVER = """
 import os, sys, time
-from imagenetfs.serve.channel import Channel, serve_requests
+from imagenetfs.fuse.channel import Channel, serve_requests
 
 def answer(opcode, nodeid, arguments):
     time.sleep(opcode / 1000)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.cli import mountoptions
-from imagenetfs.cli.arguments import Arranged, arrange
+from imagenetfs.cli import mount_options
+from imagenetfs.cli.argv import Arranged, split_argv
 from imagenetfs.errors import UsageError
 
 
@@ -29,7 +29,7 @@ from imagenetfs.errors import UsageError
     ],
 )
 def test_arrange(given: list[str], expected: Arranged) -> None:
-    assert arrange(given) == expected
+    assert split_argv(given) == expected
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_arrange(given: list[str], expected: Arranged) -> None:
 )
 def test_a_command_that_does_not_exist(given: list[str], hint: str) -> None:
     with pytest.raises(UsageError) as caught:
-        arrange(given)
+        split_argv(given)
     assert f"There is no command `{given[0]}`" in str(caught.value)
     assert hint in str(caught.value)
 
@@ -48,7 +48,7 @@ def test_a_source_may_be_called_like_a_command(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mounts").mkdir()
-    assert arrange(["mounts", "/mnt"]).arguments == ["mount", "mounts", "/mnt"]
+    assert split_argv(["mounts", "/mnt"]).arguments == ["mount", "mounts", "/mnt"]
 
 
 def test_what_mount_and_fstab_add_is_ignored() -> None:
@@ -56,36 +56,36 @@ def test_what_mount_and_fstab_add_is_ignored() -> None:
         "ro,dev,suid,nodev,nosuid,exec,noexec,relatime,noatime,_netdev,nofail,auto,noauto,user,"
         "users,defaults,x-systemd.automount,x-gvfs-hide,comment=x"
     )
-    options = mountoptions.parse([words])
-    assert options == mountoptions.MountOptions()
+    options = mount_options.parse([words])
+    assert options == mount_options.MountOptions()
 
 
 def test_rw_is_read_only_all_the_same_and_said_so() -> None:
-    options = mountoptions.parse(["rw"])
+    options = mount_options.parse(["rw"])
     assert options.fuse == []
     assert len(options.notes) == 1
     assert "read-only" in options.notes[0]
 
 
 def test_others_only_come_in_where_the_kernel_checks_modes() -> None:
-    assert mountoptions.parse(["allow_other"]).fuse == ["allow_other", "default_permissions"]
-    assert mountoptions.parse(["allow_other", "allow_other,default_permissions"]).fuse == [
+    assert mount_options.parse(["allow_other"]).fuse == ["allow_other", "default_permissions"]
+    assert mount_options.parse(["allow_other", "allow_other,default_permissions"]).fuse == [
         "allow_other",
         "default_permissions",
     ]
     with pytest.raises(UsageError, match="exclude each other"):
-        mountoptions.parse(["allow_other,allow_root"])
+        mount_options.parse(["allow_other,allow_root"])
 
 
 def test_our_own_settings() -> None:
-    options = mountoptions.parse(["workers=4,index-dir=/a\\,b", "foreground, ,in_flight=2"])
+    options = mount_options.parse(["workers=4,index-dir=/a\\,b", "foreground, ,in_flight=2"])
     assert options.settings == {"workers": "4", "index_dir": "/a,b", "in_flight": "2"}
     assert options.foreground
 
 
 def test_unknown_ones_are_listed_all_at_once() -> None:
     with pytest.raises(UsageError) as caught:
-        mountoptions.parse(["ro,bogus,workers,uid=5", "run_dir=/x"])
+        mount_options.parse(["ro,bogus,workers,uid=5", "run_dir=/x"])
     assert "Unknown mount option: bogus, workers, uid=5, run_dir=/x." in str(caught.value)
     assert "index_dir" in str(caught.value)
 
@@ -102,15 +102,15 @@ def test_unknown_ones_are_listed_all_at_once() -> None:
 )
 def test_a_command_without_dashes_is_shown_with_them(given: list[str], meant: str) -> None:
     with pytest.raises(UsageError) as caught:
-        arrange(given)
+        split_argv(given)
     assert str(caught.value) == f"Put `--` before the command: {meant}"
 
 
 def test_dashes_without_a_command() -> None:
     with pytest.raises(UsageError, match="no command after"):
-        arrange(["run", "--"])
+        split_argv(["run", "--"])
 
 
 def test_three_words_are_no_bare_form() -> None:
     with pytest.raises(UsageError, match="no command `mnt`"):
-        arrange(["mnt", "a", "b"])
+        split_argv(["mnt", "a", "b"])

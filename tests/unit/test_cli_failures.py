@@ -13,7 +13,7 @@ import pytest
 
 from imagenetfs import errors
 from imagenetfs.cli import app
-from imagenetfs.cli.failures import guarded
+from imagenetfs.cli.error_report import guarded
 from imagenetfs.errors import ExitCode
 from imagenetfs.job.command import CommandNotFoundError
 

@@ -14,51 +14,58 @@ import pytest
 
 from imagenetfs import config
 from imagenetfs.errors import FuseUnavailableError, GroupNeededError
-from imagenetfs.job import checks, door, namespace
-from imagenetfs.job.door import Address, DoorWatcher, ForeignDoorError, Host
+from imagenetfs.job import namespace, preflight, rendezvous
+from imagenetfs.job.rendezvous import (
+    ForeignSocketError,
+    NamespaceServer,
+    RendezvousAddress,
+    RendezvousListener,
+)
 from imagenetfs.system import namespaces
 
-HOST = Host(4711, "/media", "/media/imagenet")
+HOST = NamespaceServer(4711, "/media", "/media/imagenet")
 
 
 @pytest.fixture
-def address() -> Address:
-    return Address(f"test-{uuid.uuid4().hex}", "0123456789abcdef")
+def address() -> RendezvousAddress:
+    return RendezvousAddress(f"test-{uuid.uuid4().hex}", "0123456789abcdef")
 
 
-def test_one_owner_and_nobody(address: Address) -> None:
-    assert door.knock(address) is None
-    listener = door.bind(address)
+def test_one_owner_and_nobody(address: RendezvousAddress) -> None:
+    assert rendezvous.connect(address) is None
+    listener = rendezvous.listen(address)
     assert listener is not None
-    assert door.bind(address) is None
-    assert address in door.all_doors()
+    assert rendezvous.listen(address) is None
+    assert address in rendezvous.list_addresses()
     listener.close()
-    assert door.knock(address) is None
-    assert address not in door.all_doors()
+    assert rendezvous.connect(address) is None
+    assert address not in rendezvous.list_addresses()
 
 
-def test_who_comes_early_waits_until_there_is_an_answer(address: Address) -> None:
-    listener = door.bind(address)
+def test_who_comes_early_waits_until_there_is_an_answer(address: RendezvousAddress) -> None:
+    listener = rendezvous.listen(address)
     assert listener is not None
-    answers: list[Host | None] = []
-    visitors = [threading.Thread(target=lambda: answers.append(door.knock(address))) for _ in "123"]
+    answers: list[NamespaceServer | None] = []
+    visitors = [
+        threading.Thread(target=lambda: answers.append(rendezvous.connect(address))) for _ in "123"
+    ]
     for visitor in visitors:
         visitor.start()
     visitors[0].join(0.1)
     assert answers == []
-    watcher = DoorWatcher(listener, HOST)
+    watcher = RendezvousListener(listener, HOST)
     while any(visitor.is_alive() for visitor in visitors):
         assert watcher.ready() is False
     assert answers == [HOST] * 3
     watcher.close()
-    assert door.knock(address) is None
+    assert rendezvous.connect(address) is None
 
 
-def test_a_start_that_failed_sends_everybody_away(address: Address) -> None:
-    listener = door.bind(address)
+def test_a_start_that_failed_sends_everybody_away(address: RendezvousAddress) -> None:
+    listener = rendezvous.listen(address)
     assert listener is not None
-    answers: list[Host | None] = []
-    visitor = threading.Thread(target=lambda: answers.append(door.knock(address)))
+    answers: list[NamespaceServer | None] = []
+    visitor = threading.Thread(target=lambda: answers.append(rendezvous.connect(address)))
     visitor.start()
     visitor.join(0.1)
     listener.close()
@@ -66,26 +73,26 @@ def test_a_start_that_failed_sends_everybody_away(address: Address) -> None:
     assert answers == [None]
 
 
-def test_nobody_is_let_in_though_a_child_holds_a_copy(address: Address) -> None:
-    listener = door.bind(address)
+def test_nobody_is_let_in_though_a_child_holds_a_copy(address: RendezvousAddress) -> None:
+    listener = rendezvous.listen(address)
     assert listener is not None
     child = os.fork()
     if child == 0:
         signal.pause()
     try:
-        DoorWatcher(listener, HOST).close()
-        assert door.knock(address) is None
-        assert door.bind(address) is None, "the name is free when the last copy is closed"
+        RendezvousListener(listener, HOST).close()
+        assert rendezvous.connect(address) is None
+        assert rendezvous.listen(address) is None, "the name is free when the last copy is closed"
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-    again = door.bind(address)
+    again = rendezvous.listen(address)
     assert again is not None
     again.close()
 
 
 @contextmanager
-def stranger(address: Address) -> Iterator[None]:
+def stranger(address: RendezvousAddress) -> Iterator[None]:
     """A process of another user that has taken our name."""
     name = address.as_socket()
     ready = os.pipe()
@@ -93,7 +100,9 @@ def stranger(address: Address) -> Iterator[None]:
     if child == 0:
         try:
             os.setresuid(65534, 65534, 65534)
-            listener = door.socket.socket(door.socket.AF_UNIX, door.socket.SOCK_SEQPACKET)
+            listener = rendezvous.socket.socket(
+                rendezvous.socket.AF_UNIX, rendezvous.socket.SOCK_SEQPACKET
+            )
             listener.bind(name)
             listener.listen()
             os.write(ready[1], b"x")
@@ -111,26 +120,30 @@ def stranger(address: Address) -> Iterator[None]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
-def test_a_stranger_is_not_believed(address: Address) -> None:
-    with stranger(address), pytest.raises(ForeignDoorError):
-        door.knock(address)
+def test_a_stranger_is_not_believed(address: RendezvousAddress) -> None:
+    with stranger(address), pytest.raises(ForeignSocketError):
+        rendezvous.connect(address)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
-def test_a_stranger_learns_nothing(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
-    listener = door.bind(address)
+def test_a_stranger_learns_nothing(
+    address: RendezvousAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = rendezvous.listen(address)
     assert listener is not None
     ready = os.pipe()
     child = os.fork()
     if child == 0:
         name = address.as_socket()
         os.setresuid(65534, 65534, 65534)
-        connection = door.socket.socket(door.socket.AF_UNIX, door.socket.SOCK_SEQPACKET)
+        connection = rendezvous.socket.socket(
+            rendezvous.socket.AF_UNIX, rendezvous.socket.SOCK_SEQPACKET
+        )
         connection.connect(name)
         os.write(ready[1], b"x")
         os._exit(len(connection.recv(1 << 16)))
     assert os.read(ready[0], 1) == b"x"
-    watcher = DoorWatcher(listener, HOST)
+    watcher = RendezvousListener(listener, HOST)
     watcher.ready()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     watcher.close()
@@ -156,8 +169,8 @@ def test_another_group_is_asked_for_outside(
     def make_own() -> None:
         raise AssertionError("sg does not work in a namespace")
 
-    monkeypatch.setattr(checks, "check_fuse", lambda needs_helper: None)
-    monkeypatch.setattr(checks, "check_source", need_group)
+    monkeypatch.setattr(preflight, "check_fuse", lambda needs_helper: None)
+    monkeypatch.setattr(preflight, "check_source", need_group)
     monkeypatch.setattr(namespaces, "make_own", make_own)
     with pytest.raises(GroupNeededError):
         namespace.acquire(tmp_path, config.resolve(), None, {}, print)

@@ -8,7 +8,7 @@ import pytest
 
 from imagenetfs import errors
 from imagenetfs.errors import ImagenetfsError
-from imagenetfs.serve.errnos import EXPECTED, errno_of
+from imagenetfs.fuse.errnos import EXPECTED, errno_of
 
 _ARGUMENTS = {errors.ArchiveError: ("broken", 7), errors.GroupNeededError: ("why", "group")}
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.index import store as store_module
+from imagenetfs.index import index_file as store_module
 from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.index.arena import Arena
-from imagenetfs.index.build import Index
-from imagenetfs.index.groups import Shard, index_group, unite_shards
+from imagenetfs.index.bulk_build import Outcome
+from imagenetfs.index.coordination import BuildCoordinator, lease_path
+from imagenetfs.index.group_build import Shard, index_group, unite_shards
+from imagenetfs.index.index import Index
+from imagenetfs.index.index_file import records_in
 from imagenetfs.index.leases import Holder
-from imagenetfs.index.sharing import Sharing, lease_path
-from imagenetfs.index.store import records_in
-from imagenetfs.index.warm import Outcome
-from imagenetfs.source.directory import Source
+from imagenetfs.source.source import Source
 from tests.unit.shared_index import (
     CLASSES,
     Elsewhere,
@@ -73,18 +73,18 @@ def test_what_is_indexed_needs_no_lease(train: Path, file: Path) -> None:
 def test_it_is_published_while_it_grows(
     train: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from imagenetfs.index import groups, warm
+    from imagenetfs.index import bulk_build, group_build
 
     for name in ("_PUBLISHED_EVERY", "_PUBLISHING_SHARE"):
-        monkeypatch.setattr(groups, name, 0)
-    monkeypatch.setattr(warm, "_POLL_SECONDS", 0.002)
-    written, seen = store_module.write_store, []
+        monkeypatch.setattr(group_build, name, 0)
+    monkeypatch.setattr(bulk_build, "_POLL_SECONDS", 0.002)
+    written, seen = store_module.write_index_file, []
 
     def write(path: Path, records: object, *, complete: bool = False) -> None:
         written(path, records, complete=complete)  # type: ignore[arg-type]
         seen.append(len(records_in(path)))
 
-    monkeypatch.setattr(warm, "write_store", write)
+    monkeypatch.setattr(bulk_build, "write_store", write)
     scans = Scans()
     scans.before = lambda start: time.sleep(0.01)
     indexed(sharing_index(train, file, scans), file)
@@ -150,7 +150,10 @@ def test_archives_whose_tables_are_not_known_are_dealt_out_whole(tmp_path: Path)
     file, count = tmp_path / "index" / "w.idx", 0
     for number in (1, 2, 3):
         index = Index(
-            Source(root), archives, Arena(7), sharing=Sharing(dict.fromkeys(range(7), file))
+            Source(root),
+            archives,
+            Arena(7),
+            sharing=BuildCoordinator(dict.fromkeys(range(7), file)),
         )
         outcome = index_group(
             index, range(7), file, in_flight=1, processes=1, shard=Shard(number, 3)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from imagenetfs.errors import FuseRefusedError
-from imagenetfs.serve import handshake as module
-from imagenetfs.serve.handshake import handshake
-from imagenetfs.serve.protocol import BACKGROUND, REPLY, REQUEST, WANTED, Opcode
+from imagenetfs.fuse import handshake as module
+from imagenetfs.fuse.handshake import handshake
+from imagenetfs.fuse.protocol import BACKGROUND, REPLY, REQUEST, WANTED, Opcode
 
 
 class Session:

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.cache.blocks import BlockCache
-from imagenetfs.cache.place import CacheDirectory
-from imagenetfs.cache.policy import Limits
+from imagenetfs.cache.block_cache import BlockCache
+from imagenetfs.cache.directory import CacheDirectory
+from imagenetfs.cache.quota import Limits
 from imagenetfs.errors import SourceReplacedError
+from imagenetfs.fuse.channel import Channel, SplicedReply
+from imagenetfs.fuse.protocol import REPLY
 from imagenetfs.index.archives import OUTER
-from imagenetfs.index.build import Index
-from imagenetfs.serve.cached import CachedReads, Volumes
-from imagenetfs.serve.channel import Channel, Piped
-from imagenetfs.serve.protocol import REPLY
-from imagenetfs.serve.reader import Reader
-from imagenetfs.serve.reads import Piece
-from imagenetfs.source.directory import REQUESTS
+from imagenetfs.index.index import Index
+from imagenetfs.read.backend import FileExtent
+from imagenetfs.read.cache_backend import CacheBackend, Volumes
+from imagenetfs.read.reader import Reader
+from imagenetfs.source.source import REQUESTS
 from imagenetfs.tree.inode import InodeKind, inode
 from tests.unit.test_build import index_of
 
@@ -53,7 +53,7 @@ def reader_of(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
         (tmp_path / "cache").mkdir(mode=0o700, exist_ok=True)
         size = 0 if request.param == "no room" else 1 << 30
         cache = BlockCache(CacheDirectory(tmp_path / "cache"), Limits(size, 0))
-        reads = CachedReads(cache, Volumes(index, index.source, {}), index.source)
+        reads = CacheBackend(cache, Volumes(index, index.source, {}), index.source)
         return Reader(index, index.source, None, reads)
 
     return make
@@ -141,17 +141,17 @@ def test_by_the_pipe(tmp_path: Path) -> None:
     index.source.open(b"t.tar")
     for unique, (name, content) in enumerate(list(held.items())[:5]):
         piece = reader.find(_number(index, name), 0, 1 << 20)
-        assert isinstance(piece, Piece)
+        assert isinstance(piece, FileExtent)
         before, one.unique = requests[REQUESTS], unique
         for_kernel = one.pipe_in(*piece, 512)
-        assert for_kernel == Piped(len(content))
+        assert for_kernel == SplicedReply(len(content))
         one.reply(for_kernel)
         sent = os.read(end, 1 << 20)
         assert REPLY.unpack_from(sent) == (REPLY.size + len(content), 0, unique)
         assert sent[REPLY.size :] == content
         assert requests[REQUESTS] - before == 1
         again = reader.find(_number(index, name), 0, 1 << 20)
-        assert isinstance(again, Piece)
+        assert isinstance(again, FileExtent)
         assert again.look is None
 
     def refuse(block: bytes) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagenetfs.index.identity import sample, sampled
+from imagenetfs.index.fingerprint import pick_samples, sample_crc
 
 
 @settings(deadline=None)
 @given(st.integers(0, 10**6), st.integers(2, 64))
 def test_headers_are_spread(headers: int, samples: int) -> None:
     offsets = range(0, 512 * headers, 512)
-    found = sampled(offsets, samples)
+    found = pick_samples(offsets, samples)
     assert found == sorted(set(found))
     assert len(found) <= samples
     assert all(offset in offsets for offset in found)
@@ -29,7 +29,7 @@ def test_headers_are_read_where_they_are() -> None:
         reads.append((offset, length))
         return offset.to_bytes(8, "little")
 
-    one = sample(read_at, [0, 512 * 13, 512 * 26])
+    one = sample_crc(read_at, [0, 512 * 13, 512 * 26])
     assert reads == [(0, 512), (512 * 13, 512), (512 * 26, 512)]
-    assert sample(lambda offset, length: b"other", [0, 512 * 13, 512 * 26]) != one
-    assert sample(read_at, []) == 0
+    assert sample_crc(lambda offset, length: b"other", [0, 512 * 13, 512 * 26]) != one
+    assert sample_crc(read_at, []) == 0

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.index import leases
-from imagenetfs.index.leases import Holder, Lease, take
-from imagenetfs.index.processes import this_process
-from imagenetfs.index.store import beside, sweep
+from imagenetfs.index.index_file import remove_stale_temp_files, temp_path
+from imagenetfs.index.leases import Holder, Lease, acquire
+from imagenetfs.system.process_identity import this_process
 from tests.unit.test_arena import ended, in_child
 
 
@@ -24,7 +24,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def _taken(path: Path, owner: str = "us") -> Lease:
-    lease = take(path, owner)
+    lease = acquire(path, owner)
     assert isinstance(lease, Lease)
     return lease
 
@@ -39,7 +39,7 @@ def _pretend_elsewhere(path: Path, age: float) -> None:
 
 def test_one_holder_at_a_time(path: Path) -> None:
     lease = _taken(path)
-    other = take(path, "them")
+    other = acquire(path, "them")
     assert isinstance(other, Holder)
     assert other.owner == "us"
     assert other.writer == this_process()
@@ -56,7 +56,7 @@ def test_a_crowd_gets_one_lease(path: Path) -> None:
     def compete() -> None:
         os.close(go)
         os.read(start, 1)  # ends for all at once, when the parent closes its end
-        if isinstance(take(path, str(os.getpid())), Lease):
+        if isinstance(acquire(path, str(os.getpid())), Lease):
             os.write(writer, b"x")
             time.sleep(1)  # or else it would be dead, and its lease free
 
@@ -82,10 +82,10 @@ def test_the_lease_of_a_process_that_was_killed_is_free_at_once(path: Path) -> N
 def test_another_node_s_lease_lives_as_long_as_its_heart_beats(path: Path) -> None:
     _taken(path, "them")
     _pretend_elsewhere(path, leases.DEAD_SECONDS - 5)
-    assert isinstance(take(path, "us"), Holder)
+    assert isinstance(acquire(path, "us"), Holder)
     _pretend_elsewhere(path, leases.DEAD_SECONDS + 5)
     lease = _taken(path)
-    assert isinstance(take(path, "third"), Holder)
+    assert isinstance(acquire(path, "third"), Holder)
     lease.release()
     assert list(path.parent.iterdir()) == []
 
@@ -96,12 +96,12 @@ def test_nodes_clocks_do_not_matter(path: Path, monkeypatch: pytest.MonkeyPatch)
     _pretend_elsewhere(path, 5)
     for skew in (-3600.0, 3600.0):
         monkeypatch.setattr(leases.time, "time", lambda skew=skew: time.monotonic() * 0 + skew)
-        assert isinstance(take(path, "us"), Holder)
+        assert isinstance(acquire(path, "us"), Holder)
     monkeypatch.undo()
     _pretend_elsewhere(path, leases.DEAD_SECONDS + 5)
     now = time.time()
     monkeypatch.setattr(leases.time, "time", lambda: now - 3600.0)
-    assert isinstance(take(path, "us"), Lease)
+    assert isinstance(acquire(path, "us"), Lease)
 
 
 def test_a_heart_beats_and_costs_nothing_between(
@@ -140,7 +140,7 @@ def test_two_that_find_it_dead_do_not_both_get_it(path: Path) -> None:
     assert seen is not None
     _taken(path, "quick")
     leases._take_away(path, seen[0])
-    holder = take(path, "third")
+    holder = acquire(path, "third")
     assert isinstance(holder, Holder)
     assert holder.owner == "quick"
     assert list(path.parent.iterdir()) == [path]
@@ -150,7 +150,7 @@ def test_two_that_find_it_dead_do_not_both_get_it(path: Path) -> None:
 def test_one_that_says_nothing_is_dead_by_its_age_alone(path: Path, text: str) -> None:
     path.parent.mkdir()
     path.write_text(text, encoding="latin-1")
-    assert isinstance(take(path, "us"), Holder)
+    assert isinstance(acquire(path, "us"), Holder)
     ago = time.time() - leases.NAMELESS_SECONDS - 1
     os.utime(path, (ago, ago))
     _taken(path).release()
@@ -159,7 +159,7 @@ def test_one_that_says_nothing_is_dead_by_its_age_alone(path: Path, text: str) -
 def test_a_place_that_cannot_be_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.parent.write_bytes(b"")
     with pytest.raises(OSError, match=r"exists|directory"):
-        take(path, "us")
+        acquire(path, "us")
     path.parent.unlink()
 
     def full(fd: int, data: bytes) -> int:
@@ -167,7 +167,7 @@ def test_a_place_that_cannot_be_written(path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(leases.os, "write", full)
     with pytest.raises(OSError, match="No space"):
-        take(path, "us")
+        acquire(path, "us")
     assert list(path.parent.iterdir()) == []
 
 
@@ -176,15 +176,15 @@ def test_what_dead_writers_left_is_swept_away(path: Path) -> None:
     left = []
 
     def leave() -> None:
-        beside(path.with_suffix(".idx")).write_bytes(b"half")
+        temp_path(path.with_suffix(".idx")).write_bytes(b"half")
 
     assert ended(in_child(leave)) == 0
-    mine, other = beside(path.with_suffix(".idx")), path.parent / ".val.idx.h.n.1.2.abc"
+    mine, other = temp_path(path.with_suffix(".idx")), path.parent / ".val.idx.h.n.1.2.abc"
     old = path.parent / ".train.idx.host.of.dots.another.1.2.abc"
     young = path.parent / ".train.idx.host.another.1.2.abd"
     for each in (mine, other, old, young):
         each.write_bytes(b"")
     os.utime(old, (1, 1))
-    sweep(path.with_suffix(".idx"))
+    remove_stale_temp_files(path.with_suffix(".idx"))
     left = set(path.parent.iterdir())
     assert left == {mine, other, young}

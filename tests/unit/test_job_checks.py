@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from imagenetfs import errors
-from imagenetfs.job import checks, probe
-from imagenetfs.system import mounts
+from imagenetfs.job import preflight
+from imagenetfs.system import child_call, mounts
 
 
 def nothing(sentence: str) -> None:
@@ -21,18 +21,18 @@ def nothing(sentence: str) -> None:
 
 def test_a_source_that_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "ILSVRC2012").mkdir()
-    checks.check_source(tmp_path)
+    preflight.check_source(tmp_path)
 
 
 def test_a_source_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(errors.SourceMissingError, match="mounted on this node"):
-        checks.check_source(tmp_path / "none")
+        preflight.check_source(tmp_path / "none")
 
 
 def test_a_source_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "x.tar").touch()
     with pytest.raises(errors.SourceMissingError, match="is a file"):
-        checks.check_source(tmp_path / "x.tar")
+        preflight.check_source(tmp_path / "x.tar")
 
 
 @pytest.mark.parametrize(
@@ -45,61 +45,61 @@ def test_a_source_that_may_not_be_read(
     def refuse(path: Path) -> Iterator[str]:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(checks, "_look_into", refuse)
+    monkeypatch.setattr(preflight, "_look_into", refuse)
     with pytest.raises(errors.SourceUnreadableError, match=sentence):
-        checks.check_source(tmp_path)
+        preflight.check_source(tmp_path)
 
 
 def test_a_source_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "SOURCE_SECONDS", 0.2)
-    monkeypatch.setattr(checks, "_look_into", lambda path: time.sleep(60))
+    monkeypatch.setattr(preflight, "SOURCE_SECONDS", 0.2)
+    monkeypatch.setattr(preflight, "_look_into", lambda path: time.sleep(60))
     with pytest.raises(errors.SourceUnreadableError, match="does not answer"):
-        checks.check_source(tmp_path)
+        preflight.check_source(tmp_path)
 
 
 def test_the_default_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "DEFAULT_SOURCES", (tmp_path / "a", tmp_path / "b"))
+    monkeypatch.setattr(preflight, "DEFAULT_SOURCES", (tmp_path / "a", tmp_path / "b"))
     with pytest.raises(errors.SourceMissingError, match="IMAGENETFS_SOURCE"):
-        checks.default_source()
+        preflight.default_source()
     (tmp_path / "b").mkdir()
-    assert checks.default_source() == tmp_path / "b"
+    assert preflight.default_source() == tmp_path / "b"
 
 
 def test_a_good_mountpoint(tmp_path: Path) -> None:
     mountpoint = tmp_path / "m"
     mountpoint.mkdir()
-    checks.check_mountpoint(mountpoint, tmp_path / "s", nothing)
+    preflight.check_mountpoint(mountpoint, tmp_path / "s", nothing)
     (mountpoint / "NOT_MOUNTED").touch()
-    checks.check_mountpoint(mountpoint, tmp_path / "s", nothing)
+    preflight.check_mountpoint(mountpoint, tmp_path / "s", nothing)
 
 
 def test_bad_mountpoints(tmp_path: Path) -> None:
     source = tmp_path / "s"
     with pytest.raises(errors.MountpointMissingError):
-        checks.check_mountpoint(tmp_path / "none", source, nothing)
+        preflight.check_mountpoint(tmp_path / "none", source, nothing)
     (tmp_path / "file").touch()
     with pytest.raises(errors.MountpointNotDirectoryError):
-        checks.check_mountpoint(tmp_path / "file", source, nothing)
+        preflight.check_mountpoint(tmp_path / "file", source, nothing)
     with pytest.raises(errors.MountpointNotEmptyError):
-        checks.check_mountpoint(tmp_path, source, nothing)
+        preflight.check_mountpoint(tmp_path, source, nothing)
     with pytest.raises(errors.MountpointInUseError, match="proc"):
-        checks.check_mountpoint(Path("/proc"), source, nothing)
+        preflight.check_mountpoint(Path("/proc"), source, nothing)
 
 
 def test_the_source_itself_may_be_covered_and_nothing_below_it(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
-    checks.check_mountpoint(tmp_path, tmp_path, nothing)
+    preflight.check_mountpoint(tmp_path, tmp_path, nothing)
     with pytest.raises(errors.PlaceRefusedError, match="would show itself"):
-        checks.check_mountpoint(tmp_path / "x", tmp_path, nothing)
+        preflight.check_mountpoint(tmp_path / "x", tmp_path, nothing)
 
 
 def test_places_under_the_mountpoint(tmp_path: Path) -> None:
     mountpoint = tmp_path / "m"
     (tmp_path / "link").symlink_to(mountpoint)
-    checks.check_places(mountpoint, {"log file": tmp_path / "log", "index directory": None})
+    preflight.check_places(mountpoint, {"log file": tmp_path / "log", "index directory": None})
     for place in (mountpoint, mountpoint / "x" / "y", tmp_path / "link" / "index"):
         with pytest.raises(errors.PlaceRefusedError, match="index directory"):
-            checks.check_places(mountpoint, {"index directory": place})
+            preflight.check_places(mountpoint, {"index directory": place})
 
 
 def test_a_dead_mount_of_another_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +108,7 @@ def test_a_dead_mount_of_another_kind(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(errors.MountpointStaleError, match="fusermount3 -uz"):
-        checks.check_mountpoint(tmp_path / "m", tmp_path / "s", nothing)
+        preflight.check_mountpoint(tmp_path / "m", tmp_path / "s", nothing)
 
 
 ENTRY = mounts.MountEntry(999999999, "0:1", "/mnt/x", mounts.OUR_TYPE, "/s", "ro,user_id=0")
@@ -117,21 +117,21 @@ ENTRY = mounts.MountEntry(999999999, "0:1", "/mnt/x", mounts.OUR_TYPE, "/s", "ro
 @pytest.mark.parametrize(
     ("raised", "state"),
     [
-        (None, checks.Health.LIVE),
-        (OSError(errno.EACCES, ""), checks.Health.LIVE),
-        (OSError(errno.ENOTCONN, ""), checks.Health.DEAD),
-        (probe.NoAnswerError(), checks.Health.SILENT),
+        (None, preflight.Health.LIVE),
+        (OSError(errno.EACCES, ""), preflight.Health.LIVE),
+        (OSError(errno.ENOTCONN, ""), preflight.Health.DEAD),
+        (child_call.NoAnswerError(), preflight.Health.SILENT),
     ],
 )
 def test_health(
-    monkeypatch: pytest.MonkeyPatch, raised: Exception | None, state: checks.Health
+    monkeypatch: pytest.MonkeyPatch, raised: Exception | None, state: preflight.Health
 ) -> None:
     def ask(question: object, seconds: float) -> None:
         if raised is not None:
             raise raised
 
-    monkeypatch.setattr(probe, "ask", ask)
-    assert checks.health(ENTRY) is state
+    monkeypatch.setattr(child_call, "ask", ask)
+    assert preflight.health(ENTRY) is state
 
 
 def test_a_dead_mount_that_cannot_be_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,13 +142,13 @@ def test_a_dead_mount_that_cannot_be_taken_away(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(mounts, "top", lambda mountpoint: ENTRY)
     monkeypatch.setattr(mounts, "detach", detach)
     with pytest.raises(errors.MountpointStaleError, match="not yours"):
-        checks.heal(ENTRY, nothing)
+        preflight.heal(ENTRY, nothing)
 
 
 def test_no_fuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "FUSE_DEVICE", tmp_path / "fuse")
+    monkeypatch.setattr(preflight, "FUSE_DEVICE", tmp_path / "fuse")
     with pytest.raises(errors.FuseUnavailableError, match="There is no"):
-        checks.check_fuse(needs_helper=True)
+        preflight.check_fuse(needs_helper=True)
     for code, sentence in (
         (errno.ENODEV, "no FUSE behind it"),
         (errno.EMFILE, "could not be opened"),
@@ -159,7 +159,7 @@ def test_no_fuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
         monkeypatch.setattr(os, "open", refuse)
         with pytest.raises(errors.FuseUnavailableError, match=sentence):
-            checks.check_fuse(needs_helper=True)
+            preflight.check_fuse(needs_helper=True)
 
 
 def test_a_device_that_a_container_keeps_closed(
@@ -167,7 +167,7 @@ def test_a_device_that_a_container_keeps_closed(
 ) -> None:
     device = tmp_path / "fuse"
     device.touch()
-    monkeypatch.setattr(checks, "FUSE_DEVICE", device)
+    monkeypatch.setattr(preflight, "FUSE_DEVICE", device)
 
     def refuse(path: Path, flags: int) -> int:
         raise PermissionError(errno.EACCES, "refused")
@@ -176,12 +176,12 @@ def test_a_device_that_a_container_keeps_closed(
     for mode, words in ((0o600, "sets its mode to 0666"), (0o666, "leave out --bind /dev/fuse")):
         device.chmod(mode)
         with pytest.raises(errors.FuseUnavailableError, match=words):
-            checks.check_fuse(needs_helper=False)
+            preflight.check_fuse(needs_helper=False)
 
 
 def test_no_fusermount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "FUSE_DEVICE", Path("/dev/null"))
+    monkeypatch.setattr(preflight, "FUSE_DEVICE", Path("/dev/null"))
     monkeypatch.setattr(mounts, "find_fusermount", lambda: None)
-    checks.check_fuse(needs_helper=False)
+    preflight.check_fuse(needs_helper=False)
     with pytest.raises(errors.FuseUnavailableError, match="fusermount3"):
-        checks.check_fuse(needs_helper=True)
+        preflight.check_fuse(needs_helper=True)

@@ -9,8 +9,8 @@ import pytest
 
 from imagenetfs import config
 from imagenetfs.errors import PlaceRefusedError, StillBusyError
-from imagenetfs.job import places
-from imagenetfs.job.places import Place, ensure_private, job_name, locked, place_at
+from imagenetfs.job import run_dir
+from imagenetfs.job.run_dir import MountPaths, ensure_private, job_name, locked, prepare_paths
 
 
 @pytest.mark.parametrize(
@@ -32,13 +32,13 @@ def test_the_name_of_a_job(environ: dict[str, str], name: str) -> None:
 def test_the_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("IMAGENETFS_RUN_DIR", raising=False)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    assert places.root_of(config.resolve()) == Path(f"/tmp/imagenetfs-{os.geteuid()}")
+    assert run_dir.root_of(config.resolve()) == Path(f"/tmp/imagenetfs-{os.geteuid()}")
     monkeypatch.setenv("IMAGENETFS_RUN_DIR", str(tmp_path / "r"))
-    place = place_at(Path("/mnt/x"), config.resolve())
+    place = prepare_paths(Path("/mnt/x"), config.resolve())
     assert place.root == tmp_path / "r"
     assert place.lock_path.parent.stat().st_mode & 0o777 == 0o700
     assert not place.is_below_root
-    assert place_at(tmp_path / "r" / "name", config.resolve()).is_below_root
+    assert prepare_paths(tmp_path / "r" / "name", config.resolve()).is_below_root
 
 
 def test_a_private_directory(tmp_path: Path) -> None:
@@ -65,31 +65,31 @@ def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_one_key_a_mountpoint(tmp_path: Path) -> None:
-    keys = {Place(Path(path), tmp_path).key for path in ("/a", "/b", "/a/b")}
+    keys = {MountPaths(Path(path), tmp_path).key for path in ("/a", "/b", "/a/b")}
     assert len(keys) == 3
     assert all(len(key) == 16 for key in keys)
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def place(tmp_path: Path) -> MountPaths:
     ensure_private(tmp_path / ".run")
-    return Place(Path("/mnt/x"), tmp_path)
+    return MountPaths(Path("/mnt/x"), tmp_path)
 
 
-def test_one_holder_at_a_time(place: Place) -> None:
+def test_one_holder_at_a_time(place: MountPaths) -> None:
     with locked(place), pytest.raises(StillBusyError, match="/mnt/x"), locked(place, 0.05):
         pass
     with locked(place, 0.05):
         pass
 
 
-def test_a_child_keeps_the_lock_until_it_unlocks(place: Place) -> None:
+def test_a_child_keeps_the_lock_until_it_unlocks(place: MountPaths) -> None:
     ready, go = os.pipe(), os.pipe()
     with locked(place) as lock:
         child = os.fork()
         if child == 0:
             os.read(go[0], 1)
-            places.unlock(lock)
+            run_dir.unlock(lock)
             os.write(ready[1], b"x")
             os.read(go[0], 1)
             os._exit(0)
@@ -108,21 +108,23 @@ def test_a_child_keeps_the_lock_until_it_unlocks(place: Place) -> None:
 
 def test_logs_of_two_mountpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    one = places.log_path(Place(Path("/a/b c"), tmp_path), config.resolve())
-    two = places.log_path(Place(Path("/a/b-c"), tmp_path), config.resolve())
+    one = run_dir.log_path(MountPaths(Path("/a/b c"), tmp_path), config.resolve())
+    two = run_dir.log_path(MountPaths(Path("/a/b-c"), tmp_path), config.resolve())
     assert one != two
     assert one.parent == tmp_path / "imagenetfs" / "log"
     assert one.name.startswith("a-b-c-")
-    long = Place(Path("/x" * 200), tmp_path)
-    assert len(places.log_path(long, config.resolve()).name) < 120
+    long = MountPaths(Path("/x" * 200), tmp_path)
+    assert len(run_dir.log_path(long, config.resolve()).name) < 120
     named = config.resolve({"log": "/x.log"})
-    assert places.log_path(Place(Path("/a"), tmp_path), named) == Path("/x.log")
+    assert run_dir.log_path(MountPaths(Path("/a"), tmp_path), named) == Path("/x.log")
 
 
 def test_logs_of_two_namespaces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    jobs = [Place(Path("/media/imagenet"), Path("/media"), job) for job in ("12", "13", "12.0")]
-    assert len({places.log_path(place, config.resolve()) for place in jobs}) == 3
+    jobs = [
+        MountPaths(Path("/media/imagenet"), Path("/media"), job) for job in ("12", "13", "12.0")
+    ]
+    assert len({run_dir.log_path(place, config.resolve()) for place in jobs}) == 3
     assert all(place.is_private for place in jobs)
 
 
@@ -131,6 +133,6 @@ def test_old_logs_are_forgotten(tmp_path: Path) -> None:
         path = tmp_path / f"{number}.log"
         path.touch()
         os.utime(path, (number, number))
-    places.forget_old_logs(tmp_path)
+    run_dir.forget_old_logs(tmp_path)
     assert sorted(int(path.stem) for path in tmp_path.iterdir()) == list(range(10, 60))
-    places.forget_old_logs(tmp_path / "none")
+    run_dir.forget_old_logs(tmp_path / "none")

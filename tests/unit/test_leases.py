@@ -12,27 +12,27 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.job import leases
-from imagenetfs.job.leases import Born, Identity, Lease, LeaseWatcher
-from imagenetfs.job.places import Place, ensure_private, locked
+from imagenetfs.job import clients
+from imagenetfs.job.clients import Born, ClientRegistry, MountClient, ServerInfo
+from imagenetfs.job.run_dir import MountPaths, ensure_private, locked
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def place(tmp_path: Path) -> MountPaths:
     # A long path: sockets have room for 107 bytes only.
     root = tmp_path / ("long" * 25)
     root.mkdir(mode=0o700)
     ensure_private(root / ".run")
-    return Place(Path("/mnt/x"), root)
+    return MountPaths(Path("/mnt/x"), root)
 
 
 class Server:
     """A watcher in a loop such as ``serve`` has, in a thread."""
 
-    def __init__(self, place: Place, born: Born = "run", *, first: bool = False) -> None:
-        self.front, end = leases.pair() if first else (None, None)
-        identity = Identity("/source", str(place.mountpoint), born, os.getpid())
-        self.watcher = LeaseWatcher(place, identity, end)
+    def __init__(self, place: MountPaths, born: Born = "run", *, first: bool = False) -> None:
+        self.front, end = clients.pair() if first else (None, None)
+        identity = ServerInfo("/source", str(place.mountpoint), born, os.getpid())
+        self.watcher = ClientRegistry(place, identity, end)
         self.ended = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop)
@@ -63,13 +63,13 @@ def servers() -> Iterator[list[Server]]:
         server.stop()
 
 
-def test_the_last_one_out_ends_it(place: Place, servers: list[Server]) -> None:
+def test_the_last_one_out_ends_it(place: MountPaths, servers: list[Server]) -> None:
     server = Server(place, first=True)
     servers.append(server)
     assert server.front is not None
-    first = Lease(server.front)
-    assert first.identity == Identity("/source", "/mnt/x", "run", os.getpid())
-    second = Lease.visit(place)
+    first = MountClient(server.front)
+    assert first.identity == ServerInfo("/source", "/mnt/x", "run", os.getpid())
+    second = MountClient.visit(place)
     assert second is not None
     with locked(place):
         second.take()
@@ -79,10 +79,10 @@ def test_the_last_one_out_ends_it(place: Place, servers: list[Server]) -> None:
     assert second.leave() is True
     assert server.ended.wait(5)
     assert not place.socket_path.exists()
-    assert Lease.visit(place) is None
+    assert MountClient.visit(place) is None
 
 
-def test_a_front_that_dies_gives_its_lease_back(place: Place, servers: list[Server]) -> None:
+def test_a_front_that_dies_gives_its_lease_back(place: MountPaths, servers: list[Server]) -> None:
     server = Server(place, first=True)
     servers.append(server)
     assert server.front is not None
@@ -90,32 +90,32 @@ def test_a_front_that_dies_gives_its_lease_back(place: Place, servers: list[Serv
     assert server.ended.wait(5)
 
 
-def test_a_front_that_died_before_the_server_was_up(place: Place) -> None:
-    front, end = leases.pair()
+def test_a_front_that_died_before_the_server_was_up(place: MountPaths) -> None:
+    front, end = clients.pair()
     front.close()
-    watcher = LeaseWatcher(place, Identity("/s", "/mnt/x", "run", os.getpid()), end)
+    watcher = ClientRegistry(place, ServerInfo("/s", "/mnt/x", "run", os.getpid()), end)
     assert watcher.tick()
     watcher.close()
 
 
-def test_a_visitor_keeps_nothing_alive(place: Place, servers: list[Server]) -> None:
+def test_a_visitor_keeps_nothing_alive(place: MountPaths, servers: list[Server]) -> None:
     server = Server(place, first=True)
     servers.append(server)
     assert server.front is not None
-    visitor = Lease.visit(place)
+    visitor = MountClient.visit(place)
     assert visitor is not None
-    assert Lease(server.front).leave() is True
+    assert MountClient(server.front).leave() is True
     assert server.ended.wait(5)
     visitor.close()
 
 
-def test_it_says_who_has_a_lease(place: Place, servers: list[Server]) -> None:
+def test_it_says_who_has_a_lease(place: MountPaths, servers: list[Server]) -> None:
     server = Server(place, "mount")
     servers.append(server)
-    visitor = Lease.visit(place)
+    visitor = MountClient.visit(place)
     assert visitor is not None
     assert visitor.holders() == []
-    lease = Lease.visit(place)
+    lease = MountClient.visit(place)
     assert lease is not None
     lease.take()
     assert visitor.holders() == [os.getpid()]
@@ -126,11 +126,11 @@ def test_it_says_who_has_a_lease(place: Place, servers: list[Server]) -> None:
     visitor.close()
 
 
-def test_a_mount_made_by_mount_stays(place: Place, servers: list[Server]) -> None:
+def test_a_mount_made_by_mount_stays(place: MountPaths, servers: list[Server]) -> None:
     server = Server(place, "mount")
     servers.append(server)
     for _ in range(3):
-        lease = Lease.visit(place)
+        lease = MountClient.visit(place)
         assert lease is not None
         assert lease.identity.born == "mount"
         lease.take()
@@ -139,13 +139,13 @@ def test_a_mount_made_by_mount_stays(place: Place, servers: list[Server]) -> Non
     assert not server.ended.wait(0.1)
 
 
-def test_nobody_ends_it_while_somebody_joins(place: Place, servers: list[Server]) -> None:
+def test_nobody_ends_it_while_somebody_joins(place: MountPaths, servers: list[Server]) -> None:
     server = Server(place, first=True)
     servers.append(server)
     assert server.front is not None
-    first = Lease(server.front)
+    first = MountClient(server.front)
     with locked(place):
-        joiner = Lease.visit(place)
+        joiner = MountClient.visit(place)
         assert joiner is not None
         # The last lease goes while the joiner has not asked for its own yet.
         assert first.leave() is False
@@ -157,33 +157,33 @@ def test_nobody_ends_it_while_somebody_joins(place: Place, servers: list[Server]
     assert server.ended.wait(5)
 
 
-def test_a_joiner_that_gives_up_does_not_keep_it(place: Place, servers: list[Server]) -> None:
+def test_a_joiner_that_gives_up_does_not_keep_it(place: MountPaths, servers: list[Server]) -> None:
     server = Server(place, first=True)
     servers.append(server)
     assert server.front is not None
     with locked(place):
-        joiner = Lease.visit(place)
+        joiner = MountClient.visit(place)
         assert joiner is not None
         server.front.close()
         joiner.close()
     assert server.ended.wait(5)
 
 
-def test_nonsense_is_dropped(place: Place, servers: list[Server]) -> None:
+def test_nonsense_is_dropped(place: MountPaths, servers: list[Server]) -> None:
     server = Server(place, first=True)
     servers.append(server)
     for nonsense in (b"\xff\xff", b"[1", b"[]", b'{"ask": "what"}', b"x" * 5000):
-        visitor = Lease.visit(place)
+        visitor = MountClient.visit(place)
         assert visitor is not None
         visitor._connection.send(nonsense)
         visitor.close()
-    lease = Lease.visit(place)
+    lease = MountClient.visit(place)
     assert lease is not None
     lease.take()
     assert lease.leave() is False
 
 
-def test_a_socket_without_a_server(place: Place, servers: list[Server]) -> None:
+def test_a_socket_without_a_server(place: MountPaths, servers: list[Server]) -> None:
     server = Server(place, first=True)
     servers.append(server)
     kept = place.socket_path.with_suffix(".kept")
@@ -193,33 +193,35 @@ def test_a_socket_without_a_server(place: Place, servers: list[Server]) -> None:
     assert server.ended.wait(5)
     server.stop()
     kept.rename(place.socket_path)  # as after a kill -9
-    assert Lease.visit(place) is None
+    assert MountClient.visit(place) is None
     again = Server(place, first=True)
     servers.append(again)
-    assert Lease.visit(place) is not None
+    assert MountClient.visit(place) is not None
 
 
 def test_an_old_server_leaves_a_newer_ones_socket_alone(
-    place: Place, servers: list[Server]
+    place: MountPaths, servers: list[Server]
 ) -> None:
     old = Server(place, "mount")
     new = Server(place, "mount")
     servers.extend([old, new])
     old.stop()
     assert place.socket_path.exists()
-    assert Lease.visit(place) is not None
+    assert MountClient.visit(place) is not None
 
 
-def test_a_server_that_is_gone(place: Place, servers: list[Server]) -> None:
+def test_a_server_that_is_gone(place: MountPaths, servers: list[Server]) -> None:
     server = Server(place, "mount")
     servers.append(server)
-    lease = Lease.visit(place)
+    lease = MountClient.visit(place)
     assert lease is not None
     server.stop()
     assert lease.leave() is None
 
 
-def test_a_run_directory_that_somebody_cleaned_away(place: Place, servers: list[Server]) -> None:
+def test_a_run_directory_that_somebody_cleaned_away(
+    place: MountPaths, servers: list[Server]
+) -> None:
     server = Server(place, first=True)
     servers.append(server)
     assert server.front is not None
@@ -229,9 +231,9 @@ def test_a_run_directory_that_somebody_cleaned_away(place: Place, servers: list[
     assert server.ended.wait(5)
 
 
-def test_copies_in_workers_do_not_keep_a_lease(place: Place) -> None:
-    front, end = leases.pair()
-    watcher = LeaseWatcher(place, Identity("/s", "/mnt/x", "mount", os.getpid()), end)
+def test_copies_in_workers_do_not_keep_a_lease(place: MountPaths) -> None:
+    front, end = clients.pair()
+    watcher = ClientRegistry(place, ServerInfo("/s", "/mnt/x", "mount", os.getpid()), end)
     child = os.fork()
     if child == 0:  # a worker: has inherited the server's sockets, and never looks at them
         os.close(front.fileno())

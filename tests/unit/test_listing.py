@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from imagenetfs.index.archives import OUTER
-from imagenetfs.index.places import IndexPlaces
-from imagenetfs.source.directory import Source
+from imagenetfs.index.search_path import IndexSearchPath
+from imagenetfs.source.source import Source
 from imagenetfs.tree.catalogue import build_catalogue
-from imagenetfs.tree.classes import container_listing
 from imagenetfs.tree.inode import InodeKind, base, fields, inode, kind_of
 from imagenetfs.tree.listing import (
     Attributes,
@@ -24,7 +23,8 @@ from imagenetfs.tree.listing import (
     member_attributes,
     name_bytes,
 )
-from imagenetfs.tree.loose import LooseListing, loose_listing
+from imagenetfs.tree.per_class_split import container_listing
+from imagenetfs.tree.source_view import LooseListing, loose_listing
 from imagenetfs.tree.tree import Tree
 from tests.unit.test_build_archives import class_tar, image, index_of, tar_of, train_tar
 from tests.unit.test_members import DIRECTORY, FILE, LINK, members_of
@@ -154,7 +154,7 @@ def tree(tmp_path: Path) -> Tree:
     (source / "ILSVRC2012" / "ILSVRC2012_img_val.tar").write_bytes(class_tar(1))
     (source / "readme").write_bytes(b"top")
     catalogue = build_catalogue(
-        Source(source), places=IndexPlaces(None, source), arena_dir=tmp_path
+        Source(source), places=IndexSearchPath(None, source), arena_dir=tmp_path
     )
     return Tree(catalogue, "0")
 

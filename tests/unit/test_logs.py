@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from imagenetfs import config
-from imagenetfs.config.kinds import SystemLog
+from imagenetfs.config.value_types import SystemLog
 from imagenetfs.errors import PlaceRefusedError
 from imagenetfs.job import logs
-from imagenetfs.job.places import Place, ensure_private
+from imagenetfs.job.run_dir import MountPaths, ensure_private
 
 
 @pytest.fixture
@@ -30,9 +30,9 @@ def root() -> Iterator[logging.Logger]:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def place(tmp_path: Path) -> MountPaths:
     ensure_private(tmp_path / ".run")
-    return Place(Path("/mnt/x"), tmp_path)
+    return MountPaths(Path("/mnt/x"), tmp_path)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def listener(tmp_path: Path) -> Iterator[socket.socket]:
 
 def test_syslog(
     listener: socket.socket,
-    place: Place,
+    place: MountPaths,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     root: logging.Logger,
@@ -62,7 +62,7 @@ def test_syslog(
 
 def test_the_journal(
     listener: socket.socket,
-    place: Place,
+    place: MountPaths,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     root: logging.Logger,
@@ -85,7 +85,7 @@ def test_the_journal(
 
 @pytest.mark.parametrize("name", ["syslog", "journal"])
 def test_where_nobody_listens(
-    name: str, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, place: MountPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logs, "SYSLOG_SOCKET", tmp_path / "none")
     monkeypatch.setattr(logs, "JOURNAL_SOCKET", tmp_path / "none")
@@ -93,7 +93,7 @@ def test_where_nobody_listens(
         logs.prepare(place, config.resolve({"log": name}))
 
 
-def test_a_file(place: Place, tmp_path: Path, root: logging.Logger) -> None:
+def test_a_file(place: MountPaths, tmp_path: Path, root: logging.Logger) -> None:
     settings = config.resolve({"log": str(tmp_path / "a" / "x.log")})
     path = logs.prepare(place, settings)
     logs.install(settings, path)

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagenetfs.errors import ArchiveError
-from imagenetfs.index.members import Members
-from imagenetfs.index.names import harmless
-from imagenetfs.index.rows import DIRECTORY_MODE, Rows, encode
+from imagenetfs.index.member_encoder import DIRECTORY_MODE, MemberRows, encode_member_table
+from imagenetfs.index.member_table import MemberTable
+from imagenetfs.index.names import sanitize_name
 
 FILE = stat.S_IFREG | 0o644
 DIRECTORY = stat.S_IFDIR | 0o755
@@ -27,9 +27,9 @@ _NAMES = st.lists(_PARTS, min_size=1, max_size=4).map(b"/".join).filter(bool)
 _ENTRIES = st.lists(st.tuples(_NAMES, st.sampled_from([FILE, FILE, DIRECTORY, LINK])), max_size=14)
 
 
-def rows_of(entries: list[tuple[bytes, int]]) -> Rows:
+def rows_of(entries: list[tuple[bytes, int]]) -> MemberRows:
     """Rows whose numbers all differ, so that a mix-up shows."""
-    rows = Rows()
+    rows = MemberRows()
     for at, (name, mode) in enumerate(entries):
         rows.names.append(name)
         rows.modes.append(mode)
@@ -42,8 +42,8 @@ def rows_of(entries: list[tuple[bytes, int]]) -> Rows:
     return rows
 
 
-def members_of(entries: list[tuple[bytes, int]], **meta: Any) -> Members:
-    return Members(memoryview(encode(rows_of(entries), meta)))
+def members_of(entries: list[tuple[bytes, int]], **meta: Any) -> MemberTable:
+    return MemberTable(memoryview(encode_member_table(rows_of(entries), meta)))
 
 
 def table_of(entries: list[tuple[bytes, int]]) -> dict[bytes, int | None]:
@@ -51,7 +51,7 @@ def table_of(entries: list[tuple[bytes, int]]) -> dict[bytes, int | None]:
 
     The last entry of a name counts, and of a file and what lies below it the later one.
     """
-    last = {harmless(name): (at, mode) for at, (name, mode) in enumerate(entries)}
+    last = {sanitize_name(name): (at, mode) for at, (name, mode) in enumerate(entries)}
     last.pop(b"", None)
     gone = set()
     for name, (at, _) in last.items():
@@ -135,9 +135,9 @@ def test_other_names_are_not_found(entries: list[tuple[bytes, int]], name: bytes
 @settings(deadline=None)
 @given(_NAMES)
 def test_harmless_names_stay_inside(name: bytes) -> None:
-    parts = harmless(name).split(b"/")
+    parts = sanitize_name(name).split(b"/")
     assert parts == [b""] or not {b"", b".", b".."} & set(parts)
-    assert harmless(harmless(name)) == harmless(name)
+    assert sanitize_name(sanitize_name(name)) == sanitize_name(name)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_harmless_names_stay_inside(name: bytes) -> None:
     ],
 )
 def test_harmless(name: bytes, expected: bytes) -> None:
-    assert harmless(name) == expected
+    assert sanitize_name(name) == expected
 
 
 def test_a_later_entry_uses_a_file_as_a_directory() -> None:
@@ -183,7 +183,7 @@ def test_offsets_that_are_no_multiple_of_512() -> None:
     rows = rows_of([(b"a", FILE), (b"b", FILE)])
     rows.offsets = [513, 1 << 40]
     rows.headers = [0, (1 << 40) - 1024]
-    members = Members(memoryview(encode(rows)))
+    members = MemberTable(memoryview(encode_member_table(rows)))
     assert [members.offset(0), members.offset(1)] == [513, 1 << 40]
     assert [members.header(0), members.header(1)] == [0, (1 << 40) - 1024]
 
@@ -193,7 +193,7 @@ def test_offsets_that_are_no_multiple_of_512() -> None:
 def test_times(times: list[int]) -> None:
     rows = rows_of([(b"%d" % at, FILE) for at in range(len(times))])
     rows.mtimes = list(times)
-    members = Members(memoryview(encode(rows)))
+    members = MemberTable(memoryview(encode_member_table(rows)))
     assert [members.mtime_ns(members.find(b"%d" % at)) for at in range(len(times))] == times
 
 
@@ -201,7 +201,7 @@ def test_times(times: list[int]) -> None:
 def test_times_far_apart(times: tuple[int, int]) -> None:
     rows = rows_of([(b"a", FILE), (b"b", FILE)])
     rows.mtimes = list(times)
-    members = Members(memoryview(encode(rows)))
+    members = MemberTable(memoryview(encode_member_table(rows)))
     assert (members.mtime_ns(0), members.mtime_ns(1)) == times
 
 
@@ -214,7 +214,7 @@ def test_sparse_members(data: st.DataObject) -> None:
     for at in range(len(names)):
         if data.draw(st.booleans()):
             rows.sparse[at] = tuple(data.draw(st.lists(run, max_size=4)))
-    members = Members(memoryview(encode(rows)))
+    members = MemberTable(memoryview(encode_member_table(rows)))
     assert {members.name(row): runs for row, runs in members.sparse.items()} == {
         names[at]: runs for at, runs in rows.sparse.items()
     }
@@ -225,7 +225,7 @@ def test_hard_links_are_what_they_link_to() -> None:
     rows.hardlinks[1] = b"./../c"
     rows.hardlinks[2] = b"b"
     rows.hardlinks[3] = b"nothing"
-    members = Members(memoryview(encode(rows)))
+    members = MemberTable(memoryview(encode_member_table(rows)))
     assert list(members.names()) == [b"a", b"b", b"c", b"d"]
     assert [members.size(row) for row in range(3)] == [0, 0, 0]
     assert {members.owner(row) for row in range(3)} == {members.owner(0)}
@@ -236,7 +236,7 @@ def test_hard_links_are_what_they_link_to() -> None:
 def test_a_hard_link_keeps_what_it_was_linked_to() -> None:
     rows = rows_of([(b"x", FILE), (b"a", FILE), (b"link", FILE), (b"a", FILE), (b"later", FILE)])
     rows.hardlinks[2] = rows.hardlinks[4] = b"a"
-    members = Members(memoryview(encode(rows)))
+    members = MemberTable(memoryview(encode_member_table(rows)))
     sizes = {members.name(row): members.size(row) for row in range(len(members))}
     assert sizes == {b"a": 21, b"later": 21, b"link": 7, b"x": 0}
     links = {members.name(row): members.links_to(row) for row in range(len(members))}
@@ -245,10 +245,10 @@ def test_a_hard_link_keeps_what_it_was_linked_to() -> None:
 
 def test_nested_rows() -> None:
     entries = [(b"n2.tar", FILE), (b"n1.tar", FILE), (b"readme", FILE), (b"d.tar", DIRECTORY)]
-    block = encode(
+    block = encode_member_table(
         rows_of(entries), nested=lambda name, mode: stat.S_ISREG(mode) and name.endswith(b".tar")
     )
-    members = Members(memoryview(block))
+    members = MemberTable(memoryview(block))
     assert [members.name(row) for row in members.columns["nested"].tolist()] == [
         b"n1.tar",
         b"n2.tar",
@@ -269,7 +269,7 @@ def test_a_problem_travels_with_the_table() -> None:
 
 
 def test_what_a_member_of_imagenet_costs() -> None:
-    rows = Rows()
+    rows = MemberRows()
     for at in range(1300):
         rows.names.append(b"n01440764_%d.JPEG" % (at * 7))
         rows.headers.append(at * 113_152)
@@ -277,9 +277,9 @@ def test_what_a_member_of_imagenet_costs() -> None:
         rows.sizes.append(100_000 + at)
         rows.mtimes.append(1_339_000_000_000_000_000 + at * 1_000_000_000)
         rows.modes.append(FILE)
-    block = encode(rows)
+    block = encode_member_table(rows)
     assert len(block) / 1300 < 25
-    members = Members(memoryview(block))
+    members = MemberTable(memoryview(block))
     assert members.flat
     assert members.size(members.find(b"n01440764_70.JPEG")) == 100_010
 
@@ -291,10 +291,10 @@ def _small_block() -> bytes:
     rows = rows_of([(b"d/one", FILE), (b"d/two", FILE), (b"three", LINK), (b"four", FILE)])
     rows.sparse[1] = ((0, 512), (1024, 512))
     rows.hardlinks[3] = b"d/one"
-    return encode(rows, {"problem": "x"})
+    return encode_member_table(rows, {"problem": "x"})
 
 
-def _use(members: Members) -> None:
+def _use(members: MemberTable) -> None:
     """Everything that a reader of the table may do; must not go beyond the block."""
     for row in range(len(members)):
         members.name(row), members.offset(row), members.size(row)
@@ -309,13 +309,13 @@ def _use(members: Members) -> None:
 
 def test_every_cut_of_a_table_is_refused() -> None:
     block = _small_block()
-    whole = [row for row in Members(memoryview(block)).names()]
+    whole = [row for row in MemberTable(memoryview(block)).names()]
     for length in range(len(block) - 8):
         with pytest.raises(ArchiveError):
-            Members(memoryview(block[:length]))
+            MemberTable(memoryview(block[:length]))
     for length in range(len(block) - 8, len(block)):  # padding, perhaps
         try:
-            members = Members(memoryview(block[:length]))
+            members = MemberTable(memoryview(block[:length]))
         except ArchiveError:
             continue
         assert list(members.names()) == whole
@@ -328,12 +328,12 @@ def _data_start(block: bytes) -> int:
 @pytest.mark.parametrize("mask", [0x01, 0x10, 0x80, 0xFF])
 def test_a_flipped_byte_of_the_columns_is_never_a_crash(mask: int) -> None:
     block = _small_block()
-    rows = len(Members(memoryview(block)))
+    rows = len(MemberTable(memoryview(block)))
     for at in [*range(12), *range(_data_start(block), len(block))]:
         damaged = bytearray(block)
         damaged[at] ^= mask
         try:
-            members = Members(memoryview(damaged))
+            members = MemberTable(memoryview(damaged))
             _use(members)
         except ArchiveError:
             continue
@@ -343,12 +343,12 @@ def test_a_flipped_byte_of_the_columns_is_never_a_crash(mask: int) -> None:
 @pytest.mark.parametrize("mask", [0x01, 0x04, 0x20])
 def test_a_flipped_byte_of_the_header_is_never_a_crash(mask: int) -> None:
     block = _small_block()
-    rows = len(Members(memoryview(block)))
+    rows = len(MemberTable(memoryview(block)))
     for at in range(12, _data_start(block)):
         damaged = bytearray(block)
         damaged[at] ^= mask
         try:
-            members = Members(memoryview(damaged))
+            members = MemberTable(memoryview(damaged))
             _use(members)
         except ArchiveError:
             continue
@@ -358,10 +358,13 @@ def test_a_flipped_byte_of_the_header_is_never_a_crash(mask: int) -> None:
 def test_a_table_takes_little_memory() -> None:
     """A worker may have tens of thousands of them."""
     entries = [(b"n00000001_%d.JPEG" % number, 100_000) for number in range(20)]
-    blocks = [memoryview(encode(rows_of(entries), {"at": list(range(16))})) for _ in range(300)]
+    blocks = [
+        memoryview(encode_member_table(rows_of(entries), {"at": list(range(16))}))
+        for _ in range(300)
+    ]
     tracemalloc.start()
     try:
-        tables = [Members(block) for block in blocks]
+        tables = [MemberTable(block) for block in blocks]
         each = tracemalloc.get_traced_memory()[0] / len(tables)
     finally:
         tracemalloc.stop()

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.tree.layout import Split, Version
+from imagenetfs.tree.dataset import Split, Version
+from imagenetfs.tree.label_files import PathLabels, first_word, label_files, meta_bin
 from imagenetfs.tree.listing import FlatListing
-from imagenetfs.tree.metafiles import PathLabels, first_word, label_files, meta_bin
-from imagenetfs.tree.shelf import UNLABELED, FlatImages
+from imagenetfs.tree.split_backend import UNLABELED, FlatSplit
 from tests.unit.test_build_archives import index_of, tar_of, train_tar
 from tests.unit.test_shelf import by_class
 
@@ -117,24 +117,24 @@ def test_empty_classes_and_no_classes(tmp_path: Path) -> None:
     index = index_of(tmp_path, "v.tar")
     classes = [b"n1", b"n2", b"n3", b"n4"]
     label = {b"a": b"n2", b"b": b"n4"}.get
-    split = Split(b"val", FlatImages(index, (0,), classes, label), "v.tar")
+    split = Split(b"val", FlatSplit(index, (0,), classes, label), "v.tar")
     labels = PathLabels(split, {wnid: n for n, wnid in enumerate(classes)})
     assert labels.read(0, 100) == b"n2/a 1\nn4/b 3\n"
     assert [labels.read(at, 1) for at in range(15)] == [
         bytes([byte]) for byte in b"n2/a 1\nn4/b 3\n"
     ] + [b""]
-    nothing = PathLabels(Split(b"val", FlatImages(index, (), (), label), "v.tar"), {})
+    nothing = PathLabels(Split(b"val", FlatSplit(index, (), (), label), "v.tar"), {})
     assert nothing.size() == 0
     assert nothing.read(0, 100) == b""
 
 
 def test_unlabelled_images_are_not_in_the_list(tmp_path: Path) -> None:
     (tmp_path / "v.tar").write_bytes(tar_of({"a": b"1"}))
-    shelf = FlatImages(index_of(tmp_path, "v.tar"), (0,))
+    shelf = FlatSplit(index_of(tmp_path, "v.tar"), (0,))
     assert PathLabels(Split(b"val", shelf, "v.tar"), {}).size() == 0
     (tmp_path / "v.tar").write_bytes(tar_of({"a": b"1", "b": b"2"}))
     index, classes = index_of(tmp_path, "v.tar"), (b"n1", UNLABELED, b"z1")
-    some = FlatImages(index, (0,), classes, {b"b": b"z1"}.get)
+    some = FlatSplit(index, (0,), classes, {b"b": b"z1"}.get)
     labels = PathLabels(Split(b"val", some, "v.tar"), {b"n1": 0, b"z1": 1})
     assert (labels.size(), labels.read(0, 100)) == (7, b"z1/b 1\n")
 

@@ -39,13 +39,13 @@ def test_the_one_on_top_counts() -> None:
     under = mounts.parse_line(OURS)
     over = mounts.parse_line(OURS.replace("91 27", "99 91").replace("fuse.imagenetfs", "tmpfs"))
     root = mounts.parse_line(ROOT)
-    assert mounts.top("/tmp/m x", [root, under, over]) == over
-    assert mounts.top("/tmp/m x", [root, under]) == under
-    assert mounts.top("/tmp/m", [root, under]) is None
-    assert mounts.ours([root, under]) == [under]
-    assert mounts.ours([root, under], uid=1000) == [under]
-    assert mounts.ours([root, under], uid=0) == []
-    assert mounts.ours([root, under, over]) == []
+    assert mounts.find_mount("/tmp/m x", [root, under, over]) == over
+    assert mounts.find_mount("/tmp/m x", [root, under]) == under
+    assert mounts.find_mount("/tmp/m", [root, under]) is None
+    assert mounts.our_mounts([root, under]) == [under]
+    assert mounts.our_mounts([root, under], uid=1000) == [under]
+    assert mounts.our_mounts([root, under], uid=0) == []
+    assert mounts.our_mounts([root, under, over]) == []
 
 
 def test_resolve_is_realpath(tmp_path: Path) -> None:
@@ -88,10 +88,10 @@ def test_fusermount_is_found_without_a_path(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_waiting_for_a_mount_that_is_gone() -> None:
     entry = mounts.parse_line(OURS.replace("91 27", "999999999 27"))
-    assert mounts.wait_gone(entry, 0.0)
+    assert mounts.wait_unmounted(entry, 0.0)
 
 
 def test_waiting_for_one_that_stays() -> None:
-    entry = mounts.top("/proc")
+    entry = mounts.find_mount("/proc")
     assert entry is not None
-    assert not mounts.wait_gone(entry, 0.05)
+    assert not mounts.wait_unmounted(entry, 0.05)

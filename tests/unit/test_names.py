@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagenetfs.index.names import confined, harmless
+from imagenetfs.index.names import confine_link, sanitize_name
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ from imagenetfs.index.names import confined, harmless
     ],
 )
 def test_harmless(name: bytes, expected: bytes) -> None:
-    assert harmless(name) == expected
+    assert sanitize_name(name) == expected
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_harmless(name: bytes, expected: bytes) -> None:
 )
 def test_confined(name: bytes, target: bytes, expected: bytes) -> None:
     links = {b"here": b".", b"sub": b"deeper/down", b"loop": b"loop", name: target}
-    assert confined(name, target, links) == expected
+    assert confine_link(name, target, links) == expected
 
 
 _PARTS = st.sampled_from([b"..", b".", b"a", b"b", b"l0", b"l1", b"l2", b""])
@@ -71,7 +71,7 @@ def test_no_chain_of_links_leads_out(tmp_path_factory: pytest.TempPathFactory, t
     (base / "secret").write_bytes(b"")
     links = {b"a/l0": targets[0], b"l1": targets[1], b"b/l2": targets[2]}
     for name, target in links.items():
-        os.symlink(confined(name, target, links), os.fsencode(root) + b"/" + name)
+        os.symlink(confine_link(name, target, links), os.fsencode(root) + b"/" + name)
     for name in links:
         try:
             path = os.path.realpath(os.fsencode(root) + b"/" + name, strict=True)

@@ -15,8 +15,8 @@ from imagenetfs.errors import (
     SourceUnknownError,
     SourceUnreadableError,
 )
-from imagenetfs.index.places import IndexPlaces
-from imagenetfs.source.directory import Source
+from imagenetfs.index.search_path import IndexSearchPath
+from imagenetfs.source.source import Source
 from imagenetfs.tree.catalogue import Catalogue, build_catalogue
 from tests.unit.test_build_archives import class_tar, tar_of
 
@@ -24,7 +24,7 @@ TRAIN = "ILSVRC2012/ILSVRC2012_img_train.tar"
 
 
 def look(source: Path) -> Catalogue:
-    return build_catalogue(Source(source), places=IndexPlaces(None, source))
+    return build_catalogue(Source(source), places=IndexSearchPath(None, source))
 
 
 def why(source: Path) -> ImagenetfsError:

@@ -6,11 +6,11 @@ import os
 
 import pytest
 
-from imagenetfs.tree.notices import Notices
+from imagenetfs.tree.late_warnings import LateWarnings
 
 
 def test_each_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    notices = Notices()
+    notices = LateWarnings()
     for sentence in ("a.", "b\nc.", "a.", "ab.", "b\nc.", "ü\udcff."):
         notices.tell(sentence)
     assert notices.all() == ["a.", "b c.", "ab.", "ü\\udcff."]
@@ -18,7 +18,7 @@ def test_each_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_processes_share_them() -> None:
-    notices = Notices()
+    notices = LateWarnings()
     children = []
     for number in range(4):
         pid = os.fork()
@@ -35,7 +35,7 @@ def test_processes_share_them() -> None:
 
 
 def test_what_has_no_room_is_left_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    notices = Notices()
+    notices = LateWarnings()
     for number in range(100):
         notices.tell(f"{number:05d}" + "x" * 995)
     assert len(notices.all()) == 65

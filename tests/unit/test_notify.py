@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.job.notify import Notifier
+from imagenetfs.job.sd_notify import Notifier
 
 
 @pytest.fixture(params=["path", "abstract"])

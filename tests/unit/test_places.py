@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.index.places import IN_SOURCE, IndexPlaces
-from imagenetfs.index.warm import save
+from imagenetfs.index.bulk_build import save
+from imagenetfs.index.search_path import IN_SOURCE, IndexSearchPath
 from tests.unit.test_build import Scans
 from tests.unit.test_build_archives import class_tar, contents, image, index_of
 
@@ -25,7 +25,7 @@ def source(tmp_path: Path) -> Path:
 
 def _made(source: Path, directory: Path) -> Path:
     """An index of ``source`` in a directory, as its keeper would make it."""
-    file = IndexPlaces(directory, source).file("t")
+    file = IndexSearchPath(directory, source).file("t")
     assert file is not None
     index = index_of(source, "t.tar")
     index.container(0)
@@ -33,7 +33,7 @@ def _made(source: Path, directory: Path) -> Path:
     return file
 
 
-def _scans(source: Path, places: IndexPlaces) -> int:
+def _scans(source: Path, places: IndexSearchPath) -> int:
     """How often the archive had to be scanned to serve right bytes."""
     scans = Scans()
     index = index_of(source, "t.tar", stores=[(frozenset([0]), places.files("t"))], scan=scans)
@@ -43,37 +43,37 @@ def _scans(source: Path, places: IndexPlaces) -> int:
 
 def test_an_index_beside_the_data_serves_everybody(source: Path, tmp_path: Path) -> None:
     assert _made(source, source / IN_SOURCE) == source / IN_SOURCE / "t.idx"
-    assert _scans(source, IndexPlaces(tmp_path / "own", source)) == 0
-    assert _scans(source, IndexPlaces(None, source)) == 0
+    assert _scans(source, IndexSearchPath(tmp_path / "own", source)) == 0
+    assert _scans(source, IndexSearchPath(None, source)) == 0
     moved = source.rename(tmp_path / "elsewhere")  # another path on another node
-    assert _scans(moved, IndexPlaces(tmp_path / "own", moved)) == 0
+    assert _scans(moved, IndexSearchPath(tmp_path / "own", moved)) == 0
 
 
 def test_a_site_s_place(source: Path, tmp_path: Path) -> None:
     site = [tmp_path / "nothing", tmp_path / "site"]
     _made(source, site[1])
-    assert _scans(source, IndexPlaces(tmp_path / "own", source, site)) == 0
-    assert _scans(source, IndexPlaces(tmp_path / "own", source)) == 1
+    assert _scans(source, IndexSearchPath(tmp_path / "own", source, site)) == 0
+    assert _scans(source, IndexSearchPath(tmp_path / "own", source)) == 1
 
 
 def test_one_s_own_place_comes_first(source: Path, tmp_path: Path) -> None:
     own, site = tmp_path / "own", tmp_path / "site"
-    places = IndexPlaces(own, source, [site])
+    places = IndexSearchPath(own, source, [site])
     assert places.files("t") == [places.file("t")]
     for place in (source / IN_SOURCE, own, site):
         _made(source, place)
-    files = IndexPlaces(own, source, [site]).files("t")
+    files = IndexSearchPath(own, source, [site]).files("t")
     assert [file.parent.resolve() for file in files] == [
         places.files("t")[0].parent,
         source / IN_SOURCE,
-        (IndexPlaces(site, source).file("t") or site).parent,
+        (IndexSearchPath(site, source).file("t") or site).parent,
     ]
 
 
 def test_the_mount_may_lie_over_the_source(source: Path, tmp_path: Path) -> None:
     """What is read is what was there before, whatever has the name now."""
     _made(source, source / IN_SOURCE)
-    places = IndexPlaces(None, source)
+    places = IndexSearchPath(None, source)
     (source / IN_SOURCE).rename(tmp_path / "hidden")
     (source / IN_SOURCE).mkdir()
     assert _scans(source, places) == 0
@@ -88,7 +88,7 @@ def test_what_others_may_write_is_not_believed(
 ) -> None:
     file = _made(source, source / IN_SOURCE)
     (file if which == "file" else file.parent).chmod(mode)
-    assert _scans(source, IndexPlaces(None, source)) == 1
+    assert _scans(source, IndexSearchPath(None, source)) == 1
     (record,) = caplog.records
     assert f"the index {which} may be written by others" in record.message
     assert str(file) in record.message  # and not by which way it was reached
@@ -99,7 +99,7 @@ def test_what_others_may_write_is_not_believed(
 def test_what_is_somebody_else_s_is_not_believed(source: Path, tmp_path: Path, which: str) -> None:
     file = _made(source, tmp_path / "site")
     os.chown(file if which == "file" else file.parent, 12345, -1)
-    assert _scans(source, IndexPlaces(None, source, [tmp_path / "site"])) == 1
+    assert _scans(source, IndexSearchPath(None, source, [tmp_path / "site"])) == 1
 
 
 @pytest.mark.parametrize("damage", ["stale", "torn", "of another kind"])
@@ -114,7 +114,7 @@ def test_one_that_does_not_hold_is_rebuilt_with_one_line(
         file.write_bytes(file.read_bytes()[:-1] + b"\xff")
     else:
         file.write_bytes(b"something else")
-    places = IndexPlaces(own, source)
+    places = IndexSearchPath(own, source)
     assert _scans(source, places) == 1
     assert len([r for r in caplog.records if "index file" in r.message]) == 1
     index = index_of(source, "t.tar", stores=[(frozenset([0]), places.files("t"))])

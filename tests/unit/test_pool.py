@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from imagenetfs.serve import pool as pool_module
-from imagenetfs.serve.board import MAX_WORKERS, Board, Cell
-from imagenetfs.serve.pool import Pool
-from imagenetfs.serve.worker import RETIRED, SESSION_OVER
+from imagenetfs.fuse.stats import Counter, SharedStats
+from imagenetfs.limits import MAX_WORKERS
+from imagenetfs.server import worker_pool as pool_module
+from imagenetfs.server.worker import RETIRED, SESSION_OVER
+from imagenetfs.server.worker_pool import WorkerPool
 
 DEADLINE = 20.0
 
@@ -90,8 +91,10 @@ class Mount:
 
     def __init__(self, world: World, cores: int = 2, ceiling: int = 8) -> None:
         self.world = world
-        self.board = Board()
-        self.pool = Pool(self.board, world.fork, cores=cores, ceiling=ceiling, deadline=DEADLINE)
+        self.board = SharedStats()
+        self.pool = WorkerPool(
+            self.board, world.fork, cores=cores, ceiling=ceiling, deadline=DEADLINE
+        )
         self.pool.fill()
 
     @property
@@ -105,18 +108,18 @@ class Mount:
         """The worker has a read of the source under way."""
         row = self.row(pid)
         begun = self.world.now if since is None else since
-        row[Cell.SOURCE_SINCE] = row[Cell.BUSY_SINCE] = int(begun * 1e9)
+        row[Counter.SOURCE_SINCE] = row[Counter.BUSY_SINCE] = int(begun * 1e9)
         if asleep:
             self.world.asleep.add(pid)
 
     def rest(self, pid: int) -> None:
         """The worker has nothing to do."""
         row = self.row(pid)
-        row[Cell.SOURCE_SINCE] = row[Cell.BUSY_SINCE] = 0
+        row[Counter.SOURCE_SINCE] = row[Counter.BUSY_SINCE] = 0
         self.world.asleep.add(pid)
 
     def request(self) -> None:
-        self.board.row(0)[Cell.FIRST_REQUEST] += 1
+        self.board.row(0)[Counter.FIRST_REQUEST] += 1
 
     def step(self, seconds: float = 0.02, times: int = 1) -> None:
         for _ in range(times):
@@ -133,13 +136,13 @@ def test_who_waits_for_another_process_is_not_counted(world: World) -> None:
     """Twelve wait for one array, and two are free, although the ceiling is eight."""
     mount = Mount(world, ceiling=8)
     for _ in range(12):
-        free = next(pid for pid in mount.pids if not mount.row(pid)[Cell.LOCK_SINCE])
+        free = next(pid for pid in mount.pids if not mount.row(pid)[Counter.LOCK_SINCE])
         mount.wait_in_source(free)
-        mount.row(free)[Cell.LOCK_SINCE] = 1
+        mount.row(free)[Counter.LOCK_SINCE] = 1
         mount.step(times=3)
     assert len(mount.pids) == 14
     for pid in mount.pids:
-        mount.row(pid)[Cell.LOCK_SINCE] = 0
+        mount.row(pid)[Counter.LOCK_SINCE] = 0
         mount.rest(pid)
     mount.step(times=7)
     assert len(mount.pids) == 8
@@ -150,7 +153,7 @@ def test_who_waits_for_another_process_has_a_deadline(world: World) -> None:
     mount = Mount(world)
     [first, _] = mount.pids
     mount.wait_in_source(first)
-    mount.row(first)[Cell.LOCK_SINCE] = 1
+    mount.row(first)[Counter.LOCK_SINCE] = 1
     mount.step(DEADLINE / 2, times=3)
     assert (first, signal.SIGKILL) in world.kills
 
@@ -191,7 +194,7 @@ def test_everybody_stuck_up_to_the_ceiling(world: World) -> None:
     mount = Mount(world, ceiling=1000)
     for _ in range(100):
         for pid in mount.pids:
-            if not mount.row(pid)[Cell.SOURCE_SINCE]:
+            if not mount.row(pid)[Counter.SOURCE_SINCE]:
                 mount.wait_in_source(pid, since=world.now - 0.005)
         mount.request()
         mount.step()
@@ -222,7 +225,7 @@ def test_busy_workers_are_as_many_as_cores(world: World) -> None:
     mount = Mount(world, cores=4)
     for _ in range(50):
         for pid in mount.pids:
-            mount.row(pid)[Cell.BUSY_SINCE] = int(world.now * 1e9)
+            mount.row(pid)[Counter.BUSY_SINCE] = int(world.now * 1e9)
         mount.request()
         mount.step()
     assert len(mount.pool) == 4
@@ -261,7 +264,7 @@ def test_extras_that_are_needed_stay(world: World) -> None:
     mount = _grown(world, 8)
     for _ in range(60):
         for pid in mount.pids[:5]:
-            mount.row(pid)[Cell.BUSY_SINCE] = int(world.now * 1e9)
+            mount.row(pid)[Counter.BUSY_SINCE] = int(world.now * 1e9)
         mount.request()
         mount.step(1.0)
     assert 6 <= len(mount.pool) <= 8
@@ -323,13 +326,13 @@ def test_a_replacement_begins_with_a_clean_row(world: World) -> None:
     mount = Mount(world)
     victim = mount.pids[0]
     mount.wait_in_source(victim)
-    mount.row(victim)[Cell.PID] = victim
-    mount.row(victim)[Cell.IMAGES] = 7
+    mount.row(victim)[Counter.PID] = victim
+    mount.row(victim)[Counter.IMAGES] = 7
     world.end(victim, signal.SIGKILL)
     mount.pool.reap()
     row = mount.row(victim)
-    assert (row[Cell.PID], row[Cell.BUSY_SINCE], row[Cell.SOURCE_SINCE]) == (0, 0, 0)
-    assert row[Cell.IMAGES] == 7  # sums stay right
+    assert (row[Counter.PID], row[Counter.BUSY_SINCE], row[Counter.SOURCE_SINCE]) == (0, 0, 0)
+    assert row[Counter.IMAGES] == 7  # sums stay right
 
 
 def _forks_in(mount: Mount, seconds: float, status: int) -> int:
@@ -410,7 +413,7 @@ def test_all_that_a_read_waits_for_counts(world: World) -> None:
     mount = Mount(world)
     mount.step()
     pid = mount.pids[0]
-    mount.row(pid)[Cell.READ_SINCE] = int(world.now * 1e9)
+    mount.row(pid)[Counter.READ_SINCE] = int(world.now * 1e9)
     mount.wait_in_source(pid, since=world.now)
     mount.step(DEADLINE * 0.9)
     assert not world.kills

@@ -12,10 +12,10 @@ import pytest
 from imagenetfs.errors import NoEntryError, SourceChangedError
 from imagenetfs.index.archives import OUTER, Archive, Kind
 from imagenetfs.index.arena import Arena
-from imagenetfs.index.build import Index
-from imagenetfs.index.rows import Rows, encode
-from imagenetfs.serve.reader import Reader
-from imagenetfs.source.directory import Source
+from imagenetfs.index.index import Index
+from imagenetfs.index.member_encoder import MemberRows, encode_member_table
+from imagenetfs.read.reader import Reader
+from imagenetfs.source.source import Source
 from imagenetfs.tree.inode import InodeKind, inode
 from tests.unit.test_build_archives import class_tar, image, index_of, tar_of, train_tar
 
@@ -112,9 +112,9 @@ def test_sparse_members(tmp_path: Path) -> None:
         whole[start : start + length] = stored[at : at + length]
         at += length
     (tmp_path / "t.tar").write_bytes(bytes(512) + stored)
-    rows = Rows([b"x"], [0], [512], [7000], [0], [stat.S_IFREG | 0o644], sparse={0: runs})
+    rows = MemberRows([b"x"], [0], [512], [7000], [0], [stat.S_IFREG | 0o644], sparse={0: runs})
     arena = Arena(1)
-    arena.put(arena.slot(0), encode(rows, {"file": 512 + len(stored)}))
+    arena.put(arena.slot(0), encode_member_table(rows, {"file": 512 + len(stored)}))
     source = Source(tmp_path)
     reader, rng = (
         Reader(Index(source, [Archive(0, b"t.tar", Kind.TAR)], arena), source),

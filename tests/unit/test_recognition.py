@@ -12,9 +12,10 @@ import pytest
 from imagenetfs.errors import SourceChangedError, SourceReplacedError
 from imagenetfs.index.archives import OUTER, Archive, Kind
 from imagenetfs.index.arena import Arena
-from imagenetfs.index.build import Index
-from imagenetfs.index.recognition import Recognition, check_header
-from imagenetfs.source.directory import Source
+from imagenetfs.index.header_match import check_header
+from imagenetfs.index.index import Index
+from imagenetfs.index.revalidation import Revalidator
+from imagenetfs.source.source import Source
 from tests.unit.test_build import class_tar, index_of
 
 
@@ -30,7 +31,7 @@ def _flat(names: dict[str, bytes], form: int = tarfile.USTAR_FORMAT, mtime: int 
 
 def _recognised(index: Index, path: bytes) -> bool | None:
     with Source(index.source.path).opened(path) as file:
-        return Recognition(index)(file)
+        return Revalidator(index)(file)
 
 
 def test_a_tar(tmp_path: Path) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from imagenetfs.serve.rights import NOBODY, parents, passed
-from imagenetfs.source.known import Known, Rights
+from imagenetfs.read.ownership import NOBODY, effective_ownership, parents
+from imagenetfs.source.file_state import Ownership, SharedFileState
 
-OPEN: Rights = (0, 0, 0o755)
-FILE: Rights = (7, 70, 0o640)
+OPEN: Ownership = (0, 0, 0o755)
+FILE: Ownership = (7, 70, 0o640)
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,8 @@ FILE: Rights = (7, 70, 0o640)
         ([(5, 80, 0o600)], (7, 70, 0o644), NOBODY),
     ],
 )
-def test_both_must_be_passed(above: list[Rights], own: Rights, who: Rights) -> None:
-    assert passed(above, own) == who
+def test_both_must_be_passed(above: list[Ownership], own: Ownership, who: Ownership) -> None:
+    assert effective_ownership(above, own) == who
 
 
 def test_the_directories_above() -> None:
@@ -37,7 +37,7 @@ def test_the_directories_above() -> None:
 
 
 def test_what_is_noted() -> None:
-    known = Known()
+    known = SharedFileState()
     known.found_right(b"a", (1, 2, 3, 4))
     assert known.rights(b"a") is None
     for rights in ((0, 0, 0), (0xFFFFFFFE, 24100, 0o4755), (1000, 0xFFFFFFFF, 0o640)):

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.formats import tar
+from imagenetfs.formats.tar import walk
+from imagenetfs.index import coordination as sharing_module
+from imagenetfs.index import index_file as store_module
 from imagenetfs.index import leases as leases_module
-from imagenetfs.index import sharing as sharing_module
-from imagenetfs.index import store as store_module
+from imagenetfs.index.coordination import BuildCoordinator, lease_path
+from imagenetfs.index.index_file import records_in
 from imagenetfs.index.leases import Holder, Lease
-from imagenetfs.index.sharing import Sharing, lease_path
-from imagenetfs.index.store import records_in
-from imagenetfs.source.directory import REQUESTS
+from imagenetfs.source.source import REQUESTS
 from tests.unit.shared_index import (
     CLASSES,
     IMAGES,
@@ -84,11 +84,11 @@ def test_a_reader_waits_for_what_is_being_built(train: Path, file: Path) -> None
     def publish() -> None:
         time.sleep(0.3)
         alone = sharing_index(train, file)
-        alone.sharing = Sharing()
+        alone.sharing = BuildCoordinator()
         alone.container(0, 1)
         record = alone.record(0, 1)
         assert record is not None
-        store_module.unite(file, [record])
+        store_module.merge(file, [record])
 
     child = in_child(publish)
     index.container(0, 1)
@@ -130,7 +130,7 @@ def test_indexing_ahead_waits_for_its_own_mount_s_readers(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A class that is being built as it begins has the lease for a moment; that must not put it off."""
-    ours, theirs = Sharing(), Sharing()
+    ours, theirs = BuildCoordinator(), BuildCoordinator()
     held = ours.lease(file)
     assert isinstance(held, Lease)
     timer = threading.Timer(0.1, held.release)
@@ -237,13 +237,13 @@ def test_a_crowd_asks_for_the_headers_once(
     """Jobs that start at once: as many scans as one alone makes, and a few looks of each job."""
 
     def slow(
-        read_at: tar.ReadAt, start: int, end: int, into: tar.MemberColumns, hint: object = None
+        read_at: walk.ReadAt, start: int, end: int, into: walk.MemberColumns, hint: object = None
     ) -> object:
         def read(offset: int, length: int) -> bytes:
             time.sleep(0.0002)
             return read_at(offset, length)
 
-        return tar.scan(read, start, end, into)
+        return walk.scan(read, start, end, into)
 
     def job(number: int) -> None:
         with meters[4 * number : 4 * number + 4] as meter:

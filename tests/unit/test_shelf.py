@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.index.build import Index
-from imagenetfs.serve.reader import Reader
-from imagenetfs.tree.classes import ClassContainers, classes_within
+from imagenetfs.index.index import Index
+from imagenetfs.read.reader import Reader
 from imagenetfs.tree.inode import MAX_INNER_ROWS, InodeKind, inode
 from imagenetfs.tree.listing import Listing
-from imagenetfs.tree.shelf import UNLABELED, FlatImages, Shelf, image_number
+from imagenetfs.tree.per_class_split import PerClassSplit, classes_within
+from imagenetfs.tree.split_backend import UNLABELED, FlatSplit, SplitBackend, image_number
 from tests.unit.test_build_archives import class_tar, image, index_of, tar_of
 from tests.unit.test_listing import check_listing
 
 
-def by_class(index: Index, archive: int, instead: int | None = None) -> ClassContainers:
+def by_class(index: Index, archive: int, instead: int | None = None) -> PerClassSplit:
     """A shelf of the class containers in an archive, and what takes the place of broken ones."""
-    return ClassContainers(
+    return PerClassSplit(
         index,
         classes_within(index, archive),
         lambda: classes_within(index, instead) if instead is not None else {},
@@ -35,7 +35,7 @@ def images_of(index: Index, listing: Listing) -> dict[bytes, bytes]:
     }
 
 
-def shelf_images(index: Index, shelf: Shelf) -> dict[bytes, dict[bytes, bytes]]:
+def shelf_images(index: Index, shelf: SplitBackend) -> dict[bytes, dict[bytes, bytes]]:
     """Class -> name -> bytes."""
     return {
         wnid: images_of(index, shelf.listing(number)) for number, wnid in enumerate(shelf.classes)
@@ -145,7 +145,7 @@ def test_labelled(tmp_path: Path) -> None:
     _val(tmp_path, 25)
     index = index_of(tmp_path, "val.tar")
     classes = [b"n00000003", b"n00000001", b"n00000002"]
-    shelf = FlatImages(index, (0,), classes, lambda name: b"n%08d" % (image_number(name) % 3 + 1))
+    shelf = FlatSplit(index, (0,), classes, lambda name: b"n%08d" % (image_number(name) % 3 + 1))
     found = shelf_images(index, shelf)
     assert list(found) == sorted(classes)
     for number in range(1, 26):
@@ -159,7 +159,7 @@ def test_labelled(tmp_path: Path) -> None:
 def test_a_class_without_images_is_an_empty_directory(tmp_path: Path) -> None:
     _val(tmp_path, 3)
     index = index_of(tmp_path, "val.tar")
-    shelf = FlatImages(index, (0,), [b"n1", b"n2", b"n3"], lambda name: b"n2")
+    shelf = FlatSplit(index, (0,), [b"n1", b"n2", b"n3"], lambda name: b"n2")
     assert [len(shelf.listing(number)) for number in range(3)] == [0, 3, 0]
 
 
@@ -167,7 +167,7 @@ def test_images_without_a_label_stand_in_unlabeled(tmp_path: Path) -> None:
     _val(tmp_path, 4)
     index = index_of(tmp_path, "val.tar")
     labels = {_name(1): b"n1", _name(2): b"n9", _name(3): None}
-    found = shelf_images(index, FlatImages(index, (0,), [b"n1", UNLABELED], labels.get))
+    found = shelf_images(index, FlatSplit(index, (0,), [b"n1", UNLABELED], labels.get))
     assert {wnid: sorted(names) for wnid, names in found.items()} == {
         b"n1": [_name(1)],
         UNLABELED: [_name(2), _name(3), _name(4)],
@@ -177,7 +177,7 @@ def test_images_without_a_label_stand_in_unlabeled(tmp_path: Path) -> None:
 def test_without_labels_everything_is_unlabeled(tmp_path: Path) -> None:
     _val(tmp_path, 4)
     index = index_of(tmp_path, "val.tar")
-    shelf = FlatImages(index, (0,))
+    shelf = FlatSplit(index, (0,))
     assert shelf_images(index, shelf) == {UNLABELED: {_name(n): image(n) for n in range(1, 5)}}
 
 
@@ -189,7 +189,7 @@ def test_a_patch_is_laid_over(tmp_path: Path) -> None:
         tar_of({"patch_images/2.JPEG": b"patched", "9.JPEG": b"new"})
     )
     index = index_of(tmp_path, "test.tar", "patch.tar")
-    shelf = FlatImages(index, (0, 1))
+    shelf = FlatSplit(index, (0, 1))
     expected = {b"%d.JPEG" % n: image(n) for n in range(5)}
     assert shelf_images(index, shelf)[UNLABELED] == {
         **expected,
@@ -209,13 +209,13 @@ def _flat_directory(tmp_path: Path, names: Sequence[str]) -> Index:
 def test_a_directory_with_a_few_below(tmp_path: Path) -> None:
     index = _flat_directory(tmp_path, ["a", "b", "c"])
     (tmp_path / "val" / "9.JPEG").write_bytes(image(9))
-    shelf = FlatImages(index, (0,))
+    shelf = FlatSplit(index, (0,))
     assert shelf_images(index, shelf)[UNLABELED] == {b"%d.JPEG" % n: image(n) for n in (0, 1, 2, 9)}
 
 
 def test_a_directory_with_many_below(tmp_path: Path) -> None:
     index = _flat_directory(tmp_path, [f"class{n:03d}" for n in range(300)])
-    shelf = FlatImages(index, (0,))
+    shelf = FlatSplit(index, (0,))
     assert shelf_images(index, shelf)[UNLABELED] == {b"%d.JPEG" % n: image(n) for n in range(300)}
 
 

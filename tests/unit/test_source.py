@@ -16,8 +16,8 @@ from imagenetfs.errors import (
     SourceReadError,
     SourceUnreadableError,
 )
-from imagenetfs.source import directory as directory_module
-from imagenetfs.source.directory import BYTES, REQUESTS, SINCE, Source
+from imagenetfs.source import source as directory_module
+from imagenetfs.source.source import BYTES, REQUESTS, SINCE, Source
 
 
 @pytest.fixture

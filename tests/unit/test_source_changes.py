@@ -18,10 +18,10 @@ from imagenetfs.errors import (
     SourceReplacedError,
     SourceUnreadableError,
 )
-from imagenetfs.source import directory as directory_module
 from imagenetfs.source import retry
-from imagenetfs.source.directory import SINCE, Source, SourceFile
-from imagenetfs.source.known import Known
+from imagenetfs.source import source as directory_module
+from imagenetfs.source.file_state import SharedFileState
+from imagenetfs.source.source import SINCE, Source, SourceFile
 
 OLD, NEW = bytes(range(256)) * 40, bytes(reversed(range(256))) * 40
 
@@ -334,7 +334,7 @@ def test_directories_may_change(root: Path) -> None:
 
 
 def test_what_is_known_against_a_dictionary() -> None:
-    known, expected = Known(), {}
+    known, expected = SharedFileState(), {}
     for n in range(3000):
         path, identity = b"tars/n%08d.tar" % (n % 1000), (n, n, n, n)
         if n % 7 == 0:
@@ -353,7 +353,7 @@ def test_what_is_known_against_a_dictionary() -> None:
 
 
 def test_one_is_the_first() -> None:
-    known, children = Known(), []
+    known, children = SharedFileState(), []
     ready, go = os.pipe()
     for _ in range(8):
         pid = os.fork()
@@ -378,7 +378,7 @@ def test_one_is_the_first() -> None:
 
 
 def test_what_may_not_be_read_any_more() -> None:
-    known = Known()
+    known = SharedFileState()
     assert not known.some_refused
     assert known.permit(b"a") is False
     assert [known.refuse(path) for path in (b"a", b"b", b"a")] == [True, True, False]

@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagenetfs.errors import ArchiveError
-from imagenetfs.index import store as store_module
-from imagenetfs.index.places import IndexPlaces
-from imagenetfs.index.store import (
+from imagenetfs.index import index_file as store_module
+from imagenetfs.index.index_file import (
+    IndexFile,
     Record,
-    StoreFile,
     container_key,
-    open_store,
-    write_store,
+    open_index_file,
+    write_index_file,
 )
+from imagenetfs.index.search_path import IndexSearchPath
 from tests.unit.test_arena import ended, in_child
 
 _U64 = st.integers(0, (1 << 63) - 1)
@@ -69,8 +69,8 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
 @settings(deadline=None)
 @given(records=_RECORDS)
 def test_round_trip(somewhere: Path, records: list[Record]) -> None:
-    write_store(somewhere, records)
-    store = StoreFile(somewhere)
+    write_index_file(somewhere, records)
+    store = IndexFile(somewhere)
     try:
         in_order = sorted(records, key=lambda record: record.key)
         assert store.records() == in_order
@@ -90,15 +90,15 @@ def test_keys_do_not_run_into_one_another() -> None:
 
 def test_nothing_stands_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "er" / "x.idx"
-    write_store(path, records_of(3))
-    write_store(path, records_of(4))
+    write_index_file(path, records_of(3))
+    write_index_file(path, records_of(4))
     assert list(path.parent.iterdir()) == [path]
     assert path.parent.stat().st_mode & 0o022 == 0  # but a site's may be read by all
     assert path.stat().st_mode & 0o777 == 0o644
 
 
 def _open(path: Path) -> list[Record] | None:
-    store = open_store(path)
+    store = open_index_file(path)
     if store is None:
         return None
     found = store.records()
@@ -108,7 +108,7 @@ def _open(path: Path) -> list[Record] | None:
 
 def test_truncated_at_every_length(tmp_path: Path) -> None:
     path, records = tmp_path / "x.idx", records_of(4)
-    write_store(path, records)
+    write_index_file(path, records)
     for length in reversed(range(path.stat().st_size)):
         os.truncate(path, length)
         found = _open(path)
@@ -118,7 +118,7 @@ def test_truncated_at_every_length(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mask", [0x01, 0x40, 0xFF])
 def test_each_byte_flipped(tmp_path: Path, mask: int) -> None:
     path, records = tmp_path / "x.idx", records_of(3)
-    write_store(path, records)
+    write_index_file(path, records)
     data = path.read_bytes()
     with path.open("r+b", buffering=0) as file:
         for at in range(len(data)):
@@ -136,7 +136,7 @@ def test_garbage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for data in (b"", b"\0" * 4096, os.urandom(4096), b"INFSIDX1" + b"\xff" * 100):
         path.write_bytes(data)
         caplog.clear()
-        assert open_store(path) is None
+        assert open_index_file(path) is None
         assert "indexing anew" in caplog.text
 
 
@@ -145,14 +145,14 @@ def test_another_version(
 ) -> None:
     path = tmp_path / "x.idx"
     monkeypatch.setattr(store_module, "FORMAT_VERSION", store_module.FORMAT_VERSION + 1)
-    write_store(path, records_of(2))
+    write_index_file(path, records_of(2))
     monkeypatch.undo()
-    assert open_store(path) is None
+    assert open_index_file(path) is None
     assert "another format" in caplog.text
 
 
 def test_none_is_no_trouble(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert open_store(tmp_path / "none.idx") is None
+    assert open_index_file(tmp_path / "none.idx") is None
     assert caplog.text == ""
 
 
@@ -164,9 +164,9 @@ def test_others_may_not_write_it(
     tmp_path: Path, mode: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "x.idx"
-    write_store(path, records_of(2))
+    write_index_file(path, records_of(2))
     path.chmod(mode)
-    assert open_store(path) is None
+    assert open_index_file(path) is None
     assert "written by others" in caplog.text
     path.chmod(0o400)
     assert _open(path) == records_of(2)
@@ -175,20 +175,20 @@ def test_others_may_not_write_it(
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 def test_somebody_elses(tmp_path: Path) -> None:
     path = tmp_path / "x.idx"
-    write_store(path, records_of(2))
+    write_index_file(path, records_of(2))
     os.chown(path, 12345, -1)
-    assert open_store(path) is None
+    assert open_index_file(path) is None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
 def test_roots_file_serves_everybody(tmp_path: Path) -> None:
     path = tmp_path / "x.idx"
-    write_store(path, records_of(2))
+    write_index_file(path, records_of(2))
     fd = os.open(path, os.O_RDONLY)
 
     def read() -> None:
         os.setresuid(12345, 12345, 12345)
-        assert [r.key for r in StoreFile(Path(f"/proc/self/fd/{fd}").resolve()).records()]
+        assert [r.key for r in IndexFile(Path(f"/proc/self/fd/{fd}").resolve()).records()]
 
     for directory in (tmp_path, *tmp_path.parents):
         if not directory.stat().st_mode & 0o005:
@@ -199,11 +199,11 @@ def test_roots_file_serves_everybody(tmp_path: Path) -> None:
 
 
 def test_links_and_directories_are_refused(tmp_path: Path) -> None:
-    write_store(tmp_path / "real.idx", records_of(1))
+    write_index_file(tmp_path / "real.idx", records_of(1))
     (tmp_path / "link.idx").symlink_to(tmp_path / "real.idx")
     (tmp_path / "dir.idx").mkdir(mode=0o755)
-    assert open_store(tmp_path / "link.idx") is None
-    assert open_store(tmp_path / "dir.idx") is None
+    assert open_index_file(tmp_path / "link.idx") is None
+    assert open_index_file(tmp_path / "dir.idx") is None
 
 
 def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
 
     def read() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0.3)
-        assert open_store(tmp_path / "x.idx") is None
+        assert open_index_file(tmp_path / "x.idx") is None
 
     assert ended(in_child(read)) == 0
 
@@ -223,8 +223,8 @@ def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
 
 def test_reading_fails_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.idx"
-    write_store(path, records_of(2))
-    store = StoreFile(path)
+    write_index_file(path, records_of(2))
+    store = IndexFile(path)
     place = store.place(records_of(2)[1].key)
     assert place is not None
 
@@ -242,9 +242,9 @@ def test_reading_fails_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_renamed_over_while_open(tmp_path: Path) -> None:
     path = tmp_path / "x.idx"
-    write_store(path, records_of(3))
-    store = StoreFile(path)
-    write_store(path, records_of(1))
+    write_index_file(path, records_of(3))
+    store = IndexFile(path)
+    write_index_file(path, records_of(1))
     assert store.records() == records_of(3)
     store.close()
     assert _open(path) == records_of(1)
@@ -252,8 +252,8 @@ def test_renamed_over_while_open(tmp_path: Path) -> None:
 
 def test_cut_while_open(tmp_path: Path) -> None:
     path = tmp_path / "x.idx"
-    write_store(path, records_of(3))
-    store = StoreFile(path)
+    write_index_file(path, records_of(3))
+    store = IndexFile(path)
     os.truncate(path, path.stat().st_size - 3)
     assert store.records() == records_of(2)
     store.close()
@@ -263,14 +263,14 @@ def test_a_failed_write_leaves_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "x.idx"
-    write_store(path, records_of(2))
+    write_index_file(path, records_of(2))
 
     def full(fd: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(store_module.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        write_store(path, records_of(3))
+        write_index_file(path, records_of(3))
     monkeypatch.undo()
     assert _open(path) == records_of(2)
     assert list(tmp_path.iterdir()) == [path]
@@ -281,7 +281,7 @@ def test_concurrent_writers_leave_one_sound_file(tmp_path: Path) -> None:
 
     def write(count: int) -> None:
         for _ in range(10):
-            write_store(path, records_of(count))
+            write_index_file(path, records_of(count))
 
     children = [in_child(lambda c=count: write(c)) for count in (1, 20, 60)]
     seen = 0
@@ -308,14 +308,14 @@ def test_a_writer_of_the_same_name_elsewhere_is_left_alone(
         monkeypatch.setattr(store_module.os, "fsync", fsync)
         before = set(tmp_path.iterdir())
         try:
-            write_store(path, records_of(1))
+            write_index_file(path, records_of(1))
         except OSError:
             seen.append(before <= set(tmp_path.iterdir()))
         else:
             seen.append(before <= set(tmp_path.iterdir()))
 
     monkeypatch.setattr(store_module.os, "fsync", another)
-    write_store(path, records_of(2))
+    write_index_file(path, records_of(2))
     assert seen == [True]
 
 
@@ -323,15 +323,15 @@ def test_a_writer_of_the_same_name_elsewhere_is_left_alone(
 
 
 def test_places(tmp_path: Path) -> None:
-    places = IndexPlaces(tmp_path, Path("/data/imagenet"))
+    places = IndexSearchPath(tmp_path, Path("/data/imagenet"))
     one = places.file("train")
     assert one is not None
     assert places.files("train") == [one]
     assert one.parent.parent == tmp_path
     assert one.parent.name.startswith("imagenet-")
-    other = IndexPlaces(tmp_path, Path("/other/imagenet")).file("train")
+    other = IndexSearchPath(tmp_path, Path("/other/imagenet")).file("train")
     assert other is not None
     assert other.parent != one.parent
-    assert IndexPlaces(None, Path("/data")).file("train") is None
-    assert IndexPlaces(None, Path("/data")).files("train") == []
-    assert IndexPlaces(tmp_path, Path("/")).file("train") is not None
+    assert IndexSearchPath(None, Path("/data")).file("train") is None
+    assert IndexSearchPath(None, Path("/data")).files("train") == []
+    assert IndexSearchPath(tmp_path, Path("/")).file("train") is not None

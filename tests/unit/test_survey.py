@@ -10,8 +10,8 @@ import pytest
 
 from imagenetfs.errors import SourceReadError
 from imagenetfs.index.archives import Archive, Kind
-from imagenetfs.source.directory import Source
-from imagenetfs.tree.survey import index_group, survey
+from imagenetfs.source.source import Source
+from imagenetfs.tree.discovery import discover, index_group
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def test_archives(source: Path) -> None:
-    found = survey(Source(source))
+    found = discover(Source(source))
     assert [archive.path for archive in found.archives] == sorted(found.numbers)
     assert [archive.number for archive in found.archives] == list(range(len(found.archives)))
     kinds = {archive.path: archive.kind for archive in found.archives}
@@ -72,7 +72,7 @@ def test_it_opens_no_archive(source: Path) -> None:
         return inner(path, work, requests)
 
     one._ask = ask  # type: ignore[assignment]
-    survey(one)
+    discover(one)
     assert not [path for path in opened if path.endswith(b"img.tar")]
     assert sorted(opened) == sorted(
         [
@@ -83,7 +83,7 @@ def test_it_opens_no_archive(source: Path) -> None:
 
 
 def test_the_numbers_are_the_same_each_time(source: Path) -> None:
-    assert survey(Source(source)).numbers == survey(Source(source)).numbers
+    assert discover(Source(source)).numbers == discover(Source(source)).numbers
 
 
 def test_a_directory_that_cannot_be_read_is_a_warning(
@@ -97,14 +97,14 @@ def test_a_directory_that_cannot_be_read_is_a_warning(
         return names(self, path, **more)
 
     monkeypatch.setattr(Source, "names", refuse)
-    found = survey(Source(source))
+    found = discover(Source(source))
     assert found.warnings == ["cannot read a: Input/output error. It is not shown."]
     assert b"ILSVRC2012/img.tar" in found.numbers
 
 
 def test_a_link_in_a_circle(source: Path) -> None:
     (source / "circle").symlink_to("circle")
-    assert b"ILSVRC2012/img.tar" in survey(Source(source)).numbers
+    assert b"ILSVRC2012/img.tar" in discover(Source(source)).numbers
 
 
 def test_index_groups() -> None:

@@ -11,8 +11,8 @@ import stat
 import pytest
 
 from imagenetfs.errors import ArchiveError
-from imagenetfs.formats import tar
-from imagenetfs.formats.tar import MemberColumns, scan
+from imagenetfs.formats.tar import walk
+from imagenetfs.formats.tar.walk import MemberColumns, scan
 from tests.unit.test_tar_blocks import (
     END,
     GNU,
@@ -87,7 +87,7 @@ def test_the_short_way_and_the_long_way_agree(monkeypatch: pytest.MonkeyPatch) -
     archive = b"".join(member(b"plain", b"p") + member(b"plain", b"p") + block for block in odd)
     archive += member(b"plain") * 2 + END
     short = scanned(archive)
-    monkeypatch.setattr(tar, "rest_of", lambda block: None)
+    monkeypatch.setattr(walk, "rest_of", lambda block: None)
     long = scanned(archive)
     for column in MemberColumns.__slots__:
         assert getattr(short, column) == getattr(long, column), column

@@ -8,8 +8,8 @@ from zlib import adler32
 import pytest
 
 from imagenetfs.errors import ArchiveError
-from imagenetfs.formats.tar import MemberColumns, scan
-from imagenetfs.formats.tar_header import ascii_adler, is_sound, number
+from imagenetfs.formats.tar.header import ascii_adler, is_sound, number
+from imagenetfs.formats.tar.walk import MemberColumns, scan
 
 END = b"\0" * 1024
 USTAR, GNU, V7 = b"ustar\00000", b"ustar  \0", b"\0" * 8

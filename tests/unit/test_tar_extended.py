@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from imagenetfs.errors import ArchiveError
-from imagenetfs.formats.tar import MemberColumns, scan
+from imagenetfs.formats.tar.walk import MemberColumns, scan
 from tests.unit.test_tar_blocks import END, GNU, header, member, padded, pax, refused, scanned
 
 # --- extended headers -----------------------------------------------------------------------------

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagenetfs.errors import ArchiveError
-from imagenetfs.formats import tar
-from imagenetfs.formats.tar import MemberColumns, scan
+from imagenetfs.formats.tar import walk
+from imagenetfs.formats.tar.walk import MemberColumns, scan
 from tests.unit.test_tar_blocks import END, header, member, padded
 
 FIELDS = (
@@ -61,7 +61,7 @@ def found(archive: bytes) -> tuple[dict[str, object], tuple[int, str] | None, in
 def one_by_one(archive: bytes) -> tuple[dict[str, object], tuple[int, str] | None, int]:
     """The same, with no member that is taken for a plain one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tar, "rest_of", lambda block: None)
+        patch.setattr(walk, "rest_of", lambda block: None)
         return found(archive)
 
 

@@ -9,7 +9,7 @@ import tarfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagenetfs.formats.tar import MemberColumns, Walk, scan
+from imagenetfs.formats.tar.walk import MemberColumns, Walk, scan
 
 NAMES = st.one_of(
     st.from_regex(r"n0[0-9]{7}_[0-9]{1,5}\.JPEG", fullmatch=True),

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.errors import ArchiveError
-from imagenetfs.formats.tar import MemberColumns, scan
+from imagenetfs.formats.tar.walk import MemberColumns, scan
 
 ENVIRONMENT = {"PATH": os.environ["PATH"], "LC_ALL": "C", "TZ": "UTC"}
 

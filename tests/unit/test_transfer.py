@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagenetfs.errors import ArchiveError, SourceChangedError
-from imagenetfs.index import store as store_module
+from imagenetfs.index import index_file as store_module
 from imagenetfs.index.archives import Archive, Kind
-from imagenetfs.index.build import Index
+from imagenetfs.index.bulk_build import containers
 from imagenetfs.index.columns import pack, unpack
 from imagenetfs.index.imported import MARK
-from imagenetfs.index.members import Members
-from imagenetfs.index.store import StoreFile, add, write_store
+from imagenetfs.index.index import Index
+from imagenetfs.index.index_file import IndexFile, merge_missing, write_index_file
+from imagenetfs.index.member_table import MemberTable
 from imagenetfs.index.transfer import compare, export, imported
-from imagenetfs.index.warm import containers
-from imagenetfs.source.directory import Source
+from imagenetfs.source.source import Source
 from tests.unit.test_build import Scans
 from tests.unit.test_build_archives import class_tar, contents, image, index_of, tar_of, train_tar
 
@@ -64,7 +64,7 @@ def _carried(root: Path, tmp_path: Path, *paths: str) -> tuple[Index, Scans]:
     """An index of ``root`` that knows only what was exported and imported."""
     file, own, scans = tmp_path / "carried", tmp_path / "own" / "x.idx", Scans()
     records, _ = imported(Source(root), _archives(*paths), file)
-    add(own, [record for each in records.values() for record in each])
+    merge_missing(own, [record for each in records.values() for record in each])
     stores = [(frozenset(range(len(paths))), [own])]
     return index_of(root, *paths, stores=stores, scan=scans), scans
 
@@ -132,7 +132,7 @@ def test_each_header_is_looked_at_before_its_member_is_read(tmp_path: Path) -> N
     index, _ = _carried(tmp_path, tmp_path, "c.tar")
     images = {b"n00000001_%d.JPEG" % k: image(100 + k, 600 + k) for k in range(40)}
     members = index.container(0).members
-    assert isinstance(members, Members)
+    assert isinstance(members, MemberTable)
     assert index.container(0).plain is None  # nothing is read of it without that look
     samples = members.meta["at"]
     victim = next(n for n in images if members.header(members.find(n)) not in samples)
@@ -178,7 +178,7 @@ def test_a_hostile_table_is_refused_or_harmless(
 
 
 def _tampered(file: Path, change: object) -> None:
-    store = StoreFile(file, anyones=True)
+    store = IndexFile(file, anyones=True)
     records = []
     for record in store.records():
         columns, meta = unpack(memoryview(record.block))
@@ -195,7 +195,7 @@ def _tampered(file: Path, change: object) -> None:
             )
         )
     store.close()
-    write_store(file, records)
+    write_index_file(file, records)
 
 
 @pytest.mark.parametrize("prefix", ["../../etc/", "/etc/", "a/../../b/", "./"])
@@ -240,9 +240,9 @@ def test_an_index_is_compared_with_its_archives(tmp_path: Path) -> None:
     items = list(containers(index, [0]))
     assert compare(index, items, tmp_path / "x.idx") == (5, [])
     records, _ = imported(Source(tmp_path), _archives("t.tar"), tmp_path / "x.idx")
-    write_store(tmp_path / "imported.idx", records[0])
+    write_index_file(tmp_path / "imported.idx", records[0])
     assert compare(index, items, tmp_path / "imported.idx") == (5, [])
-    write_store(tmp_path / "few.idx", records[0][:2])
+    write_index_file(tmp_path / "few.idx", records[0][:2])
     assert compare(index, items, tmp_path / "few.idx") == (2, [])
     _tampered(
         tmp_path / "x.idx",

@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imagenetfs.cache.blocks import BlockCache
-from imagenetfs.cache.policy import Limits
-from imagenetfs.cache.unpacked import Job, Unpacked
+from imagenetfs.cache.block_cache import BlockCache
+from imagenetfs.cache.inflated_arrays import InflatedArrays, Job
+from imagenetfs.cache.quota import Limits
 from imagenetfs.cache.volume import Volume
-from imagenetfs.cache.whole import Pieces
+from imagenetfs.cache.volume_writer import Pieces
 from imagenetfs.errors import ArchiveError, NoSpaceError
 from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.index.arena import Arena
-from imagenetfs.index.build import Index
-from imagenetfs.source.directory import REQUESTS, Source
+from imagenetfs.index.index import Index
+from imagenetfs.source.source import REQUESTS, Source
 from tests.unit.test_cache_segments import fresh
 
 DATA = np.random.default_rng(7).integers(0, 256, (3000, 192), dtype=np.uint8)
@@ -36,8 +36,8 @@ def index(tmp_path: Path) -> Index:
     return Index(Source(source), archives, Arena(1))
 
 
-def unpacked_of(index: Index, directory: Path | None = None) -> Unpacked:
-    return Unpacked(index.source, {0: b"a.npz"}, index.array, directory)
+def unpacked_of(index: Index, directory: Path | None = None) -> InflatedArrays:
+    return InflatedArrays(index.source, {0: b"a.npz"}, index.array, directory)
 
 
 def test_rows_are_numpys(index: Index, caplog: pytest.LogCaptureFixture) -> None:
@@ -151,7 +151,7 @@ def test_long_work_tells_how_far_it_is(
     index: Index, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr("imagenetfs.cache.unpacked._LOG_SECONDS", 0)
+    monkeypatch.setattr("imagenetfs.cache.inflated_arrays._LOG_SECONDS", 0)
     unpacked_of(index).read(0, 0, 192)
     assert "unpacking a.npz: 100 %" in caplog.text
 
@@ -161,11 +161,11 @@ def test_long_work_tells_how_far_it_is(
 VOLUME = Volume(b"k" * 32, DATA.nbytes, {"archive": "a.npz"})
 
 
-def kept_in(cache: BlockCache, index: Index) -> Unpacked:
+def kept_in(cache: BlockCache, index: Index) -> InflatedArrays:
     def keep(archive: int, pieces: Pieces, moved: Callable[[], None]) -> None:
         cache.writer().write(VOLUME, pieces, moved)
 
-    return Unpacked(index.source, {0: b"a.npz"}, index.array, keep=keep)
+    return InflatedArrays(index.source, {0: b"a.npz"}, index.array, keep=keep)
 
 
 def test_the_cache_has_it_for_the_next_mount(

@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.errors import SourceReplacedError
-from imagenetfs.formats import tar
-from imagenetfs.formats.tar_pace import Pace
-from imagenetfs.index import store as store_module
-from imagenetfs.index import warm as warm_module
-from imagenetfs.index.build import Index
-from imagenetfs.index.groups import index_group
-from imagenetfs.index.store import container_key, records_in
-from imagenetfs.index.warm import Outcome, Progress, save, warm
-from imagenetfs.source.directory import REQUESTS
+from imagenetfs.formats.tar import walk
+from imagenetfs.formats.tar.concurrency import AdaptiveConcurrency
+from imagenetfs.index import bulk_build as warm_module
+from imagenetfs.index import index_file as store_module
+from imagenetfs.index.bulk_build import Outcome, Progress, build_all, save
+from imagenetfs.index.group_build import index_group
+from imagenetfs.index.index import Index
+from imagenetfs.index.index_file import container_key, records_in
+from imagenetfs.source.source import REQUESTS
 from tests.unit.test_arena import ended, in_child
 from tests.unit.test_build_archives import class_tar, contents, image, index_of, tar_of, train_tar
 
@@ -49,16 +49,16 @@ class Slow:
 
     def __call__(
         self,
-        read_at: tar.ReadAt,
+        read_at: walk.ReadAt,
         start: int,
         end: int,
-        into: tar.MemberColumns,
+        into: walk.MemberColumns,
         hint: object = None,
     ) -> object:
         if start:  # a class tar
             os.write(self.writer, os.getpid().to_bytes(8, "little"))
             time.sleep(self.seconds)
-        return tar.scan(read_at, start, end, into)
+        return walk.scan(read_at, start, end, into)
 
     def begun(self) -> int:
         """Wait for the next scan; the process that does it."""
@@ -119,7 +119,7 @@ def _gone(pid: int, seconds: float = 10.0) -> bool:
 def test_everything_is_indexed(train: Path, processes: int, in_flight: int) -> None:
     before = _children()
     index, seen = index_of(train, "t.tar"), list[Progress]()
-    outcome = warm(index, [0], in_flight=in_flight, processes=processes, progress=seen.append)
+    outcome = build_all(index, [0], in_flight=in_flight, processes=processes, progress=seen.append)
     assert outcome == Outcome(CLASSES + 1, CLASSES * (IMAGES + 1), (), ())
     assert all(index.known(0, inner) for inner in range(CLASSES))
     _all_there(index)
@@ -163,8 +163,8 @@ def test_how_work_is_dealt_out(
     if isinstance(build, partial):
         most = {"build_together": 16, "build_by_hints": 64}[name]
         assert count * build.args[0].ceiling <= (in_flight or most)
-        assert (type(build.args[0]) is Pace) == (heeds and in_flight is None)
-    outcome = warm(index, [0], in_flight=in_flight, processes=4)
+        assert (type(build.args[0]) is AdaptiveConcurrency) == (heeds and in_flight is None)
+    outcome = build_all(index, [0], in_flight=in_flight, processes=4)
     assert outcome == Outcome(CLASSES + 1, CLASSES * (IMAGES + 1), (), ())
     _all_there(index)
 
@@ -175,7 +175,7 @@ def test_what_is_read_directly_is_right_and_counted(train: Path) -> None:
     asked = index.source.meter[REQUESTS]
     block = index.prepare(0, 3)()
     assert index.source.meter[REQUESTS] - asked >= IMAGES
-    assert block == index.prepare(0, 3, tar.scan)()
+    assert block == index.prepare(0, 3, walk.scan)()
 
 
 def test_what_is_there_is_not_done_again(train: Path) -> None:
@@ -183,14 +183,14 @@ def test_what_is_there_is_not_done_again(train: Path) -> None:
     for inner in range(CLASSES):
         index.container(0, inner)
     seen: list[Progress] = []
-    outcome = warm(index, [0], in_flight=2, processes=2, progress=seen.append)
+    outcome = build_all(index, [0], in_flight=2, processes=2, progress=seen.append)
     assert outcome.containers == CLASSES + 1
     assert seen == []
 
 
 def test_an_index_file_spares_it(train: Path) -> None:
     index = index_of(train, "t.tar")
-    warm(index, [0], in_flight=2, processes=2)
+    build_all(index, [0], in_flight=2, processes=2)
     assert save(index, [0], train / "x.idx") == CLASSES + 1
     stores = [(frozenset([0]), [train / "x.idx"])]
 
@@ -198,7 +198,7 @@ def test_an_index_file_spares_it(train: Path) -> None:
         raise AssertionError("scanned although the index file has it")
 
     again = index_of(train, "t.tar", stores=stores, scan=never)
-    assert warm(again, [0], in_flight=2, processes=2).missing == 0
+    assert build_all(again, [0], in_flight=2, processes=2).missing == 0
     _all_there(again)
 
 
@@ -209,7 +209,7 @@ def test_broken_archives_are_reported(tmp_path: Path) -> None:
         tar_of({"n1.tar": class_tar(1), "n2.tar": bytes(bad), "n3.tar": b"no tar" * 200})
     )
     (tmp_path / "cut.tar").write_bytes(class_tar(5)[:2000])
-    outcome = warm(index_of(tmp_path, "t.tar", "cut.tar"), [0, 1], in_flight=2, processes=2)
+    outcome = build_all(index_of(tmp_path, "t.tar", "cut.tar"), [0, 1], in_flight=2, processes=2)
     assert outcome.missing == 0
     assert outcome.containers == 5
     assert [title.partition(": ")[0] for title in outcome.broken] == ["t.tar", "t.tar", "cut.tar"]
@@ -221,7 +221,7 @@ def test_an_archive_that_cannot_be_read_does_not_spoil_the_rest(train: Path) -> 
     (train / "gone.tar").write_bytes(train_tar(2))
     index = index_of(train, "gone.tar", "t.tar")
     (train / "gone.tar").unlink()
-    outcome = warm(index, [0, 1], in_flight=2, processes=2)
+    outcome = build_all(index, [0, 1], in_flight=2, processes=2)
     assert outcome.containers == CLASSES + 1
     assert outcome.missing or outcome.broken
     assert save(index, [0, 1], train / "x.idx") == CLASSES + 1
@@ -242,25 +242,25 @@ def test_a_class_tar_that_cannot_be_read_does_not_spoil_the_rest(
         (tmp_path / "tars" / f"n{number}.tar").write_bytes(class_tar(number))
     if stored:
         full = index_of(tmp_path, "tars")
-        warm(full, [0], in_flight=1, processes=1)
+        build_all(full, [0], in_flight=1, processes=1)
         save(full, [0], tmp_path / "x.idx")
     index = index_of(tmp_path, "tars", stores=[(frozenset([0]), [tmp_path / "x.idx"])])
     index.container(0)
     (tmp_path / "tars" / "n0.tar").unlink()
-    outcome = warm(index, [0], in_flight=1, processes=1)
+    outcome = build_all(index, [0], in_flight=1, processes=1)
     assert all(index.known(0, inner) for inner in range(1, 10))
     assert outcome.missing == 1
 
 
 def test_a_bug_in_one_archive_is_logged(train: Path, capfd: pytest.CaptureFixture[str]) -> None:
     def scan(
-        read_at: tar.ReadAt, start: int, end: int, into: tar.MemberColumns, hint: object = None
+        read_at: walk.ReadAt, start: int, end: int, into: walk.MemberColumns, hint: object = None
     ) -> object:
         if start:
             raise ZeroDivisionError("a bug")
-        return tar.scan(read_at, start, end, into)
+        return walk.scan(read_at, start, end, into)
 
-    outcome = warm(index_of(train, "t.tar", scan=scan), [0], in_flight=2, processes=2)
+    outcome = build_all(index_of(train, "t.tar", scan=scan), [0], in_flight=2, processes=2)
     assert outcome.missing == CLASSES
     assert outcome.containers == 1
 
@@ -271,7 +271,7 @@ def test_killed_at_any_moment(train: Path, slow: Callable[[float], Slow]) -> Non
         scanner = slow(0.002)
         index = index_of(train, "t.tar", scan=scanner)
         index.container(0)
-        pid = in_child(lambda index=index: warm(index, [0], in_flight=2, processes=2) and None)
+        pid = in_child(lambda index=index: build_all(index, [0], in_flight=2, processes=2) and None)
         for _ in range(1 + 4 * moment):
             victim = scanner.begun()
         with contextlib.suppress(ProcessLookupError):
@@ -280,7 +280,7 @@ def test_killed_at_any_moment(train: Path, slow: Callable[[float], Slow]) -> Non
         for inner in range(CLASSES):
             if index.known(0, inner):
                 assert len(index.container(0, inner).members) == IMAGES
-        outcome = warm(index, [0], in_flight=2, processes=2)
+        outcome = build_all(index, [0], in_flight=2, processes=2)
         assert outcome.missing == 0
         _all_there(index)
 
@@ -289,7 +289,7 @@ def test_its_processes_end_with_it(train: Path, slow: Callable[[float], Slow]) -
     scanner = slow(1.5)
     index = index_of(train, "t.tar", scan=scanner)
     index.container(0)
-    pid = in_child(lambda: warm(index, [0], in_flight=1, processes=1) and None)
+    pid = in_child(lambda: build_all(index, [0], in_flight=1, processes=1) and None)
     worker = scanner.begun()
     assert worker != pid
     os.kill(pid, signal.SIGKILL)
@@ -304,7 +304,7 @@ def test_its_processes_end_with_it(train: Path, slow: Callable[[float], Slow]) -
 def _interrupted(index: Index, place: Path) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        warm(index, [0], in_flight=2, processes=2)
+        build_all(index, [0], in_flight=2, processes=2)
     except KeyboardInterrupt:
         save(index, [0], place)
         os._exit(130)
@@ -325,7 +325,7 @@ def test_control_c_keeps_what_is_finished(train: Path, slow: Callable[[float], S
     assert ended(pid) == 130
     assert all(_gone(worker) for worker in workers)
     again = index_of(train, "t.tar", stores=[(frozenset([0]), [place])])
-    store = store_module.open_store(place)
+    store = store_module.open_index_file(place)
     assert store is not None
     assert 2 <= len(store.keys()) < CLASSES + 1
     _all_there(again)
@@ -339,7 +339,9 @@ def test_a_failing_progress_ends_the_processes(train: Path, slow: Callable[[floa
         raise RuntimeError("the terminal is gone")
 
     with pytest.raises(RuntimeError, match="terminal"):
-        warm(index_of(train, "t.tar", scan=scanner), [0], in_flight=1, processes=3, progress=fail)
+        build_all(
+            index_of(train, "t.tar", scan=scanner), [0], in_flight=1, processes=3, progress=fail
+        )
     assert _children() == before
 
 
@@ -363,7 +365,7 @@ def test_interrupted_between_two_children(
     before = _children()
     try:
         with pytest.raises(KeyboardInterrupt):
-            warm(index, [0], in_flight=1, processes=2)
+            build_all(index, [0], in_flight=1, processes=2)
     finally:
         monkeypatch.undo()
         for pid in set(_children()) - set(before):
@@ -388,7 +390,7 @@ def test_a_fork_that_fails(
     monkeypatch.setattr(warm_module.os, "fork", second_fails)
     try:
         with contextlib.suppress(OSError):
-            warm(index, [0], in_flight=1, processes=2)
+            build_all(index, [0], in_flight=1, processes=2)
         assert _children() == before
     finally:
         monkeypatch.undo()

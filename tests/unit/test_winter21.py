@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.index.places import IndexPlaces
-from imagenetfs.source.directory import REQUESTS, Source
+from imagenetfs.index.search_path import IndexSearchPath
+from imagenetfs.source.source import REQUESTS, Source
 from imagenetfs.tree.catalogue import build_catalogue
+from imagenetfs.tree.discovery import index_group
 from imagenetfs.tree.inode import ROOT
-from imagenetfs.tree.survey import index_group
 from imagenetfs.tree.tree import Tree
 from tests.unit.test_build_archives import class_tar
 
@@ -34,7 +34,7 @@ def test_classes_cost_one_listing(source: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(
         os, "stat", lambda path, **more: (asked.append(path), real(path, **more))[1]
     )
-    tree = Tree(build_catalogue(one, places=IndexPlaces(None, source)), "1")
+    tree = Tree(build_catalogue(one, places=IndexSearchPath(None, source)), "1")
     train = tree.lookup(tree.lookup(ROOT, b"winter21_whole"), b"train")
     classes = list(tree.listing(train).entries(0))
     assert [name for name, _, _ in classes] == [b"n%08d" % n for n in range(CLASSES)]
@@ -45,7 +45,7 @@ def test_classes_cost_one_listing(source: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_descriptors_are_bounded(source: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))  # other tests' among them
-    tree = Tree(build_catalogue(Source(source), places=IndexPlaces(None, source)), "1")
+    tree = Tree(build_catalogue(Source(source), places=IndexSearchPath(None, source)), "1")
     train = tree.lookup(tree.lookup(ROOT, b"winter21_whole"), b"train")
     for name, number, _ in tree.listing(train).entries(0):
         assert tree.listing(number).find(name + b"_1.JPEG")
@@ -53,7 +53,7 @@ def test_descriptors_are_bounded(source: Path) -> None:
 
 
 def test_all_class_tars_share_an_index_file(source: Path) -> None:
-    catalogue = build_catalogue(Source(source), places=IndexPlaces(None, source))
+    catalogue = build_catalogue(Source(source), places=IndexSearchPath(None, source))
     tars = [archive for archive in catalogue.archives if archive.path.endswith(b".tar")]
     assert len(tars) == CLASSES
     assert {index_group(archive) for archive in tars} == {"winter21_whole-tars"}

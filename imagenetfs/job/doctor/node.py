@@ -10,11 +10,11 @@ from pathlib import Path
 
 from imagenetfs import config
 from imagenetfs.errors import FuseUnavailableError
-from imagenetfs.job import checks, probe, status
-from imagenetfs.job.access import SENT, User
+from imagenetfs.fuse.protocol import BACKGROUND
+from imagenetfs.job import preflight, status
 from imagenetfs.job.doctor.findings import Finding, green, red, yellow
-from imagenetfs.serve.protocol import BACKGROUND
-from imagenetfs.system import mounts
+from imagenetfs.job.nfs_access import SENT, User
+from imagenetfs.system import child_call, mounts
 from imagenetfs.system.namespaces import may_mount
 
 BACKGROUND_REQUESTS = Path("/sys/module/fuse/parameters/max_user_bgreq")
@@ -35,7 +35,7 @@ def fuse() -> Iterator[Finding]:
     """The device, fusermount3, user namespaces."""
     namespaces = has_namespaces()
     try:
-        checks.check_fuse(needs_helper=not may_mount())
+        preflight.check_fuse(needs_helper=not may_mount())
         helper = mounts.find_fusermount()
         yield green(
             "FUSE", f"/dev/fuse may be opened; fusermount3: {helper or 'none, and root needs none'}"
@@ -62,8 +62,8 @@ def has_namespaces() -> bool:
         return bool(libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS) == 0)
 
     try:
-        return bool(probe.ask(attempt, checks.ANSWER_SECONDS))
-    except (OSError, probe.NoAnswerError):
+        return bool(child_call.call_in_child(attempt, preflight.ANSWER_SECONDS))
+    except (OSError, child_call.NoAnswerError):
         return False
 
 

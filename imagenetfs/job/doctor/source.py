@@ -15,11 +15,12 @@ from typing import Any
 from imagenetfs import config
 from imagenetfs.config import Settings
 from imagenetfs.errors import GroupNeededError, ImagenetfsError
-from imagenetfs.job import checks, groups, probe
+from imagenetfs.fuse.connection import CONNECTIONS, FUSECTL_ADVICE
+from imagenetfs.job import preflight, primary_group
+from imagenetfs.job.doctor.directories import mount_of
 from imagenetfs.job.doctor.findings import Finding, Grade, green, red, yellow
-from imagenetfs.job.doctor.places import mount_of
-from imagenetfs.serve.connection import CONNECTIONS, FUSECTL_ADVICE
-from imagenetfs.system import mounts
+from imagenetfs.limits import DEFAULT_CONCURRENCY
+from imagenetfs.system import child_call, mounts
 
 IMAGE_BYTES = 110_000
 """ImageNet's mean image."""
@@ -41,8 +42,8 @@ _NETWORK = ("nfs", "nfs4")
 def source(settings: Settings) -> Iterator[Finding]:
     """All lines about the source; the first red one is the last."""
     try:
-        path = settings.source or checks.default_source()
-        checks.check_source(path)
+        path = settings.source or preflight.default_source()
+        preflight.check_source(path)
     except GroupNeededError as need:
         yield yellow(
             "source", str(need), "run and mount start again under that group by themselves"
@@ -53,7 +54,7 @@ def source(settings: Settings) -> Iterator[Finding]:
         return
     mounted = _mounted(path)
     yield mounted
-    if mounted.facts.get("mode") == "hard" and mounts.top(CONNECTIONS) is None:
+    if mounted.facts.get("mode") == "hard" and mounts.find_mount(CONNECTIONS) is None:
         yield yellow(
             "connections",
             f"{CONNECTIONS} is not mounted: a mount whose source hangs cannot be ended by force",
@@ -87,8 +88,8 @@ def _mounted(path: Path) -> Finding:
 def _contents(path: Path, settings: Settings) -> list[Finding]:
     """Versions and archives; then what is wrong with them."""
     try:
-        held = probe.ask(lambda: _survey(path, settings), _CATALOGUE_SECONDS)
-    except probe.NoAnswerError:
+        held = child_call.call_in_child(lambda: _survey(path, settings), _CATALOGUE_SECONDS)
+    except child_call.NoAnswerError:
         return [
             red("contents", f"{path} could not be looked through in {_CATALOGUE_SECONDS:.0f} s")
         ]
@@ -99,7 +100,7 @@ def _contents(path: Path, settings: Settings) -> list[Finding]:
             red(
                 "contents",
                 held["error"],
-                f"see that this is the right directory; {groups.support()}",
+                f"see that this is the right directory; {primary_group.support()}",
             )
         ]
     text = "; ".join(
@@ -109,7 +110,7 @@ def _contents(path: Path, settings: Settings) -> list[Finding]:
     found = [green("contents", archives + _unread(held), **held)]
     for warning in held["warnings"]:
         grade = red if warning in held["lost"] else yellow
-        found.append(grade("contents", warning, groups.support()))
+        found.append(grade("contents", warning, primary_group.support()))
     return found
 
 
@@ -124,13 +125,13 @@ def _survey(path: Path, settings: Settings) -> dict[str, Any]:
     """What the catalogue has, as JSON; runs in a child of its own."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from imagenetfs.index.archives import Kind
-    from imagenetfs.index.places import IndexPlaces
-    from imagenetfs.source.directory import Source
+    from imagenetfs.index.search_path import IndexSearchPath
+    from imagenetfs.source.source import Source
     from imagenetfs.tree.catalogue import build_catalogue
 
     try:
         catalogue = build_catalogue(
-            Source(path), places=IndexPlaces(None, path), prefer=settings.prefer
+            Source(path), places=IndexSearchPath(None, path), prefer=settings.prefer
         )
     except ImagenetfsError as error:
         return {"error": str(error)}
@@ -156,10 +157,14 @@ def _speed(path: Path, largest: str | None) -> Iterator[Finding]:
     if largest is None:
         return
     try:
-        latency, bandwidth, images = probe.ask(lambda: measure(path / largest), _MEASURE_SECONDS)
-    except (OSError, probe.NoAnswerError) as error:
+        latency, bandwidth, images = child_call.call_in_child(
+            lambda: measure(path / largest), _MEASURE_SECONDS
+        )
+    except (OSError, child_call.NoAnswerError) as error:
         yield red(
-            "speed", f"{path / largest} could not be read: {error or 'no answer'}", groups.support()
+            "speed",
+            f"{path / largest} could not be read: {error or 'no answer'}",
+            primary_group.support(),
         )
         return
     facts = {"latency": latency, "bytes_per_second": bandwidth, "images_per_second": images}
@@ -179,7 +184,7 @@ def limit(images: float, cpus: int) -> Finding:
     number, what = min((images, "the source"), (served, f"{cpus} CPUs"))
     text = (
         f"images a second at first reading: about {number:,.0f}, limited by {what} (the source gives "
-        f"{images:,.0f} at {config.AT_A_TIME} requests at a time, the CPUs serve {served:,.0f})"
+        f"{images:,.0f} at {DEFAULT_CONCURRENCY} requests at a time, the CPUs serve {served:,.0f})"
     )
     facts = {"source_images_per_second": images, "cpu_images_per_second": served}
     return green("limit", text, **facts)
@@ -201,7 +206,7 @@ def measure(file: Path) -> tuple[float, float, float]:
             os.pread(fd, _PROBE_BYTES, offset)
             waits.append(time.perf_counter() - start)
         alone = _read_for_a_while(fd, size, 1 << 20, 1)
-        images = _read_for_a_while(fd, size, IMAGE_BYTES, config.AT_A_TIME)
+        images = _read_for_a_while(fd, size, IMAGE_BYTES, DEFAULT_CONCURRENCY)
         return statistics.median(waits), alone, images / IMAGE_BYTES
     finally:
         os.close(fd)

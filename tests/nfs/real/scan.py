@@ -15,10 +15,10 @@ import tarfile
 import time
 from pathlib import Path
 
-from imagenetfs.formats.chains import scan_parallel
-from imagenetfs.formats.tar import MemberColumns
-from imagenetfs.formats.tar_ring import are_heeded
-from imagenetfs.source.directory import Source
+from imagenetfs.formats.tar.parallel_scan import scan_parallel
+from imagenetfs.formats.tar.readahead_scanner import readahead_works
+from imagenetfs.formats.tar.walk import MemberColumns
+from imagenetfs.source.source import Source
 
 NAME = "large.tar"
 MEMBERS, BYTES = 3000, 110_080
@@ -65,7 +65,7 @@ def main(exported: Path, directory: Path) -> None:
         start = time.monotonic()
         file.read_up_to(file.size // 2, 512)
         alone = time.monotonic() - start
-        heeded = are_heeded(file.read_up_to, file.hint, 0, file.size)
+        heeded = readahead_works(file.read_up_to, file.hint, 0, file.size)
         print(
             f"a request takes {1000 * alone:.1f} ms; hints are heeded: {'yes' if heeded else 'no'}"
         )

@@ -1,0 +1,289 @@
+"""Deflated arrays, inflated once: into the read cache, or once a mount into a nameless local file.
+
+A row in the middle of a deflated array can only be had by inflating all before it, so the whole array is
+inflated when its first row is asked for, in pieces, and served when its checksum has been found right. In
+the cache it is a volume of its own, which outlives the mount and which all mounts of this user share
+(:mod:`imagenetfs.cache.volume_writer`). Where there is no cache, or none with room for it, it goes into a file that
+the processes of this mount share; space that a failed attempt took is given back.
+
+Each :class:`Job` has a row in a shared mapping: state, where it is (its offset in the file; in the cache:
+whether it had to be put there), and when it last changed. Whoever asks
+first marks it; whoever unpacks (the supervisor's child, or without a supervisor the asking process itself)
+does so under the lock of its row, so that it is done once. All others wait for just that array.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from enum import IntEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from imagenetfs.cache.quota import QuotaExceededError
+from imagenetfs.cache.scratch_file import ScratchFile
+from imagenetfs.cache.volume_writer import Pieces
+from imagenetfs.errors import ArchiveError, ImagenetfsError, NoSpaceError, SourceReadError
+from imagenetfs.formats import npz
+from imagenetfs.source.source import SINCE, WAITING, Source
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.01
+_LOG_SECONDS = 10.0
+_AGAIN_NS = 10_000_000_000
+
+
+class _State(IntEnum):
+    IDLE = 0
+    ASKED = 1
+    READY = 2
+    NO_SPACE = 3
+    BROKEN = 4
+    UNREADABLE = 5
+
+
+_STATE, _WHERE, _CHANGED = range(3)
+_WORDS = 3
+
+
+class Job(NamedTuple):
+    """An archive to unpack: into the cache (``kept``), or into the file of this mount."""
+
+    archive: int
+    kept: bool
+
+
+Keep = Callable[[int, Pieces, Callable[[], None]], None]
+"""``keep(archive, pieces, moved)`` has an archive's array in the cache: see VolumeWriter.write."""
+
+
+class InflatedArrays:
+    """The inflated arrays of a catalogue's npz files. Make it before forking."""
+
+    def __init__(
+        self,
+        source: Source,
+        archives: Mapping[int, bytes],
+        array_of: Callable[[int], npz.Array],
+        directory: Path | None = None,
+        keep: Keep | None = None,
+    ) -> None:
+        """``archives``: number -> path in the source of each npz; ``array_of(number)``: the array in it
+        that is read; ``directory``: a local one ($TMPDIR); ``keep``: None without a cache."""
+        self._source = source
+        self._paths = archives
+        self._array_of = array_of
+        self._keep = keep
+        self._jobs = [Job(number, kept) for number in archives for kept in (False, True)]
+        self._slots = {job: slot for slot, job in enumerate(self._jobs)}
+        self._words = memoryview(mmap.mmap(-1, 8 * (1 + _WORDS * len(self._jobs)))).cast("Q")
+        self.room = ScratchFile(directory)
+        self.by_others = False
+        """Whether another process unpacks what is asked for; else whoever asks does so itself."""
+
+    def after_fork(self) -> None:
+        """Locks of this process's own. Call once in each child."""
+        self.room.after_fork()
+
+    def title(self, job: Job) -> str:
+        """How a log line names it."""
+        return os.fsdecode(self._paths[job.archive])
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def has(self, archive: int) -> bool:
+        """Whether it is in the file of this mount."""
+        return self._row(Job(archive, False))[_STATE] == _State.READY
+
+    def read(self, archive: int, offset: int, length: int) -> bytes:
+        """Bytes of an npz's inflated ``data``, from the file of this mount.
+
+        Raises NoSpaceError, ArchiveError, SourceReadError.
+        """
+        job = Job(archive, False)
+        row = self._row(job)
+        if row[_STATE] != _State.READY:
+            self._have_done(job)
+        data = self.room.read(row[_WHERE] + offset, length)
+        if len(data) != length:
+            raise SourceReadError(f"the unpacked {self.title(job)} ended early.")
+        return data
+
+    def kept_at(self, archive: int) -> int:
+        """When it was last unpacked into the cache, or tried to be: for :meth:`keep`."""
+        return self._row(Job(archive, True))[_CHANGED]
+
+    def keep(self, archive: int, seen: int) -> bool:
+        """Have it unpacked into the cache, because something was not there that is asked for.
+
+        ``seen``: what :meth:`kept_at` said before that was looked for. False where the cache does not take it.
+        Raises ArchiveError, SourceReadError.
+        """
+        job = Job(archive, True)
+        row = self._row(job)
+        if self._keep is None:
+            return False
+        if row[_STATE] == _State.READY and row[_CHANGED] != seen:
+            return True
+        try:
+            self._have_done(job)
+        except NoSpaceError:
+            return False
+        return True
+
+    def was_brought(self, archive: int) -> bool:
+        """Whether it had to be unpacked for the last :meth:`keep`: it may have been in the cache."""
+        return bool(self._row(Job(archive, True))[_WHERE])
+
+    def _row(self, job: Job) -> memoryview:
+        start = 1 + _WORDS * self._slots[job]
+        return self._words[start : start + _WORDS]
+
+    def _have_done(self, job: Job) -> None:
+        """Wait until it has been done from now on; raises where it could not be."""
+        row = self._row(job)
+        if row[_STATE] != _State.ASKED:
+            failed = row[_STATE] not in (_State.IDLE, _State.READY)
+            if failed and time.monotonic_ns() - row[_CHANGED] < _AGAIN_NS:
+                self._refuse(job)
+            row[_STATE] = _State.ASKED
+        if not self.by_others:
+            self.unpack(job)
+        self._wait_for_others(row)
+        if row[_STATE] != _State.READY:
+            self._refuse(job)
+
+    def _wait_for_others(self, row: memoryview) -> None:
+        """Wait, and be seen to wait for another process, with the deadline of a read of the source;
+        whatever moves anywhere counts as life."""
+        meter = self._source.meter
+        moved = self._words[0]
+        meter[SINCE] = meter[WAITING] = time.monotonic_ns()
+        try:
+            while row[_STATE] == _State.ASKED:
+                time.sleep(_POLL_SECONDS)
+                if self._words[0] != moved:
+                    moved = self._words[0]
+                    meter[SINCE] = time.monotonic_ns() - 2_000_000  # waiting, and not just begun
+        finally:
+            meter[SINCE] = meter[WAITING] = 0
+
+    def _refuse(self, job: Job) -> None:
+        title, state = self.title(job), self._row(job)[_STATE]
+        if state == _State.NO_SPACE:
+            raise NoSpaceError(self._no_room(job))
+        if state == _State.BROKEN:
+            raise ArchiveError(f"{title} cannot be inflated; see the log")
+        raise SourceReadError(f"{title} could not be unpacked; see the log.")
+
+    def _no_room(self, job: Job) -> str:
+        return (
+            f"{self.title(job)} is compressed, and unpacked it takes "
+            f"{self._array_of(job.archive).size:,} bytes, for which there is no room in "
+            f"{self.room.directory}; point --cache-dir or TMPDIR to a directory on this node with room."
+        )
+
+    # --- unpacking --------------------------------------------------------------------------------
+
+    def asked(self) -> list[Job]:
+        """What waits to be unpacked."""
+        return [job for job in self._jobs if self._row(job)[_STATE] == _State.ASKED]
+
+    def give_up(self, job: Job) -> None:
+        """Whoever was to do it has ended; those who wait are told, if it is not done."""
+        row = self._row(job)
+        if row[_STATE] == _State.ASKED:
+            self._settle(row, _State.UNREADABLE)
+
+    def unpack(self, job: Job) -> None:
+        """Inflate it, unless that has been done. Says in its row and in the log how it went."""
+        row = self._row(job)
+        with self.room.locked(self._slots[job]):
+            if row[_STATE] != _State.ASKED:
+                return
+            try:
+                into = self._unpack_into_cache if job.kept else self._unpack_into_room
+                row[_WHERE] = into(job)
+                state = _State.READY
+            except ImagenetfsError as error:
+                log.warning("%s", error)
+                state = _state_of(error)
+            except (
+                QuotaExceededError,
+                OSError,
+            ) as error:  # the cache's: the source's own are none by now
+                log.warning(
+                    "%s is unpacked for this mount alone, into %s: the cache %s",
+                    self.title(job),
+                    self.room.directory,
+                    f"fails ({error.strerror})"
+                    if isinstance(error, OSError)
+                    else "has no room for it",
+                )
+                state = _State.NO_SPACE
+            self._settle(row, state)
+
+    def _settle(self, row: memoryview, state: _State) -> None:
+        row[_CHANGED] = time.monotonic_ns()
+        row[_STATE] = state
+
+    def _unpack_into_cache(self, job: Job) -> bool:
+        """Whether it had to be unpacked."""
+        assert self._keep is not None
+        brought = False
+
+        def pieces() -> Iterator[bytes]:
+            nonlocal brought
+            brought = True
+            return self._pieces(job, "the cache")
+
+        self._keep(job.archive, pieces, self._move)
+        return brought
+
+    def _unpack_into_room(self, job: Job) -> int:
+        """The offset of the array in the file."""
+        size = self._array_of(job.archive).size
+        try:
+            offset = self.room.reserve(size)
+        except OSError as error:
+            raise NoSpaceError(self._no_room(job)) from error
+        at = offset
+        try:
+            for piece in self._pieces(job, self.room.directory):
+                self.room.write(at, piece)
+                at += len(piece)
+                self._move()
+        except BaseException as error:
+            self.room.give_back(offset, size)
+            if isinstance(error, OSError):
+                raise NoSpaceError(self._no_room(job)) from error
+            raise
+        return offset
+
+    def _move(self) -> None:
+        self._words[0] += 1
+
+    def _pieces(self, job: Job, place: object) -> Iterator[bytes]:
+        """The array's bytes, and lines in the log about how far it is."""
+        array, title = self._array_of(job.archive), self.title(job)
+        log.info("unpacking %s (%d bytes) into %s", title, array.size, place)
+        began = told = time.monotonic()
+        done = 0
+        with self._source.opened(self._paths[job.archive]) as file:
+            for piece in npz.contents(file.read, array):
+                yield piece
+                done += len(piece)
+                if time.monotonic() - told > _LOG_SECONDS:
+                    told = time.monotonic()
+                    log.info("unpacking %s: %d %%", title, 100 * done // array.size)
+        log.info("unpacked %s in %.1f s", title, time.monotonic() - began)
+
+
+def _state_of(error: ImagenetfsError) -> _State:
+    if isinstance(error, NoSpaceError):
+        return _State.NO_SPACE
+    return _State.BROKEN if isinstance(error, ArchiveError) else _State.UNREADABLE

@@ -1,0 +1,101 @@
+"""A nameless local file that processes share: room is reserved in it, filled, read, and given back.
+
+It goes with the last process that has it open. Locks are OFD locks on a descriptor that each process opens
+itself (:meth:`Room.after_fork`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import logging
+import os
+import struct
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+_ALIGN = 4096
+_KEEP_SIZE_PUNCH_HOLE = 0x03
+_RESERVING = 1 << 40
+"""The byte whose lock is held while room is reserved; callers lock lower ones."""
+
+
+class ScratchFile:
+    """The file. Where its directory cannot be written to, nothing can be reserved. Make it before forking."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self.directory = Path(directory or tempfile.gettempdir())
+        self._fd = -1
+        try:
+            with tempfile.TemporaryFile(dir=self.directory) as file:
+                self._fd = fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
+        except OSError as error:
+            log.warning("%s cannot be written to: %s", self.directory, error.strerror)
+
+    def after_fork(self) -> None:
+        """Open the file anew, for locks that are this process's own. Call once in each child."""
+        if self._fd >= 0:
+            own = os.open(f"/proc/self/fd/{self._fd}", os.O_RDWR | os.O_CLOEXEC)
+            os.dup2(own, self._fd, inheritable=False)
+            os.close(own)
+
+    @property
+    def used(self) -> int:
+        """Bytes that the file takes on disk."""
+        return os.fstat(self._fd).st_blocks * 512 if self._fd >= 0 else 0
+
+    def reserve(self, length: int) -> int:
+        """The offset of room for ``length`` bytes, allocated on disk. OSError where there is none."""
+        if self._fd < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with self.locked(_RESERVING):
+            offset = -(-os.fstat(self._fd).st_size // _ALIGN) * _ALIGN
+            space = os.statvfs(f"/proc/self/fd/{self._fd}")
+            if space.f_bavail * space.f_frsize < length:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.ftruncate(self._fd, offset + length)
+        try:
+            if length:
+                os.posix_fallocate(self._fd, offset, length)
+        except OSError:
+            self.give_back(offset, length)
+            raise
+        return offset
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write all of ``data``. OSError where that fails."""
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._fd, view, offset)
+            view, offset = view[written:], offset + written
+
+    def read(self, offset: int, length: int) -> bytes:
+        """The bytes there; fewer only at the end of the file."""
+        return os.pread(self._fd, length, offset)
+
+    def give_back(self, offset: int, length: int) -> None:
+        """Punch a hole. Nobody may be reading there, nor come to."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        mode = ctypes.c_int(_KEEP_SIZE_PUNCH_HOLE)
+        libc.fallocate(self._fd, mode, ctypes.c_int64(offset), ctypes.c_int64(length))
+
+    @contextlib.contextmanager
+    def locked(self, byte: int) -> Iterator[None]:
+        """Hold the lock of one byte against other processes."""
+        if self._fd < 0:
+            yield
+            return
+        take, free = (
+            struct.pack("hhqqi", kind, os.SEEK_SET, byte, 1, 0)
+            for kind in (fcntl.F_WRLCK, fcntl.F_UNLCK)
+        )
+        fcntl.fcntl(self._fd, fcntl.F_OFD_SETLKW, take)
+        try:
+            yield
+        finally:
+            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLKW, free)

@@ -1,0 +1,371 @@
+"""One segment: a file that holds the blocks of 1 GiB of a volume, each with a checksum.
+
+::
+
+    0        head: magic, version, number of the segment, key of the volume, bytes of data, nonce (64 bytes)
+    64       counters: hits, misses, bytes saved (three u64; :meth:`Segment.count`)
+    128      what it is of: a length (u32), then JSON, for people (`imagenetfs cache ls`)
+    4096     table: a record of 16 bytes for each block: crc32 (u32), length (u32), stamp (u64)
+    266240   data: block k at 266240 + k * 65536
+
+A block is there when its record's *stamp* is the one that belongs to it: a digest of the segment's head (so of
+volume, segment and file) plus a multiple of its number. It is believed only after its checksum has been
+found right, once in a mount (:class:`Verified`): a record that a crash left without its data, a block that lies
+where another belongs, a flipped bit, a file that was cut are all blocks that are not there.
+
+Filling: lock the records, look again, write the data, write the record. A reader takes no lock: record
+first, then data. Nothing is ever punched or written over but a block whose checksum was wrong; space is
+freed by unlinking the file, whose open readers keep valid bytes. The file has its full length from the start,
+sparse, so that nobody ever makes one longer that was cut: what had been cut off would be zeros then.
+Only pread and pwrite: a full disk or a cut file would turn a mapping into SIGBUS. Little-endian throughout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import mmap
+import os
+import struct
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from imagenetfs.system import locks
+
+BLOCK = 1 << 16
+BLOCKS = 1 << 14
+SEGMENT = BLOCK * BLOCKS
+"""Bytes of a volume that one segment is for."""
+
+_MAGIC = b"inetfs\xb1\x01"
+_VERSION = 1
+_HEAD = struct.Struct("<8sII32sQ8s")
+_COUNTERS = struct.Struct("<QQQ")
+_COUNTERS_AT = 64
+_ABOUT_AT = 128
+_TABLE = 4096
+_RECORD = struct.Struct("<IIQ")
+_DATA = _TABLE + BLOCKS * _RECORD.size
+_STEP = 0x9E3779B97F4A7C15
+_MASK = (1 << 64) - 1
+
+_PATIENCE_SECONDS = 5.0
+"""How long to wait for another process that is fetching the same blocks."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.0002, 0.004
+
+
+class Verified:
+    """The blocks whose checksums this mount has found right, shared by the processes forked after it was made.
+
+    A table of stamps, one to a place; a stamp that another takes the place of is checked once more.
+    """
+
+    _BITS = 21
+
+    def __init__(self) -> None:
+        # Shared memory is taken when it is written to: 8 bytes a block.
+        self.words = memoryview(mmap.mmap(-1, 8 << self._BITS)).cast("Q")
+        self.shift = 64 - self._BITS
+
+
+class Segment:
+    """An open segment. Blocks are numbered within it, offsets are within its part of the volume, in bytes."""
+
+    __slots__ = ("_base", "_head", "_shift", "_words", "fd", "used", "writable")
+
+    def __init__(self, fd: int, head: bytes, verified: Verified, writable: bool = True) -> None:
+        self.fd = fd
+        self.writable = writable
+        self.used = False
+        self._head = head
+        self._base = int.from_bytes(hashlib.sha256(head).digest()[:8], "little")
+        self._words = verified.words
+        self._shift = verified.shift
+
+    # --- reading: no lock -------------------------------------------------------------------------
+
+    def read(self, offset: int, length: int) -> bytes | None:
+        """These bytes, or None where a block of them is missing or damaged. Raises OSError."""
+        records = self._records(offset, length)
+        if records is None:
+            return None
+        if not self._are_verified(records):
+            return self._read_checked(records, offset >> 16, offset, length)
+        data = os.pread(self.fd, length, _DATA + offset)
+        return data if len(data) == length else None
+
+    def locate(self, offset: int, length: int) -> int | None:
+        """Where in the file these bytes stand, if all their blocks have been found right. Raises OSError."""
+        records = self._records(offset, length)
+        if records is None or not self._are_verified(records):
+            return None
+        return _DATA + offset
+
+    def _records(self, offset: int, length: int) -> bytes | None:
+        """The records of the blocks that hold these bytes; None where one of them is missing."""
+        first, last = offset >> 16, (offset + length - 1) >> 16
+        count = last - first + 1
+        records = os.pread(self.fd, 16 * count, _TABLE + 16 * first)
+        if len(records) != 16 * count:
+            return None
+        stamp, size = self._base + first * _STEP & _MASK, 0
+        for _, size, found in _RECORD.iter_unpack(records):  # noqa: B007 (the last one's counts)
+            if found != stamp:
+                return None
+            stamp = stamp + _STEP & _MASK
+        return records if offset + length <= last * BLOCK + size else None
+
+    def _are_verified(self, records: bytes) -> bool:
+        words, shift = self._words, self._shift
+        return all(words[stamp >> shift] == stamp for _, _, stamp in _RECORD.iter_unpack(records))
+
+    def _read_checked(self, records: bytes, first: int, offset: int, length: int) -> bytes | None:
+        """As :meth:`read`, with the checksums: the bytes that were found right are those returned."""
+        whole = os.pread(self.fd, BLOCK * (len(records) // 16), _DATA + first * BLOCK)
+        view, at, end = memoryview(whole), 0, offset + length - first * BLOCK
+        for crc, size, stamp in _RECORD.iter_unpack(records):
+            piece = view[at : at + size]
+            if not min(BLOCK, end - at) <= size <= BLOCK:
+                return None
+            if self._words[stamp >> self._shift] != stamp:
+                if zlib.crc32(piece) != crc:
+                    return None
+                self._words[stamp >> self._shift] = stamp
+            at += BLOCK
+        return whole[end - length : end] if end <= len(whole) else None
+
+    def missing(self, first: int, count: int) -> list[int]:
+        """Which of ``count`` blocks from ``first`` cannot be had; checksums are looked at. Raises OSError."""
+        records = os.pread(self.fd, 16 * count, _TABLE + 16 * first)
+        records += bytes(16 * count - len(records))
+        found = []
+        for at, (crc, size, stamp) in enumerate(_RECORD.iter_unpack(records)):
+            expected = self._stamp(first + at)
+            if stamp != expected or not self._is_right(first + at, crc, size, stamp):
+                found.append(first + at)
+        return found
+
+    def _stamp(self, block: int) -> int:
+        return self._base + block * _STEP & _MASK
+
+    def _is_right(self, block: int, crc: int, size: int, stamp: int) -> bool:
+        if self._words[stamp >> self._shift] == stamp:
+            return True
+        if not 0 < size <= BLOCK:
+            return False
+        data = os.pread(self.fd, size, _DATA + block * BLOCK)
+        right = len(data) == size and zlib.crc32(data) == crc
+        if right:
+            self._words[stamp >> self._shift] = stamp
+        return right
+
+    def present(self, first: int, count: int) -> list[tuple[int, int]]:
+        """(block, bytes) of the blocks that are there by their records; nothing is checked."""
+        records = os.pread(self.fd, 16 * count, _TABLE + 16 * first)
+        whole = len(records) // 16 * 16
+        return [
+            (first + at, size)
+            for at, (_, size, stamp) in enumerate(_RECORD.iter_unpack(records[:whole]))
+            if stamp == self._stamp(first + at)
+        ]
+
+    # --- writing: under the lock of the records ---------------------------------------------------
+
+    def write(self, first: int, data: bytes) -> None:
+        """Keep ``data`` as the blocks from ``first`` on; their lock is held. Raises OSError."""
+        self.vouch(first, self.lay(first, data))
+
+    def lay(self, first: int, data: bytes) -> bytes:
+        """Write ``data`` where the blocks from ``first`` on stand, and return their records: they are not
+        there before these are vouched for. Raises OSError."""
+        view, records = memoryview(data), bytearray()
+        for at in range(0, len(data), BLOCK):
+            piece = view[at : at + BLOCK]
+            records += _RECORD.pack(zlib.crc32(piece), len(piece), self._stamp(first + at // BLOCK))
+        _write_all(self.fd, view, _DATA + first * BLOCK)
+        return bytes(records)
+
+    def vouch(self, first: int, records: bytes) -> None:
+        """From now on the blocks from ``first`` on are there, as they were laid. Raises OSError."""
+        _write_all(self.fd, memoryview(records), _TABLE + 16 * first)
+        for _, _, stamp in _RECORD.iter_unpack(records):
+            self._words[stamp >> self._shift] = stamp
+
+    def drop(self, block: int) -> None:
+        """Away with a block; its lock is held. Raises OSError."""
+        _write_all(self.fd, memoryview(bytes(16)), _TABLE + 16 * block)
+        self._words[self._stamp(block) >> self._shift] = 0
+
+    @contextlib.contextmanager
+    def locked(
+        self, first: int, count: int, waits: Callable[[bool], None] | None = None
+    ) -> Iterator[bool]:
+        """Hold the lock of these blocks' records; False where another process keeps it for too long.
+
+        ``waits(True)`` is called where another process has it, ``waits(False)`` when that is over.
+        """
+        place = (_TABLE + 16 * first, 16 * count)
+        had = locks.try_lock(self.fd, *place)
+        if not had:
+            if waits is not None:
+                waits(True)
+            try:
+                had = self._wait(*place)
+            finally:
+                if waits is not None:
+                    waits(False)
+        try:
+            yield had
+        finally:
+            if had:
+                locks.unlock(self.fd, *place)
+
+    def _wait(self, start: int, length: int) -> bool:
+        # Not within the kernel, where there is no time-out: the other may wait for a dead server.
+        pause, deadline = _FIRST_PAUSE, time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            if locks.try_lock(self.fd, start, length):
+                return True
+        return False
+
+    # --- the file ---------------------------------------------------------------------------------
+
+    def is_of(self, place: SegmentPath) -> bool:
+        """Whether its head says that it is the segment of that place."""
+        expected = (_MAGIC, _VERSION, place.number, place.key, place.length)
+        return len(self._head) == _HEAD.size and _HEAD.unpack(self._head)[:5] == expected
+
+    def is_current(self) -> bool:
+        """Whether the file still has its name, its head and its length. Raises OSError."""
+        status = os.fstat(self.fd)
+        whole = status.st_nlink > 0 and status.st_size == _DATA + _HEAD.unpack(self._head)[4]
+        return whole and os.pread(self.fd, _HEAD.size, 0) == self._head
+
+    def count(self, hits: int, misses: int, saved: int) -> None:
+        """Add to the counters that stay with the segment. Raises OSError."""
+        locks.lock(self.fd, _COUNTERS_AT, _COUNTERS.size)
+        try:
+            new = [a + b for a, b in zip(self.counters(), (hits, misses, saved), strict=True)]
+            _write_all(self.fd, memoryview(_COUNTERS.pack(*new)), _COUNTERS_AT)
+        finally:
+            locks.unlock(self.fd, _COUNTERS_AT, _COUNTERS.size)
+
+    def counters(self) -> tuple[int, int, int]:
+        """(hits, misses, bytes saved) since the file was made."""
+        data = os.pread(self.fd, _COUNTERS.size, _COUNTERS_AT)
+        return _COUNTERS.unpack(data) if len(data) == _COUNTERS.size else (0, 0, 0)
+
+    def about(self) -> dict[str, Any]:
+        """What it is of; empty where that cannot be read."""
+        data = os.pread(self.fd, _TABLE - _ABOUT_AT, _ABOUT_AT)
+        try:
+            found = json.loads(data[4 : 4 + int.from_bytes(data[:4], "little")])
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self.fd)
+
+
+def _write_all(fd: int, view: memoryview, offset: int) -> None:
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view, offset = view[written:], offset + written
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentPath:
+    """Which segment: directory (a descriptor) and name of its file, what it is of, ``length`` in bytes."""
+
+    directory: int
+    name: str
+    key: bytes
+    number: int
+    length: int
+
+
+def open_segment(place: SegmentPath, verified: Verified) -> Segment | None:
+    """The segment at a place; None where there is none that is sound.
+
+    For reading where it may not be written. Raises OSError.
+    """
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    writable = True
+    try:
+        fd = os.open(place.name, os.O_RDWR | flags, dir_fd=place.directory)
+    except FileNotFoundError:
+        return None
+    except OSError:  # the disk has become read-only
+        fd = os.open(place.name, os.O_RDONLY | flags, dir_fd=place.directory)
+        writable = False
+    try:
+        segment = Segment(fd, os.pread(fd, _HEAD.size, 0), verified, writable)
+        if segment.is_of(place) and segment.is_current():
+            return segment
+    except BaseException:
+        os.close(fd)
+        raise
+    os.close(fd)
+    return None
+
+
+def length_of(directory: int, name: str) -> int:
+    """The bytes of data that a segment's head says it is for; 0 for what is no segment. Raises OSError."""
+    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory)
+    try:
+        head = os.pread(fd, _HEAD.size, 0)
+    finally:
+        os.close(fd)
+    length: int = _HEAD.unpack(head)[4] if len(head) == _HEAD.size else 0
+    return length
+
+
+def make_segment(place: SegmentPath, about: Mapping[str, Any], verified: Verified) -> Segment:
+    """The segment at a place, made where there is none that is sound. Raises OSError."""
+    found = open_segment(place, verified)
+    if found is not None:
+        return found
+    text = json.dumps(about).encode()
+    head = _HEAD.pack(_MAGIC, _VERSION, place.number, place.key, place.length, os.urandom(8))
+    page = head.ljust(_ABOUT_AT, b"\0") + len(text).to_bytes(4, "little") + text
+    # Whole or not at all, and only one of several that make it at once: written aside, then linked.
+    temporary = f".{place.name}.{os.getpid()}.{os.urandom(4).hex()}"
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    fd = os.open(temporary, flags, 0o600, dir_fd=place.directory)
+    try:
+        os.ftruncate(fd, _DATA + place.length)
+        _write_all(fd, memoryview(page[:_TABLE]), 0)
+        _take_name(place, temporary, verified)
+    finally:
+        os.close(fd)
+        with contextlib.suppress(OSError):
+            os.unlink(temporary, dir_fd=place.directory)
+    made = open_segment(place, verified)
+    if made is None:
+        raise FileNotFoundError(f"{place.name} has gone as soon as it was made")
+    return made
+
+
+def _take_name(place: SegmentPath, temporary: str, verified: Verified) -> None:
+    directory = place.directory
+    for _ in range(2):
+        try:
+            os.link(temporary, place.name, src_dir_fd=directory, dst_dir_fd=directory)
+        except FileExistsError:
+            other = open_segment(place, verified)
+            if other is not None:  # somebody else was quicker
+                other.close()
+                return
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(place.name, dir_fd=directory)  # damaged: away with it
+        else:
+            return

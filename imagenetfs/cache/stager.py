@@ -1,0 +1,227 @@
+"""Staging: stretches of volumes brought into the cache ahead, by several streams, in large requests.
+
+What is there already is not read again, so that a stage that was interrupted goes on where it was; everything
+that was fetched is kept whenever it ends. Threads wait for the source; each has descriptors of its own, for
+locks belong to whoever opened the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from imagenetfs.cache.block_cache import BlockCache, ChangedError
+from imagenetfs.cache.segment import BLOCK, SEGMENT
+from imagenetfs.cache.volume import Origin, Volume
+from imagenetfs.errors import ImagenetfsError, SourceChangedError
+
+WINDOW = 1 << 22
+"""Bytes of one request."""
+
+_SMALL_WINDOW = 1 << 20
+_SHARE = 2.0
+"""While others read, pauses are so many times as long as the requests between them."""
+
+_POLL_SECONDS = 0.1
+_LAST_SECONDS = 1.0
+"""How long what is under way may go on after an interrupt."""
+
+_MOST_FAILURES = 16
+"""Stretches that fail one after the other before the source itself is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageRange:
+    """Bytes [start, end) of a volume, at most :data:`WINDOW` and of one segment; ``limit``: where its last
+    block ends at the latest. ``origin`` is called by the thread that fetches. ``brought``: it has been fetched
+    just now, and is counted as such."""
+
+    volume: Volume
+    start: int
+    end: int
+    limit: int
+    origin: Callable[[], Origin]
+    brought: bool = False
+
+
+def stage_ranges(
+    volume: Volume,
+    start: int,
+    end: int,
+    limit: int,
+    origin: Callable[[], Origin],
+    brought: bool = False,
+) -> Iterable[StageRange]:
+    """[start, end) in pieces that are read by one request each."""
+    while start < end:
+        stop = min(end, start - start % WINDOW + WINDOW)
+        yield StageRange(volume, start, stop, limit, origin, brought)
+        start = stop
+
+
+class RateLimiter:
+    """At most ``rate`` bytes a second, for all streams together; None: as fast as can be."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._rate = rate
+        self._free_at = 0.0
+        self._lock = threading.Lock()
+        self.window = (
+            WINDOW if rate is None else min(WINDOW, max(BLOCK, int(rate) // BLOCK * BLOCK))
+        )
+        """Bytes of one request at most: what is let through in a second, in whole blocks."""
+
+    def wait(self, length: int, stopping: threading.Event) -> bool:
+        """Wait until so many bytes more may be read; False where it shall stop."""
+        if self._rate is None:
+            return not stopping.is_set()
+        with self._lock:
+            begin = max(self._free_at, time.monotonic())
+            self._free_at = begin + length / self._rate
+        return not stopping.wait(max(0.0, begin - time.monotonic()))
+
+
+@dataclass(slots=True)
+class Progress:
+    """Bytes that are here now of all that were looked at, and those of them that were fetched."""
+
+    done: int = 0
+    fetched: int = 0
+
+
+class Stager:
+    """Fills a cache; :meth:`run` does so."""
+
+    def __init__(
+        self,
+        cache: BlockCache,
+        *,
+        streams: int,
+        pace: RateLimiter | None = None,
+        others_read: Callable[[], bool] | None = None,
+    ) -> None:
+        """``others_read()``: whether somebody waits for the source now, who comes first."""
+        self._cache = cache
+        self._streams = streams
+        self._pace = pace or RateLimiter(None)
+        self._others_read = others_read or (lambda: False)
+        self._stopping = threading.Event()
+        self._alone = threading.Lock()
+        self._own = threading.local()
+        self._twins: list[BlockCache] = []
+        self._counting = threading.Lock()
+        self._failures = 0
+        self._changed: set[bytes] = set()
+        self.progress = Progress()
+        self.is_stuck = False
+        self.left_out: dict[str, Exception] = {}
+        """The archives that could not be brought here whole, and why."""
+
+    def run(
+        self, work: Iterable[StageRange], tell: Callable[[Progress], None] | None = None
+    ) -> None:
+        """Bring all of it here but what cannot be read (:attr:`left_out`). ``tell`` is called now and then.
+
+        Raises NoRoomError where the cache is full, OSError where its disk fails, and what the source raises
+        where it fails again and again; what was fetched by then is kept. An interrupt does not wait for the
+        source: where that still has requests, :attr:`is_stuck`, and the process has to end by force.
+        """
+        pool, pending = ThreadPoolExecutor(self._streams), dict[Future[None], StageRange]()
+        patience: float | None = None
+        try:
+            self._work(iter(work), pool, pending, tell)
+        except KeyboardInterrupt:
+            patience = _LAST_SECONDS
+            raise
+        finally:
+            self._stopping.set()  # what has begun is finished and kept
+            pool.shutdown(wait=False)
+            self.is_stuck = bool(wait(pending, patience).not_done)
+            if not self.is_stuck:
+                for twin in self._twins:
+                    twin.close()
+
+    def _work(
+        self,
+        queue: Iterator[StageRange],
+        pool: ThreadPoolExecutor,
+        pending: dict[Future[None], StageRange],
+        tell: Callable[[Progress], None] | None,
+    ) -> None:
+        while True:
+            for stretch in queue:
+                pending[pool.submit(self._fill, stretch)] = stretch
+                if len(pending) >= 2 * self._streams:
+                    break
+            if not pending:
+                return
+            for future in wait(pending, _POLL_SECONDS, FIRST_COMPLETED).done:
+                self._settle(future, pending.pop(future))
+            if tell is not None:
+                tell(self.progress)
+
+    def _settle(self, future: Future[None], stretch: StageRange) -> None:
+        """Take note of how it went."""
+        try:
+            future.result()
+        except (ChangedError, SourceChangedError) as error:  # nothing of it will be had any more
+            self.left_out[_title(stretch.volume)] = error
+            self._changed.add(stretch.volume.key)
+        except ImagenetfsError as error:
+            self.left_out.setdefault(_title(stretch.volume), error)
+            self._failures += 1
+            if self._failures >= _MOST_FAILURES:
+                raise
+        else:
+            self._failures = 0
+
+    def _fill(self, stretch: StageRange) -> None:
+        if stretch.volume.key in self._changed:
+            return
+        cache, volume = self._mine(stretch.volume)
+        at = stretch.start
+        while at < stretch.end and not self._stopping.is_set():
+            polite = self._others_read()
+            window = min(self._pace.window, _SMALL_WINDOW if polite else WINDOW)
+            stop = min(stretch.end, at - at % window + window)
+            fetched = stop - at if stretch.brought else 0
+            for low, high in cache.absent(volume, at, stop):
+                with self._alone if polite else contextlib.nullcontext():
+                    if not self._pace.wait(high - low, self._stopping):
+                        return
+                    fetched += self._fetch(cache, volume, low, high, stretch)
+            with self._counting:
+                self.progress.done += stop - at
+                self.progress.fetched += fetched
+            at = stop
+
+    def _fetch(
+        self, cache: BlockCache, volume: Volume, low: int, high: int, stretch: StageRange
+    ) -> int:
+        began = time.monotonic()
+        result = cache.fill(volume, low // SEGMENT, low, high, stretch.limit, stretch.origin())
+        cache.see_disk()
+        if self._others_read():
+            time.sleep(_SHARE * (time.monotonic() - began))
+        return len(result[1]) if result is not None else 0
+
+    def _mine(self, volume: Volume) -> tuple[BlockCache, Volume]:
+        """This thread's own cache, and the volume as it has it open."""
+        own = self._own
+        if not hasattr(own, "cache"):
+            own.cache, own.volumes = self._cache.twin(), {}
+            self._twins.append(own.cache)
+        mine = own.volumes.get(volume.key)
+        if mine is None:
+            mine = Volume(volume.key, volume.size, volume.about, volume.apart)
+            own.volumes = {volume.key: mine}  # the last one only: there may be thousands
+            own.cache.close()
+        return own.cache, mine
+
+
+def _title(volume: Volume) -> str:
+    return str(volume.about.get("archive", "?"))

@@ -1,0 +1,81 @@
+"""The one place where an error becomes a sentence and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from imagenetfs.cli.terminal import say
+from imagenetfs.errors import ExitCode, ImagenetfsError
+from imagenetfs.job.signals import StopSignal
+
+DEBUG_VARIABLE = "IMAGENETFS_DEBUG"
+
+INTERRUPTED = 130
+"""128 and SIGINT, as shells have it."""
+
+PIPE_CLOSED = 141
+"""128 and SIGPIPE: whoever read our output has gone."""
+
+_RUN_CODES = (ExitCode.COMMAND_NOT_EXECUTABLE, ExitCode.COMMAND_NOT_FOUND)
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_MOST_LOG_BYTES = 1 << 20
+
+
+def guarded(work: Callable[[], int], *, is_run: bool = False) -> int:
+    """``work``'s exit code, or that of the error it raised, which is told on standard error.
+
+    ``is_run``: 125 for every failure of our own, so that the command's codes stay its own.
+    """
+    try:
+        code = work()
+        sys.stdout.flush()
+        return code
+    except ImagenetfsError as error:
+        say(str(error))
+        if is_run and error.exit_code not in _RUN_CODES:
+            return ExitCode.RUN_FAILED
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except StopSignal as stop_signal:
+        return 128 + stop_signal.number
+    except BrokenPipeError:
+        # Python flushes standard output once more at exit, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return PIPE_CLOSED
+    except Exception as error:
+        code = _tell_unexpected(error)
+        return ExitCode.RUN_FAILED if is_run else code
+
+
+def _tell_unexpected(error: Exception) -> int:
+    if isinstance(error, OSError) and error.errno in _NO_SPACE:
+        say(f"There is no space left to write {error.filename or 'a file'}: {error.strerror}.")
+        return ExitCode.NO_SPACE
+    if os.environ.get(DEBUG_VARIABLE):
+        traceback.print_exc()
+        where = "The traceback stands above."
+    else:
+        where = _keep_traceback()
+    say(f"This should not have happened: {type(error).__name__}: {error}. {where}")
+    return ExitCode.INTERNAL
+
+
+def _keep_traceback() -> str:
+    """Append the traceback to a small log; says where it is, or how to see it."""
+    try:
+        from imagenetfs.job.run_dir import log_directory
+
+        path = log_directory() / "commands.log"
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = "w" if path.exists() and path.stat().st_size > _MOST_LOG_BYTES else "a"
+        with Path(path).open(mode, encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{' '.join(sys.argv)}\n{traceback.format_exc()}\n")
+    except Exception:
+        return f"Set {DEBUG_VARIABLE}=1 to see where."
+    return f"The traceback is in {path}."

@@ -1,0 +1,188 @@
+"""``imagenetfs index check``, ``export`` and ``import``: an index as something to verify and to carry."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imagenetfs import config
+from imagenetfs.cli import options
+from imagenetfs.cli.index_common import (
+    ANOTHER_PLACE,
+    build_or_keep_none,
+    catalogue_of,
+    counted,
+    in_turn,
+    not_writable,
+)
+from imagenetfs.cli.progress import ProgressBar
+from imagenetfs.cli.terminal import say
+from imagenetfs.config import Settings
+from imagenetfs.errors import ArchiveError, IndexWrongError, UsageError
+
+if TYPE_CHECKING:
+    from imagenetfs.index.bulk_build import Progress
+
+_SOURCE = typer.Argument(metavar="[SOURCE]", help="The source it is of.", show_default=False)
+_FILE = typer.Argument(metavar="FILE", help="The file with the index.", show_default=False)
+_MOST_NAMED = 5
+
+
+def register(group: typer.Typer) -> None:
+    """Add these commands below ``index``."""
+    group.command("check")(check)
+    group.command("export")(export)
+    group.command("import")(import_)
+
+
+def _bar(bar: ProgressBar) -> Callable[[Progress], None]:
+    return lambda now: bar.update(now.done, now.total)
+
+
+def check(
+    context: typer.Context,
+    named: Annotated[str | None, _SOURCE] = None,
+    source: options.SourceOption = None,
+    in_flight: options.InFlightOption = None,
+    index_dir: options.IndexDirOption = None,
+    prefer: options.PreferOption = None,
+) -> None:
+    """Verify every index file of a source against its archives, all headers of which are read.
+
+    Changes nothing. Ends with 14 where an index is wrong, lacks something, or is not there. Listings of
+    directories are left out: they hold while the directories' times are the same, which every mount looks at.
+    """
+    settings = options.settings_of(context, named)
+    opened = catalogue_of(settings, indexed=False)
+    from imagenetfs.index.archives import Kind
+    from imagenetfs.index.bulk_build import build_all, containers
+    from imagenetfs.index.index_file import display_path
+    from imagenetfs.index.transfer import compare
+
+    index = opened.catalogue.index
+    lines, wrong, files, listings = [], [], 0, 0
+    for group, archives in opened.groups(()).items():
+        tars = [n for n in archives if index.archives[n].kind is not Kind.DIRECTORY]
+        present = [file for file in opened.places.files(group) if file.exists()]
+        if not tars:
+            listings += len(present)
+            continue
+        if not present:
+            wrong.append(f"{group} has no index")
+            continue
+        with ProgressBar(f"Reading {group}", unit="archives") as bar:
+            build_all(
+                index,
+                tars,
+                in_flight=settings.in_flight,
+                processes=config.cpus(),
+                progress=_bar(bar),
+            )
+        items = [item for item in containers(index, tars) if index.known(*item)]
+        for file in present:
+            files += 1
+            try:
+                found, others = compare(index, items, file)
+            except (ArchiveError, OSError) as error:
+                wrong.append(f"{display_path(file)}: {error}")
+                continue
+            lines.append(
+                f"{display_path(file)}: {found:,} of {counted(len(items), 'table')}, {len(others):,} wrong"
+            )
+            if others:
+                named_here = ", ".join(others[:_MOST_NAMED])
+                wrong.append(f"{display_path(file)} is wrong about {named_here}: remove that file")
+            elif found < len(items):
+                wrong.append(f"{display_path(file)} lacks {counted(len(items) - found, 'table')}")
+    print("\n".join(lines))
+    if wrong:
+        raise IndexWrongError(
+            f"{'; '.join(wrong)}. `{_command(opened.path, settings)}` makes what is missing."
+        )
+    beside = f" ({counted(listings, 'file')} of listings beside, not looked at)" if listings else ""
+    say(f"the index of {opened.path} is right: {counted(files, 'file')}{beside}.")
+
+
+def _command(source: Path, settings: Settings) -> str:
+    """What indexes the source, into the place that was looked at."""
+    words = ["imagenetfs", "index", str(source)]
+    if settings.index_dir is not None:
+        words += ["--index-dir", str(settings.index_dir)]
+    return shlex.join(words)
+
+
+def export(
+    context: typer.Context,
+    file: Annotated[Path, _FILE],
+    source: options.SourceOption = None,
+    in_flight: options.InFlightOption = None,
+    index_dir: options.IndexDirOption = None,
+    prefer: options.PreferOption = None,
+) -> None:
+    """Write the index of all archives into one file, for another site. What is missing is indexed."""
+    settings = options.settings_of(context)
+    opened = catalogue_of(settings)
+    from imagenetfs.index.transfer import export
+
+    archives: list[int] = []
+    for group, numbers in opened.groups(()).items():
+        with ProgressBar(f"Indexing {group}", unit="archives") as bar:
+            build_or_keep_none(opened, group, numbers, settings.in_flight, _bar(bar))
+        archives += numbers
+    try:
+        carried = export(opened.catalogue.index, archives, file.absolute())
+    except OSError as error:
+        raise not_writable(str(file), error, "name another file") from error
+    print(f"{file}: {counted(carried.tables, 'table')}, {counted(carried.members, 'member')}")
+
+
+def import_(
+    context: typer.Context,
+    file: Annotated[Path, _FILE],
+    source: options.SourceOption = None,
+    index_dir: options.IndexDirOption = None,
+    prefer: options.PreferOption = None,
+) -> None:
+    """Take over an index that another site has exported, of the archives that are the same here.
+
+    They are known by size and sampled headers; each image's header is looked at when it is first read.
+    """
+    settings = options.settings_of(context)
+    if settings.index_dir is None:
+        raise UsageError("`index import` writes index files; give it a directory with --index-dir.")
+    opened = catalogue_of(settings)
+    from imagenetfs.index.index_file import merge_missing
+    from imagenetfs.index.transfer import imported
+
+    catalogue = opened.catalogue
+    by_path = {archive.path: archive for archive in catalogue.archives}
+    try:
+        found, carried = imported(catalogue.source, by_path, file)
+    except ArchiveError as error:
+        raise UsageError(f"{file} is no exported index: {error.reason}.") from error
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}.") from error
+    for group, numbers in catalogue.groups(sorted(found)).items():
+        target = opened.places.file(group)
+        assert target is not None
+        records = [record for number in numbers for record in found[number]]
+        take = partial(catalogue.index.sharing.lease, target)
+        try:
+            lease = in_turn(take, f"{group} is being indexed")
+            try:
+                merge_missing(target, records)
+            finally:
+                lease.release()
+        except OSError as error:
+            what = f"the index file {target}"
+            raise not_writable(what, error, ANOTHER_PLACE) from error
+    for reason in carried.refused:
+        say(f"left out: {reason}.")
+    print(f"{counted(carried.tables, 'table')}, {counted(carried.members, 'member')}")
+    if not carried.tables:
+        raise IndexWrongError(f"{file} describes none of the archives of {opened.path}.")

@@ -1,0 +1,201 @@
+"""The table of settings: the class ``Settings`` itself. Each field carries its kind, its help, its default, and
+whether the site may put a ceiling on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from imagenetfs.config.home import at_home
+from imagenetfs.config.sizes import Size
+from imagenetfs.config.value_types import (
+    DURATION,
+    LOG,
+    PATH,
+    PATH_OR_NONE,
+    PATHS,
+    SIZE,
+    STAGES,
+    TEXT,
+    VIEWS,
+    Kind,
+    SystemLog,
+    choice,
+    count,
+)
+from imagenetfs.limits import MAX_IN_FLIGHT, MAX_WORKERS
+
+
+def cpus() -> int:
+    """CPUs that this job really has (its affinity mask), not those of the machine."""
+    return len(os.sched_getaffinity(0))
+
+
+def _default_workers() -> int:
+    return min(MAX_WORKERS, max(8, 2 * cpus()))
+
+
+def _default_index_dir() -> Path:
+    from platformdirs import user_cache_path
+
+    return at_home(user_cache_path("imagenetfs")) / "index"
+
+
+def _default_cache_dir() -> Path | None:
+    """On the disk that the job has for itself on this node; else no cache."""
+    directory = os.environ.get("SLURM_TMPDIR")
+    return Path(directory) / "imagenetfs-cache" if directory else None
+
+
+def _about(
+    kind: Kind, default: object, help: str, *, ceiling: bool = False
+) -> Mapping[str, object]:
+    """What the table says of a setting. A default that can be called is computed when needed."""
+    return {"kind": kind, "default": default, "help": help, "ceiling": ceiling}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting with its value; ``origins`` says where each came from."""
+
+    source: Path | None = field(
+        metadata=_about(
+            PATH, None, "The directory that holds ImageNet's archives (where none is named)."
+        )
+    )
+    workers: int = field(
+        metadata=_about(
+            count(MAX_WORKERS),
+            _default_workers,
+            "The most worker processes there may be; by itself twice the CPUs, from 8 to 64.",
+            ceiling=True,
+        )
+    )
+    in_flight: int | None = field(
+        metadata=_about(
+            count(MAX_IN_FLIGHT),
+            None,
+            "Requests to the source at one time; by itself 4, and more while it stays quick.",
+            ceiling=True,
+        )
+    )
+    index_dir: Path | None = field(
+        metadata=_about(
+            PATH_OR_NONE, _default_index_dir, "Where indexes are kept; `none` keeps them in memory."
+        )
+    )
+    index_path: tuple[Path, ...] = field(
+        metadata=_about(
+            PATHS,
+            (),
+            "Where indexes are looked for that others made: directories, separated by colons.",
+        )
+    )
+    cache_dir: Path | None = field(
+        metadata=_about(
+            PATH_OR_NONE,
+            _default_cache_dir,
+            "Where what was read is kept, on this node; in $SLURM_TMPDIR where that is set; or `none`.",
+        )
+    )
+    cache_size: Size = field(
+        metadata=_about(
+            SIZE,
+            Size(part=0.5),
+            "The most that is kept: bytes (200G), or a part of what is free there (50%).",
+            ceiling=True,
+        )
+    )
+    keep_free: Size = field(
+        metadata=_about(
+            SIZE, Size(part=0.05), "What the cache leaves free on its file system (10G, 5%)."
+        )
+    )
+    stage: tuple[str, ...] = field(
+        metadata=_about(
+            STAGES,
+            (),
+            "VERSION[/SPLIT]: bring it into the cache in the background of the mount. Repeatable.",
+        )
+    )
+    read_timeout: float = field(
+        metadata=_about(
+            DURATION, 60.0, "No read waits longer for the source than this (seconds, or 90s, 2m)."
+        )
+    )
+    revalidate: float = field(
+        metadata=_about(
+            DURATION,
+            60.0,
+            "How often the server is asked whether an archive is the same and may still be read.",
+        )
+    )
+    prefer: str = field(
+        metadata=_about(
+            choice("archives", "directories"),
+            "archives",
+            "What is shown where the source has both: `archives`, or the extracted `directories`.",
+        )
+    )
+    view: tuple[tuple[str, Path], ...] = field(
+        metadata=_about(
+            VIEWS,
+            (),
+            "NAME=FILE: show under views/NAME the classes or images that FILE lists. Repeatable.",
+        )
+    )
+    log: Path | SystemLog | None = field(
+        metadata=_about(
+            LOG,
+            None,
+            "The log: a file, `syslog` or `journal`; by itself a file for each mountpoint in the "
+            "user's state directory.",
+        )
+    )
+    idle: float | None = field(
+        metadata=_about(
+            DURATION,
+            None,
+            "`mount`: unmount when nothing has used the mount for this time (30m); by itself never.",
+        )
+    )
+    run_dir: Path | None = field(
+        metadata=_about(
+            PATH, None, "Where `run` mounts, and where locks and sockets live; in /tmp by itself."
+        )
+    )
+    namespace: str = field(
+        metadata=_about(
+            choice("auto", "always", "never"),
+            "auto",
+            "Whether `run` mounts in a namespace of its own: `auto` where fusermount3 does not work.",
+        )
+    )
+    opt_in_page: str = field(
+        metadata=_about(
+            TEXT,
+            "https://ccdb.computecanada.ca/services/opt_in",
+            "Where a user asks for access to the data set.",
+        )
+    )
+    support_address: str = field(
+        metadata=_about(TEXT, "support@tech.alliancecan.ca", "Whom to write to for help.")
+    )
+    support_subject: str = field(
+        metadata=_about(TEXT, "ImageNet dataset", "The subject of a letter to the support.")
+    )
+    origins: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def table() -> tuple[Field[Any], ...]:
+    """The settings, in order: name, and kind, default, help, ceiling in the field's metadata."""
+    return tuple(entry for entry in fields(Settings) if "kind" in entry.metadata)
+
+
+def help_of(name: str) -> str:
+    """The help text of one setting."""
+    return next(str(entry.metadata["help"]) for entry in table() if entry.name == name)

@@ -1,0 +1,119 @@
+"""The header walk with many requests under way: for sources where a read is a round trip.
+
+A tar is one chain of headers, and over a network each hop waits for the one before. So whoever has
+nothing to do takes the second half of what is left of the longest stretch that somebody walks. There
+he looks for a block whose checksum holds and hops on from it, a chain of its own; nothing of that is
+believed. The truth is the walk from the start. It takes a chain's members over from where it
+stands itself on a header that the chain hopped from too, with no extended header pending: from
+there on both walks are the same walk. Whatever looks like a header within an image can cost time,
+and never correctness.
+
+- Chain or truth, a hop depends on nothing but its offset, unless a global pax header came before.
+  So a chain that meets one that matters gives nothing, and the truth goes on alone behind one.
+- Errors come from the truth alone: a chain that fails stops, and the truth goes there itself.
+- The truth waits for a chain only if it is true, and walks other stretches meanwhile; it never
+  waits for one that may be false, but hops on. So this is never much slower than ``scan``.
+
+One thread goes round over all walks where the source's file system takes hints (tar_ring.py), else each has
+a thread of its own (tar_team.py). Those are plain ones, joined before anything returns: the caller may fork
+afterwards. (trio keeps its threads for ten seconds, and cannot be run within a trio that runs already.)
+"""
+
+from __future__ import annotations
+
+from imagenetfs.formats.tar.concurrency import CEILING, AdaptiveConcurrency, FixedConcurrency
+from imagenetfs.formats.tar.header import BLOCK
+from imagenetfs.formats.tar.merge import Progress
+from imagenetfs.formats.tar.readahead_scanner import ReadaheadScanner, readahead_works
+from imagenetfs.formats.tar.speculation import LARGE, PROBE, SplitPolicy, probe
+from imagenetfs.formats.tar.threaded_scanner import BEARABLE, ThreadedScanner
+from imagenetfs.formats.tar.walk import Hint, MemberColumns, ReadAt, Walk, check_length
+
+MINIMUM = 8 << 20
+"""Bytes of an archive below which chains are not worth their threads."""
+
+_AGAIN = 256  # hops after which they are measured again, while chains are not worth it
+_SLOW = 100e-6  # seconds a read: below that threads take longer than they save
+_PATIENCE = 1.0  # seconds that an interrupt waits for reads that do not return
+
+
+def scan_parallel(
+    read_at: ReadAt,
+    start: int,
+    end: int,
+    into: MemberColumns,
+    hint: Hint | None = None,
+    *,
+    in_flight: int | None = None,
+    minimum: int = MINIMUM,
+    progress: Progress | None = None,
+) -> int:
+    """Do what ``tar.scan`` does, with the same result and errors, keeping many reads under way.
+
+    ``hint`` announces a read; without it, and where that does not help, ``read_at`` is called from several
+    threads at once. ``in_flight`` is the number of reads under way at most; None lets it follow the latency,
+    from 4 to 64, or to 16 threads. Archives of fewer bytes than ``minimum``, of few or of very large members,
+    and sources that answer at once, are walked one header after the other. ``progress`` is called from the
+    calling thread, with the bytes walked so far.
+    """
+    check_length(start, end)
+    report = progress or (lambda done: None)
+    walk = Walk(read_at, end, into)
+    position, ended = start, False
+    alone = in_flight == 1 or end - start < minimum
+    while not ended and not alone:
+        probed = position
+        position, ended, latency = probe(walk, position)
+        span = max(BLOCK, (position - probed) // PROBE)
+        remaining = (end - position) // span
+        if ended or walk.overrides or remaining < 4 * PROBE:
+            break
+        if latency > _SLOW and span < LARGE:
+            if hint is not None and readahead_works(read_at, hint, position, end):
+                walk.hint = hint
+            most = BEARABLE if walk.hint is None else CEILING
+            pace = (
+                AdaptiveConcurrency(latency, most)
+                if in_flight is None
+                else FixedConcurrency(in_flight)
+            )
+            position = hop_in_chains(
+                walk, position, SplitPolicy(span), pace, lambda offset: report(offset - start)
+            )
+            report(position - start)
+            return position
+        position, ended = walk.until(position, position + _AGAIN * span)
+        report(position - start)
+    if not ended:
+        position, _ = walk.until(position, end)
+    report(position - start)
+    return position
+
+
+def hop_in_chains(
+    walk: Walk,
+    position: int,
+    cutter: SplitPolicy,
+    pace: AdaptiveConcurrency,
+    progress: Progress = lambda offset: None,
+) -> int:
+    """Bring ``walk`` from the header at ``position`` to the end of the archive, by chains.
+
+    Returns what ``tar.scan`` returns and raises what it raises. ``progress`` is called with the
+    offset up to which the members are known. One thread does it where the walk gives hints.
+    """
+    if walk.hint is not None:
+        return ReadaheadScanner(pace).stitch(walk, position, cutter, progress)
+    team = ThreadedScanner(pace)
+    try:
+        team.fill()
+        landed = team.stitch(walk, position, cutter, progress)
+    except Exception:
+        team.close(None)
+        raise
+    except BaseException:
+        # An interrupt does not wait for a server that does not answer: the threads are daemons.
+        team.close(_PATIENCE)
+        raise
+    team.close(None)
+    return landed

@@ -1,0 +1,291 @@
+"""The FUSE handlers: they translate and never decide. What is where, the tree and the index know.
+
+A handler is a plain function of an inode and the request's arguments (see :mod:`imagenetfs.fuse.protocol`); it
+returns the answer's bytes. :meth:`Operations.answer` counts it, turns the project's errors into errno and
+anything else, an answer of a wrong type too, into EIO.
+
+There is no open state: OPEN and OPENDIR get ENOSYS, so that the kernel stops asking and a file that is read
+again costs no request at all (Linux 3.12 and later). A live file (status.json) is another inode each time it is
+looked up, so that the chunks of one reader fit together.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+
+from imagenetfs.errors import ImagenetfsError, SourceChangedError
+from imagenetfs.fuse.attributes import REVISIT_SECONDS, AttributePacker, EntryPacker
+from imagenetfs.fuse.channel import Buffer, Channel, SplicedReply
+from imagenetfs.fuse.errnos import EXPECTED, errno_of
+from imagenetfs.fuse.protocol import (
+    READ_IN,
+    READ_RANGE,
+    STATFS_OUT,
+    UNANSWERED,
+    WRITING,
+    XATTR_IN,
+    XATTR_OUT,
+    Opcode,
+)
+from imagenetfs.fuse.stats import REQUESTS, Counter, SharedStats
+from imagenetfs.fuse.status_files import StatusFiles
+from imagenetfs.read.access_guard import AccessGuard
+from imagenetfs.read.backend import MIN_SPLICE_BYTES, FileExtent
+from imagenetfs.read.header_check import HEADER
+from imagenetfs.read.ownership import OwnershipMapper
+from imagenetfs.read.reader import Reader
+from imagenetfs.source.file_state import Ownership
+from imagenetfs.tree.inode import InodeKind, kind_of, live_handle, live_inode
+from imagenetfs.tree.listing import FILE_MODE, Attributes
+from imagenetfs.tree.node import FixedFile
+from imagenetfs.tree.tree import Tree
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[int, memoryview], Buffer | SplicedReply]
+
+_ANSWERS = (bytes, memoryview, SplicedReply)
+
+_BLOCK = 4096
+
+# Looked up once: with each request, that would cost more than what is done with them.
+_BUSY_SINCE, _READ_SINCE = Counter.BUSY_SINCE, Counter.READ_SINCE
+_IMAGES, _BYTES = Counter.IMAGES, Counter.BYTES
+_FILE = InodeKind.FILE
+
+
+class Refused(Exception):
+    """An answer that only the protocol knows: an errno."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(os.strerror(number))
+        self.number = number
+
+
+class Operations:
+    """One worker's handlers."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        reader: Reader,
+        live: StatusFiles,
+        board: SharedStats,
+        permission: AccessGuard,
+        revisit: float = REVISIT_SECONDS,
+        root_access: Ownership | None = None,
+        access: OwnershipMapper | None = None,
+    ) -> None:
+        """``revisit``: how long the kernel may keep the names of versions and splits, in seconds;
+        ``root_access`` and ``access``: see AttributePacker."""
+        self._tree = tree
+        self._reader = reader
+        self._live = live
+        self._board = board
+        self._permit = permission.check
+        self._packer = AttributePacker(revisit, root_access, access)
+        self._entries = EntryPacker(revisit, access)
+        counted: Mapping[Opcode, tuple[Handler, str]] = {
+            Opcode.LOOKUP: (self.lookup, "lookup"),
+            Opcode.GETATTR: (self.getattr, "getattr"),
+            Opcode.READLINK: (self.readlink, "readlink"),
+            Opcode.READ: (self.read, "read"),
+            Opcode.READDIRPLUS: (self.readdirplus, "readdir"),
+            Opcode.STATFS: (self.statfs, "statfs"),
+            Opcode.GETXATTR: (self.getxattr, "xattr"),
+            Opcode.LISTXATTR: (self.listxattr, "xattr"),
+            Opcode.DESTROY: (self.destroy, "other"),
+        }
+        self._handlers: dict[int, tuple[Handler, int]] = {
+            opcode: (handler, _cell(name)) for opcode, (handler, name) in counted.items()
+        }
+        self.serve_as(0)
+
+    def serve_as(self, worker: int, channel: Channel | None = None) -> None:
+        """Be worker number ``worker``: write to its row of the board, and answer through its channel."""
+        self._worker = worker
+        self._channel = channel
+        self.row = self._board.row(worker)
+
+    def answer(
+        self, opcode: int, inode: int, arguments: memoryview
+    ) -> Buffer | SplicedReply | int | None:
+        """The answer to a request, an errno, or None where nobody waits for one."""
+        row = self.row
+        found = self._handlers.get(opcode)
+        if found is None:
+            return self._answer_without_handler(opcode)
+        handler, cell = found
+        row[cell] += 1
+        row[_BUSY_SINCE] = time.monotonic_ns()
+        try:
+            result = handler(inode, arguments)
+        except Refused as refused:
+            return refused.number
+        except Exception as error:
+            return self._refusal(handler, inode, error)
+        finally:
+            row[_BUSY_SINCE] = row[_READ_SINCE] = 0
+        if type(result) not in _ANSWERS:
+            row[Counter.ERRORS] += 1
+            log.error("%s(%#x) answered with %r", handler.__name__, inode, type(result))
+            return errno.EIO
+        return result
+
+    def _answer_without_handler(self, opcode: int) -> int | None:
+        if opcode in UNANSWERED:  # nothing is kept for an inode, so there is nothing to forget
+            self.row[_FORGET] += 1
+            return None
+        self.row[_OTHER] += 1
+        return errno.EROFS if opcode in WRITING else errno.ENOSYS
+
+    def _refusal(self, handler: Handler, inode: int, error: Exception) -> int:
+        """The errno of an error; logged unless it is an ordinary answer."""
+        name = handler.__name__
+        if not isinstance(error, ImagenetfsError):
+            self.row[Counter.ERRORS] += 1
+            log.error("%s(%#x) failed", name, inode, exc_info=error)
+            return errno.EIO
+        number = errno_of(error)
+        if not isinstance(error, EXPECTED):
+            self.row[Counter.ERRORS] += 1
+            log.warning("%s(%#x): %s (%s)", name, inode, error, os.strerror(number))
+        return number
+
+    # --- names and attributes ---------------------------------------------------------------------
+
+    def lookup(self, parent: int, arguments: memoryview) -> bytes:
+        """struct fuse_entry_out; the arguments are the name, ended by a zero byte."""
+        self._permit(parent)
+        try:
+            inode = self._tree.lookup(parent, bytes(arguments[:-1]))
+        finally:
+            if kind_of(parent) == InodeKind.CLASS:
+                self._touch(parent)
+        self._permit(inode)
+        live = self._tree.live_file(inode)
+        if live is None:
+            return self._packer.entry(inode, self._tree.attributes(inode))
+        handle = self._board.keep_text(self._worker, self._live.contents(live.name))
+        inode = live_inode(handle)
+        return self._packer.entry(inode, self._attributes(inode), keep=False)
+
+    def getattr(self, inode: int, arguments: memoryview) -> bytes:
+        """struct fuse_attr_out."""
+        keep = self._tree.live_file(inode) is None
+        return self._packer.attributes(inode, self._attributes(inode), keep)
+
+    def _attributes(self, inode: int) -> Attributes:
+        if kind_of(inode) == InodeKind.LIVE:
+            size = len(self._board.text(live_handle(inode)))
+            return Attributes(FILE_MODE, size, time.time_ns(), 1)
+        return self._tree.attributes(inode)
+
+    def readlink(self, inode: int, arguments: memoryview) -> bytes:
+        """The target."""
+        return self._tree.link_target(inode)
+
+    # --- directories ------------------------------------------------------------------------------
+
+    def _touch(self, inode: int) -> None:
+        """Have the rest of its split indexed; not before the class that somebody waits for is."""
+        found = self._tree.class_of(inode)
+        if found is not None:
+            self._board.touch(found[0])
+
+    def readdirplus(self, inode: int, arguments: memoryview) -> memoryview:
+        """Several struct fuse_direntplus; none at the end."""
+        _, position, size, *_ = READ_IN.unpack_from(arguments)
+        self._permit(inode)
+        try:
+            listing = self._tree.listing(inode)
+        finally:
+            if position == 0 and kind_of(inode) == InodeKind.CLASS:
+                self._touch(inode)
+        return self._entries.entries(inode, listing, position, size)
+
+    # --- files ------------------------------------------------------------------------------------
+
+    def read(self, inode: int, arguments: memoryview) -> Buffer | SplicedReply:
+        """Exactly the bytes that lie within the file."""
+        offset, size = READ_RANGE.unpack_from(arguments)
+        row = self.row
+        kind = kind_of(inode)
+        if kind == _FILE:
+            found = self._read_member(inode, offset, size)
+            if isinstance(found, SplicedReply):
+                return found
+        elif kind == InodeKind.LIVE:
+            found = self._board.text(live_handle(inode))[offset : offset + size]
+        else:
+            found = self._read_generated(inode, offset, size)
+        row[_BYTES] += len(found)
+        return found
+
+    def _read_member(self, inode: int, offset: int, size: int) -> Buffer | SplicedReply:
+        row = self.row
+        row[_READ_SINCE] = row[_BUSY_SINCE]
+        self._permit(inode)
+        if offset == 0:
+            row[_IMAGES] += 1
+        found = self._reader.find(inode, offset, size)
+        if not isinstance(found, FileExtent):
+            return found
+        file, start, length, look = found
+        if length >= MIN_SPLICE_BYTES and self._channel is not None:
+            piped = self._channel.pipe_in(file, start, length, look, HEADER)
+            if piped is not None:
+                row[_BYTES] += length
+                return piped
+        return found.read()
+
+    def _read_generated(self, inode: int, offset: int, size: int) -> bytes:
+        node = self._tree.file(inode)
+        if not isinstance(node, FixedFile):  # a live file is another inode once it is looked up
+            raise TypeError(f"inode {inode:#x} is {node!r}")
+        data = node.contents.read(offset, size)
+        # The kernel asks up to the page that holds the end; anything shorter would be a short read.
+        if len(data) != max(0, min(size, node.contents.size() - offset)):
+            raise SourceChangedError(f"a generated file changed its length ({inode:#x}).")
+        return data
+
+    # --- the rest ---------------------------------------------------------------------------------
+
+    def statfs(self, inode: int, arguments: memoryview) -> bytes:
+        """struct fuse_statfs_out: the archives' bytes, nothing free."""
+        blocks = -(-self._tree.bytes_of_archives() // _BLOCK)
+        return STATFS_OUT.pack(blocks, 0, 0, self._tree.archive_count(), 0, _BLOCK, 255, _BLOCK, 0)
+
+    def getxattr(self, inode: int, arguments: memoryview) -> bytes:
+        """The value; its size where the reader's buffer is of 0 bytes."""
+        room, _ = XATTR_IN.unpack_from(arguments)
+        name = bytes(arguments[XATTR_IN.size : -1])
+        return _sized(self._tree.extended_value(inode, name), room)
+
+    def listxattr(self, inode: int, arguments: memoryview) -> bytes:
+        """The names, each ended by a zero byte; their size where the buffer is of 0 bytes."""
+        room, _ = XATTR_IN.unpack_from(arguments)
+        return _sized(b"".join(name + b"\0" for name in self._tree.extended(inode)), room)
+
+    def destroy(self, inode: int, arguments: memoryview) -> bytes:
+        """The kernel's last word."""
+        return b""
+
+
+def _cell(name: str) -> int:
+    return Counter.FIRST_REQUEST + REQUESTS.index(name)
+
+
+_FORGET, _OTHER = _cell("forget"), _cell("other")
+
+
+def _sized(value: bytes, room: int) -> bytes:
+    if not room:
+        return XATTR_OUT.pack(len(value), 0)
+    if len(value) > room:
+        raise Refused(errno.ERANGE)
+    return value

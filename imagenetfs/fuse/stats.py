@@ -1,0 +1,172 @@
+"""The board: one anonymous shared mapping on which the processes of a mount write about themselves.
+
+Page 0 belongs to the supervisor; then one row of 64 u64 a worker, written by that worker alone and kept
+when another takes its place, so that sums stay right; then the supervisor's facts; then each worker's ring of
+texts that somebody reads (status.json, log). Three rows more are the supervisor's, the indexer's, the stager's.
+
+A counter costs one memory write. Nothing is locked; readers may see a sum that is a request old.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any
+
+from imagenetfs.fuse.snapshots import AREA, SnapshotRing
+from imagenetfs.limits import MAX_WORKERS
+
+SUPERVISOR, INDEXER, STAGER = range(MAX_WORKERS, MAX_WORKERS + 3)
+"""The rows of those that count too, but serve nothing."""
+MAX_SPLITS = 1024
+
+_ROWS = MAX_WORKERS + 3
+_PAGE = 4096
+_ROW_BYTES = 512
+_ROW_WORDS = _ROW_BYTES // 8
+_FACTS_BYTES = 1 << 18
+
+
+class Counter(IntEnum):
+    """The words of a worker's row. The first four are the source's meter (see source.directory)."""
+
+    SOURCE_SINCE = 0
+    SOURCE_REQUESTS = 1
+    SOURCE_BYTES = 2
+    LOCK_SINCE = 3
+    PID = 4
+    BUSY_SINCE = 5
+    IMAGES = 6
+    BYTES = 7
+    ERRORS = 8
+    FIRST_REQUEST = 9
+    CACHE_HITS = 40
+    CACHE_MISSES = 41
+    CACHE_BYTES = 42
+    CACHE_TROUBLE = 43
+    CACHE_ASIDE_UNTIL = 44
+    READ_SINCE = 45
+    TEXTS = 63
+
+
+REQUESTS = (
+    "lookup",
+    "getattr",
+    "read",
+    "readdir",
+    "statfs",
+    "readlink",
+    "xattr",
+    "forget",
+    "other",
+)
+"""The kinds of requests that are counted, in the order of their cells."""
+
+
+class SharedStats:
+    """Rows, facts and texts. Make it before forking."""
+
+    def __init__(self) -> None:
+        first_facts = _PAGE + _ROWS * _ROW_BYTES
+        self._first_text = first_facts + _FACTS_BYTES
+        # Shared memory is taken when it is written to; most of this never is.
+        self._map = mmap.mmap(-1, self._first_text + MAX_WORKERS * AREA)
+        self._bytes = memoryview(self._map)
+        self._words = self._bytes[:first_facts].cast("Q")
+        self._touched = self._bytes[_PAGE // 2 : _PAGE // 2 + MAX_SPLITS]
+        self._facts = self._bytes[first_facts : self._first_text]
+        self.alarm: Callable[[], object] = lambda: None
+        """Called, in any process, when the supervisor is to look at the board at once."""
+
+    def row(self, worker: int) -> memoryview:
+        """The row of worker number ``worker``, as a view of u64."""
+        start = _PAGE // 8 + worker * _ROW_WORDS
+        return self._words[start : start + _ROW_WORDS]
+
+    def touch(self, split: int) -> None:
+        """Say that a class of this split has been asked for; the first time, wake the supervisor."""
+        if split < MAX_SPLITS and not self._touched[split]:
+            self._touched[split] = 1
+            self.alarm()
+
+    def touched(self) -> list[int]:
+        """The splits of which a class has been asked for."""
+        return [split for split, flag in enumerate(bytes(self._touched)) if flag]
+
+    # --- facts: what the supervisor says ----------------------------------------------------------
+
+    def publish(self, facts: dict[str, Any]) -> None:
+        """The supervisor's facts (JSON), for status.json."""
+        data = json.dumps(facts).encode()
+        while len(data) > _FACTS_BYTES - 8:  # thousands of warnings: the first ones tell enough
+            kept = facts["warnings"][: len(facts["warnings"]) // 2]
+            facts = {**facts, "warnings": kept}
+            data = json.dumps(facts).encode()
+        self._facts[8 : 8 + len(data)] = data
+        self._facts[:8] = len(data).to_bytes(8, "little")
+
+    def facts(self) -> dict[str, Any]:
+        """What the supervisor published last; empty while it is writing."""
+        length = int.from_bytes(self._facts[:8], "little")
+        try:
+            facts: dict[str, Any] = json.loads(bytes(self._facts[8 : 8 + length]))
+        except ValueError:
+            return {}
+        return facts
+
+    # --- sums -------------------------------------------------------------------------------------
+
+    def counters(self) -> dict[str, Any]:
+        """All counters, summed over the workers."""
+        sums = [0] * _ROW_WORDS
+        for worker in range(_ROWS):
+            for at, value in enumerate(self.row(worker)):
+                sums[at] += value
+        first = Counter.FIRST_REQUEST
+        return {
+            "requests": {name: sums[first + at] for at, name in enumerate(REQUESTS)},
+            "images_read": sums[Counter.IMAGES],
+            "bytes_served": sums[Counter.BYTES],
+            "errors": sums[Counter.ERRORS],
+            "source_requests": sums[Counter.SOURCE_REQUESTS],
+            "source_bytes": sums[Counter.SOURCE_BYTES],
+            "cache_hits": sums[Counter.CACHE_HITS],
+            "cache_misses": sums[Counter.CACHE_MISSES],
+            "cache_bytes": sums[Counter.CACHE_BYTES],
+        }
+
+    def cache_meter(self, worker: int) -> memoryview:
+        """The words in which a worker's cache counts (see cache.blocks)."""
+        return self.row(worker)[Counter.CACHE_HITS : Counter.CACHE_ASIDE_UNTIL + 1]
+
+    def cache_trouble(self, now_ns: int) -> int:
+        """The errno for which some worker's cache steps aside now (monotonic time); 0 for none."""
+        for worker in range(_ROWS):
+            row = self.row(worker)
+            if row[Counter.CACHE_ASIDE_UNTIL] > now_ns:
+                return int(row[Counter.CACHE_TROUBLE])
+        return 0
+
+    def total_requests(self) -> int:
+        """All requests so far: whether the mount is in use."""
+        first = Counter.FIRST_REQUEST
+        return sum(sum(self.row(w)[first : first + len(REQUESTS)]) for w in range(MAX_WORKERS))
+
+    # --- texts: one for all chunks of one reader --------------------------------------------------
+
+    def _texts(self, worker: int) -> SnapshotRing:
+        start = self._first_text + worker * AREA
+        return SnapshotRing(self._bytes[start : start + AREA])
+
+    def keep_text(self, worker: int, text: bytes) -> int:
+        """Keep a text for its readers; returns their handle. The worker's oldest ones give way."""
+        row = self.row(worker)
+        row[Counter.TEXTS] += 1
+        self._texts(worker).keep(row[Counter.TEXTS], text)
+        return row[Counter.TEXTS] * MAX_WORKERS + worker
+
+    def text(self, handle: int) -> bytes:
+        """A kept text. Raises SourceChangedError where it has given way to newer ones."""
+        return self._texts(handle % MAX_WORKERS).text(handle // MAX_WORKERS)

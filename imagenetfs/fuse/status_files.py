@@ -1,0 +1,59 @@
+"""The files below .imagenetfs/ that change while the mount lives: status.json and log."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+from imagenetfs.fuse.stats import Counter, SharedStats
+from imagenetfs.limits import MAX_WORKERS
+from imagenetfs.tree.late_warnings import LateWarnings
+
+_LOG_TAIL = 128 * 1024
+
+
+class StatusFiles:
+    """Makes their contents from the board, what was noticed since, and the log file."""
+
+    def __init__(self, board: SharedStats, notices: LateWarnings, log_path: Path | None) -> None:
+        self._board = board
+        self._notices = notices
+        self._log_path = log_path
+
+    def contents(self, name: str) -> bytes:
+        """The contents now."""
+        return self._status() if name == "status.json" else self._log()
+
+    def _status(self) -> bytes:
+        facts = self._board.facts()
+        now = time.monotonic_ns()
+        facts["workers"] = [
+            {"pid": pid, "state": _state(self._board.row(number), now)}
+            for number, pid in enumerate(facts.pop("worker_pids", []))
+            if pid
+        ][:MAX_WORKERS]
+        facts["warnings"] = [*facts.get("warnings", ()), *self._notices.all()]
+        facts["counters"] = self._board.counters()
+        if facts.get("cache"):
+            trouble = self._board.cache_trouble(now)
+            facts["cache"]["steps_aside"] = os.strerror(trouble) if trouble else None
+        return json.dumps(facts, indent=1).encode() + b"\n"
+
+    def _log(self) -> bytes:
+        if self._log_path is None:
+            return b""
+        try:
+            with self._log_path.open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - _LOG_TAIL))
+                return file.read(_LOG_TAIL)
+        except OSError:
+            return b""
+
+
+def _state(row: memoryview, now: int) -> str:
+    since = row[Counter.SOURCE_SINCE]
+    if since:
+        return f"in the source for {(now - since) / 1e9:.1f} s"
+    return "busy" if row[Counter.BUSY_SINCE] else "idle"

@@ -1,0 +1,156 @@
+"""Building many containers in one process: from memory one after the other, over a network together."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
+from typing import NamedTuple
+
+from imagenetfs.errors import ImagenetfsError, SourceReplacedError
+from imagenetfs.formats.tar.concurrency import AdaptiveConcurrency
+from imagenetfs.formats.tar.readahead_scanner import ReadaheadScannerThread
+from imagenetfs.formats.tar.threaded_scanner import ThreadedScanner
+from imagenetfs.index.index import BuildInProgressError, Index
+from imagenetfs.index.table_builder import Scan
+
+log = logging.getLogger(__name__)
+
+_AT_LEAST = 4
+"""The part of the threads that has containers of its own even where these are few."""
+
+_LANES = 32
+"""Threads that prepare containers beside the one that reads all headers; mostly they wait for it. Half as many
+as requests, the rest being chains: else containers of one size all end at once, and nothing is read."""
+
+Work = tuple[int, int]
+"""(archive, inner) of one container."""
+
+Count = Callable[[int, int], None]
+"""Is called with the containers and members done so far."""
+
+
+class _Left(NamedTuple):
+    """Containers that somebody else was building, and what was done by then."""
+
+    work: list[Work]
+    done: int
+    members: int
+
+
+def build_serial(index: Index, work: list[Work], count: Count) -> None:
+    """One container after the other, from memory."""
+    members = 0
+    for done, item in enumerate(work, 1):
+        if not index.known(*item):
+            members += _adopt(index, item, partial(_make_now, index, item))
+        count(done, members)
+
+
+def _make_now(index: Index, item: Work) -> bytes:
+    return index.prepare(*item)()
+
+
+def build_with_readahead(
+    pace: AdaptiveConcurrency, index: Index, work: list[Work], count: Count
+) -> None:
+    """Several containers at a time, with as many requests under way among them, where hints are heeded.
+
+    One thread reads all headers. Others open the archives, look whether a table is kept, and encode.
+    """
+    lanes = max(1, min(pace.ceiling // 2, _LANES, len(work)))
+    ring = ReadaheadScannerThread(pace, lanes)
+    with ThreadPoolExecutor(lanes) as pool, contextlib.closing(ring):
+        left = _build(pool, lanes, ring.scan, index, work, count)
+    _build_left(index, left, count)
+
+
+def build_with_threads(
+    pace: AdaptiveConcurrency, index: Index, work: list[Work], count: Count
+) -> None:
+    """The same by ``pace.ceiling`` threads, one for each request.
+
+    Where there are many containers, each thread has one of its own; where there are few, a part of the
+    threads, and whoever has none helps.
+    """
+    threads = pace.ceiling
+    lanes = min(threads, max(-(-threads // _AT_LEAST), len(work) // _AT_LEAST))
+    team = ThreadedScanner(pace)
+    with ThreadPoolExecutor(threads) as pool, contextlib.closing(team):
+        for _ in range(threads - lanes):
+            pool.submit(team.help)
+        left = _build(pool, lanes, team.scan, index, work, count, lambda: pool.submit(team.help))
+    _build_left(index, left, count)
+
+
+def _build(
+    pool: ThreadPoolExecutor,
+    lanes: int,
+    scan: Scan,
+    index: Index,
+    work: list[Work],
+    count: Count,
+    spare: Callable[[], object] = lambda: None,
+) -> _Left:
+    """Build containers in the pool's threads, ``lanes`` at a time; publish them in this one.
+
+    ``spare`` is called for each thread that has no container of its own any more. What a reader is building
+    meanwhile is left to it.
+    """
+    done = members = 0
+    queue, left = deque(work), list[Work]()
+    pending: dict[Future[bytes], tuple[Work, contextlib.ExitStack]] = {}
+    while queue or pending:
+        while queue and len(pending) < lanes:
+            item, reserved = queue.popleft(), contextlib.ExitStack()
+            if index.known(*item):
+                done += 1
+                continue
+            try:
+                reserved.enter_context(index.reserved(*item))
+                pending[pool.submit(index.prepare(*item, scan))] = item, reserved
+            except BuildInProgressError:
+                left.append(item)
+            except ImagenetfsError as error:
+                reserved.close()
+                _tell(index, item, error)
+                done += 1
+        for future in wait(pending, return_when=FIRST_COMPLETED).done:
+            item, reserved = pending.pop(future)
+            with reserved:
+                members += _adopt(index, item, future.result)
+            done += 1
+            if not queue:
+                spare()
+        count(done, members)
+    return _Left(left, done, members)
+
+
+def _build_left(index: Index, left: _Left, count: Count) -> None:
+    """Wait for what others were building, and build it where they did not."""
+    done, members = left.done, left.members
+    for item in left.work:
+        try:
+            members += len(index.container(*item).members)
+        except ImagenetfsError as error:
+            _tell(index, item, error)
+        done += 1
+        count(done, members)
+
+
+def _adopt(index: Index, item: Work, block: Callable[[], bytes]) -> int:
+    """Publish a block in the arena; how many members it has, none where it cannot be made."""
+    try:
+        return index.adopt(*item, block())
+    except ImagenetfsError as error:
+        _tell(index, item, error)
+        return 0
+
+
+def _tell(index: Index, item: Work, error: ImagenetfsError) -> None:
+    """Say that a container cannot be indexed, unless it was said when its archive was found replaced."""
+    if not isinstance(error, SourceReplacedError):
+        log.warning("%s cannot be indexed: %s", index.title(*item), error)

@@ -1,0 +1,83 @@
+"""Whether a header block of the archive is the one that a row of a table was made from."""
+
+from __future__ import annotations
+
+import os
+
+from imagenetfs.errors import ArchiveError, SourceChangedError
+from imagenetfs.formats.tar.header import BLOCK, is_sound, name_of, number
+from imagenetfs.formats.tar.walk import MemberColumns, Walk
+from imagenetfs.index.container import Container
+from imagenetfs.index.fingerprint import ReadAt
+from imagenetfs.index.member_table import Members
+from imagenetfs.index.names import harmless
+from imagenetfs.index.table import Table
+
+_NANOSECONDS = 1_000_000_000
+
+
+def is_header_of(block: bytes, members: Members, row: int) -> bool:
+    """Whether ``block``, the 512 bytes before a member's data, is a sound header with the very name and size of
+    its row. Not so where the name was too long for it, or was cleaned: see :func:`stands_there`."""
+    name = members.name(row)
+    if not block.startswith(name) or block[len(name) : len(name) + 1] != b"\0":
+        return False
+    try:
+        return int(block[124:135], 8) == members.size(row) and is_sound(block)
+    except ValueError:
+        return False
+
+
+def stands_there(read_at: ReadAt, end: int, members: Members, row: int) -> bool:
+    """Whether the parser finds a member where its row says: by all of its headers, read now.
+
+    ``end``: where its container ends in the file, in bytes."""
+    found = MemberColumns()
+    header = members.header(row)
+    try:
+        Walk(read_at, end, found).until(header, header + 1)
+        name = harmless(found.names[0])
+    except (ArchiveError, IndexError):
+        return False
+    as_said = (found.offsets[0], found.sizes[0]) == (members.offset(row), members.size(row))
+    return as_said and (name == members.name(row) or row in members.hard)
+
+
+def check_header(block: bytes, container: Container, row: int) -> None:
+    """See that ``block``, the 512 bytes before a member's data, is the header that its row was made from.
+
+    For members whose data follow their header (all but sparse ones). Raises SourceChangedError.
+    """
+    members = container.members
+    if resembles(block, members, row):
+        return
+    raise SourceChangedError(
+        f"{os.fsdecode(container.extent.path)} has something else where "
+        f"{os.fsdecode(members.name(row))} was when it was indexed; unmount and mount again."
+    )
+
+
+def resembles(block: bytes, members: Table, row: int) -> bool:
+    """Whether the block is a sound header with two of a member's name, size and time: each may be overridden by
+    extended headers."""
+    row = members.owner(row)  # a hard link's data stand behind the header of what it is linked to
+    if len(block) != BLOCK or not is_sound(block):
+        return False
+    holds = (
+        _last_part(name_of(block)) == _last_part(members.name(row)),
+        _number(block[124:136]) == members.size(row),
+        _number(block[136:148]) == members.mtime_ns(row) // _NANOSECONDS,
+    )
+    return sum(holds) >= 2
+
+
+def _last_part(name: bytes) -> bytes:
+    """The name without its directories, which are cleaned when a table is made."""
+    return name.rstrip(b"/").rpartition(b"/")[2]
+
+
+def _number(field: bytes) -> int:
+    try:
+        return number(field)
+    except ValueError:
+        return -1

@@ -1,0 +1,268 @@
+"""The member table of one container (a tar, a tar within a tar, a directory), mapped, not parsed.
+
+Rows stand sorted by name, with ``/`` before every other byte, so that the entries below a directory
+are contiguous. ImageNet's names cost 5 bytes a member, because a prefix and a suffix that all rows share
+are kept once; offsets stand in units of 512 bytes; a column whose values are all alike is left out.
+In all about 20 bytes a member (see docs/benchmarks.md).
+
+Columns (all little-endian, see :mod:`imagenetfs.index.columns`):
+
+==========  ===========================================================================
+names       the middle parts of the names, one after the other (u1)
+ends        where each of them ends in ``names``
+offsets     data offset in the file; in 512-byte units where meta["unit"] is 512
+sizes       bytes of content
+mtimes      modification time less meta["mtime"], in meta["tick"] nanoseconds
+modes       st_mode, unless all are meta["mode"]
+headers     offset of the first header block, unless each is its data offset - 512
+linked      rows that are symbolic links, with their targets in ``link_ends``, ``link_names``
+hard        rows that are one file with others, ``hard_owners``: the row that stands for all
+sparse      rows with holes, ``sparse_ends`` and pairs in ``sparse_starts``, ``sparse_lengths``
+below       for directories: the row behind the last one below (only where there are any)
+nested      rows that are containers themselves (only where there are any)
+==========  ===========================================================================
+"""
+
+from __future__ import annotations
+
+import stat
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from imagenetfs.errors import ArchiveError
+from imagenetfs.index.columns import Array, meta_of, unpack, views
+
+_NONE: Array = np.zeros(0, dtype=np.int64)
+_EMPTY: dict[int, Any] = {}
+"""One for all tables; nobody writes to it."""
+
+
+class MemberTable:
+    """A member table as it lies in memory. All rows are found by number or by full name.
+
+    A process may hold tens of thousands: nothing is kept that the block can tell again.
+    """
+
+    __slots__ = (
+        "_below",
+        "_block",
+        "_ends",
+        "_headers",
+        "_mode",
+        "_modes",
+        "_mtime",
+        "_mtimes",
+        "_names",
+        "_offsets",
+        "_prefix",
+        "_sizes",
+        "_suffix",
+        "_tick",
+        "_unit",
+        "hard",
+        "links",
+        "nested",
+        "problem",
+        "rows",
+        "sparse",
+    )
+
+    def __init__(self, block: memoryview) -> None:
+        """Raises ArchiveError where the block is no member table."""
+        columns, meta = views(block)
+        self._block = block
+        try:
+            self._take(columns, meta)
+        except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
+            raise ArchiveError(f"a block of the index is damaged ({error})") from None
+
+    def _take(self, columns: dict[str, memoryview], meta: dict[str, Any]) -> None:
+        self.rows: int = meta["rows"]
+        self._prefix = bytes.fromhex(meta["prefix"])
+        self._suffix = bytes.fromhex(meta["suffix"])
+        self._unit: int = meta["unit"]
+        self._mtime: int = meta["mtime"]
+        self._tick: int = meta["tick"]
+        self._mode: int = meta["mode"]
+        self.problem: str | None = meta.get("problem")
+        """What was wrong with the archive behind the last sound member; None for a sound one."""
+        self._check(columns)
+        self._names = columns["names"]
+        self._ends = columns["ends"]
+        self._offsets = columns["offsets"]
+        self._sizes = columns["sizes"]
+        self._mtimes = columns.get("mtimes")
+        self._modes = columns.get("modes")
+        self._headers = columns.get("headers")
+        self._below = columns.get("below")
+        self.nested: Array = np.asarray(columns["nested"]) if "nested" in columns else _NONE
+        self.links = _links(columns)
+        self.hard = _hard(columns)
+        self.sparse = _sparse(columns)
+
+    def _check(self, columns: dict[str, memoryview]) -> None:
+        per_row = ("ends", "offsets", "sizes", "mtimes", "modes", "headers", "below")
+        if any(len(columns[c]) != self.rows for c in per_row if c in columns):
+            raise ArchiveError("a block of the index is damaged (columns of unequal length)")
+
+    @property
+    def columns(self) -> dict[str, Array]:
+        """All columns, from the block; not for what is asked often."""
+        return unpack(self._block)[0]
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What the block says of itself; not for what is asked often."""
+        return meta_of(self._block)
+
+    def __len__(self) -> int:
+        return self.rows
+
+    @property
+    def flat(self) -> bool:
+        """Whether there is no directory and no path in it: the shape of ImageNet's tars."""
+        return self._below is None
+
+    @property
+    def one_mode(self) -> bool:
+        """Whether all rows have the same mode."""
+        return self._modes is None
+
+    @property
+    def plain(self) -> bool:
+        """Whether all rows are regular files that stand in the archive as they are: no holes."""
+        return self._modes is None and stat.S_ISREG(self._mode) and not self.sparse
+
+    def place(self, row: int) -> tuple[int, int]:
+        """Offset and size in one call, for reads."""
+        return self._offsets[row] * self._unit, self._sizes[row]
+
+    def name(self, row: int) -> bytes:
+        """The full name, relative, parts separated by ``/``."""
+        start = self._ends[row - 1] if row else 0
+        return self._prefix + self._names[start : self._ends[row]].tobytes() + self._suffix
+
+    def offset(self, row: int) -> int:
+        """Where the data begins in the file, in bytes."""
+        value: int = self._offsets[row]
+        return value * self._unit
+
+    def size(self, row: int) -> int:
+        """Bytes of content, holes included."""
+        value: int = self._sizes[row]
+        return value
+
+    def mtime_ns(self, row: int) -> int:
+        """Nanoseconds since the epoch."""
+        return self._mtime + (self._mtimes[row] * self._tick if self._mtimes is not None else 0)
+
+    def mode(self, row: int) -> int:
+        """st_mode with the file type."""
+        value: int = self._modes[row] if self._modes is not None else self._mode
+        return value
+
+    def owner(self, row: int) -> int:
+        """The row that stands for the file: another one for some hard links, else ``row`` itself."""
+        return self.hard[row][0] if self.hard and row in self.hard else row
+
+    def links_to(self, row: int) -> int:
+        """st_nlink: how many rows are this very file."""
+        return self.hard[row][1] if self.hard and row in self.hard else 1
+
+    def header(self, row: int) -> int:
+        """Where the member's first header block begins in the file, in bytes."""
+        value: int = self._headers[row] if self._headers is not None else self.offset(row) - 512
+        return value
+
+    def below(self, row: int) -> int:
+        """The row behind the last one that lies below ``row``."""
+        value: int = self._below[row] if self._below is not None else row + 1
+        return value
+
+    def find(self, name: bytes) -> int:
+        """The row of a full name, or -1."""
+        key = name.replace(b"/", b"\0")
+        low, high = 0, self.rows
+        while low < high:
+            middle = (low + high) // 2
+            if self.name(middle).replace(b"/", b"\0") < key:
+                low = middle + 1
+            else:
+                high = middle
+        return low if low < self.rows and self.name(low) == name else -1
+
+    def names(self) -> Iterator[bytes]:
+        """All names in order; cheaper than :meth:`name` row by row."""
+        blob, prefix, suffix, start = self._names.tobytes(), self._prefix, self._suffix, 0
+        for end in self._ends.tolist():
+            yield prefix + blob[start:end] + suffix
+            start = end
+
+    def name_parts(self, start: int, stop: int) -> tuple[bytes, Array, Array, bytes]:
+        """The names of rows [start, stop): what all begin with, the middle parts back to back (u1), where
+        each of these ends, what all end with."""
+        first = self._ends[start - 1] if start else 0
+        ends = np.asarray(self._ends[start:stop]).astype(np.int64) - first
+        middles = np.asarray(self._names[first : first + (int(ends[-1]) if len(ends) else 0)])
+        return self._prefix, middles, ends, self._suffix
+
+    def sizes(self, start: int, stop: int) -> Array:
+        """Bytes of content of rows [start, stop)."""
+        return np.asarray(self._sizes[start:stop])
+
+    def mtimes_ns(self, start: int, stop: int) -> Array:
+        """Modification times of rows [start, stop), in nanoseconds since the epoch."""
+        if self._mtimes is None:
+            return np.full(stop - start, self._mtime, dtype=np.int64)
+        ticks = np.asarray(self._mtimes[start:stop]).astype(np.int64)
+        return ticks * self._tick + self._mtime
+
+    def children(self, row: int = -1) -> Iterator[int]:
+        """The rows directly within the directory at ``row`` (-1: the container itself)."""
+        at, end = (0, self.rows) if row < 0 else (row + 1, self.below(row))
+        while at < end:
+            yield at
+            at = self.below(at)
+
+    def regular(self) -> Array:
+        """The rows that are regular files (hard links included), as an array."""
+        if self._modes is None:
+            every = self.rows if stat.S_ISREG(self._mode) else 0
+            return np.arange(every, dtype=np.int64)
+        return np.flatnonzero(np.asarray(self._modes) & 0o170000 == stat.S_IFREG)
+
+
+def _links(columns: dict[str, memoryview]) -> dict[int, bytes]:
+    """Row -> target of the symbolic link."""
+    if "linked" not in columns:
+        return _EMPTY
+    blob, start, found = columns["link_names"].tobytes(), 0, {}
+    for row, end in zip(columns["linked"].tolist(), columns["link_ends"].tolist(), strict=True):
+        found[row] = blob[start:end]
+        start = end
+    return found
+
+
+def _hard(columns: dict[str, memoryview]) -> dict[int, tuple[int, int]]:
+    """Row -> (the row that stands for the file, how many rows it has)."""
+    if "hard" not in columns:
+        return _EMPTY
+    rows, owners = columns["hard"].tolist(), columns["hard_owners"].tolist()
+    counts = Counter(owners)
+    return {row: (owner, counts[owner]) for row, owner in zip(rows, owners, strict=True)}
+
+
+def _sparse(columns: dict[str, memoryview]) -> dict[int, tuple[tuple[int, int], ...]]:
+    """Row -> its data runs, (logical offset, length) in bytes."""
+    if "sparse" not in columns:
+        return _EMPTY
+    starts = columns["sparse_starts"].tolist()
+    lengths = columns["sparse_lengths"].tolist()
+    found, start = {}, 0
+    for row, end in zip(columns["sparse"].tolist(), columns["sparse_ends"].tolist(), strict=True):
+        found[row] = tuple(zip(starts[start:end], lengths[start:end], strict=True))
+        start = end
+    return found

@@ -1,0 +1,197 @@
+"""What earlier mounts kept: blocks from index files, used only while they describe what is there.
+
+Everything is looked at again, a tar within a tar too: another archive may have one of the same size at the
+same place (see :mod:`imagenetfs.index.fingerprint`). Thread-safe but for the first look into an index file.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+import stat
+import threading
+import time
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from imagenetfs.errors import ArchiveError
+from imagenetfs.index.archives import OUTER, Extent, Kind
+from imagenetfs.index.columns import unpack
+from imagenetfs.index.fingerprint import mtimes_crc, sample_crc, tail_crc
+from imagenetfs.index.index_file import (
+    BlockEntry,
+    IndexFile,
+    Record,
+    Version,
+    display_path,
+    open_index_file,
+    version_of,
+)
+from imagenetfs.index.member_table import MemberTable
+from imagenetfs.index.names import sanitize_name
+from imagenetfs.index.table_builder import changed_ns, join_path
+from imagenetfs.source.source import Source
+
+log = logging.getLogger(__name__)
+
+Stores = Sequence[tuple[frozenset[int], Sequence[Path]]]
+
+
+_LOOK_AGAIN_SECONDS = 1.0
+"""How often, at most, a file is looked at again that did not have what was asked for."""
+
+
+class PersistedTables:
+    """The index files of a catalogue; ``stores`` names, for each group of archives, where they may be.
+
+    Another mount or node may publish a newer file at any time: what is missed in one is looked for in
+    the file that is there by then. Make it before forking: what is wrong with a file is logged once.
+    """
+
+    def __init__(self, source: Source, stores: Stores) -> None:
+        self._source = source
+        self._places = {number: paths for group, paths in stores for number in group}
+        self._files: dict[Path, IndexFile | None] = {}
+        self._looked: dict[Path, float] = {}
+        self._seen: dict[Path, Version | None] = {}
+        self._opening = threading.Lock()
+        every = dict.fromkeys(path for _, paths in stores for path in paths)
+        self._number = {path: number for number, path in enumerate(every)}
+        self._told = mmap.mmap(-1, max(1, len(every)))  # one byte a file, for all processes
+
+    def block(
+        self, archive: int, inner: int, key: bytes, extent: Extent, *, now: bool = False
+    ) -> bytes | None:
+        """The block from an index file, if one has it and it still describes the container.
+
+        ``now``: look for a newer file at once, however short ago that was done.
+        """
+        for path in self._places.get(archive, ()):
+            store, reason = self._open(path), ""
+            for newest in (False, True):
+                if newest:
+                    newer = self._newer(path, store, now or bool(reason))
+                    if newer is None:
+                        break
+                    store = newer
+                place = store.place(key) if store is not None else None
+                if store is None or place is None:
+                    continue
+                try:
+                    block = store.block(place)
+                    if self._describes(inner, extent, block, place):
+                        return block
+                    changed = extent.kind is Kind.DIRECTORY
+                    reason = (
+                        "the directory has changed" if changed else "the archive is another one"
+                    )
+                    reason += f" now; indexing {os.fsdecode(extent.path)} anew"
+                except ArchiveError as error:
+                    reason = f"{error.reason}; indexing anew"
+                except OSError as error:
+                    reason = f"it cannot be read ({error.strerror}); indexing anew"
+            if reason:
+                self._tell(path, f"index file {display_path(path)}: {reason}")
+        return None
+
+    def look_again(self, archives: Iterable[int]) -> None:
+        """See what has been published for these archives meanwhile."""
+        for path in {path for archive in archives for path in self._places.get(archive, ())}:
+            self._newer(path, self._open(path), True)
+
+    def is_complete(self, archive: int, key: bytes) -> bool:
+        """Whether an index file is said to be complete and has the container ``key``, true or not."""
+        for path in self._places.get(archive, ()):
+            store = self._open(path)
+            for _ in range(2):
+                if store is not None and store.is_complete and store.place(key) is not None:
+                    return True
+                store = self._newer(path, store, False)
+        return False
+
+    def has(self, archive: int, key: bytes, block: memoryview) -> bool:
+        """Whether this very block is in an index file."""
+        crc, length = zlib.crc32(block), len(block)
+        for path in self._places.get(archive, ()):
+            store = self._open(path)
+            place = store.place(key) if store is not None else None
+            if place is not None and (place.crc, place.length) == (crc, length):
+                return True
+        return False
+
+    def _open(self, path: Path) -> IndexFile | None:
+        with self._opening:
+            if path not in self._files:
+                self._files[path] = self._look(path)
+            return self._files[path]
+
+    def _look(self, path: Path) -> IndexFile | None:
+        self._looked[path] = time.monotonic()
+        self._seen[path] = version_of(path)
+        return (
+            open_index_file(path, lambda line: self._tell(path, line)) if self._seen[path] else None
+        )
+
+    def _newer(self, path: Path, than: IndexFile | None, now: bool) -> IndexFile | None:
+        """The file that has been renamed over the one that is open, if there is one."""
+        with self._opening:
+            present = self._files[path]
+            if present is not than:  # another thread has looked meanwhile
+                return present
+            if not now and time.monotonic() < self._looked[path] + _LOOK_AGAIN_SECONDS:
+                return None
+            self._looked[path] = time.monotonic()
+            if version_of(path) in (None, self._seen[path]):
+                return None
+            newer = self._look(path)
+            if newer is not None:
+                self._files[path] = newer
+            return newer
+
+    def _tell(self, path: Path, line: str) -> None:
+        """One line for a file, from whichever process comes first: its other blocks will be like it."""
+        number = self._number[path]
+        if not self._told[number]:
+            self._told[number] = 1
+            log.warning("%s", line)
+
+    def _describes(self, inner: int, extent: Extent, block: bytes, place: BlockEntry) -> bool:
+        """Whether a block still is what the container holds."""
+        if (place.start, place.stop) != (extent.start, extent.end):
+            return False
+        if extent.kind is not Kind.DIRECTORY:
+            return self._is_same_file(extent, block)
+        members = MemberTable(memoryview(block))
+        if any(sanitize_name(name) != name for name in members.names()):
+            raise ArchiveError("a listing has a name that leads elsewhere")
+        below = _directories(members) if inner != OUTER else []
+        changed = {
+            name: changed_ns(self._source, join_path(extent.path, name)) for name in [b"", *below]
+        }
+        return (len(members), mtimes_crc(changed)) == (place.file_size, place.sample)
+
+    def _is_same_file(self, extent: Extent, block: bytes) -> bool:
+        """Whether a tar or npz still is what the block was made from."""
+        _, meta = unpack(memoryview(block))
+        with self._source.opened(extent.path) as file:
+            if file.size != meta["file"]:
+                return False
+            if extent.kind is Kind.NPZ:
+                return bool(tail_crc(file.read, file.size) == meta["sample"])
+            return bool(sample_crc(file.read, meta["at"]) == meta["sample"])
+
+    @staticmethod
+    def record(key: bytes, extent: Extent, block: bytes) -> Record | None:
+        """What an index file keeps of a block; None for what cannot be known again."""
+        _, meta = unpack(memoryview(block))
+        if extent.kind is not Kind.DIRECTORY:
+            return Record(key, extent.start, extent.end, meta["file"], meta["sample"], block)
+        if "unsettled" in meta:
+            return None
+        return Record(key, extent.start, extent.end, meta["rows"], meta["changes"], block)
+
+
+def _directories(members: MemberTable) -> list[bytes]:
+    return [members.name(row) for row in range(len(members)) if stat.S_ISDIR(members.mode(row))]

@@ -1,0 +1,214 @@
+"""Making a container's block from its archive: scanning a tar, listing a directory, opening an npz.
+
+Everything here is thread-safe and keeps nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from imagenetfs.errors import ArchiveError, SourceChangedError, SourceReplacedError
+from imagenetfs.formats.tar import walk
+from imagenetfs.index.archives import OUTER, Extent, Kind
+from imagenetfs.index.array_table import encode_array_table
+from imagenetfs.index.fingerprint import mtimes_crc, pick_samples, sample_crc, tail_crc
+from imagenetfs.index.member_encoder import MemberRows, encode_member_table
+from imagenetfs.source.file import SourceFile
+from imagenetfs.source.source import REQUESTS, Source
+
+log = logging.getLogger(__name__)
+
+OUTER_SAMPLES, INNER_SAMPLES = 16, 2
+"""Header blocks by which an archive, and a tar within one, is known again."""
+
+_SETTLED_NS = 2_000_000_000
+"""A directory that changed less than this before it was listed may change again unnoticed: clocks tick
+coarsely, and a server's may be ahead."""
+
+
+class Scan(Protocol):
+    """A tar scanner: fills ``into`` from bytes [start, end); raises ArchiveError where they end being sound.
+
+    ``hint`` announces what ``read_at`` will read.
+    """
+
+    def __call__(
+        self,
+        read_at: walk.ReadAt,
+        start: int,
+        end: int,
+        into: walk.MemberColumns,
+        hint: walk.Hint | None = None,
+    ) -> object: ...
+
+
+def with_heartbeat(scan: Scan, beat: Callable[[], None]) -> Scan:
+    """The same scanner, which calls ``beat()`` with every read."""
+
+    def scan_and_beat(
+        read_at: walk.ReadAt,
+        start: int,
+        end: int,
+        into: walk.MemberColumns,
+        hint: walk.Hint | None = None,
+    ) -> object:
+        def read(offset: int, length: int) -> bytes:
+            beat()
+            return read_at(offset, length)
+
+        return scan(read, start, end, into, hint)
+
+    return scan_and_beat
+
+
+def build_table(
+    source: Source, scan: Scan, extent: Extent, inner: int, *, direct: bool = False
+) -> bytes:
+    """The block of a container. Raises SourceReadError, and ArchiveError for an npz that is none.
+
+    An archive whose attributes changed meanwhile (chgrp, touch) is read once more: nobody can tell
+    whether its content did. ``direct``: for a source that answers from memory; no account is kept of
+    every single read.
+    """
+    try:
+        return _make_block(source, scan, extent, inner, direct)
+    except SourceReplacedError:
+        raise
+    except SourceChangedError:
+        if not _is_as_long(source, extent):
+            raise
+    log.info("%s was touched while it was indexed: reading it again", os.fsdecode(extent.path))
+    return _make_block(source, scan, extent, inner, direct)
+
+
+def _is_as_long(source: Source, extent: Extent) -> bool:
+    """Whether the file that stands there now could be the one that ``extent`` is about."""
+    with source.opened(extent.path) as file:
+        return extent.is_part or file.size == extent.end
+
+
+def _make_block(source: Source, scan: Scan, extent: Extent, inner: int, direct: bool) -> bytes:
+    if extent.kind is Kind.NPZ:
+        with source.opened(extent.path) as file:
+            seen = {"file": file.size, "sample": tail_crc(file.read, file.size)}
+            return encode_array_table(file.read_up_to, file.size, extent.path, file.mtime_ns, seen)
+    if extent.kind is Kind.TAR:
+        samples = OUTER_SAMPLES if inner == OUTER else INNER_SAMPLES
+        rows, meta = _scan_tar(source, scan, extent, samples, direct)
+    else:
+        rows, meta = _list(source, extent.path, recursive=inner != OUTER)
+    nested = is_nested(extent.kind) if inner == OUTER else None
+    return encode_member_table(rows, meta, nested, confine=extent.kind is Kind.TAR)
+
+
+def _direct(file: SourceFile) -> walk.ReadAt:
+    """``file.read_up_to`` at the cost of the system call; whatever is odd about a read goes there."""
+    fd, pread = file.fd, os.pread
+
+    def read(offset: int, length: int) -> bytes:
+        try:
+            data = pread(fd, length, offset)
+        except OSError:
+            return file.read_up_to(offset, length)
+        return data if len(data) == length else file.read_up_to(offset, length)
+
+    return read
+
+
+def _scan_tar(
+    source: Source, scan: Scan, extent: Extent, samples: int, direct: bool
+) -> tuple[MemberRows, dict[str, Any]]:
+    """The members, and the meta data by which the tar is known again (see index.identity)."""
+    columns = walk.MemberColumns()
+    meta: dict[str, Any] = {}
+    with source.opened(extent.path) as file:
+        try:
+            read_at = _direct(file) if direct else file.read_up_to
+            scan(read_at, extent.start, extent.end, columns, None if direct else file.hint)
+        except ArchiveError as error:
+            meta["problem"] = str(error)
+            log.warning(
+                "%s is broken at byte %d: %s; whole before that: %d members",
+                os.fsdecode(extent.path),
+                error.offset,
+                error.reason,
+                len(columns.names),
+            )
+        if direct:
+            file.meter[REQUESTS] += len(columns)
+        looked_at = pick_samples(columns.headers, samples)
+        meta |= {"file": file.size, "at": looked_at, "sample": sample_crc(file.read, looked_at)}
+    return _rows(columns), meta
+
+
+def _list(
+    source: Source, directory: bytes, *, recursive: bool
+) -> tuple[MemberRows, dict[str, Any]]:
+    """A directory's own entries, or all that lies below it, and the directories' times of change."""
+    rows, pending, changed = MemberRows(), [b""], {}
+    now = time.time_ns()
+    while pending:
+        below = pending.pop()
+        path = join_path(directory, below)
+        changed[below] = changed_ns(source, path)
+        for entry in source.entries(path):
+            name = join_path(below, entry.name)
+            _append(rows, name, entry.size, entry.mtime_ns, entry.mode)
+            if stat.S_ISLNK(entry.mode):
+                rows.links[len(rows.names) - 1] = source.link_target(join_path(path, entry.name))
+            if recursive and entry.is_directory:
+                pending.append(name)
+    meta = {"changes": mtimes_crc(changed)}
+    if max(changed.values()) > now - _SETTLED_NS:
+        meta["unsettled"] = 1
+    return rows, meta
+
+
+def changed_ns(source: Source, path: bytes) -> int:
+    """When a directory changed last; 0 where there is none."""
+    status = source.status(path)
+    return status.st_mtime_ns if status is not None else 0
+
+
+def join_path(directory: bytes, name: bytes) -> bytes:
+    """A path below a directory; either may be empty."""
+    return directory + b"/" + name if directory and name else directory or name
+
+
+def is_nested(kind: Kind) -> Callable[[bytes, int], bool]:
+    """Which rows of an outer table are containers: tars, and in a directory the directories too."""
+
+    def nested(name: bytes, mode: int) -> bool:
+        if stat.S_ISDIR(mode):
+            return kind is Kind.DIRECTORY
+        return stat.S_ISREG(mode) and name.endswith(b".tar")
+
+    return nested
+
+
+def _rows(columns: walk.MemberColumns) -> MemberRows:
+    return MemberRows(
+        columns.names,
+        columns.headers,
+        columns.offsets,
+        columns.sizes,
+        columns.mtimes,
+        columns.modes,
+        columns.links,
+        columns.hardlinks,
+        columns.sparse,
+    )
+
+
+def _append(rows: MemberRows, name: bytes, size: int, mtime_ns: int, mode: int) -> None:
+    rows.names.append(name)
+    rows.headers.append(0)
+    rows.offsets.append(512)
+    rows.sizes.append(size)
+    rows.mtimes.append(mtime_ns)
+    rows.modes.append(mode)

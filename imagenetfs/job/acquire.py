@@ -1,0 +1,106 @@
+"""Which mount ``run`` uses: one that is named, one at a given place, the job's own, or a namespace's."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from imagenetfs import config
+from imagenetfs.config import Settings
+from imagenetfs.errors import ExitCode, ImagenetfsError
+from imagenetfs.job import namespace, preflight
+from imagenetfs.job.compatibility import OccupiedError
+from imagenetfs.job.mount_handle import (
+    MOUNT_VARIABLE,
+    MountHandle,
+    check_joined,
+    join_mount,
+    join_or_start,
+)
+from imagenetfs.job.run_dir import digest, job_name, locked, prepare_paths, root_of
+from imagenetfs.job.start import Say
+from imagenetfs.system import mounts, namespaces
+
+
+def acquire(
+    settings: Settings, at: Path | None, environ: Mapping[str, str], say: Say
+) -> MountHandle:
+    """The mount for ``run``: ``at`` a given place, else the one that the environment names, else at
+    the default place, or in a namespace of its own. Raises ImagenetfsError.
+
+    The process may be in another namespace afterwards; so it must have one thread only.
+    """
+    if at is None:
+        asked = settings.source if settings.origins["source"].startswith("--") else None
+        session = _named_mount(asked, settings, environ, say)
+        if session is not None:
+            return session
+    source = settings.source or preflight.default_source()
+    if settings.namespace == "always":
+        return namespace.acquire(source, settings, at, environ, say)
+    if settings.namespace == "auto" and not can_mount_plainly():
+        say("there is no fusermount3 here, so the mount gets a namespace of its own.")
+        return namespace.acquire(source, settings, at, environ, say)
+    try:
+        return _acquire_plainly(source, settings, at, environ, say)
+    except ImagenetfsError as error:
+        is_refused = error.exit_code is ExitCode.FUSE_REFUSED
+        if not is_refused or settings.namespace == "never" or namespaces.may_mount():
+            raise
+        say(f"{error} So it gets a namespace of its own.")
+        with contextlib.suppress(ImagenetfsError):
+            return namespace.acquire(source, settings, at, environ, say)
+        raise
+
+
+def can_mount_plainly() -> bool:
+    """Whether a mount in this mount namespace is worth a try."""
+    return namespaces.may_mount() or mounts.find_fusermount() is not None
+
+
+def _acquire_plainly(
+    source: Path, settings: Settings, at: Path | None, environ: Mapping[str, str], say: Say
+) -> MountHandle:
+    if at is not None:
+        return join_or_start(prepare_paths(mounts.resolve(at), settings), source, settings, say)
+    refusal: OccupiedError | None = None
+    for mountpoint in _candidates(source, settings, environ):
+        try:
+            place = prepare_paths(mounts.resolve(mountpoint), settings)
+            return join_or_start(place, source, settings, say)
+        except OccupiedError as error:
+            refusal = error
+    assert refusal is not None
+    raise refusal
+
+
+def _candidates(source: Path, settings: Settings, environ: Mapping[str, str]) -> Iterator[Path]:
+    """Names at the default place: another source, or one shown otherwise, then another namespace, gets
+    another one."""
+    root = root_of(settings)
+    name = job_name(environ)
+    yield root / name
+    which = f"{mounts.resolve(source)} {settings.prefer} {config.as_text(settings.view)}"
+    yield root / f"{name}-{digest(which)[:8]}"
+    yield root / f"{name}-{digest(which + namespaces.mount_namespace())[:8]}"
+
+
+def _named_mount(
+    source: Path | None, settings: Settings, environ: Mapping[str, str], say: Say
+) -> MountHandle | None:
+    """The live mount that $IMAGENETFS_MOUNT names, if there is one and it shows this source."""
+    named = environ.get(MOUNT_VARIABLE)
+    if not named:
+        return None
+    mountpoint = mounts.resolve(named)
+    entry = mounts.find_mount(mountpoint)
+    if entry is None or not entry.is_ours or preflight.health(entry) is not preflight.Health.LIVE:
+        return None
+    place = prepare_paths(mountpoint, settings)
+    with locked(place), contextlib.suppress(OccupiedError):
+        session = join_mount(place, source, say)
+        if session is not None:
+            check_joined(session, settings, say)
+        return session
+    return None

@@ -1,0 +1,53 @@
+"""What mounts of this user have left on the node that were killed with all their processes.
+
+A dead mount, an empty mountpoint, a socket that nobody listens at: the next start takes them away,
+whatever job they were of. Only what lies below the run directory, and only where nobody holds the lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from imagenetfs.errors import ImagenetfsError
+from imagenetfs.job import preflight
+from imagenetfs.job.clients import MountClient
+from imagenetfs.job.run_dir import MountPaths, locked
+from imagenetfs.job.start import Say
+from imagenetfs.system import mounts
+
+
+def remove_dead_mounts(root: Path, own: MountPaths, say: Say) -> None:
+    """Look at every mountpoint below ``root`` but the own one, whose lock the caller holds."""
+    for directory in root.iterdir():
+        place = MountPaths(directory, root)
+        if place != own and place.files:  # else it is none of ours
+            with contextlib.suppress(ImagenetfsError), locked(place, 0.0):
+                _clear(place, say)
+
+
+def heal(entry: mounts.MountEntry, place: MountPaths, say: Say) -> None:
+    """Take a dead mount away, and what its server could not any more; raises MountpointStaleError."""
+    preflight.heal(entry, say)
+    with contextlib.suppress(ImagenetfsError), locked(place, 0.0):
+        _clear(place, say)
+
+
+def _clear(place: MountPaths, say: Say) -> None:
+    """Under the place's lock: nobody starts or joins a mount there meanwhile."""
+    visit = MountClient.visit(place)
+    if visit is not None:
+        visit.close()
+        return
+    entry = mounts.find_mount(place.mountpoint)
+    if entry is not None:
+        if not entry.is_ours or preflight.health(entry) is not preflight.Health.DEAD:
+            return
+        preflight.heal(entry, say)
+    if place.is_below_root:
+        with contextlib.suppress(OSError):
+            place.mountpoint.rmdir()
+    for path in place.files:
+        if path != place.lock_path:
+            with contextlib.suppress(OSError):
+                path.unlink()

@@ -1,0 +1,212 @@
+"""``run``'s mount: found or started, leased while the command runs, ended with the last one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagenetfs import config
+from imagenetfs.config import Settings
+from imagenetfs.errors import FuseRefusedError, ImagenetfsError
+from imagenetfs.job import clients, preflight, primary_group
+from imagenetfs.job.cleanup import heal, remove_dead_mounts
+from imagenetfs.job.clients import MountClient
+from imagenetfs.job.compatibility import OccupiedError, check_shown, without_effect
+from imagenetfs.job.processes import wait_for_end
+from imagenetfs.job.run_dir import MountPaths, locked
+from imagenetfs.job.server import MountRequest
+from imagenetfs.job.start import Say, start_mount
+from imagenetfs.job.status import source_of
+from imagenetfs.system import mounts
+
+MOUNT_VARIABLE = "IMAGENETFS_MOUNT"
+ROOT_VARIABLE = config.variable_name("run_dir")
+
+ENDING_SECONDS = 15.0
+FOREIGN_SECONDS = 3.0
+
+
+@dataclass(slots=True)
+class MountHandle:
+    """A mount in use by this process. Without a lease it is somebody else's, and only used."""
+
+    place: MountPaths
+    entry: mounts.MountEntry
+    lease: MountClient | None
+    made: bool = False
+
+    @property
+    def mountpoint(self) -> Path:
+        return self.place.mountpoint
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the command finds in its environment; a run within it joins by these."""
+        found = {MOUNT_VARIABLE: str(self.mountpoint)}
+        if self.place.is_private:
+            found[ROOT_VARIABLE] = str(self.place.root)
+        return found
+
+
+# --- joining --------------------------------------------------------------------------------------
+
+
+def _same(source: str, other: str) -> bool:
+    return mounts.resolve(source) == mounts.resolve(other)
+
+
+def join_mount(place: MountPaths, source: Path | None, say: Say) -> MountHandle | None:
+    """Join the mount at a place, under its lock; None if there is none (any more).
+
+    Raises OccupiedError where the mount there shows another source, or cannot be seen from here.
+    """
+    entry = mounts.find_mount(place.mountpoint)
+    if entry is not None and entry.is_ours:
+        primary_group.check_mount(entry)
+    lease = MountClient.visit(place)
+    if entry is None:
+        if lease is None:
+            return None
+        lease.close()
+        raise OccupiedError(
+            f"A mount at {place.mountpoint} belongs to another mount namespace (a container, or "
+            "another step): choose another place with --at."
+        )
+    if not entry.is_ours:
+        raise OccupiedError(f"Something is mounted at {place.mountpoint} already ({entry.fstype}).")
+    shown = source_of(entry) if lease is None else lease.identity.source
+    if source is not None and not _same(shown, str(source)):
+        raise OccupiedError(
+            f"{shown} is mounted at {place.mountpoint}, not {source}: choose another place "
+            "with --at."
+        )
+    if lease is not None:
+        with contextlib.suppress(OSError, ValueError):  # it may have died this very moment
+            lease.take()
+            return MountHandle(place, entry, lease)
+    return _use_without_lease(place, entry, say)
+
+
+def _use_without_lease(place: MountPaths, entry: mounts.MountEntry, say: Say) -> MountHandle | None:
+    """No server of this user listens: the mount is dead, on its way out, or somebody else's."""
+    if preflight.health(entry) is preflight.Health.DEAD:
+        preflight.heal(entry, say)
+        return None
+    if entry.user_id == os.geteuid() and mounts.wait_unmounted(entry, FOREIGN_SECONDS):
+        return None
+    return MountHandle(place, entry, lease=None)
+
+
+def join_or_start(
+    place: MountPaths,
+    source: Path,
+    settings: Settings,
+    say: Say,
+    door: socket.socket | None = None,
+) -> MountHandle:
+    """The mount at a place, started if it is not there; ``door`` is what its server then answers at.
+
+    Raises ImagenetfsError, among them OccupiedError.
+    """
+    with locked(place) as lock:
+        session = join_mount(place, source, say)
+        if session is not None:
+            check_joined(session, settings, say)
+            return session
+        remove_dead_mounts(place.root, place, say)
+        made = _make_directory(place)
+        try:
+            request = MountRequest(
+                place=place, source=source, settings=settings, born="run", made=made, door=door
+            )
+            return _start(request, lock, say)
+        except BaseException:
+            if made:
+                with contextlib.suppress(OSError):
+                    place.mountpoint.rmdir()
+            raise
+
+
+def check_joined(session: MountHandle, settings: Settings, say: Say) -> None:
+    """See that a mount that was joined shows what was asked for, and say which options have no effect there.
+
+    Raises OccupiedError, and leaves the session then.
+    """
+    server = session.lease.identity if session.lease is not None else None
+    try:
+        check_shown(session.mountpoint, server, settings)
+    except OccupiedError:
+        if session.lease is not None:
+            session.lease.close()
+        raise
+    sentence = without_effect(server, settings)
+    if sentence is not None:
+        say(sentence)
+
+
+def _make_directory(place: MountPaths) -> bool:
+    """Make the mountpoint; True if it shall go with the mount."""
+    try:
+        place.mountpoint.mkdir(mode=0o700)
+    except FileExistsError:
+        return place.is_below_root  # a server that was killed may have left it
+    except OSError:
+        return False  # the checks say what is wrong
+    return True
+
+
+def _start(request: MountRequest, lock: int, say: Say) -> MountHandle:
+    place = request.place
+    front, server = clients.pair()
+    with server:
+        try:
+            entry = start_mount(request, lock, say, server)
+            return MountHandle(place, entry, MountClient(front), request.made)
+        except (OSError, ValueError) as error:
+            front.close()
+            raise FuseRefusedError(
+                f"The mount at {place.mountpoint} ended as soon as it had started."
+            ) from error
+        except BaseException:
+            front.close()
+            raise
+
+
+# --- ending ---------------------------------------------------------------------------------------
+
+
+def release(session: MountHandle, say: Say) -> None:
+    """Give the lease back; as the last one, wait until mount and server are gone."""
+    if session.lease is None:
+        return
+    last = session.lease.leave()
+    session.lease.close()
+    if last is False:
+        return
+    if last is None:
+        _clear_after_death(session, say)
+        return
+    deadline = time.monotonic() + ENDING_SECONDS
+    if not mounts.wait_unmounted(session.entry, ENDING_SECONDS):
+        say(f"the mount at {session.mountpoint} did not end by itself and was taken away.")
+        with contextlib.suppress(ImagenetfsError):
+            mounts.detach(session.entry, lazy=True)
+    wait_for_end(session.lease.identity.pid, deadline - time.monotonic())
+
+
+def _clear_after_death(session: MountHandle, say: Say) -> None:
+    """The server has gone; if it could not unmount, do so in its place."""
+    is_gone = mounts.wait_unmounted(session.entry, FOREIGN_SECONDS)
+    if not is_gone and preflight.health(session.entry) is preflight.Health.LIVE:
+        return
+    try:
+        heal(session.entry, session.place, say)
+    except ImagenetfsError as error:
+        say(str(error))
+    if session.made:
+        with contextlib.suppress(OSError):
+            session.mountpoint.rmdir()

@@ -1,0 +1,278 @@
+"""What is looked at before mounting: each failure is one sentence and one exit code.
+
+Nothing is mounted here, and nothing is changed but for dead mounts of ours, which are taken away.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Mapping
+from enum import Enum, auto
+from pathlib import Path
+
+from imagenetfs.errors import (
+    FuseUnavailableError,
+    GroupNeededError,
+    ImagenetfsError,
+    MountpointInUseError,
+    MountpointMissingError,
+    MountpointNotDirectoryError,
+    MountpointNotEmptyError,
+    MountpointStaleError,
+    PlaceRefusedError,
+    SourceMissingError,
+    SourceUnreadableError,
+)
+from imagenetfs.job import primary_group
+from imagenetfs.job.nfs_access import User
+from imagenetfs.system import child_call, mounts
+
+SOURCE_SECONDS = 60.0
+ANSWER_SECONDS = 5.0
+ENDING_SECONDS = 0.3
+FUSE_DEVICE = Path("/dev/fuse")
+DEFAULT_SOURCES = (Path("/datashare/imagenet"), Path("/datashare/ImageNet"))
+
+NOT_MOUNTED_FILE = "NOT_MOUNTED"
+"""May lie beneath a mount: it tells whoever looks that nothing is mounted."""
+
+Say = Callable[[str], None]
+
+
+# --- the source -----------------------------------------------------------------------------------
+
+
+def default_source() -> Path:
+    """The source where none is named; raises SourceMissingError with what to do."""
+    for candidate in DEFAULT_SOURCES:
+        if candidate.is_dir():
+            return candidate
+    raise SourceMissingError(
+        "No source is named: give the directory that holds ImageNet's archives as SOURCE or in "
+        f"$IMAGENETFS_SOURCE (neither {' nor '.join(map(str, DEFAULT_SOURCES))} is on this node)."
+    )
+
+
+def check_source(source: Path) -> None:
+    """See that the source is a directory that can be listed; raises Source*Error."""
+    try:
+        is_directory, is_empty = child_call.call_in_child(
+            lambda: _look_into(source), SOURCE_SECONDS
+        )
+        hidden = _behind_a_hidden_group(source)
+    except child_call.NoAnswerError as error:
+        raise SourceUnreadableError(
+            f"The source {source} does not answer: nothing came within {SOURCE_SECONDS:.0f} s. "
+            "Its file server may be down."
+        ) from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise SourceMissingError(
+            f"The source {source} is not there: its file system is not mounted on this node, or the data "
+            "set has another path here (--source)."
+        ) from error
+    except PermissionError as error:
+        raise _refusal(source) from error
+    except OSError as error:
+        raise SourceUnreadableError(
+            f"The source {source} could not be read: {error.strerror}."
+        ) from error
+    if hidden is not None:
+        raise hidden
+    if is_empty:
+        raise SourceMissingError(
+            f"The source {source} is empty: its file system is not mounted on this node."
+        )
+    if not is_directory:
+        raise SourceMissingError(
+            f"The source {source} is a file: name the directory that holds ImageNet's archives."
+        )
+
+
+def _refusal(source: Path) -> SourceUnreadableError:
+    try:
+        found = primary_group.refusal(source)
+    except (OSError, child_call.NoAnswerError):
+        found = None
+    return found or SourceUnreadableError(
+        f"The source {source} may not be read by this user: access has to be granted first, "
+        "or the group that has it is not among those that `id` shows."
+    )
+
+
+def _behind_a_hidden_group(source: Path) -> GroupNeededError | None:
+    """Whether a part of the source needs a group that the server does not hear of."""
+    if not User.here().hidden:
+        return None
+    found = primary_group.refusal(source)
+    return found if isinstance(found, GroupNeededError) else None
+
+
+def _look_into(source: Path) -> tuple[bool, bool]:
+    """Whether it is a directory, and an empty one."""
+    if not stat.S_ISDIR(source.stat().st_mode):
+        return False, False
+    with os.scandir(source) as entries:
+        return True, next(entries, None) is None
+
+
+# --- mounts that are there ------------------------------------------------------------------------
+
+
+class Health(Enum):
+    """Whether a mount's server is alive."""
+
+    LIVE = auto()
+    DEAD = auto()
+    SILENT = auto()
+
+
+def health(entry: mounts.MountEntry) -> Health:
+    """Ask a mount something that the kernel cannot answer for it, under a time-out."""
+    try:
+        child_call.call_in_child(lambda: os.statvfs(entry.mountpoint).f_bsize, ANSWER_SECONDS)
+    except child_call.NoAnswerError:
+        return Health.SILENT
+    except OSError as error:
+        if error.errno in (errno.ENOTCONN, errno.ECONNABORTED):
+            return Health.DEAD
+    return Health.LIVE
+
+
+def heal(entry: mounts.MountEntry, say: Say) -> None:
+    """Take a dead mount away, and say so; raises MountpointStaleError where that fails."""
+    if mounts.wait_unmounted(entry, ENDING_SECONDS):
+        return  # it was just being unmounted
+    try:
+        mounts.detach(entry, lazy=True)
+    except ImagenetfsError as error:
+        if mounts.find_mount(entry.mountpoint) == entry:
+            raise MountpointStaleError(
+                f"A dead mount (its server has gone) lies at {entry.mountpoint} and could not be "
+                f"taken away: {error}"
+            ) from error
+    mounts.wait_unmounted(entry, ANSWER_SECONDS)
+    say(f"took away a dead mount at {entry.mountpoint} (its server had gone).")
+
+
+# --- the mountpoint -------------------------------------------------------------------------------
+
+
+def check_mountpoint(mountpoint: Path, source: Path, say: Say) -> None:
+    """See that a mount may be made at ``mountpoint``; both paths are resolved. Heals a dead mount.
+
+    Raises Mountpoint*Error or PlaceRefusedError.
+    """
+    while (entry := mounts.find_mount(mountpoint)) is not None and entry.is_ours:
+        _refuse_unless_dead(entry)
+        heal(entry, say)
+    if mountpoint == source:
+        return  # the mount lies over what it shows
+    if entry is not None:
+        raise MountpointInUseError(
+            f"Something is mounted at {mountpoint} already ({entry.fstype}, {entry.source})."
+        )
+    if source in mountpoint.parents:
+        raise PlaceRefusedError(
+            f"The mountpoint {mountpoint} lies within the source {source}, so the mount would show "
+            "itself. Mount elsewhere, or over the source itself."
+        )
+    _check_empty_directory(mountpoint)
+
+
+def _refuse_unless_dead(entry: mounts.MountEntry) -> None:
+    state = health(entry)
+    if state is Health.LIVE:
+        raise MountpointInUseError(
+            f"{entry.source} is mounted at {entry.mountpoint} already "
+            f"(imagenetfs umount {entry.mountpoint} takes it away)."
+        )
+    if state is Health.SILENT:
+        raise MountpointInUseError(
+            f"A mount at {entry.mountpoint} does not answer "
+            f"(imagenetfs umount --lazy {entry.mountpoint} takes it away)."
+        )
+
+
+def _check_empty_directory(mountpoint: Path) -> None:
+    try:
+        with os.scandir(mountpoint) as entries:
+            occupied = any(entry.name != NOT_MOUNTED_FILE for entry in entries)
+    except FileNotFoundError as error:
+        raise MountpointMissingError(
+            f"The mountpoint {mountpoint} does not exist: make it with mkdir first."
+        ) from error
+    except NotADirectoryError as error:
+        raise MountpointNotDirectoryError(
+            f"The mountpoint {mountpoint} is not a directory: name an empty directory."
+        ) from error
+    except OSError as error:
+        if error.errno == errno.ENOTCONN:
+            raise MountpointStaleError(
+                f"A dead mount of another kind lies at or above {mountpoint}: "
+                "take it away with fusermount3 -uz."
+            ) from error
+        raise MountpointMissingError(
+            f"The mountpoint {mountpoint} could not be looked at: {error.strerror}."
+        ) from error
+    if occupied:
+        raise MountpointNotEmptyError(
+            f"The mountpoint {mountpoint} is not empty, and the mount would hide what is in it: name an empty "
+            "directory."
+        )
+
+
+def check_places(mountpoint: Path, places: Mapping[str, Path | None]) -> None:
+    """Refuse directories of our own under the mountpoint: a server that waits for itself never
+    wakes. ``places`` maps what to call it to where it is; raises PlaceRefusedError."""
+    for name, place in places.items():
+        if place is None:
+            continue
+        resolved = mounts.resolve(place)
+        if resolved == mountpoint or mountpoint in resolved.parents:
+            raise PlaceRefusedError(
+                f"The {name} {place} lies under the mountpoint {mountpoint}: the mount would wait "
+                "for itself. Choose a place outside of it."
+            )
+
+
+# --- FUSE -----------------------------------------------------------------------------------------
+
+
+def check_fuse(*, needs_helper: bool) -> None:
+    """See that this user can mount by FUSE here, by fusermount3 or without; raises
+    FuseUnavailableError."""
+    try:
+        os.close(os.open(FUSE_DEVICE, os.O_RDWR | os.O_CLOEXEC))
+    except FileNotFoundError as error:
+        raise FuseUnavailableError(
+            f"There is no {FUSE_DEVICE} here: an administrator loads the kernel's module (modprobe "
+            "fuse), or starts the container with that device."
+        ) from error
+    except PermissionError as error:
+        raise FuseUnavailableError(_closed_device()) from error
+    except OSError as error:
+        if error.errno in (errno.ENODEV, errno.ENXIO):
+            raise FuseUnavailableError(
+                f"{FUSE_DEVICE} is there, but this kernel has no FUSE behind it (modprobe fuse)."
+            ) from error
+        raise FuseUnavailableError(
+            f"{FUSE_DEVICE} could not be opened: {error.strerror}."
+        ) from error
+    if needs_helper and mounts.find_fusermount() is None:
+        raise FuseUnavailableError(
+            "There is no fusermount3 on this machine, and only root can mount without it: use "
+            "imagenetfs run --namespace, or have an administrator install the package fuse3."
+        )
+
+
+def _closed_device() -> str:
+    """Why the device may not be opened, though it is there."""
+    everybodys = stat.S_IROTH | stat.S_IWOTH
+    if FUSE_DEVICE.stat().st_mode & everybodys == everybodys:
+        return (
+            f"{FUSE_DEVICE} may not be opened here, though its mode is for everybody: a container has bound "
+            "it without devices (leave out --bind /dev/fuse), or the job's control group does not let it in."
+        )
+    return f"{FUSE_DEVICE} may not be opened by this user: an administrator sets its mode to 0666."

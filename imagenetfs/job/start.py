@@ -1,0 +1,101 @@
+"""Start a mount in the background: checks, server, and the proof that it can be read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from imagenetfs.config.value_types import SystemLog
+from imagenetfs.errors import ExitCode, FuseRefusedError, ImagenetfsError
+from imagenetfs.job import daemon, logs, preflight
+from imagenetfs.job.cache_setup import prepare_cache
+from imagenetfs.job.daemon import Ready
+from imagenetfs.job.run_dir import log_path
+from imagenetfs.job.server import MountRequest, serve_mount
+from imagenetfs.system import child_call, mounts, namespaces
+
+LIST_SECONDS = 60.0
+
+Say = Callable[[str], None]
+
+
+def check_all(request: MountRequest, say: Say) -> None:
+    """Everything that can be known before mounting; raises the matching error."""
+    mountpoint, source = request.place.mountpoint, mounts.resolve(request.source)
+    preflight.check_source(request.source)
+    preflight.check_mountpoint(mountpoint, source, say)
+    places = {
+        "index directory": request.settings.index_dir,
+        "cache directory": request.settings.cache_dir,
+        "log file": log_path(request.place, request.settings),
+        "run directory": request.place.root,
+    }
+    preflight.check_places(mountpoint, places)
+    preflight.check_fuse(needs_helper=not namespaces.may_mount())
+    prepare_cache(request.settings, say)
+
+
+def start_mount(
+    request: MountRequest, lock: int, say: Say, first_lease: socket.socket | None = None
+) -> mounts.MountEntry:
+    """Check, start a server in the background, and read the mount once.
+
+    The caller holds the place's lock; the server gives it back. Raises ImagenetfsError, and then
+    nothing is mounted.
+    """
+    check_all(request, say)
+    log = logs.prepare(request.place, request.settings)
+    full = replace(request, log=None if isinstance(request.settings.log, SystemLog) else log)
+
+    def serve(ready: Ready) -> None:
+        serve_mount(full, lock, ready, first_lease)
+
+    sockets = [one for one in (first_lease, request.door) if one is not None]
+    keep = [lock, *(one.fileno() for one in sockets)]
+    try:
+        started = daemon.start(
+            serve,
+            keep=keep,
+            log=log,
+            log_to=lambda: logs.install(request.settings, log),
+            say=say,
+        )
+    except ImagenetfsError as error:
+        if error.exit_code is not ExitCode.FUSE_REFUSED or not namespaces.in_user_namespace():
+            raise
+        raise FuseRefusedError(
+            f"{error} This process is in a user namespace (of run --namespace, or a container's), where "
+            "fusermount3 may have no rights: use imagenetfs run, or mount outside."
+        ) from error
+    try:
+        entry = _read_once(request.place.mountpoint)
+    except BaseException:
+        daemon.stop(started.pid)
+        raise
+    for warning in started.warnings:
+        say(f"warning: {warning}")
+    return entry
+
+
+def _read_once(mountpoint: Path) -> mounts.MountEntry:
+    entry = mounts.find_mount(mountpoint)
+    if entry is None or not entry.is_ours:
+        raise FuseRefusedError(f"The mount at {mountpoint} did not appear in the mount table.")
+    if entry.group_id not in (None, os.getegid()):
+        return (
+            entry  # shown to the user's usual group, which this process has left to read the source
+        )
+    try:
+        child_call.call_in_child(lambda: len(list(mountpoint.iterdir())), LIST_SECONDS)
+    except (child_call.NoAnswerError, OSError) as error:
+        with contextlib.suppress(ImagenetfsError):
+            mounts.detach(entry, lazy=True)
+        raise FuseRefusedError(
+            f"The mount at {mountpoint} could not be read and was taken away again: "
+            f"{error or 'no answer'}."
+        ) from error
+    return entry

@@ -1,0 +1,145 @@
+"""Bytes of the source's files by where the index says they are: straight from the source, uncached."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from imagenetfs.cache.inflated_arrays import InflatedArrays
+from imagenetfs.errors import SourceChangedError
+from imagenetfs.index.array_table import ArrayTable
+from imagenetfs.index.container import Container
+from imagenetfs.read.header_check import HEADER, Look
+from imagenetfs.source.source import Source
+
+MIN_SPLICE_BYTES = 16 * 1024
+"""Bytes; fewer are copied sooner than handed from pipe to pipe."""
+
+
+class SpliceSource(Protocol):
+    """A file whose bytes can be handed on without passing through this process."""
+
+    def pour(self, pipe: int, offset: int, length: int) -> bool:
+        """Put exactly ``length`` bytes at ``offset`` into a pipe, without a copy; False where that fails: the
+        pipe is of no use then."""
+        ...
+
+
+class OpenFile(SpliceSource, Protocol):
+    """A file that is open for reading."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly these bytes, or the project's own error."""
+        ...
+
+
+class FileExtent(NamedTuple):
+    """Bytes that stand in a file as they are: ``length`` bytes at ``offset``. ``look``: to be called with the
+    header before them, which is read with them."""
+
+    file: OpenFile
+    offset: int
+    length: int
+    look: Look | None = None
+
+    def read(self) -> bytes:
+        """Exactly these bytes, or SourceReadError."""
+        if self.look is None:
+            return self.file.read(self.offset, self.length)
+        data = self.file.read(self.offset - HEADER, HEADER + self.length)
+        self.look(data[:HEADER])
+        return data[HEADER:]
+
+
+def bytes_of(found: FileExtent | bytes) -> bytes:
+    """The bytes themselves."""
+    return found.read() if isinstance(found, FileExtent) else found
+
+
+class ReadBackend(Protocol):
+    """Where a reader has its bytes from: the source, or the cache in front of it."""
+
+    def from_archive(
+        self,
+        archive: int,
+        container: Container,
+        offset: int,
+        length: int,
+        start: int,
+        end: int,
+        look: Look | None = None,
+    ) -> FileExtent | bytes:
+        """Bytes [offset, offset + length) of a tar or npz, which lie in its member or row [start, end).
+
+        ``look``: see :class:`imagenetfs.read.header_check.HeaderVerifier`; nothing is given out that it refuses."""
+        ...
+
+    def from_file(
+        self, archive: int, inner: int, container: Container, row: int, offset: int, length: int
+    ) -> FileExtent | bytes:
+        """Bytes of the loose file of a row."""
+        ...
+
+    def from_unpacked(
+        self, archive: int, rows: ArrayTable, row: int, unpacked: InflatedArrays
+    ) -> bytes:
+        """The bytes of one row of a deflated array."""
+        ...
+
+
+def archive_changed(path: bytes, now: int, then: int) -> SourceChangedError:
+    """What is said of an archive that has another size than when it was indexed."""
+    return SourceChangedError(
+        f"{path!r} has {now:,} bytes now, and had {then:,} when it was indexed; "
+        "unmount and mount again to see what it holds now."
+    )
+
+
+def file_changed(path: bytes, now: int, then: int) -> SourceChangedError:
+    """What is said of a loose file that has another size than in the listing."""
+    return SourceChangedError(
+        f"{path!r} has {now:,} bytes now, and had {then:,} when its directory was "
+        "listed; touch the directory or clear the index, and mount again."
+    )
+
+
+class SourceBackend:
+    """Reads from the source, exactly as asked."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def from_archive(
+        self,
+        archive: int,
+        container: Container,
+        offset: int,
+        length: int,
+        start: int,
+        end: int,
+        look: Look | None = None,
+    ) -> FileExtent:
+        """See :class:`Reads`."""
+        path = container.extent.path
+        file = self._source.open(path)
+        if file.size != container.file_size:
+            raise archive_changed(path, file.size, container.file_size)
+        if look is not None and offset != start:
+            look(file.read(start - HEADER, HEADER))
+            look = None
+        return FileExtent(file, offset, length, look)
+
+    def from_file(
+        self, archive: int, inner: int, container: Container, row: int, offset: int, length: int
+    ) -> FileExtent:
+        """See :class:`Reads`."""
+        path, _, size = container.locate(row)
+        file = self._source.open(path)
+        if file.size != size:
+            raise file_changed(path, file.size, size)
+        return FileExtent(file, offset, length)
+
+    def from_unpacked(
+        self, archive: int, rows: ArrayTable, row: int, unpacked: InflatedArrays
+    ) -> bytes:
+        """See :class:`Reads`."""
+        return unpacked.read(archive, row * rows.row_bytes, rows.row_bytes)

@@ -1,0 +1,220 @@
+"""The pool of workers: how many there are, and that there are always enough.
+
+As many as cores while they have work, more only while they wait for the source (up to the ceiling), and
+one when nothing has been asked for a minute. The ceiling is for those that ask something of the source:
+one that waits until another process has done so is not counted, lest all wait for the same array. A worker
+that dies is replaced at once; one that dies young again and again is replaced more and more slowly.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from imagenetfs.fuse.stats import Counter, SharedStats
+from imagenetfs.limits import MAX_WORKERS
+from imagenetfs.server.child_process import DEATH_SECONDS
+from imagenetfs.server.worker import RETIRED, SESSION_OVER
+from imagenetfs.system.process import is_waiting
+
+log = logging.getLogger(__name__)
+
+_FREE = 2
+"""How many workers shall not be waiting for the source."""
+
+_WAITING_NS = 1_000_000
+"""A read that has taken less is not worth another worker."""
+
+_IDLE_SECONDS = 10.0
+_QUIET_SECONDS = 60.0
+_YOUNG_SECONDS = 1.0
+_LONGEST_PAUSE = 5.0
+
+
+@dataclass(slots=True)
+class _Worker:
+    number: int
+    pid: int
+    born: float
+    ended: bool = False
+
+
+class WorkerPool:
+    """Worker processes. ``fork(number)`` starts one and returns its pid (or raises OSError)."""
+
+    def __init__(
+        self,
+        board: SharedStats,
+        fork: Callable[[int], int],
+        *,
+        cores: int,
+        ceiling: int,
+        deadline: float,
+    ) -> None:
+        """``deadline``: seconds that a read, or anything else that is asked of the source at a time, may take
+        before its worker is ended."""
+        self._board = board
+        self._fork = fork
+        self._cores = min(cores, ceiling, MAX_WORKERS)
+        self._ceiling = min(ceiling, MAX_WORKERS)
+        self._deadline_ns = int(deadline * 1e9)
+        self._workers: dict[int, _Worker] = {}
+        self._wanted = min(_FREE, self._ceiling)
+        self._busy: deque[tuple[float, int]] = deque()
+        self._requests = 0
+        self._last_use = time.monotonic()
+        self._failures = 0
+        self._not_before = 0.0
+        self.restarts = 0
+        self.over = False
+
+    @property
+    def pids(self) -> list[int]:
+        """The workers' process ids by worker number, 0 for none."""
+        by_number = {worker.number: worker.pid for worker in self._workers.values()}
+        return [by_number.get(number, 0) for number in range(max(by_number, default=-1) + 1)]
+
+    @property
+    def quiet_seconds(self) -> float:
+        """How long nothing has been asked."""
+        return time.monotonic() - self._last_use
+
+    # --- births and deaths ------------------------------------------------------------------------
+
+    def reap(self) -> bool:
+        """Note which workers have ended; True where there was one. Sets ``over`` with the session."""
+        changed = False
+        for pid, worker in list(self._workers.items()):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended == 0:
+                continue
+            changed = True
+            del self._workers[pid]
+            self._clear(worker)
+            code = os.waitstatus_to_exitcode(status)
+            if code == SESSION_OVER:
+                self.over = True
+            elif code != RETIRED:
+                self._died(worker, code)
+        return changed
+
+    def _clear(self, worker: _Worker) -> None:
+        row = self._board.row(worker.number)
+        row[Counter.PID] = row[Counter.BUSY_SINCE] = row[Counter.SOURCE_SINCE] = row[
+            Counter.LOCK_SINCE
+        ] = 0
+        row[Counter.READ_SINCE] = 0
+
+    def _died(self, worker: _Worker, code: int) -> None:
+        self.restarts += 1
+        age = time.monotonic() - worker.born
+        # Somebody's kill -9 is no failure of ours; whoever crashes or ends by itself is slowed down.
+        own_fault = code != -signal.SIGKILL and age < _YOUNG_SECONDS
+        self._failures = self._failures + 1 if own_fault else 0
+        if self._failures:
+            pause = min(_LONGEST_PAUSE, 0.05 * 2 ** min(self._failures, 8))
+            self._not_before = time.monotonic() + pause
+        how = f"by signal {-code}" if code < 0 else f"with code {code}"
+        log.warning(
+            "worker %d ended %s after %.1f s; another takes its place", worker.pid, how, age
+        )
+
+    def fill(self) -> bool:
+        """Start workers until there are as many as wanted; True where one was started."""
+        changed = False
+        while len(self._workers) < self._wanted and time.monotonic() >= self._not_before:
+            taken = {worker.number for worker in self._workers.values()}
+            number = next(n for n in range(MAX_WORKERS) if n not in taken)
+            try:
+                pid = self._fork(number)
+            except OSError as error:
+                log.warning("no new worker could be started: %s", error.strerror)
+                self._not_before = time.monotonic() + 1.0
+                break
+            self._workers[pid] = _Worker(number, pid, time.monotonic())
+            changed = True
+        return changed
+
+    # --- how many ---------------------------------------------------------------------------------
+
+    def tick(self) -> bool:
+        """Look at what the workers do and change their number; True while the mount is in use."""
+        now, now_ns = time.monotonic(), time.monotonic_ns()
+        requests = self._board.total_requests()
+        in_use = requests != self._requests
+        self._requests = requests
+        busy = waiting = parked = 0
+        for worker in self._workers.values():
+            row = self._board.row(worker.number)
+            since, for_another = row[Counter.SOURCE_SINCE], bool(row[Counter.LOCK_SINCE])
+            busy += bool(row[Counter.BUSY_SINCE])
+            parked += for_another
+            if since and now_ns - since > _WAITING_NS and is_waiting(worker.pid):
+                # Asleep, but perhaps with the next request's wait: only the same read counts.
+                if row[Counter.SOURCE_SINCE] != since:
+                    continue
+                waiting += not for_another
+                # A read may ask for several things, and wait for others before: all of it counts.
+                read_since = row[Counter.READ_SINCE]
+                begun = read_since if now_ns - since > self._deadline_ns // 8 else 0
+                if now_ns - (begun or since) > self._deadline_ns and not worker.ended:
+                    self._end_stuck(worker, (now_ns - (begun or since)) / 1e9)
+        if in_use or busy:
+            self._last_use = now
+        ceiling = min(self._ceiling + parked, MAX_WORKERS)
+        self._grow(in_use, busy, waiting + parked, ceiling)
+        self._shrink(now, busy, ceiling)
+        return in_use or busy > 0
+
+    def _end_stuck(self, worker: _Worker, seconds: float) -> None:
+        worker.ended = True  # in uninterruptible sleep it may live on until the server answers
+        log.warning("worker %d has waited %.0f s for the source; it is ended", worker.pid, seconds)
+        os.kill(worker.pid, signal.SIGKILL)
+
+    def _grow(self, in_use: bool, busy: int, waiting: int, ceiling: int) -> None:
+        alive = len(self._workers)
+        short = waiting > 0 and alive - waiting < _FREE  # too many of them wait for the source
+        crowded = busy >= alive and alive < self._cores
+        woken = in_use and alive < _FREE  # the first request after a quiet minute
+        if (short or crowded or woken) and self._wanted <= alive:
+            self._wanted = min(ceiling, alive + 1)
+
+    def _shrink(self, now: float, busy: int, ceiling: int) -> None:
+        self._busy.append((now, busy))
+        while self._busy[0][0] < now - _IDLE_SECONDS:
+            self._busy.popleft()
+        if now - self._last_use > _QUIET_SECONDS:
+            least = 1
+        else:
+            least = max(_FREE, self._cores, max(count for _, count in self._busy) + 1)
+        least = min(least, ceiling)
+        idle = len(self._workers) > least and now - self._busy[0][0] > _IDLE_SECONDS * 0.9
+        if idle or len(self._workers) > ceiling:
+            self._wanted = min(self._wanted, len(self._workers) - 1)
+            newest = max(self._workers.values(), key=lambda worker: worker.number)
+            os.kill(newest.pid, signal.SIGTERM)
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def kill(self) -> None:
+        """End all workers now, and wait for them as long as that makes sense."""
+        for pid in self._workers:
+            os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + DEATH_SECONDS
+        while self._workers:
+            for pid in list(self._workers):
+                if os.waitpid(pid, os.WNOHANG)[0]:
+                    del self._workers[pid]
+            if time.monotonic() > deadline:
+                log.warning("workers that wait for the source are left to end by themselves")
+                self._workers.clear()
+            if self._workers:
+                time.sleep(0.01)
+
+    def __len__(self) -> int:
+        return len(self._workers)

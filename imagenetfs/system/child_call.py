@@ -1,0 +1,87 @@
+"""Ask a file system that may never answer: in a child process, under a time-out.
+
+A child that is stuck in the kernel cannot always be killed; it is left behind and ends when the
+file system answers or is unmounted. So nothing here waits for one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from imagenetfs.system.process import close_inherited
+
+
+class NoAnswerError(Exception):
+    """The time was over before the question was answered."""
+
+
+def call_in_child(question: Callable[[], Any], seconds: float) -> Any:
+    """``question()``'s answer, which JSON must be able to carry.
+
+    Raises OSError as the question did, and NoAnswerError after ``seconds`` or when the child died.
+    """
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _answer(question, writer)
+    os.close(writer)
+    try:
+        text = _read_all(reader, time.monotonic() + seconds)
+    finally:
+        os.close(reader)
+        _bury(pid)
+    answer = json.loads(text) if text else {}
+    if "errno" in answer:
+        raise OSError(answer["errno"], os.strerror(answer["errno"]))
+    if "value" not in answer:
+        raise NoAnswerError
+    return answer["value"]
+
+
+def _answer(question: Callable[[], Any], writer: int) -> None:
+    """The child's whole life."""
+    try:
+        signal.set_wakeup_fd(-1)
+        close_inherited((writer,))
+        try:
+            answer = {"value": question()}
+        except OSError as error:
+            answer = {"errno": error.errno}
+        view = memoryview(json.dumps(answer).encode())
+        while view:
+            view = view[os.write(writer, view) :]
+    finally:
+        os._exit(0)
+
+
+def _read_all(reader: int, deadline: float) -> bytes:
+    """All until the end of the pipe; raises NoAnswerError at the deadline."""
+    poller = select.poll()
+    poller.register(reader, select.POLLIN)
+    pieces: list[bytes] = []
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0 or not poller.poll(left * 1000):
+            raise NoAnswerError
+        piece = os.read(reader, 1 << 16)
+        if not piece:
+            return b"".join(pieces)
+        pieces.append(piece)
+
+
+def _bury(pid: int) -> None:
+    """Reap the child if it is over, kill it if it is not, and wait for neither."""
+    for pause in (0.0, 0.001, 0.01, 0.05):
+        time.sleep(pause)
+        try:
+            if os.waitpid(pid, os.WNOHANG)[0] == pid:
+                return
+            os.kill(pid, signal.SIGKILL)
+        except (ChildProcessError, ProcessLookupError):
+            return

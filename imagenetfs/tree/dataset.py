@@ -1,0 +1,48 @@
+"""Versions and splits: what the catalogue says is in the source, before anything is read of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from imagenetfs.tree.split_backend import UNLABELED, SplitBackend
+
+
+@dataclass(slots=True)
+class Split:
+    """One split of a version; ``origin`` says where its images stand, for people."""
+
+    name: bytes
+    shelf: SplitBackend
+    origin: str
+    aliases: tuple[bytes, ...] = ()
+
+    @property
+    def wnids(self) -> list[bytes]:
+        """Its classes that are WordNet ids, sorted."""
+        return [name for name in self.shelf.classes if name != UNLABELED]
+
+
+@dataclass(slots=True)
+class Version:
+    """One version of the data set: its splits, the words of its classes, directories that answer
+    without being listed (name -> path in the source), and the val classes in file order.
+
+    ``classes_beside_splits``: train's classes answer beside it, where programs of old look for them.
+    """
+
+    name: bytes
+    splits: list[Split] = field(default_factory=list)
+    words: dict[bytes, str] = field(default_factory=dict)
+    hidden_directories: dict[bytes, bytes] = field(default_factory=dict)
+    classes_beside_splits: bool = False
+    val_wnids: Callable[[], Sequence[bytes]] | None = None
+
+    @property
+    def wnids(self) -> list[bytes]:
+        """The classes of all splits, sorted."""
+        return sorted({wnid for split in self.splits for wnid in split.wnids})
+
+    def split(self, name: bytes) -> Split | None:
+        """The split of that name."""
+        return next((split for split in self.splits if split.name == name), None)

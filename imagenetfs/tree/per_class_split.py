@@ -1,0 +1,170 @@
+"""Splits of one container a class, tars or directories, and what takes the place of broken ones."""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+from collections.abc import Callable, Mapping, Sequence
+
+from imagenetfs.errors import ArchiveError, ImagenetfsError, SourceUnreadableError
+from imagenetfs.index.archives import OUTER, Kind
+from imagenetfs.index.index import Index
+from imagenetfs.tree.inode import MAX_INNER_ROWS, InodeKind, base
+from imagenetfs.tree.listing import FlatListing, Listing
+from imagenetfs.tree.split_backend import WNID, Place, by_base_name
+
+log = logging.getLogger(__name__)
+
+
+def container_listing(index: Index, place: Place, images_only: bool = False) -> Listing:
+    """All regular files of a container by their base names; the last of a name counts."""
+    members = index.container(*place).members
+    if place[1] != OUTER and len(members) > MAX_INNER_ROWS:
+        raise ArchiveError(f"{index.title(*place)} has {len(members):,} members, too many to show")
+    first = base(InodeKind.FILE, *place)
+    if FlatListing.fits(members) and not images_only:
+        return FlatListing(members, first)
+    return by_base_name([(members, first)], images_only)
+
+
+def _log(sentence: str) -> None:
+    log.warning("%s", sentence)
+
+
+class PerClassSplit:
+    """One container a class: the tars of a tar of tars, tars or directories side by side.
+
+    Those of ``instead`` take the place of broken ones, and of tars of their own that may not be read.
+    ``tell`` hears of it when such a class is first listed. ``images_only`` leaves other files out.
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        places: Mapping[bytes, Place],
+        instead: Callable[[], Mapping[bytes, Place]] = dict,
+        *,
+        tell: Callable[[str], None] = _log,
+        images_only: bool = False,
+    ) -> None:
+        self._index = index
+        self.classes: Sequence[bytes] = sorted(places)
+        self._places = [places[name] for name in self.classes]
+        self.archives = tuple(dict.fromkeys(archive for archive, _ in self._places))
+        self._make_instead = instead
+        self._instead: Mapping[bytes, Place] | None = None
+        # A byte a class, in memory that forked processes share: they all show the same container.
+        self._replaced = mmap.mmap(-1, max(1, len(places)))
+        self._tell = tell
+        self._images_only = images_only
+        self._numbers: dict[Place, int] | None = None
+
+    def _replacements(self) -> Mapping[bytes, Place]:
+        if self._instead is None:
+            self._instead = self._make_instead()
+        return self._instead
+
+    def listing(self, number: int) -> Listing:
+        place, problem = self._shown(number), None
+        if not self._replaced[number]:
+            place, problem = self._judge(number)
+        listing = container_listing(self._index, place, self._images_only)
+        if problem is not None:
+            self._replaced[number] = place != self._places[number]
+            self._tell(problem)
+        return listing
+
+    def _shown(self, number: int) -> Place:
+        """The container that a class is shown from, as far as it has been shown."""
+        if self._replaced[number]:
+            return self._replacements()[self.classes[number]]
+        return self._places[number]
+
+    def places(self, number: int) -> Sequence[Place]:
+        return (self._shown(number),)
+
+    def find_anywhere(self, name: bytes) -> int | None:
+        return None
+
+    def class_of(self, archive: int, inner: int, row: int) -> int | None:
+        if self._numbers is None:
+            known = {name: number for number, name in enumerate(self.classes)}
+            pairs = self._replacements().items()
+            self._numbers = {place: known[name] for name, place in pairs if name in known}
+            self._numbers.update({place: number for number, place in enumerate(self._places)})
+        return self._numbers.get((archive, inner))
+
+    def class_of_name(self, name: bytes) -> int | None:
+        wnid = name.partition(b"_")[0]
+        if WNID.fullmatch(wnid):
+            return next((k for k, known in enumerate(self.classes) if known == wnid), None)
+        every = range(len(self.classes))
+        return next((k for k in every if self.listing(k).find(name) is not None), None)
+
+    def mtime_ns(self, number: int) -> int | None:
+        archive, inner = self._places[number]
+        if inner == OUTER:
+            return None
+        row = int(self._index.nested(archive)[inner])
+        return self._index.container(archive).members.mtime_ns(row)
+
+    def problems(self) -> Sequence[str]:
+        found: list[str] = []
+        for number in range(len(self.classes)):
+            try:
+                _, problem = self._judge(number)
+            except ImagenetfsError as error:
+                problem = str(error)
+            if problem is not None:
+                found.append(problem)
+        return found
+
+    def _judge(self, number: int) -> tuple[Place, str | None]:
+        """The container to show a class from, and what is wrong with its own, in a sentence."""
+        place = self._places[number]
+        try:
+            problem = self._index.container(*place).members.problem
+        except ArchiveError as error:
+            problem = str(error)
+        except SourceUnreadableError as error:
+            instead = self._replacement(number) if place[1] == OUTER else None
+            if instead is None:
+                raise
+            name = self._index.title(*place)
+            return instead, f"{name}: {error} So {self._name(instead)} takes its place."
+        if problem is None:
+            return place, None
+        broken = f"{self._index.title(*place)} is broken: {problem}"
+        instead = self._replacement(number)
+        if instead is None:
+            return place, f"{broken}; have it replaced."
+        return instead, f"{broken}. So {self._name(instead)} takes its place; have it replaced."
+
+    def _replacement(self, number: int) -> Place | None:
+        """What takes the place of a class's own container: if it is sound, and not empty."""
+        place = self._replacements().get(self.classes[number])
+        if place is None or place == self._places[number]:
+            return None
+        try:
+            members = self._index.container(*place).members
+        except (ArchiveError, SourceUnreadableError):
+            return None
+        return place if len(members) and members.problem is None else None
+
+    def _name(self, place: Place) -> str:
+        extent = self._index.extent(*place)
+        if extent.kind is Kind.DIRECTORY:
+            return f"the directory {os.fsdecode(extent.path)}"
+        return self._index.title(*place)
+
+
+def classes_within(index: Index, archive: int) -> dict[bytes, Place]:
+    """The class containers in an archive, by wnid."""
+    members = index.container(archive).members
+    found: dict[bytes, Place] = {}
+    for inner, row in enumerate(index.nested(archive).tolist()):
+        name = members.name(row).rpartition(b"/")[2].removesuffix(b".tar")
+        if WNID.fullmatch(name):
+            found[name] = (archive, inner)
+    return found

@@ -1,0 +1,92 @@
+"""source/ and archives/: the source tree as it stands. A directory's entries are rows of its table."""
+
+from __future__ import annotations
+
+import stat
+from array import array
+from collections.abc import Iterator
+
+from imagenetfs.index.archives import OUTER, Kind
+from imagenetfs.tree.archive_view import tar_inode
+from imagenetfs.tree.catalogue import Catalogue
+from imagenetfs.tree.inode import InodeKind, base, fields, inode, kind_of
+from imagenetfs.tree.listing import (
+    DIRECTORY_MODE,
+    UNCOUNTED,
+    Attributes,
+    Entry,
+    FlatListing,
+    Listing,
+    RowwiseListing,
+    member_attributes,
+)
+
+
+def directory_inode(catalogue: Catalogue, kind: int, archive: int, inner: int, row: int) -> int:
+    """The inode of the directory at ``row`` of a container, in the view ``kind``.
+
+    A directory that is an archive or an inner container itself is named by that, and not by its row.
+    """
+    view = InodeKind(kind)
+    container = catalogue.index.container(archive, inner)
+    if inner != OUTER or container.extent.kind is Kind.TAR:
+        return inode(view, archive, inner, row + 1)
+    own = catalogue.numbers.get(container.locate(row)[0])
+    if own is not None and catalogue.archives[own].kind is Kind.DIRECTORY:
+        return inode(view, own, OUTER, 0)
+    return inode(view, archive, catalogue.index.inner_of_row(archive, row), 0)
+
+
+def loose_listing(catalogue: Catalogue, number: int) -> Listing:
+    """What a directory of the source shows, or one within a tar."""
+    kind, (archive, inner, row) = kind_of(number), fields(number)
+    container = catalogue.index.container(archive, inner)
+    members = container.members
+    is_tar = container.extent.kind is Kind.TAR
+    shows_tars = kind == InodeKind.ARCHIVES and (not is_tar or len(members.nested) > 0)
+    if row == 0 and not shows_tars and FlatListing.fits(members):
+        return FlatListing(members, base(InodeKind.FILE, archive, inner))
+    return LooseListing(catalogue, number)
+
+
+class LooseListing(RowwiseListing):
+    """The entries of one directory of the source, or of one within a tar."""
+
+    __slots__ = ("_archive", "_catalogue", "_inner", "_kind", "_members", "_parent", "_rows")
+
+    def __init__(self, catalogue: Catalogue, number: int) -> None:
+        self._catalogue = catalogue
+        self._kind = kind_of(number)
+        self._archive, self._inner, row = fields(number)
+        self._members = catalogue.index.container(self._archive, self._inner).members
+        self._rows = array(
+            "Q", self._members.children(row - 1)
+        )  # 8 bytes each; there may be 100,000
+        self._parent = self._members.name(row - 1) + b"/" if row else b""
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def _inode(self, row: int) -> int:
+        place = (self._archive, self._inner)
+        if stat.S_ISDIR(self._members.mode(row)):
+            return directory_inode(self._catalogue, self._kind, *place, row)
+        if self._kind == InodeKind.ARCHIVES:
+            tar = tar_inode(self._catalogue, *place, row)
+            if tar is not None:
+                return tar
+        return inode(InodeKind.FILE, *place, self._members.owner(row))
+
+    def entries(self, start: int) -> Iterator[Entry]:
+        members, skip = self._members, len(self._parent)
+        for row in self._rows[start:]:
+            number = self._inode(row)
+            if kind_of(number) == InodeKind.FILE:
+                attributes = member_attributes(members, row)
+            else:
+                attributes = Attributes(DIRECTORY_MODE, 0, members.mtime_ns(row), UNCOUNTED)
+            yield members.name(row)[skip:], number, attributes
+
+    def find(self, name: bytes) -> int | None:
+        row = self._members.find(self._parent + name)
+        return None if row < 0 else self._inode(row)

@@ -1,0 +1,192 @@
+"""Where the images of a split stand: what every shelf answers, and that of flat images with labels.
+
+A shelf answers with a :class:`~imagenetfs.tree.listing.Listing` a class, from tables that the index
+makes when they are first asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from imagenetfs.index.archives import OUTER, Kind
+from imagenetfs.index.index import Index
+from imagenetfs.index.table import Table
+from imagenetfs.tree.inode import InodeKind, base
+from imagenetfs.tree.listing import Listing, RowsListing
+
+log = logging.getLogger(__name__)
+
+UNLABELED = b"unlabeled"
+
+WNID = re.compile(rb"n\d{8}")
+_NUMBER = re.compile(rb"_(\d{8})\.[A-Za-z]+$")
+_IMAGE = re.compile(rb".*\.(jpe?g|png|ppm|bmp|pgm|tiff?|webp)", re.IGNORECASE | re.DOTALL)
+
+Place = tuple[int, int]
+"""(archive, inner) of a container."""
+
+
+class SplitBackend(Protocol):
+    """The images of one split."""
+
+    @property
+    def classes(self) -> Sequence[bytes]:
+        """Class names, sorted: wnids, or ``unlabeled``."""
+        ...
+
+    @property
+    def archives(self) -> Sequence[int]:
+        """The archives of the catalogue that it reads."""
+        ...
+
+    def listing(self, number: int) -> Listing:
+        """The images of class ``number``."""
+        ...
+
+    def places(self, number: int) -> Sequence[Place]:
+        """The containers that class ``number`` is read from, as far as tables tell that are there already."""
+        ...
+
+    def find_anywhere(self, name: bytes) -> int | None:
+        """The inode of an image by name alone, where names are unique; else None."""
+        ...
+
+    def class_of(self, archive: int, inner: int, row: int) -> int | None:
+        """The class in which a row of a container stands; None where it is not on this shelf."""
+        ...
+
+    def class_of_name(self, name: bytes) -> int | None:
+        """The class in which an image of this base name must stand, if it is here at all."""
+        ...
+
+    def mtime_ns(self, number: int) -> int | None:
+        """When the class's archive was made, where its archive tells."""
+        ...
+
+    def problems(self) -> Sequence[str]:
+        """What of it is broken or not shown, in sentences. Indexes all of it, to know."""
+        ...
+
+
+def by_base_name(tables: Sequence[tuple[Table, int]], images_only: bool) -> RowsListing:
+    """The regular files of all tables; a later table's file replaces an earlier one's of that name."""
+    last: dict[bytes, tuple[int, int]] = {}
+    for which, (members, _) in enumerate(tables):
+        for row in members.regular().tolist():
+            name = members.name(row).rpartition(b"/")[2]
+            if not images_only or _IMAGE.fullmatch(name):
+                last[name] = (which, row)
+    chosen = np.array([last[name] for name in sorted(last)], dtype=np.int64).reshape(-1, 2)
+    return RowsListing(tables, chosen[:, 0].astype(np.uint32), chosen[:, 1])
+
+
+class FlatSplit:
+    """All images in one archive, or in several laid over one another, told apart by a label.
+
+    ``label(name)`` gives the class of a base name, or None. ``images_only`` leaves other files out.
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        archives: Sequence[int],
+        classes: Sequence[bytes] = (UNLABELED,),
+        label: Callable[[bytes], bytes | None] | None = None,
+        *,
+        images_only: bool = False,
+    ) -> None:
+        self._index = index
+        self.archives = archives
+        self.classes = sorted(classes)
+        self._numbers = {name: number for number, name in enumerate(self.classes)}
+        self._label = label
+        self._images_only = images_only
+        self._places: list[Place] | None = None
+        self._every: RowsListing | None = None
+        self._by_class: list[Listing] | None = None
+        self._problems: list[str] = []
+
+    def _containers(self) -> list[Place]:
+        """The archives' containers: a tar itself; a directory, and those within it."""
+        if self._places is None:
+            self._places = []
+            for archive in self.archives:
+                self._places.append((archive, OUTER))
+                if self._index.archives[archive].kind is Kind.DIRECTORY:
+                    within = range(len(self._index.nested(archive)))
+                    self._places += [(archive, inner) for inner in within]
+        return self._places
+
+    def _all(self) -> RowsListing:
+        if self._every is None:
+            tables = [
+                (self._index.container(*place).members, base(InodeKind.FILE, *place))
+                for place in self._containers()
+            ]
+            self._every = by_base_name(tables, self._images_only)
+        return self._every
+
+    def listing(self, number: int) -> Listing:
+        if self._label is None:
+            return self._all()
+        if self._by_class is None:
+            self._by_class = self._divide()
+        return self._by_class[number]
+
+    def places(self, number: int) -> Sequence[Place]:
+        if all(self._index.known(archive) for archive in self.archives):
+            return self._containers()
+        return [(archive, OUTER) for archive in self.archives]
+
+    def _number(self, name: bytes) -> int:
+        """The class of a base name; -1 where it has none that is shown."""
+        wnid = self._label(name) if self._label is not None else None
+        number = self._numbers.get(wnid or UNLABELED)
+        return self._numbers.get(UNLABELED, -1) if number is None else number
+
+    def _divide(self) -> list[Listing]:
+        every = self._all()
+        of_class = np.array(
+            [self._number(every.name(at)) for at in range(len(every))], dtype=np.int64
+        )
+        lost = int(np.count_nonzero(of_class < 0))
+        if lost:
+            self._problems.append(
+                f"{lost:,} images of {self._index.title(self.archives[0])} have no label and stand in no "
+                "class; they answer to their names in the split."
+            )
+            log.warning("%s", self._problems[0])
+        order = np.argsort(of_class, kind="stable")
+        ends = np.searchsorted(of_class[order], np.arange(len(self.classes) + 1))
+        return [every.part(np.sort(order[ends[k] : ends[k + 1]])) for k in range(len(self.classes))]
+
+    def find_anywhere(self, name: bytes) -> int | None:
+        return self._all().find(name) if _IMAGE.fullmatch(name) else None
+
+    def class_of(self, archive: int, inner: int, row: int) -> int | None:
+        if archive not in self.archives or (archive, inner) not in self._containers():
+            return None
+        name = self._index.container(archive, inner).members.name(row).rpartition(b"/")[2]
+        return self.class_of_name(name)
+
+    def class_of_name(self, name: bytes) -> int | None:
+        number = self._number(name) if self.find_anywhere(name) is not None else -1
+        return number if number >= 0 else None
+
+    def mtime_ns(self, number: int) -> int | None:
+        return None
+
+    def problems(self) -> Sequence[str]:
+        self.listing(0)
+        return self._problems
+
+
+def image_number(name: bytes) -> int:
+    """The eight-digit number at the end of ILSVRC2012_val_00000001.JPEG; 0 where there is none."""
+    found = _NUMBER.search(name)
+    return int(found[1]) if found else 0

@@ -1,0 +1,179 @@
+"""Imagenet8, 16, 32 and 64: the rows of DownSampled's npz files, in class directories by their labels.
+
+A label is an ILSVRC2012_ID, which the devkit turns into a wnid. A class lists its rows batch by batch in
+the batches' own order (batch_2 before batch_10); the two parts of Imagenet64's train are one split.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from imagenetfs.errors import ArchiveError
+from imagenetfs.index.archives import OUTER, Kind
+from imagenetfs.index.array_table import ArrayTable
+from imagenetfs.index.columns import Array
+from imagenetfs.index.index import Index
+from imagenetfs.tree.dataset import Split, Version
+from imagenetfs.tree.devkit import Devkit
+from imagenetfs.tree.discovery import DOWN_SAMPLED, Discovery
+from imagenetfs.tree.inode import InodeKind, base
+from imagenetfs.tree.listing import Entry, Listing, RowwiseListing, member_attributes
+from imagenetfs.tree.split_backend import UNLABELED, Place
+
+log = logging.getLogger(__name__)
+
+_DIRECTORY = re.compile(
+    rb"imagenet(8|16|32|64)_(train|val|validation)(?:_part\d+)?(?:_npz)?", re.IGNORECASE
+)
+_DIGITS = re.compile(rb"(\d+)")
+
+_Table = tuple[ArrayTable, int]
+"""(table, inode of its row 0)."""
+
+
+def versions(survey: Discovery, index: Index, kit: Devkit | None) -> list[Version]:
+    """The sizes that are there, smallest first."""
+    root = survey.root(DOWN_SAMPLED)
+    found: dict[tuple[int, bytes], list[bytes]] = {}
+    for name in survey.directories(root) if root is not None else ():
+        match = _DIRECTORY.fullmatch(name)
+        if match is not None:
+            split = b"train" if match[2].lower() == b"train" else b"val"
+            found.setdefault((int(match[1]), split), []).append((root or b"") + b"/" + name)
+    ids = {wnid: number for number, wnid in kit.wnids.items()} if kit is not None else None
+    by_side: dict[int, Version] = {}
+    for (side, name), directories in sorted(found.items()):
+        archives = _archives(survey, directories)
+        if archives:
+            version = by_side.setdefault(side, Version(b"Imagenet%d" % side))
+            aliases = (b"validation",) if name == b"val" else ()
+            origin = " and ".join(sorted(path.decode("utf-8", "replace") for path in directories))
+            version.splits.append(Split(name, ArraySplit(index, archives, ids), origin, aliases))
+    if by_side and kit is None:
+        survey.warnings.append(
+            "the devkit is missing or damaged, so nobody knows which class a label of DownSampled "
+            "means: its images stand under unlabeled/."
+        )
+    return [by_side[side] for side in sorted(by_side)]
+
+
+def _archives(survey: Discovery, directories: Sequence[bytes]) -> list[int]:
+    """The npz files in these directories, in the order of the numbers in their names."""
+    paths = [d + b"/" + name for d in directories for name in survey.files(d)]
+    numbers = {path: survey.number(path, Kind.NPZ) for path in sorted(paths, key=_natural)}
+    return [number for number in numbers.values() if number is not None]
+
+
+def _natural(path: bytes) -> list[tuple[int, bytes]]:
+    return [
+        (int(part), b"") if part.isdigit() else (-1, part) for part in _DIGITS.split(path) if part
+    ]
+
+
+class ArraySplit:
+    """The rows of some npz files by label; see :class:`imagenetfs.tree.split_backend.SplitBackend`."""
+
+    def __init__(
+        self, index: Index, archives: Sequence[int], ids: Mapping[bytes, int] | None
+    ) -> None:
+        """``ids``: wnid -> label; None where nobody knows."""
+        self._index = index
+        self.archives: Sequence[int] = archives
+        self.classes: Sequence[bytes] = sorted(ids) if ids is not None else (UNLABELED,)
+        self._ids = [ids[wnid] for wnid in self.classes] if ids is not None else None
+        self._tables: list[_Table] | None = None
+        self._problems: list[str] = []
+
+    def _all(self) -> list[_Table]:
+        if self._tables is None:
+            self._tables = [table for number in self.archives for table in self._table(number)]
+        return self._tables
+
+    def _tell(self, problem: str) -> None:
+        self._problems.append(problem)
+        log.warning("%s", problem)
+
+    def _table(self, archive: int) -> list[_Table]:
+        title = self._index.title(archive)
+        try:
+            members = self._index.container(archive).members
+        except ArchiveError as error:
+            self._tell(f"{title} is not shown: {error.reason}.")
+            return []
+        assert isinstance(members, ArrayTable)
+        if self._ids is not None:
+            unknown = len(members) - sum(len(members.of_label(label)) for label in self._ids)
+            if unknown:
+                self._tell(
+                    f"{unknown:,} rows of {title} have labels that the devkit does not name, and are not shown."
+                )
+        return [(members, base(InodeKind.FILE, archive, OUTER))]
+
+    def listing(self, number: int) -> Listing:
+        label = self._ids[number] if self._ids is not None else None
+        return ArrayListing(self._all(), label)
+
+    def places(self, number: int) -> Sequence[Place]:
+        return [(archive, OUTER) for archive in self.archives]
+
+    def find_anywhere(self, name: bytes) -> int | None:
+        return None
+
+    def class_of(self, archive: int, inner: int, row: int) -> int | None:
+        if archive not in self.archives:
+            return None
+        members = self._index.container(archive).members
+        assert isinstance(members, ArrayTable)
+        if self._ids is None:
+            return 0
+        label = int(members.labels[row])
+        return self._ids.index(label) if label in self._ids else None
+
+    def class_of_name(self, name: bytes) -> int | None:
+        for archive in self.archives:
+            row = self._index.container(archive).members.find(name)
+            if row >= 0:
+                return self.class_of(archive, OUTER, row)
+        return None
+
+    def mtime_ns(self, number: int) -> int | None:
+        return None
+
+    def problems(self) -> Sequence[str]:
+        self._all()
+        return self._problems
+
+
+class ArrayListing(RowwiseListing):
+    """All rows of some tables that have one label, table by table; all rows where it is None."""
+
+    __slots__ = ("_label", "_rows", "_tables")
+
+    def __init__(self, tables: Sequence[_Table], label: int | None) -> None:
+        self._tables = tables
+        self._label = label
+        self._rows: list[Array] = [
+            members.regular() if label is None else members.of_label(label) for members, _ in tables
+        ]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._rows))
+
+    def entries(self, start: int) -> Iterator[Entry]:
+        for (members, first), rows in zip(self._tables, self._rows, strict=True):
+            chosen = rows[start:].tolist()
+            start = max(0, start - len(rows))
+            if not chosen:
+                continue
+            attributes = member_attributes(members, 0)  # alike for all rows of a table
+            for row in chosen:
+                yield members.name(row), first + row, attributes
+
+    def find(self, name: bytes) -> int | None:
+        for members, first in self._tables:
+            row = members.find(name)
+            if row >= 0 and self._label in (None, int(members.labels[row])):
+                return first + row
+        return None

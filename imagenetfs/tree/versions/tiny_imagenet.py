@@ -1,0 +1,80 @@
+"""tiny-imagenet-200: loose files. train without its level images/, val by val_annotations.txt, test.
+
+Only images are shown: the lists of boxes beside them stand under archives/ and source/.
+"""
+
+from __future__ import annotations
+
+from imagenetfs.errors import ImagenetfsError
+from imagenetfs.index.index import Index
+from imagenetfs.tree.dataset import Split, Version
+from imagenetfs.tree.discovery import TINY, Discovery
+from imagenetfs.tree.per_class_split import PerClassSplit, classes_within
+from imagenetfs.tree.selection import ArchiveSelector
+from imagenetfs.tree.split_backend import UNLABELED, WNID, FlatSplit
+
+_ANNOTATIONS = b"val_annotations.txt"
+
+
+def versions(survey: Discovery, index: Index) -> list[Version]:
+    """tiny-imagenet-200, if it is there."""
+    root = survey.root(TINY)
+    if root is None:
+        return []
+    finder = ArchiveSelector(survey, index, "directories", root)
+    version = Version(b"tiny-imagenet-200")
+    train = _by_class(finder, b"train", finder.directory(b"train"))
+    val = _val(finder, train)
+    version.splits = [split for split in (train, val, _test(finder)) if split is not None]
+    return [version] if version.splits else []
+
+
+def _by_class(finder: ArchiveSelector, name: bytes, directory: int | None) -> Split | None:
+    if directory is None:
+        return None
+    places = classes_within(finder.index, directory)
+    shelf = PerClassSplit(finder.index, places, images_only=True)
+    aliases = (b"validation",) if name == b"val" else ()
+    return Split(name, shelf, finder.index.title(directory), aliases) if places else None
+
+
+def _val(finder: ArchiveSelector, train: Split | None) -> Split | None:
+    directory = finder.directory(b"val", b"validation")
+    if directory is None:
+        return None
+    if finder.has_classes(directory):
+        return _by_class(finder, b"val", directory)
+    index = finder.index
+    labels = _annotations(finder, index.archives[directory].path + b"/" + _ANNOTATIONS)
+    classes = {*labels.values(), *(train.wnids if train is not None and labels else ())}
+    shelf = FlatSplit(
+        index,
+        (directory,),
+        sorted(classes) or (UNLABELED,),
+        labels.get if labels else None,
+        images_only=True,
+    )
+    return Split(b"val", shelf, index.title(directory), aliases=(b"validation",))
+
+
+def _annotations(finder: ArchiveSelector, path: bytes) -> dict[bytes, bytes]:
+    """File name -> wnid, from lines of tab-separated fields; empty, with a warning, if unreadable."""
+    try:
+        text = finder.index.source.read_whole(path)
+    except ImagenetfsError as error:
+        finder.warn(
+            f"{error} So the labels of tiny-imagenet-200/val are unknown: its images stand under "
+            "val/unlabeled/."
+        )
+        return {}
+    fields = (line.split(b"\t") for line in text.splitlines())
+    return {line[0]: line[1] for line in fields if len(line) > 1 and WNID.fullmatch(line[1])}
+
+
+def _test(finder: ArchiveSelector) -> Split | None:
+    directory = finder.directory(b"test")
+    if directory is None:
+        return None
+    index = finder.index
+    shelf = FlatSplit(index, (directory,), images_only=True)
+    return Split(b"test", shelf, index.title(directory))

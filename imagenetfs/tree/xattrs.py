@@ -1,0 +1,66 @@
+"""Where an image comes from and what is on it: the extended attributes ``user.imagenetfs.*``.
+
+On images: ``source`` (path in the source), ``offset`` (bytes into that file, where they stand there as they
+are), ``wnid``, ``words``, ``label`` (from 0, in the order of sorted wnids). On class directories: ``wnid``,
+``words``, ``label``, ``count``.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Sequence
+
+from imagenetfs.index.archives import Kind
+from imagenetfs.index.array_table import ArrayTable
+from imagenetfs.index.index import Index
+from imagenetfs.tree.dataset import Split, Version
+from imagenetfs.tree.split_backend import UNLABELED
+
+PREFIX = b"user.imagenetfs."
+
+Attributes = dict[bytes, bytes]
+
+
+class ExtendedAttributes:
+    """Answers for all versions of a catalogue."""
+
+    def __init__(self, index: Index, versions: Sequence[Version]) -> None:
+        self._index = index
+        self._versions = versions
+        self._labels: dict[int, dict[bytes, int]] = {}
+
+    def of_file(self, archive: int, inner: int, row: int) -> Attributes:
+        """The attributes of a member, an npz's row or a loose file."""
+        container = self._index.container(archive, inner)
+        members, kind = container.members, container.extent.kind
+        if not stat.S_ISREG(members.mode(row)):
+            return {}
+        path, offset, _ = container.locate(row)
+        found = {PREFIX + b"source": container.extent.path if kind is Kind.NPZ else path}
+        if not isinstance(members, ArrayTable) or members.data.stored:
+            found[PREFIX + b"offset"] = b"%d" % offset
+        for version in self._versions:
+            for split in version.splits:
+                number = split.shelf.class_of(archive, inner, row)
+                if number is not None:
+                    return found | self._of_wnid(version, split.shelf.classes[number])
+        return found
+
+    def of_class(self, version: Version, split: Split, number: int) -> Attributes:
+        """The attributes of a class directory. Indexes the class, to count its images."""
+        count = {PREFIX + b"count": b"%d" % len(split.shelf.listing(number))}
+        return self._of_wnid(version, split.shelf.classes[number]) | count
+
+    def _of_wnid(self, version: Version, wnid: bytes) -> Attributes:
+        if wnid == UNLABELED:
+            return {}
+        found = {PREFIX + b"wnid": wnid}
+        if wnid in version.words:
+            found[PREFIX + b"words"] = version.words[wnid].encode()
+        labels = self._labels.get(id(version))
+        if labels is None:
+            labels = {name: label for label, name in enumerate(version.wnids)}
+            self._labels[id(version)] = labels
+        if wnid in labels:
+            found[PREFIX + b"label"] = b"%d" % labels[wnid]
+        return found
