@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Mounted, mounted, mounts_below, processes_marked, unmount_all
+from tests.helpers.mounts import Mounted, mounted, mounts_below, processes_marked, unmount_all
 
 MARKER = "IMAGENETFS_TEST_RUN"
 

@@ -3,8 +3,8 @@
 A row in the middle of a deflated array can only be had by inflating all before it, so the whole array is
 inflated when its first row is asked for, in pieces, and served when its checksum has been found right. In
 the cache it is a volume of its own, which outlives the mount and which all mounts of this user share
-(:mod:`imagenetfs.cache.volume_writer`). Where there is no cache, or none with room for it, it goes into a file that
-the processes of this mount share; space that a failed attempt took is given back.
+(:mod:`imagenetfs.cache.volume_writer`). Without a cache, or in a full one, it goes into a file that the
+processes of this mount share; space that a failed attempt took is given back.
 
 Each :class:`Job` has a row in a shared mapping: state, where it is (its offset in the file; in the cache:
 whether it had to be put there), and when it last changed. Whoever asks

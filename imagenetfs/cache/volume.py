@@ -16,7 +16,7 @@ class Identity:
     """By what a file is known again, so that another version of it never gets the old one's blocks.
 
     ``path`` in the source; ``size`` in bytes, ``mtime_ns`` and ``inode`` as stat has them; ``sample``: what the
-    index looked at of its content (:mod:`imagenetfs.index.fingerprint`), or a digest of a listing; ``form`` tells
+    index looked at of its content (see index.fingerprint), or a digest of a listing; ``form`` tells
     several volumes of one file apart.
     """
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from imagenetfs.index.archives import Extent, Kind
-from imagenetfs.index.member_table import Members
+from imagenetfs.index.member_table import MemberTable
 from imagenetfs.index.table import Table
-from imagenetfs.index.table_builder import join
+from imagenetfs.index.table_builder import join_path
 
 
 class Container:
@@ -30,9 +30,9 @@ class Container:
         self.members = members
         self.file_size = file_size
         self._check = check
-        self.plain: Members | None = None
+        self.plain: MemberTable | None = None
         """The table where every row is a regular file that is read as it stands in a tar, as in ImageNet's."""
-        if extent.kind is Kind.TAR and check is None and isinstance(members, Members):
+        if extent.kind is Kind.TAR and check is None and isinstance(members, MemberTable):
             self.plain = members if members.plain else None
 
     def locate(self, row: int) -> tuple[bytes, int, int]:
@@ -41,4 +41,4 @@ class Container:
             self._check(row)
         if self.extent.kind is not Kind.DIRECTORY:
             return self.extent.path, self.members.offset(row), self.members.size(row)
-        return join(self.extent.path, self.members.name(row)), 0, self.members.size(row)
+        return join_path(self.extent.path, self.members.name(row)), 0, self.members.size(row)

@@ -9,14 +9,14 @@ from imagenetfs.formats.tar.header import BLOCK, is_sound, name_of, number
 from imagenetfs.formats.tar.walk import MemberColumns, Walk
 from imagenetfs.index.container import Container
 from imagenetfs.index.fingerprint import ReadAt
-from imagenetfs.index.member_table import Members
-from imagenetfs.index.names import harmless
+from imagenetfs.index.member_table import MemberTable
+from imagenetfs.index.names import sanitize_name
 from imagenetfs.index.table import Table
 
 _NANOSECONDS = 1_000_000_000
 
 
-def is_header_of(block: bytes, members: Members, row: int) -> bool:
+def is_header_of(block: bytes, members: MemberTable, row: int) -> bool:
     """Whether ``block``, the 512 bytes before a member's data, is a sound header with the very name and size of
     its row. Not so where the name was too long for it, or was cleaned: see :func:`stands_there`."""
     name = members.name(row)
@@ -28,7 +28,7 @@ def is_header_of(block: bytes, members: Members, row: int) -> bool:
         return False
 
 
-def stands_there(read_at: ReadAt, end: int, members: Members, row: int) -> bool:
+def member_is_at(read_at: ReadAt, end: int, members: MemberTable, row: int) -> bool:
     """Whether the parser finds a member where its row says: by all of its headers, read now.
 
     ``end``: where its container ends in the file, in bytes."""
@@ -36,7 +36,7 @@ def stands_there(read_at: ReadAt, end: int, members: Members, row: int) -> bool:
     header = members.header(row)
     try:
         Walk(read_at, end, found).until(header, header + 1)
-        name = harmless(found.names[0])
+        name = sanitize_name(found.names[0])
     except (ArchiveError, IndexError):
         return False
     as_said = (found.offsets[0], found.sizes[0]) == (members.offset(row), members.size(row))
@@ -49,7 +49,7 @@ def check_header(block: bytes, container: Container, row: int) -> None:
     For members whose data follow their header (all but sparse ones). Raises SourceChangedError.
     """
     members = container.members
-    if resembles(block, members, row):
+    if header_matches(block, members, row):
         return
     raise SourceChangedError(
         f"{os.fsdecode(container.extent.path)} has something else where "
@@ -57,7 +57,7 @@ def check_header(block: bytes, container: Container, row: int) -> None:
     )
 
 
-def resembles(block: bytes, members: Table, row: int) -> bool:
+def header_matches(block: bytes, members: Table, row: int) -> bool:
     """Whether the block is a sound header with two of a member's name, size and time: each may be overridden by
     extended headers."""
     row = members.owner(row)  # a hard link's data stand behind the header of what it is linked to

@@ -7,13 +7,13 @@ a mount share.
 from __future__ import annotations
 
 from imagenetfs.source.source import Source
-from imagenetfs.tree.source_paths import Backing
+from imagenetfs.tree.source_paths import SourcePaths
 
 
-class Permission:
+class AccessGuard:
     """What a worker asks before it answers for an inode."""
 
-    def __init__(self, source: Source, backing: Backing) -> None:
+    def __init__(self, source: Source, backing: SourcePaths) -> None:
         self._source = source
         self._refusals = source.known.refusals
         self._backing = backing

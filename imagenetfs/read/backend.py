@@ -70,7 +70,7 @@ class ReadBackend(Protocol):
     ) -> FileExtent | bytes:
         """Bytes [offset, offset + length) of a tar or npz, which lie in its member or row [start, end).
 
-        ``look``: see :class:`imagenetfs.read.header_check.HeaderVerifier`; nothing is given out that it refuses."""
+        ``look``: see :class:`.header_check.HeaderVerifier`; nothing is given out that it refuses."""
         ...
 
     def from_file(

@@ -39,7 +39,6 @@ __all__ = [
     "SINCE",
     "WAITING",
     "DirectoryEntry",
-    "Meter",
     "Source",
     "SourceFile",
 ]

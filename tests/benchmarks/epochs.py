@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.passthrough import SlowSource, slow_source
+from tests.helpers.passthrough import SlowSource, slow_source
 
 from . import children
 from .children import Asked

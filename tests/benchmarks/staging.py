@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from tests.passthrough import slow_source
+from tests.helpers.passthrough import slow_source
 
 from . import children
 from .epochs import PROCESSES, clean

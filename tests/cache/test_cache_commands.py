@@ -15,9 +15,9 @@ import pytest
 
 from imagenetfs.cache.directory import unfit_type
 from imagenetfs.errors import ExitCode
-from tests.cache.support import epoch, files, make_train
-from tests.mount.test_commands_support import Bench, bench, until
-from tests.passthrough import slow_source
+from tests.helpers.bench import Bench, bench, until
+from tests.helpers.cache import epoch, files, make_train
+from tests.helpers.passthrough import slow_source
 
 TRAIN = "ILSVRC2012/ILSVRC2012_img_train.tar"
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.cache.directory import prepare
-from tests.cache.support import PLENTY, epoch, files, make_train, sums
-from tests.support import Mounted
+from tests.helpers.cache import PLENTY, epoch, files, make_train, sums
+from tests.helpers.mounts import Mounted
 
 Mount = Callable[..., Mounted]
 

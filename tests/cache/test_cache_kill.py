@@ -15,8 +15,8 @@ import pytest
 
 from imagenetfs.cache.directory import CacheDirectory, prepare
 from imagenetfs.cache.inventory import verify
-from tests.cache.support import PLENTY, files, make_train, sums
-from tests.support import Mounted, detach, mounted
+from tests.helpers.cache import PLENTY, files, make_train, sums
+from tests.helpers.mounts import Mounted, detach, mounted
 
 KILLS = int(os.environ.get("IMAGENETFS_TEST_KILLS", "60"))
 """Set to 300 for the full number."""

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.cache.directory import prepare
-from tests.cache.support import PLENTY, epoch, files, make_train, sums
-from tests.passthrough import slow_source
-from tests.support import Mounted
+from tests.helpers.cache import PLENTY, epoch, files, make_train, sums
+from tests.helpers.mounts import Mounted
+from tests.helpers.passthrough import slow_source
 
 Mount = Callable[..., Mounted]
 

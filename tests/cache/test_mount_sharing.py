@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.cache.directory import prepare
-from tests.cache.support import PLENTY, epoch, files, make_train
-from tests.mount.test_commands_support import until
-from tests.passthrough import slow_source
-from tests.support import Mounted
+from tests.helpers.bench import until
+from tests.helpers.cache import PLENTY, epoch, files, make_train
+from tests.helpers.mounts import Mounted
+from tests.helpers.passthrough import slow_source
 
 Mount = Callable[..., Mounted]
 TRAIN = "ILSVRC2012/ILSVRC2012_img_train.tar"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Mounted
+from tests.helpers.mounts import Mounted
 
 BREAK = """
 from imagenetfs.serve import operations

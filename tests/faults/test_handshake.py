@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Mounted, mounted, mounts_below
+from tests.helpers.mounts import Mounted, mounted, mounts_below
 
 PIPE_MAX_SIZE = Path("/proc/sys/fs/pipe-max-size")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Mounted
+from tests.helpers.mounts import Mounted
 
 KILLS = 100
 OPENS = 20_000

@@ -22,8 +22,8 @@ from imagenetfs.index.group_build import index_group
 from imagenetfs.index.index import Index
 from imagenetfs.index.index_file import IndexFile
 from imagenetfs.index.leases import NAMELESS_SECONDS, Holder, acquire
-from tests.unit.shared_index import sharing_index
-from tests.unit.test_build_archives import contents, image, train_tar
+from tests.helpers.archives import contents, image, train_tar
+from tests.helpers.shared_index import sharing_index
 
 KILLS = int(os.environ.get("IMAGENETFS_KILLS", "30"))
 CLASSES, IMAGES = 30, 50

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.test_commands_support import Bench, bench, is_running, until
+from tests.helpers.bench import Bench, bench, is_running, until
 
 pytestmark = pytest.mark.timeout(3600)
 

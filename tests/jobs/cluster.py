@@ -1,6 +1,6 @@
 """A real Slurm of two nodes on this machine: munged, slurmctld, and two slurmd, for tests of jobs.
 
-Everything lies in one directory. Each node is a mount namespace as tests/ordinary.py makes it, with a
+Everything lies in one directory. Each node is a mount namespace as tests/helpers/users.py makes it, with a
 directory of its own (``<directory>/node``) where a real node has its local disk; so two nodes do not see
 each other's mounts, locks and files. Jobs are those of an ordinary user.
 """
@@ -18,9 +18,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.helpers.mounts import processes_marked
+from tests.helpers.users import GROUP, REPOSITORY, USERS, Elsewhere
 from tests.jobs.needs import CGROUP, Groups, groups, limits_memory
-from tests.ordinary import GROUP, REPOSITORY, USERS, Elsewhere
-from tests.support import processes_marked
 
 MARK = "SLURM_JOB_ID"
 NODES = tuple(f"n{number}-{os.getpid()}" for number in (1, 2))

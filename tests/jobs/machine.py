@@ -12,8 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.helpers.users import REPOSITORY
 from tests.jobs.needs import CGROUP2
-from tests.ordinary import REPOSITORY
 
 BOOT_SECONDS = 60.0
 

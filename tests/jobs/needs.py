@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ordinary import REPOSITORY
+from tests.helpers.users import REPOSITORY
 
 CGROUP = Path("/sys/fs/cgroup")
 CGROUP2 = (CGROUP / "unified", CGROUP)

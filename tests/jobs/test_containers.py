@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.test_commands_support import COMMAND
-from tests.ordinary import REPOSITORY
-from tests.there import Make, There, places
+from tests.helpers.bench import COMMAND
+from tests.helpers.user_bench import Make, There, places
+from tests.helpers.users import REPOSITORY
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
 pytestmark = [ROOT, pytest.mark.timeout(180)]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from imagenetfs import __version__
+from tests.helpers.users import REPOSITORY
 from tests.jobs.machine import launcher
-from tests.ordinary import REPOSITORY
 
 SYSTEMS = {
     "Lmod": Path("/usr/share/lmod/lmod/init/bash"),

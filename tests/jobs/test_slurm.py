@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.bench import Bench, Terminal, until
+from tests.helpers.mounts import processes_marked
+from tests.helpers.users import REPOSITORY
 from tests.jobs import needs
 from tests.jobs.cluster import MARK, NODES, Cluster
-from tests.mount.test_commands_support import Bench, Terminal, until
-from tests.ordinary import REPOSITORY
-from tests.support import processes_marked
 
 pytestmark = [needs.slurm, pytest.mark.timeout(3600)]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.bench import until
+from tests.helpers.users import REPOSITORY
 from tests.jobs import needs
 from tests.jobs.machine import Machine, launcher
-from tests.mount.test_commands_support import until
-from tests.ordinary import REPOSITORY
 
 pytestmark = [needs.systemd, pytest.mark.timeout(300)]
 

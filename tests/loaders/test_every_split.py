@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.loaders.support import SPLITS, torchvision_datasets, walked
-from tests.support import Mounted
+from tests.helpers.loaders import SPLITS, torchvision_datasets, walked
+from tests.helpers.mounts import Mounted
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.loaders.support import SPLITS, walked
-from tests.support import Mounted
+from tests.helpers.loaders import SPLITS, walked
+from tests.helpers.mounts import Mounted
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 tensorflow = pytest.importorskip("tensorflow")

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.loaders.support import torchvision_datasets
-from tests.support import Mounted
+from tests.helpers.loaders import torchvision_datasets
+from tests.helpers.mounts import Mounted
 
 torch = pytest.importorskip("torch")
 

@@ -16,7 +16,7 @@ from shutil import which
 
 import pytest
 
-from tests.support import Mounted
+from tests.helpers.mounts import Mounted
 
 MountIt = Callable[..., Mounted]
 NOT_UTF8 = b"caf\xe9 \xff\xfe"
@@ -221,7 +221,7 @@ def make_nested(path: Path, depth: int) -> None:
 
 @pytest.fixture(scope="module")
 def odd(odd_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    from tests.support import mounted
+    from tests.helpers.mounts import mounted
 
     one = mounted(odd_source, tmp_path_factory.mktemp("oddmount") / "mnt")
     try:

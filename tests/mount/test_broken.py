@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Mounted
+from tests.helpers.mounts import Mounted
 
 Mount = Callable[..., Mounted]
 
@@ -193,7 +193,7 @@ def test_archive_cut_while_mounted(sample_copy: Path, mount: Mount) -> None:
 
 
 def test_mount_over_the_source(sample_copy: Path) -> None:
-    from tests.support import mounted
+    from tests.helpers.mounts import mounted
 
     train = sorted(os.listdir(sample_copy / "ILSVRC2012" / "train"))
     one = mounted(sample_copy, sample_copy)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Mounted
+from tests.helpers.mounts import Mounted
 
 
 def extract(archive: Path, into: Path) -> Path:

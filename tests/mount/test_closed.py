@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.there import Make, There, places
+from tests.helpers.user_bench import Make, There, places
 
 CLOSED, ALONE, CUT = "n02119789", "n15102894", "n02066245"
 """Class tars of winter21: one may not be read, one more has no directory beside it, one is cut."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.test_commands_support import Bench, bench
+from tests.helpers.bench import Bench, bench
 
 pytestmark = pytest.mark.timeout(120)
 

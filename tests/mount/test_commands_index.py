@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.index.index_file import open_index_file
-from tests.mount.test_commands_support import Bench, Terminal, bench
-from tests.passthrough import slow_source
+from tests.helpers.bench import Bench, Terminal, bench
+from tests.helpers.passthrough import slow_source
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.mount.test_commands_support import Bench, bench
+from tests.helpers.bench import Bench, bench
+from tests.helpers.mounts import Mounted
 from tests.mount.test_run import finish, waiting
-from tests.support import Mounted
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 from imagenetfs.errors import StillBusyError
 from imagenetfs.job import unmount
 from imagenetfs.system import mounts
-from tests.mount.test_commands_support import Bench, bench, is_running, until
+from tests.helpers.bench import Bench, bench, is_running, until
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.test_commands_support import COMMAND, Bench, bench, until
-from tests.ordinary import GROUP, USERS, Elsewhere
+from tests.helpers.bench import COMMAND, Bench, bench, until
+from tests.helpers.users import GROUP, USERS, Elsewhere
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support import Mounted
+from tests.helpers.mounts import Mounted
 
 MountIt = Callable[..., Mounted]
 REST = ("winter21_whole", "tiny-imagenet-200", "DownSampled")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.mounts import Mounted
 from tests.mount.test_forms import of_split
-from tests.support import Mounted
 
 MountIt = Callable[..., Mounted]
 SPLITS = ("ILSVRC2012/train", "ILSVRC2012/val", "ILSVRC2012/test", "ILSVRC2012_t3/train")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.test_commands_support import until
-from tests.support import Mounted
+from tests.helpers.bench import until
+from tests.helpers.mounts import Mounted
 
 pytestmark = pytest.mark.timeout(120)
 
-# The pool's own times are ten seconds and a minute; tests/unit/test_pool.py has those.
+# The pool's own times are ten seconds and a minute; tests/unit/server/test_worker_pool.py has those.
 QUICKLY = "from imagenetfs.serve import pool; pool._IDLE_SECONDS, pool._QUIET_SECONDS = 6.0, 7.0"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.index.search_path import IN_SOURCE, IndexSearchPath
-from tests.support import Mounted, mounted
+from tests.helpers.mounts import Mounted, mounted
 
 GROUP = "ILSVRC2012_img_train"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import Mounted
+from tests.helpers.mounts import Mounted
 
 
 def counters(one: Mounted) -> dict[str, Any]:

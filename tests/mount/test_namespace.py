@@ -12,14 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.test_commands_support import (
-    COMMAND,
-    Terminal,
-    until,
-)
-from tests.ordinary import GROUP, USERS
-from tests.support import processes_marked
-from tests.there import MARK, Make, There, places
+from tests.helpers.bench import COMMAND, Terminal, until
+from tests.helpers.mounts import processes_marked
+from tests.helpers.user_bench import MARK, Make, There, places
+from tests.helpers.users import GROUP, USERS
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -15,14 +15,7 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.system import mounts
-from tests.mount.test_commands_support import (
-    COMMAND,
-    Bench,
-    Terminal,
-    bench,
-    is_running,
-    until,
-)
+from tests.helpers.bench import COMMAND, Bench, Terminal, bench, is_running, until
 
 pytestmark = pytest.mark.timeout(180)
 

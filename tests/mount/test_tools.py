@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Mounted
+from tests.helpers.mounts import Mounted
 
 VERSIONS = [
     "ILSVRC2012",

@@ -17,9 +17,9 @@ from PIL import Image
 
 from imagenetfs.cache.directory import CacheDirectory, prepare
 from imagenetfs.cache.inventory import list_volumes
-from tests.cache.support import PLENTY
-from tests.passthrough import slow_source
-from tests.support import Mounted, detach
+from tests.helpers.cache import PLENTY
+from tests.helpers.mounts import Mounted, detach
+from tests.helpers.passthrough import slow_source
 
 MountIt = Callable[..., Mounted]
 

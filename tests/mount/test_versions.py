@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 from scipy.io import loadmat
 
-from tests import learning
-from tests.support import Mounted
+from tests.helpers import learning
+from tests.helpers.mounts import Mounted
 
 SIDES = (8, 16, 32, 64)
 LABEL_FILES = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.tree.versions.views import parse
-from tests.support import Mounted
+from tests.helpers.mounts import Mounted
 
 MountIt = Callable[..., Mounted]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support import Mounted
+from tests.helpers.mounts import Mounted
 
 PREFIX = "user.imagenetfs."
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.mounts import Mounted
+from tests.helpers.passthrough import SlowSource, slow_source
 from tests.nfs.test_faults import TRAIN, VAL, images  # noqa: F401  (a fixture)
-from tests.passthrough import SlowSource, slow_source
-from tests.support import Mounted
 
 Mount = Callable[..., Mounted]
 

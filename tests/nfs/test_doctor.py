@@ -21,11 +21,11 @@ from imagenetfs.job.doctor import directories, node
 from imagenetfs.job.doctor import source as source_lines
 from imagenetfs.job.doctor.findings import Finding, Grade
 from imagenetfs.system import child_call, mounts
-from tests.mount.test_commands_support import Bench
+from tests.helpers.bench import Bench
+from tests.helpers.passthrough import slow_source
+from tests.helpers.user_bench import Make
+from tests.helpers.users import MANY
 from tests.nfs.test_groups import HIDDEN, base, make  # noqa: F401  (fixtures)
-from tests.ordinary import MANY
-from tests.passthrough import slow_source
-from tests.there import Make
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -217,7 +217,7 @@ def test_a_place_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.Monkey
     def silent(question: object, seconds: float) -> object:
         raise child_call.NoAnswerError
 
-    monkeypatch.setattr(child_call, "ask", silent)
+    monkeypatch.setattr(child_call, "call_in_child", silent)
     assert directories.look_at("log", tmp_path).grade is Grade.RED
 
 

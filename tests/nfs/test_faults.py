@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.passthrough import SlowSource, slow_source
-from tests.support import Mounted
+from tests.helpers.mounts import Mounted
+from tests.helpers.passthrough import SlowSource, slow_source
 
 FAULTS = int(os.environ.get("IMAGENETFS_FAULTED_READS", "2000"))
 SEED = int(os.environ.get("IMAGENETFS_FAULT_SEED", "20"))

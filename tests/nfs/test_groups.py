@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.job.nfs_access import DeniedPath, Reason, User, explain
-from tests.mount.test_commands_support import COMMAND
-from tests.ordinary import MANY, USERS
-from tests.passthrough import SlowSource, slow_source
-from tests.passthrough.permission import ACCESS_LIST
-from tests.there import Make, There, places
+from tests.helpers.bench import COMMAND
+from tests.helpers.passthrough import SlowSource, slow_source
+from tests.helpers.passthrough.permission import ACCESS_LIST
+from tests.helpers.user_bench import Make, There, places
+from tests.helpers.users import MANY, USERS
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.pagecache import in_page_cache
-from tests.cache.support import PLENTY, make_train
-from tests.mount.test_commands_support import until
+from tests.helpers.bench import until
+from tests.helpers.cache import PLENTY, make_train
+from tests.helpers.mounts import Mounted
+from tests.helpers.passthrough import SlowSource, slow_source
 from tests.nfs.test_faults import train_images
-from tests.passthrough import SlowSource, slow_source
-from tests.support import Mounted
 
 Mount = Callable[..., Mounted]
 Images = dict[str, bytes]

@@ -18,9 +18,9 @@ from imagenetfs.source.source import Source
 from imagenetfs.tree.catalogue import build_catalogue
 from imagenetfs.tree.source_paths import SourcePaths
 from imagenetfs.tree.tree import Tree
+from tests.helpers.mounts import Mounted
+from tests.helpers.passthrough import SlowSource, slow_source
 from tests.nfs.test_faults import VAL, images  # noqa: F401  (a fixture)
-from tests.passthrough import SlowSource, slow_source
-from tests.support import Mounted
 
 Mount = Callable[..., Mounted]
 Images = dict[str, bytes]

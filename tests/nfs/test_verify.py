@@ -16,7 +16,7 @@ from imagenetfs.job import verify
 from imagenetfs.source.source import Source
 from imagenetfs.tree import published_counts
 from imagenetfs.tree.catalogue import Catalogue, build_catalogue
-from tests.mount.test_commands_support import Bench
+from tests.helpers.bench import Bench
 
 TRAIN, VAL = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 

@@ -1,1 +1,1 @@
-"""versions"""
+"""The versions of ImageNet: a module for each knows what its source looks like."""

@@ -1,0 +1,175 @@
+"""Mounts for tests: a server in a process of its own, started and always taken away.
+
+``python -m tests.helpers.mounts PLAN`` is that process: it serves in the foreground and prints READY.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).parents[2]
+"""The checkout: programs are started there by ``-m tests...``."""
+
+READY_SECONDS = 60.0
+END_SECONDS = 20.0
+
+
+@dataclass
+class Mounted:
+    """A running mount. ``log`` is the server's log file."""
+
+    mountpoint: Path
+    log: Path
+    process: subprocess.Popen[str]
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def root(self) -> Path:
+        """ILSVRC2012 in the mount."""
+        return self.mountpoint / "ILSVRC2012"
+
+    def status(self) -> dict[str, Any]:
+        """status.json, read through the mount."""
+        text = (self.mountpoint / ".imagenetfs" / "status.json").read_text()
+        status: dict[str, Any] = json.loads(text)
+        return status
+
+    def worker_pids(self) -> list[int]:
+        """The processes that serve now."""
+        return [worker["pid"] for worker in self.status()["workers"]]
+
+    def close(self) -> int:
+        """End the server; returns its exit code. Never leaves the mount behind."""
+        try:
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGTERM)
+            return self.process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            if mounts_below(self.mountpoint):
+                detach(self.mountpoint)
+
+
+def mounted(source: Path, mountpoint: Path, **plan: object) -> Mounted:
+    """Start a server and wait until the mount can be read. Raises RuntimeError with what it said."""
+    mountpoint.mkdir(parents=True, exist_ok=True)
+    log = mountpoint.with_name(mountpoint.name + ".log")
+    described = {
+        "source": str(source),
+        "mountpoint": str(mountpoint),
+        "log_path": str(log),
+        "index_dir": None,
+        "workers": 8,
+        "in_flight": None,
+        "read_timeout": 60.0,
+        **{name: str(v) if isinstance(v, Path) else v for name, v in plan.items()},
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.helpers.mounts", json.dumps(described)],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        cwd=REPOSITORY,
+    )
+    line = _first_line(process)
+    if not line.startswith("READY "):
+        process.kill()
+        process.wait()
+        detach(mountpoint)
+        raise RuntimeError(line or log.read_text() if log.exists() else "the server said nothing")
+    return Mounted(mountpoint, log, process, json.loads(line.removeprefix("READY ")))
+
+
+def _first_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    poller = select.poll()  # select() takes no descriptor above 1,023: many tests, many files
+    poller.register(process.stdout, select.POLLIN)
+    return process.stdout.readline() if poller.poll(1000 * READY_SECONDS) else ""
+
+
+def mounts_below(directory: Path) -> list[str]:
+    """The mountpoints at or below a directory, from the mount table (nothing is touched)."""
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        path = line.split()[4].encode().decode("unicode_escape")
+        if path == str(directory) or path.startswith(f"{directory}/"):
+            found.append(path)
+    return found
+
+
+def detach(mountpoint: Path) -> None:
+    """Take a mount away, whatever state it is in."""
+    subprocess.run(
+        ["fusermount3", "-uz", str(mountpoint)], check=False, stderr=subprocess.DEVNULL, timeout=30
+    )
+
+
+def unmount_all(directory: Path) -> None:
+    """Take every mount at or below a directory away."""
+    for path in reversed(mounts_below(directory)):
+        detach(Path(path))
+
+
+def processes_marked(name: str, value: str) -> list[str]:
+    """Living processes whose environment has ``name=value``, this one and its parents left out."""
+    own, pid = set(), os.getpid()
+    while pid > 1:
+        own.add(pid)
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    wanted, found = f"{name}={value}".encode(), []
+    deadline = time.monotonic() + 5.0  # what was told to end may need a moment
+    while time.monotonic() < deadline:
+        found = []
+        for directory in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if int(directory.name) in own:
+                    continue
+                if wanted in (directory / "environ").read_bytes().split(b"\0"):
+                    command = (directory / "cmdline").read_bytes().replace(b"\0", b" ")
+                    found.append(f"{directory.name} {command.decode(errors='replace')[:200]}")
+        if not found:
+            break
+        time.sleep(0.1)
+    return found
+
+
+def _serve(described: dict[str, Any]) -> None:
+    import logging
+
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    before = described.pop("before", None)
+    paths = ("source", "mountpoint", "log_path", "index_dir", "cache_dir")
+    plan = {k: Path(v) if k in paths and v is not None else v for k, v in described.items()}
+    logging.basicConfig(
+        filename=plan["log_path"], level=logging.INFO, format="%(levelname)s %(message)s"
+    )
+    from imagenetfs.errors import ImagenetfsError
+    from imagenetfs.server.supervisor import MountPlan, serve
+
+    if before is not None:  # a test's own code, to break something in this process alone
+        exec(before, {})
+    plan["fuse_options"] = tuple(plan.get("fuse_options", ()))
+    plan["stage"] = tuple(plan.get("stage", ()))
+    plan["views"] = tuple((name, Path(path)) for name, path in plan.get("views", ()))
+    try:
+        serve(MountPlan(**plan), ready=lambda w: print("READY", json.dumps(w), flush=True))
+    except ImagenetfsError as error:
+        print(f"ERROR {int(error.exit_code)} {error}", flush=True)
+        sys.exit(int(error.exit_code))
+
+
+if __name__ == "__main__":
+    _serve(json.loads(sys.argv[1]))

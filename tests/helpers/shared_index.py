@@ -1,0 +1,62 @@
+"""A source of one archive, and indexes of it that share one index file: for tests of sharing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from imagenetfs.formats.tar import walk
+from imagenetfs.index.archives import Archive, Kind
+from imagenetfs.index.arena import Arena
+from imagenetfs.index.bulk_build import Outcome
+from imagenetfs.index.coordination import BuildCoordinator, lease_path
+from imagenetfs.index.group_build import Shard, index_group
+from imagenetfs.index.index import Index
+from imagenetfs.index.leases import Holder, Lease, acquire
+from imagenetfs.source.source import Source
+from tests.helpers.archives import close_with, contents, image, train_tar
+
+CLASSES, IMAGES = 12, 40
+
+
+def source_of_one(tmp_path: Path) -> Path:
+    """A source with a tar of class tars, ``t.tar``."""
+    root = tmp_path / "source"
+    root.mkdir()
+    (root / "t.tar").write_bytes(train_tar(CLASSES, IMAGES))
+    return root
+
+
+def sharing_index(
+    root: Path, file: Path, scan: Callable[..., object] = walk.scan, meter: object = None
+) -> Index:
+    """An index as a mount of its own has it, which shares ``file`` with others."""
+    source = Source(root, meter)  # type: ignore[arg-type]
+    archives = [Archive(0, b"t.tar", Kind.TAR)]
+    sharing = BuildCoordinator({0: file})
+    index = Index(
+        source, archives, Arena(1), stores=[(frozenset([0]), [file])], sharing=sharing, scan=scan
+    )
+    close_with(index, index)
+    return index
+
+
+def all_right(index: Index) -> None:
+    for inner in range(len(index.nested(0))):
+        n = inner + 1
+        assert contents(index, 0, inner) == {
+            b"n%08d_%d.JPEG" % (n, k): image(n * 100 + k, 600 + k) for k in range(IMAGES)
+        }
+
+
+class Elsewhere:
+    """Somebody on another node who holds the lease."""
+
+    def __init__(self, file: Path) -> None:
+        lease = acquire(lease_path(file), "elsewhere")
+        assert isinstance(lease, Lease)
+        self.lease = lease
+
+
+def indexed(index: Index, file: Path, shard: Shard | None = None) -> Outcome | Holder:
+    return index_group(index, [0], file, in_flight=1, processes=1, shard=shard)

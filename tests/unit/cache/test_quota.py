@@ -1,0 +1,369 @@
+"""How much is kept, what goes, and that nobody who reads sees any of it; full and broken disks."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import shutil
+import stat
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.cache import quota
+from imagenetfs.cache import segment as segments_module
+from imagenetfs.cache.block_cache import ASIDE_UNTIL, TROUBLE
+from imagenetfs.cache.directory import CacheDirectory, holds_removed, prepare, unfit_type
+from imagenetfs.cache.quota import Limits, limits_of
+from imagenetfs.cache.segment import BLOCK
+from imagenetfs.cache.segment_handles import SAVED
+from imagenetfs.errors import NoSpaceError, PlaceRefusedError
+from tests.unit.cache.test_block_cache import DATA, Bytes, in_children, read_all, volume
+from tests.unit.cache.test_segment import fresh
+
+MEGABYTE = 1 << 20
+
+
+# --- smaller than the data ------------------------------------------------------------------------
+
+
+def test_the_hit_rate_is_cache_by_data(tmp_path: Path) -> None:
+    cache, one = fresh(tmp_path / "cache", Limits(int(0.25 * len(DATA)), 0)), volume()
+    read_all(cache, one, Bytes())
+    for epoch in range(2):
+        origin, saved = Bytes(), cache.meter[SAVED]
+        read = read_all(cache, one, origin, seed=10 + epoch)
+        rate = (cache.meter[SAVED] - saved) / read
+        assert abs(rate - 0.25) <= 0.03, "and the head of the segment is in the 25 % too"
+        assert origin.bytes <= 0.80 * read
+        # What is not kept is read as asked, but for a block between two that are missing.
+        assert origin.bytes + cache.meter[SAVED] - saved <= 1.01 * read
+
+
+def test_what_is_kept_stays_within_the_size(tmp_path: Path) -> None:
+    limits = Limits(2 * MEGABYTE, 0)
+    cache = fresh(tmp_path / "cache", limits)
+    for number in range(6):
+        read_all(cache, volume(inode=number), Bytes())
+    held = sum(segment.allocated for segment in cache._directory.segments())
+    assert 1.8 * MEGABYTE <= held <= limits.size + 64 * 1024
+    assert abs(held - cache.room.used()) <= 64 * 1024
+
+
+def test_processes_together_stay_within_the_size(tmp_path: Path) -> None:
+    cache = fresh(tmp_path / "cache", Limits(2 * MEGABYTE, 0))
+
+    def work(number: int) -> bool:
+        cache.after_fork()
+        read_all(cache, volume(), Bytes(), seed=number)
+        return True
+
+    in_children(5, work)
+    held = sum(segment.allocated for segment in cache._directory.segments())
+    assert 1.8 * MEGABYTE <= held <= 2 * MEGABYTE + 64 * 1024
+
+
+def test_a_wrong_account_is_put_right(tmp_path: Path) -> None:
+    """Whoever was killed between taking room and writing has left it too high."""
+    cache = fresh(tmp_path / "cache", Limits(20 * MEGABYTE, 0))
+    cache.read(volume(), 0, 10, 0, 10, Bytes())
+    (tmp_path / "cache" / "used").write_bytes(b"\xff" * 8)
+    origin = Bytes()
+    for _ in range(2):
+        cache.read(volume(), 2 * BLOCK, 10, 2 * BLOCK, 3 * BLOCK, origin)
+    assert origin.asked == [(2 * BLOCK, BLOCK)], "it was kept at once"
+    held = sum(segment.allocated for segment in cache._directory.segments())
+    assert abs(held - cache.room.used()) <= BLOCK
+
+
+def test_unused_segments_go_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = tmp_path / "cache"
+    cache = fresh(directory, Limits(6 * MEGABYTE, 0))
+    read_all(cache, volume(inode=1), Bytes())
+    cache.close()
+    old = next(directory.glob("*.00000"))
+    later = fresh(directory, Limits(6 * MEGABYTE, 0))
+    read_all(later, volume(inode=2), Bytes())
+    assert old.exists(), "what was used just now stays"
+    os.utime(old, (0, time.time() - 2 * quota.UNUSED_SECONDS))
+    newer = fresh(directory, Limits(6 * MEGABYTE, 0))
+    read_all(newer, volume(inode=2), Bytes())
+    assert not old.exists()
+    origin = Bytes()
+    read_all(newer, volume(inode=2), origin, seed=9)
+    assert origin.asked == [], "and now there is room for all of it"
+
+
+def test_room_is_made_while_eight_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program takes the disk, again and again: segments go, and no reader sees a hole."""
+    monkeypatch.setattr(quota, "_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr("imagenetfs.cache.segment_handles._LOOK_SECONDS", 0.002)
+    cache = fresh(tmp_path / "cache")
+    stop = tmp_path / "stop"
+
+    def work(number: int) -> bool:
+        if number == 8:  # the other program
+            evicted = 0
+            for _ in range(60):
+                evicted += len(list((tmp_path / "cache").glob("*.00000")))
+                for segment in cache._directory.segments():
+                    cache._directory.remove(segment.name)
+                time.sleep(0.02)
+            stop.touch()
+            return evicted > 10
+        turn = 0
+        while not stop.exists():
+            if turn % 5 == 0:
+                cache.after_fork()
+                volumes = [volume(inode=n) for n in range(2)]
+            turn += 1
+            read_all(cache, volumes[turn % 2], Bytes(), seed=number * 1000 + turn)
+        return True
+
+    in_children(9, work)
+
+
+def test_a_floor_of_free_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = tmp_path / "cache"
+    cache = fresh(directory, Limits(1 << 40, 1 << 30))
+    free = {"bytes": (1 << 30) + 2 * MEGABYTE}
+    monkeypatch.setattr(cache.room, "_free", lambda: free["bytes"])
+    read_all(cache, volume(), Bytes())
+    assert cache.room.used() > MEGABYTE
+    free["bytes"] = (1 << 30) - 1  # somebody else has taken the rest
+    assert cache.room.make_room()
+    assert list(directory.glob("*.00000")) == []
+    read_all(cache, volume(), Bytes())
+    assert list(directory.glob("*.00000")) == [], "and nothing new is kept"
+
+
+def test_what_has_gone_counts_though_somebody_holds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk stays full until the last descriptor is closed; nobody throws out more meanwhile."""
+    directory = tmp_path / "cache"
+    limits = Limits(1 << 40, 1 << 30)
+    monkeypatch.setattr(quota.SpaceQuota, "_free", lambda room: 1 << 40)
+    for number in range(5):
+        read_all(fresh(directory, limits), volume(inode=number), Bytes())
+    monkeypatch.setattr(quota.SpaceQuota, "_free", lambda room: (1 << 30) - 1)
+    gone = [fresh(directory, limits).room.make_room() for _ in range(8)]  # eight workers
+    assert gone == [True] + 7 * [False]
+    assert len(list(directory.glob("*.00000"))) == 4
+    monkeypatch.setattr(quota, "_COMES_BACK_SECONDS", 0.0)
+    assert fresh(directory, limits).room.make_room()
+    assert len(list(directory.glob("*.00000"))) == 3
+
+
+def test_who_holds_what_is_gone(tmp_path: Path) -> None:
+    read_all(fresh(tmp_path / "cache"), volume(), Bytes())
+    segment = next((tmp_path / "cache").glob("*.00000"))
+    (tmp_path / "x").touch()
+    with open(segment, "rb") as held, open(tmp_path / "x", "rb") as other:
+        fds = (held.fileno(), other.fileno())
+        child = subprocess.Popen(["sleep", "60"], pass_fds=fds)
+    try:
+        (tmp_path / "x").unlink()
+        assert not holds_removed(child.pid), "no segment, or still there"
+        segment.unlink()
+        assert holds_removed(child.pid)
+    finally:
+        child.kill()
+        child.wait()
+    assert not holds_removed(child.pid)
+
+
+def test_limits_from_settings(tmp_path: Path) -> None:
+    cache = fresh(tmp_path / "cache")
+    status = os.statvfs(tmp_path)
+    free = status.f_bavail * status.f_frsize
+    half = limits_of(cache._directory, lambda whole: whole // 2, lambda whole: 7)
+    assert half.floor == 7
+    assert abs(half.size - free // 2) < free // 20
+    whole = status.f_blocks * status.f_frsize
+    assert limits_of(cache._directory, lambda _: 9, lambda all: all) == Limits(9, whole)
+
+
+# --- the disk fails -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """``small_disk(options)``: a tmpfs with these mount options."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("only root mounts a tmpfs")
+
+    def mount(options: str) -> Path:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", place], check=True)
+        return place
+
+    try:
+        yield mount
+    finally:
+        subprocess.run(["umount", "-l", place], check=False)
+
+
+def test_a_full_disk_is_no_error(small_disk: Callable[..., Path]) -> None:
+    directory = small_disk("size=2m") / "cache"
+    cache = fresh(directory)
+    for epoch in range(2):
+        read_all(cache, volume(), Bytes(), seed=epoch)
+    assert cache.meter[TROUBLE] == errno.ENOSPC or cache.room.used() > MEGABYTE
+    assert cache.meter[SAVED] > 0
+
+
+def test_few_inodes(small_disk: Callable[..., Path]) -> None:
+    directory = small_disk("size=64m,nr_inodes=5") / "cache"
+    cache = fresh(directory)
+    for number in range(8):
+        read_all(cache, volume(inode=number), Bytes())
+    assert cache.meter[TROUBLE] == errno.ENOSPC
+
+
+def test_remounted_read_only(small_disk: Callable[..., Path]) -> None:
+    disk = small_disk("size=64m")
+    before = fresh(disk / "cache")
+    cache_half = DATA[: 20 * BLOCK]
+    for at in range(0, len(cache_half), BLOCK):
+        before.read(volume(), at, 100, at, at + 100, Bytes())
+    before.close()
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    cache, origin = fresh(disk / "cache"), Bytes()
+    read_all(cache, volume(), origin)
+    assert cache.meter[SAVED] > 0, "what is there is used"
+    assert cache.meter[TROUBLE] == errno.EROFS
+    subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+    cache._aside_until = 0.0  # the seconds are over
+    cache.after_fork()
+    read_all(cache, volume(), Bytes())
+    origin = Bytes()
+    read_all(cache, volume(), origin)
+    assert origin.asked == [], "it is back when the disk is"
+
+
+@pytest.mark.parametrize("number", [errno.EDQUOT, errno.EIO, errno.ENOSPC, errno.EROFS])
+@pytest.mark.parametrize("call", ["pwrite", "pread", "open", "fstat", "ftruncate", "link"])
+def test_any_call_may_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    """Every call on the cache's disk fails now and then, at random."""
+    rng, real, failed = random.Random(number), getattr(os, call), []
+
+    def fails(*arguments: object, **named: object) -> object:
+        if rng.random() < 0.3 or not failed:
+            failed.append(1)
+            raise OSError(number, os.strerror(number))
+        return real(*arguments, **named)
+
+    monkeypatch.setattr("imagenetfs.cache.block_cache.ASIDE_SECONDS", 0.0)
+    monkeypatch.setattr(quota, "_AGAIN_SECONDS", 0.0)
+    cache = fresh(tmp_path / "cache")
+    monkeypatch.setattr(segments_module.os, call, fails)
+    for epoch in range(3):
+        read_all(cache, volume(inode=epoch), Bytes(), seed=epoch)
+    monkeypatch.setattr(segments_module.os, call, real)
+    cache.close()
+    assert failed
+    later, origin = fresh(tmp_path / "cache"), Bytes()
+    read_all(later, volume(inode=0), origin)
+    read_all(later, volume(inode=0), origin)
+
+
+def test_it_steps_aside_for_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, one, origin, tried = fresh(tmp_path / "cache"), volume(), Bytes(), []
+
+    def full(*arguments: object) -> int:
+        tried.append(1)
+        raise OSError(errno.EDQUOT, "quota")
+
+    real = os.pwrite
+    monkeypatch.setattr(segments_module.os, "pwrite", full)
+    for at in range(0, 50 * BLOCK, BLOCK):
+        assert cache.read(one, at, 10, at, at + 10, origin) == DATA[at : at + 10]
+    assert len(tried) == 1
+    assert origin.asked[1:] == [(at, 10) for at in range(BLOCK, 50 * BLOCK, BLOCK)]
+    assert cache.meter[TROUBLE] == errno.EDQUOT
+    assert 4e9 < cache.meter[ASIDE_UNTIL] - time.monotonic_ns() <= 5e9
+    monkeypatch.setattr(segments_module.os, "pwrite", real)
+    cache._aside_until = 0.0
+    origin = Bytes()
+    for _ in range(2):
+        cache.read(one, 0, 10, 0, 10, origin)
+    assert len(origin.asked) == 1
+
+
+def test_a_directory_that_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not made anew, and found where it was; it must be ours then too."""
+    monkeypatch.setattr("imagenetfs.cache.block_cache.ASIDE_SECONDS", 0.0)
+    monkeypatch.setattr("imagenetfs.cache.segment_handles._LOOK_SECONDS", 0.0)
+    directory = tmp_path / "cache"
+    cache, one = fresh(directory), volume()
+    read_all(cache, one, Bytes())
+    shutil.rmtree(directory)
+    read_all(cache, one, Bytes())
+    assert cache.meter[TROUBLE] == errno.ENOENT
+    assert not directory.exists()
+    directory.mkdir()
+    directory.chmod(0o755)
+    read_all(cache, one, Bytes())
+    assert list(directory.iterdir()) == []
+    directory.chmod(0o700)
+    origin = Bytes()
+    for seed in range(2):
+        origin = Bytes()
+        read_all(cache, one, origin, seed)
+    assert origin.asked == []
+    assert len(list(directory.glob("*.00000"))) == 1
+
+
+# --- whose directory it is ------------------------------------------------------------------------
+
+
+def test_the_directory_is_made_private(tmp_path: Path) -> None:
+    prepare(tmp_path / "a" / "b")
+    assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
+    prepare(tmp_path / "a" / "b")
+
+
+def test_any_other_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o755)
+    (tmp_path / "file").touch()
+    prepare(tmp_path / "good")
+    (tmp_path / "link").symlink_to("good")
+    for name, words in (("open", "755, not 700"), ("file", "no directory"), ("link", "symbolic")):
+        with pytest.raises(PlaceRefusedError, match=words):
+            prepare(tmp_path / name)
+        with pytest.raises((PlaceRefusedError, NoSpaceError)):
+            CacheDirectory(tmp_path / name)
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "good", 12345, 12345)
+        for refuse in (prepare, CacheDirectory):
+            with pytest.raises(PlaceRefusedError, match="another user"):
+                refuse(tmp_path / "good")
+    with pytest.raises(NoSpaceError, match="cannot be made"):
+        prepare(tmp_path / "file" / "below")
+
+
+def test_memory_and_network_are_unfit(small_disk: Callable[..., Path]) -> None:
+    assert unfit_type(small_disk("size=1m") / "not" / "there") == "tmpfs"
+
+
+def test_file_system_types(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from imagenetfs.system import mounts
+
+    def table(kind: str) -> list[mounts.MountEntry]:
+        line = "36 35 98:0 / {} rw - {} x rw"
+        lines = [line.format("/", "ext4"), line.format(tmp_path, "ext4")]
+        return [mounts.parse_line(text) for text in (*lines, line.format(tmp_path, kind))]
+
+    for kind, unfit in (("nfs4", True), ("fuse.sshfs", True), ("lustre", True), ("xfs", False)):
+        entries = table(kind)
+        monkeypatch.setattr(mounts, "read_table", lambda entries=entries: entries)
+        assert unfit_type(tmp_path / "x") == (kind if unfit else None)

@@ -1,0 +1,195 @@
+"""A segment's file: whatever is done to it, what it gives is right, or it gives nothing."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.cache.block_cache import BlockCache
+from imagenetfs.cache.directory import CacheDirectory, prepare
+from imagenetfs.cache.quota import Limits
+from imagenetfs.cache.segment import BLOCK, SegmentPath, Verified, make_segment, open_segment
+from tests.unit.cache.test_block_cache import (
+    DATA,
+    PLENTY,
+    Bytes,
+    in_children,
+    members,
+    read_all,
+    volume,
+)
+
+MUTATIONS = int(os.environ.get("IMAGENETFS_TEST_MUTATIONS", "200"))
+"""Set to 1000 for the full number."""
+
+
+def fresh(directory: Path, limits: Limits = PLENTY) -> BlockCache:
+    """The cache as a new mount has it."""
+    prepare(directory)
+    return BlockCache(CacheDirectory(directory), limits)
+
+
+def flip(file: bytearray, rng: random.Random) -> None:
+    """One bit, anywhere; or one in the table, where most is at stake."""
+    at = rng.randrange(len(file)) if rng.random() < 0.5 else rng.randrange(4096 + 16 * 80)
+    file[at] ^= 1 << rng.randrange(8)
+
+
+def swap(file: bytearray, rng: random.Random) -> None:
+    """Two blocks change places; half the time their records with them."""
+    records = [4096 + 16 * rng.randrange(76) for _ in range(2)]
+    blocks = [266_240 + BLOCK * ((at - 4096) // 16) for at in records]
+    pairs = [(blocks, BLOCK), (records, 16)]
+    for (one, other), size in pairs[: 1 + rng.randrange(2)]:
+        first, second = file[one : one + size], file[other : other + size]
+        file[one : one + size], file[other : other + size] = second, first
+
+
+def cut(file: bytearray, rng: random.Random) -> None:
+    """The end is missing."""
+    del file[rng.randrange(len(file)) :]
+
+
+def zero(file: bytearray, rng: random.Random) -> None:
+    """A stretch is zeros, as after a crash."""
+    at = rng.randrange(len(file))
+    size = rng.choice((1, 16, 4096, BLOCK, len(file)))
+    file[at : at + size] = bytes(len(file[at : at + size]))
+
+
+@pytest.mark.timeout(900)
+def test_mutations(tmp_path: Path) -> None:
+    rng, directory = random.Random(11), tmp_path / "cache"
+    read_all(fresh(directory), volume(), Bytes())
+    file = next(directory.glob("*.00000"))
+    sound = file.read_bytes()
+    fetched = 0
+    for turn in range(MUTATIONS):
+        mutated = bytearray(sound)
+        for _ in range(rng.randrange(1, 4)):
+            rng.choice((flip, swap, cut, zero))(mutated, rng)
+            if not mutated:
+                break
+        file.unlink(missing_ok=True)  # what an earlier turn has open stays as it is
+        file.write_bytes(mutated)
+        file.chmod(0o600)
+        cache, one, origin = fresh(directory), volume(), Bytes()
+        read_all(cache, one, origin, seed=turn)
+        fetched += origin.bytes
+        again = len(origin.asked)
+        read_all(cache, one, origin, seed=turn + 1)
+        assert len(origin.asked) == again, "what was damaged has been put right"
+        cache.close()
+    assert fetched > 0
+
+
+def test_another_segments_file_under_its_name(tmp_path: Path) -> None:
+    directory = tmp_path / "cache"
+    first, second = volume(), volume(inode=99)
+    for one, data in ((first, DATA), (second, DATA[::-1])):
+        read_all(fresh(directory), one, Bytes()) if data is DATA else fresh(directory).read(
+            one, 0, 1 << 17, 0, 1 << 17, Bytes(data)
+        )
+    a, b = (directory / f"{one.key.hex()}.00000" for one in (first, second))
+    a.rename(directory / "aside")
+    b.rename(a)
+    (directory / "aside").rename(b)
+    origin = Bytes()
+    read_all(fresh(directory), volume(), origin)
+    assert origin.bytes > len(DATA) // 2, "nothing of the other file was believed"
+
+
+def test_a_file_cut_or_emptied_under_the_reader(tmp_path: Path) -> None:
+    directory = tmp_path / "cache"
+    cache, one, origin = fresh(directory), volume(), Bytes()
+    read_all(cache, one, origin)
+    file = next(directory.glob("*.00000"))
+    for size in (file.stat().st_size // 2, 5000, 0):
+        os.truncate(file, size)
+        read_all(cache, one, origin)
+
+
+def test_a_record_without_its_data(tmp_path: Path) -> None:
+    """After a power failure: the record is on disk, the data is not."""
+    directory = tmp_path / "cache"
+    read_all(fresh(directory), volume(), Bytes())
+    file = next(directory.glob("*.00000"))
+    size = file.stat().st_size
+    os.truncate(file, 266_240)
+    os.truncate(file, size)
+    origin = Bytes()
+    read_all(fresh(directory), volume(), origin)
+    assert origin.bytes > 0
+
+
+def test_a_checksum_is_looked_at_once_in_a_mount(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "cache"
+    read_all(fresh(directory), volume(), Bytes())
+    cache, one, sums = fresh(directory), volume(), []
+    real = __import__("zlib").crc32
+    monkeypatch.setattr(
+        "imagenetfs.cache.segment.zlib.crc32", lambda data: sums.append(1) or real(data)
+    )
+    read_all(cache, one, Bytes())
+    assert 0 < len(sums) <= len(DATA) // BLOCK + 2
+    done = len(sums)
+
+    def work(number: int) -> bool:  # the workers of the mount know of it
+        cache.after_fork()
+        read_all(cache, volume(), Bytes(), seed=number)
+        return len(sums) == done
+
+    in_children(2, work)
+
+
+def test_two_who_make_it_at_once_have_the_same(tmp_path: Path) -> None:
+    prepare(tmp_path / "cache")
+    place = SegmentPath(CacheDirectory(tmp_path / "cache").fd, "s", bytes(32), 3, 1000)
+    made = [make_segment(place, {"n": n}, Verified()) for n in range(2)]
+    assert made[0].about() == made[1].about() == {"n": 0}
+    for other in ({"number": 4}, {"name": "t"}, {"key": bytes(31) + b"x"}, {"length": 1001}):
+        assert open_segment(replace(place, **other), Verified()) is None
+    (tmp_path / "cache" / "s").write_bytes(b"damaged")
+    assert make_segment(place, {"n": 7}, Verified()).about() == {"n": 7}
+    assert not made[0].is_current()
+    assert sorted(p.name for p in (tmp_path / "cache").iterdir()) == ["s"], "no temporary file"
+
+
+def test_what_it_counted_stays_with_it(tmp_path: Path) -> None:
+    directory = tmp_path / "cache"
+    cache = fresh(directory)
+    read = read_all(cache, volume(), Bytes())
+    cache.close()
+    again = fresh(directory)
+    read_all(again, volume(), Bytes())
+    again.close()
+    name = next(directory.glob("*.00000")).name
+    place = SegmentPath(CacheDirectory(directory).fd, name, volume().key, 0, len(DATA))
+    segment = open_segment(place, Verified())
+    assert segment is not None
+    hits, misses, saved = segment.counters()
+    assert saved >= read
+    assert hits >= len(members())
+    assert 0 < misses <= len(members())
+
+
+Spoil = Callable[[bytearray, random.Random], None]
+
+
+@pytest.mark.parametrize("spoil", [flip, swap, cut, zero])
+def test_the_mutations_do_mutate(spoil: Spoil) -> None:
+    before = bytearray(random.Random(1).randbytes(6_000_000))
+    rng = random.Random(2)
+    for _ in range(20):
+        after = bytearray(before)
+        spoil(after, rng)
+        if after != before:
+            return
+    raise AssertionError("nothing was changed")

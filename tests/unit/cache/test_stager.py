@@ -1,0 +1,257 @@
+"""Staging: all of it is there afterwards, fetched once, at the pace asked for; and what is held can be seen."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.cache.block_cache import BlockCache
+from imagenetfs.cache.inventory import clear, list_volumes, verify
+from imagenetfs.cache.quota import Limits, QuotaExceededError
+from imagenetfs.cache.stager import WINDOW, Progress, RateLimiter, Stager, StageRange, stage_ranges
+from imagenetfs.cache.volume import Volume
+from imagenetfs.errors import SourceReadError
+from tests.unit.cache.test_block_cache import DATA, Bytes, read_all, volume
+from tests.unit.cache.test_segment import fresh
+
+LARGE = DATA * 8
+
+
+def large() -> Volume:
+    return Volume(
+        volume(inode=77).key, len(LARGE), {"version": "V", "archive": "a", "size": len(LARGE)}
+    )
+
+
+def run(cache: BlockCache, origin: Bytes, **options: object) -> Progress:
+    stager = Stager(cache, **{"streams": 4, **options})  # type: ignore[arg-type]
+    one = large()
+    stager.run(stage_ranges(one, 0, one.size, one.size, lambda: origin))
+    return stager.progress
+
+
+def test_all_of_it_in_large_requests(tmp_path: Path) -> None:
+    cache, origin = fresh(tmp_path / "cache"), Bytes(LARGE)
+    progress = run(cache, origin)
+    assert (progress.done, progress.fetched) == (len(LARGE), len(LARGE))
+    assert len(origin.asked) == -(-len(LARGE) // WINDOW)
+    one, other = large(), Bytes(LARGE)
+    for at in range(0, len(LARGE) - 110_000, 1_000_000):
+        assert cache.read(one, at, 110_000, at, at + 110_000, other) == LARGE[at : at + 110_000]
+    assert other.asked == []
+
+
+def test_what_is_there_is_not_fetched_again(tmp_path: Path) -> None:
+    cache, origin = fresh(tmp_path / "cache"), Bytes(LARGE)
+    read_all(cache, large(), origin)
+    again = Bytes(LARGE)
+    progress = run(cache, again)
+    assert progress.fetched == again.bytes <= len(LARGE) - len(DATA) + 5 * 110_000
+    assert progress.done == len(LARGE)
+    third = Bytes(LARGE)
+    assert run(fresh(tmp_path / "cache"), third).fetched == 0
+    assert third.asked == []
+
+
+def test_interrupted_it_keeps_what_is_done(tmp_path: Path) -> None:
+    cache = fresh(tmp_path / "cache")
+
+    class Slow(Bytes):
+        def read(self, offset: int, length: int) -> bytes:
+            time.sleep(0.02)
+            return super().read(offset, length)
+
+    origin, one = Slow(LARGE), large()
+
+    def interrupt(progress: Progress) -> None:
+        if progress.done > len(LARGE) // 4:
+            raise KeyboardInterrupt
+
+    stager = Stager(cache, streams=2)
+    with pytest.raises(KeyboardInterrupt):
+        stager.run(stage_ranges(one, 0, one.size, one.size, lambda: origin), interrupt)
+    assert len(LARGE) // 4 < origin.bytes < len(LARGE)
+    rest = Bytes(LARGE)
+    run(fresh(tmp_path / "cache"), rest)
+    assert origin.bytes + rest.bytes == len(LARGE), "nothing was fetched twice"
+
+
+def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+    """A stretch of one archive, and all of one that was changed; the rest is brought here."""
+    cache, told = fresh(tmp_path / "cache"), []
+    volumes = [Volume(volume(inode=n).key, len(LARGE), {"archive": f"{n}.tar"}) for n in range(4)]
+
+    class Broken(Bytes):
+        def read(self, offset: int, length: int) -> bytes:
+            if offset == 2 * WINDOW:
+                raise SourceReadError("a broken sector.")
+            return super().read(offset, length)
+
+    origins = [Bytes(LARGE), Broken(LARGE), Bytes(LARGE), Bytes(LARGE)]
+    origins[2].same = False
+    work = [
+        stretch
+        for one, origin in zip(volumes, origins, strict=True)
+        for stretch in stage_ranges(one, 0, one.size, one.size, lambda origin=origin: origin)
+    ]
+    stager = Stager(cache, streams=2)
+    stager.run(work, told.append)
+    assert {name: str(error) for name, error in stager.left_out.items()} == {
+        "1.tar": "a broken sector.",
+        "2.tar": "it was changed while it was read.",
+    }
+    assert origins[0].bytes == origins[3].bytes == len(LARGE)
+    assert stager.progress.fetched == 3 * len(LARGE) - WINDOW
+    assert origins[2].asked == []
+    assert told
+
+
+def test_a_source_that_fails_altogether_ends_it(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    class Dead(Bytes):
+        def read(self, offset: int, length: int) -> bytes:
+            asked.append(offset)
+            raise SourceReadError("no route to host.")
+
+    work = (
+        StageRange(Volume(volume(inode=n).key, 1000, {"archive": f"{n}.tar"}), 0, 1000, 1000, Dead)
+        for n in range(10_000)
+    )
+    with pytest.raises(SourceReadError, match="no route"):
+        Stager(fresh(tmp_path / "cache"), streams=4).run(work)
+    assert 16 <= len(asked) <= 40
+
+
+def test_a_bug_ends_it_and_a_full_cache_too(tmp_path: Path) -> None:
+    class Broken(Bytes):
+        def read(self, offset: int, length: int) -> bytes:
+            raise ValueError("bug")
+
+    with pytest.raises(ValueError, match="bug"):
+        run(fresh(tmp_path / "a"), Broken(LARGE))
+    small = fresh(tmp_path / "b", Limits(10 * WINDOW // 4, 0))
+    with pytest.raises(QuotaExceededError):
+        run(small, Bytes(LARGE))
+    held = sum(segment.allocated for segment in small._directory.segments())
+    assert 0 < held <= 10 * WINDOW // 4
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_it_leaves_no_descriptor(tmp_path: Path, kept: bool) -> None:
+    """Where the disk fails it is begun anew every few seconds, for hours."""
+    cache = fresh(tmp_path / "cache", Limits(1 << 40 if kept else WINDOW, 0))
+    before = set(Path("/proc/self/fd").iterdir())
+    with contextlib.nullcontext() if kept else pytest.raises(QuotaExceededError):
+        run(cache, Bytes(LARGE))
+    assert (
+        set(Path("/proc/self/fd").iterdir()) <= before
+    )  # another test's may be collected meanwhile
+
+
+def test_an_interrupt_does_not_wait_for_the_pace(tmp_path: Path) -> None:
+    """At 1 MB a second a stream's next turn is 16 s away."""
+    one, origin, began = large(), Bytes(LARGE), time.monotonic()
+
+    def interrupt(progress: Progress) -> None:
+        if progress.done:
+            raise KeyboardInterrupt
+
+    stager = Stager(fresh(tmp_path / "cache"), streams=4, pace=RateLimiter(1e6))
+    with pytest.raises(KeyboardInterrupt):
+        stager.run(stage_ranges(one, 0, one.size, one.size, lambda: origin), interrupt)
+    assert time.monotonic() - began < 3
+    assert stager.progress.done == stager.progress.fetched == origin.bytes
+
+
+def test_a_disk_that_fails_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rather than fetch what cannot be kept."""
+    from imagenetfs.cache import segment as segments
+
+    cache, origin = fresh(tmp_path / "cache"), Bytes(LARGE)
+    read_all(cache, large(), Bytes(LARGE))
+    real = segments.Segment.write
+
+    def full(self: segments.Segment, first: int, data: bytes) -> None:
+        if first > 200:
+            raise OSError(28, "No space left on device")
+        real(self, first, data)
+
+    monkeypatch.setattr(segments.Segment, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        run(cache, origin, streams=1)
+    assert origin.bytes < 0.75 * len(LARGE)
+
+
+def test_the_pace(tmp_path: Path) -> None:
+    began, origin = time.monotonic(), Bytes(LARGE)
+    run(fresh(tmp_path / "cache"), origin, pace=RateLimiter(100e6))
+    assert time.monotonic() - began >= 0.9 * (len(LARGE) - WINDOW) / 100e6
+
+
+def test_it_yields_to_those_who_read(tmp_path: Path) -> None:
+    """One request at a time, smaller ones, and pauses between them."""
+    under_way, most, lock = [0], [0], threading.Lock()
+
+    class Watched(Bytes):
+        def read(self, offset: int, length: int) -> bytes:
+            with lock:
+                under_way[0] += 1
+                most[0] = max(most[0], under_way[0])
+            time.sleep(0.005)
+            with lock:
+                under_way[0] -= 1
+            return super().read(offset, length)
+
+    origin = Watched(LARGE)
+    run(fresh(tmp_path / "a"), origin, others_read=lambda: True)
+    assert most == [1]
+    assert max(length for _, length in origin.asked) <= 1 << 20
+    origin = Watched(LARGE)
+    run(fresh(tmp_path / "b"), origin)
+    assert most[0] > 1
+
+
+# --- looking at it --------------------------------------------------------------------------------
+
+
+def test_what_is_held_can_be_seen_verified_and_cleared(tmp_path: Path) -> None:
+    cache = fresh(tmp_path / "cache")
+    run(cache, Bytes(LARGE))
+    one = large()
+    for at in (0, 500_000):
+        cache.read(one, at, 1000, at, at + 1000, Bytes(LARGE))
+    read_all(cache, volume(), Bytes())
+    cache.close()
+    directory = cache._directory
+    first, second = list_volumes(directory)
+    assert (first.version, first.archive) == ("?", "a/b.tar")
+    assert (second.version, second.archive, second.bytes, second.size) == (
+        *("V", "a"),
+        *(len(LARGE), len(LARGE)),
+    )
+    assert (second.hits, second.misses, second.saved) == (2, 0, 2000)
+    assert time.time() - 10 < second.used <= time.time() + 1
+    told: list[tuple[int, int]] = []
+    verdict = verify(directory, lambda done, whole: told.append((done, whole)))
+    assert (verdict.wrong, verdict.files) == (0, 0)
+    assert verdict.right == -(-len(LARGE) // (1 << 16)) + -(-first.bytes // (1 << 16))
+    assert told[-1][0] == told[-1][1]
+    path = tmp_path / "cache" / second.names[0]
+    with path.open("r+b") as file:
+        file.seek(266_240 + 100)
+        file.write(b"damage")
+    (tmp_path / "cache" / first.names[0]).write_bytes(b"no segment")
+    verdict = verify(directory, lambda done, whole: None)
+    assert (verdict.wrong, verdict.files) == (1, 1)
+    assert verify(directory, lambda done, whole: None).wrong == 0
+    origin = Bytes(LARGE)
+    read_all(fresh(tmp_path / "cache"), large(), origin)
+    assert origin.bytes == 1 << 16, "what was damaged alone"
+    assert clear(directory, lambda one: one.version == "other") == 0
+    assert clear(directory, lambda one: one.version == "V") > len(LARGE)
+    assert list_volumes(directory) == []

@@ -1,0 +1,231 @@
+"""Long names, pax records and sparse maps, on archives written by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from imagenetfs.errors import ArchiveError
+from imagenetfs.formats.tar.walk import MemberColumns, scan
+from tests.unit.formats.tar.test_header import (
+    END,
+    GNU,
+    header,
+    member,
+    padded,
+    pax,
+    refused,
+    scanned,
+)
+
+# --- extended headers -----------------------------------------------------------------------------
+
+
+def test_gnu_long_names_belong_to_the_next_member_and_no_other() -> None:
+    name, target = b"d/" * 150 + b"x", b"t/" * 400
+    archive = (
+        member(b"././@LongLink", target + b"\0", b"K", magic=GNU)
+        + member(b"././@LongLink", name + b"\0", b"L", magic=GNU)
+        + header(name[:100], 0, b"2", link=target[:100], magic=GNU)
+        + member(b"next", magic=GNU)
+        + END
+    )
+    columns = scanned(archive)
+    assert columns.names == [name, b"next"]
+    assert columns.links == {0: target}
+    assert columns.headers[0] == 0
+
+
+def test_pax_records_belong_to_the_next_member_and_no_other() -> None:
+    for kind in (b"x", b"X"):
+        extended = pax(
+            (b"path", "ü/long".encode()), (b"size", b"4"), (b"mtime", b"12.5"), kind=kind
+        )
+        columns = scanned(extended + header(b"short", 1) + padded(b"1234") + member(b"b") + END)
+        assert columns.names == ["ü/long".encode(), b"b"]
+        assert columns.sizes == [4, 0]
+        assert columns.mtimes == [12_500_000_000, 7 * 10**9]
+        assert columns.headers == [0, 2048]
+        assert columns.offsets == [1536, 2560]
+
+
+@pytest.mark.parametrize(
+    ("record", "nanoseconds"),
+    [
+        (b"1.000000001", 1_000_000_001),
+        (b"1.9999999999", 1_999_999_999),
+        (b"5.", 5 * 10**9),
+        (b"-1.5", -1_500_000_000),
+        (b"-0.0000000001", -1),
+        (b"0", 0),
+        (b"9" * 19, 2**63 - 1),
+        (b"-" + b"9" * 19, 1 - 2**63),
+        (b"nan", 7 * 10**9),
+        (b"1e5", 7 * 10**9),
+        (b"9" * 5000, 7 * 10**9),
+        (b"", 7 * 10**9),
+    ],
+)
+def test_pax_times(record: bytes, nanoseconds: int) -> None:
+    assert scanned(pax((b"mtime", record)) + header() + END).mtimes == [nanoseconds]
+
+
+def test_pax_paths_rule_over_long_names_as_in_gnu_tar() -> None:
+    long = member(b"L", b"long\0", b"L")
+    for before in (long + pax((b"path", b"pax")), pax((b"path", b"pax")) + long):
+        assert scanned(before + header(b"short") + END).names == [b"pax"]
+    assert scanned(long + pax((b"mtime", b"1")) + header(b"short") + END).names == [b"long"]
+
+
+def test_the_last_of_two_pax_headers_counts() -> None:
+    archive = pax((b"path", b"one"), (b"mtime", b"1")) + pax((b"path", b"two")) + header() + END
+    columns = scanned(archive)
+    assert (columns.names, columns.mtimes) == ([b"two"], [7 * 10**9])
+
+
+def test_global_records_hold_until_they_are_replaced_or_taken_away() -> None:
+    archive = (
+        header(b"before")
+        + pax((b"mtime", b"100"), (b"comment", b"none of ours"), kind=b"g")
+        + header(b"one") * 2
+        + pax((b"mtime", b"5"))
+        + header(b"own")
+        + pax((b"mtime", b""))
+        + header(b"without")
+        + pax((b"comment", b"adds nothing"), kind=b"g")
+        + header(b"still")
+        + pax((b"mtime", b""), kind=b"g")
+        + header(b"after") * 2
+        + END
+    )
+    seconds = [mtime // 10**9 for mtime in scanned(archive).mtimes]
+    assert seconds == [7, 100, 100, 5, 7, 100, 7, 7]
+
+
+def test_names_end_at_their_first_nul() -> None:
+    assert scanned(pax((b"path", b"ab\0cd")) + header() + END).names == [b"ab"]
+    assert scanned(member(b"L", b"ab\0cd\0", b"L") + header() + END).names == [b"ab"]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"99 path=a\n",
+        b"9 path=a",
+        b"path=a\n",
+        b"9 path:a\n",
+        b"x path=a\n",
+        b"0 path=a\n",
+        b"-9 path=a\n",
+        b"9\tpath=a\n",
+        b"1" * 5000 + b" path=a\n",
+        b"8 path=a\n",
+    ],
+)
+def test_pax_records_out_of_form(payload: bytes) -> None:
+    assert refused(member(b"x", payload, b"x") + header() + END)[1].offset == 0
+
+
+@pytest.mark.parametrize("size", [b"-1", b"x", b"1.5", b"9" * 19, b"9" * 6000])
+def test_pax_sizes_that_are_none(size: bytes) -> None:
+    assert refused(pax((b"size", size)) + header() + END)[1].offset == 0
+
+
+@pytest.mark.parametrize("kind", [b"x", b"g", b"X", b"L", b"K"])
+def test_an_extended_header_over_1_mib_is_refused_unread(kind: bytes) -> None:
+    lengths: list[int] = []
+    block = header(b"x", (1 << 20) + 1, kind)
+
+    def read_at(offset: int, length: int) -> bytes:
+        lengths.append(length)
+        return block[offset : offset + length].ljust(length, b"\0")
+
+    with pytest.raises(ArchiveError, match="extended header"):
+        scan(read_at, 0, 1 << 30, MemberColumns())
+    assert lengths == [512]
+
+
+# --- sparse members -------------------------------------------------------------------------------
+
+
+def old_sparse(runs: list[tuple[int, int]], size: int) -> bytes:
+    """A member of type S: four entries in its header, 21 in each block behind it."""
+    entries = [b"%011o\0%011o\0" % run for run in runs]
+    blocks = [entries[i : i + 21] for i in range(4, len(entries), 21)]
+    stored = sum(length for _, length in runs)
+    fields = {386: b"".join(entries[:4]), 482: bytes([bool(blocks)]), 483: b"%011o\0" % size}
+    archive = header(b"sparse", stored, b"S", magic=GNU, fields=fields)
+    for i, block in enumerate(blocks):
+        archive += b"".join(block).ljust(504, b"\0") + bytes([i + 1 < len(blocks)]) + b"\0" * 7
+    return archive + padded(b"d" * stored)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 24, 25, 26, 46, 47, 200])
+def test_old_sparse_members(count: int) -> None:
+    runs = [(i * 1000, 7) for i in range(count)]
+    size = count * 1000
+    archive = old_sparse([*runs, (size, 0)], size)
+    columns = scanned(archive + member(b"next") + END)
+    assert columns.names == [b"sparse", b"next"]
+    assert columns.sizes == [size, 0]
+    assert columns.sparse == {0: tuple(runs)}
+    assert archive[columns.offsets[0] :] == padded(b"d" * 7 * count)
+
+
+def pax_sparse(version: str, runs: list[tuple[int, int]], size: int) -> bytes:
+    numbers = [b"%d" % number for run in runs for number in run]
+    data = b"d" * sum(length for _, length in runs)
+    records = [(b"GNU.sparse.size", b"%d" % size)]
+    if version == "0.0":
+        keys = [b"GNU.sparse.offset", b"GNU.sparse.numbytes"] * len(runs)
+        records += zip(keys, numbers, strict=True)
+    elif version == "0.1":
+        records += [(b"GNU.sparse.name", b"true"), (b"GNU.sparse.map", b",".join(numbers))]
+    else:
+        records = [(b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0")]
+        records += [(b"GNU.sparse.name", b"true"), (b"GNU.sparse.realsize", b"%d" % size)]
+        data = padded(b"".join(b"%s\n" % number for number in [b"%d" % len(runs), *numbers])) + data
+    return pax(*records, (b"path", b"made/up")) + member(b"short", data)
+
+
+@pytest.mark.parametrize("version", ["0.0", "0.1", "1.0"])
+@pytest.mark.parametrize("count", [0, 1, 100])
+def test_pax_sparse_members(version: str, count: int) -> None:
+    runs = [(i * 1000, 7) for i in range(count)]
+    size = count * 1000
+    archive = pax_sparse(version, [*runs, (size, 0)], size)
+    columns = scanned(archive + member(b"next") + END)
+    assert columns.names == [b"made/up" if version == "0.0" else b"true", b"next"]
+    assert columns.sizes == [size, 0]
+    assert columns.sparse == {0: tuple(runs)}
+    assert archive[columns.offsets[0] :] == padded(b"d" * 7 * count)
+
+
+@pytest.mark.parametrize("build", [old_sparse, *(lambda r, s, v=v: pax_sparse(v, r, s)
+                                                for v in ("0.0", "0.1", "1.0"))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("runs", "size"),
+    [([(0, 10), (5, 10)], 100), ([(50, 10), (0, 10)], 100), ([(95, 10)], 100), ([(0, 10)], 5)],
+)
+def test_sparse_maps_that_do_not_fit(build: object, runs: list[tuple[int, int]], size: int) -> None:
+    columns, error = refused(build(runs, size) + END)  # type: ignore[operator]
+    assert len(columns) == 0
+    assert "sparse" in error.reason
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [(b"GNU.sparse.size", b"5")],
+        [(b"GNU.sparse.map", b"0,1")],
+        [(b"GNU.sparse.size", b"5"), (b"GNU.sparse.map", b"0")],
+        [(b"GNU.sparse.size", b"5"), (b"GNU.sparse.map", b"0,,1")],
+        [(b"GNU.sparse.size", b"5"), (b"GNU.sparse.numbytes", b"0")],
+        [(b"GNU.sparse.size", b"5"), (b"GNU.sparse.offset", b"0")],
+        [(b"GNU.sparse.size", b"5"), (b"GNU.sparse.map", b"0,5")],  # 5 bytes from 3
+        [(b"GNU.sparse.major", b"2"), (b"GNU.sparse.minor", b"0")],
+        [(b"GNU.sparse.major", b"1"), (b"GNU.sparse.realsize", b"5")],  # b"abc" is no map
+    ],
+)
+def test_sparse_records_that_make_no_sense(records: list[tuple[bytes, bytes]]) -> None:
+    columns, _ = refused(pax(*records) + member(b"x", b"abc") + END)
+    assert len(columns) == 0

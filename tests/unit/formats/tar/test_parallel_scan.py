@@ -1,0 +1,284 @@
+"""Parallel hopping: the same members and the same errors as scan, whatever the images hold and
+whichever thread is ahead; and no thread left."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imagenetfs.errors import ArchiveError
+from imagenetfs.formats.tar.concurrency import FixedConcurrency
+from imagenetfs.formats.tar.parallel_scan import hop_in_chains
+from imagenetfs.formats.tar.speculation import ScanRange, SplitPolicy, find_header
+from imagenetfs.formats.tar.walk import (
+    Hint,
+    MemberColumns,
+    ReadAt,
+    Walk,
+    check_length,
+    finish,
+    scan,
+)
+from tests.faults.fuzz_tar import mutated, resealed, specimens
+from tests.unit.formats.tar.test_header import END, header, member, padded, pax
+
+Outcome = tuple[dict[str, object], int | None, str | None]
+
+
+def outcome_of(walk: Callable[[MemberColumns], int]) -> Outcome:
+    columns, end, error = MemberColumns(), None, None
+    try:
+        end = walk(columns)
+    except ArchiveError as caught:
+        error = str(caught)
+    return {column: getattr(columns, column) for column in columns.__slots__}, end, error
+
+
+def one_by_one(archive: bytes, end: int | None = None) -> Outcome:
+    end = len(archive) if end is None else end
+    return outcome_of(lambda into: scan(reader(archive), 0, end, into))
+
+
+class EveryStretch(SplitPolicy):
+    """Cuts at the multiples of a number of bytes, all of them in the end."""
+
+    def __init__(self, stretch: int) -> None:
+        super().__init__(0)
+        self.least = max(512, stretch & -512)
+
+    def middle(self, at: int, stop: int) -> int:
+        return (at // self.least + 1) * self.least
+
+    def learn(self, chain: ScanRange) -> None:
+        pass
+
+
+def no_hint(offset: int, length: int) -> None:
+    """Announcing a read changes nothing in memory; but who gives hints walks in one thread."""
+
+
+def in_chains(
+    archive: bytes,
+    chains: int,
+    *,
+    in_flight: int = 5,
+    read_at: ReadAt | None = None,
+    hint: Hint | None = None,
+) -> Outcome:
+    """What hop_in_chains finds with the archive cut into about ``chains`` stretches."""
+    end = len(archive)
+
+    def walk(into: MemberColumns) -> int:
+        check_length(0, end)
+        walk = Walk(read_at or reader(archive), end, into, hint)
+        return hop_in_chains(walk, 0, EveryStretch(end // chains), FixedConcurrency(in_flight))
+
+    return outcome_of(walk)
+
+
+def reader(archive: bytes, slow: str = "nobody") -> ReadAt:
+    """A read_at in which the truth, the chains, or both at random are slow: so each may be ahead."""
+    chance = random.Random(len(archive))
+    main = threading.current_thread()
+
+    def read_at(offset: int, length: int) -> bytes:
+        is_truth = threading.current_thread() is main
+        if slow == ("truth" if is_truth else "chains") or (
+            slow == "both" and chance.random() < 0.3
+        ):
+            time.sleep(0.0003)
+        return archive[offset : offset + length]
+
+    return read_at
+
+
+# --- archives that lie in wait for a chain ----------------------------------------------------------
+
+# What an image may hold: a header that leads anywhere, one that leads out onto a true header, an
+# extended one, a global one, a whole tar with its end marker.
+BLOCKS = st.one_of(
+    st.just(b"\xff" * 512),
+    st.just(b"\0" * 512),
+    st.integers(0, 5000).map(lambda size: header(b"false", size)),
+    st.integers(0, 2**40).map(lambda size: header(b"far", size)),
+    st.sampled_from(list(b"xgLKSV125")).map(lambda kind: header(b"false", 512, bytes([kind]))),
+    st.just(pax((b"mtime", b"1"), kind=b"g") + member(b"under a false global")),
+    st.just(pax((b"path", b"false"))),
+    st.lists(st.integers(0, 1500), max_size=6).map(
+        lambda sizes: b"".join(member(b"inner", b"i" * size) for size in sizes) + END
+    ),
+)
+MEMBERS = st.one_of(
+    st.integers(0, 3000).map(lambda size: member(b"n01440764_1.JPEG", b"\xff" * size)),
+    st.lists(BLOCKS, max_size=6).map(lambda blocks: member(b"trap", b"".join(blocks))),
+    st.integers(0, 900).map(
+        lambda size: pax((b"path", b"long"), (b"mtime", b"5.5")) + member(b"s", b"x" * size)
+    ),
+    st.just(member(b"L", b"name/" * 30 + b"\0", b"L") + member(b"short", b"y" * 700)),
+    st.just(header(b"link", 0, b"2", link=b"to")),
+    st.just(member(b"label", b"", b"V")),
+    st.just(pax((b"comment", b"of no weight"), kind=b"g")),
+)
+GLOBALS = st.just(pax((b"mtime", b"99"), kind=b"g"))
+ENDINGS = st.sampled_from([END, b"", b"\0" * 512, END + b"junk" * 999, b"junk" * 200, END + END])
+ARCHIVES = st.builds(
+    lambda head, middle, tail, ending: b"".join([*head, *middle, *tail]) + ending,
+    st.lists(MEMBERS, min_size=1, max_size=20),
+    st.one_of(st.just([]), st.just([]), st.lists(GLOBALS, max_size=1)),
+    st.lists(MEMBERS, max_size=20),
+    ENDINGS,
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(ARCHIVES, st.integers(1, 64), st.sampled_from([1, 2, 3, 9, 64]))
+def test_a_ring_finds_what_scan_finds(archive: bytes, chains: int, in_flight: int) -> None:
+    found = in_chains(archive, chains, in_flight=in_flight, hint=no_hint)
+    assert found == one_by_one(archive)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    ARCHIVES,
+    st.integers(1, 64),
+    st.sampled_from(["nobody", "truth", "chains", "both"]),
+    st.sampled_from([2, 3, 9]),
+)
+def test_chains_find_what_scan_finds(
+    archive: bytes, chains: int, slow: str, in_flight: int
+) -> None:
+    found = in_chains(archive, chains, in_flight=in_flight, read_at=reader(archive, slow))
+    assert found == one_by_one(archive)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_damage_is_met_where_scan_meets_it(seed: int) -> None:
+    chance = random.Random(seed)
+    sound = [specimen.rstrip(b"\0") for specimen in specimens()[:3]]
+    sound = [specimen + b"\0" * (-len(specimen) % 512) for specimen in sound]
+    for _ in range(60):
+        archive = mutated(b"".join(chance.choices(sound, k=4)), chance)
+        if chance.random() < 0.7:
+            archive = resealed(archive)
+        slow = chance.choice(["nobody", "truth", "chains"])
+        chains = chance.randint(1, 64)
+        expected = one_by_one(archive)
+        assert in_chains(archive, chains, read_at=reader(archive, slow)) == expected
+        assert in_chains(archive, chains, hint=no_hint) == expected
+
+
+@pytest.mark.parametrize("chains", range(1, 65))
+def test_every_number_of_chains(chains: int) -> None:
+    archive = b"".join(member(b"%d.JPEG" % i, b"\xff" * (i * 37 % 3000)) for i in range(200)) + END
+    assert in_chains(archive, chains, read_at=reader(archive, "truth")) == one_by_one(archive)
+    assert in_chains(archive, chains, in_flight=chains, hint=no_hint) == one_by_one(archive)
+
+
+@pytest.mark.parametrize("slow", ["nobody", "truth", "chains"])
+def test_a_false_chain_that_runs_into_the_true_one_gives_only_what_is_true(slow: str) -> None:
+    # In the image, a header whose size leads exactly onto the next true header.
+    trap = b"\xff" * 5120 + header(b"false", 5120) + b"\xff" * 5120
+    plain = [member(b"%d" % i, b"\xff" * 2000) for i in range(30)]
+    archive = b"".join([*plain, member(b"trap", trap), *plain]) + END
+    for chains in range(2, 40):
+        found = in_chains(archive, chains, read_at=reader(archive, slow))
+        assert found == one_by_one(archive) == in_chains(archive, chains, hint=no_hint)
+        assert b"false" not in found[0]["names"]  # type: ignore[operator]
+
+
+def test_a_global_header_that_a_chain_jumped_over() -> None:
+    # The second stretch begins within an image, and its chain finds the trap there, which leads
+    # over the global header onto the members behind it: true headers, but other times.
+    weight = pax((b"mtime", b"99"), kind=b"g")
+    trap = header(b"false", 1024 + len(weight)) + b"\xff" * 1024
+    tail = b"".join(member(b"%d" % i, b"\xff" * 600) for i in range(20))
+    stretch = 65_536
+    filler = member(b"filler", b"\xff" * (stretch - 1024))
+    archive = filler + member(b"image", b"\xff" * 512 + trap) + weight + tail + END
+    for slow, hint in (("truth", None), ("nobody", None), ("chains", None), ("nobody", no_hint)):
+        walk = Walk(reader(archive, slow), len(archive), columns := MemberColumns(), hint)
+        hop_in_chains(walk, 0, EveryStretch(stretch), FixedConcurrency(4))
+        assert columns.mtimes == [7 * 10**9] * 2 + [99 * 10**9] * 20
+
+
+def test_a_cut_between_an_extended_header_and_its_member() -> None:
+    archive = b"".join(pax((b"path", b"long%d" % i)) + member(b"s", b"x" * 9) for i in range(40))
+    for stretch in range(512, 6000, 512):
+        for hint in (None, no_hint):
+            walk = Walk(reader(archive, "truth"), len(archive), columns := MemberColumns(), hint)
+            hop_in_chains(walk, 0, EveryStretch(stretch), FixedConcurrency(4))
+            assert columns.names == [b"long%d" % i for i in range(40)]
+
+
+def test_a_file_that_became_shorter_meanwhile() -> None:
+    archive = b"".join(member(b"%d" % i, b"\xff" * 2000) for i in range(60))
+
+    def scanned(walk: Callable[[ReadAt, MemberColumns], int]) -> Outcome:
+        short = archive[: len(archive) // 2]
+        return outcome_of(lambda into: walk(lambda o, n: short[o : o + n], into))
+
+    end = len(archive)
+    assert scanned(
+        lambda read_at, into: hop_in_chains(
+            Walk(read_at, end, into), 0, EveryStretch(9000), FixedConcurrency(4)
+        )
+    ) == scanned(lambda read_at, into: scan(read_at, 0, end, into))
+
+
+def test_into_may_hold_members_of_another_archive_already() -> None:
+    archive = b"".join(member(b"%d" % i, b"\xff" * 2000) for i in range(60)) + END
+    columns = MemberColumns()
+    scan(reader(archive), 0, len(archive), columns)
+    walk = Walk(reader(archive, "truth"), len(archive), columns)
+    hop_in_chains(walk, 0, EveryStretch(9000), FixedConcurrency(4))
+    assert columns.names == [b"%d" % i for i in range(60)] * 2
+
+
+# --- looking for a header ---------------------------------------------------------------------------
+
+
+def first_header(read_at: ReadAt, begin: int, stop: int) -> int | None:
+    return finish(find_header(read_at, begin, stop))
+
+
+def test_the_first_header_is_found_by_one_read() -> None:
+    data = b"\xff" * 512 * 100 + header() + b"\xff" * 10**6
+    reads: list[tuple[int, int]] = []
+
+    def read_at(offset: int, length: int) -> bytes:
+        reads.append((offset, length))
+        return data[offset : offset + length]
+
+    assert first_header(read_at, 0, len(data) & -512) == 51_200
+    assert reads == [(0, 128 << 10)]
+
+
+def test_a_search_reads_more_at_a_time_and_gives_up() -> None:
+    reads: list[int] = []
+
+    def read_at(offset: int, length: int) -> bytes:
+        reads.append(length)
+        return bytes(length)
+
+    assert first_header(read_at, 0, 1 << 40) is None
+    assert reads[:5] == [128 << 10, 256 << 10, 512 << 10, 1 << 20, 1 << 20]
+    assert sum(reads) == 8 << 20
+
+
+def test_a_search_does_not_look_beyond_its_stretch() -> None:
+    data = b"\xff" * 1024 + header()
+    assert first_header(lambda o, n: data[o : o + n], 0, 1024) is None
+    assert first_header(lambda o, n: data[o : o + n], 0, 1536) == 1024
+    assert first_header(lambda o, n: data[o : o + n][:700], 0, 1536) is None  # the file ends
+
+
+@pytest.mark.parametrize("stray", [b"\0" * 512, b"12345678" * 64, padded(b"\xff\xd8")])
+def test_what_is_no_header_is_passed_by(stray: bytes) -> None:
+    data = stray + header()
+    assert first_header(lambda o, n: data[o : o + n], 0, 1024) == 512

@@ -1,0 +1,328 @@
+"""Parallel hopping's threads and requests: as many as may be, none left, none where they are of no
+use; and an interrupt ends them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from itertools import accumulate
+
+import pytest
+
+from imagenetfs.errors import ArchiveError, SourceReadError
+from imagenetfs.formats.tar import parallel_scan
+from imagenetfs.formats.tar.concurrency import AdaptiveConcurrency, FixedConcurrency
+from imagenetfs.formats.tar.parallel_scan import scan_parallel
+from imagenetfs.formats.tar.walk import MemberColumns, scan
+from tests.unit.formats.tar.test_header import header
+
+
+class Source:
+    """An archive of members of the given sizes, of which only the headers are kept, behind a
+    latency; it counts who reads how much, and how many reads are under way at once."""
+
+    def __init__(self, sizes: list[int], *, seconds: float = 0.001, end: int = 1024) -> None:
+        steps = [512 + size + (-size & 511) for size in sizes]
+        self.headers = list(accumulate(steps, initial=0))
+        self.behind = self.headers.pop()
+        self.blocks = {
+            offset: header(b"%d.JPEG" % i, size)
+            for i, (offset, size) in enumerate(zip(self.headers, sizes, strict=True))
+        }
+        self.end = self.behind + end
+        self.seconds = seconds
+        self.reads = self.bytes = self.truth = self.under_way = self.most = 0
+        self.main = threading.current_thread()
+        self.lock = threading.Lock()
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        assert 0 <= offset <= offset + length <= self.end
+        with self.lock:
+            self.reads += 1
+            self.bytes += length
+            self.truth += threading.current_thread() is self.main
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+        time.sleep(self.seconds)
+        with self.lock:
+            self.under_way -= 1
+        return self.content(offset, length)
+
+    def content(self, offset: int, length: int) -> bytes:
+        piece = bytearray((b"\xff" if offset < self.behind else b"\0") * length)
+        for at in range(offset, offset + length, 512):
+            piece[at - offset : at - offset + 512] = self.blocks.get(at, b"\xff" * 512)
+        return bytes(piece) if offset < self.behind else bytes(length)
+
+
+def images(count: int) -> list[int]:
+    return [60_000 + i * 7919 % 100_000 for i in range(count)]
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    before = threads()
+    yield
+    deadline = time.monotonic() + 5  # a test's own timer may take its time
+    while threads() != before and time.monotonic() < deadline:
+        os.sched_yield()
+    assert threads() == before
+
+
+def threads() -> list[str]:
+    """The process's threads as the kernel sees them, which is how fork does."""
+    return os.listdir("/proc/self/task")
+
+
+def test_most_members_come_from_chains_and_few_reads_are_in_vain() -> None:
+    source = Source(images(3000))
+    columns = MemberColumns()
+    end = scan_parallel(source.read_at, 0, source.end, columns, in_flight=32)
+    assert (end, columns.headers) == (source.behind, source.headers)
+    assert 8 < source.most <= 32
+    assert source.truth < 3000 / 8
+    assert source.reads < 3000 * 1.2
+
+
+@pytest.mark.parametrize("in_flight", [2, 3, 8])
+def test_no_more_requests_than_allowed(in_flight: int) -> None:
+    source = Source(images(400))
+    scan_parallel(source.read_at, 0, source.end, MemberColumns(), in_flight=in_flight)
+    assert 1 < source.most <= in_flight
+
+
+def test_one_request_at_a_time_is_a_scan() -> None:
+    source = Source(images(200), seconds=0.0)
+    scan_parallel(source.read_at, 0, source.end, MemberColumns(), in_flight=1)
+    assert (source.most, source.reads) == (1, 201)
+
+
+def test_the_number_of_requests_follows_the_latency() -> None:
+    source = Source(images(3000))
+    scan_parallel(source.read_at, 0, source.end, MemberColumns())
+    assert 4 < source.most <= 16
+
+
+@pytest.mark.parametrize(
+    ("sizes", "seconds"),
+    [
+        (images(70), 0.001),  # below 8 MiB
+        ([9_000_000] * 60, 0.001),  # few members
+        ([9_000_000] * 100, 0.001),  # large members: looking for their headers takes longer
+        (images(2000), 0.0),  # a source that answers at once
+    ],
+)
+def test_where_threads_are_of_no_use_there_are_none(
+    sizes: list[int], seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        parallel_scan, "_SLOW", 0.0008
+    )  # this machine may be slow too, but not as slow
+    source = Source(sizes, seconds=seconds)
+    columns = MemberColumns()
+    assert scan_parallel(source.read_at, 0, source.end, columns, in_flight=16) == source.behind
+    assert columns.headers == source.headers
+    assert (source.truth, source.reads) == (len(sizes) + 1, len(sizes) + 1)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.001])
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 80, 150, 300])
+@pytest.mark.parametrize("end", [1024, 512, 0, -300, -512, -600])
+def test_however_it_ends_it_is_a_scan(seconds: float, count: int, end: int) -> None:
+    source = Source([700] * count, seconds=0.0, end=end if count else 1024)
+    found = []
+    for walk in (scan, partial(scan_parallel, in_flight=4, minimum=0)):
+        columns, outcome = MemberColumns(), ""
+        try:
+            outcome = str(walk(source.read_at, 0, source.end, columns))
+        except ArchiveError as error:
+            outcome = str(error)
+        found.append((columns.headers, columns.sizes, outcome))
+        source.seconds = seconds
+    assert found[0] == found[1]
+
+
+def test_small_members_first_and_large_ones_later() -> None:
+    # By the first ones there would be 600 chains; looking for the large ones' headers is soon
+    # given up, stretch by stretch.
+    source = Source([1000] * 400 + [40 << 20] * 200)
+    columns = MemberColumns()
+    scan_parallel(source.read_at, 0, source.end, columns, in_flight=8)
+    assert columns.headers == source.headers
+    assert source.bytes < 600 << 20
+    assert source.reads < 3000
+
+
+def test_large_members_first_and_small_ones_later() -> None:
+    source = Source([2 << 20] * 100 + [1000] * 500)
+    columns = MemberColumns()
+    scan_parallel(source.read_at, 0, source.end, columns, in_flight=16)
+    assert columns.headers == source.headers
+
+
+def test_progress_is_reported_to_the_calling_thread_and_rises_to_the_end() -> None:
+    for sizes, seconds in ((images(500), 0.001), (images(500), 0.0), ([5], 0.0)):
+        source = Source(sizes, seconds=seconds)
+        seen: list[int] = []
+
+        def progress(done: int, seen: list[int] = seen) -> None:
+            assert threading.current_thread() is threading.main_thread()
+            seen.append(done)
+
+        scan_parallel(
+            source.read_at, 0, source.end, MemberColumns(), in_flight=4, progress=progress
+        )
+        assert seen == sorted(seen)
+        assert seen[-1] == source.behind
+
+
+# --- errors and interrupts --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [SourceReadError("gone"), OSError(5, "EIO"), ArchiveError("x")])
+def test_a_read_that_fails_fails_as_in_scan(error: Exception) -> None:
+    source = Source(images(500))
+
+    def read_at(offset: int, length: int) -> bytes:
+        if offset <= source.headers[300] < offset + length:
+            raise error
+        return source.read_at(offset, length)
+
+    columns, expected = MemberColumns(), MemberColumns()
+    with pytest.raises(type(error)) as caught:
+        scan_parallel(read_at, 0, source.end, columns, in_flight=8)
+    assert caught.value is error
+    source.seconds = 0
+    with pytest.raises(type(error)):
+        scan(read_at, 0, source.end, expected)
+    assert columns.headers == expected.headers == source.headers[:300]
+
+
+def test_a_read_that_fails_once_in_a_chain_costs_nothing_but_time() -> None:
+    source = Source(images(500))
+    failed: set[int] = set()
+
+    def read_at(offset: int, length: int) -> bytes:
+        if threading.current_thread() is not source.main and offset not in failed:
+            failed.add(offset)
+            raise OSError(5, "EIO")
+        return source.read_at(offset, length)
+
+    columns = MemberColumns()
+    scan_parallel(read_at, 0, source.end, columns, in_flight=8)
+    assert columns.headers == source.headers
+
+
+@pytest.mark.parametrize("error", [ArchiveError("broken"), KeyboardInterrupt()])
+def test_no_thread_is_left_at_the_moment_of_return(error: BaseException) -> None:
+    source = Source(images(2000))
+    before = threads()
+
+    def read_at(offset: int, length: int) -> bytes:
+        if threading.current_thread() is source.main:
+            if source.most >= 4:
+                raise error
+        else:
+            time.sleep(0.05)
+        return source.read_at(offset, length)
+
+    with pytest.raises(type(error)):
+        scan_parallel(read_at, 0, source.end, MemberColumns(), in_flight=8)
+    assert threads() == before
+
+    source = Source(images(2000), end=10**7)
+    source.blocks[source.headers[700]] = b"\0" * 512  # the end, with chains at work behind it
+    scan_parallel(source.read_at, 0, source.end, columns := MemberColumns(), in_flight=8)
+    assert threads() == before
+    assert columns.headers == source.headers[:700]
+
+
+def test_an_interrupt_ends_all_threads() -> None:
+    source = Source(images(20_000))
+    timer = threading.Timer(0.15, os.kill, [os.getpid(), signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        scan_parallel(source.read_at, 0, source.end, MemberColumns(), in_flight=8)
+    timer.join()
+    assert 1 < source.most <= 8
+    reads = source.reads
+    time.sleep(0.01)
+    assert source.reads == reads
+
+
+def test_an_interrupt_does_not_wait_for_a_server_that_does_not_answer() -> None:
+    source = Source(images(2000))
+    answer = threading.Event()
+
+    def read_at(offset: int, length: int) -> bytes:
+        if source.reads > 200 and threading.current_thread() is not source.main:
+            answer.wait()
+        return source.read_at(offset, length)
+
+    timer = threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT])
+    timer.start()
+    before = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        scan_parallel(read_at, 0, source.end, MemberColumns(), in_flight=8)
+    assert time.monotonic() - before < 10
+    answer.set()
+    for thread in threading.enumerate():
+        if thread.name == "tar-chain" or thread is timer:
+            thread.join()
+
+
+def test_without_threads_it_goes_on_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    source = Source(images(500))
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    columns = MemberColumns()
+    scan_parallel(source.read_at, 0, source.end, columns, in_flight=8)
+    assert columns.headers == source.headers
+    assert source.most == 1
+
+
+# --- the pace ---------------------------------------------------------------------------------------
+
+
+def told(pace: AdaptiveConcurrency, seconds: float, count: int) -> list[int]:
+    limits = []
+    for _ in range(count):
+        pace.note(seconds)
+        limits.append(pace.limit)
+    return limits
+
+
+def test_the_pace_doubles_while_latency_is_flat_up_to_the_ceiling() -> None:
+    pace = AdaptiveConcurrency(0.001)
+    limits = told(pace, 0.0011, 1000)
+    assert sorted(set(limits)) == [4, 8, 16, 32, 64]
+    assert limits == sorted(limits)
+    assert limits[31] == 8
+    assert limits[30] == 4
+    assert limits[31 + 64] == 16
+
+
+def test_the_pace_stays_where_latency_rises_and_halves_where_requests_queue() -> None:
+    pace = AdaptiveConcurrency(0.001)
+    told(pace, 0.001, 1000)
+    assert set(told(pace, 0.002, 1000)) == {64}
+    assert sorted(set(told(pace, 0.004, 1000))) == [4, 8, 16, 32, 64]
+    assert pace.limit == 4
+    assert told(pace, 0.001, 1000)[-1] == 64
+
+
+def test_the_pace_says_when_there_is_room_for_more() -> None:
+    pace = AdaptiveConcurrency(0.001)
+    assert [pace.note(0.001) for _ in range(32)] == [False] * 31 + [True]
+
+
+def test_low_ceilings_and_fixed_paces() -> None:
+    assert set(told(AdaptiveConcurrency(0.001, ceiling=2), 0.001, 500)) == {2}
+    assert set(told(AdaptiveConcurrency(0.001, ceiling=2), 1.0, 500)) == {2}
+    assert set(told(FixedConcurrency(64), 1.0, 5000)) == {64}

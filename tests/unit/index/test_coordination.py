@@ -1,0 +1,262 @@
+"""Many that share one index: headers are read once between them, and nobody depends on anybody."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.formats.tar import walk
+from imagenetfs.index import coordination as sharing_module
+from imagenetfs.index import index_file as store_module
+from imagenetfs.index import leases as leases_module
+from imagenetfs.index.coordination import BuildCoordinator, lease_path
+from imagenetfs.index.index_file import records_in
+from imagenetfs.index.leases import Holder, Lease
+from imagenetfs.source.source import REQUESTS
+from tests.helpers.shared_index import (
+    CLASSES,
+    IMAGES,
+    Elsewhere,
+    all_right,
+    indexed,
+    sharing_index,
+    source_of_one,
+)
+from tests.unit.index.test_arena import ended, in_child
+from tests.unit.index.test_index import Scans
+
+JOBS = int(os.environ.get("IMAGENETFS_JOBS", "50"))
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module.os, "fsync", lambda fd: None)
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Path:
+    return source_of_one(tmp_path)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "index" / "t.idx"
+
+
+# --- readers that touch a container ---------------------------------------------------------------
+
+
+def test_what_one_mount_builds_the_next_one_finds(train: Path, file: Path) -> None:
+    first, second = Scans(), Scans()
+    sharing_index(train, file, first).container(0, 3)
+    assert len(first.extents) == 2
+    other = sharing_index(train, file, second)
+    other.container(0, 3)
+    assert second.extents == []
+    other.container(0, 4)
+    assert len(second.extents) == 1
+    assert len(records_in(file)) == 3
+    assert [path.name for path in file.parent.iterdir()] == [file.name]  # and no lease is left
+
+
+def test_it_is_found_although_the_file_was_open_before(train: Path, file: Path) -> None:
+    scans = Scans()
+    waiting = sharing_index(train, file, scans)
+    waiting.container(0, 0)
+    sharing_index(train, file).container(0, 5)
+    waiting.container(0, 5)
+    assert len(scans.extents) == 2
+
+
+def test_a_reader_waits_for_what_is_being_built(train: Path, file: Path) -> None:
+    scans = Scans()
+    index = sharing_index(train, file, scans)
+    index.container(0)
+    other = Elsewhere(file)
+    started = time.monotonic()
+
+    def publish() -> None:
+        time.sleep(0.3)
+        alone = sharing_index(train, file)
+        alone.sharing = BuildCoordinator()
+        alone.container(0, 1)
+        record = alone.record(0, 1)
+        assert record is not None
+        store_module.merge(file, [record])
+
+    child = in_child(publish)
+    index.container(0, 1)
+    assert time.monotonic() - started > 0.2
+    assert ended(child) == 0
+    assert len(scans.extents) == 1  # the outer one
+    assert index.source.meter[3] == 0  # it waits no more
+    other.lease.release()
+
+
+def test_a_reader_does_not_wait_for_long_nor_again(
+    train: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing_module, "PATIENCE_SECONDS", 0.2)
+    scans, other = Scans(), Elsewhere(file)
+    index = sharing_index(train, file, scans)
+    started = time.monotonic()
+    index.container(0, 0)
+    waited = time.monotonic() - started
+    assert waited > 0.2
+    all_right(index)
+    assert len(scans.extents) == CLASSES + 1
+    assert not file.exists()  # who holds no lease publishes nothing
+    other.lease.release()
+
+
+def test_a_mount_does_not_wait_for_itself(
+    train: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing_module, "PATIENCE_SECONDS", 60.0)
+    index = sharing_index(train, file)
+    lease = index.sharing.lease(file)  # as its process that indexes ahead has it
+    assert isinstance(lease, Lease)
+    all_right(index)
+    lease.release()
+
+
+def test_indexing_ahead_waits_for_its_own_mount_s_readers(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A class that is being built as it begins has the lease for a moment; that must not put it off."""
+    ours, theirs = BuildCoordinator(), BuildCoordinator()
+    held = ours.lease(file)
+    assert isinstance(held, Lease)
+    timer = threading.Timer(0.1, held.release)
+    timer.start()
+    began = time.monotonic()
+    lease = ours.lease_for_all(file)
+    timer.join()
+    assert isinstance(lease, Lease)
+    assert 0.1 <= time.monotonic() - began < 2.0
+    began = time.monotonic()
+    assert isinstance(theirs.lease_for_all(file), Holder)  # another mount's is its own affair
+    assert time.monotonic() - began < 1.0
+    monkeypatch.setattr(sharing_module, "PATIENCE_SECONDS", 0.05)
+    assert isinstance(ours.lease_for_all(file), Holder)
+    lease.release()
+
+
+def test_a_dead_holder_is_nobody_s_trouble(
+    train: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing_module, "PATIENCE_SECONDS", 60.0)
+    Elsewhere(file)
+    os.utime(lease_path(file), (time.time() - 100,) * 2)
+    all_right(sharing_index(train, file))
+    assert len(records_in(file)) == CLASSES + 1
+
+
+@pytest.mark.parametrize("trouble", ["a file in its way", "full"])
+def test_a_place_that_cannot_be_written_is_no_trouble(
+    train: Path, file: Path, trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if trouble == "full":
+
+        def full(*arguments: object) -> None:
+            raise OSError(28, os.strerror(28))
+
+        monkeypatch.setattr(sharing_module, "merge", full)
+    else:
+        file.parent.write_bytes(b"")
+    all_right(sharing_index(train, file))
+
+
+def test_an_error_gives_the_lease_back(train: Path, file: Path) -> None:
+    scans = Scans()
+
+    def fail(start: int) -> None:
+        raise KeyboardInterrupt
+
+    scans.before = fail
+    with pytest.raises(KeyboardInterrupt):
+        sharing_index(train, file, scans).container(0)
+    assert not lease_path(file).exists()
+
+
+def test_building_one_shows_that_its_builder_lives(
+    train: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beats = []
+    monkeypatch.setattr(leases_module.Lease, "beat", lambda self: beats.append(1))
+    sharing_index(train, file).container(0)
+    assert len(beats) >= CLASSES
+
+
+# --- a crowd --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def meters() -> Iterator[memoryview]:
+    """Four counters for each job, seen by all processes."""
+    with mmap.mmap(-1, 4096 * (JOBS // 128 + 1)) as shared:
+        words = memoryview(shared).cast("Q")
+        yield words
+        words.release()
+
+
+def _crowd(work: Callable[[int], None]) -> None:
+    """``work(number)`` in so many processes that start at once."""
+    start, go = os.pipe()
+
+    def wait_and_work(number: int) -> None:
+        os.close(go)
+        os.read(start, 1)
+        work(number)
+
+    children = [in_child(lambda n=n: wait_and_work(n)) for n in range(JOBS)]  # type: ignore[misc]
+    os.close(go)
+    os.close(start)
+    assert [ended(pid) for pid in children] == [0] * JOBS
+
+
+def _asked(meters: memoryview) -> int:
+    return sum(meters[REQUESTS::4])
+
+
+def _looks(containers: int) -> int:
+    """Requests of a job that finds everything: two to open an archive, and blocks that are sampled."""
+    return 3 + 17 + 4 * containers
+
+
+@pytest.mark.parametrize("how", ["readers", "indexers"])
+def test_a_crowd_asks_for_the_headers_once(
+    train: Path, file: Path, meters: memoryview, how: str
+) -> None:
+    """Jobs that start at once: as many scans as one alone makes, and a few looks of each job."""
+
+    def slow(
+        read_at: walk.ReadAt, start: int, end: int, into: walk.MemberColumns, hint: object = None
+    ) -> object:
+        def read(offset: int, length: int) -> bytes:
+            time.sleep(0.0002)
+            return read_at(offset, length)
+
+        return walk.scan(read, start, end, into)
+
+    def job(number: int) -> None:
+        with meters[4 * number : 4 * number + 4] as meter:
+            index = sharing_index(train, file, slow, meter)
+            if how == "indexers":
+                while isinstance(indexed(index, file), Holder):
+                    time.sleep(0.3)
+            for inner in range(CLASSES):
+                assert len(index.container(0, inner).members) == IMAGES
+
+    _crowd(job)
+    headers = CLASSES * (IMAGES + 1) + CLASSES + 1
+    limit = headers + 100 + JOBS * _looks(CLASSES)
+    print(f"{JOBS} {how}: {_asked(meters):,} requests; headers {headers:,}, limit {limit:,}")
+    assert _asked(meters) <= limit
+    assert len(records_in(file)) == CLASSES + 1

@@ -1,0 +1,196 @@
+"""Indexing a group of archives for all who share it: one at a time, published as it grows, in shards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.index import index_file as store_module
+from imagenetfs.index.archives import Archive, Kind
+from imagenetfs.index.arena import Arena
+from imagenetfs.index.bulk_build import Outcome
+from imagenetfs.index.coordination import BuildCoordinator, lease_path
+from imagenetfs.index.group_build import Shard, index_group, unite_shards
+from imagenetfs.index.index import Index
+from imagenetfs.index.index_file import records_in
+from imagenetfs.index.leases import Holder
+from imagenetfs.source.source import Source
+from tests.helpers.archives import class_tar, tar_of
+from tests.helpers.shared_index import (
+    CLASSES,
+    Elsewhere,
+    all_right,
+    indexed,
+    sharing_index,
+    source_of_one,
+)
+from tests.unit.index.test_arena import ended, in_child
+from tests.unit.index.test_index import Scans
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module.os, "fsync", lambda fd: None)
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Path:
+    return source_of_one(tmp_path)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "index" / "t.idx"
+
+
+# --- indexers -------------------------------------------------------------------------------------
+
+
+def test_an_indexer_has_the_lease_and_gives_it_back(train: Path, file: Path) -> None:
+    other = Elsewhere(file)
+    held = indexed(sharing_index(train, file), file)
+    assert isinstance(held, Holder)
+    assert held.owner == "elsewhere"
+    other.lease.release()
+    assert isinstance(indexed(sharing_index(train, file), file), Outcome)
+    assert not lease_path(file).exists()
+
+
+def test_what_is_indexed_needs_no_lease(train: Path, file: Path) -> None:
+    indexed(sharing_index(train, file), file)
+    other, scans, before = Elsewhere(file), Scans(), file.stat()
+    outcome = indexed(sharing_index(train, file, scans), file)
+    assert isinstance(outcome, Outcome)
+    assert (outcome.containers, scans.extents) == (CLASSES + 1, [])
+    assert file.stat().st_ino == before.st_ino
+    other.lease.release()
+
+
+def test_it_is_published_while_it_grows(
+    train: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imagenetfs.index import bulk_build, group_build
+
+    for name in ("_PUBLISHED_EVERY", "_PUBLISHING_SHARE"):
+        monkeypatch.setattr(group_build, name, 0)
+    monkeypatch.setattr(bulk_build, "_POLL_SECONDS", 0.002)
+    written, seen = store_module.write_index_file, []
+
+    def write(path: Path, records: object, *, complete: bool = False) -> None:
+        written(path, records, complete=complete)  # type: ignore[arg-type]
+        seen.append(len(records_in(path)))
+
+    monkeypatch.setattr(bulk_build, "write_index_file", write)
+    scans = Scans()
+    scans.before = lambda start: time.sleep(0.01)
+    indexed(sharing_index(train, file, scans), file)
+    assert seen == sorted(seen)
+    assert len(seen) > 2
+    assert seen[-1] == CLASSES + 1
+
+
+# --- shards ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("of", [1, 2, 4, 40])
+def test_shards_make_the_same_index_as_one(train: Path, tmp_path: Path, of: int) -> None:
+    whole, file = tmp_path / "whole" / "t.idx", tmp_path / "shards" / "t.idx"
+    indexed(sharing_index(train, whole), whole)
+    united = []
+    for number in range(of, 0, -1):
+        index, shard = sharing_index(train, file), Shard(number, of)
+        index.container(0)  # as the catalogue does
+        assert isinstance(indexed(index, file, shard), Outcome)
+        united.append(unite_shards(index, file, shard))
+    assert united == [False] * (of - 1) + [True]
+    assert file.read_bytes() == whole.read_bytes()
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_shards_at_once(train: Path, tmp_path: Path) -> None:
+    whole, file = tmp_path / "whole" / "t.idx", tmp_path / "shards" / "t.idx"
+    indexed(sharing_index(train, whole), whole)
+
+    def work(number: int) -> None:
+        index, shard = sharing_index(train, file), Shard(number, 4)
+        index.container(0)
+        indexed(index, file, shard)
+        while isinstance(unite_shards(index, file, shard), Holder):
+            time.sleep(0.01)
+
+    children = [in_child(lambda n=n: work(n)) for n in (1, 2, 3, 4)]  # type: ignore[misc]
+    assert [ended(pid) for pid in children] == [0] * 4
+    assert file.read_bytes() == whole.read_bytes()
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_each_shard_does_its_part_alone(train: Path, file: Path) -> None:
+    for number in (1, 2, 3):
+        index, shard = sharing_index(train, file), Shard(number, 3)
+        index.container(0)
+        outcome = indexed(index, file, shard)
+        assert isinstance(outcome, Outcome)
+        inner = {key for key in records_in(shard.file(file)) if not key.endswith(b"\0")}
+        assert inner == {
+            b"t.tar\0n%08d.tar" % n for n in range(1, CLASSES + 1) if n % 3 == number - 1
+        }
+
+
+def test_archives_whose_tables_are_not_known_are_dealt_out_whole(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    root.mkdir()
+    names = [f"n{n}.tar" for n in range(7)]
+    for n, name in enumerate(names):
+        (root / name).write_bytes(tar_of({"deep.tar": class_tar(n)}) if n == 3 else class_tar(n))
+    archives = [Archive(n, name.encode(), Kind.TAR) for n, name in enumerate(names)]
+    file, count = tmp_path / "index" / "w.idx", 0
+    for number in (1, 2, 3):
+        index = Index(
+            Source(root),
+            archives,
+            Arena(7),
+            sharing=BuildCoordinator(dict.fromkeys(range(7), file)),
+        )
+        outcome = index_group(
+            index, range(7), file, in_flight=1, processes=1, shard=Shard(number, 3)
+        )
+        assert isinstance(outcome, Outcome)
+        count += outcome.containers
+        assert unite_shards(index, file, Shard(number, 3)) is (number == 3)
+    assert count == len(records_in(file)) == 8
+
+
+def test_control_c_publishes_what_is_finished(train: Path, file: Path) -> None:
+    reader, writer = os.pipe()
+    scans = Scans()
+
+    def before(start: int) -> None:
+        if start:  # a class tar
+            os.write(writer, b"x")
+            time.sleep(0.02)
+
+    def work() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.setpgid(0, 0)  # as a terminal does it: the whole group gets the signal
+        scans.before = before
+        try:
+            indexed(sharing_index(train, file, scans), file)
+        except KeyboardInterrupt:
+            os._exit(130)
+
+    child = in_child(work)
+    for _ in range(5):
+        os.read(reader, 1)
+    started = time.monotonic()
+    os.killpg(child, signal.SIGINT)
+    assert ended(child) == 130
+    assert time.monotonic() - started < 5
+    os.close(reader)
+    os.close(writer)
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    assert 2 <= len(records_in(file)) < CLASSES + 1
+    all_right(sharing_index(train, file))

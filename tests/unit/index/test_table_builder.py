@@ -1,0 +1,74 @@
+"""Making a table while somebody touches, changes or replaces the archive."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.errors import SourceChangedError
+from tests.helpers.archives import class_tar, contents, index_of
+from tests.unit.index.test_index import Scans
+
+
+def _at_the(which: set[int], scans: Scans, change: Callable[[], None]) -> None:
+    """Call ``change`` while the scans of these numbers, from 1, are under way."""
+
+    def before(start: int) -> None:
+        if len(scans.extents) in which:
+            change()
+
+    scans.before = before
+
+
+@pytest.mark.parametrize("how", ["archive", "in a directory"])
+def test_a_touch_during_a_scan_costs_a_second_one(
+    tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "tars").mkdir()
+    path = tmp_path / "tars" / "t.tar"
+    path.write_bytes(class_tar(1))
+    scans = Scans()
+    index = index_of(tmp_path, "tars/t.tar" if how == "archive" else "tars", scan=scans)
+    _at_the({1}, scans, lambda: os.chmod(path, 0o640))
+    with caplog.at_level("INFO"):
+        found = contents(index, 0, -1 if how == "archive" else 0)
+    assert len(found) == 3
+    assert len(scans.extents) == 2
+    assert caplog.text.count("touched while it was indexed") == 1
+
+
+def test_what_is_touched_again_and_again_fails_and_is_tried_later(tmp_path: Path) -> None:
+    path = tmp_path / "t.tar"
+    path.write_bytes(class_tar(1))
+    scans = Scans()
+    index = index_of(tmp_path, "t.tar", scan=scans)
+    _at_the({1, 2}, scans, lambda: os.utime(path, ns=(1, len(scans.extents))))
+    with pytest.raises(SourceChangedError, match="written to"):
+        index.container(0)
+    assert not index.known(0)
+    assert len(index.container(0).members) == 3
+    assert len(scans.extents) == 3
+
+
+def test_what_has_another_length_then_is_not_taken_for_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "t.tar"
+    path.write_bytes(class_tar(1))
+    scans = Scans()
+    index = index_of(tmp_path, "t.tar", scan=scans)
+    _at_the({1}, scans, lambda: path.write_bytes(class_tar(1) + bytes(512)))
+    with pytest.raises(SourceChangedError):
+        index.container(0)
+    assert len(scans.extents) == 1
+
+
+def test_what_was_written_during_a_scan_is_what_the_second_one_finds(tmp_path: Path) -> None:
+    path = tmp_path / "t.tar"
+    path.write_bytes(class_tar(1))
+    scans = Scans()
+    index = index_of(tmp_path, "t.tar", scan=scans)
+    _at_the({1}, scans, lambda: path.write_bytes(class_tar(2)))
+    names = list(index.container(0).members.names())
+    assert names == list(index_of(tmp_path, "t.tar").container(0).members.names())

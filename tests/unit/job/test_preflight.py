@@ -1,0 +1,187 @@
+"""What is looked at before mounting, without mounting anything."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imagenetfs import errors
+from imagenetfs.job import preflight
+from imagenetfs.system import child_call, mounts
+
+
+def nothing(sentence: str) -> None:
+    raise AssertionError(sentence)
+
+
+def test_a_source_that_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "ILSVRC2012").mkdir()
+    preflight.check_source(tmp_path)
+
+
+def test_a_source_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(errors.SourceMissingError, match="mounted on this node"):
+        preflight.check_source(tmp_path / "none")
+
+
+def test_a_source_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "x.tar").touch()
+    with pytest.raises(errors.SourceMissingError, match="is a file"):
+        preflight.check_source(tmp_path / "x.tar")
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [(errno.EACCES, "may not be read"), (errno.ESTALE, "Stale"), (errno.EIO, "could not be read")],
+)
+def test_a_source_that_may_not_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, sentence: str
+) -> None:
+    def refuse(path: Path) -> Iterator[str]:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(preflight, "_look_into", refuse)
+    with pytest.raises(errors.SourceUnreadableError, match=sentence):
+        preflight.check_source(tmp_path)
+
+
+def test_a_source_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "SOURCE_SECONDS", 0.2)
+    monkeypatch.setattr(preflight, "_look_into", lambda path: time.sleep(60))
+    with pytest.raises(errors.SourceUnreadableError, match="does not answer"):
+        preflight.check_source(tmp_path)
+
+
+def test_the_default_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "DEFAULT_SOURCES", (tmp_path / "a", tmp_path / "b"))
+    with pytest.raises(errors.SourceMissingError, match="IMAGENETFS_SOURCE"):
+        preflight.default_source()
+    (tmp_path / "b").mkdir()
+    assert preflight.default_source() == tmp_path / "b"
+
+
+def test_a_good_mountpoint(tmp_path: Path) -> None:
+    mountpoint = tmp_path / "m"
+    mountpoint.mkdir()
+    preflight.check_mountpoint(mountpoint, tmp_path / "s", nothing)
+    (mountpoint / "NOT_MOUNTED").touch()
+    preflight.check_mountpoint(mountpoint, tmp_path / "s", nothing)
+
+
+def test_bad_mountpoints(tmp_path: Path) -> None:
+    source = tmp_path / "s"
+    with pytest.raises(errors.MountpointMissingError):
+        preflight.check_mountpoint(tmp_path / "none", source, nothing)
+    (tmp_path / "file").touch()
+    with pytest.raises(errors.MountpointNotDirectoryError):
+        preflight.check_mountpoint(tmp_path / "file", source, nothing)
+    with pytest.raises(errors.MountpointNotEmptyError):
+        preflight.check_mountpoint(tmp_path, source, nothing)
+    with pytest.raises(errors.MountpointInUseError, match="proc"):
+        preflight.check_mountpoint(Path("/proc"), source, nothing)
+
+
+def test_the_source_itself_may_be_covered_and_nothing_below_it(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    preflight.check_mountpoint(tmp_path, tmp_path, nothing)
+    with pytest.raises(errors.PlaceRefusedError, match="would show itself"):
+        preflight.check_mountpoint(tmp_path / "x", tmp_path, nothing)
+
+
+def test_places_under_the_mountpoint(tmp_path: Path) -> None:
+    mountpoint = tmp_path / "m"
+    (tmp_path / "link").symlink_to(mountpoint)
+    preflight.check_places(mountpoint, {"log file": tmp_path / "log", "index directory": None})
+    for place in (mountpoint, mountpoint / "x" / "y", tmp_path / "link" / "index"):
+        with pytest.raises(errors.PlaceRefusedError, match="index directory"):
+            preflight.check_places(mountpoint, {"index directory": place})
+
+
+def test_a_dead_mount_of_another_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scandir(path: Path) -> None:
+        raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(errors.MountpointStaleError, match="fusermount3 -uz"):
+        preflight.check_mountpoint(tmp_path / "m", tmp_path / "s", nothing)
+
+
+ENTRY = mounts.MountEntry(999999999, "0:1", "/mnt/x", mounts.OUR_TYPE, "/s", "ro,user_id=0")
+
+
+@pytest.mark.parametrize(
+    ("raised", "state"),
+    [
+        (None, preflight.Health.LIVE),
+        (OSError(errno.EACCES, ""), preflight.Health.LIVE),
+        (OSError(errno.ENOTCONN, ""), preflight.Health.DEAD),
+        (child_call.NoAnswerError(), preflight.Health.SILENT),
+    ],
+)
+def test_health(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception | None, state: preflight.Health
+) -> None:
+    def ask(question: object, seconds: float) -> None:
+        if raised is not None:
+            raise raised
+
+    monkeypatch.setattr(child_call, "call_in_child", ask)
+    assert preflight.health(ENTRY) is state
+
+
+def test_a_dead_mount_that_cannot_be_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    def detach(entry: mounts.MountEntry, *, lazy: bool) -> None:
+        raise errors.StillBusyError("not yours")
+
+    monkeypatch.setattr(mounts, "wait_unmounted", lambda entry, seconds: False)
+    monkeypatch.setattr(mounts, "find_mount", lambda mountpoint: ENTRY)
+    monkeypatch.setattr(mounts, "detach", detach)
+    with pytest.raises(errors.MountpointStaleError, match="not yours"):
+        preflight.heal(ENTRY, nothing)
+
+
+def test_no_fuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "FUSE_DEVICE", tmp_path / "fuse")
+    with pytest.raises(errors.FuseUnavailableError, match="There is no"):
+        preflight.check_fuse(needs_helper=True)
+    for code, sentence in (
+        (errno.ENODEV, "no FUSE behind it"),
+        (errno.EMFILE, "could not be opened"),
+    ):
+
+        def refuse(path: Path, flags: int, code: int = code) -> int:
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr(os, "open", refuse)
+        with pytest.raises(errors.FuseUnavailableError, match=sentence):
+            preflight.check_fuse(needs_helper=True)
+
+
+def test_a_device_that_a_container_keeps_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = tmp_path / "fuse"
+    device.touch()
+    monkeypatch.setattr(preflight, "FUSE_DEVICE", device)
+
+    def refuse(path: Path, flags: int) -> int:
+        raise PermissionError(errno.EACCES, "refused")
+
+    monkeypatch.setattr(os, "open", refuse)
+    for mode, words in ((0o600, "sets its mode to 0666"), (0o666, "leave out --bind /dev/fuse")):
+        device.chmod(mode)
+        with pytest.raises(errors.FuseUnavailableError, match=words):
+            preflight.check_fuse(needs_helper=False)
+
+
+def test_no_fusermount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "FUSE_DEVICE", Path("/dev/null"))
+    monkeypatch.setattr(mounts, "find_fusermount", lambda: None)
+    preflight.check_fuse(needs_helper=False)
+    with pytest.raises(errors.FuseUnavailableError, match="fusermount3"):
+        preflight.check_fuse(needs_helper=True)

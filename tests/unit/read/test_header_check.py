@@ -1,0 +1,165 @@
+"""Each member's header is looked at with its first bytes, in the same request, wherever they come from."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.cache.block_cache import BlockCache
+from imagenetfs.cache.directory import CacheDirectory
+from imagenetfs.cache.quota import Limits
+from imagenetfs.errors import SourceReplacedError
+from imagenetfs.fuse.channel import Channel, SplicedReply
+from imagenetfs.fuse.protocol import REPLY
+from imagenetfs.index.archives import OUTER
+from imagenetfs.index.index import Index
+from imagenetfs.read.backend import FileExtent
+from imagenetfs.read.cache_backend import CacheBackend, Volumes
+from imagenetfs.read.reader import Reader
+from imagenetfs.source.source import REQUESTS
+from imagenetfs.tree.inode import InodeKind, inode
+from tests.unit.index.test_index import index_of
+
+COUNT = 60
+
+
+def archive(form: int = tarfile.GNU_FORMAT, **more: int) -> tuple[bytes, dict[bytes, bytes]]:
+    """More members than are sampled; of about 30 KB each, and those of ``more``, by their size."""
+    buffer, held, choose = io.BytesIO(), {}, random.Random(7)
+    sizes = {f"n1_{n:03d}.JPEG": choose.randrange(20_000, 40_000) for n in range(COUNT)} | more
+    with tarfile.open(fileobj=buffer, mode="w", format=form) as tar:
+        for name, size in sizes.items():
+            member, data = tarfile.TarInfo(name), choose.randbytes(size)
+            member.size, member.mtime = size, 1_300_000_000
+            tar.addfile(member, io.BytesIO(data))
+            held[os.fsencode(name)] = data
+    return buffer.getvalue(), held
+
+
+Open = Callable[[Index], Reader]
+
+
+@pytest.fixture(params=["uncached", "cached", "no room"])
+def reader_of(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    def make(index: Index) -> Reader:
+        if request.param == "uncached":
+            return Reader(index, index.source)
+        (tmp_path / "cache").mkdir(mode=0o700, exist_ok=True)
+        size = 0 if request.param == "no room" else 1 << 30
+        cache = BlockCache(CacheDirectory(tmp_path / "cache"), Limits(size, 0))
+        reads = CacheBackend(cache, Volumes(index, index.source, {}), index.source)
+        return Reader(index, index.source, None, reads)
+
+    return make
+
+
+def _number(index: Index, name: bytes) -> int:
+    return inode(InodeKind.FILE, 0, OUTER, index.container(0).members.find(name))
+
+
+def test_it_costs_no_request(tmp_path: Path, reader_of: Open) -> None:
+    data, held = archive()
+    (tmp_path / "t.tar").write_bytes(data)
+    index = index_of(tmp_path, "t.tar")
+    reader, meter = reader_of(index), index.source.meter
+    index.container(0)
+    index.source.open(b"t.tar")
+    before, names = meter[REQUESTS], list(held)
+    random.Random(3).shuffle(names)
+    for name in names:
+        assert reader.read(_number(index, name), 0, 1 << 20) == held[name]
+    assert meter[REQUESTS] - before <= COUNT
+    # In parts that begin anywhere: once more where it is the first one, and never again.
+    before = meter[REQUESTS]
+    for name in names:
+        assert reader.read(_number(index, name), 9_000, 1 << 20) == held[name][9_000:]
+    assert meter[REQUESTS] - before <= COUNT
+
+
+def _damage(path: Path, at: int, new: bytes) -> None:
+    """Write without a trace: neither size nor times of the file tell."""
+    status = path.stat()
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(new)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("offset", [0, 9_000])
+def test_another_member_stands_there(
+    tmp_path: Path, reader_of: Open, offset: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S4 S9: where no sampled header tells that the archive was written to, the member's own does."""
+    path = tmp_path / "t.tar"
+    data, held = archive()
+    path.write_bytes(data)
+    index = index_of(tmp_path, "t.tar")
+    members = index.container(0).members
+    sampled = members.meta["at"]  # type: ignore[attr-defined]
+    row = next(row for row in range(5, COUNT) if members.header(row) not in sampled)
+    _damage(path, members.header(row), data[members.header(0) :][:512])
+    reader = reader_of(index)
+    fine, wrong = (inode(InodeKind.FILE, 0, OUTER, at) for at in (row - 3, row))
+    assert reader.read(fine, 0, 1 << 20) == held[members.name(row - 3)]
+    with pytest.raises(SourceReplacedError):
+        reader.read(wrong, offset, 1 << 20)
+    with pytest.raises(SourceReplacedError):
+        reader.read(inode(InodeKind.FILE, 0, OUTER, row - 4), 0, 1 << 20)
+    assert len([r for r in caplog.records if "is another file now" in r.getMessage()]) == 1
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_headers_of_every_form(tmp_path: Path, reader_of: Open, form: int) -> None:
+    """Whatever a table was made from is found again where it was."""
+    more = {"./c.JPEG": 3, "d/e/../f.JPEG": 700}
+    if form != tarfile.USTAR_FORMAT:
+        more |= {"x" * 150 + ".JPEG": 20_000, "ä.JPEG": 512, "g/" * 60 + "h": 30_000}
+    data, held = archive(form, **more)
+    (tmp_path / "t.tar").write_bytes(data)
+    index = index_of(tmp_path, "t.tar")
+    reader, members = reader_of(index), index.container(0).members
+    read = {}
+    for row in members.regular().tolist():
+        content = reader.read(inode(InodeKind.FILE, 0, OUTER, row), 0, 1 << 20)
+        read[members.name(row).rpartition(b"/")[2]] = content
+    assert read == {name.rpartition(b"/")[2]: content for name, content in held.items()}
+
+
+def test_by_the_pipe(tmp_path: Path) -> None:
+    """The header is taken off before the bytes go to the kernel; a wrong one leaves nothing behind."""
+    data, held = archive()
+    (tmp_path / "t.tar").write_bytes(data)
+    index = index_of(tmp_path, "t.tar")
+    reader, (end, device) = Reader(index, index.source), os.pipe()
+    one, requests = Channel(device), index.source.meter
+    index.source.open(b"t.tar")
+    for unique, (name, content) in enumerate(list(held.items())[:5]):
+        piece = reader.find(_number(index, name), 0, 1 << 20)
+        assert isinstance(piece, FileExtent)
+        before, one.unique = requests[REQUESTS], unique
+        for_kernel = one.pipe_in(*piece, 512)
+        assert for_kernel == SplicedReply(len(content))
+        one.reply(for_kernel)
+        sent = os.read(end, 1 << 20)
+        assert REPLY.unpack_from(sent) == (REPLY.size + len(content), 0, unique)
+        assert sent[REPLY.size :] == content
+        assert requests[REQUESTS] - before == 1
+        again = reader.find(_number(index, name), 0, 1 << 20)
+        assert isinstance(again, FileExtent)
+        assert again.look is None
+
+    def refuse(block: bytes) -> None:
+        raise SourceReplacedError("another")
+
+    opened = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(SourceReplacedError):
+        one.pipe_in(index.source.open(b"t.tar"), 512, 9, refuse, 512)
+    assert len(os.listdir("/proc/self/fd")) == opened - 4
+    os.close(end)
+    os.close(device)

@@ -1,0 +1,59 @@
+"""winter21's classes are known by name alone: no tar is opened, and none is asked for its attributes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.index.search_path import IndexSearchPath
+from imagenetfs.source.source import REQUESTS, Source
+from imagenetfs.tree.catalogue import build_catalogue
+from imagenetfs.tree.discovery import index_group
+from imagenetfs.tree.inode import ROOT
+from imagenetfs.tree.tree import Tree
+from tests.helpers.archives import class_tar
+
+CLASSES = 700
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    tars = tmp_path / "winter21_whole" / "tars"
+    tars.mkdir(parents=True)
+    for number in range(CLASSES):
+        (tars / f"n{number:08d}.tar").write_bytes(class_tar(number, 2))
+    return tmp_path
+
+
+def test_classes_cost_one_listing(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Source(source)
+    asked: list[object] = []
+    real = os.stat
+    monkeypatch.setattr(
+        os, "stat", lambda path, **more: (asked.append(path), real(path, **more))[1]
+    )
+    tree = Tree(build_catalogue(one, places=IndexSearchPath(None, source)), "1")
+    train = tree.lookup(tree.lookup(ROOT, b"winter21_whole"), b"train")
+    classes = list(tree.listing(train).entries(0))
+    assert [name for name, _, _ in classes] == [b"n%08d" % n for n in range(CLASSES)]
+    tree.lookup(train, b"n00000500")
+    assert one.meter[REQUESTS] == 3, "the source, winter21_whole and tars are listed; that is all"
+    assert not [path for path in asked if b".tar" in os.fsencode(path)]  # type: ignore[arg-type]
+
+
+def test_descriptors_are_bounded(source: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))  # other tests' among them
+    tree = Tree(build_catalogue(Source(source), places=IndexSearchPath(None, source)), "1")
+    train = tree.lookup(tree.lookup(ROOT, b"winter21_whole"), b"train")
+    for name, number, _ in tree.listing(train).entries(0):
+        assert tree.listing(number).find(name + b"_1.JPEG")
+    assert len(os.listdir("/proc/self/fd")) < before + 200
+
+
+def test_all_class_tars_share_an_index_file(source: Path) -> None:
+    catalogue = build_catalogue(Source(source), places=IndexSearchPath(None, source))
+    tars = [archive for archive in catalogue.archives if archive.path.endswith(b".tar")]
+    assert len(tars) == CLASSES
+    assert {index_group(archive) for archive in tars} == {"winter21_whole-tars"}
