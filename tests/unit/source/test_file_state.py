@@ -100,7 +100,7 @@ def test_a_mount_that_has_waited_itself_is_not_asked_again(
     source = _source(root)
     file = source.open(b"a.tar")
     monkeypatch.setattr(retry, "GIVE_UP_AFTER", 0.0)
-    monkeypatch.setattr("imagenetfs.source.file.PATIENCE", 0.0)
+    monkeypatch.setattr("imagenetfs.source.file.GIVE_UP_AFTER", 0.0)
     asked = _failing(monkeypatch, "pread", errno.EIO, 1)
     with pytest.raises(SourceReadError):
         file.read(100, 1000)
