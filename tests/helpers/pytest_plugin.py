@@ -120,7 +120,7 @@ def pytest_runtest_makereport(
     """A test that passed fails for a warning in a log of ours that it did not expect."""
     report = yield
     if call.when == "teardown":
-        patterns = [p for mark in item.iter_markers("expects_log") for p in mark.args]
+        patterns: list[str] = [p for mark in item.iter_markers("expects_log") for p in mark.args]
         patterns += item.stash.get(_EXPECTED, _NONE)
         lines = log_watch.unexpected(log_watch.new_lines(), patterns)
         if lines and report.passed and _CHECK_LOGS:
