@@ -69,9 +69,16 @@ class SourceMissingError(ImagenetfsError):
 
 
 class SourceUnreadableError(ImagenetfsError):
-    """The source directory or a file in it may not be read by this user."""
+    """The source directory or a file in it may not be read by this user.
+
+    ``path``: the file, relative to the source, where it is about one.
+    """
 
     exit_code = ExitCode.SOURCE_UNREADABLE
+
+    def __init__(self, reason: str, path: bytes | None = None) -> None:
+        super().__init__(reason)
+        self.path = path
 
 
 class SourceRefusedError(SourceUnreadableError):
@@ -93,9 +100,16 @@ class SourceUnknownError(ImagenetfsError):
 
 
 class SourceReadError(ImagenetfsError):
-    """Reading the source failed, or gave fewer bytes than the file has."""
+    """Reading the source failed, or gave fewer bytes than the file has.
+
+    ``path``: the file, relative to the source, where it is about one.
+    """
 
     exit_code = ExitCode.SOURCE_UNREADABLE
+
+    def __init__(self, reason: str, path: bytes | None = None) -> None:
+        super().__init__(reason)
+        self.path = path
 
 
 class SourceChangedError(SourceReadError):
@@ -104,6 +118,10 @@ class SourceChangedError(SourceReadError):
 
 class SourceReplacedError(SourceChangedError):
     """Another file stands in its place: said in the log once, when it was found, and not for each read."""
+
+
+class SourceGoneError(SourceReplacedError):
+    """Nothing stands in its place any more. It may come back."""
 
 
 class ArchiveError(ImagenetfsError):

@@ -89,6 +89,10 @@ class InflatedArrays:
         """Locks of this process's own. Call once in each child."""
         self.room.after_fork()
 
+    def path(self, archive: int) -> bytes:
+        """Where an npz stands in the source."""
+        return self._paths[archive]
+
     def title(self, job: Job) -> str:
         """How a log line names it."""
         return os.fsdecode(self._paths[job.archive])

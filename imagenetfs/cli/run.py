@@ -16,6 +16,7 @@ from imagenetfs.job import command as commands
 from imagenetfs.job import signals
 from imagenetfs.job.acquire import acquire
 from imagenetfs.job.mount_handle import release
+from imagenetfs.job.status import problems_of
 
 
 def register(app: typer.Typer) -> None:
@@ -74,4 +75,6 @@ def run(
         filled = commands.fill_in(command, str(session.mountpoint))
         return commands.run(filled, {**os.environ, **session.variables})
     finally:
+        for problem in problems_of(str(session.mountpoint)):
+            say(problem)
         release(session, say)

@@ -19,8 +19,12 @@ _TABLE: dict[type[errors.ImagenetfsError], int] = {
     errors.NoSpaceError: errno.EIO,
 }
 
-EXPECTED = (errors.TreeError, errors.SourceReplacedError, errors.SourceRefusedError)
-"""Answers, and a trouble that has been told when it was found: these are not logged."""
+_LOGGED_WHERE_FOUND = (errors.SourceReplacedError, errors.SourceRefusedError)
+
+
+def was_logged(error: errors.ImagenetfsError) -> bool:
+    """Whether the process that found this trouble has logged it, once for the mount."""
+    return isinstance(error, _LOGGED_WHERE_FOUND) and not isinstance(error, errors.SourceGoneError)
 
 
 def errno_of(error: errors.ImagenetfsError) -> int:

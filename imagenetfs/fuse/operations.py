@@ -17,10 +17,10 @@ import os
 import time
 from collections.abc import Callable, Mapping
 
-from imagenetfs.errors import ImagenetfsError, SourceChangedError
+from imagenetfs.errors import ImagenetfsError, SourceChangedError, TreeError
 from imagenetfs.fuse.attributes import REVISIT_SECONDS, AttributePacker, EntryPacker
 from imagenetfs.fuse.channel import Buffer, Channel, SplicedReply
-from imagenetfs.fuse.errnos import EXPECTED, errno_of
+from imagenetfs.fuse.errnos import errno_of, was_logged
 from imagenetfs.fuse.protocol import (
     READ_IN,
     READ_RANGE,
@@ -51,6 +51,7 @@ Handler = Callable[[int, memoryview], Buffer | SplicedReply]
 _ANSWERS = (bytes, memoryview, SplicedReply)
 
 _BLOCK = 4096
+_NAME_MAX = 255
 
 # Looked up once: with each request, that would cost more than what is done with them.
 _BUSY_SINCE, _READ_SINCE = Counter.BUSY_SINCE, Counter.READ_SINCE
@@ -85,6 +86,7 @@ class Operations:
         self._tree = tree
         self._reader = reader
         self._live = live
+        self._failures = live.failures
         self._board = board
         self._permit = permission.check
         self._packer = AttributePacker(revisit, root_access, access)
@@ -151,8 +153,12 @@ class Operations:
             log.error("%s(%#x) failed", name, inode, exc_info=error)
             return errno.EIO
         number = errno_of(error)
-        if not isinstance(error, EXPECTED):
-            self.row[Counter.ERRORS] += 1
+        if isinstance(error, TreeError):
+            return number
+        self.row[Counter.ERRORS] += 1
+        path = getattr(error, "path", None)
+        is_new = path is None or self._failures.note(path, type(error).__name__, str(error))
+        if is_new and not was_logged(error):
             log.warning("%s(%#x): %s (%s)", name, inode, error, os.strerror(number))
         return number
 
@@ -160,6 +166,8 @@ class Operations:
 
     def lookup(self, parent: int, arguments: memoryview) -> bytes:
         """struct fuse_entry_out; the arguments are the name, ended by a zero byte."""
+        if len(arguments) - 1 > _NAME_MAX:
+            raise Refused(errno.ENAMETOOLONG)
         self._permit(parent)
         try:
             inode = self._tree.lookup(parent, bytes(arguments[:-1]))
@@ -230,18 +238,21 @@ class Operations:
         row = self.row
         row[_READ_SINCE] = row[_BUSY_SINCE]
         self._permit(inode)
+        found = self._reader.find(inode, offset, size)
+        data: Buffer | SplicedReply | None = None
+        if not isinstance(found, FileExtent):
+            data = found
+        else:
+            file, start, length, look = found
+            if length >= MIN_SPLICE_BYTES and self._channel is not None:
+                data = self._channel.pipe_in(file, start, length, look, HEADER)
+                if data is not None:
+                    row[_BYTES] += length
+            if data is None:
+                data = found.read()
         if offset == 0:
             row[_IMAGES] += 1
-        found = self._reader.find(inode, offset, size)
-        if not isinstance(found, FileExtent):
-            return found
-        file, start, length, look = found
-        if length >= MIN_SPLICE_BYTES and self._channel is not None:
-            piped = self._channel.pipe_in(file, start, length, look, HEADER)
-            if piped is not None:
-                row[_BYTES] += length
-                return piped
-        return found.read()
+        return data
 
     def _read_generated(self, inode: int, offset: int, size: int) -> bytes:
         node = self._tree.file(inode)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from imagenetfs.fuse.stats import Counter, SharedStats
 from imagenetfs.limits import MAX_WORKERS
+from imagenetfs.source.failures import FailureRegister
 from imagenetfs.tree.late_warnings import LateWarnings
 
 _LOG_TAIL = 128 * 1024
@@ -17,7 +18,15 @@ _LOG_TAIL = 128 * 1024
 class StatusFiles:
     """Makes their contents from the board, what was noticed since, and the log file."""
 
-    def __init__(self, board: SharedStats, notices: LateWarnings, log_path: Path | None) -> None:
+    def __init__(
+        self,
+        board: SharedStats,
+        notices: LateWarnings,
+        log_path: Path | None,
+        failures: FailureRegister,
+    ) -> None:
+        """``failures``: what could not be read, counted by whichever process answers."""
+        self.failures = failures
         self._board = board
         self._notices = notices
         self._log_path = log_path
@@ -34,7 +43,14 @@ class StatusFiles:
             for number, pid in enumerate(facts.pop("worker_pids", []))
             if pid
         ][:MAX_WORKERS]
-        facts["warnings"] = [*facts.get("warnings", ()), *self._notices.all()]
+        failures = self.failures.all()
+        problems = [*self._notices.all(), *map(str, failures)]
+        facts["warnings"] = [*facts.get("warnings", ()), *problems]
+        facts["problems"] = problems
+        facts["failures"] = [
+            {"problem": failure.sentence, "requests": failure.count, "over": failure.is_over}
+            for failure in failures
+        ]
         facts["counters"] = self._board.counters()
         if facts.get("cache"):
             trouble = self._board.cache_trouble(now)

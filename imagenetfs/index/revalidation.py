@@ -5,6 +5,7 @@ The table of an archive has its size and a checksum over headers sampled across 
 
 from __future__ import annotations
 
+import stat
 from typing import Any, Protocol
 
 from imagenetfs.index.archives import OUTER, Archives, Kind
@@ -50,7 +51,7 @@ class Revalidator:
         meta = self._index.meta(*found) if found is not None else None
         if meta is None or "sample" not in meta:
             return None
-        if file.size != meta["file"]:
+        if stat.S_ISDIR(file.mode) or file.size != meta["file"]:
             return False
         if "at" in meta:
             return bool(sample_crc(file.read, meta["at"]) == meta["sample"])

@@ -14,6 +14,7 @@ from imagenetfs.system import child_call, mounts
 
 STATUS_FILE = Path(".imagenetfs/status.json")
 ANSWER_SECONDS = 3.0
+MAX_PROBLEMS = 10
 
 _MOST_BYTES = 1 << 24
 
@@ -50,6 +51,17 @@ def read_status(mountpoint: str) -> dict[str, Any] | None:
     except (OSError, ValueError, child_call.NoAnswerError):
         return None
     return content if isinstance(content, dict) else None
+
+
+def problems_of(mountpoint: str, most: int = MAX_PROBLEMS) -> list[str]:
+    """What went wrong since the mount began, a sentence each; beyond ``most`` only how many more.
+
+    Empty where the mount does not answer in time: then its log has it.
+    """
+    found = [str(problem) for problem in (read_status(mountpoint) or {}).get("problems", ())]
+    if len(found) <= most:
+        return found
+    return [*found[:most], f"and {len(found) - most:,} problems more: see the mount's log."]
 
 
 def source_of(entry: mounts.MountEntry) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple, Protocol
 
 from imagenetfs.cache.inflated_arrays import InflatedArrays
@@ -89,16 +90,18 @@ class ReadBackend(Protocol):
 def archive_changed(path: bytes, now: int, then: int) -> SourceChangedError:
     """What is said of an archive that has another size than when it was indexed."""
     return SourceChangedError(
-        f"{path!r} has {now:,} bytes now, and had {then:,} when it was indexed; "
-        "unmount and mount again to see what it holds now."
+        f"{os.fsdecode(path)} has {now:,} bytes now, and had {then:,} when it was indexed; "
+        "unmount and mount again to see what it holds now.",
+        path,
     )
 
 
 def file_changed(path: bytes, now: int, then: int) -> SourceChangedError:
     """What is said of a loose file that has another size than in the listing."""
     return SourceChangedError(
-        f"{path!r} has {now:,} bytes now, and had {then:,} when its directory was "
-        "listed; touch the directory or clear the index, and mount again."
+        f"{os.fsdecode(path)} has {now:,} bytes now, and had {then:,} when its directory was "
+        "listed; touch the directory or clear the index, and mount again.",
+        path,
     )
 
 
@@ -142,4 +145,6 @@ class SourceBackend:
         self, archive: int, rows: ArrayTable, row: int, unpacked: InflatedArrays
     ) -> bytes:
         """See :class:`Reads`."""
+        # Its npz is looked at as an archive is whose bytes are read in place.
+        self._source.check_access(unpacked.path(archive))
         return unpacked.read(archive, row * rows.row_bytes, rows.row_bytes)

@@ -145,7 +145,7 @@ def serve(
     reader = Reader(catalogue.index, source, unpacked, cached)
     # Before a mount is taken for unused, whoever reads from the kernel's cache alone is to be seen.
     revisit = min(REVISIT_SECONDS, plan.idle / 3) if plan.idle else REVISIT_SECONDS
-    live = StatusFiles(board, catalogue.notices, plan.log_path)
+    live = StatusFiles(board, catalogue.notices, plan.log_path, source.failures)
     backing = SourcePaths(tree)
     permission = AccessGuard(source, backing)
     access = (

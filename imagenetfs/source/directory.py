@@ -6,6 +6,8 @@ Everything that asks is metered, and tried again where that may help. Paths as i
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import stat
 import time
@@ -16,6 +18,12 @@ from pathlib import Path
 from imagenetfs.errors import SourceMissingError, SourceUnreadableError
 from imagenetfs.source.file import REQUESTS, SINCE, IoStats
 from imagenetfs.source.retry import Answer, retry_transient, to_source_error
+from imagenetfs.system import mounts
+
+log = logging.getLogger(__name__)
+
+_ROOT_GONE = frozenset({errno.ENOTCONN, errno.ESTALE, errno.ENODEV})
+"""What the root of a mount answers after its server, or the mount itself, has gone."""
 
 OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 
@@ -45,6 +53,7 @@ class SourceDirectory:
     def __init__(self, path: Path, meter: IoStats | None = None) -> None:
         """Raises SourceMissingError, SourceUnreadableError."""
         self.path = path
+        self._place = mounts.resolve(path)
         self.meter: IoStats = [0, 0, 0, 0] if meter is None else meter
         try:
             self._fd = os.open(path, OPEN_FLAGS | os.O_DIRECTORY)
@@ -75,7 +84,7 @@ class SourceDirectory:
         meter = self.meter
         meter[SINCE] = time.monotonic_ns()
         try:
-            return retry_transient(work)
+            return retry_transient(lambda: self._with_root(work))
         except OSError as error:
             raise to_source_error(self.path, path, error) from error
         finally:
@@ -83,7 +92,50 @@ class SourceDirectory:
             meter[REQUESTS] += requests
 
     def _open(self, path: bytes) -> int:
-        return self._ask(path, lambda: os.open(path or b".", OPEN_FLAGS, dir_fd=self._fd))
+        return self._ask(path, lambda: self._open_now(path))
+
+    def _open_now(self, path: bytes) -> int:
+        return os.open(path or b".", OPEN_FLAGS, dir_fd=self._fd)
+
+    # --- the root ---------------------------------------------------------------------------------
+
+    def _with_root(self, work: Callable[[], Answer]) -> Answer:
+        """``work()``; once more where the root belongs to a mount that has ended, and there is a new one."""
+        try:
+            return work()
+        except OSError as error:
+            if error.errno not in _ROOT_GONE or not self.renew_root():
+                raise
+        return work()
+
+    def renew_root(self) -> bool:
+        """Go on with what stands at the source's path now, where that is another directory. Whether it was.
+
+        After `umount` and `mount` of the source its old root answers nothing any more, or, where it was
+        detached, is an old copy. Not so where our own mount lies over the source: it would ask itself.
+        """
+        cover = mounts.covering_mount(self._place)
+        if cover is not None and cover.is_ours:
+            return False
+        if self._is_at(self._place):
+            return False
+        try:
+            fd = os.open(self._place, OPEN_FLAGS | os.O_DIRECTORY)
+        except OSError:
+            return False
+        try:
+            os.dup2(fd, self._fd, inheritable=False)
+        finally:
+            os.close(fd)
+        log.info("%s has been mounted anew: going on with what is there now", self.path)
+        return True
+
+    def _is_at(self, place: Path) -> bool:
+        """Whether the root is the directory at a path; one that cannot be asked any more is not."""
+        try:
+            return os.path.samestat(os.fstat(self._fd), place.stat())
+        except OSError:
+            return False
 
     def _in_directory(self, path: bytes, work: Callable[[int], Answer]) -> Answer:
         """``work`` on a descriptor of the directory, opened anew for each attempt."""

@@ -85,7 +85,8 @@ class SourceFile:
             self._look_again(offset)  # whoever knows the archive says so once, for all processes
             raise SourceChangedError(
                 f"{os.fsdecode(self.path)} ended at byte {offset + len(data):,} although it had "
-                f"{self.size:,} bytes when it was opened; it was cut or replaced on the server."
+                f"{self.size:,} bytes when it was opened; it was cut or replaced on the server.",
+                self.path,
             )
         # After the bytes: an answer of an NFS server carries the attributes that go with it, so whatever
         # is newer than what we knew shows now. No request: the kernel keeps them.
@@ -193,8 +194,9 @@ class SourceFile:
     def _failure(self, offset: int, error: OSError) -> SourceReadError | SourceUnreadableError:
         name = os.fsdecode(self.path)
         if error.errno in (errno.EACCES, errno.EPERM):
-            return SourceUnreadableError(f"you may no longer read {name}.")
-        return SourceReadError(f"cannot read {name} at byte {offset:,}: {error.strerror}.")
+            return SourceUnreadableError(f"you may no longer read {name}.", self.path)
+        reason = f"cannot read {name} at byte {offset:,}: {error.strerror}."
+        return SourceReadError(reason, self.path)
 
 
 def _identity(status: os.stat_result) -> Identity:

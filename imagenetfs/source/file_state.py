@@ -22,7 +22,12 @@ Identity = tuple[int, int, int, int]
 Ownership = tuple[int, int, int]
 """Owner, group, permission bits."""
 
-_SLOTS = 1 << 16
+_FIRST_SLOTS = 1 << 16
+_LEVELS = 5
+_SLOTS = _FIRST_SLOTS * ((1 << _LEVELS) - 1)
+"""2,031,616 in all: more than an inode has numbers for archives. A level is used when those before it are
+full where a path would stand, and is twice as large; memory is taken where it is written to."""
+_PROBES = 64
 _WORD = 8
 _PATH, _VERDICT, _REFUSED, _OWNER, _MODE, _CTIME = range(6)
 _WORDS = 6
@@ -157,13 +162,15 @@ class SharedFileState:
 
     def _slot(self, digest: int, *, free: bool = False) -> int | None:
         """The slot of a path; with ``free`` else an empty one; None where there is none."""
-        at = digest >> 2
-        for step in range(_SLOTS):
-            slot = _WORDS * ((at + step) % _SLOTS)
-            if self._words[slot] == digest:
-                return slot
-            if not self._words[slot]:
-                return slot if free else None
+        at, first, slots = digest >> 2, 0, _FIRST_SLOTS
+        for _ in range(_LEVELS):
+            for step in range(_PROBES):
+                slot = _WORDS * (first + (at + step) % slots)
+                if self._words[slot] == digest:
+                    return slot
+                if not self._words[slot]:  # it would stand here: none is ever taken out
+                    return slot if free else None
+            first, slots = first + slots, 2 * slots
         return None
 
     def _claim(self, digest: int) -> int | None:

@@ -42,5 +42,5 @@ def to_source_error(
     """The project's own error for one of the system's about ``path`` below ``root``."""
     where = root / os.fsdecode(path)
     if error.errno in (errno.EACCES, errno.EPERM):
-        return SourceUnreadableError(f"you may not read {where}.")
-    return SourceReadError(f"cannot read {where}: {error.strerror}.")
+        return SourceUnreadableError(f"you may not read {where}.", path)
+    return SourceReadError(f"cannot read {where}: {error.strerror}.", path)

@@ -24,11 +24,13 @@ from typing import NoReturn
 
 from imagenetfs.errors import (
     SourceChangedError,
+    SourceGoneError,
     SourceReadError,
     SourceRefusedError,
     SourceReplacedError,
 )
-from imagenetfs.source.directory import OPEN_FLAGS, DirectoryEntry, SourceDirectory
+from imagenetfs.source.directory import DirectoryEntry, SourceDirectory
+from imagenetfs.source.failures import FailureRegister
 from imagenetfs.source.file import BYTES, REQUESTS, SINCE, WAITING, IoStats, SourceFile
 from imagenetfs.source.file_state import SharedFileState
 from imagenetfs.source.retry import retry_transient, to_source_error
@@ -65,7 +67,9 @@ class Source(SourceDirectory):
         self.recognise: Recognise | None = None
         self._revalidate = revalidate
         self.known = SharedFileState()
+        self.failures = FailureRegister()
         self._changes = self.known.changes
+        self._root_at = time.monotonic() + revalidate
         self._files: dict[bytes, SourceFile] = {}
         self._pinned: dict[bytes, SourceFile] = {}
 
@@ -90,6 +94,7 @@ class Source(SourceDirectory):
                 self.check_unchanged(path)
             return file
         file = self._opened(path, self._reopen)
+        self._note_readable(path)
         file.look_at = time.monotonic() + self._revalidate
         while len(self._files) >= _MAX_OPEN_FILES:
             self._files.pop(next(iter(self._files))).close()
@@ -107,7 +112,7 @@ class Source(SourceDirectory):
         """Raise SourceRefusedError where somebody has found that a file, or a directory of files, may not be
         read any more. Nothing is asked of the server."""
         if self.known.is_refused(path):
-            raise SourceRefusedError(f"you may no longer read {os.fsdecode(path)}.")
+            raise SourceRefusedError(f"you may no longer read {os.fsdecode(path)}.", path)
 
     def check_unchanged(self, path: bytes) -> None:
         """Raise SourceReplacedError where somebody has found another file there. Nothing is asked either."""
@@ -120,7 +125,7 @@ class Source(SourceDirectory):
         Raises OSError as it comes: what is refused is not tried again.
         """
         self.meter[REQUESTS] += 1
-        fd = os.open(path or b".", OPEN_FLAGS, dir_fd=self._fd)
+        fd = self._with_root(lambda: self._open_now(path))
         try:
             status = os.fstat(fd)
             if stat.S_ISDIR(status.st_mode):
@@ -167,8 +172,6 @@ class Source(SourceDirectory):
 
     def _judge(self, file: SourceFile, unknown: SourceChangedError | None) -> None:
         """See that a newly opened file is the right one; ``unknown``: raised where nobody can tell."""
-        if stat.S_ISDIR(file.mode):
-            return
         plain = SourceFile(
             file.fd, file.path, self.meter
         )  # reads without looking again, which we do
@@ -177,7 +180,7 @@ class Source(SourceDirectory):
             self.known.found_right(file.path, file.identity)
         elif right is not None:
             self.refuse_for_good(file.path)
-        elif unknown is not None:
+        elif unknown is not None and not stat.S_ISDIR(file.mode):
             raise unknown
 
     def refuse_for_good(self, path: bytes) -> NoReturn:
@@ -196,8 +199,17 @@ class Source(SourceDirectory):
         except OSError as error:
             raise to_source_error(self.path, file.path, error) from error
         finally:
+            if time.monotonic() >= self._root_at:  # errors that last may be those of an old root
+                self._root_at = time.monotonic() + self._revalidate
+                self.renew_root()
             meter[SINCE] = 0
+        self._note_readable(file.path)
         file.look_at = time.monotonic() + self._revalidate
+
+    def _note_readable(self, path: bytes) -> None:
+        """A file could be opened: if it had failed before, say that it is well again."""
+        if self.failures.failing[0] and (failed := self.failures.recovered(path)):
+            log.info("%s can be read again; %d requests had failed", os.fsdecode(path), failed)
 
     def _reopen(self, file: SourceFile) -> None:
         """Open the path anew, and go on with that if it is the same file. Loose files, which nobody
@@ -211,9 +223,9 @@ class Source(SourceDirectory):
         path = file.path
         self.check_unchanged(path)
         try:
-            fd = os.open(path or b".", OPEN_FLAGS, dir_fd=self._fd)
+            fd = self._with_root(lambda: self._open_now(path))
         except FileNotFoundError:
-            raise SourceReplacedError(f"{os.fsdecode(path)} is no longer there.") from None
+            raise SourceGoneError(f"{os.fsdecode(path)} is no longer there.", path) from None
         finally:
             self.meter[REQUESTS] += 1
         try:
@@ -241,15 +253,17 @@ class Source(SourceDirectory):
         self._files.clear()
         self._pinned.clear()
         self.known.close()
+        self.failures.close()
         super().close()
 
 
 def _replaced(path: bytes) -> SourceReplacedError:
     return SourceReplacedError(
         f"{os.fsdecode(path)} is another file now than when it was indexed (replaced, overwritten or cut); "
-        "unmount and mount again to see what it holds."
+        "unmount and mount again to see what it holds.",
+        path,
     )
 
 
 def _written_to(path: bytes) -> SourceChangedError:
-    return SourceChangedError(f"{os.fsdecode(path)} was written to while it was in use.")
+    return SourceChangedError(f"{os.fsdecode(path)} was written to while it was in use.", path)

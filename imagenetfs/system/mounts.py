@@ -95,6 +95,16 @@ def find_mount(
     return next((e for e in reversed(entries) if e.mountpoint == str(mountpoint)), None)
 
 
+def covering_mount(
+    path: Path | str, table: Sequence[MountEntry] | None = None
+) -> MountEntry | None:
+    """The mount in which a (resolved) path lies, as far as the mount table tells; nothing is asked of it."""
+    entries = read_table() if table is None else table
+    within = f"{path}/".replace("//", "/")
+    above = (e for e in reversed(entries) if within.startswith(f"{e.mountpoint.rstrip('/')}/"))
+    return next(above, None)
+
+
 def our_mounts(
     table: Sequence[MountEntry] | None = None, uid: int | None = None
 ) -> list[MountEntry]:

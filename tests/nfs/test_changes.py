@@ -93,8 +93,12 @@ def test_an_archive_that_changes(
         list(readers.map(lambda name: _refused(one.root / name, errno.EIO), val[1:]))
     for name in train[:50]:
         assert (one.root / name).read_bytes() == images[name]
-    told = one.log.read_text().count("is another file now")
-    assert told == (0 if how == "removed" else 1)
+    sentence = "is no longer there" if how == "removed" else "is another file now"
+    assert one.log.read_text().count(sentence) == 1
+    status = one.status()
+    assert status["counters"]["errors"] >= len(val) - 1
+    assert [sentence in problem for problem in status["problems"]] == [True]
+    assert f"{status['failures'][0]['requests']:,} requests failed" in status["warnings"][-1]
     one.close()
     again = mount(source.path)
     if how in ("replaced", "overwritten"):

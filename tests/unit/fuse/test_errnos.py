@@ -8,7 +8,7 @@ import pytest
 
 from imagenetfs import errors
 from imagenetfs.errors import ImagenetfsError
-from imagenetfs.fuse.errnos import EXPECTED, errno_of
+from imagenetfs.fuse.errnos import errno_of, was_logged
 
 _ARGUMENTS = {errors.ArchiveError: ("broken", 7), errors.GroupNeededError: ("why", "group")}
 
@@ -54,6 +54,8 @@ def test_a_class_below_one_of_the_table() -> None:
     assert errno_of(Unknown("x")) == errno.EIO
 
 
-def test_answers_are_no_troubles() -> None:
-    assert isinstance(errors.NoEntryError("x"), EXPECTED)
-    assert not isinstance(errors.SourceReadError("x"), EXPECTED)
+def test_what_was_logged_where_it_was_found() -> None:
+    assert was_logged(errors.SourceReplacedError("x"))
+    assert was_logged(errors.SourceRefusedError("x"))
+    assert not was_logged(errors.SourceGoneError("x"))
+    assert not was_logged(errors.SourceReadError("x"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -39,7 +40,9 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _by_first_bytes(file: SourceFile) -> bool:
+def _by_first_bytes(file: SourceFile) -> bool | None:
+    if stat.S_ISDIR(file.mode):
+        return None  # no archive is known to be there
     return file.size == len(OLD) and file.read(0, 16) == OLD[:16]
 
 
@@ -390,4 +393,18 @@ def test_what_may_not_be_read_any_more() -> None:
     assert known.some_refused
     assert known.permit(b"b")
     assert not known.some_refused
+    known.close()
+
+
+def test_more_files_than_the_first_level_has_slots() -> None:
+    """Each is known for itself, however many there are, and none is said to be new twice."""
+    known, count = SharedFileState(), 150_000
+    paths = [b"%d.tar" % number for number in range(count)]
+    assert all(known.found_changed(path) for path in paths[::1000])
+    for path in paths:
+        known.note_permitted(path, 7)
+    assert all(known.is_permitted(path, 7) for path in paths)
+    assert not known.is_permitted(b"another", 7)
+    assert not any(known.found_changed(path) for path in paths[::1000])
+    assert [known.has_changed(path) for path in paths[:1001:500]] == [True, False, True]
     known.close()

@@ -1,0 +1,131 @@
+"""What could not be read of the source, for which reason, and how often: shared by a mount's processes.
+
+A reader sees nothing but EIO. So each failed request is counted here under the file that it was for, the
+first one of a file and reason is logged, and status and the end of `run` have the sum.
+
+::
+
+    words 0, 1      number of entries; number of those that have not recovered
+    entry           u64 count, u64 state (1: failing, 2: over), u64 length, sentence (UTF-8)
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import mmap
+import os
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+_ENTRY_BYTES = 512
+_MAX_ENTRIES = 512
+_HEAD = struct.Struct("<QQ")
+_ENTRY = struct.Struct("<QQ16s16sQ")
+_FAILING, _OVER = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One file and reason. ``count``: requests that failed; ``is_over``: it could be read since."""
+
+    sentence: str
+    count: int
+    is_over: bool
+
+    def __str__(self) -> str:
+        requests = "1 request failed" if self.count == 1 else f"{self.count:,} requests failed"
+        again = "; it can be read again" if self.is_over else ""
+        return f"{self.sentence.rstrip('.')}: {requests}{again}."
+
+
+class FailureRegister:
+    """Make it before forking."""
+
+    def __init__(self) -> None:
+        self._lock = os.memfd_create("imagenetfs-failures", os.MFD_CLOEXEC)
+        self._map = mmap.mmap(-1, mmap.PAGESIZE + _MAX_ENTRIES * _ENTRY_BYTES)
+        self._writing = threading.Lock()
+        self._head = memoryview(self._map)[: _HEAD.size].cast("Q")
+        self.failing = self._head[1:2]
+        """One word: how many entries have not recovered. To be looked at before anything is asked here."""
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self.failing.release()
+        self._head.release()
+        self._map.close()
+        os.close(self._lock)
+
+    def note(self, path: bytes, kind: str, sentence: str) -> bool:
+        """Count a request that failed. True where the file was not failing in this way before.
+
+        ``kind`` tells ways apart; the sentence of each is that of its first request.
+
+        Beyond 512 files and reasons the log alone has it: then this is True each time.
+        """
+        key, reason = _digest(path), _digest(kind.encode())
+        with self._locked():
+            for at in self._entries():
+                count, state, *keys, length = _ENTRY.unpack_from(self._map, at)
+                if keys == [key, reason]:
+                    _ENTRY.pack_into(self._map, at, count + 1, _FAILING, key, reason, length)
+                    self._head[1] += state == _OVER
+                    return bool(state == _OVER)
+            number = self._head[0]
+            if number < _MAX_ENTRIES:
+                self._write(number, key, reason, sentence)
+                self._head[0] = number + 1
+                self._head[1] += 1
+        return True
+
+    def recovered(self, path: bytes) -> int:
+        """The file could be read: how many requests had failed since it last could."""
+        if not self.failing[0]:
+            return 0
+        key, failed = _digest(path), 0
+        with self._locked():
+            for at in self._entries():
+                count, state, own, reason, length = _ENTRY.unpack_from(self._map, at)
+                if own == key and state == _FAILING:
+                    _ENTRY.pack_into(self._map, at, count, _OVER, own, reason, length)
+                    self._head[1] -= 1
+                    failed += count
+        return failed
+
+    def all(self) -> list[Failure]:
+        """All of them, in the order in which they were first seen."""
+        found = []
+        for at in self._entries():
+            count, state, _, _, length = _ENTRY.unpack_from(self._map, at)
+            start = at + _ENTRY.size
+            sentence = self._map[start : start + length].decode(errors="replace")
+            found.append(Failure(sentence, count, state == _OVER))
+        return found
+
+    def _entries(self) -> Iterator[int]:
+        yield from (mmap.PAGESIZE + n * _ENTRY_BYTES for n in range(self._head[0]))
+
+    def _write(self, number: int, key: bytes, reason: bytes, sentence: str) -> None:
+        at = mmap.PAGESIZE + number * _ENTRY_BYTES
+        text = sentence.encode("utf-8", "backslashreplace")[: _ENTRY_BYTES - _ENTRY.size]
+        start = at + _ENTRY.size
+        self._map[start : start + len(text)] = text
+        _ENTRY.pack_into(self._map, at, 1, _FAILING, key, reason, len(text))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        # A record lock belongs to a process, whatever descriptor it came by; threads need one more.
+        with self._writing:
+            fcntl.lockf(self._lock, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.lockf(self._lock, fcntl.LOCK_UN)
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()

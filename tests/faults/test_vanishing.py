@@ -1,0 +1,165 @@
+"""An archive that goes away under the mount, in every way and form; and that comes back.
+
+A reader has EIO. The log says so once, `errors` counts, status and the end of `run` have the sentence.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.bench import until
+from tests.helpers.mounts import Mounted
+
+Mount = Callable[..., Mounted]
+
+pytestmark = pytest.mark.expects_log("is no longer there", "another file now", "cannot read")
+
+
+def _dangling(path: Path) -> None:
+    path.rename(path.with_name("aside"))
+    path.symlink_to("nothing")
+
+
+def _directory(path: Path) -> None:
+    path.rename(path.with_name("aside"))
+    path.mkdir()
+
+
+def _fifo(path: Path) -> None:
+    path.rename(path.with_name("aside"))
+    os.mkfifo(path)
+
+
+GOING: dict[str, Callable[[Path], object]] = {
+    "removed": Path.unlink,
+    "renamed": lambda path: path.rename(path.with_name("aside")),
+    "its directory renamed": lambda path: path.parent.rename(
+        path.parent.with_name(f"{path.parent.name} aside")
+    ),
+    "a dangling link": _dangling,
+    "a directory": _directory,
+    "a FIFO": _fifo,
+    "cut to nothing": lambda path: os.truncate(path, 0),
+}
+
+FORMS = {
+    "ILSVRC2012/ILSVRC2012_img_val.tar": "ILSVRC2012/val",
+    "winter21_whole/tars": "winter21_whole/train",
+    "DownSampled/Imagenet8_val_npz/val_data.npz": "Imagenet8/val",
+    "DownSampled/Imagenet16_val_npz/val_data.npz": "Imagenet16/val",
+}
+
+
+@pytest.fixture(scope="module")
+def forms(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tar, a class tar, npz files stored and deflated, and the devkit."""
+    source = tmp_path_factory.mktemp("forms") / "imagenet"
+    for path in FORMS:
+        if path.endswith("/tars"):
+            first = sorted((sample / path).glob("*.tar"))[0]
+            (source / path).mkdir(parents=True)
+            shutil.copy2(first, source / path)
+        else:
+            (source / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(sample / path, source / path)
+    kit = "ILSVRC2012/ILSVRC2012_devkit_t12"
+    shutil.copytree(sample / kit, source / kit)
+    return source
+
+
+def _is_refused(path: Path) -> bool:
+    try:
+        path.read_bytes()
+    except OSError as error:
+        assert error.errno == errno.EIO
+        return True
+    return False
+
+
+@pytest.mark.parametrize("cached", [False, True], ids=["source", "cache"])
+@pytest.mark.parametrize("how", GOING)
+def test_an_archive_that_goes_away(
+    forms: Path, tmp_path: Path, mount: Mount, how: str, cached: bool
+) -> None:
+    """S4 S5: EIO, counted, said once in the log and in status, whatever the form and the cache."""
+    source = tmp_path / "imagenet"
+    shutil.copytree(forms, source, symlinks=True)
+    (tmp_path / "cache").mkdir(mode=0o700)
+    more = {"cache_dir": tmp_path / "cache"} if cached else {}
+    one = mount(source, revalidate=0.2, **more)
+    gone: dict[str, list[Path]] = {}
+    for form, shown in FORMS.items():
+        images = sorted(p for p in (one.mountpoint / shown).rglob("*") if p.is_file())
+        assert images[0].read_bytes()
+        gone[form] = images[1:]
+    for form, images in gone.items():
+        path = source / form
+        path = next(path.glob("*.tar")) if path.name == "tars" else path
+        GOING[how](path)
+        # What the kernel has already, it gives: one that was not read yet is asked for each time.
+        left = iter(images)
+        assert until(lambda rest=left: _is_refused(next(rest)))
+        for image in list(left)[:5]:
+            assert _is_refused(image), (form, image)
+        status = one.status()
+        name = str(path.relative_to(source))
+        problems = [p for p in status["problems"] if name in p]
+        assert len(problems) == 1, (form, status["problems"])
+        assert name in "\n".join(status["warnings"])
+    assert one.status()["counters"]["errors"] >= 6 * len(FORMS)
+    lines = one.log.read_text().splitlines()
+    for problem in one.status()["failures"]:
+        assert sum(problem["problem"].rstrip(".") in line for line in lines) == 1
+
+
+def test_an_archive_that_comes_back(forms: Path, tmp_path: Path, mount: Mount) -> None:
+    """S3: what was renamed away and back is served again, and both are said."""
+    source = tmp_path / "imagenet"
+    shutil.copytree(forms, source, symlinks=True)
+    one = mount(source, revalidate=0.1)
+    images = sorted((one.mountpoint / "ILSVRC2012/val").rglob("*.JPEG"))
+    assert images[0].read_bytes()
+    archive = source / "ILSVRC2012/ILSVRC2012_img_val.tar"
+    archive.rename(archive.with_name("aside"))
+    left = iter(images[1:])
+    assert until(lambda: _is_refused(next(left)))
+    archive.with_name("aside").rename(archive)
+    assert until(lambda: not _is_refused(images[-1]))
+    assert "it can be read again" in one.status()["problems"][0]
+    assert "can be read again" in one.log.read_text()
+
+
+def test_the_end_of_run_says_it(sample: Path, tmp_path: Path) -> None:
+    """A training job whose reads failed is told why where its user looks."""
+    from tests.helpers.bench import Bench
+
+    source = tmp_path / "imagenet"
+    shutil.copytree(sample / "ILSVRC2012", source / "ILSVRC2012", symlinks=True)
+    script = (
+        'cat "$1"/ILSVRC2012/val/n*/*1.JPEG >/dev/null; rm "$2"; sleep .5; '
+        'cat "$1"/ILSVRC2012/val/n*/*.JPEG >/dev/null; exit 7'
+    )
+    archive = source / "ILSVRC2012/ILSVRC2012_img_val.tar"
+    words = [
+        "run",
+        "--revalidate",
+        "0.1s",
+        source,
+        "--",
+        "sh",
+        "-c",
+        script,
+        "sh",
+        "{mnt}",
+        archive,
+    ]
+    done = Bench(tmp_path).call(*words)
+    assert done.returncode == 7
+    assert "ILSVRC2012_img_val.tar is no longer there" in done.stderr
+    assert "requests failed" in done.stderr

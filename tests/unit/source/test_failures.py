@@ -1,0 +1,62 @@
+"""Failures are counted for each file and reason, said once, and over when the file can be read again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from imagenetfs.source.failures import Failure, FailureRegister
+
+
+@pytest.fixture
+def register() -> Iterator[FailureRegister]:
+    made = FailureRegister()
+    yield made
+    made.close()
+
+
+def test_the_first_of_a_reason_is_new(register: FailureRegister) -> None:
+    assert [register.note(b"a", "kind", "gone.") for _ in range(3)] == [True, False, False]
+    assert register.note(b"a", "other", "cut.") and register.note(b"b", "kind", "gone.")
+    assert register.all()[0] == Failure("gone.", 3, is_over=False)
+    assert [str(failure) for failure in register.all()] == [
+        "gone: 3 requests failed.",
+        "cut: 1 request failed.",
+        "gone: 1 request failed.",
+    ]
+
+
+def test_recovery(register: FailureRegister) -> None:
+    assert register.recovered(b"a") == 0
+    register.note(b"a", "kind", "gone.")
+    register.note(b"a", "other", "cut.")
+    register.note(b"b", "kind", "gone.")
+    assert register.failing[0] == 3
+    assert register.recovered(b"a") == 2
+    assert register.recovered(b"a") == 0
+    assert register.failing[0] == 1
+    assert [failure.is_over for failure in register.all()] == [True, True, False]
+    assert register.note(b"a", "kind", "gone.")  # again: that is news
+    assert (register.failing[0], register.all()[0].count) == (2, 2)
+    assert "it can be read again" in str(register.all()[1])
+
+
+def test_processes_share_it(register: FailureRegister) -> None:
+    for _ in range(4):
+        pid = os.fork()
+        if pid == 0:
+            for _ in range(100):
+                register.note(b"a", "kind", "gone.")
+            os._exit(0)
+        os.waitpid(pid, 0)
+    assert register.all() == [Failure("gone.", 400, is_over=False)]
+
+
+def test_it_is_bounded(register: FailureRegister) -> None:
+    for number in range(600):
+        assert register.note(b"%d" % number, "kind", "x" * 1000)
+    assert len(register.all()) == 512
+    assert {len(failure.sentence) for failure in register.all()} == {456}
+    assert register.note(b"599", "kind", "x" * 1000)
