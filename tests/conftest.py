@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.bench import Bench
 from tests.helpers.mounts import Mounted, mounted
 
 pytest_plugins = ["tests.helpers.pytest_plugin"]
@@ -60,3 +61,13 @@ def sample_mount(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield one
     finally:
         one.close()
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Iterator[Bench]:
+    """The command in this test's own directories; whatever a failed test leaves is cleaned up."""
+    bench = Bench(tmp_path)
+    try:
+        yield bench
+    finally:
+        bench.clean_up()

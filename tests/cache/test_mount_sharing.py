@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
@@ -43,6 +44,10 @@ def _read(path: Path) -> bytes:
         return file.read()
 
 
+def _has_indexed(mounted: Mounted) -> bool:
+    return "indexed" in mounted.log.read_text()
+
+
 @pytest.mark.parametrize("mounts", [1, 2])
 def test_24_cold_readers_of_one_image(
     train: tuple[Path, int], mount: Mount, cache_dir: Path, mounts: int
@@ -53,7 +58,7 @@ def test_24_cold_readers_of_one_image(
         name = files(mounted[0].root / "train")[500].relative_to(mounted[0].root)
         for one in mounted:
             files(one.root / "train")
-            until(lambda one=one: "indexed" in one.log.read_text())
+            until(partial(_has_indexed, one))
         source.set(latency=0.02)
         source.reset()
         with ThreadPool(24) as pool:
@@ -162,8 +167,15 @@ def test_stage_is_as_fast_as_cat(train: tuple[Path, int], tmp_path: Path) -> Non
         subprocess.run(["cat", source.path / TRAIN], stdout=subprocess.DEVNULL, check=True)
         cat = time.monotonic() - begun
         begun = time.monotonic()
-        command = [sys.executable, "-m", "imagenetfs", "stage", source.path, "ILSVRC2012/train"]
-        options = ["--cache-dir", tmp_path / "cache", "--index-dir", "none"]
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "imagenetfs",
+            "stage",
+            source.path,
+            "ILSVRC2012/train",
+        ]
+        options: list[str | Path] = ["--cache-dir", tmp_path / "cache", "--index-dir", "none"]
         subprocess.run([*command, *options], check=True, stdout=subprocess.DEVNULL)
         stage = time.monotonic() - begun
     print(f"\nstage {stage:.2f} s (start of the interpreter included), cat {cat:.2f} s")

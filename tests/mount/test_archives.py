@@ -95,7 +95,7 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-WRITERS = {
+WRITERS: dict[str, list[str]] = {
     **{
         f"gnu-{form}": ["tar", f"--format={form}"]
         for form in ("v7", "oldgnu", "gnu", "ustar", "posix")
@@ -108,7 +108,7 @@ WRITERS = {
     **{f"bsd-{form}": ["bsdtar", f"--format={form}"] for form in ("ustar", "pax", "gnutar", "v7")},
     **{name: [name, *tar] for name, tar in (("busybox", ["tar"]), ("star", [])) if which(name)},
     **{
-        f"python-{form}": ["python", form]
+        f"python-{form}": ["python", str(form)]
         for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
     },
 }

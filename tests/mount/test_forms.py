@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.helpers.mounts import Mounted
+from tests.helpers.mounts import Mounted, below, of_split
 
 MountIt = Callable[..., Mounted]
 REST = ("winter21_whole", "tiny-imagenet-200", "DownSampled")
@@ -21,18 +21,6 @@ REST = ("winter21_whole", "tiny-imagenet-200", "DownSampled")
 def site(sample: Path, tmp_path: Path) -> Path:
     """A copy of the whole sample, to be changed."""
     return Path(shutil.copytree(sample, tmp_path / "site", symlinks=True))
-
-
-def below(root: Path) -> dict[str, bytes]:
-    return {
-        os.path.relpath(Path(directory) / name, root): (Path(directory) / name).read_bytes()
-        for directory, _, names in os.walk(root)
-        for name in names
-    }
-
-
-def of_split(mounted: Mounted, split: str) -> dict[str, bytes]:
-    return below(mounted.mountpoint / split)
 
 
 def test_other_spellings(site: Path, mount: MountIt, sample_mount: Mounted) -> None:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.mounts import Mounted
-from tests.mount.test_forms import of_split
+from tests.helpers.mounts import Mounted, of_split
 
 MountIt = Callable[..., Mounted]
 SPLITS = ("ILSVRC2012/train", "ILSVRC2012/val", "ILSVRC2012/test", "ILSVRC2012_t3/train")
@@ -62,17 +61,16 @@ def val_by_class_without_devkit(root: Path) -> None:
 
 
 def devkit_as_it_is_downloaded(root: Path) -> None:
-    command = ["tar", "-czf", root / f"{KIT}.tar.gz", "-C", root, KIT]
-    subprocess.run(command, check=True)
+    subprocess.run(["tar", "-czf", root / f"{KIT}.tar.gz", "-C", root, KIT], check=True)
     shutil.rmtree(root / KIT)
 
 
 def class_tars_in_a_directory(root: Path) -> None:
     shutil.rmtree(root / "train")
     (root / "train").mkdir()
-    command = ["tar", "-xf", root / "ILSVRC2012_img_train.tar", "-C", root / "train"]
-    subprocess.run(command, check=True)
-    (root / "ILSVRC2012_img_train.tar").unlink()
+    archive = root / "ILSVRC2012_img_train.tar"
+    subprocess.run(["tar", "-xf", archive, "-C", root / "train"], check=True)
+    archive.unlink()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ def ana(make: Make) -> There:
 
 
 def waiting(
-    at: There, sample: Path, script: str, **options: object
+    at: There, sample: Path, script: str, **options: Any
 ) -> tuple[subprocess.Popen[str], str]:
     """A namespaced run whose command prints one line by ``script``, and waits for its input to end."""
     whole = f"{script}; cat > /dev/null; exit 7"

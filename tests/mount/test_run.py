@@ -9,13 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from imagenetfs.system import mounts
-from tests.helpers.bench import COMMAND, Bench, Terminal, bench, is_running, until
+from tests.helpers.bench import COMMAND, Bench, Terminal, finish, is_running, until, waiting
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -23,29 +22,6 @@ ASK_PID = (
     "import json, os; file = open(os.environ['IMAGENETFS_MOUNT'] + '/.imagenetfs/status.json');"
     "print(json.load(file)['pid'], flush=True)"
 )
-
-
-@pytest.fixture
-def at(tmp_path: Path) -> Iterator[Bench]:
-    yield from bench(tmp_path)
-
-
-def waiting(at: Bench, *arguments: object, **options: object) -> subprocess.Popen[str]:
-    """A run whose command reads the mount, says `ready`, and waits for its input to end."""
-    script = "ls {mnt} > /dev/null && echo ready && cat > /dev/null; exit 7"
-    process = at.start(
-        "run", *arguments, "--", "sh", "-c", script, stdin=subprocess.PIPE, **options
-    )
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    assert line == "ready\n", process.stderr and process.stderr.read()
-    return process
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """End a waiting run; its exit code and what it said."""
-    _, said = process.communicate(timeout=60)
-    return process.returncode, said
 
 
 # --- the plain case -------------------------------------------------------------------------------

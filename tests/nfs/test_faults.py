@@ -9,7 +9,6 @@ import errno
 import mmap
 import os
 import random
-import tarfile
 import threading
 import time
 from collections import Counter
@@ -26,40 +25,11 @@ SEED = int(os.environ.get("IMAGENETFS_FAULT_SEED", "20"))
 READERS = 8
 ALLOWED = {errno.EIO, errno.EACCES}
 
-TRAIN, VAL = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
-
 
 @pytest.fixture
 def source(sample: Path) -> Iterator[SlowSource]:
     with slow_source(sample, seed=SEED) as slow:
         yield slow
-
-
-def train_images(archive: Path) -> dict[str, bytes]:
-    """Class/image -> bytes of a tar of class tars, by Python's own tarfile."""
-    found = {}
-    with tarfile.open(archive) as outer:
-        for member in outer.getmembers():
-            with tarfile.open(fileobj=outer.extractfile(member)) as inner:
-                wnid = member.name.removesuffix(".tar")
-                for image in inner.getmembers():
-                    data = inner.extractfile(image)
-                    assert data is not None
-                    found[f"{wnid}/{image.name}"] = data.read()
-    return found
-
-
-@pytest.fixture(scope="session")
-def images(sample: Path) -> dict[str, bytes]:
-    """Path below ILSVRC2012 in the mount -> bytes, by Python's own tarfile; val by name alone."""
-    train = train_images(sample / "ILSVRC2012" / TRAIN)
-    found = {f"train/{name}": data for name, data in train.items()}
-    with tarfile.open(sample / "ILSVRC2012" / VAL) as flat:
-        for image in flat.getmembers():
-            data = flat.extractfile(image)
-            assert data is not None
-            found[f"val/{image.name}"] = data.read()
-    return found
 
 
 def _read(path: Path, choose: random.Random, expected: bytes) -> None:
