@@ -120,9 +120,9 @@ def pytest_runtest_makereport(
     """A test that passed fails for a warning in a log of ours that it did not expect."""
     report = yield
     if call.when == "teardown":
-        patterns: list[str] = [p for mark in item.iter_markers("expects_log") for p in mark.args]
-        patterns += item.stash.get(_EXPECTED, _NONE)
-        lines = log_watch.unexpected(log_watch.new_lines(), patterns)
+        marked: list[str] = [p for mark in item.iter_markers("expects_log") for p in mark.args]
+        expected = item.stash.get(_EXPECTED, [])
+        lines = log_watch.unexpected(log_watch.new_lines(), [*marked, *expected])
         if lines and report.passed and _CHECK_LOGS:
             report.outcome = "failed"
             report.longrepr = "unexpected in a log of ours:\n  " + "\n  ".join(lines[:20])
@@ -136,7 +136,6 @@ def _printable(text: str) -> str:
 
 
 _EXPECTED = pytest.StashKey[list[str]]()
-_NONE: list[str] = []
 
 
 @pytest.fixture

@@ -142,7 +142,12 @@ def test_planted_leaks_are_seen(tmp_path: Path) -> None:
             os.kill(int(pid.read_text()), signal.SIGKILL)
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
     said = done.stdout.partition("left behind by the tests:")[2]
-    expected = ["test_descriptor", "memfd:planted", "shared mapping: /dev/zero", "thread: planted-thread"]
+    expected = [
+        "test_descriptor",
+        "memfd:planted",
+        "shared mapping: /dev/zero",
+        "thread: planted-thread",
+    ]
     expected += ["process: ", "planted-file", shared.name]
     expected += ["mount: "] if os.getuid() == 0 else []
     assert [what for what in expected if what not in said] == []
