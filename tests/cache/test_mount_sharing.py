@@ -8,7 +8,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -18,10 +17,9 @@ import pytest
 from imagenetfs.cache.directory import prepare
 from tests.helpers.bench import until
 from tests.helpers.cache import PLENTY, epoch, files, make_train
-from tests.helpers.mounts import Mounted
+from tests.helpers.mounts import Mount, Mounted
 from tests.helpers.passthrough import slow_source
 
-Mount = Callable[..., Mounted]
 TRAIN = "ILSVRC2012/ILSVRC2012_img_train.tar"
 
 
@@ -30,12 +28,6 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     """A source of 120 MB, and the bytes of its images."""
     source = tmp_path_factory.mktemp("train")
     return source, make_train(source, classes=11, images=100)
-
-
-@pytest.fixture
-def cache_dir(tmp_path: Path) -> Path:
-    prepare(tmp_path / "cache")
-    return tmp_path / "cache"
 
 
 def _read(path: Path) -> bytes:

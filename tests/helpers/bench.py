@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import select
@@ -125,6 +126,13 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     """End a waiting run; its exit code and what it said."""
     _, said = process.communicate(timeout=60)
     return process.returncode, said
+
+
+def server_pid(mountpoint: Path) -> int:
+    """The process that serves a mount, as its status.json says."""
+    pid = json.loads((mountpoint / ".imagenetfs" / "status.json").read_text())["pid"]
+    assert isinstance(pid, int)
+    return pid
 
 
 # --- terminals --------------------------------------------------------------------------------------

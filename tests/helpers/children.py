@@ -50,3 +50,12 @@ def in_children(count: int, work: Callable[[int], bool]) -> None:
                 os._exit(code)
         pids.append(pid)
     assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * count
+
+
+def kill(pid: int) -> bool:
+    """kill -9; False where the process has gone by itself."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True

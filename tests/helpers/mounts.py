@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,10 @@ class Mounted:
         finally:
             if mounts_below(self.mountpoint):
                 detach(self.mountpoint)
+
+
+Mount = Callable[..., Mounted]
+"""The fixture ``mount``: ``mount(source, **plan)`` mounts for the rest of the test."""
 
 
 def mounted(source: Path, mountpoint: Path, **plan: object) -> Mounted:

@@ -16,15 +16,9 @@ import pytest
 from imagenetfs.errors import StillBusyError
 from imagenetfs.job import unmount
 from imagenetfs.system import mounts
-from tests.helpers.bench import Bench, is_running, until
+from tests.helpers.bench import Bench, is_running, server_pid, until
 
 pytestmark = pytest.mark.timeout(120)
-
-
-def server_pid(mountpoint: Path) -> int:
-    pid = json.loads((mountpoint / ".imagenetfs" / "status.json").read_text())["pid"]
-    assert isinstance(pid, int)
-    return pid
 
 
 def kill_server(mountpoint: Path) -> None:

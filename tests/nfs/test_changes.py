@@ -12,10 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.imagenet_tars import TRAIN, VAL
-from tests.helpers.mounts import Mounted
+from tests.helpers.mounts import Mount
 from tests.helpers.passthrough import SlowSource, slow_source
-
-Mount = Callable[..., Mounted]
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.mounts import Mounted
+from tests.helpers.mounts import Mount
 from tests.helpers.passthrough import SlowSource, slow_source
 
 FAULTS = int(os.environ.get("IMAGENETFS_FAULTED_READS", "2000"))
@@ -99,9 +99,7 @@ def _faults(source: SlowSource) -> int:
 
 
 @pytest.mark.timeout(max(120, FAULTS // 20))
-def test_faulted_reads(
-    source: SlowSource, images: dict[str, bytes], mount: Callable[..., Mounted]
-) -> None:
+def test_faulted_reads(source: SlowSource, images: dict[str, bytes], mount: Mount) -> None:
     """S1 S2 S3: right bytes or an errno, and well again as soon as the source is."""
     one = mount(source.path)
     for kind, rate in (("short", 0.3), ("empty", 0.02), ("EIO", 0.02), ("ESTALE", 0.02)):
@@ -125,7 +123,7 @@ def test_faulted_reads(
 
 
 def test_a_source_that_is_away_for_a_while(
-    source: SlowSource, images: dict[str, bytes], mount: Callable[..., Mounted]
+    source: SlowSource, images: dict[str, bytes], mount: Mount
 ) -> None:
     """S3: no remount is needed; what the kernel keeps is read meanwhile."""
     one = mount(source.path)
@@ -143,7 +141,7 @@ def test_a_source_that_is_away_for_a_while(
 
 
 def test_a_short_pause_of_the_source_is_not_seen(
-    source: SlowSource, images: dict[str, bytes], mount: Callable[..., Mounted]
+    source: SlowSource, images: dict[str, bytes], mount: Mount
 ) -> None:
     """S2: errors that pass within a second are waited for."""
     one = mount(source.path)

@@ -20,10 +20,9 @@ from tests.benchmarks.pagecache import in_page_cache
 from tests.helpers.bench import until
 from tests.helpers.cache import PLENTY, make_train
 from tests.helpers.imagenet_tars import train_images
-from tests.helpers.mounts import Mounted
+from tests.helpers.mounts import Mount, Mounted
 from tests.helpers.passthrough import SlowSource, slow_source
 
-Mount = Callable[..., Mounted]
 Images = dict[str, bytes]
 
 TRAIN = "ILSVRC2012_img_train.tar"

@@ -6,7 +6,7 @@ import errno
 import mmap
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,10 +19,9 @@ from imagenetfs.tree.catalogue import build_catalogue
 from imagenetfs.tree.source_paths import SourcePaths
 from imagenetfs.tree.tree import Tree
 from tests.helpers.imagenet_tars import VAL
-from tests.helpers.mounts import Mounted
+from tests.helpers.mounts import Mount
 from tests.helpers.passthrough import SlowSource, slow_source
 
-Mount = Callable[..., Mounted]
 Images = dict[str, bytes]
 
 REVALIDATE = 1.0
