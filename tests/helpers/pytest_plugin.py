@@ -174,7 +174,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     assert _run is not None
     _run.leaks += _run.held.left()
     if _run.is_worker:
-        session.config.workeroutput["leaks"] = _run.leaks  # type: ignore[attr-defined]
+        leaks = [_printable(leak) for leak in _run.leaks]
+        session.config.workeroutput["leaks"] = leaks  # type: ignore[attr-defined]
         return
     _run.leaks += left_on_machine(_run.base, _run.shared_before)
     _run.leaks += _changed_sample(_run.base)
