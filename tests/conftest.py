@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.mounts import Mounted, mounted
+from tests.helpers.bench import Bench
+from tests.helpers.mounts import Mount, Mounted, mounted
+from tests.helpers.user_bench import Make, There, places
 
 pytest_plugins = ["tests.helpers.pytest_plugin"]
 
@@ -30,7 +32,7 @@ def sample_copy(sample: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def mount(tmp_path: Path) -> Iterator[Callable[..., Mounted]]:
+def mount(tmp_path: Path) -> Iterator[Mount]:
     """``mount(source, **plan)`` mounts for the rest of the test."""
     started: list[Mounted] = []
 
@@ -47,7 +49,7 @@ def mount(tmp_path: Path) -> Iterator[Callable[..., Mounted]]:
 
 
 @pytest.fixture
-def sample_mount_here(sample: Path, mount: Callable[..., Mounted]) -> Mounted:
+def sample_mount_here(sample: Path, mount: Mount) -> Mounted:
     """The sample, mounted for this test alone, to be ill-treated."""
     return mount(sample)
 
@@ -60,3 +62,36 @@ def sample_mount(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield one
     finally:
         one.close()
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Iterator[Bench]:
+    """The command in this test's own directories; whatever a failed test leaves is cleaned up."""
+    bench = Bench(tmp_path)
+    try:
+        yield bench
+    finally:
+        bench.clean_up()
+
+
+@pytest.fixture
+def make(tmp_path: Path, sample: Path) -> Iterator[Make]:
+    """``make(user, broken={...}, member_of=[...])``: a bench of an ordinary user's, who can read the sample."""
+    for closed in (tmp_path, tmp_path.parent, sample.parent):
+        closed.chmod(0o755)
+    yield from places(tmp_path)
+
+
+@pytest.fixture
+def ana(make: Make) -> There:
+    """A bench of the user `ana`'s."""
+    return make("ana")
+
+
+@pytest.fixture
+def cache_dir(tmp_path: Path) -> Path:
+    """A prepared directory for the block cache."""
+    from imagenetfs.cache.directory import prepare
+
+    prepare(tmp_path / "cache")
+    return tmp_path / "cache"

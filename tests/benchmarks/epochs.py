@@ -73,7 +73,15 @@ def measure(run: Run) -> Part:
 
 def _ways(run: Run, place: _Place) -> list[System]:
     cache = run.workspace.path("epochs", "cache")
-    ours = [sys.executable, "-m", "imagenetfs", "mount", "--foreground", place.source, "{mnt}"]
+    ours: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "imagenetfs",
+        "mount",
+        "--foreground",
+        place.source,
+        "{mnt}",
+    ]
     ours += ["--index-dir", "none", "--cache-dir", cache, "--cache-size", "100%"]
     train, stage = Path("ILSVRC2012/train"), ["--stage", "ILSVRC2012/train"]
     ways = [System(OURS, tuple(ours), train, None), System(STAGED, (*ours, *stage), train, None)]
@@ -125,7 +133,7 @@ def clean(run: Run) -> Iterator[None]:
 def _copy(run: Run, place: _Place, local: Path) -> None:
     local.mkdir(parents=True)
     log = run.workspace.path("logs", "unpack")
-    command = ["bash", "-c", _UNPACK, "bash", place.tar, local]
+    command: list[str | Path] = ["bash", "-c", _UNPACK, "bash", place.tar, local]
     children.run(command, run.workspace.environ, log, ANSWER_SECONDS)
 
 

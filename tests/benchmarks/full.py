@@ -54,7 +54,14 @@ def _tree(run: Run) -> Path:
     if not tree.exists():
         run.workspace.check_room(_DISK)
         run.say("Making the full-size tree ...")
-        command = [sys.executable, "-m", "imagenetfs", "sample", tree, "--full-size"]
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "imagenetfs",
+            "sample",
+            tree,
+            "--full-size",
+        ]
         log = run.workspace.path("logs", "full-size")
         seconds = children.run(command, run.workspace.environ, log, _MAKE_SECONDS)
         run.say(f"The full-size tree was made in {seconds:.0f} s.")

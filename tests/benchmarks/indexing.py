@@ -41,7 +41,15 @@ def _index(run: Run, data: Data, system: System) -> dict[str, float]:
 def index_ours(run: Run, source: Path, index: Path, members: int) -> dict[str, float]:
     """`imagenetfs index` from nothing: seconds of the whole command, bytes a member of the file."""
     log = run.workspace.path("logs", "index")
-    command = [sys.executable, "-m", "imagenetfs", "index", source, "--index-dir", index]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "imagenetfs",
+        "index",
+        source,
+        "--index-dir",
+        index,
+    ]
     seconds = children.run(command, run.workspace.environ, log, ANSWER_SECONDS)
     return {"seconds": seconds, "bytes": index_size(index) / members}
 

@@ -167,7 +167,7 @@ def _slow(run: Run, program: Path, source: Path, milliseconds: int) -> Iterator[
     mountpoint.mkdir(exist_ok=True)
     log = run.workspace.path("logs", "slow")
     wait = str(1000 * milliseconds)
-    command = [program, source, wait, mountpoint, "-o", "ro"]
+    command: list[str | Path] = [program, source, wait, mountpoint, "-o", "ro"]
     with (
         log.open("wb") as output,
         children.spawned(command, run.workspace.environ, stdout=output, stderr=output) as server,
@@ -240,7 +240,7 @@ def _index(run: Run, slow: _Slow, system: System) -> dict[str, float]:
     """`imagenetfs index` of train, from nothing: what ratarmount does when it mounts that tar."""
     index = run.workspace.path("slow-index")
     shutil.rmtree(index, ignore_errors=True)
-    command = [sys.executable, "-m", "imagenetfs", "index", "--source", slow.path]
+    command: list[str | Path] = [sys.executable, "-m", "imagenetfs", "index", "--source", slow.path]
     command += ["ILSVRC2012/train", "--index-dir", index]
     command += ["--in-flight", "64"] if system.name == OURS_64 else []
     log = run.workspace.path("logs", "index")

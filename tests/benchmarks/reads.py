@@ -55,4 +55,4 @@ def _images_a_second(asked: Asked, data: Data, processes: int) -> float:
         raise BenchmarkError(
             f"{answer['failed']} readers failed; {answer['bytes']:,} bytes of {data.bytes:,} came."
         )
-    return answer["files"] / answer["seconds"]
+    return float(answer["files"] / answer["seconds"])

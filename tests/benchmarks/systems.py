@@ -58,7 +58,15 @@ class Mounted:
 
 def imagenetfs(source: Path, index_dir: Path | None, holds: Path | None) -> System:
     """This checkout's imagenetfs, by the interpreter that runs the benchmarks."""
-    command = [sys.executable, "-m", "imagenetfs", "mount", "--foreground", source, "{mnt}"]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "imagenetfs",
+        "mount",
+        "--foreground",
+        source,
+        "{mnt}",
+    ]
     command += ["--index-dir", index_dir or "none"]
     return System(OURS, tuple(command), Path("ILSVRC2012/train"), holds)
 

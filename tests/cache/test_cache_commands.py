@@ -8,23 +8,17 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from imagenetfs.cache.directory import unfit_type
 from imagenetfs.errors import ExitCode
-from tests.helpers.bench import Bench, bench, until
+from tests.helpers.bench import Bench, until
 from tests.helpers.cache import epoch, files, make_train
 from tests.helpers.passthrough import slow_source
 
 TRAIN = "ILSVRC2012/ILSVRC2012_img_train.tar"
-
-
-@pytest.fixture
-def at(tmp_path: Path) -> Iterator[Bench]:
-    yield from bench(tmp_path)
 
 
 @pytest.fixture(scope="module")

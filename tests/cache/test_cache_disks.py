@@ -14,9 +14,7 @@ import pytest
 
 from imagenetfs.cache.directory import prepare
 from tests.helpers.cache import PLENTY, epoch, files, make_train, sums
-from tests.helpers.mounts import Mounted
-
-Mount = Callable[..., Mounted]
+from tests.helpers.mounts import Mount, Mounted
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import pytest
 from imagenetfs.cache.directory import CacheDirectory, prepare
 from imagenetfs.cache.inventory import verify
 from tests.helpers.cache import PLENTY, files, make_train, sums
+from tests.helpers.children import kill
 from tests.helpers.mounts import Mounted, detach, mounted
 
 KILLS = int(os.environ.get("IMAGENETFS_TEST_KILLS", "60"))
@@ -60,14 +60,6 @@ def _children(pid: int, command: str) -> list[int]:
                 if Path(f"/proc/{word}/comm").read_text().strip() == command:
                     found.append(int(word))
     return found
-
-
-def _kill(pid: int) -> bool:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 class _Run:
@@ -123,7 +115,7 @@ class _Run:
         if self.stager.poll() is not None:
             self.stager = self._stage()
         pids = _children(self.mount.process.pid, COMMANDS[kind])
-        if pids and _kill(self.choose.choice(pids)):
+        if pids and kill(self.choose.choice(pids)):
             self.killed[kind] += 1
 
     def empty(self) -> None:

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from imagenetfs.cache.directory import prepare
 from tests.helpers.cache import PLENTY, epoch, files, make_train, sums
-from tests.helpers.mounts import Mounted
+from tests.helpers.mounts import Mount, Mounted
 from tests.helpers.passthrough import slow_source
-
-Mount = Callable[..., Mounted]
-
-
-@pytest.fixture
-def cache_dir(tmp_path: Path) -> Path:
-    prepare(tmp_path / "cache")
-    return tmp_path / "cache"
 
 
 def counters(mounted: Mounted) -> dict[str, int]:

@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
@@ -17,10 +17,9 @@ import pytest
 from imagenetfs.cache.directory import prepare
 from tests.helpers.bench import until
 from tests.helpers.cache import PLENTY, epoch, files, make_train
-from tests.helpers.mounts import Mounted
+from tests.helpers.mounts import Mount, Mounted
 from tests.helpers.passthrough import slow_source
 
-Mount = Callable[..., Mounted]
 TRAIN = "ILSVRC2012/ILSVRC2012_img_train.tar"
 
 
@@ -31,16 +30,14 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     return source, make_train(source, classes=11, images=100)
 
 
-@pytest.fixture
-def cache_dir(tmp_path: Path) -> Path:
-    prepare(tmp_path / "cache")
-    return tmp_path / "cache"
-
-
 def _read(path: Path) -> bytes:
     fd = os.open(path, os.O_RDONLY | os.O_DIRECT)  # past the page cache: each reader asks the mount
     with open(fd, "rb", buffering=0) as file:
         return file.read()
+
+
+def _has_indexed(mounted: Mounted) -> bool:
+    return "indexed" in mounted.log.read_text()
 
 
 @pytest.mark.parametrize("mounts", [1, 2])
@@ -53,7 +50,7 @@ def test_24_cold_readers_of_one_image(
         name = files(mounted[0].root / "train")[500].relative_to(mounted[0].root)
         for one in mounted:
             files(one.root / "train")
-            until(lambda one=one: "indexed" in one.log.read_text())
+            until(partial(_has_indexed, one))
         source.set(latency=0.02)
         source.reset()
         with ThreadPool(24) as pool:
@@ -162,8 +159,15 @@ def test_stage_is_as_fast_as_cat(train: tuple[Path, int], tmp_path: Path) -> Non
         subprocess.run(["cat", source.path / TRAIN], stdout=subprocess.DEVNULL, check=True)
         cat = time.monotonic() - begun
         begun = time.monotonic()
-        command = [sys.executable, "-m", "imagenetfs", "stage", source.path, "ILSVRC2012/train"]
-        options = ["--cache-dir", tmp_path / "cache", "--index-dir", "none"]
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "imagenetfs",
+            "stage",
+            source.path,
+            "ILSVRC2012/train",
+        ]
+        options: list[str | Path] = ["--cache-dir", tmp_path / "cache", "--index-dir", "none"]
         subprocess.run([*command, *options], check=True, stdout=subprocess.DEVNULL)
         stage = time.monotonic() - begun
     print(f"\nstage {stage:.2f} s (start of the interpreter included), cat {cat:.2f} s")

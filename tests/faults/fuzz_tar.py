@@ -17,6 +17,7 @@ import tempfile
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 BLOCK = 512
 LARGEST_READ = (1 << 20) + BLOCK
@@ -29,9 +30,9 @@ def check(data: bytes) -> tuple[list[bytes], str | None]:
     """
     from imagenetfs.errors import ArchiveError
     from imagenetfs.formats.tar import walk as tar
+    from imagenetfs.formats.tar.batch import rest_of
 
     outcomes = []
-    rest_of = tar.rest_of
     for short_way in (rest_of, lambda block: None):
         reads: list[tuple[int, int]] = []
 
@@ -42,15 +43,13 @@ def check(data: bytes) -> tuple[list[bytes], str | None]:
             return data[offset : offset + length]
 
         columns, error = tar.MemberColumns(), None
-        tar.rest_of = short_way
         try:
-            end = tar.scan(read_at, 0, len(data), columns)
+            with mock.patch.object(tar, "rest_of", short_way):
+                end = tar.scan(read_at, 0, len(data), columns)
             assert max(columns.headers, default=0) <= end <= len(data)
         except ArchiveError as caught:
             assert 0 <= caught.offset <= len(data)
             error = str(caught)
-        finally:
-            tar.rest_of = rest_of
         assert sum(length for _, length in reads) <= 2 * len(data) + 4 * BLOCK
         sound(columns, len(data))
         outcomes.append(([getattr(columns, c) for c in columns.__slots__], error))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.mounts import Mounted
+from tests.helpers.mounts import Mount
 
 BREAK = """
 from imagenetfs.serve import operations
@@ -53,7 +53,7 @@ CASES: list[tuple[str, str, Callable[[Path], object]]] = [
 @pytest.mark.parametrize("deed", ["raise ZeroDivisionError('a bug')", "return {'non': 'sense'}"])
 def test_bug_in_a_handler(
     sample: Path,
-    mount: Callable[..., Mounted],
+    mount: Mount,
     tmp_path: Path,
     target: str,
     name: str,
@@ -78,9 +78,7 @@ def test_bug_in_a_handler(
     "deed",
     ["raise ZeroDivisionError('a bug')", "return 'text'", "return None", "return bytearray()"],
 )
-def test_bug_in_read(
-    sample: Path, mount: Callable[..., Mounted], tmp_path: Path, deed: str
-) -> None:
+def test_bug_in_read(sample: Path, mount: Mount, tmp_path: Path, deed: str) -> None:
     flag = tmp_path / "broken"
     before = BREAK.format(flag=str(flag), target=READER, name="find", deed=deed)
     one = mount(sample, before=before)
@@ -103,7 +101,7 @@ def test_bug_in_read(
     ],
 )
 def test_pages_that_cannot_be_handed_on_are_copied(
-    sample: Path, mount: Callable[..., Mounted], tmp_path: Path, deed: str
+    sample: Path, mount: Mount, tmp_path: Path, deed: str
 ) -> None:
     """What went into the pipe before it failed must not reach any reader."""
     flag = tmp_path / "broken"
@@ -139,7 +137,7 @@ def read_directly(path: Path) -> bytes:
         os.close(fd)
 
 
-def test_forgotten_names_are_found_again(sample: Path, mount: Callable[..., Mounted]) -> None:
+def test_forgotten_names_are_found_again(sample: Path, mount: Mount) -> None:
     """FORGET has no answer: one that was given would end the session."""
     if os.geteuid() != 0:
         pytest.skip("only root may drop the kernel's caches")

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.mounts import Mounted, mounted, mounts_below
+from tests.helpers.mounts import Mount, Mounted, mounted, mounts_below
 
 PIPE_MAX_SIZE = Path("/proc/sys/fs/pipe-max-size")
 
@@ -75,9 +75,7 @@ def _read_everything_at_once(one: Mounted) -> None:
         assert reader.wait(30) == 0
 
 
-def test_session_ends_when_unmounted_from_outside(
-    sample: Path, mount: Callable[..., Mounted]
-) -> None:
+def test_session_ends_when_unmounted_from_outside(sample: Path, mount: Mount) -> None:
     one = mount(sample)
     subprocess.run(["fusermount3", "-u", str(one.mountpoint)], check=True, timeout=30)
     assert one.process.wait(15) == 0

@@ -7,7 +7,6 @@ import errno
 import hashlib
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.children import kill
 from tests.helpers.mounts import Mounted
 
 KILLS = 100
@@ -104,7 +104,7 @@ def test_kill_workers_under_load(sample_mount_here: Mounted, tmp_path: Path) -> 
             pids = [pid for pid in _workers(mounted.process.pid) if pid not in killed]
             if pids:
                 victim = choose.choice(pids)
-                if _kill(victim):
+                if kill(victim):
                     killed.add(victim)
             # Not so fast that one read meets two kills: the kernel tries it again once.
             before = progress.read_bytes()
@@ -145,7 +145,7 @@ def test_reads_of_open_files_survive_kills(sample_mount_here: Mounted) -> None:
             pids = _workers(mounted.process.pid)
             dying = choose.choice(pids) if choose.random() < 0.1 and len(pids) >= 2 else None
             if dying is not None:
-                kills += _kill(dying)
+                kills += kill(dying)
             assert os.pread(files[at], 1 << 20, 0) == expected[at]
             while dying in _workers(
                 mounted.process.pid
@@ -155,15 +155,6 @@ def test_reads_of_open_files_survive_kills(sample_mount_here: Mounted) -> None:
         for fd in files:
             os.close(fd)
     assert kills >= 20
-
-
-def _kill(pid: int) -> bool:
-    """kill -9; False where the process has gone by itself."""
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def _workers(pid: int) -> list[int]:

@@ -15,7 +15,6 @@ import pytest
 
 from imagenetfs.index import bulk_build as warm_module
 from imagenetfs.index import group_build as groups_module
-from imagenetfs.index import index_file as store_module
 from imagenetfs.index.bulk_build import Outcome
 from imagenetfs.index.coordination import lease_path
 from imagenetfs.index.group_build import index_group
@@ -35,7 +34,7 @@ def _busy_publishing(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_PUBLISHED_EVERY", "_PUBLISHING_SHARE"):
         monkeypatch.setattr(groups_module, name, 0)
     monkeypatch.setattr(warm_module, "_POLL_SECONDS", 0.001)
-    monkeypatch.setattr(store_module.os, "fsync", lambda fd: None)
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
 
 
 def _index(root: Path, file: Path) -> Outcome:

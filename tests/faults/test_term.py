@@ -13,12 +13,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.bench import Bench, bench, is_running, until
+from tests.helpers.bench import Bench, is_running, until
 
 pytestmark = pytest.mark.timeout(3600)
 
@@ -44,11 +43,6 @@ while names:  # none: the mount had gone before
     if len(held) > 20:
         held.pop(0).close()
 """
-
-
-@pytest.fixture
-def at(tmp_path: Path) -> Iterator[Bench]:
-    yield from bench(tmp_path)
 
 
 def start_load(train: Path, seed: int) -> subprocess.Popen[bytes]:

@@ -6,14 +6,16 @@ import io
 import os
 import tarfile
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imagenetfs.index.archives import Archive, Kind
+from imagenetfs.formats.tar import walk
+from imagenetfs.index.archives import OUTER, Archive, Kind
 from imagenetfs.index.arena import Arena
 from imagenetfs.index.index import Index
 from imagenetfs.index.index_file import IndexFile
+from imagenetfs.index.member_table import MemberTable
 from imagenetfs.source.source import Source
 
 
@@ -62,6 +64,13 @@ def index_of(directory: Path, *paths: str, **more: Any) -> Index:
     return index
 
 
+def tar_table(index: Index, archive: int, inner: int = OUTER) -> MemberTable:
+    """The table of a tar or a directory, which knows headers and names too."""
+    members = index.container(archive, inner).members
+    assert isinstance(members, MemberTable)
+    return members
+
+
 def close_with(owner: object, index: Index) -> None:
     """Close an index's descriptors when nobody has ``owner`` any more: a mount never needs that."""
     weakref.finalize(owner, _close, index.source, index._arena, index._kept._files)
@@ -84,12 +93,21 @@ def contents(index: Index, archive: int, inner: int = -1) -> dict[bytes, bytes]:
     return found
 
 
-def test_archives_are_what_they_say() -> None:
-    with tarfile.open(fileobj=io.BytesIO(train_tar(2))) as archive:
-        assert archive.getnames() == ["n00000001.tar", "n00000002.tar"]
-        inner = archive.extractfile("n00000002.tar")
-        assert inner is not None
-        with tarfile.open(fileobj=inner) as one:
-            last = one.extractfile("n00000002_2.JPEG")
-            assert last is not None
-            assert last.read() == image(202, 602)
+class Scans:
+    """A scanner that counts, and may be told to wait or to fail."""
+
+    def __init__(self) -> None:
+        self.extents: list[tuple[int, int]] = []
+        self.before: Callable[[int], object] = lambda start: None
+
+    def __call__(
+        self,
+        read_at: walk.ReadAt,
+        start: int,
+        end: int,
+        into: walk.MemberColumns,
+        hint: object = None,
+    ) -> object:
+        self.extents.append((start, end))
+        self.before(start)
+        return walk.scan(read_at, start, end, into)

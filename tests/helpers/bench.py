@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from imagenetfs.system import mounts
 from imagenetfs.system.mounts import MountEntry
@@ -62,15 +64,18 @@ class Bench:
     def environ(self, **more: str) -> dict[str, str]:
         return {**os.environ, "IMAGENETFS_RUN_DIR": str(self.run_root), **self.surroundings, **more}
 
-    def start(self, *arguments: object, **options: object) -> subprocess.Popen[str]:
-        """The command in the background; ``environ`` adds variables."""
-        more: dict[str, str] = options.pop("environ", {})  # type: ignore[assignment]
-        return subprocess.Popen(
+    def start(
+        self, *arguments: object, environ: Mapping[str, str] | None = None, **options: Any
+    ) -> subprocess.Popen[str]:
+        """The command in the background; ``environ`` adds variables, ``options`` are Popen's."""
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process: subprocess.Popen[str] = subprocess.Popen(
             [*self.front, *map(str, arguments)],
-            env=self.environ(**more),
+            env=self.environ(**(environ or {})),
             text=True,
-            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},  # type: ignore[call-overload]
+            **{**pipes, **options},
         )
+        return process
 
     def call(self, *arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
         """The command to its end."""
@@ -102,13 +107,32 @@ class Bench:
             mounts.detach(entry, lazy=True)
 
 
-def bench(directory: Path) -> Iterator[Bench]:
-    """For a fixture: a bench, cleaned up afterwards."""
-    made = Bench(directory)
-    try:
-        yield made
-    finally:
-        made.clean_up()
+# --- runs -----------------------------------------------------------------------------------------
+
+
+def waiting(at: Bench, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+    """A run whose command reads the mount, says `ready`, and waits for its input to end."""
+    script = "ls {mnt} > /dev/null && echo ready && cat > /dev/null; exit 7"
+    process = at.start(
+        "run", *arguments, "--", "sh", "-c", script, stdin=subprocess.PIPE, **options
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line == "ready\n", process.stderr and process.stderr.read()
+    return process
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """End a waiting run; its exit code and what it said."""
+    _, said = process.communicate(timeout=60)
+    return process.returncode, said
+
+
+def server_pid(mountpoint: Path) -> int:
+    """The process that serves a mount, as its status.json says."""
+    pid = json.loads((mountpoint / ".imagenetfs" / "status.json").read_text())["pid"]
+    assert isinstance(pid, int)
+    return pid
 
 
 # --- terminals --------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,10 @@ class Mounted:
         finally:
             if mounts_below(self.mountpoint):
                 detach(self.mountpoint)
+
+
+Mount = Callable[..., Mounted]
+"""The fixture ``mount``: ``mount(source, **plan)`` mounts for the rest of the test."""
 
 
 def mounted(source: Path, mountpoint: Path, **plan: object) -> Mounted:
@@ -129,7 +134,8 @@ def processes_marked(name: str, value: str) -> list[str]:
     while pid > 1:
         own.add(pid)
         pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    wanted, found = f"{name}={value}".encode(), []
+    wanted = f"{name}={value}".encode()
+    found: list[str] = []
     deadline = time.monotonic() + 5.0  # what was told to end may need a moment
     while time.monotonic() < deadline:
         found = []
@@ -146,13 +152,29 @@ def processes_marked(name: str, value: str) -> list[str]:
     return found
 
 
+def below(root: Path) -> dict[str, bytes]:
+    """Path below ``root`` -> bytes of every file."""
+    return {
+        os.path.relpath(Path(directory) / name, root): (Path(directory) / name).read_bytes()
+        for directory, _, names in os.walk(root)
+        for name in names
+    }
+
+
+def of_split(mounted: Mounted, split: str) -> dict[str, bytes]:
+    """Class/image -> bytes of a split in a mount."""
+    return below(mounted.mountpoint / split)
+
+
 def _serve(described: dict[str, Any]) -> None:
     import logging
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     before = described.pop("before", None)
     paths = ("source", "mountpoint", "log_path", "index_dir", "cache_dir")
-    plan = {k: Path(v) if k in paths and v is not None else v for k, v in described.items()}
+    plan: dict[str, Any] = {
+        k: Path(v) if k in paths and v is not None else v for k, v in described.items()
+    }
     logging.basicConfig(
         filename=plan["log_path"], level=logging.INFO, format="%(levelname)s %(message)s"
     )

@@ -120,9 +120,9 @@ def pytest_runtest_makereport(
     """A test that passed fails for a warning in a log of ours that it did not expect."""
     report = yield
     if call.when == "teardown":
-        patterns: list[str] = [p for mark in item.iter_markers("expects_log") for p in mark.args]
-        patterns += item.stash.get(_EXPECTED, _NONE)
-        lines = log_watch.unexpected(log_watch.new_lines(), patterns)
+        marked: list[str] = [p for mark in item.iter_markers("expects_log") for p in mark.args]
+        expected = item.stash.get(_EXPECTED, [])
+        lines = log_watch.unexpected(log_watch.new_lines(), [*marked, *expected])
         if lines and report.passed and _CHECK_LOGS:
             report.outcome = "failed"
             report.longrepr = "unexpected in a log of ours:\n  " + "\n  ".join(lines[:20])
@@ -136,7 +136,6 @@ def _printable(text: str) -> str:
 
 
 _EXPECTED = pytest.StashKey[list[str]]()
-_NONE: list[str] = []
 
 
 @pytest.fixture
@@ -175,7 +174,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     assert _run is not None
     _run.leaks += _run.held.left()
     if _run.is_worker:
-        session.config.workeroutput["leaks"] = _run.leaks  # type: ignore[attr-defined]
+        leaks = [_printable(leak) for leak in _run.leaks]
+        session.config.workeroutput["leaks"] = leaks  # type: ignore[attr-defined]
         return
     _run.leaks += left_on_machine(_run.base, _run.shared_before)
     _run.leaks += _changed_sample(_run.base)

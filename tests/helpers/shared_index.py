@@ -13,6 +13,7 @@ from imagenetfs.index.coordination import BuildCoordinator, lease_path
 from imagenetfs.index.group_build import Shard, index_group
 from imagenetfs.index.index import Index
 from imagenetfs.index.leases import Holder, Lease, acquire
+from imagenetfs.source.file import IoStats
 from imagenetfs.source.source import Source
 from tests.helpers.archives import close_with, contents, image, train_tar
 
@@ -28,10 +29,10 @@ def source_of_one(tmp_path: Path) -> Path:
 
 
 def sharing_index(
-    root: Path, file: Path, scan: Callable[..., object] = walk.scan, meter: object = None
+    root: Path, file: Path, scan: Callable[..., object] = walk.scan, meter: IoStats | None = None
 ) -> Index:
     """An index as a mount of its own has it, which shares ``file`` with others."""
-    source = Source(root, meter)  # type: ignore[arg-type]
+    source = Source(root, meter)
     archives = [Archive(0, b"t.tar", Kind.TAR)]
     sharing = BuildCoordinator({0: file})
     index = Index(

@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.helpers.bench import COMMAND, Bench
 from tests.helpers.mounts import processes_marked
@@ -78,10 +79,10 @@ def places(directory: Path) -> Iterator[Make]:
     directory that everybody may enter."""
     made: list[There] = []
 
-    def make(user: str = "ana", **more: object) -> There:
+    def make(user: str = "ana", **more: Any) -> There:
         own = directory / f"place{len(made)}"
         own.mkdir(mode=0o755)
-        made.append(There(own, user, **more))  # type: ignore[arg-type]
+        made.append(There(own, user, **more))
         return made[-1]
 
     try:

@@ -26,6 +26,9 @@ GROUP = 24000
 MANY = {f"fsgroup{n:02d}": 70_000 + n for n in range(1, 21)}
 """Groups that ``max`` is in: more than NFSv3 tells a server, which hears of those with the lowest numbers."""
 
+HIDDEN, TOLD = "fsgroup18", "fsgroup03"
+"""One of MANY that NFSv3 does not tell the server, and one that it tells."""
+
 _SELF = [sys.executable, "-m", "tests.helpers.users"]
 
 REPOSITORY = Path(__file__).parents[2]
@@ -81,7 +84,7 @@ def prepare(scratch: Path, broken: Mapping[str, str], member_of: Sequence[str]) 
     device.chmod(0o666)
     _mount("--bind", device, "/dev/fuse")
     _add_users(scratch, member_of)
-    paths = {Path(p).resolve() for p in (sys.base_prefix, sys.prefix, REPOSITORY, *sys.path)}
+    paths = {Path(p).resolve() for p in (sys.base_prefix, sys.prefix, str(REPOSITORY), *sys.path)}
     _make_reachable({path for path in paths if path.is_dir()}, scratch)
     for name, how in broken.items():
         program = shutil.which(name)
@@ -123,15 +126,15 @@ def _make_reachable(paths: set[Path], scratch: Path) -> None:
         closed = (p for p in reversed(path.parents) if not p.stat().st_mode & stat.S_IXOTH)
         if (first := next(closed, None)) is not None:
             needed.setdefault(first, []).append(path)
-    for number, (closed, within) in enumerate(needed.items()):
+    for number, (outer, within) in enumerate(needed.items()):
         aside = scratch / f"aside{number}"
         aside.mkdir()
-        _mount("--rbind", closed, aside)
-        _mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", closed)
+        _mount("--rbind", outer, aside)
+        _mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", outer)
         for path in within:
             if not path.exists():  # else it lies within another of them
                 path.mkdir(parents=True)
-                _mount("--rbind", aside / path.relative_to(closed), path)
+                _mount("--rbind", aside / path.relative_to(outer), path)
 
 
 def _mount(*arguments: object) -> None:

@@ -10,13 +10,12 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.bench import COMMAND
-from tests.helpers.user_bench import Make, There, places
+from tests.helpers.user_bench import There
 from tests.helpers.users import REPOSITORY
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
@@ -73,18 +72,6 @@ class Bubblewrap:
 
 
 Container = Apptainer | Bubblewrap
-
-
-@pytest.fixture
-def make(tmp_path: Path, sample: Path) -> Iterator[Make]:
-    for closed in (tmp_path, tmp_path.parent, sample.parent):
-        closed.chmod(0o755)
-    yield from places(tmp_path)
-
-
-@pytest.fixture
-def ana(make: Make) -> There:
-    return make("ana")
 
 
 @pytest.fixture(params=[Apptainer, Bubblewrap], ids=lambda kind: kind.program)

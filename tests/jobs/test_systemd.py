@@ -180,7 +180,7 @@ class Own:
     def call(self, *words: str) -> str:
         """A command of hers; what it says, on both channels."""
         who = ("setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups")
-        done = self._machine.call(*who, *words, **self._environ)
+        done = self._machine.call(*who, *words, seconds=60.0, **self._environ)
         return (done.stdout + done.stderr).strip()
 
     def pid(self) -> int:

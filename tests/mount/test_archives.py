@@ -8,7 +8,7 @@ import random
 import stat
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,8 @@ from shutil import which
 
 import pytest
 
-from tests.helpers.mounts import Mounted
+from tests.helpers.mounts import Mount, Mounted
 
-MountIt = Callable[..., Mounted]
 NOT_UTF8 = b"caf\xe9 \xff\xfe"
 PAST = 1_339_500_000
 
@@ -95,7 +94,7 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-WRITERS = {
+WRITERS: dict[str, list[str]] = {
     **{
         f"gnu-{form}": ["tar", f"--format={form}"]
         for form in ("v7", "oldgnu", "gnu", "ustar", "posix")
@@ -108,7 +107,7 @@ WRITERS = {
     **{f"bsd-{form}": ["bsdtar", f"--format={form}"] for form in ("ustar", "pax", "gnutar", "v7")},
     **{name: [name, *tar] for name, tar in (("busybox", ["tar"]), ("star", [])) if which(name)},
     **{
-        f"python-{form}": ["python", form]
+        f"python-{form}": ["python", str(form)]
         for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
     },
 }
@@ -316,9 +315,7 @@ def inodes(root: Path) -> dict[str, int]:
     return {os.path.relpath(path, root): os.lstat(path).st_ino for path in every}
 
 
-def test_inodes_are_the_same_at_every_mount(
-    odd: Path, odd_source: Path, mount: Callable[..., Mounted]
-) -> None:
+def test_inodes_are_the_same_at_every_mount(odd: Path, odd_source: Path, mount: Mount) -> None:
     """But those in tars below the second level, which stay as they are while the mount lives."""
     expected = inodes(odd / "archives")
     assert len(set(expected.values())) > len(expected) // 2
@@ -363,7 +360,7 @@ def many_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_thousands_of_tars_in_one_deep_directory(
-    many_source: Path, tmp_path: Path, mount: Callable[..., Mounted]
+    many_source: Path, tmp_path: Path, mount: Mount
 ) -> None:
     """Come upon one by one in a shuffled order by several workers, each before the directory is listed."""
     one = mount(many_source)

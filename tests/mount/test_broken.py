@@ -6,14 +6,11 @@ import errno
 import os
 import shutil
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.mounts import Mounted
-
-Mount = Callable[..., Mounted]
+from tests.helpers.mounts import Mount
 
 TRAIN = "ILSVRC2012_img_train.tar"
 VAL = "ILSVRC2012_img_val.tar"

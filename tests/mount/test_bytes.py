@@ -39,7 +39,7 @@ def origin(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     val = extract(root / "ILSVRC2012_img_val.tar", base / "val")
     for position, path in enumerate(sorted(val.iterdir())):
         expected[f"ILSVRC2012/val/{wnids[int(truth[position])]}/{path.name}"] = path
-    test = {}
+    test: dict[str, Path] = {}
     for name in ("ILSVRC2012_img_test_v10102019.tar", "ILSVRC2012_img_test_patch_v10102019.tar"):
         files = extract(root / name, base / name).rglob("*.JPEG")
         test |= {path.name: path for path in files}

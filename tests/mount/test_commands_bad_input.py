@@ -6,19 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.bench import Bench, bench
+from tests.helpers.bench import Bench
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture
-def at(tmp_path: Path) -> Iterator[Bench]:
-    yield from bench(tmp_path)
 
 
 def refused(at: Bench, code: int, *arguments: object, **environ: str) -> str:

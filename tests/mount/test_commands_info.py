@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
-from tests.helpers.bench import Bench, bench
+from tests.helpers.bench import Bench, finish, waiting
 from tests.helpers.mounts import Mounted
-from tests.mount.test_run import finish, waiting
-
-
-@pytest.fixture
-def at(tmp_path: Path) -> Iterator[Bench]:
-    yield from bench(tmp_path)
 
 
 def info(at: Bench, *arguments: object) -> str:

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,20 +16,9 @@ import pytest
 from imagenetfs.errors import StillBusyError
 from imagenetfs.job import unmount
 from imagenetfs.system import mounts
-from tests.helpers.bench import Bench, bench, is_running, until
+from tests.helpers.bench import Bench, is_running, server_pid, until
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture
-def at(tmp_path: Path) -> Iterator[Bench]:
-    yield from bench(tmp_path)
-
-
-def server_pid(mountpoint: Path) -> int:
-    pid = json.loads((mountpoint / ".imagenetfs" / "status.json").read_text())["pid"]
-    assert isinstance(pid, int)
-    return pid
 
 
 def kill_server(mountpoint: Path) -> None:
@@ -94,7 +82,15 @@ def test_mount_8_and_umount_8(at: Bench, sample: Path) -> None:
     script.write_text(f'#!/bin/sh\nexec {sys.executable} -m imagenetfs "$@"\n')
     script.chmod(0o755)
     # Installed in /usr/local/bin the type would be fuse.imagenetfs: mount(8) sets a PATH of its own.
-    command = ["mount", "-t", f"fuse.{script}", sample, mountpoint, "-o", "ro,nodev,noatime"]
+    command: list[str | Path] = [
+        "mount",
+        "-t",
+        f"fuse.{script}",
+        sample,
+        mountpoint,
+        "-o",
+        "ro,nodev,noatime",
+    ]
     done = subprocess.run(command, env=at.environ(), capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     pid = server_pid(mountpoint)

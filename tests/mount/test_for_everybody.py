@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.bench import COMMAND, Bench, bench, until
+from tests.helpers.bench import COMMAND, Bench, until
 from tests.helpers.users import GROUP, USERS, Elsewhere
 
 pytestmark = pytest.mark.timeout(120)
@@ -20,41 +20,47 @@ CLOSED, OTHERS = 24100, 24200
 
 
 @pytest.fixture
-def at(tmp_path: Path, sample: Path) -> Iterator[Bench]:
+def elsewhere(tmp_path: Path, sample: Path) -> Iterator[Elsewhere]:
     for closed in (tmp_path, tmp_path.parent, sample.parent):
         closed.chmod(0o755)
     elsewhere = Elsewhere(tmp_path / "scratch")
-    for made in bench(tmp_path):
-        made.elsewhere = elsewhere  # type: ignore[attr-defined]
-        account = USERS["ben"]
-        # `ben` is the account: of the group that has access, as nobody who reads here.
-        made.front = [*as_user(elsewhere, account, GROUP, CLOSED), *COMMAND]
-        for name in ("home", "mnt", "run"):
-            (tmp_path / name).mkdir()
-            os.chown(tmp_path / name, account, GROUP)
-        (tmp_path / "site.toml").touch()
-        made.surroundings = {
-            "HOME": str(tmp_path / "home"),
-            "TMPDIR": str(tmp_path / "home"),
-            "IMAGENETFS_SITE_CONFIG": str(tmp_path / "site.toml"),
-        }
-        for name in ("CACHE", "STATE", "CONFIG"):
-            made.surroundings[f"XDG_{name}_HOME"] = str(tmp_path / "home" / name)
-        conf = tmp_path / "fuse.conf"
-        conf.write_text("user_allow_other\n")
-        conf.chmod(0o644)
-        bind = ["mount", "--bind", str(conf), "/etc/fuse.conf"]
-        subprocess.run([*elsewhere.front("root"), *bind], check=True, timeout=30)
-        try:
-            yield made
-        finally:
-            subprocess.run(
-                [*elsewhere.front("root"), "umount", "--lazy", str(tmp_path / "mnt")],
-                check=False,
-                stderr=subprocess.DEVNULL,
-                timeout=30,
-            )
-            elsewhere.close()
+    try:
+        yield elsewhere
+    finally:
+        elsewhere.close()
+
+
+@pytest.fixture
+def at(at: Bench, elsewhere: Elsewhere, tmp_path: Path) -> Iterator[Bench]:
+    """The bench of an account that has access, where ``/etc/fuse.conf`` allows others."""
+    account = USERS["ben"]
+    # `ben` is the account: of the group that has access, as nobody who reads here.
+    at.front = [*as_user(elsewhere, account, GROUP, CLOSED), *COMMAND]
+    for name in ("home", "mnt", "run"):
+        (tmp_path / name).mkdir()
+        os.chown(tmp_path / name, account, GROUP)
+    (tmp_path / "site.toml").touch()
+    at.surroundings = {
+        "HOME": str(tmp_path / "home"),
+        "TMPDIR": str(tmp_path / "home"),
+        "IMAGENETFS_SITE_CONFIG": str(tmp_path / "site.toml"),
+    }
+    for name in ("CACHE", "STATE", "CONFIG"):
+        at.surroundings[f"XDG_{name}_HOME"] = str(tmp_path / "home" / name)
+    conf = tmp_path / "fuse.conf"
+    conf.write_text("user_allow_other\n")
+    conf.chmod(0o644)
+    bind = ["mount", "--bind", str(conf), "/etc/fuse.conf"]
+    subprocess.run([*elsewhere.front("root"), *bind], check=True, timeout=30)
+    try:
+        yield at
+    finally:
+        subprocess.run(
+            [*elsewhere.front("root"), "umount", "--lazy", str(tmp_path / "mnt")],
+            check=False,
+            stderr=subprocess.DEVNULL,
+            timeout=30,
+        )
 
 
 def as_user(elsewhere: Elsewhere, uid: int, gid: int, *groups: int) -> list[str]:
@@ -78,9 +84,8 @@ def source(sample: Path, tmp_path: Path) -> Path:
 Can = Callable[..., bool]
 
 
-def reading(at: Bench, mountpoint: Path) -> Can:
+def reading(at: Bench, elsewhere: Elsewhere, mountpoint: Path) -> Can:
     """Whether somebody of these groups can read an image of a split, below a directory of the mount."""
-    elsewhere: Elsewhere = at.elsewhere  # type: ignore[attr-defined]
 
     def can_read(split: str, uid: int, gid: int, *groups: int) -> bool:
         top = mountpoint / "ILSVRC2012" / split
@@ -98,11 +103,13 @@ def reading(at: Bench, mountpoint: Path) -> Can:
     return can_read
 
 
-def test_each_user_reads_what_the_sources_modes_let_him(at: Bench, source: Path) -> None:
+def test_each_user_reads_what_the_sources_modes_let_him(
+    at: Bench, elsewhere: Elsewhere, source: Path
+) -> None:
     mountpoint = at.directory / "mnt"
     done = at.call("mount", "-o", "allow_other", source, mountpoint)
     assert done.returncode == 0, done.stderr
-    can_read = reading(at, mountpoint)
+    can_read = reading(at, elsewhere, mountpoint)
     many = range(OTHERS, OTHERS + 40)
     ana = (USERS["ana"], GROUP)
     assert not can_read("val", *ana)
@@ -112,16 +119,14 @@ def test_each_user_reads_what_the_sources_modes_let_him(at: Bench, source: Path)
     assert can_read("val", *ana, *many, CLOSED), "the kernel knows all of a caller's groups"
     assert can_read("val", USERS["ana"], CLOSED)
     assert can_read("val", 0, 0), "root, as on any file system"
-    elsewhere: Elsewhere = at.elsewhere  # type: ignore[attr-defined]
     assert can_read("train", *ana), "another archive's rights are its own"
     assert at.call("umount", mountpoint).returncode == 0
     assert until(lambda: "fuse.imagenetfs" not in own_mounts(elsewhere, at.directory))
 
 
-def test_what_is_open_to_all_is_shown_to_all(at: Bench, sample: Path) -> None:
+def test_what_is_open_to_all_is_shown_to_all(at: Bench, elsewhere: Elsewhere, sample: Path) -> None:
     mountpoint = at.directory / "mnt"
     assert at.call("mount", "-o", "allow_other", sample, mountpoint).returncode == 0
-    elsewhere: Elsewhere = at.elsewhere  # type: ignore[attr-defined]
     words = [*as_user(elsewhere, USERS["ana"], GROUP), "ls", str(mountpoint / "ILSVRC2012")]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
     assert "train" in done.stdout
@@ -136,7 +141,7 @@ def test_where_users_may_not_let_others_in(at: Bench, sample: Path) -> None:
     assert "/dev/fuse" not in done.stderr
 
 
-def test_archives_with_rights_of_their_own(at: Bench, source: Path) -> None:
+def test_archives_with_rights_of_their_own(at: Bench, elsewhere: Elsewhere, source: Path) -> None:
     """S14: each for whom its own archive is, below a closed directory too; new rights count in time."""
     train = next((source / "ILSVRC2012").glob("*img_train.tar"))
     val = next((source / "ILSVRC2012").glob("*img_val.tar"))
@@ -145,7 +150,7 @@ def test_archives_with_rights_of_their_own(at: Bench, source: Path) -> None:
     mountpoint = at.directory / "mnt"
     done = at.call("mount", "-o", "allow_other", "--revalidate", "1s", source, mountpoint)
     assert done.returncode == 0, done.stderr
-    can_read, ana = reading(at, mountpoint), (USERS["ana"], GROUP)
+    can_read, ana = reading(at, elsewhere, mountpoint), (USERS["ana"], GROUP)
     reads = {
         groups: (can_read("train", *ana, *groups), can_read("val", *ana, *groups))
         for groups in ((), (CLOSED,), (OTHERS,), (CLOSED, OTHERS))
@@ -175,10 +180,9 @@ def own_mounts(elsewhere: Elsewhere, directory: Path) -> str:
     return "\n".join(line for line in table if str(directory) in line)
 
 
-def test_nobody_else_without_being_asked_in(at: Bench, source: Path) -> None:
+def test_nobody_else_without_being_asked_in(at: Bench, elsewhere: Elsewhere, source: Path) -> None:
     mountpoint = at.directory / "mnt"
     assert at.call("mount", source, mountpoint).returncode == 0
-    elsewhere: Elsewhere = at.elsewhere  # type: ignore[attr-defined]
     for uid, gid in ((USERS["ana"], GROUP), (0, 0)):
         words = [*as_user(elsewhere, uid, gid), "ls", str(mountpoint)]
         done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)

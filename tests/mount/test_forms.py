@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.helpers.mounts import Mounted
+from tests.helpers.mounts import Mount, Mounted, below, of_split
 
-MountIt = Callable[..., Mounted]
 REST = ("winter21_whole", "tiny-imagenet-200", "DownSampled")
 
 
@@ -23,19 +21,7 @@ def site(sample: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(sample, tmp_path / "site", symlinks=True))
 
 
-def below(root: Path) -> dict[str, bytes]:
-    return {
-        os.path.relpath(Path(directory) / name, root): (Path(directory) / name).read_bytes()
-        for directory, _, names in os.walk(root)
-        for name in names
-    }
-
-
-def of_split(mounted: Mounted, split: str) -> dict[str, bytes]:
-    return below(mounted.mountpoint / split)
-
-
-def test_other_spellings(site: Path, mount: MountIt, sample_mount: Mounted) -> None:
+def test_other_spellings(site: Path, mount: Mount, sample_mount: Mounted) -> None:
     (site / "DownSampled").rename(site / "Downsampled")
     (site / "Downsampled" / "Imagenet8_val_npz").rename(site / "Downsampled" / "imagenet8_val_npz")
     (site / "winter21_whole").rename(site / "winter21")
@@ -49,7 +35,7 @@ def test_other_spellings(site: Path, mount: MountIt, sample_mount: Mounted) -> N
 
 @pytest.mark.parametrize("missing", [*REST, "ILSVRC2012"])
 def test_a_missing_version_is_not_shown(
-    sample: Path, tmp_path: Path, mount: MountIt, missing: str
+    sample: Path, tmp_path: Path, mount: Mount, missing: str
 ) -> None:
     source = tmp_path / "some"
     source.mkdir()
@@ -68,7 +54,7 @@ def test_a_missing_version_is_not_shown(
 
 
 def test_winter21_from_directories_alone(
-    site: Path, sample: Path, mount: MountIt, sample_mount: Mounted
+    site: Path, sample: Path, mount: Mount, sample_mount: Mounted
 ) -> None:
     shutil.rmtree(site / "winter21_whole" / "tars")
     one = mount(site)
@@ -80,7 +66,7 @@ def test_winter21_from_directories_alone(
 
 
 def test_winter21_from_tars_beside_one_another(
-    site: Path, mount: MountIt, sample_mount: Mounted
+    site: Path, mount: Mount, sample_mount: Mounted
 ) -> None:
     root = site / "winter21_whole"
     for tar in (root / "tars").iterdir():
@@ -90,7 +76,7 @@ def test_winter21_from_tars_beside_one_another(
     assert of_split(one, "winter21_whole/train") == of_split(sample_mount, "winter21_whole/train")
 
 
-def test_winter21_in_one_tar(site: Path, mount: MountIt, sample_mount: Mounted) -> None:
+def test_winter21_in_one_tar(site: Path, mount: Mount, sample_mount: Mounted) -> None:
     tars = site / "winter21_whole" / "tars"
     subprocess.run(["tar", "-cf", site / "winter21_whole.tar", "-C", tars, "."], check=True)
     wnids = {tar.stem for tar in tars.iterdir()}
@@ -100,7 +86,7 @@ def test_winter21_in_one_tar(site: Path, mount: MountIt, sample_mount: Mounted) 
     assert every == {name: data for name, data in expected if name.partition("/")[0] in wnids}
 
 
-def test_directories_preferred(site: Path, mount: MountIt) -> None:
+def test_directories_preferred(site: Path, mount: Mount) -> None:
     root = site / "winter21_whole"
     changed = next((root / "n02100735").iterdir())
     changed.write_bytes(b"from the directory")
@@ -111,7 +97,7 @@ def test_directories_preferred(site: Path, mount: MountIt) -> None:
 
 
 def test_a_broken_class_tar_gives_way_to_its_directory(
-    site: Path, sample: Path, mount: MountIt, sample_mount: Mounted
+    site: Path, sample: Path, mount: Mount, sample_mount: Mounted
 ) -> None:
     tars = site / "winter21_whole" / "tars"
     for wnid in ("n02100735", "n15102894"):
@@ -127,7 +113,7 @@ def test_a_broken_class_tar_gives_way_to_its_directory(
     assert "n15102894.tar is broken" in one.log.read_text()
 
 
-def test_a_broken_npz_does_not_take_the_others_with_it(site: Path, mount: MountIt) -> None:
+def test_a_broken_npz_does_not_take_the_others_with_it(site: Path, mount: Mount) -> None:
     directory = site / "DownSampled" / "Imagenet16_train_npz"
     (directory / "train_data_batch_3.npz").write_bytes(b"no npz")
     one = mount(site)
@@ -137,7 +123,7 @@ def test_a_broken_npz_does_not_take_the_others_with_it(site: Path, mount: MountI
     assert "train_data_batch_3.npz is not shown" in one.log.read_text()
 
 
-def test_rows_whose_label_is_no_class_are_left_out_and_told(site: Path, mount: MountIt) -> None:
+def test_rows_whose_label_is_no_class_are_left_out_and_told(site: Path, mount: Mount) -> None:
     npz = site / "DownSampled" / "Imagenet8_val_npz" / "val_data.npz"
     with np.load(npz, allow_pickle=False) as arrays:
         data, labels = arrays["data"], arrays["labels"].copy()
@@ -149,14 +135,14 @@ def test_rows_whose_label_is_no_class_are_left_out_and_told(site: Path, mount: M
     assert "3 rows of DownSampled/Imagenet8_val_npz/val_data.npz have labels" in one.log.read_text()
 
 
-def test_tiny_without_annotations(site: Path, mount: MountIt) -> None:
+def test_tiny_without_annotations(site: Path, mount: Mount) -> None:
     (site / "tiny-imagenet-200" / "val" / "val_annotations.txt").unlink()
     one = mount(site)
     assert os.listdir(one.mountpoint / "tiny-imagenet-200" / "val") == ["unlabeled"]
     assert any("tiny-imagenet-200/val" in warning for warning in one.warnings)
 
 
-def test_tiny_val_sorted_by_class(site: Path, mount: MountIt, sample_mount: Mounted) -> None:
+def test_tiny_val_sorted_by_class(site: Path, mount: Mount, sample_mount: Mounted) -> None:
     val = site / "tiny-imagenet-200" / "val"
     for line in (val / "val_annotations.txt").read_text().splitlines():
         name, wnid = line.split("\t")[:2]
@@ -169,7 +155,7 @@ def test_tiny_val_sorted_by_class(site: Path, mount: MountIt, sample_mount: Moun
     assert of_split(one, "tiny-imagenet-200/val") == expected
 
 
-def test_unknown_things_stand_under_archives_alone(site: Path, mount: MountIt) -> None:
+def test_unknown_things_stand_under_archives_alone(site: Path, mount: Mount) -> None:
     (site / "imagenet-x").mkdir()
     (site / "imagenet-x" / "readme").write_text("?")
     subprocess.run(
@@ -182,7 +168,7 @@ def test_unknown_things_stand_under_archives_alone(site: Path, mount: MountIt) -
 
 
 def test_a_second_mount_lists_directories_from_the_index(
-    site: Path, tmp_path: Path, mount: MountIt
+    site: Path, tmp_path: Path, mount: Mount
 ) -> None:
     """What was listed is kept and believed; what changed since is listed again."""
     index = tmp_path / "index"

@@ -10,10 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.mounts import Mounted
-from tests.mount.test_forms import of_split
+from tests.helpers.mounts import Mount, Mounted, of_split
 
-MountIt = Callable[..., Mounted]
 SPLITS = ("ILSVRC2012/train", "ILSVRC2012/val", "ILSVRC2012/test", "ILSVRC2012_t3/train")
 DIRECTORIES = ("train", "train_T3", "validation", "test")
 KIT = "ILSVRC2012_devkit_t12"
@@ -62,17 +60,16 @@ def val_by_class_without_devkit(root: Path) -> None:
 
 
 def devkit_as_it_is_downloaded(root: Path) -> None:
-    command = ["tar", "-czf", root / f"{KIT}.tar.gz", "-C", root, KIT]
-    subprocess.run(command, check=True)
+    subprocess.run(["tar", "-czf", root / f"{KIT}.tar.gz", "-C", root, KIT], check=True)
     shutil.rmtree(root / KIT)
 
 
 def class_tars_in_a_directory(root: Path) -> None:
     shutil.rmtree(root / "train")
     (root / "train").mkdir()
-    command = ["tar", "-xf", root / "ILSVRC2012_img_train.tar", "-C", root / "train"]
-    subprocess.run(command, check=True)
-    (root / "ILSVRC2012_img_train.tar").unlink()
+    archive = root / "ILSVRC2012_img_train.tar"
+    subprocess.run(["tar", "-xf", archive, "-C", root / "train"], check=True)
+    archive.unlink()
 
 
 @pytest.mark.parametrize(
@@ -90,7 +87,7 @@ def class_tars_in_a_directory(root: Path) -> None:
     ],
 )
 def test_every_form_shows_the_same(
-    sample_copy: Path, mount: MountIt, sample_mount: Mounted, form: Callable[[Path], None]
+    sample_copy: Path, mount: Mount, sample_mount: Mounted, form: Callable[[Path], None]
 ) -> None:
     form(sample_copy / "ILSVRC2012")
     one = mount(sample_copy)
@@ -101,7 +98,7 @@ def test_every_form_shows_the_same(
 
 
 @pytest.mark.parametrize("missing", DIRECTORIES)
-def test_a_missing_split_is_not_shown(sample_copy: Path, mount: MountIt, missing: str) -> None:
+def test_a_missing_split_is_not_shown(sample_copy: Path, mount: Mount, missing: str) -> None:
     root = sample_copy / "ILSVRC2012"
     directories_only(root)
     shutil.rmtree(root / missing)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.bench import until
-from tests.helpers.mounts import Mounted
+from tests.helpers.mounts import Mount, Mounted
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -31,7 +30,7 @@ def is_worker(pid: str) -> bool:
         return False
 
 
-def test_one_worker_is_left(sample: Path, mount: Callable[..., Mounted]) -> None:
+def test_one_worker_is_left(sample: Path, mount: Mount) -> None:
     mounted = mount(sample, before=QUICKLY)
     assert until(lambda: len(workers(mounted)) >= 2)
     assert until(lambda: len(workers(mounted)) == 1)

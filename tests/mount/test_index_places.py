@@ -6,13 +6,13 @@ import contextlib
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from imagenetfs.index.search_path import IN_SOURCE, IndexSearchPath
-from tests.helpers.mounts import Mounted, mounted
+from tests.helpers.mounts import Mount, Mounted, mounted
 
 GROUP = "ILSVRC2012_img_train"
 
@@ -48,9 +48,7 @@ def _indexed_ahead(mount: Mounted) -> None:
     assert "indexed" in mount.log.read_text()
 
 
-def test_a_full_index_directory(
-    sample: Path, mount: Callable[..., Mounted], tmp_path: Path
-) -> None:
+def test_a_full_index_directory(sample: Path, mount: Mount, tmp_path: Path) -> None:
     place = tmp_path / "index"
     with _small_disk(place, "-t", "tmpfs", "-o", "size=8k", "none"):
         with contextlib.suppress(OSError), (place / "full").open("wb", buffering=0) as file:
@@ -63,9 +61,7 @@ def test_a_full_index_directory(
         one.close()
 
 
-def test_a_read_only_index_directory(
-    sample: Path, mount: Callable[..., Mounted], tmp_path: Path
-) -> None:
+def test_a_read_only_index_directory(sample: Path, mount: Mount, tmp_path: Path) -> None:
     place = tmp_path / "index"
     place.mkdir()
     with _small_disk(place, "--bind", str(place)):
@@ -78,7 +74,7 @@ def test_a_read_only_index_directory(
 
 
 def test_no_room_for_temporary_files_either(
-    sample: Path, mount: Callable[..., Mounted], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sample: Path, mount: Mount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "small"
     with _small_disk(place, "-t", "tmpfs", "-o", "size=64k", "none"):
@@ -89,7 +85,7 @@ def test_no_room_for_temporary_files_either(
 
 
 def test_an_index_in_the_source_under_a_mount_over_it(
-    sample_copy: Path, sample: Path, mount: Callable[..., Mounted], tmp_path: Path
+    sample_copy: Path, sample: Path, mount: Mount, tmp_path: Path
 ) -> None:
     """A look at it by its path would be a question to the mount itself, which never answers."""
     first = mount(sample_copy, index_dir=sample_copy / IN_SOURCE)
@@ -108,9 +104,7 @@ def test_an_index_in_the_source_under_a_mount_over_it(
         second.close()
 
 
-def test_two_mounts_share_a_place(
-    sample: Path, mount: Callable[..., Mounted], tmp_path: Path
-) -> None:
+def test_two_mounts_share_a_place(sample: Path, mount: Mount, tmp_path: Path) -> None:
     place = tmp_path / "index"
     one, other = mount(sample, index_dir=place), mount(sample, index_dir=place)
     _served(one, sample)

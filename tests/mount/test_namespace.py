@@ -7,14 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.helpers.bench import COMMAND, Terminal, until
 from tests.helpers.mounts import processes_marked
-from tests.helpers.user_bench import MARK, Make, There, places
+from tests.helpers.user_bench import MARK, Make, There
 from tests.helpers.users import GROUP, USERS
 
 pytestmark = pytest.mark.timeout(180)
@@ -23,26 +23,13 @@ NAMESPACE = "readlink /proc/self/ns/mnt"
 STATUS = "cat {mnt}/.imagenetfs/status.json"
 
 
-@pytest.fixture
-def make(tmp_path: Path, sample: Path) -> Iterator[Make]:
-    """``make(user, broken)``: a bench of that user's."""
-    for closed in (tmp_path, tmp_path.parent, sample.parent):
-        closed.chmod(0o755)
-    yield from places(tmp_path)
-
-
 @pytest.fixture(params=["root", "ana"])
 def at(request: pytest.FixtureRequest, make: Make) -> There:
     return make(request.param)
 
 
-@pytest.fixture
-def ana(make: Make) -> There:
-    return make("ana")
-
-
 def waiting(
-    at: There, sample: Path, script: str, **options: object
+    at: There, sample: Path, script: str, **options: Any
 ) -> tuple[subprocess.Popen[str], str]:
     """A namespaced run whose command prints one line by ``script``, and waits for its input to end."""
     whole = f"{script}; cat > /dev/null; exit 7"

@@ -9,13 +9,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from imagenetfs.system import mounts
-from tests.helpers.bench import COMMAND, Bench, Terminal, bench, is_running, until
+from tests.helpers.bench import (
+    COMMAND,
+    Bench,
+    Terminal,
+    finish,
+    is_running,
+    server_pid,
+    until,
+    waiting,
+)
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -23,29 +31,6 @@ ASK_PID = (
     "import json, os; file = open(os.environ['IMAGENETFS_MOUNT'] + '/.imagenetfs/status.json');"
     "print(json.load(file)['pid'], flush=True)"
 )
-
-
-@pytest.fixture
-def at(tmp_path: Path) -> Iterator[Bench]:
-    yield from bench(tmp_path)
-
-
-def waiting(at: Bench, *arguments: object, **options: object) -> subprocess.Popen[str]:
-    """A run whose command reads the mount, says `ready`, and waits for its input to end."""
-    script = "ls {mnt} > /dev/null && echo ready && cat > /dev/null; exit 7"
-    process = at.start(
-        "run", *arguments, "--", "sh", "-c", script, stdin=subprocess.PIPE, **options
-    )
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    assert line == "ready\n", process.stderr and process.stderr.read()
-    return process
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """End a waiting run; its exit code and what it said."""
-    _, said = process.communicate(timeout=60)
-    return process.returncode, said
 
 
 # --- the plain case -------------------------------------------------------------------------------
@@ -132,19 +117,13 @@ def test_the_name_of_a_job(at: Bench, sample: Path) -> None:
 # --- sharing --------------------------------------------------------------------------------------
 
 
-def server_of(mountpoint: Path) -> int:
-    pid = json.loads((mountpoint / ".imagenetfs" / "status.json").read_text())["pid"]
-    assert isinstance(pid, int)
-    return pid
-
-
 def test_a_second_run_joins_and_the_last_one_out_unmounts(at: Bench, sample: Path) -> None:
     first = waiting(at, sample)
-    pid = server_of(at.default)
+    pid = server_pid(at.default)
     second = waiting(at, sample)
     assert len(at.entries()) == 1
     assert finish(first) == (7, "")
-    assert server_of(at.default) == pid
+    assert server_pid(at.default) == pid
     assert finish(second) == (7, "")
     assert at.leftovers() == []
     assert not is_running(pid)
@@ -194,14 +173,14 @@ def test_a_run_within_a_run_joins_it(at: Bench, sample: Path) -> None:
 def test_a_mount_made_by_mount_is_joined_and_stays(at: Bench, sample: Path) -> None:
     mountpoint = at.mountpoint()
     assert at.call("mount", sample, mountpoint).returncode == 0
-    pid = server_of(mountpoint)
+    pid = server_pid(mountpoint)
     for arguments, environ in (
         (("--at", mountpoint, sample), {}),
         ((), {"IMAGENETFS_MOUNT": str(mountpoint)}),
     ):
         done = at.call("run", *arguments, "--", sys.executable, "-c", ASK_PID, **environ)
         assert (done.returncode, done.stdout, done.stderr) == (0, f"{pid}\n", "")
-    assert server_of(mountpoint) == pid
+    assert server_pid(mountpoint) == pid
     assert at.call("umount", mountpoint).returncode == 0
     assert at.leftovers() == []
 
@@ -284,7 +263,7 @@ def test_lazily_it_goes_all_the_same(at: Bench, sample: Path) -> None:
 def test_options_that_have_no_effect_are_told(at: Bench, sample: Path) -> None:
     cache = at.directory / "cache"
     first = waiting(at, sample, "--workers", "3", "--revalidate", "30")
-    pid = server_of(at.default)
+    pid = server_pid(at.default)
     same = at.call("run", sample, "--workers", "3", "--", "echo", "{mnt}")
     assert (same.stdout, same.stderr) == (f"{at.default}\n", "")
     other = {"IMAGENETFS_REVALIDATE": "20"}
@@ -346,10 +325,10 @@ def test_a_signal_to_the_server_does_not_end_it_under_its_command(
     at: Bench, sample: Path, name: str
 ) -> None:
     front = waiting(at, sample)
-    pid = server_of(at.default)
+    pid = server_pid(at.default)
     os.kill(pid, getattr(signal, name))
     assert until(lambda: f"{name} is not heeded" in log_of(at.default))
-    assert server_of(at.default) == pid
+    assert server_pid(at.default) == pid
     assert finish(front) == (7, "")
     assert at.leftovers() == []
     assert not is_running(pid)
@@ -387,7 +366,7 @@ def test_a_signal_to_every_process_lets_the_command_finish(at: Bench, sample: Pa
 
 def test_a_front_that_is_killed(at: Bench, sample: Path) -> None:
     front = waiting(at, sample)
-    pid = server_of(at.default)
+    pid = server_pid(at.default)
     front.kill()
     assert until(lambda: at.leftovers() == [])
     assert until(lambda: not is_running(pid))
@@ -399,7 +378,7 @@ def test_a_command_that_outlives_its_front_loses_the_mount(at: Bench, sample: Pa
     front = at.start("run", sample, "--", "sh", "-c", script, stdin=subprocess.PIPE)
     assert front.stdout is not None
     assert front.stdout.readline() == "ready\n"
-    pid = server_of(at.default)
+    pid = server_pid(at.default)
     front.kill()
     assert until(lambda: at.entries() == [])
     assert until(lambda: not is_running(pid)), "what is open gets some seconds, and no more"
@@ -410,7 +389,7 @@ def test_a_command_that_outlives_its_front_loses_the_mount(at: Bench, sample: Pa
 
 def test_a_server_that_is_killed(at: Bench, sample: Path) -> None:
     front = waiting(at, sample)
-    os.kill(server_of(at.default), signal.SIGKILL)
+    os.kill(server_pid(at.default), signal.SIGKILL)
     code, said = finish(front)
     assert code == 7
     assert "took away a dead mount" in said
@@ -423,7 +402,7 @@ def test_a_server_that_is_killed(at: Bench, sample: Path) -> None:
 
 def test_everything_killed_is_healed_by_the_next_start(at: Bench, sample: Path) -> None:
     front = waiting(at, sample)
-    os.kill(server_of(at.default), signal.SIGKILL)
+    os.kill(server_pid(at.default), signal.SIGKILL)
     front.kill()
     front.communicate(timeout=30)
     assert len(at.entries()) == 1
@@ -532,7 +511,7 @@ def test_a_terminal_that_goes_away(at: Bench, sample: Path) -> None:
 def test_the_next_start_heals_what_another_job_has_left(at: Bench, sample: Path) -> None:
     front = waiting(at, sample, environ={"SLURM_JOB_ID": "4711"})
     living = waiting(at, sample, environ={"SLURM_JOB_ID": "4712"})
-    os.kill(server_of(at.run_root / "4711"), signal.SIGKILL)
+    os.kill(server_pid(at.run_root / "4711"), signal.SIGKILL)
     front.kill()
     front.communicate(timeout=30)
     assert len(at.entries()) == 2

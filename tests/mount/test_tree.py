@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.mounts import Mounted
+from tests.helpers.mounts import Mount, Mounted
 
 LABEL_FILES = {
     "wnids.txt",
@@ -77,7 +77,7 @@ def test_statfs(sample: Path, sample_mount: Mounted) -> None:
 
 
 def test_inode_numbers_are_the_same_at_every_mount(
-    sample: Path, sample_mount: Mounted, mount: Callable[..., Mounted]
+    sample: Path, sample_mount: Mounted, mount: Mount
 ) -> None:
     again = mount(sample)
 

@@ -15,20 +15,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imagenetfs.cache.directory import CacheDirectory, prepare
+from imagenetfs.cache.directory import CacheDirectory
 from imagenetfs.cache.inventory import list_volumes
 from tests.helpers.cache import PLENTY
-from tests.helpers.mounts import Mounted, detach
+from tests.helpers.mounts import Mount, Mounted, detach
 from tests.helpers.passthrough import slow_source
-
-MountIt = Callable[..., Mounted]
 
 
 def paths(one: Mounted) -> list[Path]:
     return sorted((one.mountpoint / "Imagenet32" / "train").glob("*/*"))
 
 
-def test_once_for_many_readers(sample: Path, sample_mount: Mounted, mount: MountIt) -> None:
+def test_once_for_many_readers(sample: Path, sample_mount: Mounted, mount: Mount) -> None:
     one = mount(sample)
     every = paths(one)
     with ThreadPoolExecutor(16) as pool:
@@ -73,7 +71,7 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 
 def test_who_waits_for_an_array_holds_up_nobody_else(
-    sample: Path, sample_mount: Mounted, tmp_path: Path, mount: MountIt
+    sample: Path, sample_mount: Mounted, tmp_path: Path, mount: Mount
 ) -> None:
     gate = tmp_path / "gate"
     one = mount(sample, workers=8, before=GATED.format(gate=str(gate)))
@@ -113,7 +111,7 @@ def small_tmpdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
 
 
 def test_without_room(
-    sample: Path, small_tmpdir: Path, sample_mount: Mounted, mount: MountIt
+    sample: Path, small_tmpdir: Path, sample_mount: Mounted, mount: Mount
 ) -> None:
     one = mount(sample)
     right, failed = 0, []
@@ -133,12 +131,6 @@ def test_without_room(
 # --- with a cache ---------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def cache_dir(tmp_path: Path) -> Path:
-    prepare(tmp_path / "cache")
-    return tmp_path / "cache"
-
-
 def read_all(one: Mounted, sample_mount: Mounted) -> None:
     """Every row is right."""
     for path, other in zip(paths(one), paths(sample_mount), strict=True):
@@ -150,7 +142,7 @@ def unpackings(*mounts: Mounted) -> int:
 
 
 def test_the_next_mount_unpacks_nothing(
-    sample: Path, sample_mount: Mounted, cache_dir: Path, mount: MountIt
+    sample: Path, sample_mount: Mounted, cache_dir: Path, mount: Mount
 ) -> None:
     with slow_source(sample) as source:
         plan = {"cache_dir": cache_dir, "cache_size": PLENTY}
@@ -174,7 +166,7 @@ def test_the_next_mount_unpacks_nothing(
 
 
 def test_two_mounts_unpack_once(
-    sample: Path, sample_mount: Mounted, cache_dir: Path, mount: MountIt
+    sample: Path, sample_mount: Mounted, cache_dir: Path, mount: Mount
 ) -> None:
     two = [mount(sample, cache_dir=cache_dir, cache_size=PLENTY) for _ in range(2)]
     with ThreadPoolExecutor(8) as pool:
@@ -205,7 +197,7 @@ npz.contents = contents
 
 
 def test_killed_in_the_middle(
-    sample: Path, sample_mount: Mounted, cache_dir: Path, tmp_path: Path, mount: MountIt
+    sample: Path, sample_mount: Mounted, cache_dir: Path, tmp_path: Path, mount: Mount
 ) -> None:
     """Nothing that it left is believed."""
     there = tmp_path / "there"
@@ -231,7 +223,7 @@ def test_killed_in_the_middle(
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "thrown out"])
 def test_damage_is_unpacked_again(
-    sample: Path, sample_mount: Mounted, cache_dir: Path, mount: MountIt, damage: str
+    sample: Path, sample_mount: Mounted, cache_dir: Path, mount: Mount, damage: str
 ) -> None:
     plan = {"cache_dir": cache_dir, "cache_size": PLENTY}
     first = mount(sample, **plan)
@@ -258,7 +250,7 @@ def test_damage_is_unpacked_again(
 
 
 def test_thrown_out_under_the_mount(
-    sample: Path, sample_mount: Mounted, cache_dir: Path, mount: MountIt
+    sample: Path, sample_mount: Mounted, cache_dir: Path, mount: Mount
 ) -> None:
     one = mount(sample, cache_dir=cache_dir, cache_size=PLENTY)
     read_all(one, sample_mount)
@@ -275,7 +267,7 @@ def test_thrown_out_under_the_mount(
 
 
 def test_a_cache_without_room(
-    sample: Path, sample_mount: Mounted, cache_dir: Path, mount: MountIt
+    sample: Path, sample_mount: Mounted, cache_dir: Path, mount: Mount
 ) -> None:
     one = mount(sample, cache_dir=cache_dir, cache_size=100_000)
     read_all(one, sample_mount)
@@ -285,7 +277,7 @@ def test_a_cache_without_room(
 
 
 def test_a_replaced_npz_gets_nothing_of_the_old_one(
-    tmp_path: Path, cache_dir: Path, mount: MountIt
+    tmp_path: Path, cache_dir: Path, mount: Mount
 ) -> None:
     directory = tmp_path / "imagenet" / "DownSampled" / "Imagenet8_train_npz"
     directory.mkdir(parents=True)

@@ -47,7 +47,7 @@ def images(root: Path) -> Iterator[str]:
 def winter(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Path below train/ -> the file that GNU tar extracted, or the extracted directory's own."""
     base, root = tmp_path_factory.mktemp("winter"), sample / "winter21_whole"
-    found = {}
+    found: dict[str, Path] = {}
     for directory in sorted(root.iterdir()):
         if directory.name != "tars":
             found |= {f"{directory.name}/{path.name}": path for path in directory.iterdir()}

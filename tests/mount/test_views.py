@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.tree.versions.views import parse
-from tests.helpers.mounts import Mounted
-
-MountIt = Callable[..., Mounted]
+from tests.helpers.mounts import Mount
 
 
 def below(root: Path) -> dict[str, int]:
@@ -31,7 +29,7 @@ def lists(tmp_path: Path, **texts: str) -> list[tuple[str, str]]:
     return found
 
 
-def test_views(sample: Path, tmp_path: Path, mount: MountIt) -> None:
+def test_views(sample: Path, tmp_path: Path, mount: Mount) -> None:
     train = sample / "ILSVRC2012" / "train"
     wnids = sorted(path.name for path in train.iterdir())
     few = [path.name for wnid in wnids[:3] for path in sorted((train / wnid).iterdir())[:2]]
@@ -89,12 +87,12 @@ def test_views(sample: Path, tmp_path: Path, mount: MountIt) -> None:
     assert file.parent.stat().st_ino != (ours / "train" / wnids[0]).stat().st_ino
 
 
-def test_a_list_that_is_missing_is_refused(sample: Path, tmp_path: Path, mount: MountIt) -> None:
+def test_a_list_that_is_missing_is_refused(sample: Path, tmp_path: Path, mount: Mount) -> None:
     with pytest.raises(RuntimeError, match="ERROR 2 the list of the view a cannot be read"):
         mount(sample, views=[("a", str(tmp_path / "missing"))])
 
 
-def test_labels_behind_names(sample: Path, tmp_path: Path, mount: MountIt) -> None:
+def test_labels_behind_names(sample: Path, tmp_path: Path, mount: Mount) -> None:
     """Lines of meta/train.txt and meta/val.txt as they stand, other blanks too."""
     one = mount(sample)
     meta = one.root / "meta"
@@ -134,7 +132,7 @@ def test_what_is_a_label(entry: bytes, meant: bytes) -> None:
     assert wanted.classes | wanted.files == {meant}
 
 
-def test_what_a_list_names_in_vain_is_told(sample: Path, tmp_path: Path, mount: MountIt) -> None:
+def test_what_a_list_names_in_vain_is_told(sample: Path, tmp_path: Path, mount: Mount) -> None:
     """At mount what names and classes tell; when a class is listed, which of its images are not there."""
     train = sample / "ILSVRC2012" / "train"
     wnid, other = sorted(path.name for path in train.iterdir())[:2]

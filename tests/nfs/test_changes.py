@@ -11,11 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.mounts import Mounted
+from tests.helpers.imagenet_tars import TRAIN, VAL
+from tests.helpers.mounts import Mount
 from tests.helpers.passthrough import SlowSource, slow_source
-from tests.nfs.test_faults import TRAIN, VAL, images  # noqa: F401  (a fixture)
-
-Mount = Callable[..., Mounted]
 
 
 @pytest.fixture
@@ -66,7 +64,7 @@ def _overwrite(path: Path) -> None:
         file.write(data)
 
 
-CHANGES = {
+CHANGES: dict[str, Callable[[Path], None]] = {
     "replaced": _replace,
     "overwritten": _overwrite,
     "cut": lambda path: os.truncate(path, path.stat().st_size // 2),
@@ -78,7 +76,7 @@ CHANGES = {
 def test_an_archive_that_changes(
     tree: Path,
     source: SlowSource,
-    images: dict[str, bytes],  # noqa: F811
+    images: dict[str, bytes],
     mount: Mount,
     how: str,
 ) -> None:
@@ -106,23 +104,25 @@ def test_an_archive_that_changes(
             assert (again.root / name).read_bytes() == images[name]
 
 
+def _same_contents_anew(path: Path) -> None:
+    shutil.copy(path, path.with_name("c"))
+    os.replace(path.with_name("c"), path)
+
+
 @pytest.mark.parametrize(
     "touch",
     [
         lambda path: os.utime(path, (1, 1)),
         lambda path: path.chmod(0o600),
         lambda path: os.chown(path, -1, 4242) if os.geteuid() == 0 else path.chmod(0o640),
-        lambda path: (
-            shutil.copy(path, path.with_name("c")),
-            os.replace(path.with_name("c"), path),
-        ),
+        _same_contents_anew,
     ],
     ids=["touch", "chmod", "chgrp", "the same contents anew"],
 )
 def test_a_touch_changes_nothing(
     tree: Path,
     source: SlowSource,
-    images: dict[str, bytes],  # noqa: F811
+    images: dict[str, bytes],
     mount: Mount,
     touch: Callable[[Path], object],
 ) -> None:
@@ -148,7 +148,7 @@ def test_a_class_that_was_not_indexed_yet(tree: Path, source: SlowSource, mount:
 
 def test_the_server_is_not_asked_for_each_read(
     source: SlowSource,
-    images: dict[str, bytes],  # noqa: F811
+    images: dict[str, bytes],
     mount: Mount,
 ) -> None:
     """One request a read: whether the archive is still the same costs none in between."""

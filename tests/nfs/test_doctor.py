@@ -24,8 +24,7 @@ from imagenetfs.system import child_call, mounts
 from tests.helpers.bench import Bench
 from tests.helpers.passthrough import slow_source
 from tests.helpers.user_bench import Make
-from tests.helpers.users import MANY
-from tests.nfs.test_groups import HIDDEN, base, make  # noqa: F401  (fixtures)
+from tests.helpers.users import HIDDEN, MANY
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -346,7 +345,7 @@ def test_a_source_that_may_hang_wants_fusectl(
 
 
 @ROOT
-def test_sources_that_refuse(sample: Path, base: Path, make: Make) -> None:  # noqa: F811
+def test_sources_that_refuse(sample: Path, base: Path, make: Make) -> None:
     tree = base / "imagenet"
     shutil.copytree(sample / "tiny-imagenet-200", tree / "tiny-imagenet-200")
     os.chown(tree, 0, MANY[HIDDEN])

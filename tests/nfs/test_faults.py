@@ -9,16 +9,15 @@ import errno
 import mmap
 import os
 import random
-import tarfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.mounts import Mounted
+from tests.helpers.mounts import Mount
 from tests.helpers.passthrough import SlowSource, slow_source
 
 FAULTS = int(os.environ.get("IMAGENETFS_FAULTED_READS", "2000"))
@@ -26,40 +25,11 @@ SEED = int(os.environ.get("IMAGENETFS_FAULT_SEED", "20"))
 READERS = 8
 ALLOWED = {errno.EIO, errno.EACCES}
 
-TRAIN, VAL = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
-
 
 @pytest.fixture
 def source(sample: Path) -> Iterator[SlowSource]:
     with slow_source(sample, seed=SEED) as slow:
         yield slow
-
-
-def train_images(archive: Path) -> dict[str, bytes]:
-    """Class/image -> bytes of a tar of class tars, by Python's own tarfile."""
-    found = {}
-    with tarfile.open(archive) as outer:
-        for member in outer.getmembers():
-            with tarfile.open(fileobj=outer.extractfile(member)) as inner:
-                wnid = member.name.removesuffix(".tar")
-                for image in inner.getmembers():
-                    data = inner.extractfile(image)
-                    assert data is not None
-                    found[f"{wnid}/{image.name}"] = data.read()
-    return found
-
-
-@pytest.fixture(scope="session")
-def images(sample: Path) -> dict[str, bytes]:
-    """Path below ILSVRC2012 in the mount -> bytes, by Python's own tarfile; val by name alone."""
-    train = train_images(sample / "ILSVRC2012" / TRAIN)
-    found = {f"train/{name}": data for name, data in train.items()}
-    with tarfile.open(sample / "ILSVRC2012" / VAL) as flat:
-        for image in flat.getmembers():
-            data = flat.extractfile(image)
-            assert data is not None
-            found[f"val/{image.name}"] = data.read()
-    return found
 
 
 def _read(path: Path, choose: random.Random, expected: bytes) -> None:
@@ -129,9 +99,7 @@ def _faults(source: SlowSource) -> int:
 
 
 @pytest.mark.timeout(max(120, FAULTS // 20))
-def test_faulted_reads(
-    source: SlowSource, images: dict[str, bytes], mount: Callable[..., Mounted]
-) -> None:
+def test_faulted_reads(source: SlowSource, images: dict[str, bytes], mount: Mount) -> None:
     """S1 S2 S3: right bytes or an errno, and well again as soon as the source is."""
     one = mount(source.path)
     for kind, rate in (("short", 0.3), ("empty", 0.02), ("EIO", 0.02), ("ESTALE", 0.02)):
@@ -155,7 +123,7 @@ def test_faulted_reads(
 
 
 def test_a_source_that_is_away_for_a_while(
-    source: SlowSource, images: dict[str, bytes], mount: Callable[..., Mounted]
+    source: SlowSource, images: dict[str, bytes], mount: Mount
 ) -> None:
     """S3: no remount is needed; what the kernel keeps is read meanwhile."""
     one = mount(source.path)
@@ -173,7 +141,7 @@ def test_a_source_that_is_away_for_a_while(
 
 
 def test_a_short_pause_of_the_source_is_not_seen(
-    source: SlowSource, images: dict[str, bytes], mount: Callable[..., Mounted]
+    source: SlowSource, images: dict[str, bytes], mount: Mount
 ) -> None:
     """S2: errors that pass within a second are waited for."""
     one = mount(source.path)

@@ -6,10 +6,11 @@ import os
 import shutil
 import signal
 import struct
-import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,22 +18,12 @@ from imagenetfs.job.nfs_access import DeniedPath, Reason, User, explain
 from tests.helpers.bench import COMMAND
 from tests.helpers.passthrough import SlowSource, slow_source
 from tests.helpers.passthrough.permission import ACCESS_LIST
-from tests.helpers.user_bench import Make, There, places
-from tests.helpers.users import MANY, USERS
+from tests.helpers.user_bench import Make, There
+from tests.helpers.users import HIDDEN, MANY, TOLD, USERS
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
 
-HIDDEN, TOLD = "fsgroup18", "fsgroup03"
 VAL = "ILSVRC2012/val"
-
-
-@pytest.fixture
-def base() -> Iterator[Path]:
-    """A directory that every user may enter."""
-    directory = Path(tempfile.mkdtemp(prefix="nfs-", dir=Path(os.environ["TMPDIR"]).parent))
-    directory.chmod(0o755)
-    yield directory
-    shutil.rmtree(directory)
 
 
 @pytest.fixture
@@ -56,11 +47,6 @@ def _open_to(path: Path, group: str, mode: int = 0o750) -> None:
 def source(tree: Path, base: Path) -> Iterator[SlowSource]:
     with slow_source(tree, below=base) as slow:
         yield slow
-
-
-@pytest.fixture
-def make(base: Path) -> Iterator[Make]:
-    yield from places(base)
 
 
 @pytest.fixture
@@ -254,9 +240,8 @@ def test_a_source_that_is_not_here(member: There) -> None:
 # --- who would be let in, without asking anybody --------------------------------------------------
 
 
-def _gate(**more: object) -> DeniedPath:
-    given = {"path": "/d", "wanted": 5, "mode": 0o750, "uid": 0, "gid": 118, **more}
-    return DeniedPath(**given)  # type: ignore[arg-type]
+def _gate(**more: Any) -> DeniedPath:
+    return replace(DeniedPath(path="/d", wanted=5, mode=0o750, uid=0, gid=118), **more)
 
 
 NUMBERS = tuple(range(101, 121))

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,10 @@ import pytest
 from tests.benchmarks.pagecache import in_page_cache
 from tests.helpers.bench import until
 from tests.helpers.cache import PLENTY, make_train
-from tests.helpers.mounts import Mounted
+from tests.helpers.imagenet_tars import train_images
+from tests.helpers.mounts import Mount, Mounted
 from tests.helpers.passthrough import SlowSource, slow_source
-from tests.nfs.test_faults import train_images
 
-Mount = Callable[..., Mounted]
 Images = dict[str, bytes]
 
 TRAIN = "ILSVRC2012_img_train.tar"
@@ -159,7 +159,7 @@ def test_every_call_ends_in_time(
         os.listdir((train / last[0]).parent)
         wait_until_indexed(one)
     source.fault("hang", EVERYTHING)
-    readers = [Reader(lambda name=name: how(train / name, images[name])) for name in last[:8:2]]
+    readers = [Reader(partial(how, train / name, images[name])) for name in last[:8:2]]
     answers = [reader.answer() for reader in readers]
     print(answers)
     assert {answer.code for answer in answers} <= ends
@@ -189,12 +189,12 @@ def test_others_go_on(
             held.enter_context(in_page_cache(train / name))
         source.fault("hang", EVERYTHING)
         hanging = second[:3]  # an image may be two requests
-        stuck = [Reader(lambda name=name: read(train / name, images[name])) for name in hanging]
+        stuck = [Reader(partial(read, train / name, images[name])) for name in hanging]
         deadline = time.monotonic() + TIMEOUT
         while not source.hanging() and time.monotonic() < deadline:
             time.sleep(0.01)
-        others = [
-            *[lambda name=name: read(train / name, images[name]) for name in first[:5]],
+        others: list[Callable[[], object]] = [
+            *[partial(read, train / name, images[name]) for name in first[:5]],
             # Never looked up before, but indexed: a lookup and a listing ask the source nothing.
             lambda: os.stat(train / classes[3]),
             lambda: [entry.stat() for entry in os.scandir(train / classes[2])],

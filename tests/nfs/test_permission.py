@@ -6,7 +6,7 @@ import errno
 import mmap
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,11 +18,10 @@ from imagenetfs.source.source import Source
 from imagenetfs.tree.catalogue import build_catalogue
 from imagenetfs.tree.source_paths import SourcePaths
 from imagenetfs.tree.tree import Tree
-from tests.helpers.mounts import Mounted
+from tests.helpers.imagenet_tars import VAL
+from tests.helpers.mounts import Mount
 from tests.helpers.passthrough import SlowSource, slow_source
-from tests.nfs.test_faults import VAL, images  # noqa: F401  (a fixture)
 
-Mount = Callable[..., Mounted]
 Images = dict[str, bytes]
 
 REVALIDATE = 1.0
@@ -65,14 +64,15 @@ def _until(wanted: int, *paths: Path) -> float:
 def _in_pairs(split: Path) -> Iterator[tuple[Path, Path]]:
     """Two images of each class."""
     for wnid in sorted(split.iterdir()):
-        yield tuple(sorted(wnid.iterdir())[:2])  # type: ignore[misc]
+        first, second, *_ = sorted(wnid.iterdir())
+        yield first, second
 
 
 @pytest.mark.parametrize("cached", [False, True], ids=["uncached", "cached"])
 def test_new_opens_are_refused(
     sample_copy: Path,
     source: SlowSource,
-    images: Images,  # noqa: F811
+    images: Images,
     mount: Mount,
     tmp_path: Path,
     cached: bool,

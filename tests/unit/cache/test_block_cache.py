@@ -6,7 +6,9 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,53 +18,9 @@ from imagenetfs.cache.directory import CacheDirectory, prepare
 from imagenetfs.cache.quota import Limits
 from imagenetfs.cache.segment import BLOCK, SEGMENT
 from imagenetfs.cache.segment_handles import HITS, MISSES, SAVED
-from imagenetfs.cache.volume import Identity, Volume
-
-PLENTY = Limits(1 << 40, 0)
-DATA = random.Random(1).randbytes(5_000_000)
-
-
-class Bytes:
-    """An origin that is a bytes object, and counts what is asked of it. ``at``: where it is in the volume."""
-
-    def __init__(self, data: bytes = DATA, at: int = 0) -> None:
-        self.data = data
-        self.at = at
-        self.asked: list[tuple[int, int]] = []
-        self.forgotten = 0
-        self.same = True
-
-    def read(self, offset: int, length: int) -> bytes:
-        self.asked.append((offset, length))
-        data = self.data[offset - self.at : offset - self.at + length]
-        assert len(data) == length, "asked beyond the end"
-        return data
-
-    def is_same(self) -> bool:
-        return self.same
-
-    def forget(self, offset: int, length: int) -> None:
-        self.forgotten += length
-
-    @property
-    def bytes(self) -> int:
-        return sum(length for _, length in self.asked)
-
-
-def identity(**changes: object) -> Identity:
-    facts: dict[str, object] = {
-        "path": b"a/b.tar",
-        "size": len(DATA),
-        "mtime_ns": 5,
-        "inode": 6,
-        "sample": 7,
-    }
-    return Identity(**{**facts, **changes})  # type: ignore[arg-type]
-
-
-def volume(size: int = len(DATA), apart: bool = False, **changes: object) -> Volume:
-    return Volume(identity(**changes).key, size, {"archive": "a/b.tar"}, apart)
-
+from imagenetfs.cache.volume import Volume
+from tests.helpers.block_cache import DATA, IDENTITY, PLENTY, Bytes, members, read_all, volume
+from tests.helpers.children import in_children
 
 Open = Callable[..., BlockCache]
 
@@ -80,29 +38,6 @@ def open_cache(tmp_path: Path) -> Iterator[Open]:
     yield start
     for cache in opened:
         cache.close()
-
-
-def members(mean: int = 110_000, seed: int = 2) -> list[tuple[int, int]]:
-    """[start, end) of members that fill DATA as images fill a tar."""
-    rng, at, found = random.Random(seed), 0, []
-    while at < len(DATA) - 4 * mean:
-        end = at + rng.randrange(mean // 4, 2 * mean)
-        found.append((at + 512, end))
-        at = -(-end // 512) * 512
-    return found
-
-
-def read_all(cache: BlockCache, one: Volume, origin: Bytes, seed: int = 3) -> int:
-    """Read every member in some order, in pieces as the kernel asks for them; the bytes read."""
-    order = members()
-    random.Random(seed).shuffle(order)
-    total = 0
-    for start, end in order:
-        for at in range(start, end, 1 << 17):
-            length = min(1 << 17, end - at)
-            assert cache.read(one, at, length, start, end, origin) == DATA[at : at + length]
-            total += length
-    return total
 
 
 def test_an_epoch_reads_each_byte_once_and_the_next_none(open_cache: Open) -> None:
@@ -137,10 +72,10 @@ def test_it_outlives_the_mount(open_cache: Open) -> None:
         {"form": "f"},
     ],
 )
-def test_another_version_never_gets_old_blocks(open_cache: Open, other: dict[str, object]) -> None:
+def test_another_version_never_gets_old_blocks(open_cache: Open, other: dict[str, Any]) -> None:
     cache, new = open_cache(), bytes(len(DATA))
     cache.read(volume(), 0, 1000, 0, 1000, Bytes())
-    second = Volume(identity(**other).key, len(DATA), {})
+    second = Volume(replace(IDENTITY, **other).key, len(DATA), {})
     assert cache.read(second, 0, 1000, 0, 1000, Bytes(new)) == new[:1000]
 
 
@@ -258,21 +193,6 @@ def test_an_error_of_the_origin_is_the_readers(open_cache: Open) -> None:
 # --- many processes -------------------------------------------------------------------------------
 
 
-def in_children(count: int, work: Callable[[int], bool]) -> None:
-    """Run ``work(number)`` in so many forked processes, and see that all of them say True."""
-    pids = []
-    for number in range(count):
-        pid = os.fork()
-        if pid == 0:
-            code = 1
-            try:
-                code = 0 if work(number) else 2
-            finally:
-                os._exit(code)
-        pids.append(pid)
-    assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * count
-
-
 class Counted(Bytes):
     """Tells what is asked of it to a pipe, and takes its time."""
 
@@ -293,7 +213,7 @@ def test_24_cold_readers_of_one_image_make_one_request(open_cache: Open) -> None
     origin = Counted(writer)
 
     def work(number: int) -> bool:
-        cache, waited = mounts[number % 2], []
+        cache, waited = mounts[number % 2], list[bool]()
         cache.after_fork(waits=waited.append)
         one = volume()
         data = cache.read(one, 100_000, 110_000, 100_000, 210_000, origin)
@@ -330,7 +250,7 @@ def test_a_process_that_takes_too_long_is_not_waited_for(
 
     class Stuck(Bytes):
         def read(self, offset: int, length: int) -> bytes:
-            origin, waited = Bytes(), []
+            origin, waited = Bytes(), list[bool]()
             second.after_fork(waits=waited.append)
             assert second.read(volume(), 70_000, 9, 70_000, 80_000, origin) == DATA[70_000:70_009]
             assert origin.asked == [(70_000, 9)], "as asked, and nothing kept"

@@ -22,7 +22,7 @@ from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.index.arena import Arena
 from imagenetfs.index.index import Index
 from imagenetfs.source.source import REQUESTS, Source
-from tests.unit.cache.test_segment import fresh
+from tests.helpers.block_cache import fresh
 
 DATA = np.random.default_rng(7).integers(0, 256, (3000, 192), dtype=np.uint8)
 

@@ -15,15 +15,14 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.cache import quota
-from imagenetfs.cache import segment as segments_module
 from imagenetfs.cache.block_cache import ASIDE_UNTIL, TROUBLE
 from imagenetfs.cache.directory import CacheDirectory, holds_removed, prepare, unfit_type
 from imagenetfs.cache.quota import Limits, limits_of
 from imagenetfs.cache.segment import BLOCK
 from imagenetfs.cache.segment_handles import SAVED
 from imagenetfs.errors import NoSpaceError, PlaceRefusedError
-from tests.unit.cache.test_block_cache import DATA, Bytes, in_children, read_all, volume
-from tests.unit.cache.test_segment import fresh
+from tests.helpers.block_cache import DATA, Bytes, fresh, read_all, volume
+from tests.helpers.children import in_children
 
 MEGABYTE = 1 << 20
 
@@ -253,7 +252,7 @@ def test_any_call_may_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
 ) -> None:
     """Every call on the cache's disk fails now and then, at random."""
-    rng, real, failed = random.Random(number), getattr(os, call), []
+    rng, real, failed = random.Random(number), getattr(os, call), list[int]()
 
     def fails(*arguments: object, **named: object) -> object:
         if rng.random() < 0.3 or not failed:
@@ -264,10 +263,10 @@ def test_any_call_may_fail(
     monkeypatch.setattr("imagenetfs.cache.block_cache.ASIDE_SECONDS", 0.0)
     monkeypatch.setattr(quota, "_AGAIN_SECONDS", 0.0)
     cache = fresh(tmp_path / "cache")
-    monkeypatch.setattr(segments_module.os, call, fails)
+    monkeypatch.setattr(os, call, fails)
     for epoch in range(3):
         read_all(cache, volume(inode=epoch), Bytes(), seed=epoch)
-    monkeypatch.setattr(segments_module.os, call, real)
+    monkeypatch.setattr(os, call, real)
     cache.close()
     assert failed
     later, origin = fresh(tmp_path / "cache"), Bytes()
@@ -283,14 +282,14 @@ def test_it_steps_aside_for_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise OSError(errno.EDQUOT, "quota")
 
     real = os.pwrite
-    monkeypatch.setattr(segments_module.os, "pwrite", full)
+    monkeypatch.setattr(os, "pwrite", full)
     for at in range(0, 50 * BLOCK, BLOCK):
         assert cache.read(one, at, 10, at, at + 10, origin) == DATA[at : at + 10]
     assert len(tried) == 1
     assert origin.asked[1:] == [(at, 10) for at in range(BLOCK, 50 * BLOCK, BLOCK)]
     assert cache.meter[TROUBLE] == errno.EDQUOT
     assert 4e9 < cache.meter[ASIDE_UNTIL] - time.monotonic_ns() <= 5e9
-    monkeypatch.setattr(segments_module.os, "pwrite", real)
+    monkeypatch.setattr(os, "pwrite", real)
     cache._aside_until = 0.0
     origin = Bytes()
     for _ in range(2):

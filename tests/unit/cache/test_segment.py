@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import os
 import random
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from imagenetfs.cache.block_cache import BlockCache
 from imagenetfs.cache.directory import CacheDirectory, prepare
-from imagenetfs.cache.quota import Limits
 from imagenetfs.cache.segment import BLOCK, SegmentPath, Verified, make_segment, open_segment
-from tests.unit.cache.test_block_cache import (
-    DATA,
-    PLENTY,
-    Bytes,
-    in_children,
-    members,
-    read_all,
-    volume,
-)
+from tests.helpers.block_cache import DATA, Bytes, fresh, members, read_all, volume
+from tests.helpers.children import in_children
 
 MUTATIONS = int(os.environ.get("IMAGENETFS_TEST_MUTATIONS", "200"))
 """Set to 1000 for the full number."""
-
-
-def fresh(directory: Path, limits: Limits = PLENTY) -> BlockCache:
-    """The cache as a new mount has it."""
-    prepare(directory)
-    return BlockCache(CacheDirectory(directory), limits)
 
 
 def flip(file: bytearray, rng: random.Random) -> None:
@@ -132,11 +118,14 @@ def test_a_checksum_is_looked_at_once_in_a_mount(
 ) -> None:
     directory = tmp_path / "cache"
     read_all(fresh(directory), volume(), Bytes())
-    cache, one, sums = fresh(directory), volume(), []
-    real = __import__("zlib").crc32
-    monkeypatch.setattr(
-        "imagenetfs.cache.segment.zlib.crc32", lambda data: sums.append(1) or real(data)
-    )
+    cache, one, sums = fresh(directory), volume(), list[int]()
+    real = zlib.crc32
+
+    def counted(data: bytes) -> int:
+        sums.append(1)
+        return real(data)
+
+    monkeypatch.setattr(zlib, "crc32", counted)
     read_all(cache, one, Bytes())
     assert 0 < len(sums) <= len(DATA) // BLOCK + 2
     done = len(sums)

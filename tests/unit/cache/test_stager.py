@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,8 +17,7 @@ from imagenetfs.cache.quota import Limits, QuotaExceededError
 from imagenetfs.cache.stager import WINDOW, Progress, RateLimiter, Stager, StageRange, stage_ranges
 from imagenetfs.cache.volume import Volume
 from imagenetfs.errors import SourceReadError
-from tests.unit.cache.test_block_cache import DATA, Bytes, read_all, volume
-from tests.unit.cache.test_segment import fresh
+from tests.helpers.block_cache import DATA, Bytes, fresh, read_all, volume
 
 LARGE = DATA * 8
 
@@ -27,8 +28,8 @@ def large() -> Volume:
     )
 
 
-def run(cache: BlockCache, origin: Bytes, **options: object) -> Progress:
-    stager = Stager(cache, **{"streams": 4, **options})  # type: ignore[arg-type]
+def run(cache: BlockCache, origin: Bytes, streams: int = 4, **options: Any) -> Progress:
+    stager = Stager(cache, streams=streams, **options)
     one = large()
     stager.run(stage_ranges(one, 0, one.size, one.size, lambda: origin))
     return stager.progress
@@ -80,9 +81,14 @@ def test_interrupted_it_keeps_what_is_done(tmp_path: Path) -> None:
     assert origin.bytes + rest.bytes == len(LARGE), "nothing was fetched twice"
 
 
+def _giving(origin: Bytes) -> Callable[[], Bytes]:
+    return lambda: origin
+
+
 def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     """A stretch of one archive, and all of one that was changed; the rest is brought here."""
-    cache, told = fresh(tmp_path / "cache"), []
+    cache = fresh(tmp_path / "cache")
+    told: list[Progress] = []
     volumes = [Volume(volume(inode=n).key, len(LARGE), {"archive": f"{n}.tar"}) for n in range(4)]
 
     class Broken(Bytes):
@@ -96,7 +102,7 @@ def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     work = [
         stretch
         for one, origin in zip(volumes, origins, strict=True)
-        for stretch in stage_ranges(one, 0, one.size, one.size, lambda origin=origin: origin)
+        for stretch in stage_ranges(one, 0, one.size, one.size, _giving(origin))
     ]
     stager = Stager(cache, streams=2)
     stager.run(work, told.append)

@@ -18,9 +18,8 @@ from imagenetfs.cache.quota import Limits, QuotaExceededError
 from imagenetfs.cache.segment import BLOCK, SEGMENT
 from imagenetfs.cache.volume_writer import Pieces
 from imagenetfs.errors import ArchiveError
-from tests.unit.cache.test_block_cache import DATA, volume
-from tests.unit.cache.test_segment import fresh
-from tests.unit.index.test_arena import ended, in_child
+from tests.helpers.block_cache import DATA, fresh, volume
+from tests.helpers.children import ended, in_child
 
 STEP = 300_001
 """Bytes of a piece: no multiple of a block."""

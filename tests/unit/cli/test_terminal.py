@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import re
 import sys
+import time
 
 import pytest
 
-from imagenetfs.cli import progress, terminal
+from imagenetfs.cli import terminal
 from imagenetfs.cli.progress import ProgressBar
 
 
@@ -69,7 +70,7 @@ def test_progress_as_lines(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     with ProgressBar("Indexing", unit="images") as bar:
         for second in range(20):
             now[0] = float(second)

@@ -84,10 +84,16 @@ def test_requests_are_answered_one_after_the_other(kernel: Kernel) -> None:
     for unique in range(1, 5):
         kernel.socket.send(request(unique * 10, unique, unique * 100, b"x" * unique))
     seen = []
+    answers: dict[int, memoryview | bytes | int | None] = {
+        1: b"yes",
+        2: errno.ENOENT,
+        3: None,
+        4: memoryview(b"no"),
+    }
 
-    def answer(opcode: int, nodeid: int, arguments: memoryview) -> bytes | int | None:
+    def answer(opcode: int, nodeid: int, arguments: memoryview) -> memoryview | bytes | int | None:
         seen.append((opcode, nodeid, bytes(arguments)))
-        return {1: b"yes", 2: errno.ENOENT, 3: None, 4: memoryview(b"no")}[opcode // 10]
+        return answers[opcode // 10]
 
     serve_requests(Ended(kernel.device.fileno()), answer)
     assert seen == [(k * 10, k * 100, b"x" * k) for k in range(1, 5)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+from functools import partial
 
 import pytest
 
@@ -15,7 +16,7 @@ from imagenetfs.limits import MAX_WORKERS
 from imagenetfs.source.source import BYTES as METER_BYTES
 from imagenetfs.source.source import REQUESTS as METER_REQUESTS
 from imagenetfs.source.source import SINCE as METER_SINCE
-from tests.unit.index.test_arena import ended, in_child
+from tests.helpers.children import ended, in_child
 
 
 def test_a_row_begins_with_the_sources_meter() -> None:
@@ -52,7 +53,7 @@ def test_children_write_sums() -> None:
             row[Counter.BYTES] += 3
             row[Counter.FIRST_REQUEST + REQUESTS.index("read")] += 1
 
-    children = [in_child(lambda w=worker: work(w)) for worker in (0, 7, 63)]
+    children = [in_child(partial(work, worker)) for worker in (0, 7, 63)]
     assert [ended(pid) for pid in children] == [0, 0, 0]
     counters = board.counters()
     assert counters["bytes_served"] == 9000

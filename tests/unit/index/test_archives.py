@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from imagenetfs.tree.catalogue import build_catalogue
 from imagenetfs.tree.inode import ROOT, InodeKind, fields, kind_of
 from imagenetfs.tree.tree import Tree
 from tests.helpers.archives import class_tar
-from tests.unit.index.test_arena import ended, in_child
+from tests.helpers.children import ended, in_child
 
 KNOWN = [Archive(0, b"", Kind.DIRECTORY), Archive(1, b"a.tar", Kind.TAR)]
 
@@ -80,7 +81,7 @@ def test_processes_agree() -> None:
         numbers = {n: archives.add_tar(b"%d.tar" % n) for n in every}
         os.write(writer, b"%d\n" % hash(tuple(sorted(numbers.items()))))
 
-    children = [in_child(lambda start=start: add(start)) for start in (0, 99, 200, 301)]
+    children = [in_child(partial(add, start)) for start in (0, 99, 200, 301)]
     assert [ended(pid) for pid in children] == [0] * 4
     said = os.read(reader, 1000).split()
     assert len(said) == 4

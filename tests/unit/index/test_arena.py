@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import os
 import resource
-import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,34 +18,7 @@ import pytest
 from imagenetfs.errors import NoSpaceError
 from imagenetfs.index import arena as arena_module
 from imagenetfs.index.arena import Arena
-
-
-def in_child(what: Callable[[], None]) -> int:
-    """Run in a forked child; returns its pid. Exit code 0 where it did not raise."""
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    faulthandler.disable()
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    try:
-        what()
-        code = 0
-    finally:
-        os._exit(code)
-
-
-def ended(pid: int) -> int:
-    """The exit code of a child (minus the signal), which must end soon."""
-    fd = os.pidfd_open(pid)
-    try:
-        poller = select.poll()
-        poller.register(fd, select.POLLIN)
-        if not poller.poll(20_000):
-            os.kill(pid, signal.SIGKILL)
-    finally:
-        os.close(fd)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+from tests.helpers.children import ended, in_child
 
 
 def test_blocks_come_back() -> None:
@@ -154,7 +126,7 @@ def test_each_container_is_built_once(small_segments: int, tmp_path: Path) -> No
     children = []
     for name in range(4):
         turned = slots[name * 10 :] + slots[: name * 10]
-        children.append(in_child(lambda t=turned, n=name: _build(arena, t, log, n)))
+        children.append(in_child(partial(_build, arena, turned, log, name)))
     assert [ended(pid) for pid in children] == [0] * 4
     os.close(log)
     built = (tmp_path / "log").read_text().split()

@@ -24,14 +24,12 @@ from imagenetfs.index.index import Index
 from imagenetfs.index.index_file import container_key, records_in
 from imagenetfs.source.source import REQUESTS
 from tests.helpers.archives import class_tar, contents, image, index_of, tar_of, train_tar
-from tests.unit.index.test_arena import ended, in_child
+from tests.helpers.children import ended, in_child
+
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 
 CLASSES, IMAGES = 30, 4
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module.os, "fsync", lambda fd: None)
 
 
 @pytest.fixture
@@ -271,7 +269,7 @@ def test_killed_at_any_moment(train: Path, slow: Callable[[float], Slow]) -> Non
         scanner = slow(0.002)
         index = index_of(train, "t.tar", scan=scanner)
         index.container(0)
-        pid = in_child(lambda index=index: build_all(index, [0], in_flight=2, processes=2) and None)
+        pid = in_child(partial(build_all, index, [0], in_flight=2, processes=2))
         for _ in range(1 + 4 * moment):
             victim = scanner.begun()
         with contextlib.suppress(ProcessLookupError):
@@ -289,7 +287,7 @@ def test_its_processes_end_with_it(train: Path, slow: Callable[[float], Slow]) -
     scanner = slow(1.5)
     index = index_of(train, "t.tar", scan=scanner)
     index.container(0)
-    pid = in_child(lambda: build_all(index, [0], in_flight=1, processes=1) and None)
+    pid = in_child(partial(build_all, index, [0], in_flight=1, processes=1))
     worker = scanner.begun()
     assert worker != pid
     os.kill(pid, signal.SIGKILL)
@@ -361,7 +359,7 @@ def test_interrupted_between_two_children(
 
     index = index_of(train, "t.tar", scan=scanner)
     index.container(0)
-    monkeypatch.setattr(warm_module.os, "waitpid", interrupted)
+    monkeypatch.setattr(os, "waitpid", interrupted)
     before = _children()
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -387,7 +385,7 @@ def test_a_fork_that_fails(
 
     index = index_of(train, "t.tar", scan=scanner)
     index.container(0)
-    monkeypatch.setattr(warm_module.os, "fork", second_fails)
+    monkeypatch.setattr(os, "fork", second_fails)
     try:
         with contextlib.suppress(OSError):
             build_all(index, [0], in_flight=1, processes=2)

@@ -15,10 +15,11 @@ from imagenetfs.formats.tar.threaded_scanner import ThreadedScanner
 from imagenetfs.formats.tar.walk import MemberColumns
 from imagenetfs.index.bulk_workers import build_with_readahead, build_with_threads
 from imagenetfs.index.index import BuildInProgressError
+from imagenetfs.index.table_builder import Scan
 from imagenetfs.source.file import SourceFile
-from tests.helpers.archives import index_of, tar_of
-from tests.unit.formats.tar.test_header import END, member
-from tests.unit.index.test_arena import ended, in_child
+from tests.helpers.archives import index_of, tar_of, tar_table
+from tests.helpers.children import ended, in_child
+from tests.helpers.tars import END, member
 
 SIZES = (500, 3, 260, 40)
 
@@ -79,12 +80,9 @@ def test_the_tables_are_those_of_a_scan(source: Path, watched: Watched, threads:
     )  # those that have no container of their own help
     other = index_of(source, "t.tar")
     for item in work:
-        assert index.container(*item).members.columns.keys() == (
-            other.container(*item).members.columns.keys()
-        )
-        assert list(index.container(*item).members.names()) == list(
-            other.container(*item).members.names()
-        )
+        mine, its = tar_table(index, *item), tar_table(other, *item)
+        assert mine.columns.keys() == its.columns.keys()
+        assert list(mine.names()) == list(its.names())
         assert [index.container(*item).locate(row) for row in range(SIZES[item[1]])] == [
             other.container(*item).locate(row) for row in range(SIZES[item[1]])
         ]
@@ -112,10 +110,9 @@ def test_one_thread_reads_all_headers(source: Path, watched: Watched, in_flight:
     assert len(set(announced)) == 1
     assert watched.most <= min(in_flight, len(SIZES) + 1)
     for item in work:
-        block = index.container(*item).members.columns
-        assert {name: column.tobytes() for name, column in block.items()} == {
-            name: column.tobytes()
-            for name, column in other.container(*item).members.columns.items()
+        mine, its = tar_table(index, *item).columns, tar_table(other, *item).columns
+        assert {name: column.tobytes() for name, column in mine.items()} == {
+            name: column.tobytes() for name, column in its.items()
         }
 
 
@@ -142,14 +139,19 @@ def test_what_a_reader_builds_is_left_to_it(
         pass
     scanned: list[int] = []
     made = index.prepare
-    index.prepare = lambda *item: scanned.append(item[1]) or made(*item)  # type: ignore[method-assign]
+
+    def noted(archive: int, inner: int, scan: Scan | None = None) -> Callable[[], bytes]:
+        scanned.append(inner)
+        return made(archive, inner, scan)
 
     def count(done: int, members: int) -> None:
         if done == len(SIZES) - 1:
             os.write(go, b"x")  # all others are done: the reader may go on
 
     work = [(0, inner) for inner in range(len(SIZES))]
-    build(FixedConcurrency(4), index, work, count)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index, "prepare", noted)
+        build(FixedConcurrency(4), index, work, count)
     assert ended(child) == 0
     assert sorted(scanned) == [1, 2, 3]
     assert index.known(0, 0)

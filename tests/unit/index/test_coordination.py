@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from imagenetfs.index.coordination import BuildCoordinator, lease_path
 from imagenetfs.index.index_file import records_in
 from imagenetfs.index.leases import Holder, Lease
 from imagenetfs.source.source import REQUESTS
+from tests.helpers.archives import Scans
+from tests.helpers.children import ended, in_child
 from tests.helpers.shared_index import (
     CLASSES,
     IMAGES,
@@ -26,27 +29,12 @@ from tests.helpers.shared_index import (
     all_right,
     indexed,
     sharing_index,
-    source_of_one,
 )
-from tests.unit.index.test_arena import ended, in_child
-from tests.unit.index.test_index import Scans
+
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 
 JOBS = int(os.environ.get("IMAGENETFS_JOBS", "50"))
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module.os, "fsync", lambda fd: None)
-
-
-@pytest.fixture
-def train(tmp_path: Path) -> Path:
-    return source_of_one(tmp_path)
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "index" / "t.idx"
 
 
 # --- readers that touch a container ---------------------------------------------------------------
@@ -215,7 +203,7 @@ def _crowd(work: Callable[[int], None]) -> None:
         os.read(start, 1)
         work(number)
 
-    children = [in_child(lambda n=n: wait_and_work(n)) for n in range(JOBS)]  # type: ignore[misc]
+    children = [in_child(partial(wait_and_work, n)) for n in range(JOBS)]
     os.close(go)
     os.close(start)
     assert [ended(pid) for pid in children] == [0] * JOBS

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,35 +18,20 @@ from imagenetfs.index.bulk_build import Outcome
 from imagenetfs.index.coordination import BuildCoordinator, lease_path
 from imagenetfs.index.group_build import Shard, index_group, unite_shards
 from imagenetfs.index.index import Index
-from imagenetfs.index.index_file import records_in
+from imagenetfs.index.index_file import Record, records_in
 from imagenetfs.index.leases import Holder
 from imagenetfs.source.source import Source
-from tests.helpers.archives import class_tar, tar_of
+from tests.helpers.archives import Scans, class_tar, tar_of
+from tests.helpers.children import ended, in_child
 from tests.helpers.shared_index import (
     CLASSES,
     Elsewhere,
     all_right,
     indexed,
     sharing_index,
-    source_of_one,
 )
-from tests.unit.index.test_arena import ended, in_child
-from tests.unit.index.test_index import Scans
 
-
-@pytest.fixture(autouse=True)
-def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module.os, "fsync", lambda fd: None)
-
-
-@pytest.fixture
-def train(tmp_path: Path) -> Path:
-    return source_of_one(tmp_path)
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "index" / "t.idx"
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 # --- indexers -------------------------------------------------------------------------------------
@@ -80,8 +67,8 @@ def test_it_is_published_while_it_grows(
     monkeypatch.setattr(bulk_build, "_POLL_SECONDS", 0.002)
     written, seen = store_module.write_index_file, []
 
-    def write(path: Path, records: object, *, complete: bool = False) -> None:
-        written(path, records, complete=complete)  # type: ignore[arg-type]
+    def write(path: Path, records: Iterable[Record], *, complete: bool = False) -> None:
+        written(path, records, complete=complete)
         seen.append(len(records_in(path)))
 
     monkeypatch.setattr(bulk_build, "write_index_file", write)
@@ -122,7 +109,7 @@ def test_shards_at_once(train: Path, tmp_path: Path) -> None:
         while isinstance(unite_shards(index, file, shard), Holder):
             time.sleep(0.01)
 
-    children = [in_child(lambda n=n: work(n)) for n in (1, 2, 3, 4)]  # type: ignore[misc]
+    children = [in_child(partial(work, n)) for n in (1, 2, 3, 4)]
     assert [ended(pid) for pid in children] == [0] * 4
     assert file.read_bytes() == whole.read_bytes()
     assert list(file.parent.iterdir()) == [file]

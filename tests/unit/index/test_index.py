@@ -8,45 +8,29 @@ import os
 import signal
 import stat
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from imagenetfs.errors import ArchiveError, NoEntryError, SourceReadError
-from imagenetfs.formats.tar import walk
 from imagenetfs.fuse.stats import Counter, SharedStats
-from imagenetfs.index import index_file as store_module
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.bulk_build import save
 from imagenetfs.index.index import Index
-from tests.helpers.archives import class_tar, contents, image, index_of, tar_of, train_tar
-from tests.unit.index.test_arena import ended, in_child
+from tests.helpers.archives import (
+    Scans,
+    class_tar,
+    contents,
+    image,
+    index_of,
+    tar_of,
+    tar_table,
+    train_tar,
+)
+from tests.helpers.children import ended, in_child
 
-
-@pytest.fixture(autouse=True)
-def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module.os, "fsync", lambda fd: None)
-
-
-class Scans:
-    """A scanner that counts, and may be told to wait or to fail."""
-
-    def __init__(self) -> None:
-        self.extents: list[tuple[int, int]] = []
-        self.before: Callable[[int], None] = lambda start: None
-
-    def __call__(
-        self,
-        read_at: walk.ReadAt,
-        start: int,
-        end: int,
-        into: walk.MemberColumns,
-        hint: object = None,
-    ) -> object:
-        self.extents.append((start, end))
-        self.before(start)
-        return walk.scan(read_at, start, end, into)
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 # --- what is in it --------------------------------------------------------------------------------
@@ -56,7 +40,7 @@ def test_a_tar_of_class_tars(tmp_path: Path) -> None:
     (tmp_path / "train.tar").write_bytes(train_tar(3, 4))
     scans = Scans()
     index = index_of(tmp_path, "train.tar", scan=scans)
-    assert list(index.container(0).members.names()) == [b"n%08d.tar" % n for n in (1, 2, 3)]
+    assert list(tar_table(index, 0).names()) == [b"n%08d.tar" % n for n in (1, 2, 3)]
     assert len(scans.extents) == 1
     assert index.nested(0).tolist() == [0, 1, 2]
     assert not index.known(0, 1)
@@ -78,7 +62,7 @@ def test_a_directory_of_class_directories(tmp_path: Path) -> None:
     (tmp_path / "train" / "link").symlink_to("n00000001")
     (tmp_path / "train" / "n3.tar").write_bytes(class_tar(3))
     index = index_of(tmp_path, "train")
-    assert list(index.container(0).members.names()) == [
+    assert list(tar_table(index, 0).names()) == [
         b"link",
         b"n00000001",
         b"n00000002",
@@ -159,7 +143,7 @@ def test_several_processes_build_each_container_once(tmp_path: Path) -> None:
     (tmp_path / "t.tar").write_bytes(train_tar(12, 5))
     log = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     scans = Scans()
-    scans.before = lambda start: os.write(log, b"%d\n" % start) and None
+    scans.before = lambda start: os.write(log, b"%d\n" % start)
     index = index_of(tmp_path, "t.tar", scan=scans)
 
     def build(turn: int) -> None:
@@ -167,7 +151,7 @@ def test_several_processes_build_each_container_once(tmp_path: Path) -> None:
         for n in range(12):
             assert len(index.container(0, (n + turn) % 12).members) == 5
 
-    children = [in_child(lambda t=turn: build(t)) for turn in (0, 3, 6)]
+    children = [in_child(partial(build, turn)) for turn in (0, 3, 6)]
     assert [ended(pid) for pid in children] == [0, 0, 0]
     starts = (tmp_path / "log").read_text().split()
     assert len(starts) == len(set(starts)) == 13

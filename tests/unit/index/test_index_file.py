@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from imagenetfs.index.index_file import (
     write_index_file,
 )
 from imagenetfs.index.search_path import IndexSearchPath
-from tests.unit.index.test_arena import ended, in_child
+from tests.helpers.children import ended, in_child
 
 _U64 = st.integers(0, (1 << 63) - 1)
 _RECORDS = st.lists(
@@ -62,7 +63,7 @@ def somewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True, scope="module")
 def _no_waiting_for_the_disk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store_module.os, "fsync", lambda fd: None)
+        patch.setattr(os, "fsync", lambda fd: None)
         yield
 
 
@@ -231,7 +232,7 @@ def test_reading_fails_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     def stale(fd: int, length: int, offset: int) -> bytes:
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
 
-    monkeypatch.setattr(store_module.os, "pread", stale)
+    monkeypatch.setattr(os, "pread", stale)
     try:
         with pytest.raises(ArchiveError):
             store.block(place)
@@ -268,7 +269,7 @@ def test_a_failed_write_leaves_what_was_there(
     def full(fd: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(store_module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         write_index_file(path, records_of(3))
     monkeypatch.undo()
@@ -283,7 +284,7 @@ def test_concurrent_writers_leave_one_sound_file(tmp_path: Path) -> None:
         for _ in range(10):
             write_index_file(path, records_of(count))
 
-    children = [in_child(lambda c=count: write(c)) for count in (1, 20, 60)]
+    children = [in_child(partial(write, count)) for count in (1, 20, 60)]
     seen = 0
     for _ in range(50):
         found = _open(path)
@@ -299,13 +300,13 @@ def test_concurrent_writers_leave_one_sound_file(tmp_path: Path) -> None:
 def test_a_writer_of_the_same_name_elsewhere_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module.os, "getpid", lambda: 7)
+    monkeypatch.setattr(os, "getpid", lambda: 7)
     path = tmp_path / "x.idx"
     seen: list[bool] = []
     fsync = os.fsync
 
     def another(fd: int) -> None:
-        monkeypatch.setattr(store_module.os, "fsync", fsync)
+        monkeypatch.setattr(os, "fsync", fsync)
         before = set(tmp_path.iterdir())
         try:
             write_index_file(path, records_of(1))
@@ -314,7 +315,7 @@ def test_a_writer_of_the_same_name_elsewhere_is_left_alone(
         else:
             seen.append(before <= set(tmp_path.iterdir()))
 
-    monkeypatch.setattr(store_module.os, "fsync", another)
+    monkeypatch.setattr(os, "fsync", another)
     write_index_file(path, records_of(2))
     assert seen == [True]
 

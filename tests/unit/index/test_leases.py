@@ -15,7 +15,7 @@ from imagenetfs.index import leases
 from imagenetfs.index.index_file import remove_stale_temp_files, temp_path
 from imagenetfs.index.leases import Holder, Lease, acquire
 from imagenetfs.system.process_identity import this_process
-from tests.unit.index.test_arena import ended, in_child
+from tests.helpers.children import ended, in_child
 
 
 @pytest.fixture
@@ -95,12 +95,12 @@ def test_nodes_clocks_do_not_matter(path: Path, monkeypatch: pytest.MonkeyPatch)
     _taken(path, "them")
     _pretend_elsewhere(path, 5)
     for skew in (-3600.0, 3600.0):
-        monkeypatch.setattr(leases.time, "time", lambda skew=skew: time.monotonic() * 0 + skew)
+        monkeypatch.setattr(time, "time", lambda skew=skew: time.monotonic() * 0 + skew)
         assert isinstance(acquire(path, "us"), Holder)
     monkeypatch.undo()
     _pretend_elsewhere(path, leases.DEAD_SECONDS + 5)
     now = time.time()
-    monkeypatch.setattr(leases.time, "time", lambda: now - 3600.0)
+    monkeypatch.setattr(time, "time", lambda: now - 3600.0)
     assert isinstance(acquire(path, "us"), Lease)
 
 
@@ -111,7 +111,7 @@ def test_a_heart_beats_and_costs_nothing_between(
     os.utime(path, (1, 1))
     lease.beat()
     assert path.stat().st_mtime == 1
-    monkeypatch.setattr(leases.time, "monotonic", lambda: 1e9)
+    monkeypatch.setattr(time, "monotonic", lambda: 1e9)
     lease.beat()
     assert time.time() - path.stat().st_mtime < 60
 
@@ -123,7 +123,7 @@ def test_what_was_taken_away_is_not_given_back_nor_kept_alive(
     _pretend_elsewhere(path, leases.DEAD_SECONDS + 1)
     quick = _taken(path, "quick")
     os.utime(path, (1, 1))
-    monkeypatch.setattr(leases.time, "monotonic", lambda: 1e9)
+    monkeypatch.setattr(time, "monotonic", lambda: 1e9)
     slow.beat()
     assert path.stat().st_mtime == 1
     slow.release()
@@ -165,7 +165,7 @@ def test_a_place_that_cannot_be_written(path: Path, monkeypatch: pytest.MonkeyPa
     def full(fd: int, data: bytes) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(leases.os, "write", full)
+    monkeypatch.setattr(os, "write", full)
     with pytest.raises(OSError, match="No space"):
         acquire(path, "us")
     assert list(path.parent.iterdir()) == []
@@ -173,7 +173,6 @@ def test_a_place_that_cannot_be_written(path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_what_dead_writers_left_is_swept_away(path: Path) -> None:
     path.parent.mkdir()
-    left = []
 
     def leave() -> None:
         temp_path(path.with_suffix(".idx")).write_bytes(b"half")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import stat
 import tracemalloc
 from itertools import pairwise
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,35 +14,13 @@ from imagenetfs.errors import ArchiveError
 from imagenetfs.index.member_encoder import DIRECTORY_MODE, MemberRows, encode_member_table
 from imagenetfs.index.member_table import MemberTable
 from imagenetfs.index.names import sanitize_name
-
-FILE = stat.S_IFREG | 0o644
-DIRECTORY = stat.S_IFDIR | 0o755
-LINK = stat.S_IFLNK | 0o777
+from tests.helpers.tables import DIRECTORY, FILE, LINK, members_of, rows_of
 
 _PARTS = st.sampled_from(
     [b"a", b"b", b"c", b"a.b", b"a!", b"a0", b"\xff", b"..", b".", b"", b"n01440764.tar", b"\n"]
 ) | st.binary(min_size=1, max_size=6).map(lambda part: part.replace(b"\0", b"-"))
 _NAMES = st.lists(_PARTS, min_size=1, max_size=4).map(b"/".join).filter(bool)
 _ENTRIES = st.lists(st.tuples(_NAMES, st.sampled_from([FILE, FILE, DIRECTORY, LINK])), max_size=14)
-
-
-def rows_of(entries: list[tuple[bytes, int]]) -> MemberRows:
-    """Rows whose numbers all differ, so that a mix-up shows."""
-    rows = MemberRows()
-    for at, (name, mode) in enumerate(entries):
-        rows.names.append(name)
-        rows.modes.append(mode)
-        rows.headers.append(at * 4096)
-        rows.offsets.append(at * 4096 + 512)
-        rows.sizes.append(at * 7)
-        rows.mtimes.append(at * 1_000_000_000)
-        if mode == LINK:
-            rows.links[at] = b"to-%d" % at
-    return rows
-
-
-def members_of(entries: list[tuple[bytes, int]], **meta: Any) -> MemberTable:
-    return MemberTable(memoryview(encode_member_table(rows_of(entries), meta)))
 
 
 def table_of(entries: list[tuple[bytes, int]]) -> dict[bytes, int | None]:
@@ -259,7 +236,8 @@ def test_an_empty_table() -> None:
     members = members_of([])
     assert len(members) == 0
     assert members.find(b"a") == -1
-    assert list(members.children()) == list(members.names()) == []
+    assert list(members.children()) == []
+    assert list(members.names()) == []
     assert [len(part) for part in members.name_parts(0, 0)[1:3]] == [0, 0]
     assert members.problem is None
 

@@ -63,7 +63,9 @@ _TARGETS = st.lists(_PARTS, min_size=1, max_size=5).map(b"/".join).filter(bool)
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(_TARGETS, min_size=3, max_size=3))
-def test_no_chain_of_links_leads_out(tmp_path_factory: pytest.TempPathFactory, targets) -> None:  # type: ignore[no-untyped-def]
+def test_no_chain_of_links_leads_out(
+    tmp_path_factory: pytest.TempPathFactory, targets: list[bytes]
+) -> None:
     base = tmp_path_factory.mktemp("links")
     root = base / "deep" / "root"
     (root / "a" / "b").mkdir(parents=True)

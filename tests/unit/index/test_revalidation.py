@@ -16,7 +16,7 @@ from imagenetfs.index.header_match import check_header
 from imagenetfs.index.index import Index
 from imagenetfs.index.revalidation import Revalidator
 from imagenetfs.source.source import Source
-from tests.unit.index.test_index import class_tar, index_of
+from tests.helpers.archives import class_tar, index_of, tar_table, train_tar
 
 
 def _flat(names: dict[str, bytes], form: int = tarfile.USTAR_FORMAT, mtime: int = 5) -> bytes:
@@ -41,7 +41,7 @@ def test_a_tar(tmp_path: Path) -> None:
     index.container(0)
     assert _recognised(index, b"t.tar") is True
     data = bytearray((tmp_path / "t.tar").read_bytes())
-    at = index.container(0).members.header(0)
+    at = tar_table(index, 0).header(0)
     data[at] ^= 1
     (tmp_path / "t.tar").write_bytes(data)
     assert _recognised(index, b"t.tar") is False
@@ -65,8 +65,6 @@ def test_a_tar_among_loose_files(tmp_path: Path) -> None:
 
 def test_a_class_is_not_indexed_from_another_archive(tmp_path: Path) -> None:
     """The outer table is of the old archive: no table of the new one may be made by it."""
-    from tests.unit.index.test_index import train_tar
-
     (tmp_path / "t.tar").write_bytes(train_tar(3, 4))
     index = index_of(tmp_path, "t.tar")
     index.container(0, 0)

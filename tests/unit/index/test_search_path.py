@@ -9,8 +9,7 @@ import pytest
 
 from imagenetfs.index.bulk_build import save
 from imagenetfs.index.search_path import IN_SOURCE, IndexSearchPath
-from tests.helpers.archives import class_tar, contents, image, index_of
-from tests.unit.index.test_index import Scans
+from tests.helpers.archives import Scans, class_tar, contents, image, index_of
 
 IMAGES = {b"n00000001_%d.JPEG" % k: image(100 + k, 600 + k) for k in range(3)}
 

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.errors import SourceChangedError
-from tests.helpers.archives import class_tar, contents, index_of
-from tests.unit.index.test_index import Scans
+from tests.helpers.archives import Scans, class_tar, contents, index_of, tar_table
 
 
-def _at_the(which: set[int], scans: Scans, change: Callable[[], None]) -> None:
+def _at_the(which: set[int], scans: Scans, change: Callable[[], object]) -> None:
     """Call ``change`` while the scans of these numbers, from 1, are under way."""
 
     def before(start: int) -> None:
@@ -70,5 +69,5 @@ def test_what_was_written_during_a_scan_is_what_the_second_one_finds(tmp_path: P
     scans = Scans()
     index = index_of(tmp_path, "t.tar", scan=scans)
     _at_the({1}, scans, lambda: path.write_bytes(class_tar(2)))
-    names = list(index.container(0).members.names())
-    assert names == list(index_of(tmp_path, "t.tar").container(0).members.names())
+    names = list(tar_table(index, 0).names())
+    assert names == list(tar_table(index_of(tmp_path, "t.tar"), 0).names())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -30,7 +31,10 @@ class Server:
     """A watcher in a loop such as ``serve`` has, in a thread."""
 
     def __init__(self, place: MountPaths, born: Born = "run", *, first: bool = False) -> None:
-        self.front, end = clients.pair() if first else (None, None)
+        self.front: socket.socket | None = None
+        end: socket.socket | None = None
+        if first:
+            self.front, end = clients.pair()
         identity = ServerInfo("/source", str(place.mountpoint), born, os.getpid())
         self.watcher = ClientRegistry(place, identity, end)
         self.ended = threading.Event()

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,18 +18,19 @@ from imagenetfs.job import command
 FRONT = "import os, sys; from imagenetfs.job import command; sys.exit(command.run({}, os.environ))"
 
 
-def start_front(argv: list[str], **options: object) -> subprocess.Popen[str]:
+def start_front(argv: list[str], **options: Any) -> subprocess.Popen[str]:
     code = FRONT.format(repr(argv))
-    return subprocess.Popen(
+    front: subprocess.Popen[str] = subprocess.Popen(
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **options,  # type: ignore[call-overload]
+        **options,
     )
+    return front
 
 
-def run_front(argv: list[str], **options: object) -> tuple[int, str, str]:
+def run_front(argv: list[str], **options: Any) -> tuple[int, str, str]:
     front = start_front(argv, **options)
     out, err = front.communicate(timeout=60)
     return front.returncode, out, err

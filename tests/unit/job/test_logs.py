@@ -14,7 +14,7 @@ from imagenetfs import config
 from imagenetfs.config.value_types import SystemLog
 from imagenetfs.errors import PlaceRefusedError
 from imagenetfs.job import logs
-from imagenetfs.job.run_dir import MountPaths, ensure_private
+from imagenetfs.job.run_dir import MountPaths
 
 
 @pytest.fixture
@@ -27,12 +27,6 @@ def root() -> Iterator[logging.Logger]:
         logger.removeHandler(handler)
         handler.close()
     logger.setLevel(level)
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> MountPaths:
-    ensure_private(tmp_path / ".run")
-    return MountPaths(Path("/mnt/x"), tmp_path)
 
 
 @pytest.fixture

@@ -46,8 +46,11 @@ def test_who_holds_a_directory(tmp_path: Path) -> None:
     (inside / "file").write_text("x")
     (tmp_path / "into").mkdir()
     script = "import sys; f = open(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    by_file = subprocess.Popen([sys.executable, "-c", script, inside / "file"], **pipes)
+    by_file = subprocess.Popen(
+        [sys.executable, "-c", script, inside / "file"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     by_cwd = subprocess.Popen(["cat"], cwd=inside, stdin=subprocess.PIPE)
     beside = subprocess.Popen(["cat"], cwd=tmp_path / "into", stdin=subprocess.PIPE)
     try:

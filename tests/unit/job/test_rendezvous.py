@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import uuid
 from collections.abc import Iterator
@@ -100,9 +101,7 @@ def stranger(address: RendezvousAddress) -> Iterator[None]:
     if child == 0:
         try:
             os.setresuid(65534, 65534, 65534)
-            listener = rendezvous.socket.socket(
-                rendezvous.socket.AF_UNIX, rendezvous.socket.SOCK_SEQPACKET
-            )
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             listener.bind(name)
             listener.listen()
             os.write(ready[1], b"x")
@@ -136,9 +135,7 @@ def test_a_stranger_learns_nothing(
     if child == 0:
         name = address.as_socket()
         os.setresuid(65534, 65534, 65534)
-        connection = rendezvous.socket.socket(
-            rendezvous.socket.AF_UNIX, rendezvous.socket.SOCK_SEQPACKET
-        )
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         connection.connect(name)
         os.write(ready[1], b"x")
         os._exit(len(connection.recv(1 << 16)))

@@ -70,12 +70,6 @@ def test_one_key_a_mountpoint(tmp_path: Path) -> None:
     assert all(len(key) == 16 for key in keys)
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> MountPaths:
-    ensure_private(tmp_path / ".run")
-    return MountPaths(Path("/mnt/x"), tmp_path)
-
-
 def test_one_holder_at_a_time(place: MountPaths) -> None:
     with locked(place), pytest.raises(StillBusyError, match="/mnt/x"), locked(place, 0.05):
         pass

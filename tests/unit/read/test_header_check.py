@@ -24,7 +24,7 @@ from imagenetfs.read.cache_backend import CacheBackend, Volumes
 from imagenetfs.read.reader import Reader
 from imagenetfs.source.source import REQUESTS
 from imagenetfs.tree.inode import InodeKind, inode
-from tests.unit.index.test_index import index_of
+from tests.helpers.archives import index_of, tar_table
 
 COUNT = 60
 
@@ -100,8 +100,8 @@ def test_another_member_stands_there(
     data, held = archive()
     path.write_bytes(data)
     index = index_of(tmp_path, "t.tar")
-    members = index.container(0).members
-    sampled = members.meta["at"]  # type: ignore[attr-defined]
+    members = tar_table(index, 0)
+    sampled = members.meta["at"]
     row = next(row for row in range(5, COUNT) if members.header(row) not in sampled)
     _damage(path, members.header(row), data[members.header(0) :][:512])
     reader = reader_of(index)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,9 +56,9 @@ def test_a_file_is_no_directory(tmp_path: Path) -> None:
         ({"seed": -1}, "from 0"),
     ],
 )
-def test_wrong_arguments(tmp_path: Path, arguments: dict[str, int], sentence: str) -> None:
+def test_wrong_arguments(tmp_path: Path, arguments: dict[str, Any], sentence: str) -> None:
     with pytest.raises(errors.UsageError, match=sentence):
-        make_sample(tmp_path / "sample", **arguments)  # type: ignore[arg-type]
+        make_sample(tmp_path / "sample", **arguments)
     assert list(tmp_path.iterdir()) == []
 
 

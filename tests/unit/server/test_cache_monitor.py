@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,6 @@ import pytest
 
 from imagenetfs.cache.quota import Limits
 from imagenetfs.fuse.stats import Counter, SharedStats
-from imagenetfs.server import cache_monitor
 from imagenetfs.server.cache_monitor import CacheHealthReporter
 
 
@@ -24,8 +24,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     one = Clock()
-    monkeypatch.setattr(cache_monitor.time, "monotonic", lambda: one.now)
-    monkeypatch.setattr(cache_monitor.time, "monotonic_ns", lambda: int(one.now * 1e9))
+    monkeypatch.setattr(time, "monotonic", lambda: one.now)
+    monkeypatch.setattr(time, "monotonic_ns", lambda: int(one.now * 1e9))
     yield one
     monkeypatch.undo()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -76,12 +77,12 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     one = World()
-    monkeypatch.setattr(pool_module.os, "waitpid", one.waitpid)
-    monkeypatch.setattr(pool_module.os, "kill", one.kill)
+    monkeypatch.setattr(os, "waitpid", one.waitpid)
+    monkeypatch.setattr(os, "kill", one.kill)
     monkeypatch.setattr(pool_module, "is_waiting", lambda pid: pid in one.asleep)
-    monkeypatch.setattr(pool_module.time, "sleep", one.sleep)
-    monkeypatch.setattr(pool_module.time, "monotonic", lambda: one.now)
-    monkeypatch.setattr(pool_module.time, "monotonic_ns", lambda: int(one.now * 1e9))
+    monkeypatch.setattr(time, "sleep", one.sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: one.now)
+    monkeypatch.setattr(time, "monotonic_ns", lambda: int(one.now * 1e9))
     yield one
     monkeypatch.undo()
 

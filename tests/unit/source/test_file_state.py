@@ -20,8 +20,7 @@ from imagenetfs.errors import (
     SourceUnreadableError,
 )
 from imagenetfs.source import retry
-from imagenetfs.source import source as directory_module
-from imagenetfs.source.file_state import SharedFileState
+from imagenetfs.source.file_state import Identity, SharedFileState
 from imagenetfs.source.source import SINCE, Source, SourceFile
 
 OLD, NEW = bytes(range(256)) * 40, bytes(reversed(range(256))) * 40
@@ -65,7 +64,7 @@ def _failing(
             raise OSError(number, os.strerror(number))
         return real(*arguments, **more)
 
-    monkeypatch.setattr(directory_module.os, name, fail)
+    monkeypatch.setattr(os, name, fail)
     return lambda: asked
 
 
@@ -153,9 +152,9 @@ def test_opening_and_listing_are_tried_again_too(
 def test_an_empty_answer_is_no_end(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = _source(root).open(b"a.tar")
     answers = iter([b"", OLD[100:150], b"", OLD[100:200], OLD[200:400]])
-    monkeypatch.setattr(directory_module.os, "pread", lambda fd, length, offset: next(answers))
+    monkeypatch.setattr(os, "pread", lambda fd, length, offset: next(answers))
     assert file.read(100, 300) == OLD[100:400]
-    monkeypatch.setattr(directory_module.os, "pread", lambda fd, length, offset: b"")
+    monkeypatch.setattr(os, "pread", lambda fd, length, offset: b"")
     with pytest.raises(SourceReadError, match="Input/output"):
         file.read_up_to(100, 300)
 
@@ -201,7 +200,7 @@ def test_another_file_is_refused(
 ) -> None:
     """S4 S9: at the first read that shows it."""
     source = _source(root)
-    file = source.open(b"a.tar")
+    file: SourceFile | None = source.open(b"a.tar")
     change(root)
     if not is_open:
         source._files.clear()
@@ -263,8 +262,13 @@ def test_a_touch_changes_nothing(root: Path, caplog: pytest.LogCaptureFixture) -
 
 
 def test_what_was_found_right_is_not_looked_at_twice(root: Path) -> None:
-    source, looks = _source(root), []
-    source.recognise = lambda file: not looks.append(file.path)  # type: ignore[func-returns-value]
+    source, looks = _source(root), list[bytes]()
+
+    def recognise(file: SourceFile) -> bool:
+        looks.append(file.path)
+        return True
+
+    source.recognise = recognise
     for _ in range(5):
         source.open(b"a.tar").read(0, 10)
         with source.opened(b"a.tar") as file:
@@ -337,7 +341,8 @@ def test_directories_may_change(root: Path) -> None:
 
 
 def test_what_is_known_against_a_dictionary() -> None:
-    known, expected = SharedFileState(), {}
+    known = SharedFileState()
+    expected: dict[bytes, Identity | str] = {}
     for n in range(3000):
         path, identity = b"tars/n%08d.tar" % (n % 1000), (n, n, n, n)
         if n % 7 == 0:

@@ -49,7 +49,7 @@ def test_short_answers_are_completed(
     root: Path, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     pread = os.pread
-    monkeypatch.setattr(directory_module.os, "pread", lambda fd, n, at: pread(fd, min(n, most), at))
+    monkeypatch.setattr(os, "pread", lambda fd, n, at: pread(fd, min(n, most), at))
     source = Source(root)
     assert source.open(b"a/file").read(3, 1500) == (root / "a" / "file").read_bytes()[3:1503]
     assert source.read_whole(b"b") == b"second"
@@ -74,7 +74,7 @@ def test_an_error_while_reading(root: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def fail(fd: int, length: int, offset: int) -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(directory_module.os, "pread", fail)
+    monkeypatch.setattr(os, "pread", fail)
     with pytest.raises(SourceReadError, match="cannot read a/file at byte 1,000: Input/output"):
         file.read(1000, 10)
     assert source.meter[SINCE] == 0
@@ -89,7 +89,7 @@ def test_an_error_in_the_middle_of_a_read(root: Path, monkeypatch: pytest.Monkey
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         return pread(fd, 10, offset)
 
-    monkeypatch.setattr(directory_module.os, "pread", fail)
+    monkeypatch.setattr(os, "pread", fail)
     with pytest.raises(SourceReadError):
         file.read(0, 100)
 
@@ -101,7 +101,7 @@ def test_the_meter(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         seen.append(meter[SINCE])
         return pread(fd, length, offset)
 
-    monkeypatch.setattr(directory_module.os, "pread", look)
+    monkeypatch.setattr(os, "pread", look)
     source = Source(root, meter)
     source.open(b"a/file").read(0, 1000)
     source.open(b"a/file").read(0, 500)
@@ -230,7 +230,7 @@ def test_no_permission_as_anybody(root: Path, monkeypatch: pytest.MonkeyPatch, n
     def refuse(*arguments: object, **more: object) -> int:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(directory_module.os, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(SourceUnreadableError, match=r"you may not read .*/b"):
         source.open(b"b")
     with pytest.raises((SourceUnreadableError, SourceMissingError)):
@@ -247,7 +247,7 @@ def test_what_is_no_file(root: Path) -> None:
 def test_a_fifo_is_not_waited_for(root: Path) -> None:
     import signal
 
-    from tests.unit.index.test_arena import ended, in_child
+    from tests.helpers.children import ended, in_child
 
     os.mkfifo(root / "fifo.tar")
     source = Source(root)

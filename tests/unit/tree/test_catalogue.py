@@ -24,8 +24,8 @@ from imagenetfs.tree.catalogue import archives_of, build_catalogue
 from imagenetfs.tree.node import FixedFile
 from imagenetfs.tree.tree import Tree
 from tests.helpers.archives import close_with, image, tar_of, train_tar
-from tests.unit.tree.test_devkit import LEAVES, meta_mat
-from tests.unit.tree.test_listing import check_listing
+from tests.helpers.devkit import LEAVES, meta_mat
+from tests.helpers.listings import check_listing
 
 VAL = 12
 
@@ -265,9 +265,9 @@ def test_a_damaged_meta_mat(source: Path) -> None:
 
 
 def test_a_meta_mat_of_another_shape(source: Path) -> None:
-    from tests.unit.tree.test_devkit import _mat
+    from tests.helpers.devkit import mat_file
 
-    (_kit(source) / "meta.mat").write_bytes(_mat(synsets=[1, 2, 3]))
+    (_kit(source) / "meta.mat").write_bytes(mat_file(synsets=[1, 2, 3]))
     assert names(tree_of(source), "ILSVRC2012/val") == ["unlabeled"]
 
 

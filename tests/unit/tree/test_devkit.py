@@ -4,32 +4,14 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Sequence
-from typing import Any
+from typing import Literal, get_args
 
 import numpy as np
 import pytest
-from scipy.io import savemat
 
 from imagenetfs.errors import ArchiveError
 from imagenetfs.tree.devkit import Devkit, parse, unpacked
-
-LEAVES = [b"n%08d" % n for n in (7, 3, 9, 5)]
-
-
-def meta_mat(
-    wnids: Sequence[bytes] = LEAVES, ancestors: int = 2, compress: bool = True, **fields: Any
-) -> bytes:
-    """A meta.mat as the kit has it: leaves with IDs from 1, then their ancestors."""
-    names = ("ILSVRC2012_ID", "WNID", "words", "num_children")
-    rows = np.empty((len(wnids) + ancestors, 1), dtype=[(name, object) for name in names])
-    for at in range(len(rows)):
-        leaf = at < len(wnids)
-        wnid = wnids[at].decode() if leaf else f"n1000000{at}"
-        rows[at, 0] = (float(at + 1), wnid, f"word {at}, other", 0.0 if leaf else 3.0)
-    buffer = io.BytesIO()
-    savemat(buffer, {"synsets": rows, **fields}, do_compression=compress)
-    return buffer.getvalue()
+from tests.helpers.devkit import LEAVES, mat_file, meta_mat
 
 
 def test_a_sound_kit() -> None:
@@ -106,19 +88,13 @@ def test_flipped_bytes_in_a_plain_meta_mat() -> None:
         _parsed(bytes(damaged))
 
 
-def _mat(**variables: Any) -> bytes:
-    buffer = io.BytesIO()
-    savemat(buffer, variables)
-    return buffer.getvalue()
-
-
 @pytest.mark.parametrize(
     "data",
     [
-        _mat(synsets=np.arange(5)),
-        _mat(synsets="text"),
-        _mat(synsets={"WNID": "n00000001"}),
-        _mat(
+        mat_file(synsets=np.arange(5)),
+        mat_file(synsets="text"),
+        mat_file(synsets={"WNID": "n00000001"}),
+        mat_file(
             synsets=[{"WNID": "n1", "words": "w", "num_children": "many", "ILSVRC2012_ID": 1}] * 2
         ),
     ],
@@ -142,9 +118,12 @@ def test_a_wnid_is_a_wnid(wnid: bytes) -> None:
     assert kit.val_wnid(1) is None
 
 
-def packed(compression: str, **files: bytes) -> bytes:
+Compression = Literal["w:", "w:gz", "w:bz2", "w:xz"]
+
+
+def packed(compression: Compression, **files: bytes) -> bytes:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=f"w:{compression}") as tar:
+    with tarfile.open(fileobj=buffer, mode=compression) as tar:
         for name, data in files.items():
             member = tarfile.TarInfo(f"ILSVRC2012_devkit_t12/data/{name}")
             member.size = len(data)
@@ -155,8 +134,8 @@ def packed(compression: str, **files: bytes) -> bytes:
 TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 
 
-@pytest.mark.parametrize("compression", ["", "gz", "bz2", "xz"])
-def test_a_kit_as_it_is_downloaded(compression: str) -> None:
+@pytest.mark.parametrize("compression", get_args(Compression))
+def test_a_kit_as_it_is_downloaded(compression: Compression) -> None:
     files = {"meta.mat": b"a matrix", TRUTH: b"1\n2", "readme.txt": b"read me"}
     whole = packed(compression, **files)
     assert unpacked(whole) == (b"a matrix", b"1\n2")

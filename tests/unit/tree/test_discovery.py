@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -12,6 +12,8 @@ from imagenetfs.errors import SourceReadError
 from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.source.source import Source
 from imagenetfs.tree.discovery import discover, index_group
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -62,16 +64,16 @@ def test_archives(source: Path) -> None:
     assert found.warnings == []
 
 
-def test_it_opens_no_archive(source: Path) -> None:
+def test_it_opens_no_archive(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = Source(source)
     opened: list[bytes] = []
     inner = one._ask
 
-    def ask(path: bytes, work: Callable[[], object], requests: int = 1) -> object:
+    def ask(path: bytes, work: Callable[[], T], requests: int = 1) -> T:
         opened.extend([path] * requests)
         return inner(path, work, requests)
 
-    one._ask = ask  # type: ignore[assignment]
+    monkeypatch.setattr(one, "_ask", ask)
     discover(one)
     assert not [path for path in opened if path.endswith(b"img.tar")]
     assert sorted(opened) == sorted(

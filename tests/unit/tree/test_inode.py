@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagenetfs.index.archives import OUTER
+from imagenetfs.limits import MAX_ARCHIVES
 from imagenetfs.tree.inode import (
-    MAX_ARCHIVES,
     MAX_INNER,
     MAX_INNER_ROWS,
     InodeKind,

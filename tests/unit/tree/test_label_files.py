@@ -16,7 +16,7 @@ from imagenetfs.tree.label_files import PathLabels, first_word, label_files, met
 from imagenetfs.tree.listing import FlatListing
 from imagenetfs.tree.split_backend import UNLABELED, FlatSplit
 from tests.helpers.archives import index_of, tar_of, train_tar
-from tests.unit.tree.test_split_backend import by_class
+from tests.helpers.splits import by_class
 
 CLASSES, IMAGES = 5, 4
 WNIDS = [b"n%08d" % n for n in range(1, CLASSES + 1)]

@@ -11,19 +11,10 @@ from imagenetfs.index.index import Index
 from imagenetfs.read.reader import Reader
 from imagenetfs.tree.inode import MAX_INNER_ROWS, InodeKind, inode
 from imagenetfs.tree.listing import Listing
-from imagenetfs.tree.per_class_split import PerClassSplit, classes_within
 from imagenetfs.tree.split_backend import UNLABELED, FlatSplit, SplitBackend, image_number
 from tests.helpers.archives import class_tar, image, index_of, tar_of
-from tests.unit.tree.test_listing import check_listing
-
-
-def by_class(index: Index, archive: int, instead: int | None = None) -> PerClassSplit:
-    """A shelf of the class containers in an archive, and what takes the place of broken ones."""
-    return PerClassSplit(
-        index,
-        classes_within(index, archive),
-        lambda: classes_within(index, instead) if instead is not None else {},
-    )
+from tests.helpers.listings import check_listing
+from tests.helpers.splits import by_class
 
 
 def images_of(index: Index, listing: Listing) -> dict[bytes, bytes]:

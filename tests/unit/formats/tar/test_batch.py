@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from imagenetfs.errors import ArchiveError
 from imagenetfs.formats.tar import walk
 from imagenetfs.formats.tar.walk import MemberColumns, scan
-from tests.unit.formats.tar.test_header import END, header, member, padded
+from tests.helpers.tars import END, header, member, padded
 
 FIELDS = (
     0,

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 
 from imagenetfs.errors import ArchiveError
 from imagenetfs.formats.tar.walk import MemberColumns, scan
-from tests.unit.formats.tar.test_header import (
-    END,
-    GNU,
-    header,
-    member,
-    padded,
-    pax,
-    refused,
-    scanned,
-)
+from tests.helpers.tars import END, GNU, header, member, padded, pax, refused, scanned
 
 # --- extended headers -----------------------------------------------------------------------------
 
@@ -200,14 +194,17 @@ def test_pax_sparse_members(version: str, count: int) -> None:
     assert archive[columns.offsets[0] :] == padded(b"d" * 7 * count)
 
 
-@pytest.mark.parametrize("build", [old_sparse, *(lambda r, s, v=v: pax_sparse(v, r, s)
-                                                for v in ("0.0", "0.1", "1.0"))])  # fmt: skip
+@pytest.mark.parametrize(
+    "build", [old_sparse, *(partial(pax_sparse, version) for version in ("0.0", "0.1", "1.0"))]
+)
 @pytest.mark.parametrize(
     ("runs", "size"),
     [([(0, 10), (5, 10)], 100), ([(50, 10), (0, 10)], 100), ([(95, 10)], 100), ([(0, 10)], 5)],
 )
-def test_sparse_maps_that_do_not_fit(build: object, runs: list[tuple[int, int]], size: int) -> None:
-    columns, error = refused(build(runs, size) + END)  # type: ignore[operator]
+def test_sparse_maps_that_do_not_fit(
+    build: Callable[[list[tuple[int, int]], int], bytes], runs: list[tuple[int, int]], size: int
+) -> None:
+    columns, error = refused(build(runs, size) + END)
     assert len(columns) == 0
     assert "sparse" in error.reason
 

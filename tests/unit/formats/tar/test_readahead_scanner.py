@@ -17,7 +17,7 @@ from imagenetfs.formats.tar.parallel_scan import hop_in_chains, scan_parallel
 from imagenetfs.formats.tar.readahead_scanner import ReadaheadScannerThread, readahead_works
 from imagenetfs.formats.tar.speculation import Cancelled, SplitPolicy
 from imagenetfs.formats.tar.walk import MemberColumns, Walk, scan
-from tests.unit.formats.tar.test_threaded_scanner import Source, images, no_thread_is_left, threads  # noqa: F401  (a fixture)
+from tests.helpers.scanners import Source, images, threads
 
 
 class Announced(Source):

@@ -1,30 +1,20 @@
 """The header walk on archives written by hand: where archives end, and the kinds of members.
 
-Extended headers are in test_tar_extended.py, what the tools write in test_tar_tools.py, what
+Extended headers are in test_extended.py, what the tools write in test_walk_tools.py, what
 nobody should write in tests/faults.
 """
 
 from __future__ import annotations
 
 import stat
+from functools import partial
 
 import pytest
 
 from imagenetfs.errors import ArchiveError
 from imagenetfs.formats.tar import walk
 from imagenetfs.formats.tar.walk import MemberColumns, scan
-from tests.unit.formats.tar.test_header import (
-    END,
-    GNU,
-    USTAR,
-    V7,
-    header,
-    member,
-    padded,
-    pax,
-    refused,
-    scanned,
-)
+from tests.helpers.tars import END, GNU, USTAR, V7, header, member, padded, pax, refused, scanned
 
 # --- plain members --------------------------------------------------------------------------------
 
@@ -42,11 +32,15 @@ def test_a_plain_archive(magic: bytes) -> None:
         assert archive[columns.offsets[i] :].startswith(b"d" * i * 100)
 
 
+def _piece(archive: bytes, offset: int, length: int) -> bytes:
+    return archive[offset : offset + length]
+
+
 def test_what_scan_returns_is_where_the_end_marker_begins() -> None:
     archive = member(data=b"1") + member(data=b"2")
     for behind in (END, b"", b"\0" * 512, END + b"garbage" * 1000):
         data = archive + behind
-        end = scan(lambda o, n, data=data: data[o : o + n], 0, len(data), MemberColumns())
+        end = scan(partial(_piece, data), 0, len(data), MemberColumns())
         assert end == len(archive)
 
 
@@ -163,6 +157,13 @@ def test_negative_and_enormous_sizes_are_refused() -> None:
             assert refused(header(b"x", size, bytes([kind])) + padded(b"x") + END)[1].offset == 0
 
 
+def _either_end(first: bytes, behind: int, last: bytes, offset: int, length: int) -> bytes:
+    """Read from an archive of which only both ends are there: ``last`` begins at ``behind``."""
+    if offset < behind:
+        return _piece(first, offset, length)
+    return _piece(last, offset - behind, length)
+
+
 def test_members_over_8_gib() -> None:
     size = 9 << 30
     for blocks in (
@@ -172,14 +173,8 @@ def test_members_over_8_gib() -> None:
         behind = len(blocks) + size
         last = header(b"last", 3) + padded(b"abc") + END
 
-        def read_at(offset: int, length: int, parts: object = (blocks, behind, last)) -> bytes:
-            first, behind, last = parts  # type: ignore[misc]
-            if offset < behind:
-                return first[offset : offset + length]
-            return last[offset - behind : offset - behind + length]
-
         columns = MemberColumns()
-        scan(read_at, 0, behind + len(last), columns)
+        scan(partial(_either_end, blocks, behind, last), 0, behind + len(last), columns)
         assert columns.names == [b"big", b"last"]
         assert columns.sizes == [size, 3]
 

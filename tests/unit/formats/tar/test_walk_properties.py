@@ -13,7 +13,7 @@ from imagenetfs.formats.tar.walk import MemberColumns, Walk, scan
 
 NAMES = st.one_of(
     st.from_regex(r"n0[0-9]{7}_[0-9]{1,5}\.JPEG", fullmatch=True),
-    st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0/"), min_size=1),
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0/"), min_size=1),
     st.lists(st.text("abcü", min_size=1, max_size=60), min_size=1, max_size=8).map("/".join),
 )
 KINDS = st.sampled_from(

@@ -174,7 +174,7 @@ def test_gnu_tar(tree: Path, tmp_path: Path, options: str) -> None:
 
 def test_gnu_tars_incremental_archives(tree: Path, tmp_path: Path) -> None:
     archive = tmp_path / "a.tar"
-    options = ["--format=gnu", "--listed-incremental", tmp_path / "state"]
+    options: list[str | Path] = ["--format=gnu", "--listed-incremental", tmp_path / "state"]
     run("tar", *options, "-cf", archive, tree.name, cwd=tree.parent)
     columns = agree_with_gnu_tar(archive, tree)
     assert any(map(stat.S_ISDIR, columns.modes))

@@ -20,7 +20,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     site = tmp_path / "site.toml"
     user = tmp_path / "home" / "imagenetfs" / "config.toml"
     user.parent.mkdir(parents=True)
-    for name in list(config.os.environ):
+    for name in list(os.environ):
         if name.startswith("IMAGENETFS_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
@@ -44,7 +44,7 @@ def test_defaults(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> 
 def test_workers_follow_the_cpus_of_the_job(
     files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, cpus: int, workers: int
 ) -> None:
-    monkeypatch.setattr(config.os, "sched_getaffinity", lambda pid: set(range(cpus)))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cpus)))
     assert config.resolve().workers == workers
 
 
@@ -241,12 +241,12 @@ def test_the_home_of_another_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     own.mkdir()
     (tmp_path / "theirs").mkdir()
     entry = pwd.struct_passwd(("ana", "x", os.geteuid(), 1, "", str(own), "/bin/sh"))
-    monkeypatch.setattr(home.pwd, "getpwuid", lambda uid: entry)
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: entry)
     monkeypatch.setenv("HOME", str(tmp_path / "theirs"))
     inner = tmp_path / "theirs" / ".config" / "x"
     assert home.at_home(inner) == inner, "a home of one's own, if not the one in passwd"
-    monkeypatch.setattr(home.os, "geteuid", lambda: 24001)
-    monkeypatch.setattr(home.os, "access", lambda *a, **k: False)
+    monkeypatch.setattr(os, "geteuid", lambda: 24001)
+    monkeypatch.setattr(os, "access", lambda *a, **k: False)
     assert home.at_home(inner) == own / ".config" / "x"
     monkeypatch.setattr(config, "SITE_CONFIG", tmp_path / "none")
     assert config.resolve({"log": "~/x.log"}, {}).log == own / "x.log"

@@ -1,0 +1,96 @@
+"""The layout of the tests: tests/unit mirrors the package, test modules hold tests, helpers stand elsewhere."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+UNIT, PACKAGE = TESTS / "unit", TESTS.parent / "imagenetfs"
+
+OF_THE_WHOLE = {"test_helpers", "test_layers", "test_layout", "test_run_checks", "test_semantics"}
+"""Modules of tests/unit itself that are about the whole package, or about the tests."""
+
+MODULES = sorted(TESTS.rglob("*.py"))
+TEST_MODULES = [path for path in MODULES if path.name.startswith("test_")]
+UNIT_MODULES = [path for path in TEST_MODULES if path.is_relative_to(UNIT)]
+
+
+def module_of(test: str, modules: set[str]) -> str | None:
+    """The module that a test module is named for: ``test_<module>`` or ``test_<module>_<topic>``."""
+    name = test.removeprefix("test_")
+    while name and name not in modules:
+        name = name.rpartition("_")[0]
+    return name or None
+
+
+def modules_in(directory: Path) -> set[str]:
+    """The names of a package's modules and packages, its own ``__init__`` left out."""
+    files = {path.stem for path in directory.glob("*.py")}
+    packages = {path.parent.name for path in directory.glob("*/__init__.py")}
+    return (files | packages) - {"__init__"}
+
+
+def found_tests(tree: ast.Module) -> list[str]:
+    """The names of the tests that pytest finds in a module."""
+    return [
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test")
+    ]
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """Every module that may be imported anywhere in a file: of ``from a import b`` both a and a.b."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def among_test_modules(modules: set[str]) -> set[str]:
+    """Those of the modules that are test modules of this checkout."""
+    return {
+        name
+        for name in modules
+        if name.startswith("tests.") and name.rpartition(".")[2].startswith("test_")
+    }
+
+
+@pytest.mark.parametrize("path", UNIT_MODULES, ids=lambda path: str(path.relative_to(UNIT)))
+def test_a_unit_test_is_named_for_its_module(path: Path) -> None:
+    if path.parent == UNIT and path.stem in OF_THE_WHOLE:
+        return
+    package = PACKAGE / path.parent.relative_to(UNIT)
+    assert module_of(path.stem, modules_in(package)), f"no module of {package.name} has this name"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(TESTS)))
+def test_tests_stand_in_test_modules_and_helpers_elsewhere(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert not among_test_modules(imported(tree)), (
+        "move what is shared to tests/helpers or conftest"
+    )
+    assert bool(found_tests(tree)) is path.name.startswith("test_")
+
+
+def test_the_checks_can_fail() -> None:
+    modules = {"walk", "child_call", "config"}
+    assert module_of("test_walk_tools", modules) == "walk"
+    assert module_of("test_child_call", modules) == "child_call"
+    assert module_of("test_config", modules) == "config"
+    assert module_of("test_walker", modules) is None
+    assert module_of("test_resolve", modules) is None
+    assert {"config", "errors", "limits"} <= modules_in(PACKAGE)
+    wrong = ast.parse("from tests.unit.index.test_arena import ended\nfrom tests.nfs import test_x")
+    assert among_test_modules(imported(wrong)) == {
+        "tests.unit.index.test_arena",
+        "tests.nfs.test_x",
+    }
+    assert found_tests(wrong) == []
+    assert found_tests(ast.parse("class TestX:\n    def test_y(self): ...")) == ["test_y"]
