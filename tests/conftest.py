@@ -15,7 +15,9 @@ pytest_plugins = ["tests.helpers.pytest_plugin"]
 
 @pytest.fixture(scope="session")
 def sample() -> Path:
-    """The miniature source tree, made once a run; read it, never write to it (see ``sample_copy``)."""
+    """The miniature source tree, made once a run; read it, never write to
+    it (see ``sample_copy``).
+    """
     from tests.helpers.pytest_plugin import shared_sample
 
     return shared_sample()

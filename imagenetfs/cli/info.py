@@ -1,4 +1,6 @@
-"""``imagenetfs info [SOURCE]``: versions, splits, classes, images, bytes, and where they come from."""
+"""``imagenetfs info [SOURCE]``: versions, splits, classes, images, bytes,
+and where they come from.
+"""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
 """The FUSE handlers: they translate and never decide. What is where, the tree and the index know.
 
-A handler is a plain function of an inode and the request's arguments (see :mod:`imagenetfs.fuse.protocol`); it
-returns the answer's bytes. :meth:`Operations.answer` counts it, turns the project's errors into errno and
-anything else, an answer of a wrong type too, into EIO.
+A handler is a plain function of an inode and the request's arguments (see
+:mod:`imagenetfs.fuse.protocol`); it returns the answer's bytes.
+:meth:`Operations.answer` counts it, turns the project's errors into errno and anything
+else, an answer of a wrong type too, into EIO.
 
-There is no open state: OPEN and OPENDIR get ENOSYS, so that the kernel stops asking and a file that is read
-again costs no request at all (Linux 3.12 and later). A live file (status.json) is another inode each time it is
-looked up, so that the chunks of one reader fit together.
+There is no open state: OPEN and OPENDIR get ENOSYS, so that the kernel stops asking and a file that
+is read again costs no request at all (Linux 3.12 and later). A live file (status.json) is another
+inode each time it is looked up, so that the chunks of one reader fit together.
 """
 
 from __future__ import annotations
@@ -106,7 +107,9 @@ class Operations:
         self.serve_as(0)
 
     def serve_as(self, worker: int, channel: Channel | None = None) -> None:
-        """Be worker number ``worker``: write to its row of the board, and answer through its channel."""
+        """Be worker number ``worker``: write to its row of the board, and
+        answer through its channel.
+        """
         self._worker = worker
         self._channel = channel
         self.row = self._board.row(worker)

@@ -1,7 +1,7 @@
 """Texts that somebody reads in pieces (status.json, log), in memory that all workers share.
 
-Each worker has a ring of its own, in which a new text takes the place of the oldest ones: hundreds of
-status.json, so that a reader may take its time while others read too.
+Each worker has a ring of its own, in which a new text takes the place of the oldest ones: hundreds
+of status.json, so that a reader may take its time while others read too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ AREA = _HEAD + _RING
 
 
 class SnapshotRing:
-    """One worker's texts, in :data:`AREA` bytes of zeros. That worker alone writes, all may read."""
+    """One worker's texts, in :data:`AREA` bytes of zeros.
+
+    That worker alone writes, all may read.
+    """
 
     def __init__(self, area: memoryview) -> None:
         self._words = area[:_HEAD].cast("Q")  # bytes written so far, of all texts together; places

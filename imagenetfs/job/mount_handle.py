@@ -108,7 +108,8 @@ def join_or_start(
     say: Say,
     door: socket.socket | None = None,
 ) -> MountHandle:
-    """The mount at a place, started if it is not there; ``door`` is what its server then answers at.
+    """The mount at a place, started if it is not there; ``door`` is what
+    its server then answers at.
 
     Raises ImagenetfsError, among them OccupiedError.
     """
@@ -132,7 +133,8 @@ def join_or_start(
 
 
 def check_joined(session: MountHandle, settings: Settings, say: Say) -> None:
-    """See that a mount that was joined shows what was asked for, and say which options have no effect there.
+    """See that a mount that was joined shows what was asked for, and say which
+    options have no effect there.
 
     Raises OccupiedError, and leaves the session then.
     """

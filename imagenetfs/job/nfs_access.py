@@ -1,10 +1,11 @@
 """Why a source may not be read: which directory or file refuses, and what would let this user in.
 
-NFSv3 (AUTH_SYS) tells the server a caller's primary group and sixteen others: those that the kernel, which
-keeps them sorted, has first. So a user may be refused although a member of the right group. An access list
-decides otherwise than the mode says; where the server tells it, it is asked.
+NFSv3 (AUTH_SYS) tells the server a caller's primary group and sixteen others: those that the
+kernel, which keeps them sorted, has first. So a user may be refused although a member of the right
+group. An access list decides otherwise than the mode says; where the server tells it, it is asked.
 
-Sources: RFC 5531, appendix A (``gids<16>``); acl(5), ACCESS CHECK ALGORITHM; linux/posix_acl_xattr.h.
+Sources: RFC 5531, appendix A (``gids<16>``); acl(5), ACCESS CHECK ALGORITHM;
+linux/posix_acl_xattr.h.
 """
 
 from __future__ import annotations
@@ -61,8 +62,10 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class DeniedPath:
-    """A directory or file that refuses. ``wanted``: rights as in a mode's last digit; ``entries``: its access
-    list as (tag, rights, id), empty where it has none; ``is_foreign``: an NFSv4 access list decides."""
+    """A directory or file that refuses. ``wanted``: rights as in a mode's last digit;
+    ``entries``: its access list as (tag, rights, id), empty where it has none; ``is_foreign``: an
+    NFSv4 access list decides.
+    """
 
     path: str
     wanted: int
@@ -149,8 +152,9 @@ def user_name(uid: int) -> str:
 
 
 def find_denied_path(source: Path) -> dict[str, Any] | None:
-    """What refuses (a Gate's fields, as JSON can carry them), or None: on the way to the source, the source, a
-    directory in it, or the first file of one. May hang where the server does."""
+    """What refuses (a Gate's fields, as JSON can carry them), or None: on the way to the source,
+    the source, a directory in it, or the first file of one. May hang where the server does.
+    """
     for path, wanted in _on_the_way(source):
         if not _may(path, wanted):
             return _describe(path, wanted)

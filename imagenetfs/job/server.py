@@ -56,7 +56,8 @@ def serve_mount(
     request: MountRequest, lock: int, ready: Ready, first_lease: socket.socket | None = None
 ) -> None:
     """Mount and serve until the end; raises ImagenetfsError if it cannot mount."""
-    # Until `serve` takes signals over itself: a server that is told to end while it starts tidies up.
+    # Until `serve` takes signals over itself: a server that is told to end
+    # while it starts tidies up.
     signals.raise_when_told_to_end()
     # numpy's linear algebra starts threads when it is imported, and a server that forks its
     # workers must have one.
@@ -152,8 +153,8 @@ def _plan(request: MountRequest) -> MountPlan:
         shown_to=primary_group.usual_group() if request.born == "mount" else None,
         root_access=access_of(request.source) if "allow_other" in request.fuse_options else None,
         idle=settings.idle if request.born == "mount" else None,
-        # Whoever ends a job may send SIGTERM to each of its processes. The command shall save its work
-        # then, and may read until it has: the mount ends with the command's lease.
+        # Whoever ends a job may send SIGTERM to each of its processes. The command shall save its
+        # work then, and may read until it has: the mount ends with the command's lease.
         heed_signals=request.born == "mount",
         warnings=() if warning is None else (warning,),
     )

@@ -1,4 +1,6 @@
-"""The read cache of a mount: made before the workers are forked, watched and kept by the supervisor."""
+"""The read cache of a mount: made before the workers are forked, watched
+and kept by the supervisor.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,10 @@ def volumes_of(catalogue: Catalogue) -> Volumes:
 
 
 def inflated_arrays(catalogue: Catalogue, cached: CacheBackend | None) -> InflatedArrays:
-    """A catalogue's deflated arrays, unpacked into the cache where there is one. Make it before forking."""
+    """A catalogue's deflated arrays, unpacked into the cache where there is one.
+
+    Make it before forking.
+    """
     keep: Keep | None = None
     if cached is not None:
         cache, volumes = cached.cache, cached.volumes
@@ -66,7 +71,9 @@ def inflated_arrays(catalogue: Catalogue, cached: CacheBackend | None) -> Inflat
 
 
 class CacheHealthReporter:
-    """Says in the log when the workers' caches step aside, a line a minute at most, and when they are back."""
+    """Says in the log when the workers' caches step aside, a line a minute at
+    most, and when they are back.
+    """
 
     def __init__(self, board: SharedStats, directory: Path, limits: Limits) -> None:
         self._board = board
@@ -87,8 +94,8 @@ class CacheHealthReporter:
         self._next_line, self._told = now + _TELL_SECONDS, bool(trouble)
         if trouble:
             log.warning(
-                "the cache in %s steps aside (%s): what it does not have is read from the source and "
-                "not kept; it tries again every few seconds",
+                "the cache in %s steps aside (%s): what it does not have is read from the source "
+                "and not kept; it tries again every few seconds",
                 self._directory,
                 os.strerror(trouble),
             )
@@ -103,10 +110,10 @@ class CacheHealthReporter:
 class CacheJanitor:
     """Does for workers that nobody asks anything what they do for themselves while they read.
 
-    A worker lets go of segments that were thrown out, and gives space back where other programs fill the disk,
-    with its next request; until that comes it waits in the kernel. So every few seconds a child looks at the
-    disk, which may hang if it is broken, and workers that sit idle on what is gone are told to leave: the
-    pool puts others in their place.
+    A worker lets go of segments that were thrown out, and gives space back where other programs
+    fill the disk, with its next request; until that comes it waits in the kernel. So every few
+    seconds a child looks at the disk, which may hang if it is broken, and workers that sit idle on
+    what is gone are told to leave: the pool puts others in their place.
     """
 
     def __init__(self, board: SharedStats, cache: BlockCache) -> None:
@@ -149,7 +156,8 @@ class CacheJanitor:
             requests = sum(row[first : first + len(REQUESTS)])
             idle = self._requests.get(worker) == requests and not row[Counter.BUSY_SINCE]
             self._requests[worker] = requests
-            # Cleared when it is reaped, which this very process does: no other can have its number yet.
+            # Cleared when it is reaped, which this very process does: no other
+            # can have its number yet.
             if idle and row[Counter.PID]:
                 found.append(int(row[Counter.PID]))
         return found

@@ -1,7 +1,7 @@
 """The supervisor: mounts, answers the kernel's first request, then forks the workers that serve.
 
-It stays single-threaded, so that it may fork at any time, and never touches its own mount: one stat of
-it from here would wait for itself. See docs/architecture.md, "Serving".
+It stays single-threaded, so that it may fork at any time, and never touches its own mount: one stat
+of it from here would wait for itself. See docs/architecture.md, "Serving".
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ from imagenetfs.tree.tree import Tree
 log = logging.getLogger(__name__)
 
 _ATTEMPTS = 3.5
-"""The kernel asks up to three times for a page that is mapped; the rest is for the workers that come anew."""
+"""The kernel asks up to three times for a page that is mapped; the rest is for
+the workers that come anew.
+"""
 
 _BUSY_TICK = 0.02
 _IDLE_TICK = 0.5
@@ -85,15 +87,17 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountPlan:
-    """What to mount where. ``workers`` is a ceiling; ``read_timeout``, ``revalidate`` and ``idle`` (unused for
-    so long, the mount ends) in seconds; ``views``: name and list. ``shown_to``: the primary group of those who
-    read, where it is not this process's. ``root_access``: owner, group and permission bits of the root
-    directory in a mount for all users, in which all else has the rights of the source. ``heed_signals``:
-    whether SIGTERM, SIGINT and SIGHUP end the mount; without it a watcher alone does. ``warnings``: what its
-    users shall be told, beside what is found in the source.
+    """What to mount where. ``workers`` is a ceiling; ``read_timeout``, ``revalidate`` and
+    ``idle`` (unused for so long, the mount ends) in seconds; ``views``: name and list.
+    ``shown_to``: the primary group of those who read, where it is not this process's.
+    ``root_access``: owner, group and permission bits of the root directory in a mount for all
+    users, in which all else has the rights of the source. ``heed_signals``: whether SIGTERM,
+    SIGINT and SIGHUP end the mount; without it a watcher alone does. ``warnings``: what its users
+    shall be told, beside what is found in the source.
 
-    ``cache_dir``: where what is read is kept (None: nowhere), at most ``cache_size`` bytes while ``keep_free``
-    bytes of its file system stay free; ``stage``: what is brought there ahead, as VERSION or VERSION/SPLIT.
+    ``cache_dir``: where what is read is kept (None: nowhere), at most ``cache_size`` bytes while
+    ``keep_free`` bytes of its file system stay free; ``stage``: what is brought there ahead, as
+    VERSION or VERSION/SPLIT.
     """
 
     source: Path
@@ -122,10 +126,11 @@ class MountPlan:
 def serve(
     plan: MountPlan, *, ready: Callable[[list[str]], None], watchers: Sequence[Watcher] = ()
 ) -> None:
-    """Mount and serve until unmounted, told by a signal (``heed_signals``), or a watcher asks for the end.
+    """Mount and serve until unmounted, told by a signal (``heed_signals``), or a
+    watcher asks for the end.
 
-    Calls ``ready(warnings)`` when the mount can be read. Raises ImagenetfsError before that where it
-    cannot mount; nothing is left mounted then. The calling process must be single-threaded.
+    Calls ``ready(warnings)`` when the mount can be read. Raises ImagenetfsError before that where
+    it cannot mount; nothing is left mounted then. The calling process must be single-threaded.
     """
     no_core_dumps()
     board = SharedStats()
@@ -191,7 +196,8 @@ def _mount(plan: MountPlan) -> Connection:
         pyfuse3.init(pyfuse3.Operations(), place, options)
     except RuntimeError as error:
         raise FuseRefusedError(
-            f"the mount on {plan.mountpoint} was refused ({error}); the lines above say why. {_advice(plan)}"
+            f"the mount on {plan.mountpoint} was refused ({error}); the lines "
+            f"above say why. {_advice(plan)}"
         ) from None
     return Connection(plan.mountpoint)
 
@@ -208,14 +214,18 @@ def _advice(plan: MountPlan) -> str:
 
 
 def _escaped(path: Path) -> str:
-    """A path as a value in a mount option: libfuse splits at commas, and pyfuse3 takes ASCII only."""
+    """A path as a value in a mount option: libfuse splits at commas, and
+    pyfuse3 takes ASCII only.
+    """
     text = str(path).encode("ascii", "replace").decode()
     return text.replace("\\", "\\\\").replace(",", "\\,")
 
 
 @contextlib.contextmanager
 def _signals() -> Iterator[tuple[int, int, list[int]]]:
-    """Signals as bytes on a pipe, both of its ends; the list is filled when one of them asks for the end."""
+    """Signals as bytes on a pipe, both of its ends; the list is filled when one
+    of them asks for the end.
+    """
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     stopping: list[int] = []
     before: dict[signal.Signals, Any] = {}
@@ -392,7 +402,9 @@ class Supervisor:
         )
 
     def _end(self, connection: Connection, wakeup: int) -> None:
-        """Out of the mount table at once; what is open gets a few seconds; then the session ends."""
+        """Out of the mount table at once; what is open gets a few
+        seconds; then the session ends.
+        """
         connection.detach()
         poller = select.poll()
         poller.register(wakeup, select.POLLIN)

@@ -1,9 +1,10 @@
 """The pool of workers: how many there are, and that there are always enough.
 
-As many as cores while they have work, more only while they wait for the source (up to the ceiling), and
-one when nothing has been asked for a minute. The ceiling is for those that ask something of the source:
-one that waits until another process has done so is not counted, lest all wait for the same array. A worker
-that dies is replaced at once; one that dies young again and again is replaced more and more slowly.
+As many as cores while they have work, more only while they wait for the source (up to the
+ceiling), and one when nothing has been asked for a minute. The ceiling is for those that ask
+something of the source: one that waits until another process has done so is not counted, lest all
+wait for the same array. A worker that dies is replaced at once; one that dies young again and
+again is replaced more and more slowly.
 """
 
 from __future__ import annotations
@@ -56,8 +57,9 @@ class WorkerPool:
         ceiling: int,
         deadline: float,
     ) -> None:
-        """``deadline``: seconds that a read, or anything else that is asked of the source at a time, may take
-        before its worker is ended."""
+        """``deadline``: seconds that a read, or anything else that is asked of the source at a
+        time, may take before its worker is ended.
+        """
         self._board = board
         self._fork = fork
         self._cores = min(cores, ceiling, MAX_WORKERS)
@@ -87,7 +89,10 @@ class WorkerPool:
     # --- births and deaths ------------------------------------------------------------------------
 
     def reap(self) -> bool:
-        """Note which workers have ended; True where there was one. Sets ``over`` with the session."""
+        """Note which workers have ended; True where there was one.
+
+        Sets ``over`` with the session.
+        """
         changed = False
         for pid, worker in list(self._workers.items()):
             ended, status = os.waitpid(pid, os.WNOHANG)
@@ -113,7 +118,8 @@ class WorkerPool:
     def _died(self, worker: _Worker, code: int) -> None:
         self.restarts += 1
         age = time.monotonic() - worker.born
-        # Somebody's kill -9 is no failure of ours; whoever crashes or ends by itself is slowed down.
+        # Somebody's kill -9 is no failure of ours; whoever crashes or ends by
+        # itself is slowed down.
         own_fault = code != -signal.SIGKILL and age < _YOUNG_SECONDS
         self._failures = self._failures + 1 if own_fault else 0
         if self._failures:

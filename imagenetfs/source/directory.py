@@ -1,4 +1,5 @@
-"""The root of the source: what is asked of it by path, through one descriptor that is opened before mounting.
+"""The root of the source: what is asked of it by path, through one descriptor that
+is opened before mounting.
 
 Everything that asks is metered, and tried again where that may help. Paths as in
 :mod:`imagenetfs.source.source`.
@@ -68,10 +69,13 @@ class SourceDirectory:
                 f"cannot open the source {path}: {error.strerror}."
             ) from error
 
-    # --- requests -------------------------------------------------------------------------------------
+    # --- requests
+    # -------------------------------------------------------------------------------------
 
     def _ask(self, path: bytes, work: Callable[[], Answer], requests: int = 1) -> Answer:
-        """``work()`` about ``path``: metered as so many requests, tried again where that may help."""
+        """``work()`` about ``path``: metered as so many requests, tried
+        again where that may help.
+        """
         meter = self.meter
         meter[SINCE] = time.monotonic_ns()
         try:
@@ -97,7 +101,8 @@ class SourceDirectory:
 
         return self._ask(path, attempt)
 
-    # --- listings -------------------------------------------------------------------------------------
+    # --- listings
+    # -------------------------------------------------------------------------------------
 
     def names(self, path: bytes) -> list[tuple[bytes, bool]]:
         """(name, is it a directory) of all in a directory, sorted; a link to a directory is one.

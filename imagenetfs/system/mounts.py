@@ -164,7 +164,8 @@ def detach(entry: MountEntry, *, lazy: bool) -> None:
     error = _umount2(entry.mountpoint, lazy=lazy)
     if error == 0:
         return
-    # Nobody but root, and who is in a namespace of its own, may: for others the setuid helper does it.
+    # Nobody but root, and who is in a namespace of its own, may: for others the
+    # setuid helper does it.
     if error not in (errno.EPERM, errno.EACCES):
         _raise_for(entry, error, os.strerror(error))
     _fusermount(entry, lazy=lazy)

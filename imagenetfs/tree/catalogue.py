@@ -1,7 +1,7 @@
 """The catalogue: everything above class level, built once before the mount serves.
 
-It is the one place of the tree that reads the source: names in directories, the headers of the tars of
-class tars, the devkit. What it holds is the same in every process that is forked afterwards.
+It is the one place of the tree that reads the source: names in directories, the headers of the tars
+of class tars, the devkit. What it holds is the same in every process that is forked afterwards.
 """
 
 from __future__ import annotations
@@ -37,16 +37,18 @@ from imagenetfs.tree.versions import downsampled, ilsvrc2012, tiny_imagenet, vie
 _LOOSE_TAR = re.compile(rb"ILSVRC2012_img_.*\.tar")
 
 _FEW = 16
-"""A split in so many files has them open, and their sizes known, from the start: each costs round trips."""
+"""A split in so many files has them open, and their sizes known, from the
+start: each costs round trips.
+"""
 
 
 @dataclass(slots=True)
 class Catalogue:
-    """The source as it was at mount: archives, versions, and what is wrong with it (``lost``: the warnings of
-    images that are not shown; ``notices``: what is found when it is first touched).
+    """The source as it was at mount: archives, versions, and what is wrong with it (``lost``: the
+    warnings of images that are not shown; ``notices``: what is found when it is first touched).
 
-    ``archives`` and their ``numbers`` by path are those found then; ``index.archives`` has those to come too.
-    ``served``: the directories that splits read.
+    ``archives`` and their ``numbers`` by path are those found then; ``index.archives`` has those to
+    come too. ``served``: the directories that splits read.
     """
 
     source: Source
@@ -132,7 +134,9 @@ def build_catalogue(
 
 
 def _nothing_known(source: Source, found: Discovery) -> ImagenetfsError:
-    """Why no version is shown: what cannot be read or is broken, or what the directory is instead."""
+    """Why no version is shown: what cannot be read or is broken, or what
+    the directory is instead.
+    """
     if found.lost:
         broken = any(isinstance(error, BrokenArchivesError) for error in found.lost)
         kind = BrokenArchivesError if broken else SourceUnreadableError
@@ -150,7 +154,8 @@ def _nothing_known(source: Source, found: Discovery) -> ImagenetfsError:
         here = shlex.quote(str(source.path))
         parent = f"make one (mkdir -p ~/in && ln -s {here} ~/in/ILSVRC2012) and give ~/in"
     return SourceUnknownError(
-        f"{nothing}, but {os.fsdecode(tars[0])}: such tars belong into a directory ILSVRC2012; {parent}."
+        f"{nothing}, but {os.fsdecode(tars[0])}: such tars belong into a "
+        f"directory ILSVRC2012; {parent}."
     )
 
 

@@ -28,7 +28,8 @@ class Version:
     """One version of the data set: its splits, the words of its classes, directories that answer
     without being listed (name -> path in the source), and the val classes in file order.
 
-    ``classes_beside_splits``: train's classes answer beside it, where programs of old look for them.
+    ``classes_beside_splits``: train's classes answer beside it, where
+    programs of old look for them.
     """
 
     name: bytes

@@ -1,8 +1,8 @@
 """The label files beside a version's splits, in the forms that loaders and frameworks look for.
 
 wnids.txt, words.txt (``wnid<TAB>words``), labels.txt (``wnid,name``), LOC_synset_mapping.txt
-(``wnid words``, Kaggle's), imagenet_class_index.json (Keras's: sorted wnid order, first word, spaces as
-underscores), meta.bin (torchvision's), meta/{train,val}.txt (``path label``).
+(``wnid words``, Kaggle's), imagenet_class_index.json (Keras's: sorted wnid order, first word,
+spaces as underscores), meta.bin (torchvision's), meta/{train,val}.txt (``path label``).
 """
 
 from __future__ import annotations
@@ -87,8 +87,9 @@ def meta_bin(version: Version) -> bytes:
 class PathLabels:
     """meta/train.txt and meta/val.txt: ``<class>/<image> <label>`` a line, labels by sorted wnid.
 
-    ImageNet's train list has 46 MB; it is made class by class as it is read, and only the classes'
-    lengths are kept. Those are had from the member tables, for every process that is asked needs them.
+    ImageNet's train list has 46 MB; it is made class by class as it is read, and only the
+    classes' lengths are kept. Those are had from the member tables, for every process
+    that is asked needs them.
     """
 
     def __init__(self, split: Split, labels: Mapping[bytes, int]) -> None:

@@ -1,4 +1,6 @@
-"""What is known of the classes: numbers and labels from the devkit, words from whichever file has them."""
+"""What is known of the classes: numbers and labels from the devkit, words from
+whichever file has them.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,9 @@ _WORDS = b"words.txt"
 
 
 def read_devkit(survey: Discovery, source: Source) -> Devkit | None:
-    """The development kit's labels, from its directory or its archive; None, with a warning where it is
-    damaged, if there is none."""
+    """The development kit's labels, from its directory or its archive; None, with a warning where
+    it is damaged, if there is none.
+    """
     root = survey.root(ILSVRC2012)
     if root is None:
         return None
@@ -43,7 +46,9 @@ def read_devkit(survey: Discovery, source: Source) -> Devkit | None:
 def read_words(
     survey: Discovery, source: Source, kit: Devkit | None, wanted: Container[bytes]
 ) -> dict[bytes, str]:
-    """The words of the ``wanted`` wnids: the devkit's, else tiny's, which has all of WordNet's nouns."""
+    """The words of the ``wanted`` wnids: the devkit's, else tiny's, which
+    has all of WordNet's nouns.
+    """
     words: dict[bytes, str] = {}
     root = survey.root(TINY)
     if root is not None and _WORDS in survey.files(root):

@@ -1,4 +1,6 @@
-"""Choosing what a split is served from: which archive is there, and what takes its place where it is not."""
+"""Choosing what a split is served from: which archive is there, and what takes
+its place where it is not.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,10 @@ from imagenetfs.tree.split_backend import WNID
 
 
 class ArchiveSelector:
-    """Looks for a version's archives below ``root``. ``prefer`` is ``archives`` or ``directories``."""
+    """Looks for a version's archives below ``root``.
+
+    ``prefer`` is ``archives`` or ``directories``.
+    """
 
     def __init__(self, survey: Discovery, index: Index, prefer: str, root: bytes) -> None:
         self.survey = survey
@@ -48,7 +53,9 @@ class ArchiveSelector:
             return False
 
     def has_classes(self, directory: int) -> bool:
-        """Whether there are class directories in a directory: by name, for it may have 100,000 files."""
+        """Whether there are class directories in a directory: by name, for
+        it may have 100,000 files.
+        """
         names = self.index.source.names(self.index.archives[directory].path)
         return any(is_directory and WNID.fullmatch(name) for name, is_directory in names)
 

@@ -1,4 +1,6 @@
-"""What a mount shows from the start: the root, versions, splits, label files, views, .imagenetfs."""
+"""What a mount shows from the start: the root, versions, splits, label
+files, views, .imagenetfs.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,9 @@ LIVE_FILES = ("status.json", "log")
 
 @dataclass(slots=True)
 class StaticTree:
-    """Fixed nodes by inode (0 is no inode, 1 the root), and the splits by the number of their directory
-    (a split has one a name) with their versions."""
+    """Fixed nodes by inode (0 is no inode, 1 the root), and the splits by the number of their
+    directory (a split has one a name) with their versions.
+    """
 
     catalogue: Catalogue
     nodes: list[Node] = field(default_factory=lambda: [FixedDirectory(), FixedDirectory()])

@@ -20,8 +20,9 @@ class Totals:
 
 
 def totals(split: Split) -> Totals:
-    """Counted class by class, from the tables that the index makes; what cannot be read is left out and
-    told."""
+    """Counted class by class, from the tables that the index makes; what cannot be
+    read is left out and told.
+    """
     images = size = 0
     unread: list[str] = []
     for number in range(len(split.shelf.classes)):

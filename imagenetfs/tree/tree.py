@@ -211,7 +211,10 @@ class Tree:
         return isinstance(self._node(number), FixedDirectory | SplitDirectory)
 
     def file(self, number: int) -> FixedFile | DynamicFile | None:
-        """The generated file that an inode is; None where it is a member. Errors for directories."""
+        """The generated file that an inode is; None where it is a member.
+
+        Errors for directories.
+        """
         kind = kind_of(number)
         if kind == InodeKind.FILE:
             return None

@@ -1,8 +1,8 @@
 """Where an image comes from and what is on it: the extended attributes ``user.imagenetfs.*``.
 
-On images: ``source`` (path in the source), ``offset`` (bytes into that file, where they stand there as they
-are), ``wnid``, ``words``, ``label`` (from 0, in the order of sorted wnids). On class directories: ``wnid``,
-``words``, ``label``, ``count``.
+On images: ``source`` (path in the source), ``offset`` (bytes into that file, where they stand there
+as they are), ``wnid``, ``words``, ``label`` (from 0, in the order of sorted wnids). On class
+directories: ``wnid``, ``words``, ``label``, ``count``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""A handler made to raise, or to answer nonsense, in every operation: EIO, a traceback, the mount lives."""
+"""A handler made to raise, or to answer nonsense, in every operation: EIO, a
+traceback, the mount lives.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Workers killed while files are opened and read: no wrong byte, no hang, one failed open a kill."""
+"""Workers killed while files are opened and read: no wrong byte, no
+hang, one failed open a kill.
+"""
 
 from __future__ import annotations
 

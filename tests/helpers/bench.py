@@ -111,12 +111,14 @@ def bench(directory: Path) -> Iterator[Bench]:
         made.clean_up()
 
 
-# --- terminals --------------------------------------------------------------------------------------
+# --- terminals
+# --------------------------------------------------------------------------------------
 
 
 class Terminal:
-    """The command in a terminal of its own, and what a person does there. It has a session, and so a process
-    group, of its own: ``pid``."""
+    """The command in a terminal of its own, and what a person does there. It has a session, and so
+    a process group, of its own: ``pid``.
+    """
 
     def __init__(self, at: Bench, *arguments: object) -> None:
         environ = at.environ()

@@ -196,7 +196,8 @@ def test_no_member(source: SlowSource, tree: Path, make: Make) -> None:
         assert words in done.stderr
     config.mkdir(parents=True)
     (config / "config.toml").write_text(
-        "opt_in_page = 'http://in.example'\nsupport_address = 'a@b.example'\nsupport_subject = 'S'\n"
+        "opt_in_page = 'http://in.example'\nsupport_address = 'a@b.example'\nsupport_subject = "
+        "'S'\n"
     )
     done = member.call("mount", source.path, member.home)
     assert "http://in.example" in done.stderr

@@ -1,4 +1,6 @@
-"""The checks around the tests: planted leaks and warnings are seen, what a run inherits has no effect."""
+"""The checks around the tests: planted leaks and warnings are seen, what a
+run inherits has no effect.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +92,8 @@ def test_state():
     assert os.environ["LANG"] == "C.UTF-8" and "LC_ALL" not in os.environ
     assert time.tzname == ("UTC", "UTC")
     assert os.path.isdir(os.environ["HOME"])
-    assert not [name for name in os.environ if name.startswith(("PYTHON", "IMAGENETFS_SOURCE", "SLURM"))]
+    assert not [name for name in os.environ if name.startswith(("PYTHON", "IMAGENETFS_SOURCE", "
+    ""SLURM"))]
     for descriptor in (0, 1, 2):
         os.fstat(descriptor)
     assert sys.flags.ignore_environment
@@ -142,7 +145,12 @@ def test_planted_leaks_are_seen(tmp_path: Path) -> None:
             os.kill(int(pid.read_text()), signal.SIGKILL)
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
     said = done.stdout.partition("left behind by the tests:")[2]
-    expected = ["test_descriptor", "memfd:planted", "shared mapping: /dev/zero", "thread: planted-thread"]
+    expected = [
+        "test_descriptor",
+        "memfd:planted",
+        "shared mapping: /dev/zero",
+        "thread: planted-thread",
+    ]
     expected += ["process: ", "planted-file", shared.name]
     expected += ["mount: "] if os.getuid() == 0 else []
     assert [what for what in expected if what not in said] == []

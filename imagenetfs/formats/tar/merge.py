@@ -1,7 +1,7 @@
 """Chains and the true walk put together: where an archive is cut, and what of a chain is believed.
 
-This is bookkeeping without I/O of its own. Who goes on with which walk when, tar_team.py (a thread a walk)
-and tar_ring.py (one thread for all) say; the rules are those of chains.py.
+This is bookkeeping without I/O of its own. Who goes on with which walk when, tar_team.py (a thread
+a walk) and tar_ring.py (one thread for all) say; the rules are those of chains.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ Progress = Callable[[int], None]
 
 
 class ScanMerger(ABC):
-    """What is being walked of some archives, and may be cut in two for whoever has nothing to do."""
+    """What is being walked of some archives, and may be cut in two for
+    whoever has nothing to do.
+    """
 
     def __init__(self, pace: AdaptiveConcurrency) -> None:
         self._pace = pace
@@ -34,7 +36,8 @@ class ScanMerger(ABC):
     def _do(self, steps: Steps[T]) -> T:
         """Do all of it, walking chains meanwhile; what it returns."""
 
-    # --- the true walk ------------------------------------------------------------------------------
+    # --- the true walk
+    # ------------------------------------------------------------------------------
 
     def stitch(
         self,
@@ -47,7 +50,10 @@ class ScanMerger(ABC):
         return self._do(self.stitching(walk, position, cutter, progress))
 
     def scanning(self, walk: Walk, start: int, cutter: SplitPolicy) -> Steps[int]:
-        """What ``tar.scan`` does, step by step. Where it waits for a chain, it yields that chain."""
+        """What ``tar.scan`` does, step by step.
+
+        Where it waits for a chain, it yields that chain.
+        """
         check_length(start, walk.end)
         position, ended = yield from walk.steps(start, PROBE)
         span = max(BLOCK, (position - start) // PROBE)
@@ -132,7 +138,8 @@ class ScanMerger(ABC):
         if chain in self._open:
             self._open.remove(chain)
 
-    # --- chains: the lock is held --------------------------------------------------------------------
+    # --- chains: the lock is held
+    # --------------------------------------------------------------------
 
     def _cut(self) -> ScanRange | None:
         """A chain cut off where most is left to walk; None where nothing is worth it."""

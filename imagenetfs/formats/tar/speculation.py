@@ -29,7 +29,9 @@ _digits = re.compile(rb"[0-7]").finditer
 
 
 def probe(walk: Walk, position: int) -> tuple[int, bool, float]:
-    """Hop a few times; where that landed, whether the archive ended, and a read's median seconds."""
+    """Hop a few times; where that landed, whether the archive ended, and
+    a read's median seconds.
+    """
     seconds: list[float] = []
     read_at = walk.read_at
 
@@ -72,7 +74,9 @@ def find_header(
 
 
 class Cancelled(Exception):
-    """Whatever is found now comes too late: the truth has passed this chain, or nobody waits any more."""
+    """Whatever is found now comes too late: the truth has passed this chain,
+    or nobody waits any more.
+    """
 
 
 class SplitPolicy:

@@ -1,7 +1,9 @@
-"""Imagenet8, 16, 32 and 64: the rows of DownSampled's npz files, in class directories by their labels.
+"""Imagenet8, 16, 32 and 64: the rows of DownSampled's npz files, in class
+directories by their labels.
 
-A label is an ILSVRC2012_ID, which the devkit turns into a wnid. A class lists its rows batch by batch in
-the batches' own order (batch_2 before batch_10); the two parts of Imagenet64's train are one split.
+A label is an ILSVRC2012_ID, which the devkit turns into a wnid. A class lists its rows
+batch by batch in the batches' own order (batch_2 before batch_10); the two parts of
+Imagenet64's train are one split.
 """
 
 from __future__ import annotations
@@ -73,7 +75,9 @@ def _natural(path: bytes) -> list[tuple[int, bytes]]:
 
 
 class ArraySplit:
-    """The rows of some npz files by label; see :class:`imagenetfs.tree.split_backend.SplitBackend`."""
+    """The rows of some npz files by label; see
+    :class:`imagenetfs.tree.split_backend.SplitBackend`.
+    """
 
     def __init__(
         self, index: Index, archives: Sequence[int], ids: Mapping[bytes, int] | None
@@ -107,7 +111,8 @@ class ArraySplit:
             unknown = len(members) - sum(len(members.of_label(label)) for label in self._ids)
             if unknown:
                 self._tell(
-                    f"{unknown:,} rows of {title} have labels that the devkit does not name, and are not shown."
+                    f"{unknown:,} rows of {title} have labels that the devkit does "
+                    "not name, and are not shown."
                 )
         return [(members, base(InodeKind.FILE, archive, OUTER))]
 

@@ -1,5 +1,6 @@
-"""ILSVRC2012 and ILSVRC2012_t3: train and t3 from tars of class tars, val labelled by the devkit, test
-with its patch laid over it; an extracted directory takes the place of an archive that is missing or broken.
+"""ILSVRC2012 and ILSVRC2012_t3: train and t3 from tars of class tars, val labelled by the
+devkit, test with its patch laid over it; an extracted directory takes the place of an archive
+that is missing or broken.
 """
 
 from __future__ import annotations

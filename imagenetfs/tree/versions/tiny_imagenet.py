@@ -1,4 +1,5 @@
-"""tiny-imagenet-200: loose files. train without its level images/, val by val_annotations.txt, test.
+"""tiny-imagenet-200: loose files. train without its level images/, val by
+val_annotations.txt, test.
 
 Only images are shown: the lists of boxes beside them stand under archives/ and source/.
 """
@@ -58,7 +59,9 @@ def _val(finder: ArchiveSelector, train: Split | None) -> Split | None:
 
 
 def _annotations(finder: ArchiveSelector, path: bytes) -> dict[bytes, bytes]:
-    """File name -> wnid, from lines of tab-separated fields; empty, with a warning, if unreadable."""
+    """File name -> wnid, from lines of tab-separated fields; empty, with
+    a warning, if unreadable.
+    """
     try:
         text = finder.index.source.read_whole(path)
     except ImagenetfsError as error:

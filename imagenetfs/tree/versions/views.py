@@ -1,12 +1,12 @@
 """Views: parts of a version, by class or by file, from a list. The same inodes, no copy.
 
-A list has one entry a line: a wnid (all images of that class) or the name of an image. ``split/`` in
-front limits it to that split, and ``version/split/`` says which version is meant; a class directory in
-between (``train/n01440764/n01440764_10026.JPEG``) may stand there, and a label behind it, as in
-meta/train.txt. ``#`` begins a comment.
+A list has one entry a line: a wnid (all images of that class) or the name of an image. ``split/``
+in front limits it to that split, and ``version/split/`` says which version is meant; a class
+directory in between (``train/n01440764/n01440764_10026.JPEG``) may stand there, and a label behind
+it, as in meta/train.txt. ``#`` begins a comment.
 
-What a list names and is not there is told: at mount what can be known by names alone, the rest when a class
-of the view is first listed, for its images are known only then.
+What a list names and is not there is told: at mount what can be known by names alone, the rest when
+a class of the view is first listed, for its images are known only then.
 """
 
 from __future__ import annotations
@@ -66,8 +66,9 @@ def parse(text: bytes, versions: Sequence[Version]) -> ParsedView:
 def view(
     name: str, text: bytes, versions: Sequence[Version], tell: Tell
 ) -> tuple[Version, list[str]]:
-    """The view as a version of its own, and warnings. Reads no archive; ``tell`` hears later what is found
-    missing then."""
+    """The view as a version of its own, and warnings. Reads no archive; ``tell`` hears later
+    what is found missing then.
+    """
     parsed = parse(text, versions)
     shown = Version(name.encode())
     warnings: list[str] = []
@@ -88,8 +89,8 @@ def view(
         if lost:
             where = b"/".join(filter(None, (base.name, split_name))).decode(errors="replace")
             warnings.append(
-                f"the view {name}: {len(lost):,} of {len(wanted):,} entries of its list name nothing in "
-                f"{where} (first: {_text(min(lost))})."
+                f"the view {name}: {len(lost):,} of {len(wanted):,} entries of its list name "
+                f"nothing in {where} (first: {_text(min(lost))})."
             )
         for split, shelf in parts:
             _add(shown, split, shelf)

@@ -1,8 +1,9 @@
-"""winter21_whole: a tar a class in tars/ (or beside the class directories), else extracted directories.
+"""winter21_whole: a tar a class in tars/ (or beside the class directories),
+else extracted directories.
 
-The real one has 19,167 classes. One reading of the directory names them all; no tar is opened, and none
-is looked at, before its class is touched. So a tar that is broken shows only then, and the extracted
-directory takes its place.
+The real one has 19,167 classes. One reading of the directory names them all; no tar is opened, and
+none is looked at, before its class is touched. So a tar that is broken shows only then, and the
+extracted directory takes its place.
 """
 
 from __future__ import annotations

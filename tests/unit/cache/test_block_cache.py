@@ -1,4 +1,6 @@
-"""The block cache against the bytes themselves: by one process, by many, kept over restarts, never wrong."""
+"""The block cache against the bytes themselves: by one process, by many, kept
+over restarts, never wrong.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ DATA = random.Random(1).randbytes(5_000_000)
 
 
 class Bytes:
-    """An origin that is a bytes object, and counts what is asked of it. ``at``: where it is in the volume."""
+    """An origin that is a bytes object, and counts what is asked of it.
+
+    ``at``: where it is in the volume.
+    """
 
     def __init__(self, data: bytes = DATA, at: int = 0) -> None:
         self.data = data

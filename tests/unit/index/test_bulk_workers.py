@@ -1,4 +1,6 @@
-"""Many containers of a slow source at once: no request too many, no thread idle, no reader disturbed."""
+"""Many containers of a slow source at once: no request too many, no thread
+idle, no reader disturbed.
+"""
 
 from __future__ import annotations
 

@@ -129,7 +129,9 @@ def test_a_mount_does_not_wait_for_itself(
 def test_indexing_ahead_waits_for_its_own_mount_s_readers(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A class that is being built as it begins has the lease for a moment; that must not put it off."""
+    """A class that is being built as it begins has the lease for a moment;
+    that must not put it off.
+    """
     ours, theirs = BuildCoordinator(), BuildCoordinator()
     held = ours.lease(file)
     assert isinstance(held, Lease)
@@ -226,7 +228,9 @@ def _asked(meters: memoryview) -> int:
 
 
 def _looks(containers: int) -> int:
-    """Requests of a job that finds everything: two to open an archive, and blocks that are sampled."""
+    """Requests of a job that finds everything: two to open an archive, and
+    blocks that are sampled.
+    """
     return 3 + 17 + 4 * containers
 
 

@@ -222,8 +222,9 @@ def test_a_loose_file_is_where_its_name_says(tmp_path: Path) -> None:
 
 
 def test_what_is_read_without_asking_what_it_is(tmp_path: Path) -> None:
-    """A tar of nothing but regular files: the outer one of ImageNet's too, but neither directories in a tar nor
-    a directory."""
+    """A tar of nothing but regular files: the outer one of ImageNet's too, but neither directories
+    in a tar nor a directory.
+    """
     (tmp_path / "train.tar").write_bytes(train_tar(2, 3))
     (tmp_path / "mixed.tar").write_bytes(tar_of({"d/": b"", "d/a": b"x"}))
     (tmp_path / "d").mkdir()
@@ -328,7 +329,9 @@ def test_an_archive_of_another_size_is_logged(
 
 
 def _shuffled(number: int) -> bytes:
-    """A class tar of the same length as class_tar(number, 2), its two images the other way about."""
+    """A class tar of the same length as class_tar(number, 2), its two
+    images the other way about.
+    """
     names = [f"n{number:08d}_{k}.JPEG" for k in (1, 0)]
     return tar_of({names[0]: image(number * 100 + 1, 601), names[1]: image(number * 100, 600)})
 

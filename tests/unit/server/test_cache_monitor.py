@@ -1,4 +1,6 @@
-"""What the supervisor says of the workers' caches: a line a minute at most, and when they are back."""
+"""What the supervisor says of the workers' caches: a line a minute at
+most, and when they are back.
+"""
 
 from __future__ import annotations
 

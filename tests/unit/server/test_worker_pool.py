@@ -409,7 +409,9 @@ def test_a_worker_over_its_deadline_is_ended(world: World) -> None:
 
 
 def test_all_that_a_read_waits_for_counts(world: World) -> None:
-    """It opens the archive, waits for another process's fetch, then reads: three times nearly the deadline."""
+    """It opens the archive, waits for another process's fetch, then reads: three
+    times nearly the deadline.
+    """
     mount = Mount(world)
     mount.step()
     pid = mount.pids[0]

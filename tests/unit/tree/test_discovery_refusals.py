@@ -124,9 +124,9 @@ def test_the_tars_themselves(tmp_path: Path) -> None:
     error = why(loose)
     assert isinstance(error, SourceUnknownError)
     assert str(error) == (
-        f"{loose} holds no version of ImageNet that is known here, but ILSVRC2012_img_val.tar: such tars "
-        "belong into a directory ILSVRC2012; "
-        f"make one (mkdir -p ~/in && ln -s '{loose}' ~/in/ILSVRC2012) and give ~/in."
+        f"{loose} holds no version of ImageNet that is known here, but ILSVRC2012_img_val.tar: "
+        "such tars belong into a directory ILSVRC2012; make one (mkdir -p ~/in && ln -s "
+        f"'{loose}' ~/in/ILSVRC2012) and give ~/in."
     )
     named = loose.rename(tmp_path / "ILSVRC2012")
     assert f"a directory ILSVRC2012; give its parent, {tmp_path}." in str(why(named))

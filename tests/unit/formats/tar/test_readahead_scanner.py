@@ -1,5 +1,6 @@
-"""Parallel hopping by hints: one thread, never more reads announced than allowed, the same members and
-errors as scan; and the thread that scans for others."""
+"""Parallel hopping by hints: one thread, never more reads announced than allowed, the same members
+and errors as scan; and the thread that scans for others.
+"""
 
 from __future__ import annotations
 
@@ -130,7 +131,8 @@ def test_chains_behind_the_end_are_given_up() -> None:
     assert walk.into.headers == source.headers[:700]
 
 
-# --- the thread that scans for others ---------------------------------------------------------------
+# --- the thread that scans for others
+# ---------------------------------------------------------------
 
 
 def together(ring: ReadaheadScannerThread, work: list[Callable[[], object]]) -> list[object]:
