@@ -93,7 +93,7 @@ def _splits(catalogue: Catalogue, *, count: bool) -> tuple[list[dict[str, Any]],
                 {
                     "version": version.name.decode(),
                     "split": split.name.decode(),
-                    "classes": len(split.shelf.classes),
+                    "classes": len(split.backend.classes),
                     "images": counted.images if counted else None,
                     "bytes": counted.bytes if counted else None,
                     "from": split.origin,

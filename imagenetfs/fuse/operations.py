@@ -75,7 +75,7 @@ class Operations:
         tree: Tree,
         reader: Reader,
         live: StatusFiles,
-        board: SharedStats,
+        stats: SharedStats,
         permission: AccessGuard,
         revisit: float = REVISIT_SECONDS,
         root_access: Ownership | None = None,
@@ -86,7 +86,7 @@ class Operations:
         self._tree = tree
         self._reader = reader
         self._live = live
-        self._board = board
+        self._stats = stats
         self._permit = permission.check
         self._packer = AttributePacker(revisit, root_access, access)
         self._entries = EntryPacker(revisit, access)
@@ -102,7 +102,7 @@ class Operations:
             Opcode.DESTROY: (self.destroy, "other"),
         }
         self._handlers: dict[int, tuple[Handler, int]] = {
-            opcode: (handler, _cell(name)) for opcode, (handler, name) in counted.items()
+            opcode: (handler, _counter(name)) for opcode, (handler, name) in counted.items()
         }
         self.serve_as(0)
 
@@ -112,7 +112,7 @@ class Operations:
         """
         self._worker = worker
         self._channel = channel
-        self.row = self._board.row(worker)
+        self.row = self._stats.row(worker)
 
     def answer(
         self, opcode: int, inode: int, arguments: memoryview
@@ -173,7 +173,7 @@ class Operations:
         live = self._tree.live_file(inode)
         if live is None:
             return self._packer.entry(inode, self._tree.attributes(inode))
-        handle = self._board.keep_text(self._worker, self._live.contents(live.name))
+        handle = self._stats.keep_text(self._worker, self._live.contents(live.name))
         inode = live_inode(handle)
         return self._packer.entry(inode, self._attributes(inode), keep=False)
 
@@ -184,7 +184,7 @@ class Operations:
 
     def _attributes(self, inode: int) -> Attributes:
         if kind_of(inode) == InodeKind.LIVE:
-            size = len(self._board.text(live_handle(inode)))
+            size = len(self._stats.text(live_handle(inode)))
             return Attributes(FILE_MODE, size, time.time_ns(), 1)
         return self._tree.attributes(inode)
 
@@ -198,7 +198,7 @@ class Operations:
         """Have the rest of its split indexed; not before the class that somebody waits for is."""
         found = self._tree.class_of(inode)
         if found is not None:
-            self._board.touch(found[0])
+            self._stats.touch(found[0])
 
     def readdirplus(self, inode: int, arguments: memoryview) -> memoryview:
         """Several struct fuse_direntplus; none at the end."""
@@ -223,7 +223,7 @@ class Operations:
             if isinstance(found, SplicedReply):
                 return found
         elif kind == InodeKind.LIVE:
-            found = self._board.text(live_handle(inode))[offset : offset + size]
+            found = self._stats.text(live_handle(inode))[offset : offset + size]
         else:
             found = self._read_generated(inode, offset, size)
         row[_BYTES] += len(found)
@@ -279,11 +279,11 @@ class Operations:
         return b""
 
 
-def _cell(name: str) -> int:
+def _counter(name: str) -> int:
     return Counter.FIRST_REQUEST + REQUESTS.index(name)
 
 
-_FORGET, _OTHER = _cell("forget"), _cell("other")
+_FORGET, _OTHER = _counter("forget"), _counter("other")
 
 
 def _sized(value: bytes, room: int) -> bytes:

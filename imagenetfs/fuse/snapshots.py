@@ -28,7 +28,7 @@ class SnapshotRing:
 
     def __init__(self, area: memoryview) -> None:
         self._words = area[:_HEAD].cast("Q")  # bytes written so far, of all texts together; places
-        self._ring = area[_HEAD:]
+        self._buffer = area[_HEAD:]
 
     def keep(self, number: int, text: bytes) -> None:
         """Keep a text under a number that is larger than all before, from 1 on."""
@@ -41,7 +41,7 @@ class SnapshotRing:
         words[place] = 0
         words[place + 1], words[place + 2] = start, len(data)
         at = start % _RING
-        self._ring[at : at + len(data)] = data
+        self._buffer[at : at + len(data)] = data
         words[place] = number
 
     def text(self, number: int) -> bytes:
@@ -50,7 +50,7 @@ class SnapshotRing:
         place = 1 + number % _PLACES * _PLACE
         start, length = words[place + 1], words[place + 2]
         at = start % _RING
-        data = bytes(self._ring[at : at + length])
+        data = bytes(self._buffer[at : at + length])
         if words[place] != number or words[0] > start + _RING:
             raise SourceChangedError("this file was opened too long ago; open it again.")
         return data

@@ -159,7 +159,7 @@ class SharedStats:
 
     # --- texts: one for all chunks of one reader --------------------------------------------------
 
-    def _texts(self, worker: int) -> SnapshotRing:
+    def _snapshots(self, worker: int) -> SnapshotRing:
         start = self._first_text + worker * AREA
         return SnapshotRing(self._bytes[start : start + AREA])
 
@@ -167,9 +167,9 @@ class SharedStats:
         """Keep a text for its readers; returns their handle. The worker's oldest ones give way."""
         row = self.row(worker)
         row[Counter.TEXTS] += 1
-        self._texts(worker).keep(row[Counter.TEXTS], text)
+        self._snapshots(worker).keep(row[Counter.TEXTS], text)
         return row[Counter.TEXTS] * MAX_WORKERS + worker
 
     def text(self, handle: int) -> bytes:
         """A kept text. Raises SourceChangedError where it has given way to newer ones."""
-        return self._texts(handle % MAX_WORKERS).text(handle // MAX_WORKERS)
+        return self._snapshots(handle % MAX_WORKERS).text(handle // MAX_WORKERS)

@@ -17,9 +17,11 @@ _LOG_TAIL = 128 * 1024
 class StatusFiles:
     """Makes their contents from the board, what was noticed since, and the log file."""
 
-    def __init__(self, board: SharedStats, notices: LateWarnings, log_path: Path | None) -> None:
-        self._board = board
-        self._notices = notices
+    def __init__(
+        self, stats: SharedStats, late_warnings: LateWarnings, log_path: Path | None
+    ) -> None:
+        self._stats = stats
+        self._late_warnings = late_warnings
         self._log_path = log_path
 
     def contents(self, name: str) -> bytes:
@@ -27,17 +29,17 @@ class StatusFiles:
         return self._status() if name == "status.json" else self._log()
 
     def _status(self) -> bytes:
-        facts = self._board.facts()
+        facts = self._stats.facts()
         now = time.monotonic_ns()
         facts["workers"] = [
-            {"pid": pid, "state": _state(self._board.row(number), now)}
+            {"pid": pid, "state": _state(self._stats.row(number), now)}
             for number, pid in enumerate(facts.pop("worker_pids", []))
             if pid
         ][:MAX_WORKERS]
-        facts["warnings"] = [*facts.get("warnings", ()), *self._notices.all()]
-        facts["counters"] = self._board.counters()
+        facts["warnings"] = [*facts.get("warnings", ()), *self._late_warnings.all()]
+        facts["counters"] = self._stats.counters()
         if facts.get("cache"):
-            trouble = self._board.cache_trouble(now)
+            trouble = self._stats.cache_trouble(now)
             facts["cache"]["steps_aside"] = os.strerror(trouble) if trouble else None
         return json.dumps(facts, indent=1).encode() + b"\n"
 

@@ -68,9 +68,9 @@ def build_with_readahead(
     table is kept, and encode.
     """
     lanes = max(1, min(pace.ceiling // 2, _LANES, len(work)))
-    ring = ReadaheadScannerThread(pace, lanes)
-    with ThreadPoolExecutor(lanes) as pool, contextlib.closing(ring):
-        left = _build(pool, lanes, ring.scan, index, work, count)
+    scanner = ReadaheadScannerThread(pace, lanes)
+    with ThreadPoolExecutor(lanes) as pool, contextlib.closing(scanner):
+        left = _build(pool, lanes, scanner.scan, index, work, count)
     _build_left(index, left, count)
 
 
@@ -84,11 +84,13 @@ def build_with_threads(
     """
     threads = pace.ceiling
     lanes = min(threads, max(-(-threads // _AT_LEAST), len(work) // _AT_LEAST))
-    team = ThreadedScanner(pace)
-    with ThreadPoolExecutor(threads) as pool, contextlib.closing(team):
+    scanner = ThreadedScanner(pace)
+    with ThreadPoolExecutor(threads) as pool, contextlib.closing(scanner):
         for _ in range(threads - lanes):
-            pool.submit(team.help)
-        left = _build(pool, lanes, team.scan, index, work, count, lambda: pool.submit(team.help))
+            pool.submit(scanner.help)
+        left = _build(
+            pool, lanes, scanner.scan, index, work, count, lambda: pool.submit(scanner.help)
+        )
     _build_left(index, left, count)
 
 

@@ -123,7 +123,7 @@ def unite_shards(index: Index, file: Path, shard: Shard) -> Holder | bool:
         records = records_in(file)
         for one in shards:
             records |= {record.key: record for record in one.records()}
-            lease.beat()
+            lease.heartbeat()
         write_index_file(file, records.values(), complete=True)
         for each in shard.all():
             each.file(file).unlink(missing_ok=True)
@@ -150,7 +150,7 @@ class _Publisher:
         self._next = time.monotonic() + _PUBLISHED_EVERY
 
     def __call__(self, now: Progress) -> None:
-        self._lease.beat()
+        self._lease.heartbeat()
         if self._progress is not None:
             self._progress(now)
         before = time.monotonic()

@@ -268,7 +268,7 @@ class Index:
             return turn
         try:
             block = build_table(
-                self.source, with_heartbeat(self._scan_alone, turn.beat), extent, inner
+                self.source, with_heartbeat(self._scan_alone, turn.heartbeat), extent, inner
             )
             self.sharing.publish(archive, self._kept.record(key, extent, block))
         finally:

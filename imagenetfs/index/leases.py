@@ -48,14 +48,14 @@ class Holder:
 
 
 class Lease:
-    """A lease that is held. Call ``beat`` now and then, and ``release`` at the end."""
+    """A lease that is held. Call ``heartbeat`` now and then, and ``release`` at the end."""
 
     def __init__(self, path: Path, holder: Holder) -> None:
         self.path = path
         self._holder = holder
         self._next = time.monotonic() + BEAT_SECONDS
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Show that the holder lives; to be called often, for it costs nothing most times."""
         if time.monotonic() < self._next:
             return

@@ -49,7 +49,7 @@ class Scan(Protocol):
     ) -> object: ...
 
 
-def with_heartbeat(scan: Scan, beat: Callable[[], None]) -> Scan:
+def with_heartbeat(scan: Scan, heartbeat: Callable[[], None]) -> Scan:
     """The same scanner, which calls ``beat()`` with every read."""
 
     def scan_and_beat(
@@ -60,7 +60,7 @@ def with_heartbeat(scan: Scan, beat: Callable[[], None]) -> Scan:
         hint: walk.Hint | None = None,
     ) -> object:
         def read(offset: int, length: int) -> bytes:
-            beat()
+            heartbeat()
             return read_at(offset, length)
 
         return scan(read, start, end, into, hint)

@@ -106,9 +106,9 @@ def join_or_start(
     source: Path,
     settings: Settings,
     say: Say,
-    door: socket.socket | None = None,
+    listener: socket.socket | None = None,
 ) -> MountHandle:
-    """The mount at a place, started if it is not there; ``door`` is what
+    """The mount at a place, started if it is not there; ``listener`` is what
     its server then answers at.
 
     Raises ImagenetfsError, among them OccupiedError.
@@ -122,7 +122,12 @@ def join_or_start(
         made = _make_directory(place)
         try:
             request = MountRequest(
-                place=place, source=source, settings=settings, born="run", made=made, door=door
+                place=place,
+                source=source,
+                settings=settings,
+                born="run",
+                made=made,
+                listener=listener,
             )
             return _start(request, lock, say)
         except BaseException:

@@ -71,10 +71,10 @@ def acquire(
                 host = connect(address)
                 if host is not None:
                     return _join_and_use(host, address.job, source, settings, say)
-            door = listen(addresses[0])
-            if door is not None:
-                with door:
-                    return _make_and_start(addresses[0].job, source, settings, at, say, door)
+            listener = listen(addresses[0])
+            if listener is not None:
+                with listener:
+                    return _make_and_start(addresses[0].job, source, settings, at, say, listener)
         except _GoneError:
             pass
         except (ForeignSocketError, PermissionError):
@@ -171,13 +171,13 @@ def _make_and_start(
     settings: Settings,
     at: Path | None,
     say: Say,
-    door: socket.socket | None = None,
+    listener: socket.socket | None = None,
 ) -> MountHandle:
     needs_user_namespace = not namespaces.may_mount()
     # Where it takes another primary group, sg is started for that, and must be
     # outside: it is setuid.
     preflight.check_source(source)
-    session = join_or_start(_make(settings, at, job), source, settings, say, door)
+    session = join_or_start(_make(settings, at, job), source, settings, say, listener)
     if needs_user_namespace:
         say(SAID_ONCE)
     return session

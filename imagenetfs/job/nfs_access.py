@@ -116,19 +116,19 @@ class Reason(Enum):
     """By all that is seen here it is open; the server has a rule of its own."""
 
 
-def explain(gate: DeniedPath, user: User) -> tuple[Reason, int | None]:
+def explain(denied: DeniedPath, user: User) -> tuple[Reason, int | None]:
     """Why, and the group that would open it: the user's own one, or the one to be a member of."""
-    opening = gate.opens_for()
+    opening = denied.opens_for()
     hidden = sorted(opening & user.hidden)
-    if user.uid != gate.uid and not opening & user.sent and hidden:
+    if user.uid != denied.uid and not opening & user.sent and hidden:
         return Reason.HIDDEN_GROUP, hidden[0]
-    if gate.entries or gate.is_foreign:
+    if denied.entries or denied.is_foreign:
         return Reason.ACCESS_LIST, None
-    shift = 6 if user.uid == gate.uid else 3 if gate.gid in user.sent else 0
-    if gate.grants(gate.mode >> shift):
+    shift = 6 if user.uid == denied.uid else 3 if denied.gid in user.sent else 0
+    if denied.grants(denied.mode >> shift):
         return Reason.SERVER, None
     if shift == 0 and opening:
-        return Reason.NOT_A_MEMBER, gate.gid
+        return Reason.NOT_A_MEMBER, denied.gid
     return Reason.MODE, None
 
 

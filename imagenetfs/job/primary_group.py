@@ -60,12 +60,12 @@ def refusal(source: Path) -> SourceUnreadableError | None:
     return None if described is None else _refusal_at(as_gate(described), User.here())
 
 
-def _refusal_at(gate: DeniedPath, user: User) -> SourceUnreadableError:
-    reason, group = explain(gate, user)
+def _refusal_at(denied: DeniedPath, user: User) -> SourceUnreadableError:
+    reason, group = explain(denied, user)
     name = group_name(group) if group is not None else ""
     if reason is Reason.HIDDEN_GROUP:
         return GroupNeededError(
-            f"{gate.path} is open to the group {name}, and you are a member; but NFSv3 tells the "
+            f"{denied.path} is open to the group {name}, and you are a member; but NFSv3 tells the "
             f"server only your primary group and {SENT} of your {len(user.groups)} others, and "
             "this is none of them.",
             name,
@@ -79,23 +79,27 @@ def _refusal_at(gate: DeniedPath, user: User) -> SourceUnreadableError:
     elif reason is Reason.ACCESS_LIST:
         why = "its access list decides that (getfacl, nfs4_getfacl), and not its group"
         help = "Another primary group (sg) does not help; if you should have access,"
-    elif reason is Reason.MODE and gate.uid == user.uid:
+    elif reason is Reason.MODE and denied.uid == user.uid:
         return SourceUnreadableError(
-            f"{gate.path} may not be read by you: its mode ({gate.mode_letters}) closes it, to "
-            f"you who own it too. Open it: chmod u+{gate.wanted_letters} {shlex.quote(gate.path)}"
+            f"{denied.path} may not be read by you: its mode ({denied.mode_letters}) closes it, "
+            f"to you who own it too. Open it: chmod u+{denied.wanted_letters} "
+            f"{shlex.quote(denied.path)}"
         )
     elif reason is Reason.MODE:
         why = (
-            f"its mode ({gate.mode_letters}) closes it to you; it belongs to {user_name(gate.uid)}"
+            f"its mode ({denied.mode_letters}) closes it to you; it belongs to "
+            f"{user_name(denied.uid)}"
         )
-        help = f"Ask {user_name(gate.uid)} to open it (chmod +{gate.wanted_letters}), or"
+        help = f"Ask {user_name(denied.uid)} to open it (chmod +{denied.wanted_letters}), or"
     else:
         why = (
             "its mode would let you in, so the server has a rule of its own (its export, an "
             "access list)"
         )
         help = "If you should have access,"
-    return SourceUnreadableError(f"{gate.path} may not be read by you: {why}. {help} {support()}.")
+    return SourceUnreadableError(
+        f"{denied.path} may not be read by you: {why}. {help} {support()}."
+    )
 
 
 def support() -> str:

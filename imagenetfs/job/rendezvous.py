@@ -92,7 +92,7 @@ def list_addresses() -> list[RendezvousAddress]:
     own = re.compile(rf"@imagenetfs/{os.geteuid()}/([^/\s]+)/(\w+)$")
     found = filter(None, map(own.search, _SOCKETS.read_text().splitlines()))
     return sorted(
-        {RendezvousAddress(*match.groups()) for match in found}, key=lambda door: door.job
+        {RendezvousAddress(*match.groups()) for match in found}, key=lambda address: address.job
     )
 
 

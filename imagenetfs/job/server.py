@@ -40,14 +40,14 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountRequest:
     """Everything that a server needs to know. ``made``: the mountpoint goes with the mount;
-    ``door``: where to answer those who look for this namespace."""
+    ``listener``: where to answer those who look for this namespace."""
 
     place: MountPaths
     source: Path
     settings: Settings
     born: Born
     made: bool = False
-    door: socket.socket | None = None
+    listener: socket.socket | None = None
     fuse_options: tuple[str, ...] = ()
     log: Path | None = None
 
@@ -89,9 +89,9 @@ def serve_mount(
     try:
         with signals.blocked():  # whoever is ended in the middle would leave a socket behind
             watchers.append(ClientRegistry(place, identity, first_lease))
-        if request.door is not None:
+        if request.listener is not None:
             host = NamespaceServer(os.getpid(), str(place.root), str(place.mountpoint))
-            watchers.append(RendezvousListener(request.door, host))
+            watchers.append(RendezvousListener(request.listener, host))
         serve(plan, ready=mounted, watchers=watchers)
     finally:
         signals.ignore()

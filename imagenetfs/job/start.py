@@ -54,7 +54,7 @@ def start_mount(
     def serve(ready: Ready) -> None:
         serve_mount(full, lock, ready, first_lease)
 
-    sockets = [one for one in (first_lease, request.door) if one is not None]
+    sockets = [one for one in (first_lease, request.listener) if one is not None]
     keep = [lock, *(one.fileno() for one in sockets)]
     try:
         started = daemon.start(

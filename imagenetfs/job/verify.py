@@ -136,9 +136,9 @@ def check_counts(catalogue: Catalogue) -> Iterator[str]:
 def _check_split(version: Version, split: Split, of_class: dict[bytes, int]) -> Iterator[str]:
     title = f"{_text(version.name)}/{_text(split.name)}"
     counts: dict[bytes, int] = {}
-    for number, name in enumerate(split.shelf.classes):
+    for number, name in enumerate(split.backend.classes):
         with contextlib.suppress(ImagenetfsError):  # check_archives names it
-            counts[name] = len(split.shelf.listing(number))
+            counts[name] = len(split.backend.listing(number))
     classes, images = published_counts.TOTALS.get(
         (_text(version.name), _text(split.name)), (None, None)
     )
@@ -197,9 +197,9 @@ def _inodes(catalogue: Catalogue) -> Iterator[int]:
     found = [np.zeros(0, dtype=np.int64)]
     for version in catalogue.versions:
         for split in version.splits:
-            for number in range(len(split.shelf.classes)):
+            for number in range(len(split.backend.classes)):
                 try:
-                    entries = split.shelf.listing(number).entries(0)
+                    entries = split.backend.listing(number).entries(0)
                 except ImagenetfsError:  # check_archives names it
                     continue
                 found.append(np.fromiter((inode for _, inode, _ in entries), dtype=np.int64))

@@ -46,7 +46,7 @@ class AccessMonitor:
         self,
         source: Source,
         backing: SourcePaths,
-        board: SharedStats,
+        stats: SharedStats,
         revalidate: float,
         *,
         rights: bool = False,
@@ -56,7 +56,7 @@ class AccessMonitor:
         """
         self._source = source
         self._backing = backing
-        self._board = board
+        self._stats = stats
         self._rights = rights
         self._pause = max(revalidate / 2, _LEAST_PAUSE)
         self._next = time.monotonic() + self._pause
@@ -96,7 +96,7 @@ class AccessMonitor:
             return None
 
     def _ask(self) -> None:
-        self._source.count_on(self._board.row(SUPERVISOR))
+        self._source.count_on(self._stats.row(SUPERVISOR))
         known, shown = self._source.known, list(self._backing.shown())
         for path, ctime in paths_to_probe(self._source, shown):
             status = probe(self._source, path)

@@ -240,8 +240,8 @@ class _Readers:
     or the indexer, for whose tables those wait who list.
     """
 
-    def __init__(self, board: SharedStats) -> None:
-        self._board = board
+    def __init__(self, stats: SharedStats) -> None:
+        self._stats = stats
         self._requests = -1
         self._busy_until = 0.0
 
@@ -249,10 +249,10 @@ class _Readers:
         """Whether they did so just now."""
         now, requests, waiting = time.monotonic(), 0, False
         for worker in range(MAX_WORKERS):
-            row = self._board.row(worker)
+            row = self._stats.row(worker)
             requests += row[Counter.SOURCE_REQUESTS]
             waiting = waiting or row[Counter.SOURCE_SINCE] > 0
-        requests += self._board.row(INDEXER)[Counter.SOURCE_REQUESTS]
+        requests += self._stats.row(INDEXER)[Counter.SOURCE_REQUESTS]
         if waiting or requests != self._requests:
             self._requests = requests
             self._busy_until = now + _QUIET_SECONDS
@@ -267,7 +267,7 @@ class BackgroundStager:
         catalogue: Catalogue,
         cached: CacheBackend,
         unpacked: InflatedArrays,
-        board: SharedStats,
+        stats: SharedStats,
         names: Sequence[str],
         streams: int,
     ) -> None:
@@ -277,7 +277,7 @@ class BackgroundStager:
         self._catalogue = catalogue
         self._cached = cached
         self._unpacked = unpacked
-        self._board = board
+        self._stats = stats
         self._streams = streams
         self._child: Child | None = None
         self._ends = 0
@@ -307,8 +307,8 @@ class BackgroundStager:
     def _stage(self) -> None:
         self._catalogue.index.after_fork()
         self._unpacked.after_fork()
-        self._catalogue.source.count_on(self._board.row(STAGER))
-        self._cached.after_fork(self._board.cache_meter(STAGER))
+        self._catalogue.source.count_on(self._stats.row(STAGER))
+        self._cached.after_fork(self._stats.cache_meter(STAGER))
         began, title = time.monotonic(), ", ".join(self._names)
         plan = StagePlan(self._catalogue, self._cached.volumes, self._splits, self._unpacked)
         log.info("staging %s: %d bytes", title, plan.total)
@@ -322,7 +322,7 @@ class BackgroundStager:
         """Until it is done or the cache is full; where disk or source fail,
         every now and then again.
         """
-        readers, told, tries = _Readers(self._board), set[str](), 0
+        readers, told, tries = _Readers(self._stats), set[str](), 0
         while True:
             cache = self._cached.cache
             stager = Stager(cache, streams=self._streams, others_read=readers.are_busy)

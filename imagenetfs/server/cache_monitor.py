@@ -75,8 +75,8 @@ class CacheHealthReporter:
     most, and when they are back.
     """
 
-    def __init__(self, board: SharedStats, directory: Path, limits: Limits) -> None:
-        self._board = board
+    def __init__(self, stats: SharedStats, directory: Path, limits: Limits) -> None:
+        self._stats = stats
         self._directory = directory
         self._limits = limits
         self._told = False
@@ -88,7 +88,7 @@ class CacheHealthReporter:
         if now < self._next_look:
             return
         self._next_look = now + _LOOK_SECONDS
-        trouble = self._board.cache_trouble(time.monotonic_ns())
+        trouble = self._stats.cache_trouble(time.monotonic_ns())
         if now < self._next_line or not (trouble or self._told):
             return
         self._next_line, self._told = now + _TELL_SECONDS, bool(trouble)
@@ -116,8 +116,8 @@ class CacheJanitor:
     what is gone are told to leave: the pool puts others in their place.
     """
 
-    def __init__(self, board: SharedStats, cache: BlockCache) -> None:
-        self._board = board
+    def __init__(self, stats: SharedStats, cache: BlockCache) -> None:
+        self._stats = stats
         self._cache = cache
         self._next_look = self._next_child = 0.0
         self._requests: dict[int, int] = {}
@@ -144,7 +144,7 @@ class CacheJanitor:
 
     def _was_read(self) -> bool:
         """Whether the cache was read since the last look, by a worker who saw to its disk then."""
-        counters = self._board.counters()
+        counters = self._stats.counters()
         before, self._reads = self._reads, counters["cache_hits"] + counters["cache_misses"]
         return self._reads != before
 
@@ -152,7 +152,7 @@ class CacheJanitor:
         """The processes of workers that nobody has asked anything since the last look."""
         found, first = [], Counter.FIRST_REQUEST
         for worker in range(MAX_WORKERS):
-            row = self._board.row(worker)
+            row = self._stats.row(worker)
             requests = sum(row[first : first + len(REQUESTS)])
             idle = self._requests.get(worker) == requests and not row[Counter.BUSY_SINCE]
             self._requests[worker] = requests

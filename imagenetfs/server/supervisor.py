@@ -133,8 +133,8 @@ def serve(
     it cannot mount; nothing is left mounted then. The calling process must be single-threaded.
     """
     no_core_dumps()
-    board = SharedStats()
-    source = Source(plan.source, board.row(SUPERVISOR), revalidate=plan.revalidate)
+    stats = SharedStats()
+    source = Source(plan.source, stats.row(SUPERVISOR), revalidate=plan.revalidate)
     places = IndexSearchPath(plan.index_dir, plan.source, plan.index_path)
     lists = {name: _list_of(name, path) for name, path in plan.views}
     catalogue = build_catalogue(
@@ -150,26 +150,26 @@ def serve(
     reader = Reader(catalogue.index, source, unpacked, cached)
     # Before a mount is taken for unused, whoever reads from the kernel's cache alone is to be seen.
     revisit = min(REVISIT_SECONDS, plan.idle / 3) if plan.idle else REVISIT_SECONDS
-    live = StatusFiles(board, catalogue.notices, plan.log_path)
+    live = StatusFiles(stats, catalogue.late_warnings, plan.log_path)
     backing = SourcePaths(tree)
     permission = AccessGuard(source, backing)
     access = (
         OwnershipMapper(source, backing, plan.revalidate) if plan.root_access is not None else None
     )
     operations = Operations(
-        tree, reader, live, board, permission, revisit, plan.root_access, access
+        tree, reader, live, stats, permission, revisit, plan.root_access, access
     )
     with _signals() as (wakeup, alarm, stopping):
-        board.alarm = partial(_wake, alarm)
+        stats.alarm = partial(_wake, alarm)
         connection = _mount(plan)
         try:
             session_fd = handshake()
-            ahead = BackgroundIndexer(catalogue, tree, board, places, plan.in_flight)
+            ahead = BackgroundIndexer(catalogue, tree, stats, places, plan.in_flight)
             permitted = AccessMonitor(
-                source, backing, board, plan.revalidate, rights=access is not None
+                source, backing, stats, plan.revalidate, rights=access is not None
             )
             supervisor = Supervisor(
-                plan, catalogue, ahead, permitted, board, operations, unpacked, session_fd, cached
+                plan, catalogue, ahead, permitted, stats, operations, unpacked, session_fd, cached
             )
             supervisor.run(connection, ready, watchers, wakeup, stopping)
         finally:
@@ -256,7 +256,7 @@ class Supervisor:
         catalogue: Catalogue,
         ahead: BackgroundIndexer,
         permitted: AccessMonitor,
-        board: SharedStats,
+        stats: SharedStats,
         operations: Operations,
         unpacked: InflatedArrays,
         session_fd: int,
@@ -264,25 +264,25 @@ class Supervisor:
     ) -> None:
         self._plan = plan
         self._catalogue = catalogue
-        self._board = board
+        self._stats = stats
         self._operations = operations
         self._unpacked = unpacked
         self._session_fd = session_fd
         self._cached = cached
         self._watch: CacheHealthReporter | None = None
-        self._keeper = CacheJanitor(board, cached.cache) if cached is not None else None
+        self._keeper = CacheJanitor(stats, cached.cache) if cached is not None else None
         if cached is not None and plan.cache_dir is not None:
-            self._watch = CacheHealthReporter(board, plan.cache_dir, cached.cache.room.limits)
+            self._watch = CacheHealthReporter(stats, plan.cache_dir, cached.cache.room.limits)
         self._staging: BackgroundStager | None = None
         if cached is not None and plan.stage:
             streams = plan.in_flight or STREAMS
             self._staging = BackgroundStager(
-                catalogue, cached, unpacked, board, plan.stage, streams
+                catalogue, cached, unpacked, stats, plan.stage, streams
             )
         self._started = time.time()
         self._warnings = [*plan.warnings, *catalogue.warnings]
         self._pool = WorkerPool(
-            board,
+            stats,
             self._fork,
             cores=len(os.sched_getaffinity(0)),
             ceiling=plan.workers,
@@ -297,9 +297,9 @@ class Supervisor:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            session, board, unpacked = self._session_fd, self._board, self._unpacked
+            session, stats, unpacked = self._session_fd, self._stats, self._unpacked
             catalogue, cached = self._catalogue, self._cached
-            work(number, parent, session, self._operations, catalogue, board, unpacked, cached)
+            work(number, parent, session, self._operations, catalogue, stats, unpacked, cached)
         return pid
 
     def run(
@@ -376,7 +376,7 @@ class Supervisor:
 
     def _publish(self) -> None:
         plan = self._plan
-        self._board.publish(
+        self._stats.publish(
             {
                 "version": __version__,
                 "source": str(plan.source),
@@ -389,7 +389,7 @@ class Supervisor:
                 "versions": {
                     version.name.decode(): {
                         split.name.decode(): {
-                            "classes": len(split.shelf.classes),
+                            "classes": len(split.backend.classes),
                             "origin": split.origin,
                         }
                         for split in version.splits

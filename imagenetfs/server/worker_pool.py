@@ -50,7 +50,7 @@ class WorkerPool:
 
     def __init__(
         self,
-        board: SharedStats,
+        stats: SharedStats,
         fork: Callable[[int], int],
         *,
         cores: int,
@@ -60,7 +60,7 @@ class WorkerPool:
         """``deadline``: seconds that a read, or anything else that is asked of the source at a
         time, may take before its worker is ended.
         """
-        self._board = board
+        self._stats = stats
         self._fork = fork
         self._cores = min(cores, ceiling, MAX_WORKERS)
         self._ceiling = min(ceiling, MAX_WORKERS)
@@ -109,7 +109,7 @@ class WorkerPool:
         return changed
 
     def _clear(self, worker: _Worker) -> None:
-        row = self._board.row(worker.number)
+        row = self._stats.row(worker.number)
         row[Counter.PID] = row[Counter.BUSY_SINCE] = row[Counter.SOURCE_SINCE] = row[
             Counter.LOCK_SINCE
         ] = 0
@@ -151,12 +151,12 @@ class WorkerPool:
     def tick(self) -> bool:
         """Look at what the workers do and change their number; True while the mount is in use."""
         now, now_ns = time.monotonic(), time.monotonic_ns()
-        requests = self._board.total_requests()
+        requests = self._stats.total_requests()
         in_use = requests != self._requests
         self._requests = requests
         busy = waiting = parked = 0
         for worker in self._workers.values():
-            row = self._board.row(worker.number)
+            row = self._stats.row(worker.number)
             since, for_another = row[Counter.SOURCE_SINCE], bool(row[Counter.LOCK_SINCE])
             busy += bool(row[Counter.BUSY_SINCE])
             parked += for_another

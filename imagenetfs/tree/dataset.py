@@ -13,14 +13,14 @@ class Split:
     """One split of a version; ``origin`` says where its images stand, for people."""
 
     name: bytes
-    shelf: SplitBackend
+    backend: SplitBackend
     origin: str
     aliases: tuple[bytes, ...] = ()
 
     @property
     def wnids(self) -> list[bytes]:
         """Its classes that are WordNet ids, sorted."""
-        return [name for name in self.shelf.classes if name != UNLABELED]
+        return [name for name in self.backend.classes if name != UNLABELED]
 
 
 @dataclass(slots=True)

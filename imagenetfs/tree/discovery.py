@@ -47,7 +47,7 @@ class Discovery:
     names: dict[bytes, list[tuple[bytes, bool]]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     lost: list[ImagenetfsError] = field(default_factory=list)
-    notices: LateWarnings = field(default_factory=LateWarnings)
+    late_warnings: LateWarnings = field(default_factory=LateWarnings)
 
     def lose(self, error: ImagenetfsError) -> None:
         """Warn that some images are not shown."""

@@ -20,12 +20,12 @@ class ArchiveSelector:
     ``prefer`` is ``archives`` or ``directories``.
     """
 
-    def __init__(self, survey: Discovery, index: Index, prefer: str, root: bytes) -> None:
-        self.survey = survey
+    def __init__(self, discovery: Discovery, index: Index, prefer: str, root: bytes) -> None:
+        self.discovery = discovery
         self.index = index
         self.root = root
         self.prefer_directories = prefer == "directories"
-        self.warn = survey.warnings.append
+        self.warn = discovery.warnings.append
 
     def path(self, name: bytes) -> bytes:
         """The path in the source of a name below the root."""
@@ -33,14 +33,14 @@ class ArchiveSelector:
 
     def tars(self, pattern: re.Pattern[bytes]) -> list[int]:
         """The numbers of the tars whose name fits."""
-        found = (name for name in self.survey.files(self.root) if pattern.fullmatch(name))
-        numbers = (self.survey.number(self.path(name), Kind.TAR) for name in found)
+        found = (name for name in self.discovery.files(self.root) if pattern.fullmatch(name))
+        numbers = (self.discovery.number(self.path(name), Kind.TAR) for name in found)
         return [number for number in numbers if number is not None]
 
     def directory(self, *names: bytes) -> int | None:
         """The first of these directories that is there and not empty."""
         for name in names:
-            number = self.survey.number(self.path(name), Kind.DIRECTORY)
+            number = self.discovery.number(self.path(name), Kind.DIRECTORY)
             if number is not None and self._readable_entries(number):
                 return number
         return None
@@ -68,7 +68,7 @@ class ArchiveSelector:
             problem = self.index.check(tars[0])
         except ImagenetfsError as error:
             if directory is None:
-                self.survey.lose(SourceUnreadableError(f"{name}: {error} So it is not shown."))
+                self.discovery.lose(SourceUnreadableError(f"{name}: {error} So it is not shown."))
             else:
                 self.warn(f"{name}: {error} So the directory takes its place.")
             return directory, None
@@ -86,7 +86,7 @@ class ArchiveSelector:
             if whole
             else "Nothing of it can be served"
         )
-        self.survey.lose(
+        self.discovery.lose(
             BrokenArchivesError(
                 f"{name} is broken: {problem}. {served}; have the archive replaced."
             )

@@ -44,7 +44,7 @@ class SourcePaths:
                 yield join_path(path, self._index.container(archive, inner).members.name(within))
 
     def _class_paths(self, split: Split, member: int) -> Iterator[bytes]:
-        for archive, inner in split.shelf.places(member):
+        for archive, inner in split.backend.places(member):
             yield self._path(archive, inner)
 
     def _path(self, archive: int, inner: int) -> bytes:
@@ -95,9 +95,9 @@ class SourcePaths:
         """Its classes; the split itself too where none is left, for images
         answer to their names in it.
         """
-        if not any(self._index.known(archive) for archive in split.shelf.archives):
+        if not any(self._index.known(archive) for archive in split.backend.archives):
             return
-        classes = split.shelf.classes
+        classes = split.backend.classes
         gone = [
             wnid
             for member, wnid in enumerate(classes)

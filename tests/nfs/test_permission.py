@@ -227,8 +227,15 @@ def test_the_kernel_is_told_no_more_than_it_must(sample: Path) -> None:
     # val and its other name, as a directory of split: each with its classes; then
     # source/ and archives/.
     assert sorted(names) == sorted(
-        [*val.shelf.classes, b"val", *val.shelf.classes, b"validation", VAL.encode(), VAL.encode()]
+        [
+            *val.backend.classes,
+            b"val",
+            *val.backend.classes,
+            b"validation",
+            VAL.encode(),
+            VAL.encode(),
+        ]
     )
-    image = val.shelf.listing(0).entries(0).__next__()[1]
+    image = val.backend.listing(0).entries(0).__next__()[1]
     assert list(backing.paths(image)) == [path]
     source.close()

@@ -39,17 +39,17 @@ class ScanMerger(ABC):
     # --- the true walk
     # ------------------------------------------------------------------------------
 
-    def stitch(
+    def merge(
         self,
         walk: Walk,
         position: int,
-        cutter: SplitPolicy,
+        split_policy: SplitPolicy,
         progress: Progress = lambda offset: None,
     ) -> int:
         """Walk on from ``position``, taking over what chains have, until the archive ends."""
-        return self._do(self.stitching(walk, position, cutter, progress))
+        return self._do(self.stitching(walk, position, split_policy, progress))
 
-    def scanning(self, walk: Walk, start: int, cutter: SplitPolicy) -> Steps[int]:
+    def scanning(self, walk: Walk, start: int, split_policy: SplitPolicy) -> Steps[int]:
         """What ``tar.scan`` does, step by step.
 
         Where it waits for a chain, it yields that chain.
@@ -59,19 +59,19 @@ class ScanMerger(ABC):
         span = max(BLOCK, (position - start) // PROBE)
         if ended or span >= LARGE:
             return position if ended else (yield from walk.steps(position))[0]
-        cutter.expect(span)
-        return (yield from self.stitching(walk, position, cutter))
+        split_policy.expect(span)
+        return (yield from self.stitching(walk, position, split_policy))
 
     def stitching(
         self,
         walk: Walk,
         position: int,
-        cutter: SplitPolicy,
+        split_policy: SplitPolicy,
         progress: Progress = lambda offset: None,
     ) -> Steps[int]:
         """The same, step by step."""
         since = len(walk.into)
-        own = ScanRange(position, walk.end, walk, cutter)
+        own = ScanRange(position, walk.end, walk, split_policy)
         try:
             while True:
                 position, ended = yield from self._walk(own, position)
@@ -121,7 +121,7 @@ class ScanMerger(ABC):
         """The true walk's next stretch: what is left of the chain's, whatever that still does."""
         with self._changed:
             self._give_up(chain)
-            own = ScanRange(position, chain.walk.stop, walk, chain.cutter)
+            own = ScanRange(position, chain.walk.stop, walk, chain.split_policy)
             own.following = chain.following
         return own
 
@@ -147,17 +147,17 @@ class ScanMerger(ABC):
         if longest is None or longest.worth() < 2:
             return None
         chain = longest.cut()
-        chain.cutter.chains += 1
+        chain.split_policy.chains += 1
         self._open.append(chain)
         return chain
 
     def _end(self, chain: ScanRange) -> None:
         """Nobody walks this chain any more."""
         chain.done = True
-        chain.cutter.chains -= 1
+        chain.split_policy.chains -= 1
         if chain in self._open:
             self._open.remove(chain)
-        chain.cutter.learn(chain)
+        chain.split_policy.learn(chain)
         self._tell()
 
     def _tell(self) -> None:

@@ -94,7 +94,7 @@ def scan_parallel(
 def hop_in_chains(
     walk: Walk,
     position: int,
-    cutter: SplitPolicy,
+    split_policy: SplitPolicy,
     pace: AdaptiveConcurrency,
     progress: Progress = lambda offset: None,
 ) -> int:
@@ -104,17 +104,17 @@ def hop_in_chains(
     offset up to which the members are known. One thread does it where the walk gives hints.
     """
     if walk.hint is not None:
-        return ReadaheadScanner(pace).stitch(walk, position, cutter, progress)
-    team = ThreadedScanner(pace)
+        return ReadaheadScanner(pace).merge(walk, position, split_policy, progress)
+    scanner = ThreadedScanner(pace)
     try:
-        team.fill()
-        landed = team.stitch(walk, position, cutter, progress)
+        scanner.fill()
+        landed = scanner.merge(walk, position, split_policy, progress)
     except Exception:
-        team.close(None)
+        scanner.close(None)
         raise
     except BaseException:
         # An interrupt does not wait for a server that does not answer: the threads are daemons.
-        team.close(_PATIENCE)
+        scanner.close(_PATIENCE)
         raise
-    team.close(None)
+    scanner.close(None)
     return landed

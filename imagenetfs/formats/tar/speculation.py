@@ -123,17 +123,17 @@ class ScanRange:
         "begin",
         "cancelled",
         "count",
-        "cutter",
         "done",
         "first",
         "following",
         "landing",
         "read_at",
+        "split_policy",
         "walk",
     )
 
-    def __init__(self, begin: int, stop: int, walk: Walk, cutter: SplitPolicy) -> None:
-        self.begin, self.walk, self.cutter = begin, walk, cutter
+    def __init__(self, begin: int, stop: int, walk: Walk, split_policy: SplitPolicy) -> None:
+        self.begin, self.walk, self.split_policy = begin, walk, split_policy
         self.read_at = walk.read_at
         walk.stop = stop
         self.following: ScanRange | None = None
@@ -150,14 +150,14 @@ class ScanRange:
         """
         if self.walk.overrides:
             return 0.0
-        return (self.walk.stop - self._at()) / self.cutter.least
+        return (self.walk.stop - self._at()) / self.split_policy.least
 
     def cut(self) -> ScanRange:
         """Leave about half of what is left to a chain of its own; the lock is held."""
         stop = self.walk.stop
-        middle = self.cutter.middle(self._at(), stop)
+        middle = self.split_policy.middle(self._at(), stop)
         walk = Walk(self.read_at, self.walk.end, MemberColumns(), self.walk.hint)
-        chain = ScanRange(middle, stop, walk, self.cutter)
+        chain = ScanRange(middle, stop, walk, self.split_policy)
         chain.following, self.following = self.following, chain
         self.walk.stop = middle
         return chain

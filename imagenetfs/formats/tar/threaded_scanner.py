@@ -41,12 +41,12 @@ class ThreadedScanner(ScanMerger):
         self, read_at: ReadAt, start: int, end: int, into: MemberColumns, hint: Hint | None = None
     ) -> int:
         """What ``tar.scan`` does, for one of the team; the others help when they have time."""
-        cutter = SplitPolicy()
+        split_policy = SplitPolicy()
         try:
-            return self._do(self.scanning(Walk(read_at, end, into), start, cutter))
+            return self._do(self.scanning(Walk(read_at, end, into), start, split_policy))
         finally:
             with self._changed:  # whoever opened the file will close it now
-                self._changed.wait_for(lambda: not cutter.chains)
+                self._changed.wait_for(lambda: not split_policy.chains)
 
     # --- those who help ---------------------------------------------------------------------------
 

@@ -91,7 +91,7 @@ def _mounted(path: Path) -> Finding:
 def _contents(path: Path, settings: Settings) -> list[Finding]:
     """Versions and archives; then what is wrong with them."""
     try:
-        held = child_call.call_in_child(lambda: _survey(path, settings), _CATALOGUE_SECONDS)
+        held = child_call.call_in_child(lambda: _discovery(path, settings), _CATALOGUE_SECONDS)
     except child_call.NoAnswerError:
         return [
             red("contents", f"{path} could not be looked through in {_CATALOGUE_SECONDS:.0f} s")
@@ -124,7 +124,7 @@ def _unread(held: dict[str, Any]) -> str:
     return f". Of {held['class_tars']:,} class tars only the names: `imagenetfs verify` reads them"
 
 
-def _survey(path: Path, settings: Settings) -> dict[str, Any]:
+def _discovery(path: Path, settings: Settings) -> dict[str, Any]:
     """What the catalogue has, as JSON; runs in a child of its own."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from imagenetfs.index.archives import Kind

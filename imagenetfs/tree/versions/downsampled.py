@@ -35,11 +35,11 @@ _Table = tuple[ArrayTable, int]
 """(table, inode of its row 0)."""
 
 
-def versions(survey: Discovery, index: Index, kit: Devkit | None) -> list[Version]:
+def versions(discovery: Discovery, index: Index, kit: Devkit | None) -> list[Version]:
     """The sizes that are there, smallest first."""
-    root = survey.root(DOWN_SAMPLED)
+    root = discovery.root(DOWN_SAMPLED)
     found: dict[tuple[int, bytes], list[bytes]] = {}
-    for name in survey.directories(root) if root is not None else ():
+    for name in discovery.directories(root) if root is not None else ():
         match = _DIRECTORY.fullmatch(name)
         if match is not None:
             split = b"train" if match[2].lower() == b"train" else b"val"
@@ -47,24 +47,24 @@ def versions(survey: Discovery, index: Index, kit: Devkit | None) -> list[Versio
     ids = {wnid: number for number, wnid in kit.wnids.items()} if kit is not None else None
     by_side: dict[int, Version] = {}
     for (side, name), directories in sorted(found.items()):
-        archives = _archives(survey, directories)
+        archives = _archives(discovery, directories)
         if archives:
             version = by_side.setdefault(side, Version(b"Imagenet%d" % side))
             aliases = (b"validation",) if name == b"val" else ()
             origin = " and ".join(sorted(path.decode("utf-8", "replace") for path in directories))
             version.splits.append(Split(name, ArraySplit(index, archives, ids), origin, aliases))
     if by_side and kit is None:
-        survey.warnings.append(
+        discovery.warnings.append(
             "the devkit is missing or damaged, so nobody knows which class a label of DownSampled "
             "means: its images stand under unlabeled/."
         )
     return [by_side[side] for side in sorted(by_side)]
 
 
-def _archives(survey: Discovery, directories: Sequence[bytes]) -> list[int]:
+def _archives(discovery: Discovery, directories: Sequence[bytes]) -> list[int]:
     """The npz files in these directories, in the order of the numbers in their names."""
-    paths = [d + b"/" + name for d in directories for name in survey.files(d)]
-    numbers = {path: survey.number(path, Kind.NPZ) for path in sorted(paths, key=_natural)}
+    paths = [d + b"/" + name for d in directories for name in discovery.files(d)]
+    numbers = {path: discovery.number(path, Kind.NPZ) for path in sorted(paths, key=_natural)}
     return [number for number in numbers.values() if number is not None]
 
 

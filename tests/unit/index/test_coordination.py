@@ -191,7 +191,7 @@ def test_building_one_shows_that_its_builder_lives(
     train: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     beats = []
-    monkeypatch.setattr(leases_module.Lease, "beat", lambda self: beats.append(1))
+    monkeypatch.setattr(leases_module.Lease, "heartbeat", lambda self: beats.append(1))
     sharing_index(train, file).container(0)
     assert len(beats) >= CLASSES
 

@@ -177,7 +177,7 @@ def test_several_processes_build_each_container_once(tmp_path: Path) -> None:
 
 def test_waiting_for_another_builder_shows(tmp_path: Path) -> None:
     (tmp_path / "t.tar").write_bytes(train_tar(1))
-    board, (reader, writer) = SharedStats(), os.pipe()
+    stats, (reader, writer) = SharedStats(), os.pipe()
     scans = Scans()
     index = index_of(tmp_path, "t.tar", scan=scans)
     index.container(0)
@@ -193,7 +193,7 @@ def test_waiting_for_another_builder_shows(tmp_path: Path) -> None:
 
     def wait() -> None:
         index.after_fork()
-        index.source.count_on(board.row(1))
+        index.source.count_on(stats.row(1))
         index.container(0, 0)
 
     builder = in_child(build_slowly)
@@ -205,7 +205,7 @@ def test_waiting_for_another_builder_shows(tmp_path: Path) -> None:
         while Path(f"/proc/{waiter}/syscall").read_text().split()[0] != fcntl_number:
             assert time.monotonic() < deadline
             time.sleep(0.005)  # no event tells when a process has begun to wait
-        assert board.row(1)[Counter.LOCK_SINCE]
+        assert stats.row(1)[Counter.LOCK_SINCE]
     finally:
         os.kill(builder, signal.SIGKILL)
         ended(builder)

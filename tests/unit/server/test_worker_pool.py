@@ -91,9 +91,9 @@ class Mount:
 
     def __init__(self, world: World, cores: int = 2, ceiling: int = 8) -> None:
         self.world = world
-        self.board = SharedStats()
+        self.stats = SharedStats()
         self.pool = WorkerPool(
-            self.board, world.fork, cores=cores, ceiling=ceiling, deadline=DEADLINE
+            self.stats, world.fork, cores=cores, ceiling=ceiling, deadline=DEADLINE
         )
         self.pool.fill()
 
@@ -102,7 +102,7 @@ class Mount:
         return [pid for pid in self.pool.pids if pid]
 
     def row(self, pid: int) -> memoryview:
-        return self.board.row(self.world.numbers[pid])
+        return self.stats.row(self.world.numbers[pid])
 
     def wait_in_source(self, pid: int, since: float | None = None, asleep: bool = True) -> None:
         """The worker has a read of the source under way."""
@@ -119,7 +119,7 @@ class Mount:
         self.world.asleep.add(pid)
 
     def request(self) -> None:
-        self.board.row(0)[Counter.FIRST_REQUEST] += 1
+        self.stats.row(0)[Counter.FIRST_REQUEST] += 1
 
     def step(self, seconds: float = 0.02, times: int = 1) -> None:
         for _ in range(times):
