@@ -169,7 +169,7 @@ class Channel:
         try:
             if look is None:
                 os.write(self._pipe[1], REPLY.pack(REPLY.size + length, 0, self.unique))
-                poured = file.pour(self._pipe[1], offset, length)
+                poured = file.splice_to(self._pipe[1], offset, length)
             else:
                 poured = self._pour_behind(file, offset, length, look, head)
         finally:
@@ -192,7 +192,7 @@ class Channel:
         """By way of another pipe, from which the head is read."""
         assert self._pipe is not None and self._front is not None
         pipe, (front, into_front) = self._pipe[1], self._front
-        if not file.pour(into_front, offset - head, head + length):
+        if not file.splice_to(into_front, offset - head, head + length):
             return False
         look(os.read(front, head))
         os.write(pipe, REPLY.pack(REPLY.size + length, 0, self.unique))

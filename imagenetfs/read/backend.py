@@ -20,7 +20,7 @@ MIN_SPLICE_BYTES = 16 * 1024
 class SpliceSource(Protocol):
     """A file whose bytes can be handed on without passing through this process."""
 
-    def pour(self, pipe: int, offset: int, length: int) -> bool:
+    def splice_to(self, pipe: int, offset: int, length: int) -> bool:
         """Put exactly ``length`` bytes at ``offset`` into a pipe, without a copy; False where that
         fails: the pipe is of no use then.
         """

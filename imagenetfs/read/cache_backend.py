@@ -208,7 +208,7 @@ class _Local:
         at = offset - self.shift
         return self.cache.read(self.volume, at, length, self.start, self.end, self.origin)
 
-    def pour(self, pipe: int, offset: int, length: int) -> bool:
+    def splice_to(self, pipe: int, offset: int, length: int) -> bool:
         """See :class:`imagenetfs.read.backend.OpenFile`."""
         return splice_exactly(self.fd, pipe, offset, length) == length
 

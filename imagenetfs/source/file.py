@@ -119,7 +119,7 @@ class SourceFile:
         except OSError:
             pass
 
-    def pour(self, pipe: int, offset: int, length: int) -> bool:
+    def splice_to(self, pipe: int, offset: int, length: int) -> bool:
         """Put exactly ``length`` bytes at ``offset`` into a pipe that has room for them, without a
         copy (splice). False where that fails for any reason, and where anything about the file is
         new: the pipe is then of no use, and :meth:`read` knows why.
