@@ -1,7 +1,7 @@
 """A mount over a source that fails all the time: each read gives the right bytes
 or an errno, nothing else.
 
-IMAGENETFS_FAULTED_READS sets how many faults the readers meet: 2,000 by itself,
+IMAGENETFS_TEST_FAULTED_READS sets how many faults the readers meet: 2,000 by itself,
 100,000 for the full run.
 """
 
@@ -23,8 +23,8 @@ import pytest
 from tests.helpers.mounts import Mounted
 from tests.helpers.passthrough import SlowSource, slow_source
 
-FAULTS = int(os.environ.get("IMAGENETFS_FAULTED_READS", "2000"))
-SEED = int(os.environ.get("IMAGENETFS_FAULT_SEED", "20"))
+FAULTS = int(os.environ.get("IMAGENETFS_TEST_FAULTED_READS", "2000"))
+SEED = int(os.environ.get("IMAGENETFS_TEST_FAULT_SEED", "20"))
 READERS = 8
 ALLOWED = {errno.EIO, errno.EACCES}
 

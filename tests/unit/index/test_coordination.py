@@ -31,7 +31,7 @@ from tests.helpers.shared_index import (
 from tests.unit.index.test_arena import ended, in_child
 from tests.unit.index.test_index import Scans
 
-JOBS = int(os.environ.get("IMAGENETFS_JOBS", "50"))
+JOBS = int(os.environ.get("IMAGENETFS_TEST_JOBS", "50"))
 
 
 @pytest.fixture(autouse=True)
