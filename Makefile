@@ -1,4 +1,6 @@
 # imagenetfs: `make demo` and `make test` install what is missing and run. Everything goes into .venv/.
+# Three tiers: `make quick` (lint and unit tests), `make test` (all that a change must pass; CI runs it),
+# `make prove` (the long forms). Paths are relative, so a checkout may have a space in its path.
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -15,20 +17,29 @@ TEST_PACKAGES = procps libarchive-tools rsync busybox slurmctld slurmd slurm-cli
 # It is in the way of Environment Modules, with which the test is as content.
 TEST_PACKAGES += $(if $(wildcard /usr/share/modules/init/bash),,lmod)
 
-.PHONY: demo test test-nfs test-keras lint format bench clean
+# The scripts below .ci/ look for the environment here, and put the system packages' log there.
+export VENV
+
+.PHONY: demo quick test prove test-nfs test-keras lint format bench clean
 
 demo: $(VENV)/installed-demo
 	@if [ -n "$(TORCH)" ]; then $(MAKE) --no-print-directory $(VENV)/installed-torch; fi
 	@PYTHON="$(CURDIR)/$(BIN)/python" bash docs/examples/demo.sh
 
+quick: $(VENV)/installed-test
+	@bash .ci/lint
+	$(PYTEST) tests/unit tests/ci tests/lint $(PYTEST_ARGS) </dev/null
+
 test: $(VENV)/installed-test
-	$(MAKE) --no-print-directory lint
+	@bash .ci/lint
 	$(PYTEST) $(PYTEST_ARGS) </dev/null
 
+# Hours; with a budget, for example: make prove PROVE_ARGS="--only fuzz --seconds 60".
+prove: $(VENV)/installed-test
+	$(BIN)/python -m tests.prove $(PROVE_ARGS) </dev/null
+
 lint: $(VENV)/installed-test
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	@bash .ci/lint $(LINT_ARGS)
 
 format: $(VENV)/installed-test
 	$(BIN)/ruff check --fix .

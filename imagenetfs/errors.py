@@ -46,8 +46,9 @@ class ExitCode(IntEnum):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A question that names the known word which is most like this one, to end a sentence's line; empty where
-    none is like it."""
+    """A question that names the known word which is most like this one, to end a sentence's line;
+    empty where none is like it.
+    """
     by_small = {name.casefold(): name for name in known}
     near = difflib.get_close_matches(word.casefold(), by_small, n=1)
     return f" Did you mean {by_small[near[0]]}?" if near else ""
@@ -82,7 +83,9 @@ class SourceUnreadableError(ImagenetfsError):
 
 
 class SourceRefusedError(SourceUnreadableError):
-    """A file of the source that was read before may not be read any more; whoever found that has said so."""
+    """A file of the source that was read before may not be read any more;
+    whoever found that has said so.
+    """
 
 
 class GroupNeededError(SourceUnreadableError):
@@ -117,7 +120,9 @@ class SourceChangedError(SourceReadError):
 
 
 class SourceReplacedError(SourceChangedError):
-    """Another file stands in its place: said in the log once, when it was found, and not for each read."""
+    """Another file stands in its place: said in the log once, when it was
+    found, and not for each read.
+    """
 
 
 class SourceGoneError(SourceReplacedError):

@@ -17,7 +17,9 @@ pytest_plugins = ["tests.helpers.pytest_plugin"]
 
 @pytest.fixture(scope="session")
 def sample() -> Path:
-    """The miniature source tree, made once a run; read it, never write to it (see ``sample_copy``)."""
+    """The miniature source tree, made once a run; read it, never write to
+    it (see ``sample_copy``).
+    """
     from tests.helpers.pytest_plugin import shared_sample
 
     return shared_sample()
@@ -76,7 +78,9 @@ def at(tmp_path: Path) -> Iterator[Bench]:
 
 @pytest.fixture
 def make(tmp_path: Path, sample: Path) -> Iterator[Make]:
-    """``make(user, broken={...}, member_of=[...])``: a bench of an ordinary user's, who can read the sample."""
+    """``make(user, broken={...}, member_of=[...])``: a bench of an ordinary user's, who can read
+    the sample.
+    """
     for closed in (tmp_path, tmp_path.parent, sample.parent):
         closed.chmod(0o755)
     yield from places(tmp_path)

@@ -2,10 +2,10 @@
 
     imagenetfs run -- python docs/examples/train.py {mnt}/ILSVRC2012
 
-Reads <root>/train/<class>/<image> and <root>/val/<class>/<image> as any folder-based loader does. With
-torch and torchvision installed: ImageFolder, a DataLoader of two workers and a small network; without: the
-same in numpy, with Pillow and two processes. Exits with 1 where less than 90 % of val is right: with wrong
-labels no model gets there.
+Reads <root>/train/<class>/<image> and <root>/val/<class>/<image> as any folder-based loader does.
+With torch and torchvision installed: ImageFolder, a DataLoader of two workers and a small network;
+without: the same in numpy, with Pillow and two processes. Exits with 1 where less than 90 % of val
+is right: with wrong labels no model gets there.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def with_torch(root: Path, epochs: int) -> float:
     try:
         import torchvision  # noqa: F401
     except RuntimeError:
-        # It was built for another torch (`make demo` takes a small one): two operators of its detection
-        # models are missing, which it only declares here.
+        # It was built for another torch (`make demo` takes a small one): two operators of its
+        # detection models are missing, which it only declares here.
         library = torch.library.Library("torchvision", "DEF")
         for operator in ("nms", "qnms"):
             library.define(operator + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
@@ -81,7 +81,9 @@ def load(path: str) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 def folder(directory: Path) -> tuple[list[str], np.ndarray[Any, np.dtype[np.int64]]]:
-    """The paths below <directory>/<class>/ and their labels: the classes' places in sorted order."""
+    """The paths below <directory>/<class>/ and their labels: the
+    classes' places in sorted order.
+    """
     classes = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir())
     found = [
         (entry.path, label)
@@ -92,7 +94,9 @@ def folder(directory: Path) -> tuple[list[str], np.ndarray[Any, np.dtype[np.int6
 
 
 def with_numpy(root: Path, epochs: int) -> float:
-    """Softmax regression by stochastic gradient descent (Adam); returns the share of val that is right."""
+    """Softmax regression by stochastic gradient descent (Adam); returns the
+    share of val that is right.
+    """
     paths, labels = folder(root / "train")
     random = np.random.default_rng(0)
     weights = np.zeros((3 * SIDE * SIDE + 1, labels.max() + 1), dtype=np.float32)
@@ -152,9 +156,9 @@ def show_origin(root: Path) -> None:
     for split in ("train", "val"):
         print(f"  {split}: {version[split]['classes']} classes from {version[split]['origin']}")
     print(
-        f"  {counters['images_read']:,} images read, {counters['bytes_served'] / 1e6:,.1f} MB served, "
-        f"{counters['source_bytes'] / 1e6:,.1f} MB read from the tars "
-        f"in {counters['source_requests']:,} requests; the rest came from the kernel's page cache"
+        f"  {counters['images_read']:,} images read, {counters['bytes_served'] / 1e6:,.1f} MB "
+        f"served, {counters['source_bytes'] / 1e6:,.1f} MB read from the tars in "
+        f"{counters['source_requests']:,} requests; the rest came from the kernel's page cache"
     )
 
 

@@ -2,8 +2,9 @@
 
     imagenetfs run -- torchrun --nproc-per-node=4 train_distributed.py {mnt}/ILSVRC2012
 
-ImageFolder, DistributedSampler, DistributedDataParallel; NCCL where there are GPUs, gloo where there are none.
-The global batch is the same however many processes share it, so the losses are, too (but for rounding).
+ImageFolder, DistributedSampler, DistributedDataParallel; NCCL where there are GPUs, gloo where
+there are none. The global batch is the same however many processes share it, so the losses
+are, too (but for rounding).
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from torch.nn.parallel import DistributedDataParallel
 try:
     import torchvision  # noqa: F401
 except RuntimeError:
-    # It was built for another torch: two operators of its detection models are missing, which it only
-    # declares here.
+    # It was built for another torch: two operators of its detection models are missing, which
+    # it only declares here.
     library = torch.library.Library("torchvision", "DEF")
     for operator in ("nms", "qnms"):
         library.define(operator + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

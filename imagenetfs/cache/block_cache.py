@@ -1,9 +1,10 @@
 """The block cache: bytes of a volume from local disk, else from their origin, which is asked once.
 
-Knows nothing of FUSE or ImageNet. A miss fetches the whole missing part of the member in one request, under
-the lock of its blocks, so that all who ask for it meanwhile wait for that one fetch. What will not be kept, for
-want of room, is read exactly as asked. Where the disk fails (full, over quota, read-only, broken) the cache
-steps aside for a few seconds and tries again: whoever reads sees nothing of it. See docs/architecture.md.
+Knows nothing of FUSE or ImageNet. A miss fetches the whole missing part of the member in one
+request, under the lock of its blocks, so that all who ask for it meanwhile wait for that one fetch.
+What will not be kept, for want of room, is read exactly as asked. Where the disk fails (full, over
+quota, read-only, broken) the cache steps aside for a few seconds and tries again: whoever reads
+sees nothing of it. See docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -23,11 +24,15 @@ from imagenetfs.cache.volume import Origin, Volume
 from imagenetfs.cache.volume_writer import VolumeWriter
 
 TROUBLE, ASIDE_UNTIL = 3, 4
-"""A meter counts HITS, reads that needed no origin, MISSES, those that did, and SAVED, bytes that came from
-here; then the errno for which the cache stepped aside last, and until when (monotonic nanoseconds)."""
+"""A meter counts HITS, reads that needed no origin, MISSES, those that did, and SAVED, bytes
+that came from here; then the errno for which the cache stepped aside last, and until when
+(monotonic nanoseconds).
+"""
 
 LARGEST_FETCH = 1 << 24
-"""Members up to this size (bytes) are fetched whole; of larger ones what is asked for, in whole blocks."""
+"""Members up to this size (bytes) are fetched whole; of larger ones what is
+asked for, in whole blocks.
+"""
 
 _SMALL_GAP = 4 * BLOCK
 
@@ -65,7 +70,8 @@ class BlockCache:
     ) -> None:
         """Descriptors of this process's own. Call once in each child.
 
-        ``waits(True)`` is called while another process fetches what is asked for, then ``waits(False)``.
+        ``waits(True)`` is called while another process fetches what is asked
+        for, then ``waits(False)``.
         """
         self._segments.forget()
         self.room.close()
@@ -144,8 +150,9 @@ class BlockCache:
             self._step_aside(error)
 
     def locate(self, volume: Volume, offset: int, length: int) -> tuple[int, int] | None:
-        """(a descriptor, an offset in its file) where these bytes stand, if all of them are here and have been
-        found right; for the next moment. It counts as a hit."""
+        """(a descriptor, an offset in its file) where these bytes stand, if all of them are here
+        and have been found right; for the next moment. It counts as a hit.
+        """
         number, at = divmod(offset, SEGMENT)
         segment = volume.segments.get(number)
         if segment is None or at + length > SEGMENT:
@@ -193,11 +200,13 @@ class BlockCache:
     def fill(
         self, volume: Volume, number: int, low: int, high: int, limit: int, origin: Origin
     ) -> tuple[int, bytes] | None:
-        """Have the blocks that hold bytes [low, high) here, as far as they lie in segment ``number``.
+        """Have the blocks that hold bytes [low, high) here, as far as they
+        lie in segment ``number``.
 
-        ``limit``: where the last of them ends, if it is not whole. Fetches all from the first missing one to
-        the last in one request; returns (offset, the bytes fetched), or None where somebody else who fetches
-        them takes too long. Raises NoRoomError, ChangedError, and OSError where the disk fails.
+        ``limit``: where the last of them ends, if it is not whole. Fetches all from the first
+        missing one to the last in one request; returns (offset, the bytes fetched), or None where
+        somebody else who fetches them takes too long. Raises NoRoomError, ChangedError, and
+        OSError where the disk fails.
         """
         self._tick()
         base = number * SEGMENT
@@ -293,8 +302,10 @@ class BlockCache:
             return None
 
     def absent(self, volume: Volume, low: int, high: int) -> list[tuple[int, int]]:
-        """The stretches of bytes [low, high), of one segment, of which some block is not here by its record; no
-        checksum is looked at. Few blocks between two of them do not part them. Raises OSError."""
+        """The stretches of bytes [low, high), of one segment, of which some block is not
+        here by its record; no checksum is looked at. Few blocks between two of them do not
+        part them. Raises OSError.
+        """
         number, at = divmod(low, SEGMENT)
         segment = self._segments.get(volume, number)
         if segment is None:
@@ -314,7 +325,8 @@ class BlockCache:
     # --- the disk ---------------------------------------------------------------------------------
 
     def _tick(self) -> bool:
-        """Now and then: let go of segments that were unlinked, and see whether the disk is too full.
+        """Now and then: let go of segments that were unlinked, and see
+        whether the disk is too full.
 
         Whether it was time to. Raises OSError.
         """
@@ -326,12 +338,17 @@ class BlockCache:
         return True
 
     def keep_floor(self) -> None:
-        """Give space back where the file system has less left than shall stay free. Raises OSError."""
+        """Give space back where the file system has less left than shall stay free.
+
+        Raises OSError.
+        """
         if self.room.is_over:
             self.room.make_room()
 
     def see_disk(self) -> None:
-        """Raise the OSError for which the cache steps aside now, if it does: nothing is kept meanwhile."""
+        """Raise the OSError for which the cache steps aside now, if it does:
+        nothing is kept meanwhile.
+        """
         if time.monotonic() < self._aside_until:
             raise OSError(self.meter[TROUBLE], os.strerror(self.meter[TROUBLE]))
 

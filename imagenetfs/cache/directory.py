@@ -1,7 +1,7 @@
 """The cache's directory: whose it may be, where it may lie, and the segments in it.
 
-It is ours alone: 0700, owned by this user, no symbolic link. Anything else is refused, for whoever can write
-to it decides what training reads. Everything in it is reached through one descriptor.
+It is ours alone: 0700, owned by this user, no symbolic link. Anything else is refused, for whoever
+can write to it decides what training reads. Everything in it is reached through one descriptor.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ _GONE = " (deleted)"
 
 _IN_MEMORY = frozenset({"tmpfs", "ramfs", "rootfs", "devtmpfs"})
 _OVER_NETWORK_WORDS = """
-    9p afs beegfs ceph cifs coda dvs gfs2 glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs panfs pvfs2
-    smb3 smbfs virtiofs wekafs yrfs
+    9p afs beegfs ceph cifs coda dvs gfs2 glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs panfs
+    pvfs2 smb3 smbfs virtiofs wekafs yrfs
 """
 _OVER_NETWORK = frozenset(_OVER_NETWORK_WORDS.split())
 
 
 def unfit_type(directory: Path) -> str | None:
-    """The type of the file system where it makes no sense for a cache (in memory, over the network), or None.
+    """The type of the file system where it makes no sense for a cache (in memory,
+    over the network), or None.
 
     The directory need not exist.
     """
@@ -83,7 +84,9 @@ def _problem(status: os.stat_result) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class StoredSegment:
-    """A segment's file, as its directory has it: ``allocated`` bytes on disk, ``used`` last (seconds)."""
+    """A segment's file, as its directory has it: ``allocated`` bytes on disk,
+    ``used`` last (seconds).
+    """
 
     name: str
     key: bytes
@@ -93,8 +96,9 @@ class StoredSegment:
 
 
 class CacheDirectory:
-    """The directory, open. Raises PlaceRefusedError where it is not ours alone, NoSpaceError where it
-    cannot be opened."""
+    """The directory, open. Raises PlaceRefusedError where it is not ours alone, NoSpaceError
+    where it cannot be opened.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -113,7 +117,8 @@ class CacheDirectory:
             raise
 
     def find_again(self) -> None:
-        """Where the directory was removed, go on with what stands at its path now, if that is ours alone.
+        """Where the directory was removed, go on with what stands at its path
+        now, if that is ours alone.
 
         It is not made anew: the job that it belonged to may be over.
         """

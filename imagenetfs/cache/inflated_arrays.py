@@ -1,15 +1,16 @@
 """Deflated arrays, inflated once: into the read cache, or once a mount into a nameless local file.
 
-A row in the middle of a deflated array can only be had by inflating all before it, so the whole array is
-inflated when its first row is asked for, in pieces, and served when its checksum has been found right. In
-the cache it is a volume of its own, which outlives the mount and which all mounts of this user share
-(:mod:`imagenetfs.cache.volume_writer`). Without a cache, or in a full one, it goes into a file that the
-processes of this mount share; space that a failed attempt took is given back.
+A row in the middle of a deflated array can only be had by inflating all before it, so the
+whole array is inflated when its first row is asked for, in pieces, and served when its
+checksum has been found right. In the cache it is a volume of its own, which outlives the mount
+and which all mounts of this user share (:mod:`imagenetfs.cache.volume_writer`). Without a
+cache, or in a full one, it goes into a file that the processes of this mount share; space that
+a failed attempt took is given back.
 
-Each :class:`Job` has a row in a shared mapping: state, where it is (its offset in the file; in the cache:
-whether it had to be put there), and when it last changed. Whoever asks
-first marks it; whoever unpacks (the supervisor's child, or without a supervisor the asking process itself)
-does so under the lock of its row, so that it is done once. All others wait for just that array.
+Each :class:`Job` has a row in a shared mapping: state, where it is (its offset in the file; in the
+cache: whether it had to be put there), and when it last changed. Whoever asks first marks it;
+whoever unpacks (the supervisor's child, or without a supervisor the asking process itself) does so
+under the lock of its row, so that it is done once. All others wait for just that array.
 """
 
 from __future__ import annotations
@@ -72,8 +73,9 @@ class InflatedArrays:
         directory: Path | None = None,
         keep: Keep | None = None,
     ) -> None:
-        """``archives``: number -> path in the source of each npz; ``array_of(number)``: the array in it
-        that is read; ``directory``: a local one ($TMPDIR); ``keep``: None without a cache."""
+        """``archives``: number -> path in the source of each npz; ``array_of(number)``: the array
+        in it that is read; ``directory``: a local one ($TMPDIR); ``keep``: None without a cache.
+        """
         self._source = source
         self._paths = archives
         self._array_of = array_of
@@ -124,8 +126,8 @@ class InflatedArrays:
     def keep(self, archive: int, seen: int) -> bool:
         """Have it unpacked into the cache, because something was not there that is asked for.
 
-        ``seen``: what :meth:`kept_at` said before that was looked for. False where the cache does not take it.
-        Raises ArchiveError, SourceReadError.
+        ``seen``: what :meth:`kept_at` said before that was looked for. False where the cache does
+        not take it. Raises ArchiveError, SourceReadError.
         """
         job = Job(archive, True)
         row = self._row(job)
@@ -140,7 +142,9 @@ class InflatedArrays:
         return True
 
     def was_brought(self, archive: int) -> bool:
-        """Whether it had to be unpacked for the last :meth:`keep`: it may have been in the cache."""
+        """Whether it had to be unpacked for the last :meth:`keep`: it
+        may have been in the cache.
+        """
         return bool(self._row(Job(archive, True))[_WHERE])
 
     def _row(self, job: Job) -> memoryview:
@@ -188,7 +192,8 @@ class InflatedArrays:
         return (
             f"{self.title(job)} is compressed, and unpacked it takes "
             f"{self._array_of(job.archive).size:,} bytes, for which there is no room in "
-            f"{self.room.directory}; point --cache-dir or TMPDIR to a directory on this node with room."
+            f"{self.room.directory}; point --cache-dir or TMPDIR to a directory on "
+            "this node with room."
         )
 
     # --- unpacking --------------------------------------------------------------------------------

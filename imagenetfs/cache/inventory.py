@@ -1,4 +1,7 @@
-"""What a cache holds: looked at, verified, cleared. For people; nothing here is on the read path."""
+"""What a cache holds: looked at, verified, cleared.
+
+For people; nothing here is on the read path.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,9 @@ from imagenetfs.cache.segment import BLOCKS, Segment, SegmentPath, Verified, len
 
 @dataclass(slots=True)
 class VolumeUsage:
-    """What is held of one volume: ``bytes`` of its ``size``, ``allocated`` on disk, last ``used`` (seconds
-    since the epoch), and what its segments counted."""
+    """What is held of one volume: ``bytes`` of its ``size``, ``allocated`` on disk, last ``used``
+    (seconds since the epoch), and what its segments counted.
+    """
 
     source: str
     version: str
@@ -71,7 +75,9 @@ def list_volumes(directory: CacheDirectory) -> list[VolumeUsage]:
 
 @dataclass(slots=True)
 class Verdict:
-    """Blocks that were found right, blocks that were not and are gone, files that were no segments."""
+    """Blocks that were found right, blocks that were not and are gone,
+    files that were no segments.
+    """
 
     right: int = 0
     wrong: int = 0
@@ -112,7 +118,10 @@ def _drop_if_wrong(segment: Segment, block: int) -> bool:
 
 
 def clear(directory: CacheDirectory, wanted: Callable[[VolumeUsage], bool]) -> int:
-    """Remove what is held of the volumes that are ``wanted``; the bytes that were freed. Raises OSError."""
+    """Remove what is held of the volumes that are ``wanted``; the bytes that were freed.
+
+    Raises OSError.
+    """
     freed = 0
     for one in list_volumes(directory):
         if wanted(one):

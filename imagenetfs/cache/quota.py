@@ -1,17 +1,19 @@
 """How much is kept, what goes when that is too much, and when the cache steps aside.
 
-A shuffled epoch asks for everything equally often, so a full cache keeps what it has: its hit rate is then its
-part of the data, where throwing out the least recently used would bring none at all. What nobody has used for
-an hour goes when somebody needs the room; beyond the limits (another program needs the disk) whole segments go,
-the oldest unused ones first and then any.
+A shuffled epoch asks for everything equally often, so a full cache keeps what it has: its hit rate
+is then its part of the data, where throwing out the least recently used would bring none at all.
+What nobody has used for an hour goes when somebody needs the room; beyond the limits (another
+program needs the disk) whole segments go, the oldest unused ones first and then any.
 
-What is held is kept count of in the file ``used``: one u64, written under its lock by all processes that share
-the cache. Room is taken just before it is written to, under a second lock that is shared by those who do so;
-when room has to be made and nobody writes, all is counted anew, for a process may have died in between.
+What is held is kept count of in the file ``used``: one u64, written under its lock by all processes
+that share the cache. Room is taken just before it is written to, under a second lock that is shared
+by those who do so; when room has to be made and nobody writes, all is counted anew, for a process
+may have died in between.
 
-The space of a segment comes back when the last process lets go of it, and that takes seconds. So once something
-has gone, nothing more goes for the sake of the disk's free space until then, whichever process looks: the
-file has a second u64, when that was (at byte 16, nanoseconds since the epoch).
+The space of a segment comes back when the last process lets go of it, and that takes seconds.
+So once something has gone, nothing more goes for the sake of the disk's free space until
+then, whichever process looks: the file has a second u64, when that was (at byte 16,
+nanoseconds since the epoch).
 """
 
 from __future__ import annotations
@@ -54,7 +56,9 @@ class QuotaExceededError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """``size``: bytes that the cache may take; ``floor``: bytes of the file system that stay free."""
+    """``size``: bytes that the cache may take; ``floor``: bytes of the
+    file system that stay free.
+    """
 
     size: int
     floor: int
@@ -110,7 +114,10 @@ class SpaceQuota:
         return status.f_bavail * status.f_frsize
 
     def has(self, length: int) -> bool:
-        """Whether there is room for so many bytes of blocks; makes some if that can be. Raises OSError."""
+        """Whether there is room for so many bytes of blocks; makes some if that can be.
+
+        Raises OSError.
+        """
         wanted = on_disk(length) + _OVERHEAD
         if self._fits(wanted):
             return True
@@ -152,8 +159,8 @@ class SpaceQuota:
     def make_room(self, wanted: int = 0) -> bool:
         """Unlink segments: unused ones for ``wanted`` bytes, any while the limits are exceeded.
 
-        Returns whether something went. Looks no more often than every few seconds; counts all anew where nobody
-        writes. Raises OSError.
+        Returns whether something went. Looks no more often than every few seconds; counts all anew
+        where nobody writes. Raises OSError.
         """
         now = time.monotonic()
         if now < self._not_before:
@@ -191,7 +198,9 @@ class SpaceQuota:
 
 
 def _in_order(there: list[StoredSegment]) -> list[tuple[StoredSegment, bool]]:
-    """In which order segments go, and whether each is unused: the longest unused first, then any."""
+    """In which order segments go, and whether each is unused: the
+    longest unused first, then any.
+    """
     long_ago = time.time() - UNUSED_SECONDS
     unused = sorted((s for s in there if s.used < long_ago), key=lambda s: s.used)
     others = [s for s in there if s.used >= long_ago]

@@ -1,7 +1,7 @@
 """A nameless local file that processes share: room is reserved in it, filled, read, and given back.
 
-It goes with the last process that has it open. Locks are OFD locks on a descriptor that each process opens
-itself (:meth:`Room.after_fork`).
+It goes with the last process that has it open. Locks are OFD locks on a descriptor that each
+process opens itself (:meth:`Room.after_fork`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ _RESERVING = 1 << 40
 
 
 class ScratchFile:
-    """The file. Where its directory cannot be written to, nothing can be reserved. Make it before forking."""
+    """The file.
+
+    Where its directory cannot be written to, nothing can be reserved. Make it before forking.
+    """
 
     def __init__(self, directory: Path | None = None) -> None:
         self.directory = Path(directory or tempfile.gettempdir())
@@ -50,7 +53,10 @@ class ScratchFile:
         return os.fstat(self._fd).st_blocks * 512 if self._fd >= 0 else 0
 
     def reserve(self, length: int) -> int:
-        """The offset of room for ``length`` bytes, allocated on disk. OSError where there is none."""
+        """The offset of room for ``length`` bytes, allocated on disk.
+
+        OSError where there is none.
+        """
         if self._fd < 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         with self.locked(_RESERVING):

@@ -2,22 +2,25 @@
 
 ::
 
-    0        head: magic, version, number of the segment, key of the volume, bytes of data, nonce (64 bytes)
+    0        head of 64 bytes: magic, version, number of the segment, key of the volume, bytes of
+             data, nonce
     64       counters: hits, misses, bytes saved (three u64; :meth:`Segment.count`)
     128      what it is of: a length (u32), then JSON, for people (`imagenetfs cache ls`)
     4096     table: a record of 16 bytes for each block: crc32 (u32), length (u32), stamp (u64)
     266240   data: block k at 266240 + k * 65536
 
-A block is there when its record's *stamp* is the one that belongs to it: a digest of the segment's head (so of
-volume, segment and file) plus a multiple of its number. It is believed only after its checksum has been
-found right, once in a mount (:class:`Verified`): a record that a crash left without its data, a block that lies
-where another belongs, a flipped bit, a file that was cut are all blocks that are not there.
+A block is there when its record's *stamp* is the one that belongs to it: a digest of the segment's
+head (so of volume, segment and file) plus a multiple of its number. It is believed only after its
+checksum has been found right, once in a mount (:class:`Verified`): a record that a crash left
+without its data, a block that lies where another belongs, a flipped bit, a file that was cut are
+all blocks that are not there.
 
-Filling: lock the records, look again, write the data, write the record. A reader takes no lock: record
-first, then data. Nothing is ever punched or written over but a block whose checksum was wrong; space is
-freed by unlinking the file, whose open readers keep valid bytes. The file has its full length from the start,
-sparse, so that nobody ever makes one longer that was cut: what had been cut off would be zeros then.
-Only pread and pwrite: a full disk or a cut file would turn a mapping into SIGBUS. Little-endian throughout.
+Filling: lock the records, look again, write the data, write the record. A reader takes no lock:
+record first, then data. Nothing is ever punched or written over but a block whose checksum was
+wrong; space is freed by unlinking the file, whose open readers keep valid bytes. The file has its
+full length from the start, sparse, so that nobody ever makes one longer that was cut: what had been
+cut off would be zeros then. Only pread and pwrite: a full disk or a cut file would turn a mapping
+into SIGBUS. Little-endian throughout.
 """
 
 from __future__ import annotations
@@ -60,7 +63,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.0002, 0.004
 
 
 class Verified:
-    """The blocks whose checksums this mount has found right, shared by the processes forked after it was made.
+    """The blocks whose checksums this mount has found right, shared by the processes
+    forked after it was made.
 
     A table of stamps, one to a place; a stamp that another takes the place of is checked once more.
     """
@@ -74,7 +78,10 @@ class Verified:
 
 
 class Segment:
-    """An open segment. Blocks are numbered within it, offsets are within its part of the volume, in bytes."""
+    """An open segment.
+
+    Blocks are numbered within it, offsets are within its part of the volume, in bytes.
+    """
 
     __slots__ = ("_base", "_head", "_shift", "_words", "fd", "used", "writable")
 
@@ -100,7 +107,10 @@ class Segment:
         return data if len(data) == length else None
 
     def locate(self, offset: int, length: int) -> int | None:
-        """Where in the file these bytes stand, if all their blocks have been found right. Raises OSError."""
+        """Where in the file these bytes stand, if all their blocks have been found right.
+
+        Raises OSError.
+        """
         records = self._records(offset, length)
         if records is None or not self._are_verified(records):
             return None
@@ -125,7 +135,9 @@ class Segment:
         return all(words[stamp >> shift] == stamp for _, _, stamp in _RECORD.iter_unpack(records))
 
     def _read_checked(self, records: bytes, first: int, offset: int, length: int) -> bytes | None:
-        """As :meth:`read`, with the checksums: the bytes that were found right are those returned."""
+        """As :meth:`read`, with the checksums: the bytes that were found
+        right are those returned.
+        """
         whole = os.pread(self.fd, BLOCK * (len(records) // 16), _DATA + first * BLOCK)
         view, at, end = memoryview(whole), 0, offset + length - first * BLOCK
         for crc, size, stamp in _RECORD.iter_unpack(records):
@@ -140,7 +152,10 @@ class Segment:
         return whole[end - length : end] if end <= len(whole) else None
 
     def missing(self, first: int, count: int) -> list[int]:
-        """Which of ``count`` blocks from ``first`` cannot be had; checksums are looked at. Raises OSError."""
+        """Which of ``count`` blocks from ``first`` cannot be had; checksums are looked at.
+
+        Raises OSError.
+        """
         records = os.pread(self.fd, 16 * count, _TABLE + 16 * first)
         records += bytes(16 * count - len(records))
         found = []
@@ -181,8 +196,9 @@ class Segment:
         self.vouch(first, self.lay(first, data))
 
     def lay(self, first: int, data: bytes) -> bytes:
-        """Write ``data`` where the blocks from ``first`` on stand, and return their records: they are not
-        there before these are vouched for. Raises OSError."""
+        """Write ``data`` where the blocks from ``first`` on stand, and return their records: they
+        are not there before these are vouched for. Raises OSError.
+        """
         view, records = memoryview(data), bytearray()
         for at in range(0, len(data), BLOCK):
             piece = view[at : at + BLOCK]
@@ -205,7 +221,8 @@ class Segment:
     def locked(
         self, first: int, count: int, waits: Callable[[bool], None] | None = None
     ) -> Iterator[bool]:
-        """Hold the lock of these blocks' records; False where another process keeps it for too long.
+        """Hold the lock of these blocks' records; False where another
+        process keeps it for too long.
 
         ``waits(True)`` is called where another process has it, ``waits(False)`` when that is over.
         """
@@ -284,7 +301,9 @@ def _write_all(fd: int, view: memoryview, offset: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SegmentPath:
-    """Which segment: directory (a descriptor) and name of its file, what it is of, ``length`` in bytes."""
+    """Which segment: directory (a descriptor) and name of its file, what it is
+    of, ``length`` in bytes.
+    """
 
     directory: int
     name: str
@@ -319,7 +338,10 @@ def open_segment(place: SegmentPath, verified: Verified) -> Segment | None:
 
 
 def length_of(directory: int, name: str) -> int:
-    """The bytes of data that a segment's head says it is for; 0 for what is no segment. Raises OSError."""
+    """The bytes of data that a segment's head says it is for; 0 for what is no segment.
+
+    Raises OSError.
+    """
     fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory)
     try:
         head = os.pread(fd, _HEAD.size, 0)

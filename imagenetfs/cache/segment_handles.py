@@ -1,5 +1,6 @@
-"""The segments that a process has open: opened when asked for, the oldest closed beyond a number, let go of
-when their file has been unlinked or cut."""
+"""The segments that a process has open: opened when asked for, the oldest closed beyond a number,
+let go of when their file has been unlinked or cut.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +62,10 @@ class SegmentHandles:
         return segment
 
     def look(self, now: float) -> None:
-        """Let go of those whose file has gone; leave what was counted with the others. Raises OSError."""
+        """Let go of those whose file has gone; leave what was counted with the others.
+
+        Raises OSError.
+        """
         self.look_at = now + _LOOK_SECONDS
         telling = now >= self._tell_at
         if telling:

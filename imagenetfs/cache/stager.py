@@ -1,8 +1,9 @@
-"""Staging: stretches of volumes brought into the cache ahead, by several streams, in large requests.
+"""Staging: stretches of volumes brought into the cache ahead, by several
+streams, in large requests.
 
-What is there already is not read again, so that a stage that was interrupted goes on where it was; everything
-that was fetched is kept whenever it ends. Threads wait for the source; each has descriptors of its own, for
-locks belong to whoever opened the file.
+What is there already is not read again, so that a stage that was interrupted goes on where it was;
+everything that was fetched is kept whenever it ends. Threads wait for the source; each has
+descriptors of its own, for locks belong to whoever opened the file.
 """
 
 from __future__ import annotations
@@ -36,9 +37,10 @@ _MOST_FAILURES = 16
 
 @dataclass(frozen=True, slots=True)
 class StageRange:
-    """Bytes [start, end) of a volume, at most :data:`WINDOW` and of one segment; ``limit``: where its last
-    block ends at the latest. ``origin`` is called by the thread that fetches. ``brought``: it has been fetched
-    just now, and is counted as such."""
+    """Bytes [start, end) of a volume, at most :data:`WINDOW` and of one segment; ``limit``: where
+    its last block ends at the latest. ``origin`` is called by the thread that fetches. ``brought``:
+    it has been fetched just now, and is counted as such.
+    """
 
     volume: Volume
     start: int
@@ -124,11 +126,13 @@ class Stager:
     def run(
         self, work: Iterable[StageRange], tell: Callable[[Progress], None] | None = None
     ) -> None:
-        """Bring all of it here but what cannot be read (:attr:`left_out`). ``tell`` is called now and then.
+        """Bring all of it here but what cannot be read (:attr:`left_out`).
+        ``tell`` is called now and then.
 
-        Raises NoRoomError where the cache is full, OSError where its disk fails, and what the source raises
-        where it fails again and again; what was fetched by then is kept. An interrupt does not wait for the
-        source: where that still has requests, :attr:`is_stuck`, and the process has to end by force.
+        Raises NoRoomError where the cache is full, OSError where its disk fails, and what the
+        source raises where it fails again and again; what was fetched by then is kept. An interrupt
+        does not wait for the source: where that still has requests, :attr:`is_stuck`, and the
+        process has to end by force.
         """
         pool, pending = ThreadPoolExecutor(self._streams), dict[Future[None], StageRange]()
         patience: float | None = None

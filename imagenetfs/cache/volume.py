@@ -1,4 +1,6 @@
-"""What a volume is: the bytes that the cache keeps of one file, or of the files of one directory."""
+"""What a volume is: the bytes that the cache keeps of one file, or of
+the files of one directory.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,9 @@ if TYPE_CHECKING:
 class Identity:
     """By what a file is known again, so that another version of it never gets the old one's blocks.
 
-    ``path`` in the source; ``size`` in bytes, ``mtime_ns`` and ``inode`` as stat has them; ``sample``: what the
-    index looked at of its content (see index.fingerprint), or a digest of a listing; ``form`` tells
-    several volumes of one file apart.
+    ``path`` in the source; ``size`` in bytes, ``mtime_ns`` and ``inode`` as stat has them;
+    ``sample``: what the index looked at of its content (see index.fingerprint), or a digest of a
+    listing; ``form`` tells several volumes of one file apart.
     """
 
     path: bytes
@@ -54,8 +56,8 @@ class Origin(Protocol):
 class Volume:
     """A volume as one process has it open: ``size`` in bytes. ``about``: for people.
 
-    ``apart``: each member begins at a block of its own (the files of a directory), and nothing behind it is
-    read with it.
+    ``apart``: each member begins at a block of its own (the files of a directory), and nothing
+    behind it is read with it.
     """
 
     key: bytes

@@ -1,9 +1,9 @@
 """Volumes that are written whole, from their first byte on: what a deflated array unpacks to.
 
-Nothing of one is believed before all of it has been found right: data are written as they come, their records
-when the last are there. So whoever is killed on the way leaves blocks that are not there. Of all processes of
-this user's mounts one writes a volume at a time, under a lock in the file ``unpacking``; whose time of change
-tells those who wait for it that it goes on.
+Nothing of one is believed before all of it has been found right: data are written as they come,
+their records when the last are there. So whoever is killed on the way leaves blocks that are not
+there. Of all processes of this user's mounts one writes a volume at a time, under a lock in the
+file ``unpacking``; whose time of change tells those who wait for it that it goes on.
 """
 
 from __future__ import annotations
@@ -21,14 +21,19 @@ from imagenetfs.cache.volume import Volume
 from imagenetfs.system import locks
 
 Pieces = Callable[[], Iterator[bytes]]
-"""The bytes of a volume, from the first to the last; raises where they are not right, before it ends."""
+"""The bytes of a volume, from the first to the last; raises where they are
+not right, before it ends.
+"""
 
 _LOCK_FILE = "unpacking"
 _POLL_SECONDS = 0.02
 
 
 class VolumeWriter:
-    """Writes into a cache's directory. Make it in the process that uses it: locks belong to openings."""
+    """Writes into a cache's directory.
+
+    Make it in the process that uses it: locks belong to openings.
+    """
 
     def __init__(self, directory: CacheDirectory, room: SpaceQuota, verified: Verified) -> None:
         self._directory = directory
@@ -38,8 +43,8 @@ class VolumeWriter:
     def write(self, volume: Volume, pieces: Pieces, moved: Callable[[], None]) -> None:
         """Have all of a volume here; ``pieces()`` is not called where it is already.
 
-        ``moved()`` is called as it goes on, be it here or in another process that was quicker. Raises
-        NoRoomError, OSError, and what ``pieces()`` raises; nothing is kept of it then.
+        ``moved()`` is called as it goes on, be it here or in another process that was quicker.
+        Raises NoRoomError, OSError, and what ``pieces()`` raises; nothing is kept of it then.
         """
         mine = Volume(volume.key, volume.size, volume.about)
         try:
@@ -100,7 +105,8 @@ class VolumeWriter:
         fresh = [n for n in wanted if len(missing[n]) == _blocks_of(volume, n)]
         laid: list[tuple[Segment, int, bytes]] = []
         try:
-            # Opened once: whoever makes room meanwhile leaves us writing to what has no name any more.
+            # Opened once: whoever makes room meanwhile leaves us writing to
+            # what has no name any more.
             segments = {n: self._segments.to_write(volume, n, self._room) for n in wanted}
             for at, data in _in_blocks(pieces):
                 for number, first, some in _runs(at, data, missing):
@@ -136,8 +142,9 @@ def _in_blocks(pieces: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
 
 
 def _runs(at: int, data: bytes, missing: list[set[int]]) -> Iterator[tuple[int, int, bytes]]:
-    """(segment, first block in it, bytes) of the blocks in ``data`` that are missing, those side by side
-    together; ``data`` begin at byte ``at`` of the volume, with a block."""
+    """(segment, first block in it, bytes) of the blocks in ``data`` that are missing, those side by
+    side together; ``data`` begin at byte ``at`` of the volume, with a block.
+    """
     begin, end = 0, 0
     for here in range(0, len(data), BLOCK):
         number, byte = divmod(at + here, SEGMENT)

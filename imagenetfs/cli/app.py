@@ -12,7 +12,8 @@ import sys
 def command() -> None:
     """The console's command: :func:`main`, and the process ends.
 
-    Python's own way out takes every object apart first, which takes 0.1 s; the system is through at once.
+    Python's own way out takes every object apart first, which takes 0.1 s; the
+    system is through at once.
     """
     code = main()
     for stream in (sys.stdout, sys.stderr):

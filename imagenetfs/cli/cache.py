@@ -77,7 +77,9 @@ def _line(one: VolumeUsage) -> tuple[str, ...]:
 
 
 def verify(context: typer.Context, cache_dir: options.CacheDirOption = None) -> None:
-    """Look at the checksum of every block; what is wrong is thrown away, and read again when needed."""
+    """Look at the checksum of every block; what is wrong is thrown away,
+    and read again when needed.
+    """
     from imagenetfs.cache.inventory import verify as look
 
     with _directory(context) as directory:
@@ -106,7 +108,9 @@ def clear(
 
 
 def _check_versions(directory: CacheDirectory, versions: Sequence[str]) -> None:
-    """Raise UsageError for a name that is no version's, unless the cache holds something of that name."""
+    """Raise UsageError for a name that is no version's, unless the cache
+    holds something of that name.
+    """
     from imagenetfs.cache.inventory import list_volumes
     from imagenetfs.tree.published_counts import VERSIONS
 
@@ -117,5 +121,6 @@ def _check_versions(directory: CacheDirectory, versions: Sequence[str]) -> None:
         if name not in there and name not in VERSIONS:
             known = sorted(there | VERSIONS)
             raise UsageError(
-                f"There is no version {name}: there are {', '.join(known)}.{did_you_mean(name, known)}"
+                f"There is no version {name}: there are "
+                f"{', '.join(known)}.{did_you_mean(name, known)}"
             )

@@ -12,8 +12,8 @@ from imagenetfs.cli.terminal import PROGRAM, say
 from imagenetfs.errors import GroupNeededError, UsageError
 from imagenetfs.job import primary_group
 
-# BadParameter, UsageError, ClickException: the last is the base of all the parser's errors. It lives
-# in click or, in newer versions, within typer itself; so it is found by inheritance.
+# BadParameter, UsageError, ClickException: the last is the base of all the parser's errors. It
+# lives in click or, in newer versions, within typer itself; so it is found by inheritance.
 _ParserError: type[Exception] = typer.BadParameter.__mro__[2]
 
 _EPILOG = (
@@ -60,7 +60,9 @@ def _parser(first: str) -> Any:
 
 
 def execute(arranged: Arranged) -> int:
-    """Run one command line, under another group where the source needs one; returns its exit code."""
+    """Run one command line, under another group where the source needs
+    one; returns its exit code.
+    """
     is_again = primary_group.consume_reexec_marker()
     try:
         return _execute(arranged)

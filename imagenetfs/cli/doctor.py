@@ -46,8 +46,8 @@ def doctor(
 ) -> int:
     """Look at everything that a mount needs, and at what will limit its speed.
 
-    Each line is green, yellow (it works, with a limit) or red (it does not), with what to do. Measures the
-    source for some seconds. The exit code is the worst line's: 0, 40 or 41.
+    Each line is green, yellow (it works, with a limit) or red (it does not), with what to do.
+    Measures the source for some seconds. The exit code is the worst line's: 0, 40 or 41.
     """
     settings = options.settings_of(context, named)
     if heal or (not as_json and _offer()):

@@ -1,4 +1,6 @@
-"""``imagenetfs enter [JOB] [-- COMMAND]``: a shell or command where a namespaced mount can be seen."""
+"""``imagenetfs enter [JOB] [-- COMMAND]``: a shell or command where a
+namespaced mount can be seen.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""``imagenetfs index``: build the member index before the first job needs it, check it, carry it along."""
+"""``imagenetfs index``: build the member index before the first job needs it,
+check it, carry it along.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +42,8 @@ _BUILD = "index"
 _MOST_NAMED = 5
 _USAGE = "[OPTIONS] [SOURCE] [VERSION[/SPLIT]...]"
 _EPILOG = (
-    "`imagenetfs index check` verifies an index, `index export` and `index import` carry it to another "
-    "site; each has a `--help`. A directory of such a name is given as `./check`."
+    "`imagenetfs index check` verifies an index, `index export` and `index import` carry it to "
+    "another site; each has a `--help`. A directory of such a name is given as `./check`."
 )
 
 
@@ -49,7 +51,9 @@ _PARSER_CONTEXT: Any = TyperCommand.context_class
 
 
 class _IndexGroup(TyperGroup):
-    """Commands below ``index``, and ``index`` itself, which takes everything that is none of them."""
+    """Commands below ``index``, and ``index`` itself, which takes
+    everything that is none of them.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         named = args[:1] and args[0] != _BUILD and args[0] in self.commands
@@ -99,8 +103,8 @@ def index(
 ) -> None:
     """Index all archives now, or the named versions and splits, so that no job waits for it.
 
-    A mount indexes what is touched by itself; this does it ahead, once for all later mounts. What is
-    indexed already is not read again. Ctrl-C keeps what is finished.
+    A mount indexes what is touched by itself; this does it ahead, once for all later mounts. What
+    is indexed already is not read again. Ctrl-C keeps what is finished.
     """
     root, names = named(what, source)
     settings = options.settings_of(context, root)

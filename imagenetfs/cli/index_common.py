@@ -1,4 +1,6 @@
-"""What the commands share that index: the source's catalogue, the named splits, waiting for another's work."""
+"""What the commands share that index: the source's catalogue, the named splits,
+waiting for another's work.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +51,9 @@ Named = Annotated[
 
 
 def named(what: Sequence[str] | None, source: str | None) -> tuple[str | None, list[str]]:
-    """SOURCE, where one is given, and the names: the first argument is SOURCE if it is a directory or
-    written as a path, unless ``--source`` names one."""
+    """SOURCE, where one is given, and the names: the first argument is SOURCE if it is a directory
+    or written as a path, unless ``--source`` names one.
+    """
     words = list(what or ())
     first = words[0] if words else ""
     if source is None and first and (first.startswith(("/", ".", "~")) or Path(first).is_dir()):
@@ -82,7 +85,8 @@ class Opened:
             found = [s for key, s in splits.items() if wanted in (key, key.partition("/")[0])]
             if not found:
                 raise UsageError(
-                    f"{self.path} has no version or split `{name}` (and there is no directory of that "
+                    f"{self.path} has no version or split `{name}` (and there is no directory "
+                    "of that "
                     f"name here, were it meant for SOURCE); it has {', '.join(splits)}."
                     f"{did_you_mean(wanted, [*splits, *(key.partition('/')[0] for key in splits)])}"
                 )

@@ -1,4 +1,6 @@
-"""``imagenetfs index check``, ``export`` and ``import``: an index as something to verify and to carry."""
+"""``imagenetfs index check``, ``export`` and ``import``: an index as
+something to verify and to carry.
+"""
 
 from __future__ import annotations
 
@@ -54,8 +56,9 @@ def check(
 ) -> None:
     """Verify every index file of a source against its archives, all headers of which are read.
 
-    Changes nothing. Ends with 14 where an index is wrong, lacks something, or is not there. Listings of
-    directories are left out: they hold while the directories' times are the same, which every mount looks at.
+    Changes nothing. Ends with 14 where an index is wrong, lacks something, or is not there.
+    Listings of directories are left out: they hold while the directories' times are the same,
+    which every mount looks at.
     """
     settings = options.settings_of(context, named)
     opened = catalogue_of(settings, indexed=False)
@@ -92,7 +95,8 @@ def check(
                 wrong.append(f"{display_path(file)}: {error}")
                 continue
             lines.append(
-                f"{display_path(file)}: {found:,} of {counted(len(items), 'table')}, {len(others):,} wrong"
+                f"{display_path(file)}: {found:,} of {counted(len(items), 'table')}, "
+                f"{len(others):,} wrong"
             )
             if others:
                 named_here = ", ".join(others[:_MOST_NAMED])
@@ -124,7 +128,10 @@ def export(
     index_dir: options.IndexDirOption = None,
     prefer: options.PreferOption = None,
 ) -> None:
-    """Write the index of all archives into one file, for another site. What is missing is indexed."""
+    """Write the index of all archives into one file, for another site.
+
+    What is missing is indexed.
+    """
     settings = options.settings_of(context)
     opened = catalogue_of(settings)
     from imagenetfs.index.transfer import export
@@ -150,7 +157,8 @@ def import_(
 ) -> None:
     """Take over an index that another site has exported, of the archives that are the same here.
 
-    They are known by size and sampled headers; each image's header is looked at when it is first read.
+    They are known by size and sampled headers; each image's header is looked
+    at when it is first read.
     """
     settings = options.settings_of(context)
     if settings.index_dir is None:

@@ -1,4 +1,6 @@
-"""``imagenetfs info [SOURCE]``: versions, splits, classes, images, bytes, and where they come from."""
+"""``imagenetfs info [SOURCE]``: versions, splits, classes, images, bytes,
+and where they come from.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +93,7 @@ def _splits(catalogue: Catalogue, *, count: bool) -> tuple[list[dict[str, Any]],
                 {
                     "version": version.name.decode(),
                     "split": split.name.decode(),
-                    "classes": len(split.shelf.classes),
+                    "classes": len(split.backend.classes),
                     "images": counted.images if counted else None,
                     "bytes": counted.bytes if counted else None,
                     "from": split.origin,

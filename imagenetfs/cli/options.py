@@ -57,7 +57,8 @@ def settings_of(
     """
     names = {entry.name for entry in config.table()}
     given: dict[str, object] = dict(weaker or {})
-    # A repeatable option that is not given comes as an empty sequence: variable and files count then.
+    # A repeatable option that is not given comes as an empty sequence:
+    # variable and files count then.
     unset: tuple[object, ...] = (None, [], ())
     given.update({k: v for k, v in context.params.items() if k in names and v not in unset})
     if source is not None:

@@ -1,8 +1,8 @@
 """A progress bar on a terminal (bar, count, rate, time left), plain lines elsewhere.
 
-It draws when it is told of progress, first then, so that nothing precedes a refusal; it starts no thread of
-its own, so the work may fork.
-Everything goes to standard error: standard output stays the result's.
+It draws when it is told of progress, first then, so that nothing precedes a refusal; it
+starts no thread of its own, so the work may fork. Everything goes to standard error: standard
+output stays the result's.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class ProgressBar:
             self._step = ""
         if self._live is not None:
             if kind is KeyboardInterrupt:
-                # The terminal has written ^C behind the bar, which may be on two lines now: no second one.
+                # The terminal has written ^C behind the bar, which may be on two
+                # lines now: no second one.
                 self._live.live.transient = True
             else:
                 self._draw()

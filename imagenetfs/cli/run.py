@@ -38,8 +38,8 @@ def run(
         bool | None,
         typer.Option(
             "--namespace/--no-namespace",
-            help="Mount in a namespace of the job's own: needs no fusermount3, and nothing of it can "
-            "stay behind. By itself where fusermount3 does not work.",
+            help="Mount in a namespace of the job's own: needs no fusermount3, and nothing of it "
+            "can stay behind. By itself where fusermount3 does not work.",
             show_default=False,
         ),
     ] = None,

@@ -39,7 +39,9 @@ def sample(
         ),
     ] = False,
 ) -> None:
-    """Make a small ImageNet to try everything with: every version, real JPEGs, the same each time."""
+    """Make a small ImageNet to try everything with: every version, real
+    JPEGs, the same each time.
+    """
     from imagenetfs.sample import DEFAULT_CLASSES, DEFAULT_IMAGES, make_full_size, make_sample
 
     if full_size and (classes is not None or images is not None):

@@ -1,4 +1,6 @@
-"""``imagenetfs stage [SOURCE] VERSION[/SPLIT]...``: fill the read cache before, or while, it is needed."""
+"""``imagenetfs stage [SOURCE] VERSION[/SPLIT]...``: fill the read cache
+before, or while, it is needed.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
 
 _MOST_LINES = 10
 _LITTLE = 1 << 23
-"""Bytes: what several requests take. With so little above --keep-free it is the disk that is full."""
+"""Bytes: what several requests take.
+
+With so little above --keep-free it is the disk that is full.
+"""
 
 _NO_CACHE = "Staging needs a cache: name a directory on this node by --cache-dir."
 
@@ -58,7 +63,8 @@ def stage(
     cache_size: options.CacheSizeOption = None,
     keep_free: options.KeepFreeOption = None,
 ) -> None:
-    """Bring versions into this node's cache, in large requests; mounts with that cache profit at once.
+    """Bring versions into this node's cache, in large requests; mounts with
+    that cache profit at once.
 
     What is there already is not read again. Ctrl-C keeps what is done.
     """
@@ -99,7 +105,8 @@ def _run(stager: Stager, plan: StagePlan, place: CacheSetup) -> None:
         raise NoSpaceError(f"{_no_room(place)} {_there(plan, place)}.") from error
     except OSError as error:
         raise NoSpaceError(
-            f"The cache in {place.directory} cannot be written to: {error.strerror}. {_there(plan, place)}."
+            f"The cache in {place.directory} cannot be written to: {error.strerror}. "
+            f"{_there(plan, place)}."
         ) from error
     except ImagenetfsError as error:
         raise SourceReadError(
@@ -135,13 +142,13 @@ def _no_room(place: CacheSetup) -> str:
     free = room.f_bavail * room.f_frsize
     if free - place.limits.floor < _LITTLE:
         return (
-            f"The disk of {place.directory} is full: {in_bytes(free)} are free, of which the cache leaves "
-            f"{in_bytes(place.limits.floor)} free. Make room there, lower --keep-free, or name another "
-            "--cache-dir."
+            f"The disk of {place.directory} is full: {in_bytes(free)} are free, of which the "
+            f"cache leaves {in_bytes(place.limits.floor)} free. Make room there, lower "
+            "--keep-free, or name another --cache-dir."
         )
     return (
-        f"The cache in {place.directory} is full ({in_bytes(place.limits.size)} at most). Clear it, or raise "
-        "--cache-size."
+        f"The cache in {place.directory} is full ({in_bytes(place.limits.size)} at most). Clear "
+        "it, or raise --cache-size."
     )
 
 
@@ -151,8 +158,8 @@ def _tell_what_is_left_out(left_out: dict[str, Exception]) -> None:
         say(f"{archive} is not all there: {error}")
     if left_out:
         raise SourceReadError(
-            f"{len(left_out)} of the archives could not be read to the end; stage them once more: what is "
-            "there already is not read again."
+            f"{len(left_out)} of the archives could not be read to the end; stage them once more: "
+            "what is there already is not read again."
         )
 
 
@@ -166,7 +173,8 @@ def _sort_out(what: list[str]) -> tuple[str | None, list[str]]:
     paths = [name for name in names if name.startswith(("/", ".", "~"))]
     if paths:
         raise UsageError(
-            f"{paths[0]} is a path, not a version: SOURCE comes first (imagenetfs stage {paths[0]} {names[0]})."
+            f"{paths[0]} is a path, not a version: SOURCE comes first (imagenetfs stage "
+            f"{paths[0]} {names[0]})."
         )
     return named, [name.strip("/") for name in names]
 

@@ -18,7 +18,9 @@ def say(sentence: str) -> None:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on standard output, nothing of it cut off; tab-separated lines where that is no terminal."""
+    """A table on standard output, nothing of it cut off; tab-separated lines
+    where that is no terminal.
+    """
     if not sys.stdout.isatty():
         for row in (head, *rows):
             print("\t".join(map(_printable, row)))

@@ -1,4 +1,6 @@
-"""``imagenetfs umount MOUNTPOINT``: take a mount away, and wait until it and its server are gone."""
+"""``imagenetfs umount MOUNTPOINT``: take a mount away, and wait until it
+and its server are gone.
+"""
 
 from __future__ import annotations
 

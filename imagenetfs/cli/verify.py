@@ -45,10 +45,12 @@ def verify(
     index_dir: options.IndexDirOption = None,
     prefer: options.PreferOption = None,
 ) -> int:
-    """Compare archives with their md5 sums, classes with the devkit, totals with what is documented.
+    """Compare archives with their md5 sums, classes with the devkit, totals
+    with what is documented.
 
-    Names every archive that is broken, though an extracted directory takes its place, and every image whose
-    first bytes are no JPEG or PNG. The exit code is 0 where all is as it should be, else 42.
+    Names every archive that is broken, though an extracted directory takes its place,
+    and every image whose first bytes are no JPEG or PNG. The exit code is 0 where all is
+    as it should be, else 42.
     """
     settings = options.settings_of(context, named)
     # numpy's linear algebra starts threads when it is imported; indexing forks.

@@ -5,8 +5,8 @@ Strongest first: the command's option, ``$IMAGENETFS_<NAME>``, the user's
 ``/etc/imagenetfs.toml``, the default. The site's file may also hold a table ``[ceilings]``; what is
 above a ceiling is lowered to it, whoever asked, and a note says so.
 
-The table is the class ``Settings`` (:mod:`imagenetfs.config.settings`). A leaf: only ``cli`` and ``job`` import
-this package, and it knows nothing of what the settings do.
+The table is the class ``Settings`` (:mod:`imagenetfs.config.settings`). A leaf: only ``cli`` and
+``job`` import this package, and it knows nothing of what the settings do.
 """
 
 from __future__ import annotations
@@ -161,7 +161,10 @@ def _variables_layer(environ: Mapping[str, str]) -> _Layer:
 
 
 def _misspelt(environ: Mapping[str, str]) -> list[str]:
-    """A line for each variable whose name is almost a setting's. Others may be a job script's own."""
+    """A line for each variable whose name is almost a setting's.
+
+    Others may be a job script's own.
+    """
     names = {variable_name(entry.name) for entry in table()}
     notes = []
     for name in sorted(environ):

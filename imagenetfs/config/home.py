@@ -1,4 +1,6 @@
-"""The user's home directory, also where $HOME names somebody else's: mount(8) and su hand root's over."""
+"""The user's home directory, also where $HOME names somebody else's: mount(8)
+and su hand root's over.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,9 @@ from pathlib import Path
 
 
 def at_home(path: Path) -> Path:
-    """``path``, which was made from $HOME; moved to the home that the system has for this user where $HOME is
-    another user's, and not to be written to."""
+    """``path``, which was made from $HOME; moved to the home that the system has for this user
+    where $HOME is another user's, and not to be written to.
+    """
     try:
         given, own = Path.home(), Path(pwd.getpwuid(os.geteuid()).pw_dir)
     except (RuntimeError, KeyError):  # neither is known

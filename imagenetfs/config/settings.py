@@ -1,5 +1,6 @@
-"""The table of settings: the class ``Settings`` itself. Each field carries its kind, its help, its default, and
-whether the site may put a ceiling on it."""
+"""The table of settings: the class ``Settings`` itself. Each field carries its kind, its help, its
+default, and whether the site may put a ceiling on it.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +99,8 @@ class Settings:
         metadata=_about(
             PATH_OR_NONE,
             _default_cache_dir,
-            "Where what was read is kept, on this node; in $SLURM_TMPDIR where that is set; or `none`.",
+            "Where what was read is kept, on this node; in $SLURM_TMPDIR where "
+            "that is set; or `none`.",
         )
     )
     cache_size: Size = field(
@@ -159,7 +161,8 @@ class Settings:
         metadata=_about(
             DURATION,
             None,
-            "`mount`: unmount when nothing has used the mount for this time (30m); by itself never.",
+            "`mount`: unmount when nothing has used the mount for this time "
+            "(30m); by itself never.",
         )
     )
     run_dir: Path | None = field(
@@ -171,7 +174,8 @@ class Settings:
         metadata=_about(
             choice("auto", "always", "never"),
             "auto",
-            "Whether `run` mounts in a namespace of its own: `auto` where fusermount3 does not work.",
+            "Whether `run` mounts in a namespace of its own: `auto` where "
+            "fusermount3 does not work.",
         )
     )
     opt_in_page: str = field(

@@ -12,7 +12,9 @@ _TEXT = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT]i?)?B?|(%))", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """The least of several amounts: ``count`` bytes, ``part`` (0 to 1) of a whole; None: no such bound."""
+    """The least of several amounts: ``count`` bytes, ``part`` (0 to 1) of a
+    whole; None: no such bound.
+    """
 
     count: int | None = None
     part: float | None = None

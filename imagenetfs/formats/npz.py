@@ -1,8 +1,9 @@
 """Arrays in an npz file: where they stand, read without numpy's loader and never by pickle.
 
-An npz is a zip (PKWARE's APPNOTE) of NPY files (numpy's ``numpy.lib.format``), each stored or deflated. A
-stored array's bytes can be read in place; a deflated one has to be inflated from its beginning, in
-pieces. The bytes come through ``read_at(offset, length)``; nothing here knows of files or ImageNet.
+An npz is a zip (PKWARE's APPNOTE) of NPY files (numpy's ``numpy.lib.format``), each stored or
+deflated. A stored array's bytes can be read in place; a deflated one has to be inflated from
+its beginning, in pieces. The bytes come through ``read_at(offset, length)``; nothing here
+knows of files or ImageNet.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ _ENCRYPTED = 0x1
 class Array:
     """One array: ``dtype`` and ``shape``, and where its zip member's data lies in the file.
 
-    ``place`` and ``packed`` are the member's extent in the file, ``header`` the length of the NPY header
-    at the head of its (inflated) data, ``size`` the length of the array behind it; all in bytes.
+    ``place`` and ``packed`` are the member's extent in the file, ``header`` the length of
+    the NPY header at the head of its (inflated) data, ``size`` the length of the array
+    behind it; all in bytes.
     """
 
     name: str

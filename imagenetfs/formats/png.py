@@ -1,8 +1,8 @@
 """PNG files of a size that is known beforehand: the pixels stand in one stored deflate block.
 
-stat must tell a file's size before the file is made. A PNG (W3C Recommendation, 3rd edition) whose zlib
-stream (RFC 1950) is a single stored block (RFC 1951, 3.2.4) has a length that depends on width and
-height alone: 268 bytes for 8 x 8 pixels, 852 for 16, 3,172 for 32, 12,420 for 64.
+stat must tell a file's size before the file is made. A PNG (W3C Recommendation, 3rd edition) whose
+zlib stream (RFC 1950) is a single stored block (RFC 1951, 3.2.4) has a length that depends on width
+and height alone: 268 bytes for 8 x 8 pixels, 852 for 16, 3,172 for 32, 12,420 for 64.
 """
 
 from __future__ import annotations

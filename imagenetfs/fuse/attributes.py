@@ -1,7 +1,9 @@
-"""Attributes and directory entries as the kernel reads them: struct fuse_attr and what stands around it.
+"""Attributes and directory entries as the kernel reads them: struct fuse_attr
+and what stands around it.
 
-A single entry is packed by struct; a directory's entries by numpy, a thousand at a time, for listing a
-class of ImageNet is most of the work before training starts (see docs/architecture.md, "Serving").
+A single entry is packed by struct; a directory's entries by numpy, a thousand at a time, for
+listing a class of ImageNet is most of the work before training starts (see
+docs/architecture.md, "Serving").
 """
 
 from __future__ import annotations
@@ -27,15 +29,17 @@ KEEP_SECONDS = 24 * 3600
 """How long the kernel may keep names and attributes: the mount is read-only."""
 
 REVISIT_SECONDS = 60.0
-"""How long it may keep the names of versions and splits: whoever reads what the kernel has, and so asks for
-nothing else, is still seen to be there once a minute."""
+"""How long it may keep the names of versions and splits: whoever reads what the kernel has, and so
+asks for nothing else, is still seen to be there once a minute.
+"""
 
 FILE_BLOCK = 128 * 1024
 """st_blksize of a file: what readers take as a good size for a buffer."""
 
 DIRECTORY_BLOCK = 512 * 1024
-"""st_blksize of a directory: the C library asks for so much of a listing at once (Linux 6.14 and later
-pass that on, others ask for a page)."""
+"""st_blksize of a directory: the C library asks for so much of a listing at once (Linux 6.14 and
+later pass that on, others ask for a page).
+"""
 
 _WINDOW = 2048
 _KEPT_WINDOWS = 8
@@ -75,8 +79,8 @@ def _is_revisited(inode: int, mode: int) -> bool:
 class AttributePacker:
     """Packs single answers; owner and group are those of the mounting process.
 
-    ``revisit``: see REVISIT_SECONDS. ``root_access``: owner, group and permission bits of the root directory,
-    where the kernel shall let in by them; ``access``: those of all else, then.
+    ``revisit``: see REVISIT_SECONDS. ``root_access``: owner, group and permission bits of the root
+    directory, where the kernel shall let in by them; ``access``: those of all else, then.
     """
 
     def __init__(
@@ -124,8 +128,9 @@ class AttributePacker:
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """Packed entries of positions ``first`` and following; entry i ends at ``ends[i]``. They are good until
-    the monotonic time ``until``, in seconds."""
+    """Packed entries of positions ``first`` and following; entry i ends at ``ends[i]``. They are
+    good until the monotonic time ``until``, in seconds.
+    """
 
     first: int
     data: memoryview
@@ -171,7 +176,9 @@ class EntryPacker:
         return _Window(first, data.data.cast("B"), ends.tolist(), until)
 
     def packed(self, some: Columns, first: int) -> tuple[Array, Array]:
-        """(bytes, where each entry ends) of entries that stand at positions ``first`` and following."""
+        """(bytes, where each entry ends) of entries that stand at positions
+        ``first`` and following.
+        """
         starts = np.concatenate((np.zeros(1, dtype=np.int64), some.ends[:-1]))[: len(some.ends)]
         middles = some.ends - starts
         lengths = middles + (len(some.prefix) + len(some.suffix))
@@ -217,7 +224,9 @@ class EntryPacker:
         return heads
 
     def _set_rights(self, heads: Array, access: OwnershipMapper) -> None:
-        """Each entry's own; those that are kept are kept no longer than what was looked at is good."""
+        """Each entry's own; those that are kept are kept no longer than
+        what was looked at is good.
+        """
         for head in heads:
             rights = access.of(int(head["nodeid"]), int(head["mode"]))
             if rights is not None:

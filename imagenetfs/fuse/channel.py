@@ -1,10 +1,14 @@
-"""The FUSE session, shared by processes: what pyfuse3 does not offer, and how it is had all the same.
+"""The FUSE session, shared by processes: what pyfuse3 does not offer, and
+how it is had all the same.
 
-pyfuse3 mounts; the requests are read and answered here, the first one in :mod:`imagenetfs.fuse.handshake`.
+pyfuse3 mounts; the requests are read and answered here, the first one in
+:mod:`imagenetfs.fuse.handshake`.
 
-* :func:`clone` gives a process a descriptor of its own for the session (FUSE_DEV_IOC_CLONE, Linux 4.2).
-  The request in the hands of a process that dies is then ended by the kernel, and only that one.
-* :class:`Channel` reads requests from it, one at a time, inside the kernel's own read of the device.
+* :func:`clone` gives a process a descriptor of its own for the session
+  (FUSE_DEV_IOC_CLONE, Linux 4.2). The request in the hands of a process that dies is then
+  ended by the kernel, and only that one.
+* :class:`Channel` reads requests from it, one at a time, inside the
+  kernel's own read of the device.
 
 See docs/architecture.md for what was measured.
 """
@@ -32,13 +36,17 @@ Buffer = bytes | memoryview
 
 @dataclass(slots=True)
 class SplicedReply:
-    """An answer of ``length`` bytes that stands in the channel's pipe, and is sent next or never."""
+    """An answer of ``length`` bytes that stands in the channel's pipe,
+    and is sent next or never.
+    """
 
     length: int
 
 
 Answer = Callable[[int, int, memoryview], Buffer | SplicedReply | int | None]
-"""``answer(opcode, nodeid, arguments)``: the answer, an errno, or None where nobody waits for one."""
+"""``answer(opcode, nodeid, arguments)``: the answer, an errno, or None
+where nobody waits for one.
+"""
 
 _FUSE_DEV_IOC_CLONE = 0x8004E500
 _PIPE_BYTES = 512 * 1024
@@ -48,7 +56,10 @@ _NO_LENGTH = bytes(4)
 
 
 def clone(session_fd: int) -> None:
-    """Put a clone of the session in the place of the inherited descriptor. OSError if that fails."""
+    """Put a clone of the session in the place of the inherited descriptor.
+
+    OSError if that fails.
+    """
     device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.ioctl(device, _FUSE_DEV_IOC_CLONE, struct.pack("=I", session_fd))
@@ -82,7 +93,9 @@ class Channel:
         self._room = _PIPE_BYTES - 4 * os.sysconf("SC_PAGE_SIZE")  # heads, first and last page
 
     def leave_when_told(self) -> None:
-        """Let SIGTERM end :meth:`next`: at once where no request is in hand, else after its reply."""
+        """Let SIGTERM end :meth:`next`: at once where no request is in
+        hand, else after its reply.
+        """
         signal.signal(signal.SIGTERM, self._told)
 
     def _told(self, number: int, frame: FrameType | None) -> None:
@@ -93,7 +106,9 @@ class Channel:
             raise StopRequested
 
     def next(self) -> int:
-        """Wait for a request; its length in bytes. 0 when told to leave; OSError ENODEV at the end."""
+        """Wait for a request; its length in bytes. 0 when told to leave;
+        OSError ENODEV at the end.
+        """
         request = self.request
         request[:4] = _NO_LENGTH
         try:
@@ -141,11 +156,11 @@ class Channel:
         look: Callable[[bytes], None] | None = None,
         head: int = 0,
     ) -> SplicedReply | None:
-        """Have an answer's bytes put into a pipe, from which the kernel takes them without another copy
-        (splice). None where that does not work: answer with a buffer then.
+        """Have an answer's bytes put into a pipe, from which the kernel takes them without another
+        copy (splice). None where that does not work: answer with a buffer then.
 
-        With ``look``, ``head`` bytes more are asked for, those before ``offset``, in the same request; they are
-        taken off for it to look at; what it raises comes out.
+        With ``look``, ``head`` bytes more are asked for, those before ``offset``, in the same
+        request; they are taken off for it to look at; what it raises comes out.
         """
         if length > self._room or not self._has_pipes(look is not None):
             return None
@@ -154,7 +169,7 @@ class Channel:
         try:
             if look is None:
                 os.write(self._pipe[1], REPLY.pack(REPLY.size + length, 0, self.unique))
-                poured = file.pour(self._pipe[1], offset, length)
+                poured = file.splice_to(self._pipe[1], offset, length)
             else:
                 poured = self._pour_behind(file, offset, length, look, head)
         finally:
@@ -177,7 +192,7 @@ class Channel:
         """By way of another pipe, from which the head is read."""
         assert self._pipe is not None and self._front is not None
         pipe, (front, into_front) = self._pipe[1], self._front
-        if not file.pour(into_front, offset - head, head + length):
+        if not file.splice_to(into_front, offset - head, head + length):
             return False
         look(os.read(front, head))
         os.write(pipe, REPLY.pack(REPLY.size + length, 0, self.unique))
@@ -207,7 +222,9 @@ class Channel:
 
 
 def _make_pipe() -> tuple[int, int] | None:
-    """A pipe of _PIPE_BYTES; None where there is none to be had (a user's pipes may fill 64 MB in all)."""
+    """A pipe of _PIPE_BYTES; None where there is none to be had (a user's
+    pipes may fill 64 MB in all).
+    """
     try:
         pipe = os.pipe2(os.O_CLOEXEC)
     except OSError:

@@ -12,7 +12,9 @@ from imagenetfs.system import mounts
 log = logging.getLogger(__name__)
 
 READ_AHEAD_KB = 256
-"""What a reader gets in one request, where we may say so (root); by itself 128 KiB, less than many an image."""
+"""What a reader gets in one request, where we may say so (root); by itself 128 KiB,
+less than many an image.
+"""
 
 _READ_AHEAD = Path("/sys/class/bdi")
 CONNECTIONS = Path("/sys/fs/fuse/connections")

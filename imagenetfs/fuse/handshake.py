@@ -1,9 +1,10 @@
-"""The kernel's first request, INIT: what this file system can, and how much may be under way at once.
+"""The kernel's first request, INIT: what this file system can, and how much
+may be under way at once.
 
-pyfuse3 mounts, and knows the session's descriptor. It is had from the session loop, which waits through
-``pyfuse3.trio``, and that may be replaced (pyfuse3's asyncio support does so): the first wait is told the
-descriptor, and ends the loop before anything is read. An INIT that libfuse answers lets one process at a time
-look into a directory, and 12 reads be under way.
+pyfuse3 mounts, and knows the session's descriptor. It is had from the session loop, which waits
+through ``pyfuse3.trio``, and that may be replaced (pyfuse3's asyncio support does so): the first
+wait is told the descriptor, and ends the loop before anything is read. An INIT that libfuse answers
+lets one process at a time look into a directory, and 12 reads be under way.
 """
 
 from __future__ import annotations
@@ -107,7 +108,8 @@ def handshake() -> int:
     major, minor, read_ahead, offered = INIT_IN.unpack_from(request, REQUEST.size)
     if opcode != Opcode.INIT or major != MAJOR:
         raise FuseRefusedError(
-            f"the kernel speaks version {major}.{minor} of the FUSE protocol; this is for version {MAJOR}."
+            f"the kernel speaks version {major}.{minor} of the FUSE protocol; this "
+            f"is for version {MAJOR}."
         )
     answer = INIT_OUT.pack(
         *(MAJOR, min(minor, MINOR), read_ahead, offered & WANTED),

@@ -1,12 +1,13 @@
 """The FUSE handlers: they translate and never decide. What is where, the tree and the index know.
 
-A handler is a plain function of an inode and the request's arguments (see :mod:`imagenetfs.fuse.protocol`); it
-returns the answer's bytes. :meth:`Operations.answer` counts it, turns the project's errors into errno and
-anything else, an answer of a wrong type too, into EIO.
+A handler is a plain function of an inode and the request's arguments (see
+:mod:`imagenetfs.fuse.protocol`); it returns the answer's bytes.
+:meth:`Operations.answer` counts it, turns the project's errors into errno and anything
+else, an answer of a wrong type too, into EIO.
 
-There is no open state: OPEN and OPENDIR get ENOSYS, so that the kernel stops asking and a file that is read
-again costs no request at all (Linux 3.12 and later). A live file (status.json) is another inode each time it is
-looked up, so that the chunks of one reader fit together.
+There is no open state: OPEN and OPENDIR get ENOSYS, so that the kernel stops asking and a file that
+is read again costs no request at all (Linux 3.12 and later). A live file (status.json) is another
+inode each time it is looked up, so that the chunks of one reader fit together.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class Operations:
         tree: Tree,
         reader: Reader,
         live: StatusFiles,
-        board: SharedStats,
+        stats: SharedStats,
         permission: AccessGuard,
         revisit: float = REVISIT_SECONDS,
         root_access: Ownership | None = None,
@@ -87,7 +88,7 @@ class Operations:
         self._reader = reader
         self._live = live
         self._failures = live.failures
-        self._board = board
+        self._stats = stats
         self._permit = permission.check
         self._packer = AttributePacker(revisit, root_access, access)
         self._entries = EntryPacker(revisit, access)
@@ -103,15 +104,17 @@ class Operations:
             Opcode.DESTROY: (self.destroy, "other"),
         }
         self._handlers: dict[int, tuple[Handler, int]] = {
-            opcode: (handler, _cell(name)) for opcode, (handler, name) in counted.items()
+            opcode: (handler, _counter(name)) for opcode, (handler, name) in counted.items()
         }
         self.serve_as(0)
 
     def serve_as(self, worker: int, channel: Channel | None = None) -> None:
-        """Be worker number ``worker``: write to its row of the board, and answer through its channel."""
+        """Be worker number ``worker``: write to its row of the board, and
+        answer through its channel.
+        """
         self._worker = worker
         self._channel = channel
-        self.row = self._board.row(worker)
+        self.row = self._stats.row(worker)
 
     def answer(
         self, opcode: int, inode: int, arguments: memoryview
@@ -178,7 +181,7 @@ class Operations:
         live = self._tree.live_file(inode)
         if live is None:
             return self._packer.entry(inode, self._tree.attributes(inode))
-        handle = self._board.keep_text(self._worker, self._live.contents(live.name))
+        handle = self._stats.keep_text(self._worker, self._live.contents(live.name))
         inode = live_inode(handle)
         return self._packer.entry(inode, self._attributes(inode), keep=False)
 
@@ -189,7 +192,7 @@ class Operations:
 
     def _attributes(self, inode: int) -> Attributes:
         if kind_of(inode) == InodeKind.LIVE:
-            size = len(self._board.text(live_handle(inode)))
+            size = len(self._stats.text(live_handle(inode)))
             return Attributes(FILE_MODE, size, time.time_ns(), 1)
         return self._tree.attributes(inode)
 
@@ -203,7 +206,7 @@ class Operations:
         """Have the rest of its split indexed; not before the class that somebody waits for is."""
         found = self._tree.class_of(inode)
         if found is not None:
-            self._board.touch(found[0])
+            self._stats.touch(found[0])
 
     def readdirplus(self, inode: int, arguments: memoryview) -> memoryview:
         """Several struct fuse_direntplus; none at the end."""
@@ -228,7 +231,7 @@ class Operations:
             if isinstance(found, SplicedReply):
                 return found
         elif kind == InodeKind.LIVE:
-            found = self._board.text(live_handle(inode))[offset : offset + size]
+            found = self._stats.text(live_handle(inode))[offset : offset + size]
         else:
             found = self._read_generated(inode, offset, size)
         row[_BYTES] += len(found)
@@ -287,11 +290,11 @@ class Operations:
         return b""
 
 
-def _cell(name: str) -> int:
+def _counter(name: str) -> int:
     return Counter.FIRST_REQUEST + REQUESTS.index(name)
 
 
-_FORGET, _OTHER = _cell("forget"), _cell("other")
+_FORGET, _OTHER = _counter("forget"), _counter("other")
 
 
 def _sized(value: bytes, room: int) -> bytes:

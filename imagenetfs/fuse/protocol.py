@@ -1,8 +1,9 @@
-"""The kernel's FUSE protocol, as far as a read-only file system speaks it: what comes in, what goes out.
+"""The kernel's FUSE protocol, as far as a read-only file system speaks it: what
+comes in, what goes out.
 
-Source of the format: linux/fuse.h (7.31 and later; what is used here has not changed since 7.9). All
-numbers are in the machine's own byte order. A request is a header of 40 bytes and its arguments; a reply a
-header of 16 bytes and its answer, written in one piece.
+Source of the format: linux/fuse.h (7.31 and later; what is used here has not changed since 7.9).
+All numbers are in the machine's own byte order. A request is a header of 40 bytes and its
+arguments; a reply a header of 16 bytes and its answer, written in one piece.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ WRITING = frozenset(
         Opcode.TMPFILE,
     }
 )
-"""What would change something: EROFS. The kernel refuses most of it by itself on a read-only mount."""
+"""What would change something: EROFS. The kernel refuses most of it by
+itself on a read-only mount.
+"""
 
 UNANSWERED = frozenset({Opcode.FORGET, Opcode.BATCH_FORGET})
 """Requests that nobody waits for."""
@@ -79,11 +82,14 @@ XATTR_OUT = Struct("=II")
 """Size of the value, padding."""
 
 ATTR = Struct("=QQQQQQIIIIIIIIII")
-"""ino, size, blocks; atime, mtime, ctime (s), then their nanoseconds; mode, nlink, uid, gid, rdev, blksize,
-flags."""
+"""ino, size, blocks; atime, mtime, ctime (s), then their nanoseconds; mode, nlink, uid,
+gid, rdev, blksize, flags.
+"""
 
 ENTRY_HEAD = Struct("=QQQQII")
-"""nodeid, generation, seconds that name and attributes are valid, the nanoseconds of both; then ATTR."""
+"""nodeid, generation, seconds that name and attributes are valid, the
+nanoseconds of both; then ATTR.
+"""
 
 ATTR_HEAD = Struct("=QII")
 """Seconds that the attributes are valid, nanoseconds, padding; then ATTR."""
@@ -92,8 +98,9 @@ STATFS_OUT = Struct("=QQQQQIIII24x")
 """blocks, bfree, bavail, files, ffree, bsize, namelen, frsize, padding, spare."""
 
 BACKGROUND = 256
-"""Readahead and direct reads that the kernel may have under way at once; by itself 12. What an ordinary user
-gets of it, /sys/module/fuse/parameters/max_user_bgreq says."""
+"""Readahead and direct reads that the kernel may have under way at once; by itself 12. What an
+ordinary user gets of it, /sys/module/fuse/parameters/max_user_bgreq says.
+"""
 
 _FORGET_ENTRY = 3
 """enum fuse_notify_code; it stands where a reply has its error, and nobody asked: unique is 0."""
@@ -113,14 +120,17 @@ INIT_IN = Struct("=IIII")
 """major, minor, max_readahead in bytes, flags that the kernel offers; newer kernels say more."""
 
 INIT_OUT = Struct("=IIIIHHIIH34x")
-"""major, minor, max_readahead, flags; requests in the background at most, and from when on readers are held up;
-max_write in bytes, time granularity in ns, pages of a read at most; padding and what is not used."""
+"""major, minor, max_readahead, flags; requests in the background at most, and from when on
+readers are held up; max_write in bytes, time granularity in ns, pages of a read at most;
+padding and what is not used.
+"""
 
 _ASYNC_READ, _AUTO_INVAL_DATA, _READDIRPLUS, _ASYNC_DIO = 1 << 0, 1 << 12, 1 << 13, 1 << 15
 _PARALLEL_DIROPS, _MAX_PAGES = 1 << 18, 1 << 22
 WANTED = _ASYNC_READ | _AUTO_INVAL_DATA | _READDIRPLUS | _ASYNC_DIO | _PARALLEL_DIROPS | _MAX_PAGES
-"""Reads side by side, direct ones too; pages forgotten where a size or time is new; listings with attributes;
-names of one directory looked up side by side; reads of more than 128 KiB."""
+"""Reads side by side, direct ones too; pages forgotten where a size or time is new; listings with
+attributes; names of one directory looked up side by side; reads of more than 128 KiB.
+"""
 
 
 def reply_header(unique: int, length: int, error: int = 0) -> bytes:

@@ -1,7 +1,7 @@
 """Texts that somebody reads in pieces (status.json, log), in memory that all workers share.
 
-Each worker has a ring of its own, in which a new text takes the place of the oldest ones: hundreds of
-status.json, so that a reader may take its time while others read too.
+Each worker has a ring of its own, in which a new text takes the place of the oldest ones: hundreds
+of status.json, so that a reader may take its time while others read too.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ AREA = _HEAD + _RING
 
 
 class SnapshotRing:
-    """One worker's texts, in :data:`AREA` bytes of zeros. That worker alone writes, all may read."""
+    """One worker's texts, in :data:`AREA` bytes of zeros.
+
+    That worker alone writes, all may read.
+    """
 
     def __init__(self, area: memoryview) -> None:
         self._words = area[:_HEAD].cast("Q")  # bytes written so far, of all texts together; places
-        self._ring = area[_HEAD:]
+        self._buffer = area[_HEAD:]
 
     def keep(self, number: int, text: bytes) -> None:
         """Keep a text under a number that is larger than all before, from 1 on."""
@@ -38,7 +41,7 @@ class SnapshotRing:
         words[place] = 0
         words[place + 1], words[place + 2] = start, len(data)
         at = start % _RING
-        self._ring[at : at + len(data)] = data
+        self._buffer[at : at + len(data)] = data
         words[place] = number
 
     def text(self, number: int) -> bytes:
@@ -47,7 +50,7 @@ class SnapshotRing:
         place = 1 + number % _PLACES * _PLACE
         start, length = words[place + 1], words[place + 2]
         at = start % _RING
-        data = bytes(self._ring[at : at + length])
+        data = bytes(self._buffer[at : at + length])
         if words[place] != number or words[0] > start + _RING:
             raise SourceChangedError("this file was opened too long ago; open it again.")
         return data

@@ -1,8 +1,9 @@
 """The board: one anonymous shared mapping on which the processes of a mount write about themselves.
 
-Page 0 belongs to the supervisor; then one row of 64 u64 a worker, written by that worker alone and kept
-when another takes its place, so that sums stay right; then the supervisor's facts; then each worker's ring of
-texts that somebody reads (status.json, log). Three rows more are the supervisor's, the indexer's, the stager's.
+Page 0 belongs to the supervisor; then one row of 64 u64 a worker, written by that worker alone and
+kept when another takes its place, so that sums stay right; then the supervisor's facts; then each
+worker's ring of texts that somebody reads (status.json, log). Three rows more are the supervisor's,
+the indexer's, the stager's.
 
 A counter costs one memory write. Nothing is locked; readers may see a sum that is a request old.
 """
@@ -86,7 +87,9 @@ class SharedStats:
         return self._words[start : start + _ROW_WORDS]
 
     def touch(self, split: int) -> None:
-        """Say that a class of this split has been asked for; the first time, wake the supervisor."""
+        """Say that a class of this split has been asked for; the first
+        time, wake the supervisor.
+        """
         if split < MAX_SPLITS and not self._touched[split]:
             self._touched[split] = 1
             self.alarm()
@@ -156,7 +159,7 @@ class SharedStats:
 
     # --- texts: one for all chunks of one reader --------------------------------------------------
 
-    def _texts(self, worker: int) -> SnapshotRing:
+    def _snapshots(self, worker: int) -> SnapshotRing:
         start = self._first_text + worker * AREA
         return SnapshotRing(self._bytes[start : start + AREA])
 
@@ -164,9 +167,9 @@ class SharedStats:
         """Keep a text for its readers; returns their handle. The worker's oldest ones give way."""
         row = self.row(worker)
         row[Counter.TEXTS] += 1
-        self._texts(worker).keep(row[Counter.TEXTS], text)
+        self._snapshots(worker).keep(row[Counter.TEXTS], text)
         return row[Counter.TEXTS] * MAX_WORKERS + worker
 
     def text(self, handle: int) -> bytes:
         """A kept text. Raises SourceChangedError where it has given way to newer ones."""
-        return self._texts(handle % MAX_WORKERS).text(handle // MAX_WORKERS)
+        return self._snapshots(handle % MAX_WORKERS).text(handle // MAX_WORKERS)

@@ -20,15 +20,15 @@ class StatusFiles:
 
     def __init__(
         self,
-        board: SharedStats,
-        notices: LateWarnings,
+        stats: SharedStats,
+        late_warnings: LateWarnings,
         log_path: Path | None,
         failures: FailureRegister,
     ) -> None:
         """``failures``: what could not be read, counted by whichever process answers."""
         self.failures = failures
-        self._board = board
-        self._notices = notices
+        self._stats = stats
+        self._late_warnings = late_warnings
         self._log_path = log_path
 
     def contents(self, name: str) -> bytes:
@@ -36,24 +36,24 @@ class StatusFiles:
         return self._status() if name == "status.json" else self._log()
 
     def _status(self) -> bytes:
-        facts = self._board.facts()
+        facts = self._stats.facts()
         now = time.monotonic_ns()
         facts["workers"] = [
-            {"pid": pid, "state": _state(self._board.row(number), now)}
+            {"pid": pid, "state": _state(self._stats.row(number), now)}
             for number, pid in enumerate(facts.pop("worker_pids", []))
             if pid
         ][:MAX_WORKERS]
         failures = self.failures.all()
-        problems = [*self._notices.all(), *map(str, failures)]
+        problems = [*self._late_warnings.all(), *map(str, failures)]
         facts["warnings"] = [*facts.get("warnings", ()), *problems]
         facts["problems"] = problems
         facts["failures"] = [
             {"problem": failure.sentence, "requests": failure.count, "over": failure.is_over}
             for failure in failures
         ]
-        facts["counters"] = self._board.counters()
+        facts["counters"] = self._stats.counters()
         if facts.get("cache"):
-            trouble = self._board.cache_trouble(now)
+            trouble = self._stats.cache_trouble(now)
             facts["cache"]["steps_aside"] = os.strerror(trouble) if trouble else None
         return json.dumps(facts, indent=1).encode() + b"\n"
 

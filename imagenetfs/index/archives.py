@@ -1,12 +1,13 @@
 """What the index can index, and the numbers by which everybody above names it.
 
-An *archive* is an entry of the catalogue: a tar, an npz, or a directory of loose files. It is a container of
-members; a member of it that is a container again (a tar within a tar, a tar or a directory within a
-directory) is an *inner* container, numbered in the order of the outer table's names. Two levels are
-expanded; deeper ones are files.
+An *archive* is an entry of the catalogue: a tar, an npz, or a directory of loose files. It is a
+container of members; a member of it that is a container again (a tar within a tar, a tar or a
+directory within a directory) is an *inner* container, numbered in the order of the outer table's
+names. Two levels are expanded; deeper ones are files.
 
-The catalogue's archives are known before the mount serves. Later ones are tars that somebody came upon since:
-they get the next numbers, first come, first served, the same in all processes of the mount.
+The catalogue's archives are known before the mount serves. Later ones are tars that
+somebody came upon since: they get the next numbers, first come, first served, the same in
+all processes of the mount.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ class Archive(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """Where a container's bytes lie: [start, end) of the file at ``path``; for a directory its path.
+    """Where a container's bytes lie: [start, end) of the file at ``path``;
+    for a directory its path.
 
     ``is_part``: the file is another archive, of which this is a member.
     """
@@ -63,7 +65,9 @@ class Archives(Sequence[Archive]):
     """All archives by number: those of the catalogue, and those that were added since."""
 
     def __init__(self, known: Sequence[Archive], arena: Arena, most: int = MAX_ARCHIVES) -> None:
-        """``arena``: made for so many as there are in ``known``; ``most``: there are no more numbers."""
+        """``arena``: made for so many as there are in ``known``; ``most``:
+        there are no more numbers.
+        """
         self._arena = arena
         self._most = most
         self._known = list(known)
@@ -124,8 +128,8 @@ class Archives(Sequence[Archive]):
                 found = self.number(path)
                 if len(self) == self._most:
                     log.warning(
-                        "%d archives are all that a mount has numbers for: more tars are shown as files "
-                        "in archives/",
+                        "%d archives are all that a mount has numbers for: more tars are shown "
+                        "as files in archives/",
                         self._most,
                     )
         return found

@@ -6,17 +6,18 @@
     64     how many archives were added later (u64), guarded by the lock on bytes 64..96
     128    where the records of the later ones stand (u64 each): 1,024 of them, 2,048, 4,096, ...
     4096   one slot of 32 bytes for each archive of the catalogue
-    ...    blocks: member tables, the slots of the containers nested in an archive, records and names
+    ...    blocks: member tables, the slots of the containers nested in an archive, records, names
 
 A record of a later archive is its slot, then where its name stands and how long that is (two u64).
 
-A slot is four u64: state, offset, length, children (where the slots of nested containers begin).
-A builder takes the lock of the slot, looks again, reserves space, writes the block, writes the slot's
+A slot is four u64: state, offset, length, children (where the slots of nested containers begin). A
+builder takes the lock of the slot, looks again, reserves space, writes the block, writes the slot's
 last three words, and publishes by writing its state. Dying on the way loses space and nothing else.
 
-Only ``pwrite`` writes, so that a full disk is an error and never a SIGBUS; the mapping is for reading.
-Locks are OFD locks on a descriptor that each process opens itself (:meth:`Arena.after_fork`); they
-exclude processes from one another, not threads: one thread of a process publishes.
+Only ``pwrite`` writes, so that a full disk is an error and never a SIGBUS; the mapping is
+for reading. Locks are OFD locks on a descriptor that each process opens itself
+(:meth:`Arena.after_fork`); they exclude processes from one another, not threads: one
+thread of a process publishes.
 """
 
 from __future__ import annotations
@@ -220,7 +221,9 @@ def _no_room(error: OSError) -> NoSpaceError:
 
 
 def _unlinked_file(directory: Path | None) -> int:
-    """A descriptor of a nameless file on local disk; in memory where the disk is full or read-only."""
+    """A descriptor of a nameless file on local disk; in memory where the
+    disk is full or read-only.
+    """
     try:
         with tempfile.TemporaryFile(dir=directory) as file:
             room = os.fstatvfs(file.fileno())

@@ -1,11 +1,13 @@
 """The table of an npz: one row a picture, its name and its place computed from its number.
 
-A row is ``<npz stem>_<row>.png``, six digits from 000000, and its file is a PNG of fixed size. Stored are
-only the labels, 2 bytes a row, and the rows in the order of their labels, so that a class is a slice.
+A row is ``<npz stem>_<row>.png``, six digits from 000000, and its file is a PNG of fixed
+size. Stored are only the labels, 2 bytes a row, and the rows in the order of their labels, so
+that a class is a slice.
 
-Columns: ``labels``; ``order``, the rows sorted by label, then by number; ``starts``, where label k begins in
-``order``. meta: ``stem`` (hex), ``side`` in pixels, ``mtime`` in ns, and where the pixels are: ``stored``,
-``place``, ``packed``, ``header``, ``size``, ``crc`` as in :class:`imagenetfs.formats.npz.Array`.
+Columns: ``labels``; ``order``, the rows sorted by label, then by number; ``starts``, where label k
+begins in ``order``. meta: ``stem`` (hex), ``side`` in pixels, ``mtime`` in ns, and where the pixels
+are: ``stored``, ``place``, ``packed``, ``header``, ``size``, ``crc`` as in
+:class:`imagenetfs.formats.npz.Array`.
 """
 
 from __future__ import annotations

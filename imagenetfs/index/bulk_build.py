@@ -1,4 +1,5 @@
-"""Indexing ahead: all containers of a group of archives, by processes and threads, into an index file.
+"""Indexing ahead: all containers of a group of archives, by processes and
+threads, into an index file.
 
 Threads scan (they wait for the source), the main thread of each process encodes and publishes. The
 processes share the arena with whoever else builds; nothing is built twice, and a process that dies
@@ -77,8 +78,9 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was indexed: containers, members, those that are broken, those that were left because they could
-    not be read; and whether any was not in an index file yet."""
+    """What was indexed: containers, members, those that are broken, those that were left because
+    they could not be read; and whether any was not in an index file yet.
+    """
 
     containers: int
     members: int
@@ -101,8 +103,8 @@ def build_all(
     progress: Callable[[Progress], None] | None = None,
     chosen: Chosen = everything,
 ) -> Outcome:
-    """Build every container of ``archives`` that is chosen, with at most ``in_flight`` requests at a time;
-    None: as many as the source answers no slower for.
+    """Build every container of ``archives`` that is chosen, with at most ``in_flight`` requests at
+    a time; None: as many as the source answers no slower for.
 
     Must be called in a single-threaded process (it forks). Raises KeyboardInterrupt after its
     processes have ended; what they finished is in the arena then.
@@ -147,8 +149,9 @@ class _Plan:
 def _look(index: Index, todo: list[Work]) -> tuple[float, bool]:
     """How long the source takes for a read, in seconds, and whether it heeds hints.
 
-    Looked at within a few tars, where nothing has been read yet, and elsewhere once more where it seems to be
-    slow: the process may have been interrupted. From memory, threads would only wait for one another.
+    Looked at within a few tars, where nothing has been read yet, and elsewhere once more
+    where it seems to be slow: the process may have been interrupted. From memory, threads
+    would only wait for one another.
     """
     tars = []
     for item in todo[:: max(1, len(todo) // _LOOKS)][:_LOOKS]:

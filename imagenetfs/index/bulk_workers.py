@@ -1,4 +1,6 @@
-"""Building many containers in one process: from memory one after the other, over a network together."""
+"""Building many containers in one process: from memory one after the other,
+over a network together.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,10 @@ _AT_LEAST = 4
 """The part of the threads that has containers of its own even where these are few."""
 
 _LANES = 32
-"""Threads that prepare containers beside the one that reads all headers; mostly they wait for it. Half as many
-as requests, the rest being chains: else containers of one size all end at once, and nothing is read."""
+"""Threads that prepare containers beside the one that reads all headers; mostly they wait for
+it. Half as many as requests, the rest being chains: else containers of one size all end at
+once, and nothing is read.
+"""
 
 Work = tuple[int, int]
 """(archive, inner) of one container."""
@@ -57,14 +61,16 @@ def _make_now(index: Index, item: Work) -> bytes:
 def build_with_readahead(
     pace: AdaptiveConcurrency, index: Index, work: list[Work], count: Count
 ) -> None:
-    """Several containers at a time, with as many requests under way among them, where hints are heeded.
+    """Several containers at a time, with as many requests under way among
+    them, where hints are heeded.
 
-    One thread reads all headers. Others open the archives, look whether a table is kept, and encode.
+    One thread reads all headers. Others open the archives, look whether a
+    table is kept, and encode.
     """
     lanes = max(1, min(pace.ceiling // 2, _LANES, len(work)))
-    ring = ReadaheadScannerThread(pace, lanes)
-    with ThreadPoolExecutor(lanes) as pool, contextlib.closing(ring):
-        left = _build(pool, lanes, ring.scan, index, work, count)
+    scanner = ReadaheadScannerThread(pace, lanes)
+    with ThreadPoolExecutor(lanes) as pool, contextlib.closing(scanner):
+        left = _build(pool, lanes, scanner.scan, index, work, count)
     _build_left(index, left, count)
 
 
@@ -73,16 +79,18 @@ def build_with_threads(
 ) -> None:
     """The same by ``pace.ceiling`` threads, one for each request.
 
-    Where there are many containers, each thread has one of its own; where there are few, a part of the
-    threads, and whoever has none helps.
+    Where there are many containers, each thread has one of its own; where there are few, a part of
+    the threads, and whoever has none helps.
     """
     threads = pace.ceiling
     lanes = min(threads, max(-(-threads // _AT_LEAST), len(work) // _AT_LEAST))
-    team = ThreadedScanner(pace)
-    with ThreadPoolExecutor(threads) as pool, contextlib.closing(team):
+    scanner = ThreadedScanner(pace)
+    with ThreadPoolExecutor(threads) as pool, contextlib.closing(scanner):
         for _ in range(threads - lanes):
-            pool.submit(team.help)
-        left = _build(pool, lanes, team.scan, index, work, count, lambda: pool.submit(team.help))
+            pool.submit(scanner.help)
+        left = _build(
+            pool, lanes, scanner.scan, index, work, count, lambda: pool.submit(scanner.help)
+        )
     _build_left(index, left, count)
 
 
@@ -97,8 +105,8 @@ def _build(
 ) -> _Left:
     """Build containers in the pool's threads, ``lanes`` at a time; publish them in this one.
 
-    ``spare`` is called for each thread that has no container of its own any more. What a reader is building
-    meanwhile is left to it.
+    ``spare`` is called for each thread that has no container of its own any more. What a reader is
+    building meanwhile is left to it.
     """
     done = members = 0
     queue, left = deque(work), list[Work]()
@@ -151,6 +159,8 @@ def _adopt(index: Index, item: Work, block: Callable[[], bytes]) -> int:
 
 
 def _tell(index: Index, item: Work, error: ImagenetfsError) -> None:
-    """Say that a container cannot be indexed, unless it was said when its archive was found replaced."""
+    """Say that a container cannot be indexed, unless it was said when its
+    archive was found replaced.
+    """
     if not isinstance(error, SourceReplacedError):
         log.warning("%s cannot be indexed: %s", index.title(*item), error)

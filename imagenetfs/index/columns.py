@@ -67,7 +67,9 @@ def unpack(block: memoryview) -> tuple[dict[str, Array], dict[str, Any]]:
 
 
 def views(block: memoryview) -> tuple[dict[str, memoryview], dict[str, Any]]:
-    """As :func:`unpack`, without numpy: a third of the memory, and half the time for a single value."""
+    """As :func:`unpack`, without numpy: a third of the memory, and half the
+    time for a single value.
+    """
     header, start = _header(block)
     try:
         described, meta = header["columns"], header["meta"]

@@ -31,7 +31,9 @@ class Container:
         self.file_size = file_size
         self._check = check
         self.plain: MemberTable | None = None
-        """The table where every row is a regular file that is read as it stands in a tar, as in ImageNet's."""
+        """The table where every row is a regular file that is read as it stands in
+        a tar, as in ImageNet's.
+        """
         if extent.kind is Kind.TAR and check is None and isinstance(members, MemberTable):
             self.plain = members if members.plain else None
 

@@ -1,9 +1,11 @@
-"""One index for many mounts, nodes and indexers that share a place: who builds, who waits, who publishes.
+"""One index for many mounts, nodes and indexers that share a place: who builds,
+who waits, who publishes.
 
-Whoever builds for all holds the group's lease. A mount whose reader touches a container that is in no
-index file takes the lease, builds it, publishes it, and gives the lease back; where somebody else has the
-lease, it waits a moment for what is published, then builds the container for itself alone. So hundreds
-of jobs that start together read each header once between them, and no job ever depends on another.
+Whoever builds for all holds the group's lease. A mount whose reader touches a container that is
+in no index file takes the lease, builds it, publishes it, and gives the lease back; where
+somebody else has the lease, it waits a moment for what is published, then builds the container
+for itself alone. So hundreds of jobs that start together read each header once between them, and
+no job ever depends on another.
 """
 
 from __future__ import annotations
@@ -48,15 +50,19 @@ class BuildCoordinator:
         self._not_before: dict[Path, float] = {}
 
     def lease(self, file: Path) -> Lease | leases.Holder:
-        """The lease of an index file, or who has it. Raises OSError where the place cannot be written."""
+        """The lease of an index file, or who has it.
+
+        Raises OSError where the place cannot be written.
+        """
         lease = leases.acquire(lease_path(file), self._owner)
         if isinstance(lease, Lease):
             remove_stale_temp_files(file)
         return lease
 
     def lease_for_all(self, file: Path) -> Lease | leases.Holder:
-        """As :meth:`lease`, for who builds a whole group: a process of this same mount that builds a single
-        container has the lease for a moment, and is waited for."""
+        """As :meth:`lease`, for who builds a whole group: a process of this same mount that builds
+        a single container has the lease for a moment, and is waited for.
+        """
         deadline, pause = time.monotonic() + PATIENCE_SECONDS, _SHORTEST_POLL
         while True:
             lease = self.lease(file)
@@ -77,8 +83,8 @@ class BuildCoordinator:
     def turn(
         self, archive: int, find: Callable[[], bytes | None], waits: Callable[[bool], None]
     ) -> bytes | Lease | None:
-        """What is to be done about a container that is in no index file: here it is after all (bytes),
-        build and publish it (a lease), or build it for this mount alone (None).
+        """What is to be done about a container that is in no index file: here it is after all
+        (bytes), build and publish it (a lease), or build it for this mount alone (None).
 
         ``find()`` looks for it in the newest index file; ``waits`` is told while this waits.
         """
@@ -131,7 +137,9 @@ class BuildCoordinator:
 
 
 def _find_or_release(find: Callable[[], bytes | None], lease: Lease | None) -> bytes | None:
-    """``find()``; a lease that is not needed after all, or that an error leaves behind, is given back."""
+    """``find()``; a lease that is not needed after all, or that an error
+    leaves behind, is given back.
+    """
     found, kept = None, False
     try:
         found = find()

@@ -1,9 +1,10 @@
-"""How a container is known again without reading all of it. What is looked at is noted when the table is
-made, through the same descriptor, so that a table never vouches for another file.
+"""How a container is known again without reading all of it. What is looked at is noted when the
+table is made, through the same descriptor, so that a table never vouches for another file.
 
-A tar: its size, and a checksum over header blocks sampled across it; the modification time is no part of
-it, for a touch or a chgrp changes nothing that was indexed. An npz: its size, and its last bytes, where
-the zip's directory has every array's checksum. A directory: when it and those below it changed last.
+A tar: its size, and a checksum over header blocks sampled across it; the modification time is
+no part of it, for a touch or a chgrp changes nothing that was indexed. An npz: its size, and
+its last bytes, where the zip's directory has every array's checksum. A directory: when it and
+those below it changed last.
 """
 
 from __future__ import annotations

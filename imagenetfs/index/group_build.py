@@ -1,7 +1,8 @@
-"""Indexing a group of archives for all who share its index file: under a lease, published as it grows.
+"""Indexing a group of archives for all who share its index file: under a
+lease, published as it grows.
 
-A group is what one index file keeps, a split as a rule. An array of jobs may do it in shards: shard I of N
-writes ``<group>.<I>-of-<N>`` beside the index file, and whoever finishes last unites them.
+A group is what one index file keeps, a split as a rule. An array of jobs may do it in shards: shard
+I of N writes ``<group>.<I>-of-<N>`` beside the index file, and whoever finishes last unites them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ _PUBLISHED_EVERY = 3.0
 """Seconds: others wait for what is published, for about so long (see index.sharing)."""
 
 _PUBLISHING_SHARE = 20
-"""At most so small a part of the time goes into publishing: a large index is published more seldom."""
+"""At most so small a part of the time goes into publishing: a large index
+is published more seldom.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,8 @@ class Shard:
     def chosen(self, index: Index, archives: Sequence[int]) -> Chosen:
         """Its containers: every N-th one of those whose number is known before anything is indexed.
 
-        Every shard must say so before it builds anything. Archives whose own tables are not known yet
-        are dealt out whole; those in them go with them.
+        Every shard must say so before it builds anything. Archives whose own tables are not known
+        yet are dealt out whole; those in them go with them.
         """
         place = {archive: number for number, archive in enumerate(archives)}
         known = {archive for archive in archives if index.known(archive)}
@@ -120,7 +123,7 @@ def unite_shards(index: Index, file: Path, shard: Shard) -> Holder | bool:
         records = records_in(file)
         for one in shards:
             records |= {record.key: record for record in one.records()}
-            lease.beat()
+            lease.heartbeat()
         write_index_file(file, records.values(), complete=True)
         for each in shard.all():
             each.file(file).unlink(missing_ok=True)
@@ -147,7 +150,7 @@ class _Publisher:
         self._next = time.monotonic() + _PUBLISHED_EVERY
 
     def __call__(self, now: Progress) -> None:
-        self._lease.beat()
+        self._lease.heartbeat()
         if self._progress is not None:
             self._progress(now)
         before = time.monotonic()

@@ -17,8 +17,10 @@ _NANOSECONDS = 1_000_000_000
 
 
 def is_header_of(block: bytes, members: MemberTable, row: int) -> bool:
-    """Whether ``block``, the 512 bytes before a member's data, is a sound header with the very name and size of
-    its row. Not so where the name was too long for it, or was cleaned: see :func:`stands_there`."""
+    """Whether ``block``, the 512 bytes before a member's data, is a sound header with the
+    very name and size of its row. Not so where the name was too long for it, or was cleaned:
+    see :func:`stands_there`.
+    """
     name = members.name(row)
     if not block.startswith(name) or block[len(name) : len(name) + 1] != b"\0":
         return False
@@ -44,7 +46,8 @@ def member_is_at(read_at: ReadAt, end: int, members: MemberTable, row: int) -> b
 
 
 def check_header(block: bytes, container: Container, row: int) -> None:
-    """See that ``block``, the 512 bytes before a member's data, is the header that its row was made from.
+    """See that ``block``, the 512 bytes before a member's data, is the header
+    that its row was made from.
 
     For members whose data follow their header (all but sparse ones). Raises SourceChangedError.
     """
@@ -58,8 +61,9 @@ def check_header(block: bytes, container: Container, row: int) -> None:
 
 
 def header_matches(block: bytes, members: Table, row: int) -> bool:
-    """Whether the block is a sound header with two of a member's name, size and time: each may be overridden by
-    extended headers."""
+    """Whether the block is a sound header with two of a member's name, size and time: each may be
+    overridden by extended headers.
+    """
     row = members.owner(row)  # a hard link's data stand behind the header of what it is linked to
     if len(block) != BLOCK or not is_sound(block):
         return False

@@ -1,9 +1,10 @@
-"""Tables that another site made: told anew before they are kept, each member's header looked at when it
-is first read.
+"""Tables that another site made: told anew before they are kept, each member's header looked
+at when it is first read.
 
 A table from outside is no more to be trusted than a tar from outside. So it is not kept as it came:
-names, places, sizes, modes and links are taken out of it, checked against the archive's length, and go
-through the same gate as what a scan finds (:func:`imagenetfs.index.member_encoder.encode_member_table`).
+names, places, sizes, modes and links are taken out of it, checked against the archive's length, and
+go through the same gate as what a scan finds
+(:func:`imagenetfs.index.member_encoder.encode_member_table`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ _MALFORMED = (ValueError, KeyError, TypeError, IndexError, OverflowError, struct
 
 
 def rebuild_untrusted(block: bytes, extent: Extent, file: SourceFile, *, outer: bool) -> bytes:
-    """The block as it is kept here. Raises ArchiveError where it cannot describe ``extent`` of ``file``."""
+    """The block as it is kept here.
+
+    Raises ArchiveError where it cannot describe ``extent`` of ``file``.
+    """
     try:
         columns, meta = unpack(memoryview(block))
         if extent.kind is Kind.NPZ:

@@ -1,8 +1,9 @@
-"""Member tables on demand: from memory, from the arena, from an index file, or made from the archive.
+"""Member tables on demand: from memory, from the arena, from an index file,
+or made from the archive.
 
-A container is built once a mount, by whoever touches it first, under the lock of its slot; everybody
-else waits for just that container. What a broken archive has of sound members is served; the table
-then carries its problem, and one log line names archive and offset.
+A container is built once a mount, by whoever touches it first, under the lock of its slot;
+everybody else waits for just that container. What a broken archive has of sound members is served;
+the table then carries its problem, and one log line names archive and offset.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ class Index:
         """``stores``: for each group of archive numbers, the places where its index file may be;
         ``sharing``: where it is written, for all that share it.
 
-        ``scan`` reads one header after the other; ``scan_alone`` may have several requests under way, for
-        somebody who waits for just one container.
+        ``scan`` reads one header after the other; ``scan_alone`` may have several requests under
+        way, for somebody who waits for just one container.
         """
         self.source = source
         self.archives = Archives(archives, arena)
@@ -73,7 +74,9 @@ class Index:
         self._kept = PersistedTables(source, stores)
         self.sharing = sharing or BuildCoordinator()
         self.patience = math.inf
-        """Seconds: who has waited so long for another process that built nothing does not begin anew."""
+        """Seconds: who has waited so long for another process that built
+        nothing does not begin anew.
+        """
         source.recognise = Revalidator(self)
 
     def container(self, archive: int, inner: int = OUTER) -> Container:
@@ -102,14 +105,18 @@ class Index:
         return self._arena.get(self._arena.child_slot(slot, inner)) is not None
 
     def meta(self, archive: int, inner: int = OUTER) -> dict[str, Any] | None:
-        """What a container's block says of itself, and what it is known again by; None while there is none."""
+        """What a container's block says of itself, and what it is known again by;
+        None while there is none.
+        """
         if not self.known(archive, inner):
             return None
         block = self._arena.get(self._slot(archive, inner))
         return meta_of(block) if block is not None else None
 
     def nested(self, archive: int) -> Array:
-        """The rows of an archive's table that are containers themselves: inner k is row nested[k]."""
+        """The rows of an archive's table that are containers themselves:
+        inner k is row nested[k].
+        """
         rows = self._nested.get(archive)
         if rows is None:
             rows = self._nested[archive] = self.container(archive).members.nested
@@ -179,7 +186,10 @@ class Index:
 
     @contextlib.contextmanager
     def reserved(self, archive: int, inner: int) -> Iterator[None]:
-        """Nobody else builds this container meanwhile. Raises BeingBuiltError where somebody is at it."""
+        """Nobody else builds this container meanwhile.
+
+        Raises BeingBuiltError where somebody is at it.
+        """
 
         def give_up(waits: bool) -> None:
             raise BuildInProgressError
@@ -212,7 +222,10 @@ class Index:
         return build_table(self.source, scan or self._scan, extent, inner, direct=scan is None)
 
     def adopt(self, archive: int, inner: int, block: bytes) -> int:
-        """Publish what a thread made, unless somebody else did so first. Returns the member count."""
+        """Publish what a thread made, unless somebody else did so first.
+
+        Returns the member count.
+        """
         slot = self._slot(archive, inner)
         with self._arena.locked(slot):
             if self._arena.get(slot) is None:
@@ -238,7 +251,9 @@ class Index:
         return block
 
     def _make_for_all(self, archive: int, inner: int, extent: Extent) -> bytes:
-        """The block of a container that somebody waits for: found, or made once for all who share."""
+        """The block of a container that somebody waits for: found, or
+        made once for all who share.
+        """
         key = self.key(archive, inner)
         find = partial(self._kept.block, archive, inner, key, extent)
         found = find()
@@ -253,7 +268,7 @@ class Index:
             return turn
         try:
             block = build_table(
-                self.source, with_heartbeat(self._scan_alone, turn.beat), extent, inner
+                self.source, with_heartbeat(self._scan_alone, turn.heartbeat), extent, inner
             )
             self.sharing.publish(archive, self._kept.record(key, extent, block))
         finally:
@@ -302,8 +317,9 @@ class Index:
         )
 
     def record(self, archive: int, inner: int, present: Record | None = None) -> Record | None:
-        """What an index file keeps of a built container, ``present`` itself where it says the same; None
-        for what it does not keep. Nothing is read of the archive."""
+        """What an index file keeps of a built container, ``present`` itself where it says the same;
+        None for what it does not keep. Nothing is read of the archive.
+        """
         block = self._arena.get(self._slot(archive, inner))
         if block is None:
             return None

@@ -10,14 +10,16 @@
     32  ..  directory: a block of columns, one row a container (see below)
     ..      the containers' blocks, back to back
 
-The directory's columns: ``names`` and ``ends`` (path of the archive, NUL, name of the inner container),
-``starts`` and ``stops`` (the container's extent in its file, bytes), ``sizes`` of the file,
-``samples`` (crc32 of sampled header blocks), ``offsets``, ``lengths`` and ``crcs`` of the blocks.
+The directory's columns: ``names`` and ``ends`` (path of the archive, NUL, name of the
+inner container), ``starts`` and ``stops`` (the container's extent in its file, bytes),
+``sizes`` of the file, ``samples`` (crc32 of sampled header blocks), ``offsets``,
+``lengths`` and ``crcs`` of the blocks.
 
-A file is read with ``pread``, never mapped: another node may rename over it at any time. Every block's
-checksum is verified on the bytes that are then used. A file that does not hold is as good as none.
-A file is believed only when it and its directory belong to the user or to root and nobody else may write
-them. Records stand in the order of their keys, so that the same tables make the same file.
+A file is read with ``pread``, never mapped: another node may rename over it at any time. Every
+block's checksum is verified on the bytes that are then used. A file that does not hold is as
+good as none. A file is believed only when it and its directory belong to the user or to root
+and nobody else may write them. Records stand in the order of their keys, so that the same
+tables make the same file.
 """
 
 from __future__ import annotations
@@ -86,8 +88,9 @@ def container_key(path: bytes, inner: bytes = b"") -> bytes:
 
 
 class IndexFile:
-    """One index file, opened and its directory verified. Closed with the last reference to it, at the
-    latest: threads may still read what has been renamed over."""
+    """One index file, opened and its directory verified. Closed with the last reference to it, at
+    the latest: threads may still read what has been renamed over.
+    """
 
     def __init__(self, path: Path, *, anyones: bool = False) -> None:
         """Raises OSError where there is none, ArchiveError where it is not to be believed.
@@ -233,8 +236,9 @@ def open_index_file(path: Path, tell: Callable[[str], None] = log.warning) -> In
 
 
 def load(path: Path) -> tuple[dict[bytes, Record], bool]:
-    """What the index file at ``path`` has that holds, by key, and whether it is complete; nothing where
-    there is no such file."""
+    """What the index file at ``path`` has that holds, by key, and whether it is complete; nothing
+    where there is no such file.
+    """
     store = open_index_file(
         path, log.debug
     )  # whoever wanted to use it has said what is wrong with it
@@ -252,12 +256,18 @@ def records_in(path: Path) -> dict[bytes, Record]:
 
 
 def merge_missing(path: Path, more: Iterable[Record]) -> None:
-    """Add records to the index file that is there now, but for those that it has. Raises OSError."""
+    """Add records to the index file that is there now, but for those that it has.
+
+    Raises OSError.
+    """
     write_index_file(path, ({record.key: record for record in more} | records_in(path)).values())
 
 
 def merge(path: Path, more: Iterable[Record]) -> None:
-    """Add records to the index file that is there now, those of the same key replaced. Raises OSError."""
+    """Add records to the index file that is there now, those of the same key replaced.
+
+    Raises OSError.
+    """
     write_index_file(path, (records_in(path) | {record.key: record for record in more}).values())
 
 
@@ -282,7 +292,9 @@ def remove_stale_temp_files(path: Path) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """The directory of an index file: others may read what is in it, as far as the umask lets them."""
+    """The directory of an index file: others may read what is in it, as
+    far as the umask lets them.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
 
 

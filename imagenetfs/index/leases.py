@@ -1,9 +1,10 @@
 """Leases: who indexes a group for all that share a place, on NFS or Lustre, without file locks.
 
-A lease is a small file, made with O_EXCL, that says which process has it. Its holder sets the file's
-time anew every ten seconds; without that for a minute it is dead, at once if its process is known to
-have ended, and whoever comes next takes it away. Two may then come to hold one lease for a moment:
-that costs work that is done twice, and never a wrong index, for index files are published by rename.
+A lease is a small file, made with O_EXCL, that says which process has it. Its holder sets the
+file's time anew every ten seconds; without that for a minute it is dead, at once if its process
+is known to have ended, and whoever comes next takes it away. Two may then come to hold one
+lease for a moment: that costs work that is done twice, and never a wrong index, for index files
+are published by rename.
 
 How old a lease is, the file server's clock says: nodes' own clocks differ.
 """
@@ -47,14 +48,14 @@ class Holder:
 
 
 class Lease:
-    """A lease that is held. Call ``beat`` now and then, and ``release`` at the end."""
+    """A lease that is held. Call ``heartbeat`` now and then, and ``release`` at the end."""
 
     def __init__(self, path: Path, holder: Holder) -> None:
         self.path = path
         self._holder = holder
         self._next = time.monotonic() + BEAT_SECONDS
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Show that the holder lives; to be called often, for it costs nothing most times."""
         if time.monotonic() < self._next:
             return
@@ -147,7 +148,9 @@ def _is_dead(path: Path, holder: Holder, beaten: float) -> bool:
 
 
 def _server_time(path: Path) -> float:
-    """What the clock says that sets the times of files beside ``path``; 0 where that cannot be asked."""
+    """What the clock says that sets the times of files beside ``path``; 0
+    where that cannot be asked.
+    """
     probe = temp_path(path)
     try:
         fd = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -26,8 +26,8 @@ FILE_MODE = stat.S_IFREG | 0o644
 class MemberRows:
     """What a builder hands to :func:`encode`: parallel lists, in archive order.
 
-    Later rows of the same name replace earlier ones, as extraction would. ``renamed`` are positions of
-    rows whose own header has another name, where that is known already.
+    Later rows of the same name replace earlier ones, as extraction would. ``renamed`` are positions
+    of rows whose own header has another name, where that is known already.
     """
 
     names: list[bytes] = field(default_factory=list)
@@ -156,7 +156,9 @@ def _common_prefix(first: bytes, last: bytes) -> bytes:
 
 
 def _affixes(names: list[bytes]) -> tuple[bytes, bytes]:
-    """The longest prefix and suffix that all of these sorted names share, not overlapping in the shortest."""
+    """The longest prefix and suffix that all of these sorted names share, not
+    overlapping in the shortest.
+    """
     if not names:
         return b"", b""
     prefix = _common_prefix(names[0], names[-1])
@@ -206,7 +208,8 @@ def _encode_hard_links(
 ) -> None:
     """``hard``: rows that share their content with another, ``hard_owners``: the first row of each.
 
-    And those that are left of a file whose own name was given to another: their header has that name.
+    And those that are left of a file whose own name was given to another:
+    their header has that name.
     """
     sharing: dict[int, list[int]] = {}
     for row, position in enumerate(order if owners or rows.renamed else ()):

@@ -1,9 +1,9 @@
 """The member table of one container (a tar, a tar within a tar, a directory), mapped, not parsed.
 
 Rows stand sorted by name, with ``/`` before every other byte, so that the entries below a directory
-are contiguous. ImageNet's names cost 5 bytes a member, because a prefix and a suffix that all rows share
-are kept once; offsets stand in units of 512 bytes; a column whose values are all alike is left out.
-In all about 20 bytes a member (see docs/benchmarks.md).
+are contiguous. ImageNet's names cost 5 bytes a member, because a prefix and a suffix that all rows
+share are kept once; offsets stand in units of 512 bytes; a column whose values are all alike is
+left out. In all about 20 bytes a member (see docs/benchmarks.md).
 
 Columns (all little-endian, see :mod:`imagenetfs.index.columns`):
 
@@ -165,7 +165,9 @@ class MemberTable:
         return value
 
     def owner(self, row: int) -> int:
-        """The row that stands for the file: another one for some hard links, else ``row`` itself."""
+        """The row that stands for the file: another one for some hard
+        links, else ``row`` itself.
+        """
         return self.hard[row][0] if self.hard and row in self.hard else row
 
     def links_to(self, row: int) -> int:
@@ -202,8 +204,9 @@ class MemberTable:
             start = end
 
     def name_parts(self, start: int, stop: int) -> tuple[bytes, Array, Array, bytes]:
-        """The names of rows [start, stop): what all begin with, the middle parts back to back (u1), where
-        each of these ends, what all end with."""
+        """The names of rows [start, stop): what all begin with, the middle parts back to back (u1),
+        where each of these ends, what all end with.
+        """
         first = self._ends[start - 1] if start else 0
         ends = np.asarray(self._ends[start:stop]).astype(np.int64) - first
         middles = np.asarray(self._names[first : first + (int(ends[-1]) if len(ends) else 0)])

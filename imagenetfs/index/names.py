@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 NAME_MAX = 255
-"""Bytes of one part of a path (limits.h); the kernel refuses a whole listing for a name far beyond."""
+"""Bytes of one part of a path (limits.h); the kernel refuses a whole
+listing for a name far beyond.
+"""
 
 _MOST_LINKS = 40
 """Links that are followed in one path; the kernel has the same limit."""
@@ -14,8 +16,9 @@ _MOST_LINKS = 40
 def sanitize_name(name: bytes) -> bytes:
     """A member's name as a relative path that cannot leave its archive; b"" where nothing is left.
 
-    As GNU tar extracts: what stands before and with the last ``..`` is dropped, as are leading
-    slashes and parts that are empty or ``.``. Nothing is left of a name that no file system can hold.
+    As GNU tar extracts: what stands before and with the last ``..`` is dropped, as are
+    leading slashes and parts that are empty or ``.``. Nothing is left of a name that
+    no file system can hold.
     """
     if b"/" not in name and name not in (b".", b".."):
         return name if len(name) <= NAME_MAX else b""
@@ -30,9 +33,9 @@ def sanitize_name(name: bytes) -> bytes:
 def confine_link(name: bytes, target: bytes, links: Mapping[bytes, bytes]) -> bytes:
     """The target of the symbolic link ``name``, if need be changed so that it stays in its archive.
 
-    The archive's root is taken for ``/``, as chroot(2) does. ``links`` are the archive's symbolic links by
-    full name: one in the middle of a path may lead up before a ``..`` does. A target that stays
-    inside anyway is left as it is.
+    The archive's root is taken for ``/``, as chroot(2) does. ``links`` are the archive's symbolic
+    links by full name: one in the middle of a path may lead up before a ``..`` does. A target that
+    stays inside anyway is left as it is.
     """
     here = name.split(b"/")[:-1]
     path = [] if target.startswith(b"/") else list(here)

@@ -1,7 +1,8 @@
 """What earlier mounts kept: blocks from index files, used only while they describe what is there.
 
-Everything is looked at again, a tar within a tar too: another archive may have one of the same size at the
-same place (see :mod:`imagenetfs.index.fingerprint`). Thread-safe but for the first look into an index file.
+Everything is looked at again, a tar within a tar too: another archive may have one of the same
+size at the same place (see :mod:`imagenetfs.index.fingerprint`). Thread-safe but for the first
+look into an index file.
 """
 
 from __future__ import annotations
@@ -44,10 +45,12 @@ _LOOK_AGAIN_SECONDS = 1.0
 
 
 class PersistedTables:
-    """The index files of a catalogue; ``stores`` names, for each group of archives, where they may be.
+    """The index files of a catalogue; ``stores`` names, for each group of
+    archives, where they may be.
 
-    Another mount or node may publish a newer file at any time: what is missed in one is looked for in
-    the file that is there by then. Make it before forking: what is wrong with a file is logged once.
+    Another mount or node may publish a newer file at any time: what is missed in one is
+    looked for in the file that is there by then. Make it before forking: what is wrong
+    with a file is logged once.
     """
 
     def __init__(self, source: Source, stores: Stores) -> None:
@@ -102,7 +105,9 @@ class PersistedTables:
             self._newer(path, self._open(path), True)
 
     def is_complete(self, archive: int, key: bytes) -> bool:
-        """Whether an index file is said to be complete and has the container ``key``, true or not."""
+        """Whether an index file is said to be complete and has the
+        container ``key``, true or not.
+        """
         for path in self._places.get(archive, ()):
             store = self._open(path)
             for _ in range(2):
@@ -151,7 +156,9 @@ class PersistedTables:
             return newer
 
     def _tell(self, path: Path, line: str) -> None:
-        """One line for a file, from whichever process comes first: its other blocks will be like it."""
+        """One line for a file, from whichever process comes first: its
+        other blocks will be like it.
+        """
         number = self._number[path]
         if not self._told[number]:
             self._told[number] = 1

@@ -1,6 +1,7 @@
 """Whether a file of the source still is what the tables of this mount were made from.
 
-The table of an archive has its size and a checksum over headers sampled across it (index.fingerprint).
+The table of an archive has its size and a checksum over headers sampled
+across it (index.fingerprint).
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ class Revalidator:
         return bool(tail_crc(file.read, file.size) == meta["sample"])
 
     def _container(self, path: bytes) -> tuple[int, int] | None:
-        """(archive, inner) of the tar or npz at a path, as far as tables tell that are there already."""
+        """(archive, inner) of the tar or npz at a path, as far as tables
+        tell that are there already.
+        """
         archives = self._index.archives
         number = archives.number(path)
         if number is not None and archives[number].kind is not Kind.DIRECTORY:

@@ -14,10 +14,10 @@ IN_SOURCE = ".imagenetfs"
 class IndexSearchPath:
     """The search path of index files: the writable place, then read-only ones.
 
-    ``directory`` is this user's own (None: nothing is written), ``source`` the source's path, ``site``
-    what the site has for all. In a place every source has a directory of its own, named for its path;
-    but in a place within the source its files stand as they are, for the source may be at another path
-    on another node.
+    ``directory`` is this user's own (None: nothing is written), ``source`` the source's path,
+    ``site`` what the site has for all. In a place every source has a directory of its own, named
+    for its path; but in a place within the source its files stand as they are, for the source may
+    be at another path on another node.
     """
 
     def __init__(
@@ -33,8 +33,8 @@ class IndexSearchPath:
         self.source = source
         places = dict.fromkeys([*([source / IN_SOURCE] if beside else []), *site])
         found = [self._below(place) for place in places if place != directory]
-        # Opened now and not by path later: the mount may lie over the source, and a server that looks
-        # into its own mount waits for itself.
+        # Opened now and not by path later: the mount may lie over the source, and a server that
+        # looks into its own mount waits for itself.
         self._read_only = [opened for opened in map(_opened, found) if opened is not None]
 
     def file(self, group: str) -> Path | None:

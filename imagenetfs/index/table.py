@@ -1,4 +1,7 @@
-"""What a container's table answers, whatever the container is. Rows are found by number or by name."""
+"""What a container's table answers, whatever the container is.
+
+Rows are found by number or by name.
+"""
 
 from __future__ import annotations
 

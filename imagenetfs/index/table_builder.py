@@ -27,12 +27,14 @@ OUTER_SAMPLES, INNER_SAMPLES = 16, 2
 """Header blocks by which an archive, and a tar within one, is known again."""
 
 _SETTLED_NS = 2_000_000_000
-"""A directory that changed less than this before it was listed may change again unnoticed: clocks tick
-coarsely, and a server's may be ahead."""
+"""A directory that changed less than this before it was listed may change again unnoticed: clocks
+tick coarsely, and a server's may be ahead.
+"""
 
 
 class Scan(Protocol):
-    """A tar scanner: fills ``into`` from bytes [start, end); raises ArchiveError where they end being sound.
+    """A tar scanner: fills ``into`` from bytes [start, end); raises ArchiveError
+    where they end being sound.
 
     ``hint`` announces what ``read_at`` will read.
     """
@@ -47,7 +49,7 @@ class Scan(Protocol):
     ) -> object: ...
 
 
-def with_heartbeat(scan: Scan, beat: Callable[[], None]) -> Scan:
+def with_heartbeat(scan: Scan, heartbeat: Callable[[], None]) -> Scan:
     """The same scanner, which calls ``beat()`` with every read."""
 
     def scan_and_beat(
@@ -58,7 +60,7 @@ def with_heartbeat(scan: Scan, beat: Callable[[], None]) -> Scan:
         hint: walk.Hint | None = None,
     ) -> object:
         def read(offset: int, length: int) -> bytes:
-            beat()
+            heartbeat()
             return read_at(offset, length)
 
         return scan(read, start, end, into, hint)
@@ -71,9 +73,9 @@ def build_table(
 ) -> bytes:
     """The block of a container. Raises SourceReadError, and ArchiveError for an npz that is none.
 
-    An archive whose attributes changed meanwhile (chgrp, touch) is read once more: nobody can tell
-    whether its content did. ``direct``: for a source that answers from memory; no account is kept of
-    every single read.
+    An archive whose attributes changed meanwhile (chgrp, touch) is read once more: nobody can
+    tell whether its content did. ``direct``: for a source that answers from memory; no account is
+    kept of every single read.
     """
     try:
         return _make_block(source, scan, extent, inner, direct)
@@ -107,7 +109,9 @@ def _make_block(source: Source, scan: Scan, extent: Extent, inner: int, direct: 
 
 
 def _direct(file: SourceFile) -> walk.ReadAt:
-    """``file.read_up_to`` at the cost of the system call; whatever is odd about a read goes there."""
+    """``file.read_up_to`` at the cost of the system call; whatever is odd
+    about a read goes there.
+    """
     fd, pread = file.fd, os.pread
 
     def read(offset: int, length: int) -> bytes:
@@ -149,7 +153,9 @@ def _scan_tar(
 def _list(
     source: Source, directory: bytes, *, recursive: bool
 ) -> tuple[MemberRows, dict[str, Any]]:
-    """A directory's own entries, or all that lies below it, and the directories' times of change."""
+    """A directory's own entries, or all that lies below it, and the
+    directories' times of change.
+    """
     rows, pending, changed = MemberRows(), [b""], {}
     now = time.time_ns()
     while pending:

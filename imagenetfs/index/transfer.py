@@ -54,7 +54,8 @@ def imported(
 ) -> tuple[dict[int, list[Record]], Carried]:
     """The records of an export that describe archives that are here, by archive.
 
-    ``archives`` are this source's, by path. Raises OSError, ArchiveError where ``file`` is no export.
+    ``archives`` are this source's, by path. Raises OSError, ArchiveError
+    where ``file`` is no export.
     """
     store = IndexFile(file, anyones=True)
     kept: dict[int, list[Record]] = {}
@@ -132,7 +133,10 @@ def compare(index: Index, items: Iterable[tuple[int, int]], file: Path) -> tuple
 
 
 def _same_tables(one: bytes, other: bytes) -> bool:
-    """Whether two blocks say the same. An npz's own time may differ, and what tells an imported one."""
+    """Whether two blocks say the same.
+
+    An npz's own time may differ, and what tells an imported one.
+    """
     if one == other:
         return True
     (columns, meta), (others, other_meta) = unpack(memoryview(one)), unpack(memoryview(other))

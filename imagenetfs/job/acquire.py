@@ -1,4 +1,6 @@
-"""Which mount ``run`` uses: one that is named, one at a given place, the job's own, or a namespace's."""
+"""Which mount ``run`` uses: one that is named, one at a given place, the
+job's own, or a namespace's.
+"""
 
 from __future__ import annotations
 
@@ -76,8 +78,9 @@ def _acquire_plainly(
 
 
 def _candidates(source: Path, settings: Settings, environ: Mapping[str, str]) -> Iterator[Path]:
-    """Names at the default place: another source, or one shown otherwise, then another namespace, gets
-    another one."""
+    """Names at the default place: another source, or one shown otherwise, then another
+    namespace, gets another one.
+    """
     root = root_of(settings)
     name = job_name(environ)
     yield root / name

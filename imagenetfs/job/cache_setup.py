@@ -26,8 +26,9 @@ class CacheSetup:
 def prepare_cache(settings: Settings, say: Say | None = None) -> CacheSetup | None:
     """The cache, its directory made; None where there is none.
 
-    A directory that somebody named and that cannot be used raises PlaceRefusedError or NoSpaceError; where
-    it is $SLURM_TMPDIR's, which nobody named, there is no cache then, and a line says why.
+    A directory that somebody named and that cannot be used raises PlaceRefusedError or
+    NoSpaceError; where it is $SLURM_TMPDIR's, which nobody named, there is no cache
+    then, and a line says why.
     """
     directory, named = settings.cache_dir, settings.origins.get("cache_dir") != "default"
     if directory is None:
@@ -38,7 +39,8 @@ def prepare_cache(settings: Settings, say: Say | None = None) -> CacheSetup | No
     try:
         if kind is not None:
             raise NoSpaceError(
-                f"{directory} is on {kind}, where a cache makes no sense unless --cache-dir names it."
+                f"{directory} is on {kind}, where a cache makes no sense unless "
+                "--cache-dir names it."
             )
         prepare(directory)
         return CacheSetup(directory, _limits(directory, settings))

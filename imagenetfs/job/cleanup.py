@@ -1,7 +1,8 @@
 """What mounts of this user have left on the node that were killed with all their processes.
 
-A dead mount, an empty mountpoint, a socket that nobody listens at: the next start takes them away,
-whatever job they were of. Only what lies below the run directory, and only where nobody holds the lock.
+A dead mount, an empty mountpoint, a socket that nobody listens at: the next start takes
+them away, whatever job they were of. Only what lies below the run directory, and only
+where nobody holds the lock.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ def remove_dead_mounts(root: Path, own: MountPaths, say: Say) -> None:
 
 
 def heal(entry: mounts.MountEntry, place: MountPaths, say: Say) -> None:
-    """Take a dead mount away, and what its server could not any more; raises MountpointStaleError."""
+    """Take a dead mount away, and what its server could not any more;
+    raises MountpointStaleError.
+    """
     preflight.heal(entry, say)
     with contextlib.suppress(ImagenetfsError), locked(place, 0.0):
         _clear(place, say)

@@ -10,9 +10,10 @@ confirmed, and the server makes up its mind to end only while it holds that lock
 unlinks its socket, so whoever comes next finds a mount on its way out, and waits for that.
 
 Messages are JSON, one a packet (SOCK_SEQPACKET). On connecting the server says who it is:
-``{"source", "mountpoint", "born", "pid", "settings"}``. The front asks ``{"ask": "lease"}`` (answer
-``{"leases": n}``) or ``{"ask": "leave"}`` (answer ``{"last": bool}``); without asking for a lease
-it is only a visitor. Whoever wants to unmount asks ``{"ask": "holders"}`` (answer ``{"holders": [pid]}``).
+``{"source", "mountpoint", "born", "pid", "settings"}``. The front asks ``{"ask": "lease"}``
+(answer ``{"leases": n}``) or ``{"ask": "leave"}`` (answer ``{"last": bool}``); without asking for
+a lease it is only a visitor. Whoever wants to unmount asks ``{"ask": "holders"}`` (answer
+``{"holders": [pid]}``).
 """
 
 from __future__ import annotations
@@ -247,8 +248,9 @@ class MountClient:
             return None
 
     def holders(self) -> list[int]:
-        """The processes that have a lease (0 for one that is not seen from here); none where the server is
-        gone."""
+        """The processes that have a lease (0 for one that is not seen from here); none
+        where the server is gone.
+        """
         try:
             _send(self._connection, {"ask": "holders"})
             return list(self._receive()["holders"])

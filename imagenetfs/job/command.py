@@ -1,8 +1,8 @@
 """Run the user's command as if it had been started directly.
 
-The command shares the process group, so the terminal's own signals (Ctrl-C, Ctrl-\\, Ctrl-Z) reach it
-without help; the front only must not die of them. Signals that somebody sends to the front alone
-are passed on.
+The command shares the process group, so the terminal's own signals (Ctrl-C, Ctrl-\\, Ctrl-Z)
+reach it without help; the front only must not die of them. Signals that somebody sends to the
+front alone are passed on.
 """
 
 from __future__ import annotations

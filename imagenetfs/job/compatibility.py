@@ -1,6 +1,8 @@
-"""A mount that is joined keeps the options that it was made with: what that means for whoever joins.
+"""A mount that is joined keeps the options that it was made with: what that
+means for whoever joins.
 
-Options that change what is shown must agree with the mount's. All others go without effect, which is told.
+Options that change what is shown must agree with the mount's. All others go
+without effect, which is told.
 """
 
 from __future__ import annotations
@@ -53,8 +55,9 @@ def check_shown(mountpoint: Path, server: ServerInfo | None, settings: Settings)
 
 
 def without_effect(server: ServerInfo | None, settings: Settings) -> str | None:
-    """A sentence that names what was asked for and does not hold in the mount that is joined; None where all
-    of it does."""
+    """A sentence that names what was asked for and does not hold in the mount that is joined;
+    None where all of it does.
+    """
     asked = described(settings)
     names = []
     for name in _OF_A_MOUNT:

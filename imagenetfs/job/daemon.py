@@ -54,11 +54,10 @@ def start(
 ) -> Started:
     """Run ``serve`` in a background process of a session of its own; return when it is ready.
 
-    ``keep``: descriptors that the server needs; it closes all others. ``log``: a prepared log file, for what
-    libraries and helpers write; ``log_to`` installs the log.
-    ``say`` is told what helpers wrote before a failure.
-    Raises what ``serve`` raised before it was ready (an ImagenetfsError with that sentence and
-    exit code); no process is left then.
+    ``keep``: descriptors that the server needs; it closes all others. ``log``: a prepared log file,
+    for what libraries and helpers write; ``log_to`` installs the log. ``say`` is told what helpers
+    wrote before a failure. Raises what ``serve`` raised before it was ready (an ImagenetfsError
+    with that sentence and exit code); no process is left then.
     """
     reader, writer = os.pipe()
     sys.stdout.flush()

@@ -15,7 +15,8 @@ ADVICE = (
 
 
 def index_dir_problem(directory: Path | None) -> str | None:
-    """Why no index file can be written there, with what to do; None where one can, or none is wanted.
+    """Why no index file can be written there, with what to do; None where
+    one can, or none is wanted.
 
     The directory need not exist. Nothing is written.
     """

@@ -1,4 +1,6 @@
-"""The server's log: a file of bounded size that several processes append to, or the system's log."""
+"""The server's log: a file of bounded size that several processes append
+to, or the system's log.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,8 @@ def prepare(place: MountPaths, settings: Settings) -> Path:
             ) from error
         if settings.log is not None:
             raise PlaceRefusedError(
-                f"The log file {wanted} cannot be written: {error.strerror}. Name another with --log."
+                f"The log file {wanted} cannot be written: {error.strerror}. "
+                "Name another with --log."
             ) from error
     finally:
         if settings.log is None:

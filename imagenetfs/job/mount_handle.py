@@ -106,9 +106,10 @@ def join_or_start(
     source: Path,
     settings: Settings,
     say: Say,
-    door: socket.socket | None = None,
+    listener: socket.socket | None = None,
 ) -> MountHandle:
-    """The mount at a place, started if it is not there; ``door`` is what its server then answers at.
+    """The mount at a place, started if it is not there; ``listener`` is what
+    its server then answers at.
 
     Raises ImagenetfsError, among them OccupiedError.
     """
@@ -121,7 +122,12 @@ def join_or_start(
         made = _make_directory(place)
         try:
             request = MountRequest(
-                place=place, source=source, settings=settings, born="run", made=made, door=door
+                place=place,
+                source=source,
+                settings=settings,
+                born="run",
+                made=made,
+                listener=listener,
             )
             return _start(request, lock, say)
         except BaseException:
@@ -132,7 +138,8 @@ def join_or_start(
 
 
 def check_joined(session: MountHandle, settings: Settings, say: Say) -> None:
-    """See that a mount that was joined shows what was asked for, and say which options have no effect there.
+    """See that a mount that was joined shows what was asked for, and say which
+    options have no effect there.
 
     Raises OccupiedError, and leaves the session then.
     """

@@ -1,10 +1,10 @@
 """``run --namespace``: the mount lies in a mount namespace that the job's own processes keep alive.
 
-It needs no fusermount3, and the kernel takes it away with the last of those processes, whatever killed
-them. Nothing of it is outside: mountpoint, lock and socket lie in a directory in memory, laid over an
-empty directory of the system; within the namespace they are what they are for a plain mount. Other
-runs of the job find the namespace by its door (door.py) and join it by setns(2).
-See docs/namespace.md for what does not work inside.
+It needs no fusermount3, and the kernel takes it away with the last of those processes, whatever
+killed them. Nothing of it is outside: mountpoint, lock and socket lie in a directory in memory,
+laid over an empty directory of the system; within the namespace they are what they are for a plain
+mount. Other runs of the job find the namespace by its door (door.py) and join it by setns(2). See
+docs/namespace.md for what does not work inside.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ from imagenetfs.system import mounts, namespaces
 MOUNTPOINT_NAME = "imagenet"
 
 SAID_ONCE = (
-    "mounted in a namespace of its own: nothing of it can stay behind. Inside, setuid programs (sudo, sg, "
-    "su), chgrp to another group, and on some systems ssh do not work; docs/namespace.md has the rest."
+    "mounted in a namespace of its own: nothing of it can stay behind. Inside, setuid programs "
+    "(sudo, sg, su), chgrp to another group, and on some systems ssh do not work; "
+    "docs/namespace.md has the rest."
 )
 
 _QUIET_DIRECTORIES = (Path("/media"), Path("/srv"), Path("/mnt"))
@@ -70,10 +71,10 @@ def acquire(
                 host = connect(address)
                 if host is not None:
                     return _join_and_use(host, address.job, source, settings, say)
-            door = listen(addresses[0])
-            if door is not None:
-                with door:
-                    return _make_and_start(addresses[0].job, source, settings, at, say, door)
+            listener = listen(addresses[0])
+            if listener is not None:
+                with listener:
+                    return _make_and_start(addresses[0].job, source, settings, at, say, listener)
         except _GoneError:
             pass
         except (ForeignSocketError, PermissionError):
@@ -125,8 +126,9 @@ def _use(place: MountPaths, say: Say) -> MountHandle | None:
 def _addresses(
     source: Path, settings: Settings, at: Path | None, environ: Mapping[str, str]
 ) -> list[RendezvousAddress]:
-    """Doors to try, the own one first. A step may use what its job's script has made, which outlives
-    it; the script must not use a step's."""
+    """Doors to try, the own one first. A step may use what its job's script has made, which
+    outlives it; the script must not use a step's.
+    """
     what = [
         mounts.resolve(source),
         root_of(settings),
@@ -169,12 +171,13 @@ def _make_and_start(
     settings: Settings,
     at: Path | None,
     say: Say,
-    door: socket.socket | None = None,
+    listener: socket.socket | None = None,
 ) -> MountHandle:
     needs_user_namespace = not namespaces.may_mount()
-    # Where it takes another primary group, sg is started for that, and must be outside: it is setuid.
+    # Where it takes another primary group, sg is started for that, and must be
+    # outside: it is setuid.
     preflight.check_source(source)
-    session = join_or_start(_make(settings, at, job), source, settings, say, door)
+    session = join_or_start(_make(settings, at, job), source, settings, say, listener)
     if needs_user_namespace:
         say(SAID_ONCE)
     return session

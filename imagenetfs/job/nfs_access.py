@@ -1,10 +1,11 @@
 """Why a source may not be read: which directory or file refuses, and what would let this user in.
 
-NFSv3 (AUTH_SYS) tells the server a caller's primary group and sixteen others: those that the kernel, which
-keeps them sorted, has first. So a user may be refused although a member of the right group. An access list
-decides otherwise than the mode says; where the server tells it, it is asked.
+NFSv3 (AUTH_SYS) tells the server a caller's primary group and sixteen others: those that the
+kernel, which keeps them sorted, has first. So a user may be refused although a member of the right
+group. An access list decides otherwise than the mode says; where the server tells it, it is asked.
 
-Sources: RFC 5531, appendix A (``gids<16>``); acl(5), ACCESS CHECK ALGORITHM; linux/posix_acl_xattr.h.
+Sources: RFC 5531, appendix A (``gids<16>``); acl(5), ACCESS CHECK ALGORITHM;
+linux/posix_acl_xattr.h.
 """
 
 from __future__ import annotations
@@ -61,8 +62,10 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class DeniedPath:
-    """A directory or file that refuses. ``wanted``: rights as in a mode's last digit; ``entries``: its access
-    list as (tag, rights, id), empty where it has none; ``is_foreign``: an NFSv4 access list decides."""
+    """A directory or file that refuses. ``wanted``: rights as in a mode's last digit;
+    ``entries``: its access list as (tag, rights, id), empty where it has none; ``is_foreign``: an
+    NFSv4 access list decides.
+    """
 
     path: str
     wanted: int
@@ -113,19 +116,19 @@ class Reason(Enum):
     """By all that is seen here it is open; the server has a rule of its own."""
 
 
-def explain(gate: DeniedPath, user: User) -> tuple[Reason, int | None]:
+def explain(denied: DeniedPath, user: User) -> tuple[Reason, int | None]:
     """Why, and the group that would open it: the user's own one, or the one to be a member of."""
-    opening = gate.opens_for()
+    opening = denied.opens_for()
     hidden = sorted(opening & user.hidden)
-    if user.uid != gate.uid and not opening & user.sent and hidden:
+    if user.uid != denied.uid and not opening & user.sent and hidden:
         return Reason.HIDDEN_GROUP, hidden[0]
-    if gate.entries or gate.is_foreign:
+    if denied.entries or denied.is_foreign:
         return Reason.ACCESS_LIST, None
-    shift = 6 if user.uid == gate.uid else 3 if gate.gid in user.sent else 0
-    if gate.grants(gate.mode >> shift):
+    shift = 6 if user.uid == denied.uid else 3 if denied.gid in user.sent else 0
+    if denied.grants(denied.mode >> shift):
         return Reason.SERVER, None
     if shift == 0 and opening:
-        return Reason.NOT_A_MEMBER, gate.gid
+        return Reason.NOT_A_MEMBER, denied.gid
     return Reason.MODE, None
 
 
@@ -149,8 +152,9 @@ def user_name(uid: int) -> str:
 
 
 def find_denied_path(source: Path) -> dict[str, Any] | None:
-    """What refuses (a Gate's fields, as JSON can carry them), or None: on the way to the source, the source, a
-    directory in it, or the first file of one. May hang where the server does."""
+    """What refuses (a Gate's fields, as JSON can carry them), or None: on the way to the source,
+    the source, a directory in it, or the first file of one. May hang where the server does.
+    """
     for path, wanted in _on_the_way(source):
         if not _may(path, wanted):
             return _describe(path, wanted)

@@ -69,8 +69,8 @@ def check_source(source: Path) -> None:
         ) from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise SourceMissingError(
-            f"The source {source} is not there: its file system is not mounted on this node, or the data "
-            "set has another path here (--source)."
+            f"The source {source} is not there: its file system is not mounted on this node, or "
+            "the data set has another path here (--source)."
         ) from error
     except PermissionError as error:
         raise _refusal(source) from error
@@ -218,8 +218,8 @@ def _check_empty_directory(mountpoint: Path) -> None:
         ) from error
     if occupied:
         raise MountpointNotEmptyError(
-            f"The mountpoint {mountpoint} is not empty, and the mount would hide what is in it: name an empty "
-            "directory."
+            f"The mountpoint {mountpoint} is not empty, and the mount would hide what is in it: "
+            "name an empty directory."
         )
 
 
@@ -272,7 +272,8 @@ def _closed_device() -> str:
     everybodys = stat.S_IROTH | stat.S_IWOTH
     if FUSE_DEVICE.stat().st_mode & everybodys == everybodys:
         return (
-            f"{FUSE_DEVICE} may not be opened here, though its mode is for everybody: a container has bound "
-            "it without devices (leave out --bind /dev/fuse), or the job's control group does not let it in."
+            f"{FUSE_DEVICE} may not be opened here, though its mode is for everybody: a container "
+            "has bound it without devices (leave out --bind /dev/fuse), or the job's control "
+            "group does not let it in."
         )
     return f"{FUSE_DEVICE} may not be opened by this user: an administrator sets its mode to 0666."

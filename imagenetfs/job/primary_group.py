@@ -1,8 +1,8 @@
 """A source that refuses: the sentence that helps, and the way in under another primary group.
 
-The primary group is always told to the server. ``sg`` (shadow) makes any group primary whose member the user
-is; it is setuid, so it must come before any user namespace, and it may ask for a password: it is tried first
-without a terminal and within a time.
+The primary group is always told to the server. ``sg`` (shadow) makes any group primary whose member
+the user is; it is setuid, so it must come before any user namespace, and it may ask for a password:
+it is tried first without a terminal and within a time.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ from imagenetfs.system.mounts import MountEntry
 LOOK_SECONDS = 20.0
 SG_SECONDS = 10.0
 UNDER_VARIABLE = "_IMAGENETFS_USUAL_GROUP"
-"""Set in a process that was started again under a group, to the one that it had: a second time would not help
-either."""
+"""Set in a process that was started again under a group, to the one that it had: a second
+time would not help either.
+"""
 
 _usual_group: str | None = None
 
@@ -50,7 +51,8 @@ _PR_SET_PDEATHSIG = 1
 
 
 def refusal(source: Path) -> SourceUnreadableError | None:
-    """The error that says why this user may not read the source, or None where all of it may be read.
+    """The error that says why this user may not read the source, or None
+    where all of it may be read.
 
     Raises OSError and NoAnswerError as the source does.
     """
@@ -58,35 +60,46 @@ def refusal(source: Path) -> SourceUnreadableError | None:
     return None if described is None else _refusal_at(as_gate(described), User.here())
 
 
-def _refusal_at(gate: DeniedPath, user: User) -> SourceUnreadableError:
-    reason, group = explain(gate, user)
+def _refusal_at(denied: DeniedPath, user: User) -> SourceUnreadableError:
+    reason, group = explain(denied, user)
     name = group_name(group) if group is not None else ""
     if reason is Reason.HIDDEN_GROUP:
         return GroupNeededError(
-            f"{gate.path} is open to the group {name}, and you are a member; but NFSv3 tells the server "
-            f"only your primary group and {SENT} of your {len(user.groups)} others, and this is none of them.",
+            f"{denied.path} is open to the group {name}, and you are a member; but NFSv3 tells the "
+            f"server only your primary group and {SENT} of your {len(user.groups)} others, and "
+            "this is none of them.",
             name,
         )
     if reason is Reason.NOT_A_MEMBER:
         why = f"it is open to the group {name}, of which you are no member"
-        help = f"Ask for access at {config.resolve().opt_in_page}, then log in anew; if that does not help,"
+        help = (
+            f"Ask for access at {config.resolve().opt_in_page}, then log in anew; if that "
+            "does not help,"
+        )
     elif reason is Reason.ACCESS_LIST:
         why = "its access list decides that (getfacl, nfs4_getfacl), and not its group"
         help = "Another primary group (sg) does not help; if you should have access,"
-    elif reason is Reason.MODE and gate.uid == user.uid:
+    elif reason is Reason.MODE and denied.uid == user.uid:
         return SourceUnreadableError(
-            f"{gate.path} may not be read by you: its mode ({gate.mode_letters}) closes it, to you who own it "
-            f"too. Open it: chmod u+{gate.wanted_letters} {shlex.quote(gate.path)}"
+            f"{denied.path} may not be read by you: its mode ({denied.mode_letters}) closes it, "
+            f"to you who own it too. Open it: chmod u+{denied.wanted_letters} "
+            f"{shlex.quote(denied.path)}"
         )
     elif reason is Reason.MODE:
         why = (
-            f"its mode ({gate.mode_letters}) closes it to you; it belongs to {user_name(gate.uid)}"
+            f"its mode ({denied.mode_letters}) closes it to you; it belongs to "
+            f"{user_name(denied.uid)}"
         )
-        help = f"Ask {user_name(gate.uid)} to open it (chmod +{gate.wanted_letters}), or"
+        help = f"Ask {user_name(denied.uid)} to open it (chmod +{denied.wanted_letters}), or"
     else:
-        why = "its mode would let you in, so the server has a rule of its own (its export, an access list)"
+        why = (
+            "its mode would let you in, so the server has a rule of its own (its export, an "
+            "access list)"
+        )
         help = "If you should have access,"
-    return SourceUnreadableError(f"{gate.path} may not be read by you: {why}. {help} {support()}.")
+    return SourceUnreadableError(
+        f"{denied.path} may not be read by you: {why}. {help} {support()}."
+    )
 
 
 def support() -> str:
@@ -101,10 +114,11 @@ def support() -> str:
 def reexec_under_group(
     need: GroupNeededError, arguments: Sequence[str], say: Callable[[str], None], *, is_again: bool
 ) -> NoReturn:
-    """Start ``imagenetfs ARGUMENTS`` again in the place of this process, under the group that is needed.
+    """Start ``imagenetfs ARGUMENTS`` again in the place of this process, under
+    the group that is needed.
 
-    Raises SourceUnreadableError that says what to type where that cannot be done. ``is_again``: this process
-    was started so itself.
+    Raises SourceUnreadableError that says what to type where that cannot be done. ``is_again``:
+    this process was started so itself.
     """
     typed = shlex.join(["sg", need.group, "-c", shlex.join(["imagenetfs", *arguments])])
     if is_again:
@@ -149,8 +163,9 @@ def _obstacle(sg: str, group: str) -> str | None:
 
 
 def consume_reexec_marker() -> bool:
-    """Whether sg started this process for :func:`start_again`. It then ends when sg is ended: sg stays in
-    between and passes no signal on."""
+    """Whether sg started this process for :func:`start_again`. It then ends when sg is ended: sg
+    stays in between and passes no signal on.
+    """
     global _usual_group
     _usual_group = os.environ.pop(UNDER_VARIABLE, None)
     if _usual_group is None:
@@ -168,11 +183,14 @@ def usual_group() -> str | None:
 
 
 def check_mount(entry: MountEntry) -> None:
-    """Raise GroupNeededError where a mount shows itself only to another primary group than this process has."""
+    """Raise GroupNeededError where a mount shows itself only to another primary
+    group than this process has.
+    """
     if entry.group_id is None or entry.user_id != os.geteuid() or entry.group_id == os.getegid():
         return
     name = group_name(entry.group_id)
     raise GroupNeededError(
-        f"The mount at {entry.mountpoint} was made under the group {name}, and is shown to no other.",
+        f"The mount at {entry.mountpoint} was made under the group {name}, and "
+        "is shown to no other.",
         name,
     )

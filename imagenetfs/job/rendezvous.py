@@ -1,12 +1,13 @@
 """Doors: how the runs of one job find the namespace that one of them has made.
 
 A door is a listening socket with an abstract name (unix(7)): no file, so nothing is left of it
-whatever killed its owner. Its name says whose it is, which job, and by a digest what is mounted how.
-Whoever can bind the name is the one to start the mount; the others connect meanwhile and wait. The
-mount's server answers them with one JSON packet ``{"pid", "root", "mountpoint"}`` and hangs up; when it
-could not start, the kernel ends their connections, and one of them is the next to bind.
+whatever killed its owner. Its name says whose it is, which job, and by a digest what is mounted
+how. Whoever can bind the name is the one to start the mount; the others connect meanwhile and wait.
+The mount's server answers them with one JSON packet ``{"pid", "root", "mountpoint"}`` and hangs up;
+when it could not start, the kernel ends their connections, and one of them is the next to bind.
 
-Anybody may connect to an abstract socket, or bind its name first: both sides look at who the other is.
+Anybody may connect to an abstract socket, or bind its name first: both sides
+look at who the other is.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ _BACKLOG = 1024
 
 @dataclass(frozen=True, slots=True)
 class RendezvousAddress:
-    """A door's name: ``digest`` stands for source, place and views, and for where they are seen from."""
+    """A door's name: ``digest`` stands for source, place and views, and for
+    where they are seen from.
+    """
 
     job: str
     digest: str
@@ -41,7 +44,9 @@ class RendezvousAddress:
 
 @dataclass(frozen=True, slots=True)
 class NamespaceServer:
-    """Behind a door: the server's process in the namespace, the private directory, the mountpoint."""
+    """Behind a door: the server's process in the namespace, the private
+    directory, the mountpoint.
+    """
 
     pid: int
     root: str
@@ -87,7 +92,7 @@ def list_addresses() -> list[RendezvousAddress]:
     own = re.compile(rf"@imagenetfs/{os.geteuid()}/([^/\s]+)/(\w+)$")
     found = filter(None, map(own.search, _SOCKETS.read_text().splitlines()))
     return sorted(
-        {RendezvousAddress(*match.groups()) for match in found}, key=lambda door: door.job
+        {RendezvousAddress(*match.groups()) for match in found}, key=lambda address: address.job
     )
 
 

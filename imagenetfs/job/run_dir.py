@@ -130,8 +130,8 @@ def job_name(environ: Mapping[str, str]) -> str:
 def locked(place: MountPaths, seconds: float = LOCK_SECONDS) -> Iterator[int]:
     """Hold the place's lock and yield its descriptor; raises StillBusyError after ``seconds``.
 
-    A forked child shares the lock: it lasts until one of the two unlocks it, or both have ended. Where no
-    server listens when it is given back, the lock file goes too.
+    A forked child shares the lock: it lasts until one of the two unlocks it, or both have ended.
+    Where no server listens when it is given back, the lock file goes too.
     """
     deadline = time.monotonic() + seconds
     with contextlib.ExitStack() as undo:
@@ -146,7 +146,9 @@ def locked(place: MountPaths, seconds: float = LOCK_SECONDS) -> Iterator[int]:
 
 
 def _enter(place: MountPaths, undo: contextlib.ExitStack) -> int | None:
-    """Take the lock, if it is free, and have it given back; a signal comes before both or after both."""
+    """Take the lock, if it is free, and have it given back; a signal comes
+    before both or after both.
+    """
     with signals.blocked():
         fd = try_lock(place)
         if fd is not None:

@@ -1,7 +1,7 @@
 """Tell systemd how the mount is: ready, alive, about to end (sd_notify(3), without its library).
 
-One datagram of VARIABLE=value lines a message, to the socket that $NOTIFY_SOCKET names. Without that
-variable every message is dropped.
+One datagram of VARIABLE=value lines a message, to the socket that $NOTIFY_SOCKET names. Without
+that variable every message is dropped.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ class Notifier:
     """A watcher of ``serve``'s loop: as long as that turns, systemd's watchdog hears of it."""
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
-        """Takes the variables out of ``environ``: they are not meant for anybody started from here."""
+        """Takes the variables out of ``environ``: they are not meant for
+        anybody started from here.
+        """
         address = environ.pop("NOTIFY_SOCKET", "")
         period = environ.pop("WATCHDOG_USEC", "")
         for_whom = environ.pop("WATCHDOG_PID", str(os.getpid()))

@@ -40,14 +40,14 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountRequest:
     """Everything that a server needs to know. ``made``: the mountpoint goes with the mount;
-    ``door``: where to answer those who look for this namespace."""
+    ``listener``: where to answer those who look for this namespace."""
 
     place: MountPaths
     source: Path
     settings: Settings
     born: Born
     made: bool = False
-    door: socket.socket | None = None
+    listener: socket.socket | None = None
     fuse_options: tuple[str, ...] = ()
     log: Path | None = None
 
@@ -56,7 +56,8 @@ def serve_mount(
     request: MountRequest, lock: int, ready: Ready, first_lease: socket.socket | None = None
 ) -> None:
     """Mount and serve until the end; raises ImagenetfsError if it cannot mount."""
-    # Until `serve` takes signals over itself: a server that is told to end while it starts tidies up.
+    # Until `serve` takes signals over itself: a server that is told to end
+    # while it starts tidies up.
     signals.raise_when_told_to_end()
     # numpy's linear algebra starts threads when it is imported, and a server that forks its
     # workers must have one.
@@ -88,9 +89,9 @@ def serve_mount(
     try:
         with signals.blocked():  # whoever is ended in the middle would leave a socket behind
             watchers.append(ClientRegistry(place, identity, first_lease))
-        if request.door is not None:
+        if request.listener is not None:
             host = NamespaceServer(os.getpid(), str(place.root), str(place.mountpoint))
-            watchers.append(RendezvousListener(request.door, host))
+            watchers.append(RendezvousListener(request.listener, host))
         serve(plan, ready=mounted, watchers=watchers)
     finally:
         signals.ignore()
@@ -152,8 +153,8 @@ def _plan(request: MountRequest) -> MountPlan:
         shown_to=primary_group.usual_group() if request.born == "mount" else None,
         root_access=access_of(request.source) if "allow_other" in request.fuse_options else None,
         idle=settings.idle if request.born == "mount" else None,
-        # Whoever ends a job may send SIGTERM to each of its processes. The command shall save its work
-        # then, and may read until it has: the mount ends with the command's lease.
+        # Whoever ends a job may send SIGTERM to each of its processes. The command shall save its
+        # work then, and may read until it has: the mount ends with the command's lease.
         heed_signals=request.born == "mount",
         warnings=() if warning is None else (warning,),
     )

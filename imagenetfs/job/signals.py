@@ -35,7 +35,9 @@ def check() -> None:
 
 @contextlib.contextmanager
 def blocked() -> Iterator[None]:
-    """Put off signals that ask for the end until the block is left: for what must not be done by half."""
+    """Put off signals that ask for the end until the block is left: for what
+    must not be done by half.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (*ENDING, signal.SIGINT))
     try:
         yield

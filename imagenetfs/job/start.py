@@ -54,7 +54,7 @@ def start_mount(
     def serve(ready: Ready) -> None:
         serve_mount(full, lock, ready, first_lease)
 
-    sockets = [one for one in (first_lease, request.door) if one is not None]
+    sockets = [one for one in (first_lease, request.listener) if one is not None]
     keep = [lock, *(one.fileno() for one in sockets)]
     try:
         started = daemon.start(
@@ -68,8 +68,8 @@ def start_mount(
         if error.exit_code is not ExitCode.FUSE_REFUSED or not namespaces.in_user_namespace():
             raise
         raise FuseRefusedError(
-            f"{error} This process is in a user namespace (of run --namespace, or a container's), where "
-            "fusermount3 may have no rights: use imagenetfs run, or mount outside."
+            f"{error} This process is in a user namespace (of run --namespace, or a container's), "
+            "where fusermount3 may have no rights: use imagenetfs run, or mount outside."
         ) from error
     try:
         entry = _read_once(request.place.mountpoint)

@@ -53,9 +53,9 @@ def unmount(path: str, *, lazy: bool, say: Say) -> None:
     if not wait_for_end(pid, END_SECONDS):
         raise StillBusyError(
             _seen_elsewhere(entry)
-            or f"{entry.mountpoint} is unmounted, but its server (process {pid}) has not ended. A process in "
-            "another mount namespace (a container, a service) may still have it: as root, "
-            f"grep -l '{entry.device} ' /proc/*/mountinfo"
+            or f"{entry.mountpoint} is unmounted, but its server (process {pid}) has not ended. "
+            "A process in another mount namespace (a container, a service) may still have it: "
+            f"as root, grep -l '{entry.device} ' /proc/*/mountinfo"
         )
 
 
@@ -66,9 +66,9 @@ def _seen_elsewhere(entry: mounts.MountEntry) -> str:
         return ""
     first = viewers[0]
     return (
-        f"{entry.mountpoint} is unmounted here, and still mounted in another mount namespace (a container, "
-        f"unshare -m), of {', '.join(map(str, viewers))}. Its server ends with them, or as root with: "
-        f"nsenter -t {first.pid} -m umount --lazy {shlex.quote(first.mountpoint)}"
+        f"{entry.mountpoint} is unmounted here, and still mounted in another mount namespace (a "
+        f"container, unshare -m), of {', '.join(map(str, viewers))}. Its server ends with them, "
+        f"or as root with: nsenter -t {first.pid} -m umount --lazy {shlex.quote(first.mountpoint)}"
     )
 
 
@@ -117,8 +117,8 @@ def _unless_a_run_uses_it(entry: mounts.MountEntry) -> Iterator[None]:
             visit.close()
             if found:
                 raise LeasedError(
-                    f"{entry.mountpoint} is in use by {_runs(found)}: end that first; umount --lazy takes "
-                    "the mount away all the same."
+                    f"{entry.mountpoint} is in use by {_runs(found)}: end that first; umount "
+                    "--lazy takes the mount away all the same."
                 )
         yield
 

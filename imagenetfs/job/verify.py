@@ -1,7 +1,8 @@
-"""Whether a source holds what it should: sums of archives, images a class, totals, first bytes of images.
+"""Whether a source holds what it should: sums of archives, images a class,
+totals, first bytes of images.
 
-Each part yields what is wrong as sentences, one a thing; nothing wrong, nothing said. ``Progress`` is called
-with (done, total) of the part.
+Each part yields what is wrong as sentences, one a thing; nothing wrong, nothing said. ``Progress``
+is called with (done, total) of the part.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ _EACH = 256
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """An archive whose md5 is known: ``wanted`` by the source's own list, ``published`` by the publishers."""
+    """An archive whose md5 is known: ``wanted`` by the source's own list,
+    ``published`` by the publishers.
+    """
 
     path: bytes
     size: int
@@ -110,7 +113,9 @@ def _judge(one: Sum, found: str) -> Iterator[str]:
 
 
 def check_archives(catalogue: Catalogue) -> Iterator[str]:
-    """What of each split is broken, not shown, or cannot be read; also where a directory takes its place."""
+    """What of each split is broken, not shown, or cannot be read; also where a
+    directory takes its place.
+    """
     splits = (split for version in catalogue.versions for split in version.splits)
     yield from dict.fromkeys(problem for split in splits for problem in problems_of(split))
 
@@ -119,7 +124,9 @@ def check_archives(catalogue: Catalogue) -> Iterator[str]:
 
 
 def check_counts(catalogue: Catalogue) -> Iterator[str]:
-    """Classes and images of each split against what is documented, and each class against the kit."""
+    """Classes and images of each split against what is documented, and
+    each class against the kit.
+    """
     for version in catalogue.versions:
         kit = published_counts.images_of_classes(catalogue.source, version.name)
         for split in version.splits:
@@ -129,9 +136,9 @@ def check_counts(catalogue: Catalogue) -> Iterator[str]:
 def _check_split(version: Version, split: Split, of_class: dict[bytes, int]) -> Iterator[str]:
     title = f"{_text(version.name)}/{_text(split.name)}"
     counts: dict[bytes, int] = {}
-    for number, name in enumerate(split.shelf.classes):
+    for number, name in enumerate(split.backend.classes):
         with contextlib.suppress(ImagenetfsError):  # check_archives names it
-            counts[name] = len(split.shelf.listing(number))
+            counts[name] = len(split.backend.listing(number))
     classes, images = published_counts.TOTALS.get(
         (_text(version.name), _text(split.name)), (None, None)
     )
@@ -141,7 +148,8 @@ def _check_split(version: Version, split: Split, of_class: dict[bytes, int]) -> 
         yield f"{title} has {sum(counts.values()):,} images, and should have {images:,}"
     for wnid, count in sorted(of_class.items()):
         if counts.get(wnid, 0) != count:
-            yield f"{title}/{_text(wnid)} has {counts.get(wnid, 0):,} images, and {count:,} by the devkit"
+            there = counts.get(wnid, 0)
+            yield f"{title}/{_text(wnid)} has {there:,} images, and {count:,} by the devkit"
 
 
 # --- first bytes ----------------------------------------------------------------------------------
@@ -156,7 +164,10 @@ class Batch(NamedTuple):
 
 
 def check_images(catalogue: Catalogue, threads: int, progress: Progress) -> Iterator[str]:
-    """Look at the first bytes of every image, and at the header before it. ``progress`` in images."""
+    """Look at the first bytes of every image, and at the header before it.
+
+    ``progress`` in images.
+    """
     index, batches = catalogue.index, deque(_batches(catalogue))
     total, done = sum(len(batch.rows) for batch in batches), 0
     with ThreadPoolExecutor(threads) as pool:
@@ -186,9 +197,9 @@ def _inodes(catalogue: Catalogue) -> Iterator[int]:
     found = [np.zeros(0, dtype=np.int64)]
     for version in catalogue.versions:
         for split in version.splits:
-            for number in range(len(split.shelf.classes)):
+            for number in range(len(split.backend.classes)):
                 try:
-                    entries = split.shelf.listing(number).entries(0)
+                    entries = split.backend.listing(number).entries(0)
                 except ImagenetfsError:  # check_archives names it
                     continue
                 found.append(np.fromiter((inode for _, inode, _ in entries), dtype=np.int64))
@@ -233,8 +244,8 @@ def _look_at_file(source: Source, container: Container, row: int) -> Iterator[st
 def _judge_first(container: Container, row: int, first: bytes) -> Iterator[str]:
     if not first.startswith((_JPEG, _PNG)):
         yield (
-            f"{_text(container.extent.path)}: {_text(container.members.name(row))} is no JPEG and no PNG: it "
-            f"begins with {first.hex(' ') or 'nothing'}"
+            f"{_text(container.extent.path)}: {_text(container.members.name(row))} is no JPEG and "
+            f"no PNG: it begins with {first.hex(' ') or 'nothing'}"
         )
 
 

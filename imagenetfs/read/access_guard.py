@@ -1,7 +1,7 @@
 """What a worker asks before it answers for an inode: may the files behind it still be read?
 
-The access monitor (server.access_monitor) finds out; the verdicts lie in memory that all processes of
-a mount share.
+The access monitor (server.access_monitor) finds out; the verdicts lie in memory that all
+processes of a mount share.
 """
 
 from __future__ import annotations

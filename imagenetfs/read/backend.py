@@ -1,4 +1,6 @@
-"""Bytes of the source's files by where the index says they are: straight from the source, uncached."""
+"""Bytes of the source's files by where the index says they are: straight
+from the source, uncached.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,10 @@ MIN_SPLICE_BYTES = 16 * 1024
 class SpliceSource(Protocol):
     """A file whose bytes can be handed on without passing through this process."""
 
-    def pour(self, pipe: int, offset: int, length: int) -> bool:
-        """Put exactly ``length`` bytes at ``offset`` into a pipe, without a copy; False where that fails: the
-        pipe is of no use then."""
+    def splice_to(self, pipe: int, offset: int, length: int) -> bool:
+        """Put exactly ``length`` bytes at ``offset`` into a pipe, without a copy; False where that
+        fails: the pipe is of no use then.
+        """
         ...
 
 
@@ -34,8 +37,9 @@ class OpenFile(SpliceSource, Protocol):
 
 
 class FileExtent(NamedTuple):
-    """Bytes that stand in a file as they are: ``length`` bytes at ``offset``. ``look``: to be called with the
-    header before them, which is read with them."""
+    """Bytes that stand in a file as they are: ``length`` bytes at ``offset``. ``look``: to be
+    called with the header before them, which is read with them.
+    """
 
     file: OpenFile
     offset: int
@@ -69,9 +73,11 @@ class ReadBackend(Protocol):
         end: int,
         look: Look | None = None,
     ) -> FileExtent | bytes:
-        """Bytes [offset, offset + length) of a tar or npz, which lie in its member or row [start, end).
+        """Bytes [offset, offset + length) of a tar or npz, which lie in its
+        member or row [start, end).
 
-        ``look``: see :class:`.header_check.HeaderVerifier`; nothing is given out that it refuses."""
+        ``look``: see :class:`.header_check.HeaderVerifier`; nothing is given out that it refuses.
+        """
         ...
 
     def from_file(

@@ -1,7 +1,8 @@
-"""The read path through the block cache: which volume a file's bytes are kept in, and where they come from.
+"""The read path through the block cache: which volume a file's bytes are kept in,
+and where they come from.
 
-A tar or npz is one volume, whole as it stands in the source; the members of a directory of loose files share
-one, each from a block of its own on; a deflated array has one for what it unpacks to.
+A tar or npz is one volume, whole as it stands in the source; the members of a directory of loose
+files share one, each from a block of its own on; a deflated array has one for what it unpacks to.
 """
 
 from __future__ import annotations
@@ -55,8 +56,9 @@ class FileOrigin:
         return file.read(offset - self.start, length)
 
     def is_same(self) -> bool:
-        """Whether size, time of change and inode still are those of the identity, as the file has looked at
-        them with its last read."""
+        """Whether size, time of change and inode still are those of the identity, as the file has
+        looked at them with its last read.
+        """
         file = self.open(self.path)
         inode = file.identity[0] if self.inode is not None else None
         return (inode, file.size, file.mtime_ns) == (self.inode, self.size, self.mtime_ns)
@@ -70,7 +72,9 @@ class FileOrigin:
 
 @dataclass(slots=True)
 class HeaderCheckingOrigin:
-    """A member's origin that has the header before ``start`` looked at where it comes with the bytes."""
+    """A member's origin that has the header before ``start`` looked at where
+    it comes with the bytes.
+    """
 
     origin: FileOrigin
     start: int
@@ -133,7 +137,10 @@ class Volumes:
         return self._index.archives[archive].path
 
     def of_archive(self, archive: int) -> tuple[Volume, FileOrigin]:
-        """The volume of a tar or npz. Raises SourceChangedError where it is not what was indexed."""
+        """The volume of a tar or npz.
+
+        Raises SourceChangedError where it is not what was indexed.
+        """
         container = self._index.container(archive)
         path, members = container.extent.path, container.members
         assert isinstance(members, MemberTable | ArrayTable)
@@ -184,8 +191,9 @@ def _digest(members: MemberTable) -> int:
 
 @dataclass(slots=True)
 class _Local:
-    """A member's bytes in the cache's file, to be handed on without a copy; should that fail, they are read as
-    if they were not there. Offsets are the file's, ``shift`` more than the volume's."""
+    """A member's bytes in the cache's file, to be handed on without a copy; should that fail, they
+    are read as if they were not there. Offsets are the file's, ``shift`` more than the volume's.
+    """
 
     cache: BlockCache
     fd: int
@@ -200,7 +208,7 @@ class _Local:
         at = offset - self.shift
         return self.cache.read(self.volume, at, length, self.start, self.end, self.origin)
 
-    def pour(self, pipe: int, offset: int, length: int) -> bool:
+    def splice_to(self, pipe: int, offset: int, length: int) -> bool:
         """See :class:`imagenetfs.read.backend.OpenFile`."""
         return splice_exactly(self.fd, pipe, offset, length) == length
 
@@ -215,8 +223,9 @@ class CacheBackend:
         source: Source,
         revalidate: float = REVALIDATE_SECONDS,
     ) -> None:
-        """``revalidate``: after so many seconds the source is asked again whether this user may still read
-        a file, and whether it is the same."""
+        """``revalidate``: after so many seconds the source is asked again whether this user may
+        still read a file, and whether it is the same.
+        """
         self.cache = cache
         self.volumes = volumes
         self._source = source
@@ -308,7 +317,9 @@ class CacheBackend:
     def _find_unpacked(
         self, archive: int, start: int, length: int, unpacked: InflatedArrays
     ) -> bytes | None:
-        """Bytes of an array in the cache, where it is unpacked into; None where it does not take it."""
+        """Bytes of an array in the cache, where it is unpacked into; None
+        where it does not take it.
+        """
         volume = self._unpacked.get(archive)
         if volume is None:
             volume = self._unpacked[archive] = self.volumes.of_unpacked(archive)

@@ -1,8 +1,9 @@
 """The header that stands before a member's data, looked at when the member is first read.
 
-A table may be an imported one, or an archive may have been written to in place where nothing was sampled: what
-stands before the bytes says whose they are. What has been seen stands in a table that the workers share, a word
-for many an inode, so that it is looked at about once a mount, and mostly in the request that fetches the bytes.
+A table may be an imported one, or an archive may have been written to in place where nothing was
+sampled: what stands before the bytes says whose they are. What has been seen stands in a table that
+the workers share, a word for many an inode, so that it is looked at about once a mount, and mostly
+in the request that fetches the bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ HEADER = 512
 """Bytes before a member's data that belong to its header."""
 
 Look = Callable[[bytes], None]
-"""Called with the 512 bytes before a member's data; raises SourceReplacedError unless they are its header."""
+"""Called with the 512 bytes before a member's data; raises SourceReplacedError
+unless they are its header.
+"""
 
 _TAR = Kind.TAR
 _BITS = 20

@@ -1,9 +1,11 @@
-"""Who may read what in a mount for all users (allow_other): on each image the rights that the source gives.
+"""Who may read what in a mount for all users (allow_other): on each image the
+rights that the source gives.
 
-The server reads with one account's rights, so the kernel must check each caller; it knows all of his groups,
-of which NFSv3 tells a server sixteen. An image has owner, group and mode of its archive, or of its own file
-where it is one. Where a directory above that is closed too, both must be passed: what is closed in one way is
-for that owner or group alone, what is closed in several is for nobody (but root).
+The server reads with one account's rights, so the kernel must check each caller; it knows all of
+his groups, of which NFSv3 tells a server sixteen. An image has owner, group and mode of its
+archive, or of its own file where it is one. Where a directory above that is closed too, both must
+be passed: what is closed in one way is for that owner or group alone, what is closed in several
+is for nobody (but root).
 """
 
 from __future__ import annotations
@@ -32,12 +34,15 @@ class OwnershipMapper:
         self._source = source
         self._backing = backing
         self.keep = revalidate / 2
-        """For how many seconds an answer is good: what is looked at is twice as new as it must be."""
+        """For how many seconds an answer is good: what is looked at is
+        twice as new as it must be.
+        """
         self._files: dict[bytes, tuple[float, Ownership]] = {}
 
     def of(self, inode: int, mode: int) -> tuple[int, int, int] | None:
-        """(owner, group, mode) to show of an inode whose kind and own bits ``mode`` has; None where the source
-        says nothing about it. Raises SourceReadError, SourceUnreadableError."""
+        """(owner, group, mode) to show of an inode whose kind and own bits ``mode`` has; None where
+        the source says nothing about it. Raises SourceReadError, SourceUnreadableError.
+        """
         kind = kind_of(inode)
         if kind in _OF_SOURCE:
             *_, path = self._backing.paths(inode)
@@ -82,7 +87,9 @@ def ownership_of(status: os.stat_result) -> Ownership:
 
 
 def parents(path: bytes) -> Iterator[bytes]:
-    """The directories above a path, from the top; not the source itself, whose rights the mount's root has."""
+    """The directories above a path, from the top; not the source itself, whose
+    rights the mount's root has.
+    """
     at = path.find(b"/")
     while at >= 0:
         yield path[:at]

@@ -1,8 +1,9 @@
 """From an inode and a range to bytes. The read path: locate, read, nothing else.
 
-A row of an npz is made into its PNG on the way, a sparse member's holes into zeros; all else are the source's
-own bytes, from the local cache where there is one (:mod:`imagenetfs.read.cache_backend`), else from the source
-itself. They need not pass through this process (:class:`imagenetfs.read.backend.FileExtent`).
+A row of an npz is made into its PNG on the way, a sparse member's holes into zeros; all else are
+the source's own bytes, from the local cache where there is one
+(:mod:`imagenetfs.read.cache_backend`), else from the source itself. They need not pass through this
+process (:class:`imagenetfs.read.backend.FileExtent`).
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class Reader:
         unpacked: InflatedArrays | None = None,
         reads: ReadBackend | None = None,
     ) -> None:
-        """Without ``unpacked`` the rows of deflated arrays cannot be read; ``reads``: by itself the source."""
+        """Without ``unpacked`` the rows of deflated arrays cannot be read;
+        ``reads``: by itself the source.
+        """
         self._index = index
         self._unpacked = unpacked
         self._reads = reads or SourceBackend(source)

@@ -67,7 +67,8 @@ def _claim(directory: Path) -> bool:
     left = [name for name in present if name.startswith(_STAGING)]
     if present and len(left) == len(present):
         raise errors.UsageError(
-            f"{directory} has what is left of a sample that was killed: remove {directory / left[0]}."
+            f"{directory} has what is left of a sample that was killed: remove "
+            f"{directory / left[0]}."
         )
     if present:
         raise errors.UsageError(

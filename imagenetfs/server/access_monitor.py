@@ -1,9 +1,11 @@
-"""Whether the source still lets us read: asked every now and then, told to all workers and to the kernel.
+"""Whether the source still lets us read: asked every now and then, told to all
+workers and to the kernel.
 
-Files are not opened at the server, and the kernel keeps names for hours, so nothing else would ask. Two
-children of the supervisor do it: one asks the source, which may keep it waiting, and holds no session; the
-other tells the kernel to forget names, which may wait for a worker's answer, and asks nothing of the source.
-The access guard (read.access_guard) refuses, in all workers, what may not be read, until it may again.
+Files are not opened at the server, and the kernel keeps names for hours, so nothing else would ask.
+Two children of the supervisor do it: one asks the source, which may keep it waiting, and holds no
+session; the other tells the kernel to forget names, which may wait for a worker's answer, and asks
+nothing of the source. The access guard (read.access_guard) refuses, in all workers, what may not be
+read, until it may again.
 """
 
 from __future__ import annotations
@@ -36,22 +38,25 @@ _MANY = 64
 
 
 class AccessMonitor:
-    """Starts the two children: the asker twice in ``revalidate`` seconds, so that what it finds has been told
-    before they are over."""
+    """Starts the two children: the asker twice in ``revalidate`` seconds, so that what it finds has
+    been told before they are over.
+    """
 
     def __init__(
         self,
         source: Source,
         backing: SourcePaths,
-        board: SharedStats,
+        stats: SharedStats,
         revalidate: float,
         *,
         rights: bool = False,
     ) -> None:
-        """``rights``: note those of everybody too, for :class:`imagenetfs.read.ownership.OwnershipMapper`."""
+        """``rights``: note those of everybody too, for
+        :class:`imagenetfs.read.ownership.OwnershipMapper`.
+        """
         self._source = source
         self._backing = backing
-        self._board = board
+        self._stats = stats
         self._rights = rights
         self._pause = max(revalidate / 2, _LEAST_PAUSE)
         self._next = time.monotonic() + self._pause
@@ -91,7 +96,7 @@ class AccessMonitor:
             return None
 
     def _ask(self) -> None:
-        self._source.count_on(self._board.row(SUPERVISOR))
+        self._source.count_on(self._stats.row(SUPERVISOR))
         known, shown = self._source.known, list(self._backing.shown())
         for path, ctime in paths_to_probe(self._source, shown):
             status = probe(self._source, path)
@@ -100,7 +105,8 @@ class AccessMonitor:
             if self._rights and status is not None:
                 known.note_rights(path, ownership_of(status))
         if self._rights:
-            # Those of all that may be read: a directory may be closed while what lies in it stays as it is.
+            # Those of all that may be read: a directory may be closed while what
+            # lies in it stays as it is.
             readable = (path for path in shown if not known.is_refused(path))
             for above in {part for path in readable for part in parents(path)}:
                 status = self._source.status(above)
@@ -127,8 +133,8 @@ def _unless_ended(child: Child | None) -> Child | None:
 def paths_to_probe(source: Source, paths: Iterable[bytes]) -> Iterator[tuple[bytes, int | None]]:
     """Those of the paths that have to be asked about, with their ctime where that is known.
 
-    Of many in one directory (winter21 has 19,167), one listing with attributes, which NFS answers a hundred
-    files at a time, tells which have not changed since they were asked about.
+    Of many in one directory (winter21 has 19,167), one listing with attributes, which NFS answers a
+    hundred files at a time, tells which have not changed since they were asked about.
     """
     together: dict[bytes, list[bytes]] = {}
     for path in paths:
@@ -157,8 +163,9 @@ def _changed(
 
 
 def probe(source: Source, path: bytes) -> os.stat_result | None:
-    """Ask the source about one path, and let all processes know whether it may be read; if so, what stat says
-    of it. Errors other than a refusal tell nothing."""
+    """Ask the source about one path, and let all processes know whether it may be read; if so, what
+    stat says of it. Errors other than a refusal tell nothing.
+    """
     known = source.known
     try:
         status = source.ask(path)
@@ -176,7 +183,8 @@ def probe(source: Source, path: bytes) -> os.stat_result | None:
 def invalidate(session_fd: int, names: Iterable[tuple[int, bytes]]) -> None:
     """Have the kernel forget names, and what it keeps below them: it asks again for each.
 
-    Waits while a name is being looked up in that directory, so never call it where that is answered.
+    Waits while a name is being looked up in that directory, so never call
+    it where that is answered.
     """
     for directory, name in names:
         try:

@@ -29,13 +29,13 @@ class BackgroundIndexer:
         self,
         catalogue: Catalogue,
         tree: Tree,
-        board: SharedStats,
+        stats: SharedStats,
         places: IndexSearchPath,
         in_flight: int | None,
     ) -> None:
         self._catalogue = catalogue
         self._tree = tree
-        self._board = board
+        self._stats = stats
         self._places = places
         self._in_flight = in_flight
         self._done: set[int] = set()
@@ -57,7 +57,7 @@ class BackgroundIndexer:
         if self._child is not None:
             return
         splits = self._tree.split_directories
-        for number in self._board.touched():
+        for number in self._stats.touched():
             if time.monotonic() < self._not_before.get(number, 0.0):
                 continue
             archives = [a for a in archives_of([splits[number]]) if a not in self._done]
@@ -84,7 +84,7 @@ class BackgroundIndexer:
         """In the child: index what nobody else is indexing; NOT_YET where somebody else is."""
         index = self._catalogue.index
         index.after_fork()
-        self._catalogue.source.count_on(self._board.row(INDEXER_ROW))
+        self._catalogue.source.count_on(self._stats.row(INDEXER_ROW))
         code = 0
         for group, numbers in self._catalogue.groups(archives).items():
             start = time.monotonic()

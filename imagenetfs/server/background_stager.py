@@ -1,4 +1,6 @@
-"""What to stage, from the names of versions and splits; and the process that does so beside a running mount."""
+"""What to stage, from the names of versions and splits; and the process that does
+so beside a running mount.
+"""
 
 from __future__ import annotations
 
@@ -43,11 +45,16 @@ _MOST_ENDS = 5
 _TRY_AGAIN_SECONDS, _MOST_TRIES = 15.0, 60
 """Where the source cannot be read: for a quarter of an hour, a server's restart."""
 _QUIET_SECONDS = 0.25
-"""Readers that asked the source for something less than this ago are at work: a training step lies between."""
+"""Readers that asked the source for something less than this ago are at work: a
+training step lies between.
+"""
 
 
 def splits_of(catalogue: Catalogue, names: Sequence[str]) -> list[Split]:
-    """The splits that VERSION or VERSION/SPLIT name. Raises UsageError for one that is not there."""
+    """The splits that VERSION or VERSION/SPLIT name.
+
+    Raises UsageError for one that is not there.
+    """
     versions = {version.name.decode(): version for version in catalogue.versions}
     chosen: list[Split] = []
     for name in names:
@@ -78,7 +85,9 @@ class _Item:
 
 
 class StagePlan:
-    """All that belongs to some splits, in archive order; ``total`` bytes, those of the shard alone."""
+    """All that belongs to some splits, in archive order; ``total`` bytes,
+    those of the shard alone.
+    """
 
     def __init__(
         self,
@@ -88,7 +97,10 @@ class StagePlan:
         unpacked: InflatedArrays,
         shard: tuple[int, int] = (1, 1),
     ) -> None:
-        """``shard``: (I, N), the I-th of N parts alike in bytes. Raises the source's and the index's errors."""
+        """``shard``: (I, N), the I-th of N parts alike in bytes.
+
+        Raises the source's and the index's errors.
+        """
         self._source = catalogue.source
         self._index = catalogue.index
         self._volumes = volumes
@@ -107,7 +119,10 @@ class StagePlan:
         return self._high - self._low
 
     def kept(self, directory: CacheDirectory) -> int:
-        """Bytes of it that a cache holds, by what its segments say; the source is not asked. Raises OSError."""
+        """Bytes of it that a cache holds, by what its segments say; the source is not asked.
+
+        Raises OSError.
+        """
         source = str(self._source.path)
         titles = {self._index.title(item.archive) for item in self._items}
         there = (
@@ -221,11 +236,12 @@ def _is_final(error: Exception) -> bool:
 
 
 class _Readers:
-    """Whether a mount's workers ask the source for something, as their rows on the board have it; or the
-    indexer, for whose tables those wait who list."""
+    """Whether a mount's workers ask the source for something, as their rows on the board have it;
+    or the indexer, for whose tables those wait who list.
+    """
 
-    def __init__(self, board: SharedStats) -> None:
-        self._board = board
+    def __init__(self, stats: SharedStats) -> None:
+        self._stats = stats
         self._requests = -1
         self._busy_until = 0.0
 
@@ -233,10 +249,10 @@ class _Readers:
         """Whether they did so just now."""
         now, requests, waiting = time.monotonic(), 0, False
         for worker in range(MAX_WORKERS):
-            row = self._board.row(worker)
+            row = self._stats.row(worker)
             requests += row[Counter.SOURCE_REQUESTS]
             waiting = waiting or row[Counter.SOURCE_SINCE] > 0
-        requests += self._board.row(INDEXER)[Counter.SOURCE_REQUESTS]
+        requests += self._stats.row(INDEXER)[Counter.SOURCE_REQUESTS]
         if waiting or requests != self._requests:
             self._requests = requests
             self._busy_until = now + _QUIET_SECONDS
@@ -251,7 +267,7 @@ class BackgroundStager:
         catalogue: Catalogue,
         cached: CacheBackend,
         unpacked: InflatedArrays,
-        board: SharedStats,
+        stats: SharedStats,
         names: Sequence[str],
         streams: int,
     ) -> None:
@@ -261,7 +277,7 @@ class BackgroundStager:
         self._catalogue = catalogue
         self._cached = cached
         self._unpacked = unpacked
-        self._board = board
+        self._stats = stats
         self._streams = streams
         self._child: Child | None = None
         self._ends = 0
@@ -291,8 +307,8 @@ class BackgroundStager:
     def _stage(self) -> None:
         self._catalogue.index.after_fork()
         self._unpacked.after_fork()
-        self._catalogue.source.count_on(self._board.row(STAGER))
-        self._cached.after_fork(self._board.cache_meter(STAGER))
+        self._catalogue.source.count_on(self._stats.row(STAGER))
+        self._cached.after_fork(self._stats.cache_meter(STAGER))
         began, title = time.monotonic(), ", ".join(self._names)
         plan = StagePlan(self._catalogue, self._cached.volumes, self._splits, self._unpacked)
         log.info("staging %s: %d bytes", title, plan.total)
@@ -303,8 +319,10 @@ class BackgroundStager:
         )
 
     def _run(self, plan: StagePlan, title: str) -> Progress:
-        """Until it is done or the cache is full; where disk or source fail, every now and then again."""
-        readers, told, tries = _Readers(self._board), set[str](), 0
+        """Until it is done or the cache is full; where disk or source fail,
+        every now and then again.
+        """
+        readers, told, tries = _Readers(self._stats), set[str](), 0
         while True:
             cache = self._cached.cache
             stager = Stager(cache, streams=self._streams, others_read=readers.are_busy)

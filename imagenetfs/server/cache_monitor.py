@@ -1,4 +1,6 @@
-"""The read cache of a mount: made before the workers are forked, watched and kept by the supervisor."""
+"""The read cache of a mount: made before the workers are forked, watched
+and kept by the supervisor.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,10 @@ def volumes_of(catalogue: Catalogue) -> Volumes:
 
 
 def inflated_arrays(catalogue: Catalogue, cached: CacheBackend | None) -> InflatedArrays:
-    """A catalogue's deflated arrays, unpacked into the cache where there is one. Make it before forking."""
+    """A catalogue's deflated arrays, unpacked into the cache where there is one.
+
+    Make it before forking.
+    """
     keep: Keep | None = None
     if cached is not None:
         cache, volumes = cached.cache, cached.volumes
@@ -66,10 +71,12 @@ def inflated_arrays(catalogue: Catalogue, cached: CacheBackend | None) -> Inflat
 
 
 class CacheHealthReporter:
-    """Says in the log when the workers' caches step aside, a line a minute at most, and when they are back."""
+    """Says in the log when the workers' caches step aside, a line a minute at
+    most, and when they are back.
+    """
 
-    def __init__(self, board: SharedStats, directory: Path, limits: Limits) -> None:
-        self._board = board
+    def __init__(self, stats: SharedStats, directory: Path, limits: Limits) -> None:
+        self._stats = stats
         self._directory = directory
         self._limits = limits
         self._told = False
@@ -81,14 +88,14 @@ class CacheHealthReporter:
         if now < self._next_look:
             return
         self._next_look = now + _LOOK_SECONDS
-        trouble = self._board.cache_trouble(time.monotonic_ns())
+        trouble = self._stats.cache_trouble(time.monotonic_ns())
         if now < self._next_line or not (trouble or self._told):
             return
         self._next_line, self._told = now + _TELL_SECONDS, bool(trouble)
         if trouble:
             log.warning(
-                "the cache in %s steps aside (%s): what it does not have is read from the source and "
-                "not kept; it tries again every few seconds",
+                "the cache in %s steps aside (%s): what it does not have is read from the source "
+                "and not kept; it tries again every few seconds",
                 self._directory,
                 os.strerror(trouble),
             )
@@ -103,14 +110,14 @@ class CacheHealthReporter:
 class CacheJanitor:
     """Does for workers that nobody asks anything what they do for themselves while they read.
 
-    A worker lets go of segments that were thrown out, and gives space back where other programs fill the disk,
-    with its next request; until that comes it waits in the kernel. So every few seconds a child looks at the
-    disk, which may hang if it is broken, and workers that sit idle on what is gone are told to leave: the
-    pool puts others in their place.
+    A worker lets go of segments that were thrown out, and gives space back where other programs
+    fill the disk, with its next request; until that comes it waits in the kernel. So every few
+    seconds a child looks at the disk, which may hang if it is broken, and workers that sit idle on
+    what is gone are told to leave: the pool puts others in their place.
     """
 
-    def __init__(self, board: SharedStats, cache: BlockCache) -> None:
-        self._board = board
+    def __init__(self, stats: SharedStats, cache: BlockCache) -> None:
+        self._stats = stats
         self._cache = cache
         self._next_look = self._next_child = 0.0
         self._requests: dict[int, int] = {}
@@ -137,7 +144,7 @@ class CacheJanitor:
 
     def _was_read(self) -> bool:
         """Whether the cache was read since the last look, by a worker who saw to its disk then."""
-        counters = self._board.counters()
+        counters = self._stats.counters()
         before, self._reads = self._reads, counters["cache_hits"] + counters["cache_misses"]
         return self._reads != before
 
@@ -145,11 +152,12 @@ class CacheJanitor:
         """The processes of workers that nobody has asked anything since the last look."""
         found, first = [], Counter.FIRST_REQUEST
         for worker in range(MAX_WORKERS):
-            row = self._board.row(worker)
+            row = self._stats.row(worker)
             requests = sum(row[first : first + len(REQUESTS)])
             idle = self._requests.get(worker) == requests and not row[Counter.BUSY_SINCE]
             self._requests[worker] = requests
-            # Cleared when it is reaped, which this very process does: no other can have its number yet.
+            # Cleared when it is reaped, which this very process does: no other
+            # can have its number yet.
             if idle and row[Counter.PID]:
                 found.append(int(row[Counter.PID]))
         return found

@@ -32,8 +32,9 @@ class Child:
         keep_session: bool = False,
     ) -> None:
         """Start it; OSError where it cannot be forked. ``what`` names the work in the log, ``name``
-        the process. What ``work`` returns is its exit code: none or NOT_YET. ``keep_session`` is for work
-        that asks nothing of the source."""
+        the process. What ``work`` returns is its exit code: none or NOT_YET. ``keep_session`` is
+        for work that asks nothing of the source.
+        """
         self.what = what
         self.succeeded = False
         self.not_yet = False

@@ -1,7 +1,7 @@
 """The supervisor: mounts, answers the kernel's first request, then forks the workers that serve.
 
-It stays single-threaded, so that it may fork at any time, and never touches its own mount: one stat of
-it from here would wait for itself. See docs/architecture.md, "Serving".
+It stays single-threaded, so that it may fork at any time, and never touches its own mount: one stat
+of it from here would wait for itself. See docs/architecture.md, "Serving".
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ from imagenetfs.tree.tree import Tree
 log = logging.getLogger(__name__)
 
 _ATTEMPTS = 3.5
-"""The kernel asks up to three times for a page that is mapped; the rest is for the workers that come anew."""
+"""The kernel asks up to three times for a page that is mapped; the rest is for
+the workers that come anew.
+"""
 
 _BUSY_TICK = 0.02
 _IDLE_TICK = 0.5
@@ -85,15 +87,17 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountPlan:
-    """What to mount where. ``workers`` is a ceiling; ``read_timeout``, ``revalidate`` and ``idle`` (unused for
-    so long, the mount ends) in seconds; ``views``: name and list. ``shown_to``: the primary group of those who
-    read, where it is not this process's. ``root_access``: owner, group and permission bits of the root
-    directory in a mount for all users, in which all else has the rights of the source. ``heed_signals``:
-    whether SIGTERM, SIGINT and SIGHUP end the mount; without it a watcher alone does. ``warnings``: what its
-    users shall be told, beside what is found in the source.
+    """What to mount where. ``workers`` is a ceiling; ``read_timeout``, ``revalidate`` and
+    ``idle`` (unused for so long, the mount ends) in seconds; ``views``: name and list.
+    ``shown_to``: the primary group of those who read, where it is not this process's.
+    ``root_access``: owner, group and permission bits of the root directory in a mount for all
+    users, in which all else has the rights of the source. ``heed_signals``: whether SIGTERM,
+    SIGINT and SIGHUP end the mount; without it a watcher alone does. ``warnings``: what its users
+    shall be told, beside what is found in the source.
 
-    ``cache_dir``: where what is read is kept (None: nowhere), at most ``cache_size`` bytes while ``keep_free``
-    bytes of its file system stay free; ``stage``: what is brought there ahead, as VERSION or VERSION/SPLIT.
+    ``cache_dir``: where what is read is kept (None: nowhere), at most ``cache_size`` bytes while
+    ``keep_free`` bytes of its file system stay free; ``stage``: what is brought there ahead, as
+    VERSION or VERSION/SPLIT.
     """
 
     source: Path
@@ -122,14 +126,15 @@ class MountPlan:
 def serve(
     plan: MountPlan, *, ready: Callable[[list[str]], None], watchers: Sequence[Watcher] = ()
 ) -> None:
-    """Mount and serve until unmounted, told by a signal (``heed_signals``), or a watcher asks for the end.
+    """Mount and serve until unmounted, told by a signal (``heed_signals``), or a
+    watcher asks for the end.
 
-    Calls ``ready(warnings)`` when the mount can be read. Raises ImagenetfsError before that where it
-    cannot mount; nothing is left mounted then. The calling process must be single-threaded.
+    Calls ``ready(warnings)`` when the mount can be read. Raises ImagenetfsError before that where
+    it cannot mount; nothing is left mounted then. The calling process must be single-threaded.
     """
     no_core_dumps()
-    board = SharedStats()
-    source = Source(plan.source, board.row(SUPERVISOR), revalidate=plan.revalidate)
+    stats = SharedStats()
+    source = Source(plan.source, stats.row(SUPERVISOR), revalidate=plan.revalidate)
     places = IndexSearchPath(plan.index_dir, plan.source, plan.index_path)
     lists = {name: _list_of(name, path) for name, path in plan.views}
     catalogue = build_catalogue(
@@ -145,26 +150,26 @@ def serve(
     reader = Reader(catalogue.index, source, unpacked, cached)
     # Before a mount is taken for unused, whoever reads from the kernel's cache alone is to be seen.
     revisit = min(REVISIT_SECONDS, plan.idle / 3) if plan.idle else REVISIT_SECONDS
-    live = StatusFiles(board, catalogue.notices, plan.log_path, source.failures)
+    live = StatusFiles(stats, catalogue.late_warnings, plan.log_path, source.failures)
     backing = SourcePaths(tree)
     permission = AccessGuard(source, backing)
     access = (
         OwnershipMapper(source, backing, plan.revalidate) if plan.root_access is not None else None
     )
     operations = Operations(
-        tree, reader, live, board, permission, revisit, plan.root_access, access
+        tree, reader, live, stats, permission, revisit, plan.root_access, access
     )
     with _signals() as (wakeup, alarm, stopping):
-        board.alarm = partial(_wake, alarm)
+        stats.alarm = partial(_wake, alarm)
         connection = _mount(plan)
         try:
             session_fd = handshake()
-            ahead = BackgroundIndexer(catalogue, tree, board, places, plan.in_flight)
+            ahead = BackgroundIndexer(catalogue, tree, stats, places, plan.in_flight)
             permitted = AccessMonitor(
-                source, backing, board, plan.revalidate, rights=access is not None
+                source, backing, stats, plan.revalidate, rights=access is not None
             )
             supervisor = Supervisor(
-                plan, catalogue, ahead, permitted, board, operations, unpacked, session_fd, cached
+                plan, catalogue, ahead, permitted, stats, operations, unpacked, session_fd, cached
             )
             supervisor.run(connection, ready, watchers, wakeup, stopping)
         finally:
@@ -191,7 +196,8 @@ def _mount(plan: MountPlan) -> Connection:
         pyfuse3.init(pyfuse3.Operations(), place, options)
     except RuntimeError as error:
         raise FuseRefusedError(
-            f"the mount on {plan.mountpoint} was refused ({error}); the lines above say why. {_advice(plan)}"
+            f"the mount on {plan.mountpoint} was refused ({error}); the lines "
+            f"above say why. {_advice(plan)}"
         ) from None
     return Connection(plan.mountpoint)
 
@@ -208,14 +214,18 @@ def _advice(plan: MountPlan) -> str:
 
 
 def _escaped(path: Path) -> str:
-    """A path as a value in a mount option: libfuse splits at commas, and pyfuse3 takes ASCII only."""
+    """A path as a value in a mount option: libfuse splits at commas, and
+    pyfuse3 takes ASCII only.
+    """
     text = str(path).encode("ascii", "replace").decode()
     return text.replace("\\", "\\\\").replace(",", "\\,")
 
 
 @contextlib.contextmanager
 def _signals() -> Iterator[tuple[int, int, list[int]]]:
-    """Signals as bytes on a pipe, both of its ends; the list is filled when one of them asks for the end."""
+    """Signals as bytes on a pipe, both of its ends; the list is filled when one
+    of them asks for the end.
+    """
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     stopping: list[int] = []
     before: dict[signal.Signals, Any] = {}
@@ -246,7 +256,7 @@ class Supervisor:
         catalogue: Catalogue,
         ahead: BackgroundIndexer,
         permitted: AccessMonitor,
-        board: SharedStats,
+        stats: SharedStats,
         operations: Operations,
         unpacked: InflatedArrays,
         session_fd: int,
@@ -254,25 +264,25 @@ class Supervisor:
     ) -> None:
         self._plan = plan
         self._catalogue = catalogue
-        self._board = board
+        self._stats = stats
         self._operations = operations
         self._unpacked = unpacked
         self._session_fd = session_fd
         self._cached = cached
         self._watch: CacheHealthReporter | None = None
-        self._keeper = CacheJanitor(board, cached.cache) if cached is not None else None
+        self._keeper = CacheJanitor(stats, cached.cache) if cached is not None else None
         if cached is not None and plan.cache_dir is not None:
-            self._watch = CacheHealthReporter(board, plan.cache_dir, cached.cache.room.limits)
+            self._watch = CacheHealthReporter(stats, plan.cache_dir, cached.cache.room.limits)
         self._staging: BackgroundStager | None = None
         if cached is not None and plan.stage:
             streams = plan.in_flight or STREAMS
             self._staging = BackgroundStager(
-                catalogue, cached, unpacked, board, plan.stage, streams
+                catalogue, cached, unpacked, stats, plan.stage, streams
             )
         self._started = time.time()
         self._warnings = [*plan.warnings, *catalogue.warnings]
         self._pool = WorkerPool(
-            board,
+            stats,
             self._fork,
             cores=len(os.sched_getaffinity(0)),
             ceiling=plan.workers,
@@ -287,9 +297,9 @@ class Supervisor:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            session, board, unpacked = self._session_fd, self._board, self._unpacked
+            session, stats, unpacked = self._session_fd, self._stats, self._unpacked
             catalogue, cached = self._catalogue, self._cached
-            work(number, parent, session, self._operations, catalogue, board, unpacked, cached)
+            work(number, parent, session, self._operations, catalogue, stats, unpacked, cached)
         return pid
 
     def run(
@@ -366,7 +376,7 @@ class Supervisor:
 
     def _publish(self) -> None:
         plan = self._plan
-        self._board.publish(
+        self._stats.publish(
             {
                 "version": __version__,
                 "source": str(plan.source),
@@ -379,7 +389,7 @@ class Supervisor:
                 "versions": {
                     version.name.decode(): {
                         split.name.decode(): {
-                            "classes": len(split.shelf.classes),
+                            "classes": len(split.backend.classes),
                             "origin": split.origin,
                         }
                         for split in version.splits
@@ -392,7 +402,9 @@ class Supervisor:
         )
 
     def _end(self, connection: Connection, wakeup: int) -> None:
-        """Out of the mount table at once; what is open gets a few seconds; then the session ends."""
+        """Out of the mount table at once; what is open gets a few
+        seconds; then the session ends.
+        """
         connection.detach()
         poller = select.poll()
         poller.register(wakeup, select.POLLIN)

@@ -29,7 +29,7 @@ def work(
     session_fd: int,
     operations: Operations,
     catalogue: Catalogue,
-    board: SharedStats,
+    stats: SharedStats,
     unpacked: InflatedArrays,
     cached: CacheBackend | None = None,
 ) -> NoReturn:
@@ -38,14 +38,14 @@ def work(
     try:
         set_parent_death_signal(parent, WORKER)
         reset_signals()
-        row = board.row(number)
+        row = stats.row(number)
         row[Counter.PID] = os.getpid()
         row[Counter.SOURCE_SINCE] = row[Counter.BUSY_SINCE] = row[Counter.READ_SINCE] = 0
         catalogue.source.count_on(row)
         catalogue.index.after_fork()
         unpacked.after_fork()
         if cached is not None:
-            cached.after_fork(board.cache_meter(number))
+            cached.after_fork(stats.cache_meter(number))
         clone(session_fd)
         channel = Channel(session_fd)
         channel.leave_when_told()

@@ -1,9 +1,10 @@
 """The pool of workers: how many there are, and that there are always enough.
 
-As many as cores while they have work, more only while they wait for the source (up to the ceiling), and
-one when nothing has been asked for a minute. The ceiling is for those that ask something of the source:
-one that waits until another process has done so is not counted, lest all wait for the same array. A worker
-that dies is replaced at once; one that dies young again and again is replaced more and more slowly.
+As many as cores while they have work, more only while they wait for the source (up to the
+ceiling), and one when nothing has been asked for a minute. The ceiling is for those that ask
+something of the source: one that waits until another process has done so is not counted, lest all
+wait for the same array. A worker that dies is replaced at once; one that dies young again and
+again is replaced more and more slowly.
 """
 
 from __future__ import annotations
@@ -49,16 +50,17 @@ class WorkerPool:
 
     def __init__(
         self,
-        board: SharedStats,
+        stats: SharedStats,
         fork: Callable[[int], int],
         *,
         cores: int,
         ceiling: int,
         deadline: float,
     ) -> None:
-        """``deadline``: seconds that a read, or anything else that is asked of the source at a time, may take
-        before its worker is ended."""
-        self._board = board
+        """``deadline``: seconds that a read, or anything else that is asked of the source at a
+        time, may take before its worker is ended.
+        """
+        self._stats = stats
         self._fork = fork
         self._cores = min(cores, ceiling, MAX_WORKERS)
         self._ceiling = min(ceiling, MAX_WORKERS)
@@ -87,7 +89,10 @@ class WorkerPool:
     # --- births and deaths ------------------------------------------------------------------------
 
     def reap(self) -> bool:
-        """Note which workers have ended; True where there was one. Sets ``over`` with the session."""
+        """Note which workers have ended; True where there was one.
+
+        Sets ``over`` with the session.
+        """
         changed = False
         for pid, worker in list(self._workers.items()):
             ended, status = os.waitpid(pid, os.WNOHANG)
@@ -104,7 +109,7 @@ class WorkerPool:
         return changed
 
     def _clear(self, worker: _Worker) -> None:
-        row = self._board.row(worker.number)
+        row = self._stats.row(worker.number)
         row[Counter.PID] = row[Counter.BUSY_SINCE] = row[Counter.SOURCE_SINCE] = row[
             Counter.LOCK_SINCE
         ] = 0
@@ -113,7 +118,8 @@ class WorkerPool:
     def _died(self, worker: _Worker, code: int) -> None:
         self.restarts += 1
         age = time.monotonic() - worker.born
-        # Somebody's kill -9 is no failure of ours; whoever crashes or ends by itself is slowed down.
+        # Somebody's kill -9 is no failure of ours; whoever crashes or ends by
+        # itself is slowed down.
         own_fault = code != -signal.SIGKILL and age < _YOUNG_SECONDS
         self._failures = self._failures + 1 if own_fault else 0
         if self._failures:
@@ -145,12 +151,12 @@ class WorkerPool:
     def tick(self) -> bool:
         """Look at what the workers do and change their number; True while the mount is in use."""
         now, now_ns = time.monotonic(), time.monotonic_ns()
-        requests = self._board.total_requests()
+        requests = self._stats.total_requests()
         in_use = requests != self._requests
         self._requests = requests
         busy = waiting = parked = 0
         for worker in self._workers.values():
-            row = self._board.row(worker.number)
+            row = self._stats.row(worker.number)
             since, for_another = row[Counter.SOURCE_SINCE], bool(row[Counter.LOCK_SINCE])
             busy += bool(row[Counter.BUSY_SINCE])
             parked += for_another

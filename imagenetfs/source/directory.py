@@ -1,4 +1,5 @@
-"""The root of the source: what is asked of it by path, through one descriptor that is opened before mounting.
+"""The root of the source: what is asked of it by path, through one descriptor that
+is opened before mounting.
 
 Everything that asks is metered, and tried again where that may help. Paths as in
 :mod:`imagenetfs.source.source`.
@@ -77,10 +78,13 @@ class SourceDirectory:
                 f"cannot open the source {path}: {error.strerror}."
             ) from error
 
-    # --- requests -------------------------------------------------------------------------------------
+    # --- requests
+    # -------------------------------------------------------------------------------------
 
     def _ask(self, path: bytes, work: Callable[[], Answer], requests: int = 1) -> Answer:
-        """``work()`` about ``path``: metered as so many requests, tried again where that may help."""
+        """``work()`` about ``path``: metered as so many requests, tried
+        again where that may help.
+        """
         meter = self.meter
         meter[SINCE] = time.monotonic_ns()
         try:
@@ -100,7 +104,9 @@ class SourceDirectory:
     # --- the root ---------------------------------------------------------------------------------
 
     def _with_root(self, work: Callable[[], Answer]) -> Answer:
-        """``work()``; once more where the root belongs to a mount that has ended, and there is a new one."""
+        """``work()``; once more where the root belongs to a mount that has ended, and there is a
+        new one.
+        """
         try:
             return work()
         except OSError as error:
@@ -109,10 +115,12 @@ class SourceDirectory:
         return work()
 
     def renew_root(self) -> bool:
-        """Go on with what stands at the source's path now, where that is another directory. Whether it was.
+        """Go on with what stands at the source's path now, where that is another directory.
+        Whether it was.
 
-        After `umount` and `mount` of the source its old root answers nothing any more, or, where it was
-        detached, is an old copy. Not so where our own mount lies over the source: it would ask itself.
+        After `umount` and `mount` of the source its old root answers nothing any more, or, where
+        it was detached, is an old copy. Not so where our own mount lies over the source: it would
+        ask itself.
         """
         cover = mounts.covering_mount(self._place)
         if cover is not None and cover.is_ours:
@@ -149,7 +157,8 @@ class SourceDirectory:
 
         return self._ask(path, attempt)
 
-    # --- listings -------------------------------------------------------------------------------------
+    # --- listings
+    # -------------------------------------------------------------------------------------
 
     def names(self, path: bytes) -> list[tuple[bytes, bool]]:
         """(name, is it a directory) of all in a directory, sorted; a link to a directory is one.

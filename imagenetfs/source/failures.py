@@ -1,7 +1,8 @@
-"""What could not be read of the source, for which reason, and how often: shared by a mount's processes.
+"""What could not be read of the source, for which reason, and how often: shared by a mount's
+processes.
 
-A reader sees nothing but EIO. So each failed request is counted here under the file that it was for, the
-first one of a file and reason is logged, and status and the end of `run` have the sum.
+A reader sees nothing but EIO. So each failed request is counted here under the file that it was
+for, the first one of a file and reason is logged, and status and the end of `run` have the sum.
 
 ::
 
@@ -51,7 +52,9 @@ class FailureRegister:
         self._writing = threading.Lock()
         self._head = memoryview(self._map)[: _HEAD.size].cast("Q")
         self.failing = self._head[1:2]
-        """One word: how many entries have not recovered. To be looked at before anything is asked here."""
+        """One word: how many entries have not recovered. To be looked at before anything is asked
+        here.
+        """
 
     def close(self) -> None:
         """Give the memory back."""

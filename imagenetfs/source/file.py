@@ -1,9 +1,9 @@
 """One open file of the source: exact bytes or an error, whatever the server does meanwhile.
 
-Accounting: a file writes to its :class:`Meter`, four unsigned integers:
-``meter[SINCE]`` is the monotonic time in nanoseconds since which a read has been under way (0: none),
-``meter[REQUESTS]`` and ``meter[BYTES]`` count what was asked of the source. ``meter[WAITING]`` is for whoever
-waits until another process has read the source: since when.
+Accounting: a file writes to its :class:`Meter`, four unsigned integers: ``meter[SINCE]`` is the
+monotonic time in nanoseconds since which a read has been under way (0: none), ``meter[REQUESTS]``
+and ``meter[BYTES]`` count what was asked of the source. ``meter[WAITING]`` is for whoever waits
+until another process has read the source: since when.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ class SourceFile:
                 f"{self.size:,} bytes when it was opened; it was cut or replaced on the server.",
                 self.path,
             )
-        # After the bytes: an answer of an NFS server carries the attributes that go with it, so whatever
-        # is newer than what we knew shows now. No request: the kernel keeps them.
+        # After the bytes: an answer of an NFS server carries the attributes that go with it, so
+        # whatever is newer than what we knew shows now. No request: the kernel keeps them.
         if self.has_changed():
             self._look_again(offset)
         return data
@@ -112,17 +112,18 @@ class SourceFile:
         return data
 
     def hint(self, offset: int, length: int) -> None:
-        """Announce a read: where the file system keeps pages, the kernel asks the server for them now, and
-        nobody waits for the answer. Whatever goes wrong, the read will say."""
+        """Announce a read: where the file system keeps pages, the kernel asks the server for them
+        now, and nobody waits for the answer. Whatever goes wrong, the read will say.
+        """
         try:  # noqa: SIM105 (contextlib.suppress costs more than the call)
             os.posix_fadvise(self.fd, offset, length, os.POSIX_FADV_WILLNEED)
         except OSError:
             pass
 
-    def pour(self, pipe: int, offset: int, length: int) -> bool:
-        """Put exactly ``length`` bytes at ``offset`` into a pipe that has room for them, without a copy
-        (splice). False where that fails for any reason, and where anything about the file is new: the pipe
-        is then of no use, and :meth:`read` knows why.
+    def splice_to(self, pipe: int, offset: int, length: int) -> bool:
+        """Put exactly ``length`` bytes at ``offset`` into a pipe that has room for them, without a
+        copy (splice). False where that fails for any reason, and where anything about the file is
+        new: the pipe is then of no use, and :meth:`read` knows why.
         """
         meter = self.meter
         meter[SINCE] = time.monotonic_ns()
@@ -149,10 +150,13 @@ class SourceFile:
     def close(self) -> None:
         os.close(self.fd)
 
-    # --- when it does not go smoothly -----------------------------------------------------------------
+    # --- when it does not go smoothly
+    # -----------------------------------------------------------------
 
     def _attempt(self, offset: int, length: int) -> bytes:
-        """One attempt; OSError where it fails, and where the server says nothing though there is something."""
+        """One attempt; OSError where it fails, and where the server says nothing
+        though there is something.
+        """
         data = os.pread(self.fd, length, offset)
         # A short answer is legal before the end of the file; it is only final when it is empty.
         while len(data) < length and offset + len(data) < self.size:

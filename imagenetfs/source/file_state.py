@@ -1,9 +1,9 @@
-"""What the processes of a mount know of the source's files: which one was found right, which has changed, and
-which may not be read any more, and by whom each may be.
+"""What the processes of a mount know of the source's files: which one was found right, which has
+changed, and which may not be read any more, and by whom each may be.
 
-A table in memory that forked processes share: open addressing over the path's digest, six words a slot.
-Reading takes no lock. Writing is rare (once for each archive of a mount, and when something about one is new)
-and locked, so that just one process is the first to say so.
+A table in memory that forked processes share: open addressing over the path's digest, six words a
+slot. Reading takes no lock. Writing is rare (once for each archive of a mount, and when something
+about one is new) and locked, so that just one process is the first to say so.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ Ownership = tuple[int, int, int]
 _FIRST_SLOTS = 1 << 16
 _LEVELS = 5
 _SLOTS = _FIRST_SLOTS * ((1 << _LEVELS) - 1)
-"""2,031,616 in all: more than an inode has numbers for archives. A level is used when those before it are
+"""2,031,616 in all: more than an inode has numbers for archives. A level is used when those before
+it are
 full where a path would stand, and is twice as large; memory is taken where it is written to."""
 _PROBES = 64
 _WORD = 8
@@ -64,7 +65,8 @@ class SharedFileState:
         self._map.close()
         os.close(self._lock)
 
-    # --- whether it is the right file ---------------------------------------------------------------
+    # --- whether it is the right file
+    # ---------------------------------------------------------------
 
     def is_right(self, path: bytes, identity: Identity) -> bool:
         """Whether this very file has been found to be the one that it should be."""
@@ -89,7 +91,8 @@ class SharedFileState:
         """Another file stands there, for the rest of the mount. True for the first who says so."""
         return self._put(path, _VERDICT, _CHANGED, _CHANGED_COUNT)
 
-    # --- whether it may be read ---------------------------------------------------------------------
+    # --- whether it may be read
+    # ---------------------------------------------------------------------
 
     @property
     def some_refused(self) -> bool:
@@ -125,7 +128,8 @@ class SharedFileState:
             return False
         return self._words[slot + _CTIME] == _digest(ctime_ns)
 
-    # --- who may read it ----------------------------------------------------------------------------
+    # --- who may read it
+    # ----------------------------------------------------------------------------
 
     def note_rights(self, path: bytes, rights: Ownership) -> None:
         """The file's owner, group and permission bits are these now."""
@@ -181,7 +185,8 @@ class SharedFileState:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        # A record lock belongs to a process, whoever it inherited the descriptor from; threads need one more.
+        # A record lock belongs to a process, whoever it inherited the descriptor from;
+        # threads need one more.
         with self._writing:
             fcntl.lockf(self._lock, fcntl.LOCK_EX)
             try:

@@ -1,4 +1,6 @@
-"""Which errors of a file server pass, how long they are waited for, and what is said of the others."""
+"""Which errors of a file server pass, how long they are waited for, and
+what is said of the others.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,15 @@ from typing import TypeVar
 from imagenetfs.errors import SourceReadError, SourceUnreadableError
 
 PAUSES = (0.05, 0.2, 0.8)
-"""Seconds before the second, third and fourth attempt. A mount's deadline is for all of them together."""
+"""Seconds before the second, third and fourth attempt.
+
+A mount's deadline is for all of them together.
+"""
 
 GIVE_UP_AFTER = 3.0
-"""Seconds after which nothing is tried again: a soft mount that says EIO so late has tried enough itself."""
+"""Seconds after which nothing is tried again: a soft mount that says EIO so late
+has tried enough itself.
+"""
 
 TRANSIENT_ERRNOS = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT})
 """A server that restarts, a handle that it forgot, a soft mount's patience at its end."""
@@ -24,7 +31,9 @@ Answer = TypeVar("Answer")
 
 
 def retry_transient(work: Callable[[], Answer]) -> Answer:
-    """``work()``, tried again with growing pauses while its errors are such as pass; OSError as it raised."""
+    """``work()``, tried again with growing pauses while its errors are such as
+    pass; OSError as it raised.
+    """
     start = time.monotonic()
     for pause in PAUSES:
         try:

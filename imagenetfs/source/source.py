@@ -1,14 +1,14 @@
 """The source tree, reached through one directory descriptor that is opened before mounting.
 
 Because every later open goes through that descriptor, the mount may lie over the source itself.
-Paths are ``bytes``, relative, with ``/`` between the parts; ``b""`` is the source's own root.
-Knows nothing of archives, ImageNet or FUSE: whether a file is still the right one, it asks whoever knows
+Paths are ``bytes``, relative, with ``/`` between the parts; ``b""`` is the source's own root. Knows
+nothing of archives, ImageNet or FUSE: whether a file is still the right one, it asks whoever knows
 (:attr:`Source.recognise`).
 
-An open file is looked at again every ``revalidate`` seconds, and at once when its attributes are new: its
-path is opened anew. The same inode, size, mtime and ctime is the same file. Else whoever knows compares what
-the file holds: a touch or a chgrp changes nothing; another file is refused from then on, in all processes of
-the mount.
+An open file is looked at again every ``revalidate`` seconds, and at once when its attributes are
+new: its path is opened anew. The same inode, size, mtime and ctime is the same file. Else whoever
+knows compares what the file holds: a touch or a chgrp changes nothing; another file is refused from
+then on, in all processes of the mount.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ class Source(SourceDirectory):
     def open(self, path: bytes) -> SourceFile:
         """The open file at ``path``; kept open, the oldest one closed beyond a fixed number.
 
-        Asks the server whether it is still there, still the same and still ours to read, every ``revalidate``
-        seconds; in between it costs a look into two dictionaries and at the clock.
+        Asks the server whether it is still there, still the same and still ours to read, every
+        ``revalidate`` seconds; in between it costs a look into two dictionaries and at the clock.
         Raises SourceReadError, SourceUnreadableError, SourceReplacedError.
         """
         file = self._files.get(path) or self._pinned.get(path)
@@ -102,25 +102,31 @@ class Source(SourceDirectory):
         return file
 
     def check_access(self, path: bytes) -> None:
-        """Raise what :meth:`open` would: for whoever answers from a cache, or without opening anything.
+        """Raise what :meth:`open` would: for whoever answers from a cache, or
+        without opening anything.
 
         ``path`` may be a directory, where images are files of their own.
         """
         self.open(path)
 
     def check_known(self, path: bytes) -> None:
-        """Raise SourceRefusedError where somebody has found that a file, or a directory of files, may not be
-        read any more. Nothing is asked of the server."""
+        """Raise SourceRefusedError where somebody has found that a file, or a directory of files,
+        may not be read any more. Nothing is asked of the server.
+        """
         if self.known.is_refused(path):
             raise SourceRefusedError(f"you may no longer read {os.fsdecode(path)}.", path)
 
     def check_unchanged(self, path: bytes) -> None:
-        """Raise SourceReplacedError where somebody has found another file there. Nothing is asked either."""
+        """Raise SourceReplacedError where somebody has found another file there.
+
+        Nothing is asked either.
+        """
         if self.known.has_changed(path):
             raise _replaced(path)
 
     def ask(self, path: bytes) -> os.stat_result:
-        """Ask the server whether a file, or what lies in a directory, may be read now: what stat says of it.
+        """Ask the server whether a file, or what lies in a directory, may be read
+        now: what stat says of it.
 
         Raises OSError as it comes: what is refused is not tried again.
         """
@@ -135,8 +141,9 @@ class Source(SourceDirectory):
             os.close(fd)
 
     def pin(self, path: bytes) -> SourceFile:
-        """As :meth:`open`, and never closed again: forked processes then read the same file, whatever
-        stands under its name by then. For the first archives only; descriptors are few."""
+        """As :meth:`open`, and never closed again: forked processes then read the same file,
+        whatever stands under its name by then. For the first archives only; descriptors are few.
+        """
         file = self._pinned.get(path)
         if file is None:
             file = self.open(path)
@@ -157,7 +164,8 @@ class Source(SourceDirectory):
         finally:
             file.close()
 
-    # --- whether it is still the right file -----------------------------------------------------------
+    # --- whether it is still the right file
+    # -----------------------------------------------------------
 
     def _opened(self, path: bytes, reopen: Callable[[SourceFile], None]) -> SourceFile:
         self.check_unchanged(path)
@@ -171,7 +179,9 @@ class Source(SourceDirectory):
         return file
 
     def _judge(self, file: SourceFile, unknown: SourceChangedError | None) -> None:
-        """See that a newly opened file is the right one; ``unknown``: raised where nobody can tell."""
+        """See that a newly opened file is the right one; ``unknown``:
+        raised where nobody can tell.
+        """
         plain = SourceFile(
             file.fd, file.path, self.meter
         )  # reads without looking again, which we do
@@ -184,14 +194,17 @@ class Source(SourceDirectory):
             raise unknown
 
     def refuse_for_good(self, path: bytes) -> NoReturn:
-        """Another file stands at a path than the one that was indexed: raise SourceReplacedError, and have all
-        processes do so for the rest of the mount. The first one says so in the log."""
+        """Another file stands at a path than the one that was indexed: raise SourceReplacedError,
+        and have all processes do so for the rest of the mount. The first one says so in the log.
+        """
         if self.known.found_changed(path):
             log.error("%s Its images fail until then; all others are served.", _replaced(path))
         raise _replaced(path)
 
     def _visit(self, file: SourceFile) -> None:
-        """Look at a path again because it is time to; where that is refused, the next read asks again."""
+        """Look at a path again because it is time to; where that is refused,
+        the next read asks again.
+        """
         meter = self.meter
         meter[SINCE] = time.monotonic_ns()
         try:
@@ -259,8 +272,8 @@ class Source(SourceDirectory):
 
 def _replaced(path: bytes) -> SourceReplacedError:
     return SourceReplacedError(
-        f"{os.fsdecode(path)} is another file now than when it was indexed (replaced, overwritten or cut); "
-        "unmount and mount again to see what it holds.",
+        f"{os.fsdecode(path)} is another file now than when it was indexed (replaced, "
+        "overwritten or cut); unmount and mount again to see what it holds.",
         path,
     )
 

@@ -1,1 +1,4 @@
-"""The operating system as we ask it: processes and the mount table. Knows nothing of what is above."""
+"""The operating system as we ask it: processes and the mount table.
+
+Knows nothing of what is above.
+"""

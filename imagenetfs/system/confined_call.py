@@ -1,6 +1,7 @@
 """Work that may crash, hang or eat all memory, done in a process of its own.
 
-For libraries in C that read files from outside: scipy's MATLAB reader dies of SIGSEGV on some damaged files.
+For libraries in C that read files from outside: scipy's MATLAB reader dies of
+SIGSEGV on some damaged files.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ _MEMORY = 4 << 30
 def call_confined(work: Callable[[], bytes]) -> bytes:
     """What ``work()`` returns, computed in a forked child with a limit of time and memory.
 
-    Raises ArchiveError with the child's own reason, or with how it died. Call it in a process of one thread.
+    Raises ArchiveError with the child's own reason, or with how it died. Call it in
+    a process of one thread.
     """
     reader, writer = os.pipe()
     pid = os.fork()

@@ -1,8 +1,8 @@
 """Mounting for another primary group than this process has.
 
-Without ``allow_other`` the kernel lets only processes in whose user and primary group are those of whoever
-called fusermount3. So a server that reads its source under a group of its own (``sg``) has the mount made
-under the user's usual one, and gets the device from it.
+Without ``allow_other`` the kernel lets only processes in whose user and primary group are those of
+whoever called fusermount3. So a server that reads its source under a group of its own (``sg``) has
+the mount made under the user's usual one, and gets the device from it.
 
 Source: libfuse's ``mount.c`` (``_FUSE_COMMFD``; ``/dev/fd/N`` as a mountpoint).
 """
@@ -25,7 +25,9 @@ _SECONDS = 30.0
 
 
 def may_let_others_in() -> bool:
-    """Whether ordinary users' mounts may be for other users too (fuse.conf, ``user_allow_other``)."""
+    """Whether ordinary users' mounts may be for other users too
+    (fuse.conf, ``user_allow_other``).
+    """
     try:
         lines = FUSE_CONF.read_text(errors="replace").splitlines()
     except OSError:
@@ -34,7 +36,8 @@ def may_let_others_in() -> bool:
 
 
 def mount_for(group: str, mountpoint: Path, options: Iterable[str]) -> int:
-    """Mount for processes of this user under the group of that name. Returns the device's descriptor.
+    """Mount for processes of this user under the group of that name. Returns
+    the device's descriptor.
 
     Give ``/dev/fd/<descriptor>`` to libfuse as the mountpoint. Raises FuseRefusedError.
     """
@@ -65,5 +68,6 @@ def mount_for(group: str, mountpoint: Path, options: Iterable[str]) -> int:
 
 def _refused(mountpoint: Path, group: str, reason: str) -> FuseRefusedError:
     return FuseRefusedError(
-        f"the mount on {mountpoint} was refused ({reason}) for the group {group}, under which you work."
+        f"the mount on {mountpoint} was refused ({reason}) for the group {group}, "
+        "under which you work."
     )

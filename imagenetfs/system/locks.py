@@ -1,8 +1,9 @@
 """Locks on byte ranges of a file that belong to an open file description (fcntl(2), F_OFD_SETLK).
 
-POSIX's own are lost when a process closes any descriptor of the file; these last until they are released or
-the last descriptor of that opening is closed, by death too. A forked child shares its parent's: open the file
-anew after a fork. They exclude processes from one another, and threads only where each opened it itself.
+POSIX's own are lost when a process closes any descriptor of the file; these last until they are
+released or the last descriptor of that opening is closed, by death too. A forked child shares its
+parent's: open the file anew after a fork. They exclude processes from one another, and threads only
+where each opened it itself.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ def _request(kind: int, start: int, length: int) -> bytes:
 
 
 def try_lock(fd: int, start: int, length: int) -> bool:
-    """Lock bytes [start, start + length) for this opening alone; False where another has some of them."""
+    """Lock bytes [start, start + length) for this opening alone; False where
+    another has some of them.
+    """
     try:
         fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _request(fcntl.F_WRLCK, start, length))
     except BlockingIOError:
@@ -31,7 +34,9 @@ def lock(fd: int, start: int, length: int) -> None:
 
 
 def share(fd: int, start: int, length: int) -> None:
-    """Lock bytes together with others who share them, against those who want them alone; waits for these."""
+    """Lock bytes together with others who share them, against those who want
+    them alone; waits for these.
+    """
     fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, _request(fcntl.F_RDLCK, start, length))
 
 

@@ -98,7 +98,9 @@ def find_mount(
 def covering_mount(
     path: Path | str, table: Sequence[MountEntry] | None = None
 ) -> MountEntry | None:
-    """The mount in which a (resolved) path lies, as far as the mount table tells; nothing is asked of it."""
+    """The mount in which a (resolved) path lies, as far as the mount table tells; nothing is asked
+    of it.
+    """
     entries = read_table() if table is None else table
     within = f"{path}/".replace("//", "/")
     above = (e for e in reversed(entries) if within.startswith(f"{e.mountpoint.rstrip('/')}/"))
@@ -174,7 +176,8 @@ def detach(entry: MountEntry, *, lazy: bool) -> None:
     error = _umount2(entry.mountpoint, lazy=lazy)
     if error == 0:
         return
-    # Nobody but root, and who is in a namespace of its own, may: for others the setuid helper does it.
+    # Nobody but root, and who is in a namespace of its own, may: for others the
+    # setuid helper does it.
     if error not in (errno.EPERM, errno.EACCES):
         _raise_for(entry, error, os.strerror(error))
     _fusermount(entry, lazy=lazy)

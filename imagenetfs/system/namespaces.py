@@ -1,8 +1,9 @@
 """Namespaces and mount(2), by their system calls: Python has ``os.unshare`` only from 3.12 on.
 
-A process that makes a user namespace has every capability in it and none outside (user_namespaces(7)),
-so it may mount there, and loses that when it executes a program under its own, unprivileged id.
-Only a process of one thread may do so. Everything here raises OSError as the kernel has it.
+A process that makes a user namespace has every capability in it and none outside
+(user_namespaces(7)), so it may mount there, and loses that when it executes a program under
+its own, unprivileged id. Only a process of one thread may do so. Everything here raises
+OSError as the kernel has it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ def may_mount() -> bool:
 
 
 def in_user_namespace() -> bool:
-    """Whether this process is in a user namespace other than the system's own (user_namespaces(7))."""
+    """Whether this process is in a user namespace other than the system's
+    own (user_namespaces(7)).
+    """
     return (_SELF / "uid_map").read_text().split() != ["0", "0", str(2**32 - 1)]
 
 

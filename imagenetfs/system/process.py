@@ -60,7 +60,9 @@ def no_core_dumps() -> None:
 
 
 def is_waiting(pid: int) -> bool:
-    """Whether the kernel has put the process to sleep (S or D), as opposed to being short of CPU."""
+    """Whether the kernel has put the process to sleep (S or D), as
+    opposed to being short of CPU.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
@@ -69,8 +71,9 @@ def is_waiting(pid: int) -> bool:
 
 
 def peer_of(connection: socket.socket) -> tuple[int, int]:
-    """The process and the user at the other end of a Unix socket (SO_PEERCRED); 0 for a process of another
-    PID namespace."""
+    """The process and the user at the other end of a Unix socket (SO_PEERCRED); 0 for a process
+    of another PID namespace.
+    """
     packed = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     pid, uid, _ = _UCRED.unpack(packed)
     return pid, uid

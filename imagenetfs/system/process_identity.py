@@ -1,4 +1,7 @@
-"""Which process wrote this? Names by which the processes of many nodes are told apart on shared storage."""
+"""Which process wrote this?
+
+Names by which the processes of many nodes are told apart on shared storage.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,9 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """A process as others know it. ``node`` stands for a boot of a machine and a PID namespace, so that
-    two containers of one host name are not taken for one; ``started`` is in ticks since boot."""
+    """A process as others know it. ``node`` stands for a boot of a machine and a PID namespace, so
+    that two containers of one host name are not taken for one; ``started`` is in ticks since boot.
+    """
 
     host: str
     node: str

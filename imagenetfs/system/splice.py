@@ -8,8 +8,8 @@ import os
 def splice_exactly(fd: int, pipe: int, offset: int, length: int) -> int:
     """Put ``length`` bytes at ``offset`` of a file into a pipe that has room for them (splice).
 
-    Returns how many it were: fewer where the file ends there, or cannot be read; the reason is lost, and
-    the pipe then is of no use.
+    Returns how many it were: fewer where the file ends there, or cannot be read; the reason is
+    lost, and the pipe then is of no use.
     """
     done = 0
     try:

@@ -1,9 +1,10 @@
 """archives/: the source tree with every tar, and every tar within a tar, a directory.
 
-Deeper tars are files, and so is every other file. A tar in a directory that the survey did not look into
-becomes an archive when somebody comes upon it (see index.archives); but in a directory that a split reads it is
-what it is there, so that a file has one inode. What an archive may hold that is harmful was made harmless when
-its table was made: names that lead outside, links that lead outside (see index.names).
+Deeper tars are files, and so is every other file. A tar in a directory that the survey did not
+look into becomes an archive when somebody comes upon it (see index.archives); but in a directory
+that a split reads it is what it is there, so that a file has one inode. What an archive may hold
+that is harmful was made harmless when its table was made: names that lead outside, links that lead
+outside (see index.names).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The catalogue: everything above class level, built once before the mount serves.
 
-It is the one place of the tree that reads the source: names in directories, the headers of the tars of
-class tars, the devkit. What it holds is the same in every process that is forked afterwards.
+It is the one place of the tree that reads the source: names in directories, the headers of the tars
+of class tars, the devkit. What it holds is the same in every process that is forked afterwards.
 """
 
 from __future__ import annotations
@@ -37,16 +37,19 @@ from imagenetfs.tree.versions import downsampled, ilsvrc2012, tiny_imagenet, vie
 _LOOSE_TAR = re.compile(rb"ILSVRC2012_img_.*\.tar")
 
 _FEW = 16
-"""A split in so many files has them open, and their sizes known, from the start: each costs round trips."""
+"""A split in so many files has them open, and their sizes known, from the
+start: each costs round trips.
+"""
 
 
 @dataclass(slots=True)
 class Catalogue:
-    """The source as it was at mount: archives, versions, and what is wrong with it (``lost``: the warnings of
-    images that are not shown; ``notices``: what is found when it is first touched).
+    """The source as it was at mount: archives, versions, and what is wrong with it
+    (``lost``: the warnings of images that are not shown; ``late_warnings``: what is found
+    when it is first touched).
 
-    ``archives`` and their ``numbers`` by path are those found then; ``index.archives`` has those to come too.
-    ``served``: the directories that splits read.
+    ``archives`` and their ``numbers`` by path are those found then; ``index.archives`` has those to
+    come too. ``served``: the directories that splits read.
     """
 
     source: Source
@@ -56,7 +59,7 @@ class Catalogue:
     views: list[Version]
     warnings: list[str]
     lost: list[str]
-    notices: LateWarnings
+    late_warnings: LateWarnings
     numbers: dict[bytes, int]
     served: frozenset[int]
     mtime_ns: int
@@ -105,7 +108,7 @@ def build_catalogue(
         scan_alone=partial(scan_parallel, in_flight=in_flight),
     )
     versions = _versions(found, index, prefer)
-    tell = found.notices.tell
+    tell = found.late_warnings.tell
     named = (lists or {}).items() if versions else ()
     shown = [views.view(name, text, versions, tell) for name, text in named]
     found.warnings.extend(warning for _, warnings in shown for warning in warnings)
@@ -123,7 +126,7 @@ def build_catalogue(
         [view for view, _ in shown],
         found.warnings,
         [str(error) for error in found.lost],
-        found.notices,
+        found.late_warnings,
         found.numbers,
         frozenset(n for n in archives_of(splits) if found.archives[n].kind is Kind.DIRECTORY),
         mtime_ns,
@@ -132,7 +135,9 @@ def build_catalogue(
 
 
 def _nothing_known(source: Source, found: Discovery) -> ImagenetfsError:
-    """Why no version is shown: what cannot be read or is broken, or what the directory is instead."""
+    """Why no version is shown: what cannot be read or is broken, or what
+    the directory is instead.
+    """
     if found.lost:
         broken = any(isinstance(error, BrokenArchivesError) for error in found.lost)
         kind = BrokenArchivesError if broken else SourceUnreadableError
@@ -150,7 +155,8 @@ def _nothing_known(source: Source, found: Discovery) -> ImagenetfsError:
         here = shlex.quote(str(source.path))
         parent = f"make one (mkdir -p ~/in && ln -s {here} ~/in/ILSVRC2012) and give ~/in"
     return SourceUnknownError(
-        f"{nothing}, but {os.fsdecode(tars[0])}: such tars belong into a directory ILSVRC2012; {parent}."
+        f"{nothing}, but {os.fsdecode(tars[0])}: such tars belong into a "
+        f"directory ILSVRC2012; {parent}."
     )
 
 
@@ -172,7 +178,7 @@ def _versions(found: Discovery, index: Index, prefer: str) -> list[Version]:
 def _bytes(source: Source, index: Index, versions: Sequence[Version]) -> int:
     """The size of the tars and npz files that the splits read, but for splits of very many."""
     splits = [split for version in versions for split in version.splits]
-    numbers = archives_of([split for split in splits if len(split.shelf.archives) <= _FEW])
+    numbers = archives_of([split for split in splits if len(split.backend.archives) <= _FEW])
     files = (index.archives[n] for n in numbers)
     paths = [file.path for file in files if file.kind is not Kind.DIRECTORY]
     return sum(status.st_size for path in paths if (status := source.status(path)) is not None)
@@ -193,4 +199,4 @@ def _pin(source: Source, archives: Sequence[Archive], versions: Sequence[Version
 
 def archives_of(splits: Sequence[Split]) -> list[int]:
     """The archives that these splits read, in order, each once."""
-    return list(dict.fromkeys(number for split in splits for number in split.shelf.archives))
+    return list(dict.fromkeys(number for split in splits for number in split.backend.archives))

@@ -13,14 +13,14 @@ class Split:
     """One split of a version; ``origin`` says where its images stand, for people."""
 
     name: bytes
-    shelf: SplitBackend
+    backend: SplitBackend
     origin: str
     aliases: tuple[bytes, ...] = ()
 
     @property
     def wnids(self) -> list[bytes]:
         """Its classes that are WordNet ids, sorted."""
-        return [name for name in self.shelf.classes if name != UNLABELED]
+        return [name for name in self.backend.classes if name != UNLABELED]
 
 
 @dataclass(slots=True)
@@ -28,7 +28,8 @@ class Version:
     """One version of the data set: its splits, the words of its classes, directories that answer
     without being listed (name -> path in the source), and the val classes in file order.
 
-    ``classes_beside_splits``: train's classes answer beside it, where programs of old look for them.
+    ``classes_beside_splits``: train's classes answer beside it, where
+    programs of old look for them.
     """
 
     name: bytes

@@ -1,9 +1,9 @@
 """The development kit's label files: which class has which number, and what is on each val image.
 
-``data/meta.mat`` (MATLAB 5): ``synsets``, an (N, 1) struct array with the fields ILSVRC2012_ID, WNID,
-words, gloss, num_children, children, wordnet_height, num_train_images; the leaves (no children) have the
-IDs 1..1000. ``data/ILSVRC2012_validation_ground_truth.txt``: one ILSVRC2012_ID a line, in ascending order
-of the val images' names. Formats as in the kit's own readme.txt.
+``data/meta.mat`` (MATLAB 5): ``synsets``, an (N, 1) struct array with the fields ILSVRC2012_ID,
+WNID, words, gloss, num_children, children, wordnet_height, num_train_images; the leaves (no
+children) have the IDs 1..1000. ``data/ILSVRC2012_validation_ground_truth.txt``: one ILSVRC2012_ID a
+line, in ascending order of the val images' names. Formats as in the kit's own readme.txt.
 """
 
 from __future__ import annotations

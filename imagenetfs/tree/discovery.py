@@ -1,9 +1,10 @@
 """The catalogue's raw material: which tars and directories the source has, and their numbers.
 
-Directories down to the second level, and the tars and npz files in them, are archives, in the order of their
-paths; what lies deeper is found in the directories' tables when it is touched, tars too (index.archives). A
-survey reads the names in those directories (19,167 class tars are one of them), but not where they are called
-as directories of loose images are; it opens no archive and asks for no attributes.
+Directories down to the second level, and the tars and npz files in them, are archives, in the
+order of their paths; what lies deeper is found in the directories' tables when it is touched,
+tars too (index.archives). A survey reads the names in those directories (19,167 class tars are
+one of them), but not where they are called as directories of loose images are; it opens no
+archive and asks for no attributes.
 """
 
 from __future__ import annotations
@@ -36,15 +37,17 @@ _IMAGES = re.compile(rb"train(_t3)?|val(idation)?|test|images", re.IGNORECASE)
 
 @dataclass(slots=True)
 class Discovery:
-    """Archives by number, numbers by path, the names in each surveyed directory, and warnings: those of
-    now, and what will be noticed later. ``lost``: those of now that say why images are not shown at all."""
+    """Archives by number, numbers by path, the names in each surveyed directory, and
+    warnings: those of now, and what will be noticed later. ``lost``: those of now that say
+    why images are not shown at all.
+    """
 
     archives: list[Archive] = field(default_factory=list)
     numbers: dict[bytes, int] = field(default_factory=dict)
     names: dict[bytes, list[tuple[bytes, bool]]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     lost: list[ImagenetfsError] = field(default_factory=list)
-    notices: LateWarnings = field(default_factory=LateWarnings)
+    late_warnings: LateWarnings = field(default_factory=LateWarnings)
 
     def lose(self, error: ImagenetfsError) -> None:
         """Warn that some images are not shown."""
@@ -118,7 +121,9 @@ def _is_of_images(path: bytes) -> bool:
 
 
 def _holds_images(path: bytes) -> bool:
-    """Whether images, or archives of them, must be thought to stand in a directory that cannot be read."""
+    """Whether images, or archives of them, must be thought to stand in a
+    directory that cannot be read.
+    """
     top, _, below = path.partition(b"/")
     return any(pattern.fullmatch(top) for pattern in (_OF_DIRECTORIES if below else _ROOTS))
 
@@ -126,8 +131,8 @@ def _holds_images(path: bytes) -> bool:
 def index_group(archive: Archive) -> str:
     """The name of the index file that keeps this archive's tables.
 
-    One a tar, one for all tars in and below a directory of the second level (winter21's tars), and one for the
-    directories and one for the npz files below each directory of the first level.
+    One a tar, one for all tars in and below a directory of the second level (winter21's tars), and
+    one for the directories and one for the npz files below each directory of the first level.
     """
     path, kind = archive.path, archive.kind
     if kind is Kind.TAR and path.count(b"/") >= _DEPTH:

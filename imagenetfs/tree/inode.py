@@ -1,5 +1,5 @@
-"""Inode numbers are arithmetic: nothing is stored, nothing is forgotten, every mount has the same, but for
-archives that are numbered as they are found (see index.archives).
+"""Inode numbers are arithmetic: nothing is stored, nothing is forgotten, every mount has the same,
+but for archives that are numbered as they are found (see index.archives).
 
 ::
 
@@ -15,11 +15,12 @@ CLASS        archive: number of the split; row: number of the class
 SOURCE       a directory below source/: archive, inner, row + 1 (0: the container's own root)
 ALIAS        the same directory where it answers under its old name without being listed
 ARCHIVES     a directory below archives/, within a tar too: archive, inner, row + 1 as SOURCE
-LIVE         what a live file (.imagenetfs/status.json) held when it was looked up: the text's handle
+LIVE         what a live file (.imagenetfs/status.json) held at its lookup: the text's handle
 ===========  =======================================================================================
 
-``inner`` below 2**19 is an inner container. With its highest bit set the row belongs to the outer table,
-and its lower 19 bits continue the row upwards: an outer table may have 2**39 rows, an inner one 2**20.
+``inner`` below 2**19 is an inner container. With its highest bit set the row belongs to the
+outer table, and its lower 19 bits continue the row upwards: an outer table may have 2**39
+rows, an inner one 2**20.
 
 A file reached by several paths is one inode (and so cached once); every directory path has its own,
 for with one inode at two paths a process's working directory jumps.
@@ -57,7 +58,10 @@ class InodeKind(IntEnum):
 
 
 def inode(kind: InodeKind, archive: int, inner: int, row: int) -> int:
-    """The inode number of its fields; ``inner`` may be OUTER. OverflowError where there is no room."""
+    """The inode number of its fields; ``inner`` may be OUTER.
+
+    OverflowError where there is no room.
+    """
     too_deep = inner != OUTER and (row >= MAX_INNER_ROWS or inner >= MAX_INNER)
     if too_deep or archive >= MAX_ARCHIVES:
         raise OverflowError(f"row {row} of container {archive}.{inner} has no inode number")

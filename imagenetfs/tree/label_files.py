@@ -1,8 +1,8 @@
 """The label files beside a version's splits, in the forms that loaders and frameworks look for.
 
 wnids.txt, words.txt (``wnid<TAB>words``), labels.txt (``wnid,name``), LOC_synset_mapping.txt
-(``wnid words``, Kaggle's), imagenet_class_index.json (Keras's: sorted wnid order, first word, spaces as
-underscores), meta.bin (torchvision's), meta/{train,val}.txt (``path label``).
+(``wnid words``, Kaggle's), imagenet_class_index.json (Keras's: sorted wnid order, first word,
+spaces as underscores), meta.bin (torchvision's), meta/{train,val}.txt (``path label``).
 """
 
 from __future__ import annotations
@@ -87,38 +87,39 @@ def meta_bin(version: Version) -> bytes:
 class PathLabels:
     """meta/train.txt and meta/val.txt: ``<class>/<image> <label>`` a line, labels by sorted wnid.
 
-    ImageNet's train list has 46 MB; it is made class by class as it is read, and only the classes'
-    lengths are kept. Those are had from the member tables, for every process that is asked needs them.
+    ImageNet's train list has 46 MB; it is made class by class as it is read, and only the
+    classes' lengths are kept. Those are had from the member tables, for every process
+    that is asked needs them.
     """
 
     def __init__(self, split: Split, labels: Mapping[bytes, int]) -> None:
-        self._shelf = split.shelf
+        self._backend = split.backend
         self._labels = labels
         self._ends: list[int] | None = None
         self._last: tuple[int, bytes] = (-1, b"")
 
     def _around(self, number: int) -> tuple[bytes, bytes]:
         """What stands before and behind each name of a class in its line."""
-        wnid = self._shelf.classes[number]
+        wnid = self._backend.classes[number]
         return wnid + b"/", b" %d\n" % self._labels.get(wnid, -1)
 
     def _text(self, number: int) -> bytes:
         if self._last[0] != number:
             head, tail = self._around(number)
-            names = self._shelf.listing(number).entries(0)
+            names = self._backend.listing(number).entries(0)
             self._last = (number, b"".join([head + name + tail for name, _, _ in names]))
         return self._last[1]
 
     def _length(self, number: int) -> int:
-        if self._shelf.classes[number] == UNLABELED:
+        if self._backend.classes[number] == UNLABELED:
             return 0
-        listing = self._shelf.listing(number)
+        listing = self._backend.listing(number)
         return name_bytes(listing) + len(listing) * len(b"".join(self._around(number)))
 
     def size(self) -> int:
         """Bytes in all. Indexes the whole split the first time."""
         if self._ends is None:
-            lengths = map(self._length, range(len(self._shelf.classes)))
+            lengths = map(self._length, range(len(self._backend.classes)))
             self._ends = list(itertools.accumulate(lengths))
         return self._ends[-1] if self._ends else 0
 

@@ -1,4 +1,6 @@
-"""What is known of the classes: numbers and labels from the devkit, words from whichever file has them."""
+"""What is known of the classes: numbers and labels from the devkit, words from
+whichever file has them.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +18,17 @@ _PACKED = re.compile(rb"ILSVRC2012_devkit_t12\.(tar(\.\w+)?|tgz)")
 _WORDS = b"words.txt"
 
 
-def read_devkit(survey: Discovery, source: Source) -> Devkit | None:
-    """The development kit's labels, from its directory or its archive; None, with a warning where it is
-    damaged, if there is none."""
-    root = survey.root(ILSVRC2012)
+def read_devkit(discovery: Discovery, source: Source) -> Devkit | None:
+    """The development kit's labels, from its directory or its archive; None, with a warning where
+    it is damaged, if there is none.
+    """
+    root = discovery.root(ILSVRC2012)
     if root is None:
         return None
     kit = root + b"/" + DEVKIT + b"/"
-    packed = [name for name in survey.files(root) if _PACKED.fullmatch(name)]
+    packed = [name for name in discovery.files(root) if _PACKED.fullmatch(name)]
     try:
-        if DEVKIT in survey.directories(root):
+        if DEVKIT in discovery.directories(root):
             files = (
                 source.read_whole(kit + devkit.META_MAT),
                 source.read_whole(kit + devkit.GROUND_TRUTH),
@@ -36,21 +39,23 @@ def read_devkit(survey: Discovery, source: Source) -> Devkit | None:
             return None
         return devkit.parse(*files)
     except ImagenetfsError as error:
-        survey.warnings.append(f"the devkit cannot be used: {error}")
+        discovery.warnings.append(f"the devkit cannot be used: {error}")
         return None
 
 
 def read_words(
-    survey: Discovery, source: Source, kit: Devkit | None, wanted: Container[bytes]
+    discovery: Discovery, source: Source, kit: Devkit | None, wanted: Container[bytes]
 ) -> dict[bytes, str]:
-    """The words of the ``wanted`` wnids: the devkit's, else tiny's, which has all of WordNet's nouns."""
+    """The words of the ``wanted`` wnids: the devkit's, else tiny's, which
+    has all of WordNet's nouns.
+    """
     words: dict[bytes, str] = {}
-    root = survey.root(TINY)
-    if root is not None and _WORDS in survey.files(root):
+    root = discovery.root(TINY)
+    if root is not None and _WORDS in discovery.files(root):
         try:
             text = source.read_whole(root + b"/" + _WORDS)
         except ImagenetfsError as error:
-            survey.warnings.append(f"words.txt cannot be used: {error}")
+            discovery.warnings.append(f"words.txt cannot be used: {error}")
             text = b""
         for line in text.splitlines():
             wnid, _, known = line.partition(b"\t")

@@ -1,6 +1,7 @@
 """What a directory shows: sorted entries, found by position or by name.
 
-An entry is ``(name, inode, attributes)``; attributes are ``(st_mode, size in bytes, mtime in ns, st_nlink)``.
+An entry is ``(name, inode, attributes)``; attributes are ``(st_mode, size in bytes,
+mtime in ns, st_nlink)``.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ Entry = tuple[bytes, int, Attributes]
 class Columns(NamedTuple):
     """Some entries of a directory, column by column.
 
-    Entry i's name is ``prefix`` + the bytes of ``middles`` (u1) up to ``ends[i]`` + ``suffix``. ``inodes`` u8,
-    ``sizes`` in bytes, ``mtimes_ns``: one value an entry; ``modes``, ``nlinks`` and ``keep`` (whether what is
-    said of an entry may be kept): that, or one for all.
+    Entry i's name is ``prefix`` + the bytes of ``middles`` (u1) up to ``ends[i]`` + ``suffix``.
+    ``inodes`` u8, ``sizes`` in bytes, ``mtimes_ns``: one value an entry; ``modes``, ``nlinks`` and
+    ``keep`` (whether what is said of an entry may be kept): that, or one for all.
     """
 
     prefix: bytes
@@ -134,7 +135,9 @@ class FlatListing:
 
     @staticmethod
     def fits(members: Table) -> TypeGuard[MemberTable]:
-        """Whether the table has that shape: plain names, one mode, all of them files, each its own."""
+        """Whether the table has that shape: plain names, one mode, all of
+        them files, each its own.
+        """
         if not isinstance(members, MemberTable) or members.hard or not members.flat:
             return False
         return members.one_mode and (len(members) == 0 or stat.S_ISREG(members.mode(0)))

@@ -58,7 +58,9 @@ class SplitDirectory:
 
 @dataclass(slots=True)
 class FixedFile:
-    """A file of generated contents; a ``lazy`` one is sized when it is looked up, not when listed."""
+    """A file of generated contents; a ``lazy`` one is sized when it is
+    looked up, not when listed.
+    """
 
     contents: Contents
     lazy: bool = False
@@ -66,7 +68,9 @@ class FixedFile:
 
 @dataclass(slots=True)
 class DynamicFile:
-    """A file whose contents change while the mount lives (.imagenetfs/status.json); made at open."""
+    """A file whose contents change while the mount lives
+    (.imagenetfs/status.json); made at open.
+    """
 
     name: str
 

@@ -35,8 +35,9 @@ def _log(sentence: str) -> None:
 class PerClassSplit:
     """One container a class: the tars of a tar of tars, tars or directories side by side.
 
-    Those of ``instead`` take the place of broken ones, and of tars of their own that may not be read.
-    ``tell`` hears of it when such a class is first listed. ``images_only`` leaves other files out.
+    Those of ``instead`` take the place of broken ones, and of tars of their own that
+    may not be read. ``tell`` hears of it when such a class is first listed.
+    ``images_only`` leaves other files out.
     """
 
     def __init__(

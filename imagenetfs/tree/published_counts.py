@@ -1,8 +1,8 @@
 """What ImageNet is documented to hold: totals, sums of archives, images a class.
 
-Totals: image-net.org's challenge and winter21 pages, and tiny-imagenet-200's own lists. Sums: those that
-torchvision (``datasets/imagenet.py``) and the archives' publishers give. Images a class: the development kit's
-``num_train_images``, and its ground truth for val.
+Totals: image-net.org's challenge and winter21 pages, and tiny-imagenet-200's own lists. Sums: those
+that torchvision (``datasets/imagenet.py``) and the archives' publishers give. Images a class: the
+development kit's ``num_train_images``, and its ground truth for val.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ SUMS = {
 
 
 def images_of_classes(source: Source, version: bytes) -> dict[str, dict[bytes, int]]:
-    """Images a class (wnid) in ``train`` and ``val``, as the development kit in a version's directory says.
+    """Images a class (wnid) in ``train`` and ``val``, as the development kit in a
+    version's directory says.
 
     Empty where there is no kit that can be read.
     """

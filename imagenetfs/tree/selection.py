@@ -1,4 +1,6 @@
-"""Choosing what a split is served from: which archive is there, and what takes its place where it is not."""
+"""Choosing what a split is served from: which archive is there, and what takes
+its place where it is not.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,17 @@ from imagenetfs.tree.split_backend import WNID
 
 
 class ArchiveSelector:
-    """Looks for a version's archives below ``root``. ``prefer`` is ``archives`` or ``directories``."""
+    """Looks for a version's archives below ``root``.
 
-    def __init__(self, survey: Discovery, index: Index, prefer: str, root: bytes) -> None:
-        self.survey = survey
+    ``prefer`` is ``archives`` or ``directories``.
+    """
+
+    def __init__(self, discovery: Discovery, index: Index, prefer: str, root: bytes) -> None:
+        self.discovery = discovery
         self.index = index
         self.root = root
         self.prefer_directories = prefer == "directories"
-        self.warn = survey.warnings.append
+        self.warn = discovery.warnings.append
 
     def path(self, name: bytes) -> bytes:
         """The path in the source of a name below the root."""
@@ -28,14 +33,14 @@ class ArchiveSelector:
 
     def tars(self, pattern: re.Pattern[bytes]) -> list[int]:
         """The numbers of the tars whose name fits."""
-        found = (name for name in self.survey.files(self.root) if pattern.fullmatch(name))
-        numbers = (self.survey.number(self.path(name), Kind.TAR) for name in found)
+        found = (name for name in self.discovery.files(self.root) if pattern.fullmatch(name))
+        numbers = (self.discovery.number(self.path(name), Kind.TAR) for name in found)
         return [number for number in numbers if number is not None]
 
     def directory(self, *names: bytes) -> int | None:
         """The first of these directories that is there and not empty."""
         for name in names:
-            number = self.survey.number(self.path(name), Kind.DIRECTORY)
+            number = self.discovery.number(self.path(name), Kind.DIRECTORY)
             if number is not None and self._readable_entries(number):
                 return number
         return None
@@ -48,7 +53,9 @@ class ArchiveSelector:
             return False
 
     def has_classes(self, directory: int) -> bool:
-        """Whether there are class directories in a directory: by name, for it may have 100,000 files."""
+        """Whether there are class directories in a directory: by name, for
+        it may have 100,000 files.
+        """
         names = self.index.source.names(self.index.archives[directory].path)
         return any(is_directory and WNID.fullmatch(name) for name, is_directory in names)
 
@@ -61,7 +68,7 @@ class ArchiveSelector:
             problem = self.index.check(tars[0])
         except ImagenetfsError as error:
             if directory is None:
-                self.survey.lose(SourceUnreadableError(f"{name}: {error} So it is not shown."))
+                self.discovery.lose(SourceUnreadableError(f"{name}: {error} So it is not shown."))
             else:
                 self.warn(f"{name}: {error} So the directory takes its place.")
             return directory, None
@@ -79,7 +86,7 @@ class ArchiveSelector:
             if whole
             else "Nothing of it can be served"
         )
-        self.survey.lose(
+        self.discovery.lose(
             BrokenArchivesError(
                 f"{name} is broken: {problem}. {served}; have the archive replaced."
             )

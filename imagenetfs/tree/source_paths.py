@@ -1,7 +1,9 @@
-"""Which files of the source stand behind an inode, and by which names the kernel may hold what is made of one.
+"""Which files of the source stand behind an inode, and by which names the kernel may
+hold what is made of one.
 
-For whoever has found that a file may not be read any more. Only tables that are there already are looked at:
-what has no table has not been shown to anybody. A path may be that of a directory of loose images.
+For whoever has found that a file may not be read any more. Only tables that are there already
+are looked at: what has no table has not been shown to anybody. A path may be that of a
+directory of loose images.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ class SourcePaths:
         self._index = tree.catalogue.index
 
     def paths(self, number: int) -> Iterator[bytes]:
-        """The paths in the source that an inode's content or names are read from; none for what is made."""
+        """The paths in the source that an inode's content or names are read
+        from; none for what is made.
+        """
         kind = kind_of(number)
         if kind == InodeKind.CLASS:
             split, member = class_fields(number)
@@ -40,7 +44,7 @@ class SourcePaths:
                 yield join_path(path, self._index.container(archive, inner).members.name(within))
 
     def _class_paths(self, split: Split, member: int) -> Iterator[bytes]:
-        for archive, inner in split.shelf.places(member):
+        for archive, inner in split.backend.places(member):
             yield self._path(archive, inner)
 
     def _path(self, archive: int, inner: int) -> bytes:
@@ -65,7 +69,9 @@ class SourcePaths:
     # --- names that the kernel may hold -----------------------------------------------------------
 
     def names(self, paths: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-        """(directory, name) of the directories and files that show what is read from these paths."""
+        """(directory, name) of the directories and files that show what
+        is read from these paths.
+        """
         refused = frozenset(paths)
         for parent, name, number in self._tree.named():
             kind = kind_of(number)
@@ -86,10 +92,12 @@ class SourcePaths:
         split: Split,
         refused: frozenset[bytes],
     ) -> Iterator[tuple[int, bytes]]:
-        """Its classes; the split itself too where none is left, for images answer to their names in it."""
-        if not any(self._index.known(archive) for archive in split.shelf.archives):
+        """Its classes; the split itself too where none is left, for images
+        answer to their names in it.
+        """
+        if not any(self._index.known(archive) for archive in split.backend.archives):
             return
-        classes = split.shelf.classes
+        classes = split.backend.classes
         gone = [
             wnid
             for member, wnid in enumerate(classes)

@@ -1,4 +1,7 @@
-"""source/ and archives/: the source tree as it stands. A directory's entries are rows of its table."""
+"""source/ and archives/: the source tree as it stands.
+
+A directory's entries are rows of its table.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,8 @@ from imagenetfs.tree.listing import (
 def directory_inode(catalogue: Catalogue, kind: int, archive: int, inner: int, row: int) -> int:
     """The inode of the directory at ``row`` of a container, in the view ``kind``.
 
-    A directory that is an archive or an inner container itself is named by that, and not by its row.
+    A directory that is an archive or an inner container itself is named by
+    that, and not by its row.
     """
     view = InodeKind(kind)
     container = catalogue.index.container(archive, inner)

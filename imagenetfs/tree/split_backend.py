@@ -49,7 +49,9 @@ class SplitBackend(Protocol):
         ...
 
     def places(self, number: int) -> Sequence[Place]:
-        """The containers that class ``number`` is read from, as far as tables tell that are there already."""
+        """The containers that class ``number`` is read from, as far as tables
+        tell that are there already.
+        """
         ...
 
     def find_anywhere(self, name: bytes) -> int | None:
@@ -74,7 +76,9 @@ class SplitBackend(Protocol):
 
 
 def by_base_name(tables: Sequence[tuple[Table, int]], images_only: bool) -> RowsListing:
-    """The regular files of all tables; a later table's file replaces an earlier one's of that name."""
+    """The regular files of all tables; a later table's file replaces an
+    earlier one's of that name.
+    """
     last: dict[bytes, tuple[int, int]] = {}
     for which, (members, _) in enumerate(tables):
         for row in members.regular().tolist():
@@ -157,8 +161,8 @@ class FlatSplit:
         lost = int(np.count_nonzero(of_class < 0))
         if lost:
             self._problems.append(
-                f"{lost:,} images of {self._index.title(self.archives[0])} have no label and stand in no "
-                "class; they answer to their names in the split."
+                f"{lost:,} images of {self._index.title(self.archives[0])} have no label and "
+                "stand in no class; they answer to their names in the split."
             )
             log.warning("%s", self._problems[0])
         order = np.argsort(of_class, kind="stable")

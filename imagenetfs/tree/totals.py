@@ -20,25 +20,26 @@ class Totals:
 
 
 def totals(split: Split) -> Totals:
-    """Counted class by class, from the tables that the index makes; what cannot be read is left out and
-    told."""
+    """Counted class by class, from the tables that the index makes; what cannot be
+    read is left out and told.
+    """
     images = size = 0
     unread: list[str] = []
-    for number in range(len(split.shelf.classes)):
+    for number in range(len(split.backend.classes)):
         try:
-            listing = split.shelf.listing(number)
+            listing = split.backend.listing(number)
         except ImagenetfsError as error:
             unread.append(str(error))
             continue
         images += len(listing)
         size += sum(attributes.size for _, _, attributes in listing.entries(0))
     problems = dict.fromkeys((*unread, *problems_of(split)))
-    return Totals(len(split.shelf.classes), images, size, tuple(problems))
+    return Totals(len(split.backend.classes), images, size, tuple(problems))
 
 
 def problems_of(split: Split) -> Sequence[str]:
     """What of a split is broken, not shown, or cannot be read. Indexes all of it, to know."""
     try:
-        return split.shelf.problems()
+        return split.backend.problems()
     except ImagenetfsError as error:
         return (str(error),)

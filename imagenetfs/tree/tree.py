@@ -49,10 +49,10 @@ class Tree:
     def __init__(self, catalogue: Catalogue, version: str) -> None:
         self.catalogue = catalogue
         self._index = catalogue.index
-        garden = build_static_tree(catalogue, version)
-        self._nodes = garden.nodes
-        self._splits = garden.splits
-        self._versions = garden.versions
+        static_tree = build_static_tree(catalogue, version)
+        self._nodes = static_tree.nodes
+        self._splits = static_tree.splits
+        self._versions = static_tree.versions
         self._listings: dict[int, Listing] = {}
         self._provenance = ExtendedAttributes(catalogue.index, catalogue.versions)
 
@@ -79,7 +79,7 @@ class Tree:
         if isinstance(node, FixedDirectory):
             return node.hidden.get(name)
         if isinstance(node, SplitDirectory):
-            return node.split.shelf.find_anywhere(name)
+            return node.split.backend.find_anywhere(name)
         return None
 
     def listing(self, number: int) -> Listing:
@@ -93,9 +93,9 @@ class Tree:
         kind = kind_of(number)
         if kind == InodeKind.CLASS:
             split, member = class_fields(number)
-            if split >= len(self._splits) or member >= len(self._splits[split].shelf.classes):
+            if split >= len(self._splits) or member >= len(self._splits[split].backend.classes):
                 raise NoEntryError(f"no inode {number}.")
-            return self._splits[split].shelf.listing(member)
+            return self._splits[split].backend.listing(member)
         if kind in _LOOSE:
             return loose_listing(self.catalogue, number)
         if kind != InodeKind.FIXED:
@@ -107,7 +107,7 @@ class Tree:
         if isinstance(node, SplitDirectory):
             children = [
                 (name, class_inode(node.number, at))
-                for at, name in enumerate(node.split.shelf.classes)
+                for at, name in enumerate(node.split.backend.classes)
             ]
             return FixedListing(children, self.attributes)
         raise NotDirectoryError("this is a file.")
@@ -185,9 +185,9 @@ class Tree:
 
     def _class_attributes(self, number: int) -> Attributes:
         split, member = class_fields(number)
-        if split >= len(self._splits) or member >= len(self._splits[split].shelf.classes):
+        if split >= len(self._splits) or member >= len(self._splits[split].backend.classes):
             raise NoEntryError(f"no inode {number}.")
-        mtime_ns = self._splits[split].shelf.mtime_ns(member)
+        mtime_ns = self._splits[split].backend.mtime_ns(member)
         return Attributes(DIRECTORY_MODE, 0, mtime_ns or self.catalogue.mtime_ns, 2)
 
     def _loose_attributes(self, number: int) -> Attributes:
@@ -200,7 +200,7 @@ class Tree:
 
     def _subdirectories(self, node: Node) -> int:
         if isinstance(node, SplitDirectory):
-            return len(node.split.shelf.classes)
+            return len(node.split.backend.classes)
         if not isinstance(node, FixedDirectory):
             return 0
         return sum(self._is_directory(number) for number in node.children.values())
@@ -211,7 +211,10 @@ class Tree:
         return isinstance(self._node(number), FixedDirectory | SplitDirectory)
 
     def file(self, number: int) -> FixedFile | DynamicFile | None:
-        """The generated file that an inode is; None where it is a member. Errors for directories."""
+        """The generated file that an inode is; None where it is a member.
+
+        Errors for directories.
+        """
         kind = kind_of(number)
         if kind == InodeKind.FILE:
             return None
@@ -238,7 +241,7 @@ class Tree:
             return self._provenance.of_file(*fields(number))
         if kind == InodeKind.CLASS:
             split, member = class_fields(number)
-            if split < len(self._splits) and member < len(self._splits[split].shelf.classes):
+            if split < len(self._splits) and member < len(self._splits[split].backend.classes):
                 return self._provenance.of_class(self._versions[split], self._splits[split], member)
         return {}
 

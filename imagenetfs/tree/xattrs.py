@@ -1,8 +1,8 @@
 """Where an image comes from and what is on it: the extended attributes ``user.imagenetfs.*``.
 
-On images: ``source`` (path in the source), ``offset`` (bytes into that file, where they stand there as they
-are), ``wnid``, ``words``, ``label`` (from 0, in the order of sorted wnids). On class directories: ``wnid``,
-``words``, ``label``, ``count``.
+On images: ``source`` (path in the source), ``offset`` (bytes into that file, where they stand there
+as they are), ``wnid``, ``words``, ``label`` (from 0, in the order of sorted wnids). On class
+directories: ``wnid``, ``words``, ``label``, ``count``.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ class ExtendedAttributes:
             found[PREFIX + b"offset"] = b"%d" % offset
         for version in self._versions:
             for split in version.splits:
-                number = split.shelf.class_of(archive, inner, row)
+                number = split.backend.class_of(archive, inner, row)
                 if number is not None:
-                    return found | self._of_wnid(version, split.shelf.classes[number])
+                    return found | self._of_wnid(version, split.backend.classes[number])
         return found
 
     def of_class(self, version: Version, split: Split, number: int) -> Attributes:
         """The attributes of a class directory. Indexes the class, to count its images."""
-        count = {PREFIX + b"count": b"%d" % len(split.shelf.listing(number))}
-        return self._of_wnid(version, split.shelf.classes[number]) | count
+        count = {PREFIX + b"count": b"%d" % len(split.backend.listing(number))}
+        return self._of_wnid(version, split.backend.classes[number]) | count
 
     def _of_wnid(self, version: Version, wnid: bytes) -> Attributes:
         if wnid == UNLABELED:

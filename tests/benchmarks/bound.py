@@ -1,6 +1,8 @@
-"""The limit of what any FUSE server can reach here: one in C that only splices (bound.c, compiled for the run).
+"""The limit of what any FUSE server can reach here: one in C that only splices
+(bound.c, compiled for the run).
 
-What it is behind the extracted files is the price of FUSE; what imagenetfs is behind it, that of all the rest.
+What it is behind the extracted files is the price of FUSE; what imagenetfs is behind
+it, that of all the rest.
 """
 
 from __future__ import annotations

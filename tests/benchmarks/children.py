@@ -1,4 +1,6 @@
-"""Child processes that never outlive the benchmark: own process groups, timeouts, and always an end."""
+"""Child processes that never outlive the benchmark: own process groups,
+timeouts, and always an end.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,8 @@ def undisturbed() -> Iterator[None]:
 def spawned(
     command: Sequence[str | Path], environ: Mapping[str, str], **streams: Any
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a group of its own, which Ctrl-C at the terminal does not reach; ended on the way out.
+    """A process in a group of its own, which Ctrl-C at the terminal does not
+    reach; ended on the way out.
 
     It works in the checkout, so that ``python -m imagenetfs`` is the one that stands here.
     """

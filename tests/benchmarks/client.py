@@ -1,7 +1,7 @@
 """The program that uses the file system under test; a process of its own, asked by JSON lines.
 
-Standard library alone, so that any Python can run it. Each line is ``[command, argument, ...]``, each
-answer one JSON object with ``seconds``. Times are taken here, next to what they time.
+Standard library alone, so that any Python can run it. Each line is ``[command, argument, ...]``,
+each answer one JSON object with ``seconds``. Times are taken here, next to what they time.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def collect(root: str) -> dict[str, Any]:
 def read(
     processes: int, forget: bool = False, first: int | None = None, skip: int = 0
 ) -> dict[str, Any]:
-    """Read all collected files whole, or the ``first`` ones, or all but those that are to ``skip``, by so
-    many processes, each its share.
+    """Read all collected files whole, or the ``first`` ones, or all but those that are to ``skip``,
+    by so many processes, each its share.
 
     ``forget``: the kernel shall not keep their pages.
     """
@@ -65,8 +65,8 @@ def read(
 def watch(processes: int, window: float, windows: int) -> dict[str, Any]:
     """Read the collected files by so many processes; files a second in each ``window`` seconds.
 
-    Ends after so many windows, or where one process has read its share; if that was in the first one, it
-    is as long as that took.
+    Ends after so many windows, or where one process has read its share; if that was in the first
+    one, it is as long as that took.
     """
     done = memoryview(mmap.mmap(-1, 8 * processes)).cast("Q")
     start, before = time.perf_counter(), 0

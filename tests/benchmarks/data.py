@@ -1,4 +1,5 @@
-"""The same images in three forms: a tar of class tars, an extracted tree, an uncompressed squashfs image.
+"""The same images in three forms: a tar of class tars, an extracted tree, an
+uncompressed squashfs image.
 
 The bytes are random and the sizes like ImageNet's: no system under test looks into an image.
 """
@@ -44,7 +45,10 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Where the forms are; ``image`` is None without mksquashfs. ``bytes`` is the sum of all images."""
+    """Where the forms are; ``image`` is None without mksquashfs.
+
+    ``bytes`` is the sum of all images.
+    """
 
     size: Size
     bytes: int

@@ -1,8 +1,9 @@
-"""Training from a slow source: time from the start to the first batch, and to the end of two epochs.
+"""Training from a slow source: time from the start to the first batch, and
+to the end of two epochs.
 
-The source is a pass-through with a latency a request and a bandwidth for all (tests/passthrough), uncached as
-a data set larger than memory is. Readers let go of each file's pages, so that the second epoch has them from
-where they are kept: the cache, the local copy, or the source again.
+The source is a pass-through with a latency a request and a bandwidth for all (tests/passthrough),
+uncached as a data set larger than memory is. Readers let go of each file's pages, so that the
+second epoch has them from where they are kept: the cache, the local copy, or the source again.
 """
 
 from __future__ import annotations
@@ -92,8 +93,9 @@ def _ways(run: Run, place: _Place) -> list[System]:
 
 
 def _train(run: Run, data: Data, place: _Place, slow: SlowSource, way: System) -> dict[str, float]:
-    """Seconds from the start until each point; by the data's own, the bytes that came from the source before
-    the first read and in each epoch; and the requests for them, by the images."""
+    """Seconds from the start until each point; by the data's own, the bytes that came from the
+    source before the first read and in each epoch; and the requests for them, by the images.
+    """
     with clean(run):
         free_pages(data.bytes)
         slow.reset()

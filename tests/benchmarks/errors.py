@@ -4,4 +4,7 @@ from __future__ import annotations
 
 
 class BenchmarkError(Exception):
-    """A sentence. Raised for a peer it takes the peer out of the run; for imagenetfs it ends the run."""
+    """A sentence.
+
+    Raised for a peer it takes the peer out of the run; for imagenetfs it ends the run.
+    """

@@ -29,7 +29,9 @@ _MAKE_SECONDS = 900.0
 
 
 def measure(run: Run) -> Part:
-    """imagenetfs without and with an index file, ratarmount with its index, in interleaved rounds."""
+    """imagenetfs without and with an index file, ratarmount with its
+    index, in interleaved rounds.
+    """
     source = _tree(run)
     tar = source / _TAR
     part = run.part(samples=SAMPLES, peer_seconds=PEER_SECONDS)

@@ -1,7 +1,8 @@
 """Indexing over a network: a source whose every request takes 1 ms or 5 ms, and how many are sent.
 
-The source is sparse tars behind a program that waits (slow.c, compiled for the run): only headers are
-read here, and a header is one request, the first time. What the kernel keeps is forgotten before each step.
+The source is sparse tars behind a program that waits (slow.c, compiled for the run): only
+headers are read here, and a header is one request, the first time. What the kernel keeps is
+forgotten before each step.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ PEER_SECONDS = 600.0
 """A peer's index may take so long to make; then it drops out."""
 
 _MORE = 10
-"""By how much the larger train is larger, in which the start of a command does not count for much."""
+"""By how much the larger train is larger, in which the start of a command
+does not count for much.
+"""
 
 _TIMES = 5
 """So often imagenetfs indexes it, in seconds; a peer is at it for minutes."""

@@ -41,8 +41,9 @@ def slab() -> int:
 
 @dataclass(frozen=True, slots=True)
 class CpuTime:
-    """CPU seconds so far: what all CPUs had, what all programs used, what the host of a virtual machine
-    took away, and what we used."""
+    """CPU seconds so far: what all CPUs had, what all programs used, what the host of a virtual
+    machine took away, and what we used.
+    """
 
     had: float
     used: float

@@ -1,9 +1,11 @@
-"""Memory as it should be while something is measured: what is read is cached, what is filled is there.
+"""Memory as it should be while something is measured: what is read is cached,
+what is filled is there.
 
-A file is mapped and every page touched: some systems (virtual machines that give memory back, for one)
-take away within a minute what is merely cached, and leave what a process has mapped. The same machines give
-free memory back to their host, and the first touch of a page then costs more than copying it does: whoever
-fills a page cache is to find pages that are really there (:func:`free_pages`).
+A file is mapped and every page touched: some systems (virtual machines that give memory back,
+for one) take away within a minute what is merely cached, and leave what a process has mapped.
+The same machines give free memory back to their host, and the first touch of a page then
+costs more than copying it does: whoever fills a page cache is to find pages that are really
+there (:func:`free_pages`).
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ _BUFFER = bytearray(1 << 20)
 
 @contextlib.contextmanager
 def in_page_cache(path: Path | None) -> Iterator[None]:
-    """Bring a file into the page cache and hold it there; the files of a tree are only read once."""
+    """Bring a file into the page cache and hold it there; the files of a
+    tree are only read once.
+    """
     if path is None or not path.exists():
         yield
     elif path.is_dir():
@@ -32,7 +36,9 @@ def in_page_cache(path: Path | None) -> Iterator[None]:
 
 
 def free_pages(size: int) -> None:
-    """See that ``size`` bytes of the free memory are backed by real pages: a process takes them and ends."""
+    """See that ``size`` bytes of the free memory are backed by real pages: a
+    process takes them and ends.
+    """
     pid = os.fork()
     if not pid:
         try:

@@ -1,7 +1,8 @@
 """The programs that imagenetfs is measured against: found, or installed, or left out with a reason.
 
-ratarmount gets a virtual environment of its own in a cache directory; squashfuse and squashfs-tools
-come from the distribution, and only where the user is root. The user's environment is never touched.
+ratarmount gets a virtual environment of its own in a cache directory; squashfuse and
+squashfs-tools come from the distribution, and only where the user is root. The user's
+environment is never touched.
 """
 
 from __future__ import annotations

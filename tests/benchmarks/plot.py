@@ -19,7 +19,9 @@ _FONT = "font-family='system-ui, sans-serif'"
 
 
 def epochs(part: Part) -> str:
-    """A row for each system, a dot for each point's median over the rounds; the scale is logarithmic."""
+    """A row for each system, a dot for each point's median over the rounds;
+    the scale is logarithmic.
+    """
     rows = {system: _medians(part, system) for system in part.systems()}
     values = [value for row in rows.values() for value in row]
     low, high = math.floor(_log(min(values))), math.ceil(_log(max(values)))
@@ -30,7 +32,8 @@ def epochs(part: Part) -> str:
         return _LEFT + share * (_WIDTH - _LEFT - _RIGHT)
 
     lines = [
-        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {_WIDTH} {height}' {_FONT} font-size='13'>",
+        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {_WIDTH} "
+        f"{height}' {_FONT} font-size='13'>",
         f"<title>{TITLE}</title>",
         f"<rect width='{_WIDTH}' height='{height}' fill='#ffffff'/>",
         _text(16, 26, TITLE, weight="bold"),

@@ -11,7 +11,9 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """CPU seconds of a process and all below it (those that have ended included), and how many live."""
+    """CPU seconds of a process and all below it (those that have ended
+    included), and how many live.
+    """
 
     seconds: float
     processes: int

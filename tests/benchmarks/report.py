@@ -1,4 +1,7 @@
-"""From results to tables: which figures stand beside which. Terminal and document draw the same ones."""
+"""From results to tables: which figures stand beside which.
+
+Terminal and document draw the same ones.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,9 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A ratio to reach, against one peer in one metric; ``ours``: the way of ours that is to reach it."""
+    """A ratio to reach, against one peer in one metric; ``ours``: the way of
+    ours that is to reach it.
+    """
 
     part: str
     column: Column

@@ -6,10 +6,10 @@
                 "had": 300.0, "others": 4.5, "stolen": 1.5,
                 "absent": {"<system>": "<why>"}, "rounds": [{"<system>": {"<metric>": value}}]}}
 
-``had`` are the CPU seconds that the machine had to give while the part was measured, ``others`` those of
-them that other programs used, ``stolen`` those that the host of a virtual machine took away. A round
-holds one value a system and metric. Medians are over rounds; ratios are taken within a round, where both
-systems met the same machine, and then their median.
+``had`` are the CPU seconds that the machine had to give while the part was measured, ``others``
+those of them that other programs used, ``stolen`` those that the host of a virtual machine took
+away. A round holds one value a system and metric. Medians are over rounds; ratios are taken within
+a round, where both systems met the same machine, and then their median.
 """
 
 from __future__ import annotations

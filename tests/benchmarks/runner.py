@@ -1,4 +1,6 @@
-"""What the parts share: the run's settings, turns in interleaved rounds, a client for each mount."""
+"""What the parts share: the run's settings, turns in interleaved rounds,
+a client for each mount.
+"""
 
 from __future__ import annotations
 

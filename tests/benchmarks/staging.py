@@ -1,7 +1,9 @@
-"""Staging from a slow source: how fast it is against `cat`, and what it leaves to those who read meanwhile.
+"""Staging from a slow source: how fast it is against `cat`, and what it leaves to
+those who read meanwhile.
 
-The source is a pass-through (tests/passthrough) in which all share a bandwidth that readers can use up.
-Readers come to a fresh mount, with and without a stager beside them; each second counts by itself.
+The source is a pass-through (tests/passthrough) in which all share a bandwidth that readers
+can use up. Readers come to a fresh mount, with and without a stager beside them; each
+second counts by itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The systems under test: how each shows the images as files, mounted by the same code and timed alike."""
+"""The systems under test: how each shows the images as files, mounted by the
+same code and timed alike.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +39,10 @@ _UNMOUNT_SECONDS = 20
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """One system. ``command`` serves in the foreground, ``{mnt}`` in it is the mountpoint; without a
-    command ``train`` is a directory. ``train``: the class directories, below the mountpoint.
-    ``holds``: the file or tree with the bytes, to be brought into the page cache."""
+    """One system. ``command`` serves in the foreground, ``{mnt}`` in it is the mountpoint; without
+    a command ``train`` is a directory. ``train``: the class directories, below the mountpoint.
+    ``holds``: the file or tree with the bytes, to be brought into the page cache.
+    """
 
     name: str
     command: tuple[str | Path, ...]
@@ -49,7 +52,9 @@ class System:
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """A live mount (or directory): its server, where the classes are, and seconds until it answered."""
+    """A live mount (or directory): its server, where the classes are, and
+    seconds until it answered.
+    """
 
     pid: int | None
     train: Path

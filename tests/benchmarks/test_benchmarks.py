@@ -1,4 +1,7 @@
-"""The benchmarks themselves: that they run, leave nothing, and lose nothing. No figure is judged here."""
+"""The benchmarks themselves: that they run, leave nothing, and lose nothing.
+
+No figure is judged here.
+"""
 
 from __future__ import annotations
 

@@ -39,7 +39,9 @@ class Workspace:
 
 @contextlib.contextmanager
 def workspace(kept: Path | None) -> Iterator[Workspace]:
-    """A temporary directory that goes with the run; or ``kept``, whose data stay for the next one."""
+    """A temporary directory that goes with the run; or ``kept``, whose
+    data stay for the next one.
+    """
     if kept is not None:
         kept.mkdir(parents=True, exist_ok=True)
         yield _made(kept.resolve())

@@ -1,4 +1,6 @@
-"""stage, cache, and --cache-dir on the command line: what a user types, and what is said of mistakes."""
+"""stage, cache, and --cache-dir on the command line: what a user types, and
+what is said of mistakes.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,9 @@ def test_stage_then_mount(at: Bench, source: Path, tmp_path: Path) -> None:
 
 
 def test_everything_of_the_sample_can_be_staged(at: Bench, sample: Path, tmp_path: Path) -> None:
-    """Tars in tars, flat tars, loose files, stored and deflated arrays: nothing is left to fetch."""
+    """Tars in tars, flat tars, loose files, stored and deflated arrays:
+    nothing is left to fetch.
+    """
     cache = tmp_path / "cache"
     versions = sorted(p.name for p in sample.iterdir() if p.is_dir() and p.name != "DownSampled")
     more = ["ILSVRC2012_t3", *(f"Imagenet{side}" for side in (8, 16, 32, 64))]

@@ -1,4 +1,6 @@
-"""Disks that fill up, run out of inodes, turn read-only or break under the cache: no error to any reader."""
+"""Disks that fill up, run out of inodes, turn read-only or break under the
+cache: no error to any reader.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """``disk("ext4")``: a loop-mounted file system of 64 MiB; ``disk("tmpfs:OPTIONS")``: one in memory."""
+    """``disk("ext4")``: a loop-mounted file system of 64 MiB;
+    ``disk("tmpfs:OPTIONS")``: one in memory.
+    """
     place = tmp_path / "disk"
     place.mkdir()
     if os.geteuid() != 0 or shutil.which("mkfs.ext4") is None:
@@ -148,7 +152,9 @@ def test_calls_that_fail(
     calls: str,
     every: int,
 ) -> None:
-    """Over quota, or broken, for all of the server's processes: whatever it calls on the cache's disk."""
+    """Over quota, or broken, for all of the server's processes: whatever it
+    calls on the cache's disk.
+    """
     cache, switch = tmp_path / "cache", tmp_path / "broken"
     prepare(cache)
     with monkeypatch.context() as environ:
@@ -193,7 +199,9 @@ def _segments(cache: Path) -> list[Path]:
 def test_an_idle_mount_gives_space_back(
     train: tuple[Path, object], mount: Mount, disk: Callable[[str], Path]
 ) -> None:
-    """Nobody reads any more, and another program fills the disk: what is kept goes, and its space too."""
+    """Nobody reads any more, and another program fills the disk: what is kept
+    goes, and its space too.
+    """
     place = disk("tmpfs:size=300m")
     cache, floor = place / "cache", 100 << 20
     prepare(cache)

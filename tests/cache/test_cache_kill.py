@@ -1,4 +1,6 @@
-"""Workers, the stager and the supervisor killed at random moments while the cache fills: no wrong byte."""
+"""Workers, the stager and the supervisor killed at random moments while the
+cache fills: no wrong byte.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ def _children(pid: int, command: str) -> list[int]:
 
 
 class _Run:
-    """A mount that is made again whenever its supervisor is killed, and a count of what was killed."""
+    """A mount that is made again whenever its supervisor is killed, and a
+    count of what was killed.
+    """
 
     def __init__(self, source: Path, mountpoint: Path, cache: Path) -> None:
         self.source, self.mountpoint, self.cache = source, mountpoint, cache

@@ -1,4 +1,6 @@
-"""Mounts with a cache: bytes cross the network once, the next mount finds them, and every byte is right."""
+"""Mounts with a cache: bytes cross the network once, the next mount finds them,
+and every byte is right.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +96,9 @@ def test_a_quarter_of_the_room(train: tuple[Path, int], mount: Mount, cache_dir:
 
 
 def test_a_class_tar_read_as_a_file(train: tuple[Path, int], mount: Mount, cache_dir: Path) -> None:
-    """From end to end, through ``source``: no byte twice, though it is too large to be fetched whole."""
+    """From end to end, through ``source``: no byte twice, though it is too
+    large to be fetched whole.
+    """
     directory, _ = train
     tar = directory / "ILSVRC2012" / "ILSVRC2012_img_train.tar"
     mounted = mount(directory, cache_dir=cache_dir, cache_size=PLENTY)

@@ -1,4 +1,6 @@
-"""Many readers, two mounts, and a stager on one cache: each byte is fetched once, and readers come first."""
+"""Many readers, two mounts, and a stager on one cache: each byte is fetched
+once, and readers come first.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ def test_24_cold_readers_of_one_image(
 def test_whoever_waits_for_a_fetch_waits_for_the_source(
     train: tuple[Path, int], mount: Mount, cache_dir: Path
 ) -> None:
-    """Two workers wait for one slow fetch; a third is started, and serves somebody else meanwhile."""
+    """Two workers wait for one slow fetch; a third is started, and serves
+    somebody else meanwhile.
+    """
     with slow_source(train[0]) as source:
         mounted = mount(source.path, cache_dir=cache_dir, cache_size=PLENTY, workers=8)
         images = files(mounted.root / "train")
@@ -81,7 +85,9 @@ def test_whoever_waits_for_a_fetch_waits_for_the_source(
 
 
 def _rate(paths: list[Path], seconds: float) -> float:
-    """Images a second that four processes read, until the time is over or each has read its share."""
+    """Images a second that four processes read, until the time is over or
+    each has read its share.
+    """
     with multiprocessing.get_context("fork").Pool(4) as pool:
         parts = [(paths[n::4], seconds) for n in range(4)]
         return sum(pool.starmap(_reads, parts))
@@ -100,8 +106,9 @@ def _reads(paths: list[Path], seconds: float) -> float:
 
 @pytest.mark.timeout(240)
 def test_staging_beside_four_readers(train: tuple[Path, int], mount: Mount, tmp_path: Path) -> None:
-    """It comes to its end, and the readers keep their rate; the figure is printed, its half is demanded twice
-    over for a busy machine."""
+    """It comes to its end, and the readers keep their rate; the figure is printed, its half is
+    demanded twice over for a busy machine.
+    """
     rates: dict[bool, list[float]] = {True: [], False: []}
     with slow_source(train[0], latency=0.001, bandwidth=100e6) as source:
         for turn in range(4):

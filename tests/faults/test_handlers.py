@@ -1,4 +1,6 @@
-"""A handler made to raise, or to answer nonsense, in every operation: EIO, a traceback, the mount lives."""
+"""A handler made to raise, or to answer nonsense, in every operation: EIO, a
+traceback, the mount lives.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +108,7 @@ def test_pages_that_cannot_be_handed_on_are_copied(
     """What went into the pipe before it failed must not reach any reader."""
     flag = tmp_path / "broken"
     target = "__import__('imagenetfs.source.source', fromlist=['SourceFile']).SourceFile"
-    before = BREAK.format(flag=str(flag), target=target, name="pour", deed=deed)
+    before = BREAK.format(flag=str(flag), target=target, name="splice_to", deed=deed)
     one = mount(sample, before=before)
     images = sorted(path for path in (one.root / "train").rglob("*.JPEG"))
     assert sum(path.stat().st_size > 16384 for path in images) > 5

@@ -1,7 +1,8 @@
-"""The mount under fire while it starts: the kernel's first requests meet a supervisor that takes just one.
+"""The mount under fire while it starts: the kernel's first requests meet a
+supervisor that takes just one.
 
-Where the process may enlarge pipes (real root may), one request more in the supervisor would make libfuse
-create a splice pipe that all workers inherit, and readers would hang.
+Where the process may enlarge pipes (real root may), one request more in the supervisor would make
+libfuse create a splice pipe that all workers inherit, and readers would hang.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Indexing killed at any moment: the next one finds a sound index, and serves right bytes.
 
-IMAGENETFS_KILLS says how often (300 for the full run).
+IMAGENETFS_TEST_INDEX_KILLS says how often (300 for the full run).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from imagenetfs.index.leases import NAMELESS_SECONDS, Holder, acquire
 from tests.helpers.archives import contents, image, train_tar
 from tests.helpers.shared_index import sharing_index
 
-KILLS = int(os.environ.get("IMAGENETFS_KILLS", "30"))
+KILLS = int(os.environ.get("IMAGENETFS_TEST_INDEX_KILLS", "30"))
 CLASSES, IMAGES = 30, 50
 
 

@@ -1,4 +1,5 @@
-"""SIGTERM under load, again and again: gone from the mount table at once, its processes within ten seconds.
+"""SIGTERM under load, again and again: gone from the mount table at once, its
+processes within ten seconds.
 
 IMAGENETFS_TEST_TERMS=200 repeats it that often.
 """
@@ -23,7 +24,9 @@ pytestmark = pytest.mark.timeout(3600)
 
 TERMS = int(os.environ.get("IMAGENETFS_TEST_TERMS", "5"))
 AT_ONCE = 1.0
-"""Seconds; the supervisor hears of a signal at once, but on a busy machine it has to be given a CPU."""
+"""Seconds; the supervisor hears of a signal at once, but on a busy machine
+it has to be given a CPU.
+"""
 WITHIN = 10.0
 
 # Reads files over and over, some held open, until the mount has gone.

@@ -1,6 +1,7 @@
 """An archive that goes away under the mount, in every way and form; and that comes back.
 
-A reader has EIO. The log says so once, `errors` counts, status and the end of `run` have the sentence.
+A reader has EIO. The log says so once, `errors` counts, status and the end of `run` have the
+sentence.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,11 @@ def _is_refused(path: Path) -> bool:
     return False
 
 
+def _until_refused(images: Iterator[Path]) -> bool:
+    """Images that were not read yet, one after the other, until one is refused."""
+    return until(lambda: _is_refused(next(images)))
+
+
 @pytest.mark.parametrize("cached", [False, True], ids=["source", "cache"])
 @pytest.mark.parametrize("how", GOING)
 def test_an_archive_that_goes_away(
@@ -104,7 +110,7 @@ def test_an_archive_that_goes_away(
         GOING[how](path)
         # What the kernel has already, it gives: one that was not read yet is asked for each time.
         left = iter(images)
-        assert until(lambda rest=left: _is_refused(next(rest)))
+        assert _until_refused(left)
         for image in list(left)[:5]:
             assert _is_refused(image), (form, image)
         status = one.status()
@@ -128,7 +134,7 @@ def test_an_archive_that_comes_back(forms: Path, tmp_path: Path, mount: Mount) -
     archive = source / "ILSVRC2012/ILSVRC2012_img_val.tar"
     archive.rename(archive.with_name("aside"))
     left = iter(images[1:])
-    assert until(lambda: _is_refused(next(left)))
+    assert _until_refused(left)
     archive.with_name("aside").rename(archive)
     assert until(lambda: not _is_refused(images[-1]))
     assert "it can be read again" in one.status()["problems"][0]

@@ -135,12 +135,14 @@ def server_pid(mountpoint: Path) -> int:
     return pid
 
 
-# --- terminals --------------------------------------------------------------------------------------
+# --- terminals
+# --------------------------------------------------------------------------------------
 
 
 class Terminal:
-    """The command in a terminal of its own, and what a person does there. It has a session, and so a process
-    group, of its own: ``pid``."""
+    """The command in a terminal of its own, and what a person does there. It has a session, and so
+    a process group, of its own: ``pid``.
+    """
 
     def __init__(self, at: Bench, *arguments: object) -> None:
         environ = at.environ()

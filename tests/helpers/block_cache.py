@@ -17,7 +17,9 @@ DATA = random.Random(1).randbytes(5_000_000)
 
 
 class Bytes:
-    """An origin that is a bytes object, and counts what is asked of it. ``at``: where it is in the volume."""
+    """An origin that is a bytes object, and counts what is asked of it. ``at``: where it is in the
+    volume.
+    """
 
     def __init__(self, data: bytes = DATA, at: int = 0) -> None:
         self.data = data
@@ -47,7 +49,9 @@ IDENTITY = Identity(path=b"a/b.tar", size=len(DATA), mtime_ns=5, inode=6, sample
 
 
 def volume(size: int = len(DATA), apart: bool = False, **changes: Any) -> Volume:
-    """DATA's archive; with ``changes`` of its identity another archive, or another version of it."""
+    """DATA's archive; with ``changes`` of its identity another archive, or another version of
+    it.
+    """
     return Volume(replace(IDENTITY, **changes).key, size, {"archive": "a/b.tar"}, apart)
 
 

@@ -15,7 +15,9 @@ PLENTY = 1 << 40
 
 
 def make_train(source: Path, classes: int = 6, images: int = 30, mean: int = 110_000) -> int:
-    """``source``/ILSVRC2012/ILSVRC2012_img_train.tar of random bytes; returns the bytes of its images."""
+    """``source``/ILSVRC2012/ILSVRC2012_img_train.tar of random bytes; returns
+    the bytes of its images.
+    """
     rng, total = random.Random(classes * images), 0
     (source / "ILSVRC2012").mkdir(parents=True, exist_ok=True)
     with tarfile.open(source / "ILSVRC2012" / "ILSVRC2012_img_train.tar", "w") as outer:

@@ -1,7 +1,8 @@
 """What a test run inherits, put right: the same process state whoever starts it, and from wherever.
 
 :func:`normalise_process` is for the test process itself, before anything else is imported;
-:func:`environment` is what it and its children see. Nothing else of the caller's environment counts.
+:func:`environment` is what it and its children see. Nothing else of the
+caller's environment counts.
 """
 
 from __future__ import annotations

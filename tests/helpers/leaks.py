@@ -1,7 +1,8 @@
 """What a test run leaves behind: mounts, processes, files, shared memory, descriptors, threads.
 
-The machine-wide part (:func:`left_on_machine`) is asked once, by the process that controls the run.
-Descriptors and mappings are a test process's own: :class:`Held` notes after which test each appeared.
+The machine-wide part (:func:`left_on_machine`) is asked once, by the process that
+controls the run. Descriptors and mappings are a test process's own: :class:`Held` notes
+after which test each appeared.
 """
 
 from __future__ import annotations
@@ -97,7 +98,9 @@ class Held:
             self._since.setdefault(key, test)
 
     def note_mappings(self, test: str) -> None:
-        """Look at shared mappings, after a module: with torch loaded there are thousands of lines."""
+        """Look at shared mappings, after a module: with torch loaded
+        there are thousands of lines.
+        """
         now = {m: w for m, w in shared_mappings().items() if m not in self._mappings_first}
         self._mappings_since = {m: s for m, s in self._mappings_since.items() if m in now}
         for mapping in now:

@@ -25,7 +25,8 @@ SPLITS = [
 
 @contextmanager
 def torchvision_datasets() -> Iterator[Any]:
-    """torchvision.datasets, also beside a torch for the CPU that lacks two operators of detection models.
+    """torchvision.datasets, also beside a torch for the CPU that lacks two
+    operators of detection models.
 
     Where it has them, they must not be defined a second time: the library that brings them aborts.
     """

@@ -1,8 +1,8 @@
 """Warnings and errors in any log of ours: what a test did not expect fails it.
 
 A test says what it expects by ``@pytest.mark.expects_log("a regular expression", ...)``, which may
-stand on a class or module too, or by the fixture ``expect_log``. Watched are the records of the test
-process and its forks, the logs of ``mounted()`` servers, and every ``*.log`` of the commands.
+stand on a class or module too, or by the fixture ``expect_log``. Watched are the records of the
+test process and its forks, the logs of ``mounted()`` servers, and every ``*.log`` of the commands.
 """
 
 from __future__ import annotations

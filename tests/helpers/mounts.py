@@ -1,6 +1,7 @@
 """Mounts for tests: a server in a process of its own, started and always taken away.
 
-``python -m tests.helpers.mounts PLAN`` is that process: it serves in the foreground and prints READY.
+``python -m tests.helpers.mounts PLAN`` is that process: it serves in the
+foreground and prints READY.
 """
 
 from __future__ import annotations
@@ -69,7 +70,10 @@ Mount = Callable[..., Mounted]
 
 
 def mounted(source: Path, mountpoint: Path, **plan: object) -> Mounted:
-    """Start a server and wait until the mount can be read. Raises RuntimeError with what it said."""
+    """Start a server and wait until the mount can be read.
+
+    Raises RuntimeError with what it said.
+    """
     mountpoint.mkdir(parents=True, exist_ok=True)
     log = mountpoint.with_name(mountpoint.name + ".log")
     described = {

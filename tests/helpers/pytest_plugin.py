@@ -1,8 +1,9 @@
 """The test run as a whole: what it inherits, how it is spread, and that it leaves nothing behind.
 
-The process that controls the run makes a directory for it; each test process, of which pytest-xdist
-starts several, has a part of its own in it: TMPDIR, HOME, cache, state and run directory. At the end
-the run fails for whatever is left (see tests.helpers.leaks). Two runs side by side share nothing.
+The process that controls the run makes a directory for it; each test process, of which
+pytest-xdist starts several, has a part of its own in it: TMPDIR, HOME, cache, state and run
+directory. At the end the run fails for whatever is left (see tests.helpers.leaks). Two runs
+side by side share nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ _CODE = [_REPOSITORY / "tests", _REPOSITORY / "imagenetfs"]
 _DIRECTORIES = ("tmp", "cache", "config", "state", "run", "home")
 
 _ORDER = ("jobs", "benchmarks", "mount", "faults", "nfs", "cache", "loaders", "unit")
-"""Folders in the order in which their tests begin: long ones first, so that none is alone at the end."""
+"""Folders in the order in which their tests begin: long ones first, so that
+none is alone at the end.
+"""
 
 _LARGEST_RUN = 8
 
@@ -76,7 +79,8 @@ def pytest_configure(config: pytest.Config) -> None:
     isolation.normalise_process()
     _run = Run(config)
     if _run.is_controller:
-        # The tests start hundreds of programs, and each would compile 70 modules, and its server again.
+        # The tests start hundreds of programs, and each would compile 70
+        # modules, and its server again.
         for directory in _CODE:
             compileall.compile_dir(directory, quiet=2)
 

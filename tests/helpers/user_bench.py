@@ -1,4 +1,6 @@
-"""A test's directories and the command as an ordinary user has them, in a place that helpers/users.py makes."""
+"""A test's directories and the command as an ordinary user has them, in a place
+that helpers/users.py makes.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ class There(Bench):
         broken: Mapping[str, str] | None = None,
         member_of: Sequence[str] = tuple(MANY),
     ) -> None:
-        """``directory`` and all above it may be entered by everybody; see Elsewhere for the rest."""
+        """``directory`` and all above it may be entered by everybody;
+        see Elsewhere for the rest.
+        """
         super().__init__(directory)
         self.user = user
         for name in ("home", "cache", "state", "tmp", "run"):
@@ -75,8 +79,9 @@ Make = Callable[..., There]
 
 
 def places(directory: Path) -> Iterator[Make]:
-    """For a fixture: ``make(user, broken={...}, member_of=[...])`` makes a bench of that user's, below a
-    directory that everybody may enter."""
+    """For a fixture: ``make(user, broken={...}, member_of=[...])`` makes a bench of that user's,
+    below a directory that everybody may enter.
+    """
     made: list[There] = []
 
     def make(user: str = "ana", **more: Any) -> There:

@@ -1,8 +1,9 @@
 """Root's tests of what ordinary users do: a mount namespace in which they can, and commands in it.
 
-There /dev/fuse is everybody's (as on any desktop and cluster), the interpreter and this package can be
-reached though they may lie in root's home, and three ordinary users exist. Nothing outside changes. Run as
-a program this module is the process that holds the namespace, and the front of each command.
+There /dev/fuse is everybody's (as on any desktop and cluster), the interpreter and this
+package can be reached though they may lie in root's home, and three ordinary users exist.
+Nothing outside changes. Run as a program this module is the process that holds the namespace,
+and the front of each command.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ GROUP = 24000
 """The users' primary group; each is also in a group of the user's own number."""
 
 MANY = {f"fsgroup{n:02d}": 70_000 + n for n in range(1, 21)}
-"""Groups that ``max`` is in: more than NFSv3 tells a server, which hears of those with the lowest numbers."""
+"""Groups that ``max`` is in: more than NFSv3 tells a server, which hears of those
+with the lowest numbers.
+"""
 
 HIDDEN, TOLD = "fsgroup18", "fsgroup03"
 """One of MANY that NFSv3 does not tell the server, and one that it tells."""
@@ -45,9 +48,11 @@ class Elsewhere:
         member_of: Sequence[str] = tuple(MANY),
         own_network: bool = True,
     ) -> None:
-        """``scratch``: where an empty directory may be made. ``broken``: programs that are ``missing`` here,
-        or there and have ``refused``. ``member_of``: which of MANY ``max`` is in. Abstract sockets are a
-        network's: with one of its own this place sees no doors of other tests."""
+        """``scratch``: where an empty directory may be made. ``broken``: programs that are
+        ``missing`` here, or there and have ``refused``. ``member_of``: which of MANY
+        ``max`` is in. Abstract sockets are a network's: with one of its own this place sees
+        no doors of other tests.
+        """
         scratch.mkdir()
         self._own_network = own_network
         words = [f"--broken={name}={how}" for name, how in (broken or {}).items()]

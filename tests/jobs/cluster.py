@@ -1,8 +1,8 @@
 """A real Slurm of two nodes on this machine: munged, slurmctld, and two slurmd, for tests of jobs.
 
-Everything lies in one directory. Each node is a mount namespace as tests/helpers/users.py makes it, with a
-directory of its own (``<directory>/node``) where a real node has its local disk; so two nodes do not see
-each other's mounts, locks and files. Jobs are those of an ordinary user.
+Everything lies in one directory. Each node is a mount namespace as tests/helpers/users.py makes it,
+with a directory of its own (``<directory>/node``) where a real node has its local disk; so two
+nodes do not see each other's mounts, locks and files. Jobs are those of an ordinary user.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ GresTypes=gpu
 PartitionName=main Nodes={names} Default=YES MaxTime=INFINITE OverSubscribe=NO State=UP
 """
 
-# The limit of memory is what kills for lack of it. A systemd is not asked, for here it may not be there; in
-# version 2 CgroupAutomount then enables the controllers.
+# The limit of memory is what kills for lack of it. A systemd is not asked, for here it may not be
+# there; in version 2 CgroupAutomount then enables the controllers.
 _CGROUPS = """\
 CgroupPlugin=cgroup/{version}
 CgroupMountpoint={cgroup}
@@ -81,7 +81,8 @@ ConstrainRAMSpace={limits}
 ConstrainSwapSpace=no
 """
 
-# The one that sites get, and then what theirs may do; without it a test sees what the next start heals.
+# The one that sites get, and then what theirs may do; without it a test sees
+# what the next start heals.
 _EPILOG = """\
 #!/bin/sh
 [ -e {directory}/no-epilog ] && exit 0
@@ -102,7 +103,10 @@ class Job:
 
 
 class Cluster:
-    """Start with the constructor, end with :meth:`close`. ``environ`` is what jobs are submitted with."""
+    """Start with the constructor, end with :meth:`close`.
+
+    ``environ`` is what jobs are submitted with.
+    """
 
     def __init__(self, directory: Path, environ: dict[str, str]) -> None:
         self.directory = directory
@@ -158,7 +162,8 @@ class Cluster:
                 task="task/cgroup" if follows else "task/none",
                 prolog=REPOSITORY / "systemd" / "slurm-prolog",
                 host=_host(),
-                # A cluster beside this one, of another run of the tests, must not have the same jobs.
+                # A cluster beside this one, of another run of the tests, must
+                # not have the same jobs.
                 first_job=os.getpid() % 60_000 * 1000 + 1,
                 directory=self.directory,
                 controller_port=controller_port,

@@ -1,6 +1,7 @@
 """A machine of its own for systemd's units: this one's systemd as PID 1 of namespaces, see boot.sh.
 
-Its / is a copy of ours that lies in memory; /tmp, /run, /var/tmp, /dev are its own; its network is empty.
+Its / is a copy of ours that lies in memory; /tmp, /run, /var/tmp, /dev are its
+own; its network is empty.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ BOOT_SECONDS = 60.0
 
 
 class Machine:
-    """Boot with the constructor, end with :meth:`close`. ``files``: path in the machine -> content."""
+    """Boot with the constructor, end with :meth:`close`.
+
+    ``files``: path in the machine -> content.
+    """
 
     def __init__(self, directory: Path, source: Path, files: dict[str, str]) -> None:
         root = directory / "root"

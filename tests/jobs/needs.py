@@ -1,4 +1,6 @@
-"""What the tests with machines of their own need of this one; where it is not there they are skipped."""
+"""What the tests with machines of their own need of this one; where it is
+not there they are skipped.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ _SYSTEMD = Path("/lib/systemd/systemd")
 
 
 class Groups(Enum):
-    """What Slurm may follow a job's processes by: control groups, or nothing but who started whom."""
+    """What Slurm may follow a job's processes by: control groups, or
+    nothing but who started whom.
+    """
 
     V1 = "v1"
     V2 = "v2"

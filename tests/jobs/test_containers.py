@@ -1,7 +1,8 @@
-"""The mount in a container: bound into it, with `run` around it, and made within it, as an ordinary user.
+"""The mount in a container: bound into it, with `run` around it, and made within
+it, as an ordinary user.
 
-Apptainer is in few distributions; bubblewrap stands in for it where it is not installed: both make a user
-and a mount namespace, and bind directories into it.
+Apptainer is in few distributions; bubblewrap stands in for it where it is not installed: both make
+a user and a mount namespace, and bind directories into it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The module file, in a shell with Lmod and in one with Environment Modules (a system has one of the two)."""
+"""The module file, in a shell with Lmod and in one with Environment Modules (a
+system has one of the two).
+"""
 
 from __future__ import annotations
 

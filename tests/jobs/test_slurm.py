@@ -229,7 +229,8 @@ def test_eight_tasks_one_mount(cluster: Cluster, mode: str) -> None:
     cluster.environ["IMAGENETFS_RUN_OPTIONS"] = NAMESPACE[mode]
     met = cluster.directory / "home" / f"met-{mode}"
     script = (
-        f"mkdir -p {met}; touch {met}/$SLURM_PROCID; until [ -e {met}/7 ] && [ $(ls {met} | wc -l) = 8 ];"
+        f"mkdir -p {met}; touch {met}/$SLURM_PROCID; until [ -e {met}/7 ] && [ "
+        f"$(ls {met} | wc -l) = 8 ];"
         """ do sleep 0.1; done; grep -m1 '"pid"' {mnt}/.imagenetfs/status.json; sleep 1"""
     )
     words = ("sh", "-c", script)
@@ -342,8 +343,8 @@ def test_staged_in_shards_nothing_is_read_from_the_source(cluster: Cluster) -> N
     try:
         wait_for_array(cluster, cluster.submit(SCRIPTS / "stage-shards.sbatch", *SMALL), 4)
         script = (
-            "grep source_bytes {mnt}/.imagenetfs/status.json; find {mnt}/ILSVRC2012/train -name '*.JPEG' "
-            "-exec cat {} + | wc -c; grep source_bytes {mnt}/.imagenetfs/status.json"
+            "grep source_bytes {mnt}/.imagenetfs/status.json; find {mnt}/ILSVRC2012/train -name "
+            "'*.JPEG' -exec cat {} + | wc -c; grep source_bytes {mnt}/.imagenetfs/status.json"
         )
         job = cluster.wait(submit(cluster, "plain", "sh", "-c", script))
     finally:

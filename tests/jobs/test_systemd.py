@@ -160,7 +160,9 @@ def test_a_source_that_is_not_there_fails_with_a_sentence(machine: Machine) -> N
 
 
 class Own:
-    """A user's own systemd, and her commands. (No logind here, which would start it when she logs in.)"""
+    """A user's own systemd, and her commands. (No logind here, which would
+    start it when she logs in.)
+    """
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine

@@ -1,4 +1,6 @@
-"""torchvision's own loaders on the mount, unmodified: the same classes, numbers and pictures as extracted."""
+"""torchvision's own loaders on the mount, unmodified: the same classes, numbers
+and pictures as extracted.
+"""
 
 from __future__ import annotations
 

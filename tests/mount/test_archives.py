@@ -24,8 +24,8 @@ PAST = 1_339_500_000
 
 @dataclass(frozen=True)
 class Seen:
-    """What a walk sees of one entry. Directories' sizes and link counts are a file system's own, and their
-    times change while files are extracted into them.
+    """What a walk sees of one entry. Directories' sizes and link counts are a file system's own,
+    and their times change while files are extracted into them.
 
     Of the mode, who may execute it: nobody may write here, and everybody may read.
     """
@@ -362,7 +362,9 @@ def many_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_thousands_of_tars_in_one_deep_directory(
     many_source: Path, tmp_path: Path, mount: Mount
 ) -> None:
-    """Come upon one by one in a shuffled order by several workers, each before the directory is listed."""
+    """Come upon one by one in a shuffled order by several workers, each before
+    the directory is listed.
+    """
     one = mount(many_source)
     shown = one.mountpoint / "archives" / "site" / "a" / "b" / "c"
     order = list(range(MANY))

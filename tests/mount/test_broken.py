@@ -1,4 +1,6 @@
-"""Archives that are cut, garbage or missing, and a missing devkit: what still serves, and what is said."""
+"""Archives that are cut, garbage or missing, and a missing devkit: what still
+serves, and what is said.
+"""
 
 from __future__ import annotations
 
@@ -174,7 +176,9 @@ def test_prefer(sample_copy: Path, mount: Mount, prefer: str) -> None:
 
 
 def test_archive_cut_while_mounted(sample_copy: Path, mount: Mount) -> None:
-    """Never a short or a zero byte: all of an archive that was cut is an error, the others are read."""
+    """Never a short or a zero byte: all of an archive that was cut is an
+    error, the others are read.
+    """
     root = only_archives(sample_copy)
     one = mount(sample_copy)
     every = members(root / VAL)

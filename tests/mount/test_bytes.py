@@ -1,4 +1,6 @@
-"""Every file under ILSVRC2012 and ILSVRC2012_t3 equals what GNU tar extracts, however it is read."""
+"""Every file under ILSVRC2012 and ILSVRC2012_t3 equals what GNU tar
+extracts, however it is read.
+"""
 
 from __future__ import annotations
 

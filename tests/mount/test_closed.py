@@ -1,4 +1,6 @@
-"""What an ordinary user may not read of a source: said, and gone round where a directory takes its place."""
+"""What an ordinary user may not read of a source: said, and gone round where a
+directory takes its place.
+"""
 
 from __future__ import annotations
 

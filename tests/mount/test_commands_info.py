@@ -46,7 +46,9 @@ def test_info_counts_what_a_mount_shows(
 
 
 def test_what_only_counting_shows_is_told(at: Bench, sample: Path, tmp_path: Path) -> None:
-    """Labels that the devkit does not name, an array of objects, a val image without annotation, a cut tar."""
+    """Labels that the devkit does not name, an array of objects, a val image
+    without annotation, a cut tar.
+    """
     source = tmp_path / "source"
     shutil.copytree(sample, source)
     npz = source / "DownSampled" / "Imagenet16_val_npz" / "val_data.npz"

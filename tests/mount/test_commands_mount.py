@@ -81,7 +81,8 @@ def test_mount_8_and_umount_8(at: Bench, sample: Path) -> None:
     script = at.directory / "imagenetfs"
     script.write_text(f'#!/bin/sh\nexec {sys.executable} -m imagenetfs "$@"\n')
     script.chmod(0o755)
-    # Installed in /usr/local/bin the type would be fuse.imagenetfs: mount(8) sets a PATH of its own.
+    # Installed in /usr/local/bin the type would be fuse.imagenetfs: mount(8) sets a PATH of its
+    # own.
     command: list[str | Path] = [
         "mount",
         "-t",

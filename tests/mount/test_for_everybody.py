@@ -1,4 +1,6 @@
-"""A node's own mount for all users: an account with access mounts, the kernel lets in whom the source would."""
+"""A node's own mount for all users: an account with access mounts, the kernel lets
+in whom the source would.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,9 @@ Can = Callable[..., bool]
 
 
 def reading(at: Bench, elsewhere: Elsewhere, mountpoint: Path) -> Can:
-    """Whether somebody of these groups can read an image of a split, below a directory of the mount."""
+    """Whether somebody of these groups can read an image of a split, below a directory of the
+    mount.
+    """
 
     def can_read(split: str, uid: int, gid: int, *groups: int) -> bool:
         top = mountpoint / "ILSVRC2012" / split
@@ -142,7 +146,9 @@ def test_where_users_may_not_let_others_in(at: Bench, sample: Path) -> None:
 
 
 def test_archives_with_rights_of_their_own(at: Bench, elsewhere: Elsewhere, source: Path) -> None:
-    """S14: each for whom its own archive is, below a closed directory too; new rights count in time."""
+    """S14: each for whom its own archive is, below a closed directory too; new rights count in
+    time.
+    """
     train = next((source / "ILSVRC2012").glob("*img_train.tar"))
     val = next((source / "ILSVRC2012").glob("*img_val.tar"))
     os.chown(train, USERS["ben"], OTHERS)

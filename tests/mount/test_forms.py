@@ -1,4 +1,6 @@
-"""The forms that a site may hold: spellings, archives or directories or both, parts that are missing."""
+"""The forms that a site may hold: spellings, archives or directories or
+both, parts that are missing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A mount that is left alone keeps one worker, and is as good as before when somebody comes back."""
+"""A mount that is left alone keeps one worker, and is as good as before
+when somebody comes back.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,15 @@ from tests.helpers.mounts import Mount, Mounted
 
 pytestmark = pytest.mark.timeout(120)
 
-# The pool's own times are ten seconds and a minute; tests/unit/server/test_worker_pool.py has those.
+# The pool's own times are ten seconds and a minute;
+# tests/unit/server/test_worker_pool.py has those.
 QUICKLY = "from imagenetfs.serve import pool; pool._IDLE_SECONDS, pool._QUIET_SECONDS = 6.0, 7.0"
 
 
 def workers(mounted: Mounted) -> list[int]:
-    """The server's children that serve, from /proc: a look through the mount would be a use of it."""
+    """The server's children that serve, from /proc: a look through the
+    mount would be a use of it.
+    """
     pid = mounted.process.pid
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [int(child) for child in children if is_worker(child)]

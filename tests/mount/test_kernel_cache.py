@@ -26,7 +26,9 @@ def images(sample_mount: Mounted) -> list[Path]:
 
 
 def read_plainly(path: Path) -> bytes:
-    """Without Python's own open(), which asks whether a file is a terminal: an ioctl, and so a request."""
+    """Without Python's own open(), which asks whether a file is a terminal: an
+    ioctl, and so a request.
+    """
     fd = os.open(path, os.O_RDONLY)
     try:
         return os.read(fd, 1 << 24)

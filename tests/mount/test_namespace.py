@@ -31,7 +31,9 @@ def at(request: pytest.FixtureRequest, make: Make) -> There:
 def waiting(
     at: There, sample: Path, script: str, **options: Any
 ) -> tuple[subprocess.Popen[str], str]:
-    """A namespaced run whose command prints one line by ``script``, and waits for its input to end."""
+    """A namespaced run whose command prints one line by ``script``, and
+    waits for its input to end.
+    """
     whole = f"{script}; cat > /dev/null; exit 7"
     front = at.start(
         "run", "--namespace", sample, "--", "sh", "-c", whole, stdin=subprocess.PIPE, **options

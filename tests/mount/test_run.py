@@ -418,8 +418,9 @@ def test_an_end_at_any_moment_of_the_start(at: Bench, sample: Path, number: sign
     draw = random.Random(number)
 
     def is_excused(left: str) -> bool:
-        """A front that is killed while it starts may leave an empty directory and its lock, which the next
-        start takes over."""
+        """A front that is killed while it starts may leave an empty directory and its lock, which
+        the next start takes over.
+        """
         return number == signal.SIGKILL and (left == str(at.default) or left.endswith(".lock"))
 
     for _ in range(12):
@@ -472,8 +473,8 @@ def test_ctrl_z_and_fg(at: Bench, sample: Path) -> None:
     terminal = Terminal(at, "run", sample, "--", "sh", "-c", "echo ready; cat; exit 4")
     os.waitpid(terminal.pid, os.WNOHANG)
     terminal.see("ready")
-    # The terminal stops the whole group only where a shell with job control is its session's leader:
-    # an orphaned group ignores it. So what the shell would do is done here.
+    # The terminal stops the whole group only where a shell with job control is its session's
+    # leader: an orphaned group ignores it. So what the shell would do is done here.
     os.killpg(terminal.pid, signal.SIGSTOP)
     _, status = os.waitpid(terminal.pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status)

@@ -1,4 +1,6 @@
-"""Ordinary programs on every version: a walk, find, du, cp, tar and rsync see and copy the same files."""
+"""Ordinary programs on every version: a walk, find, du, cp, tar and rsync see
+and copy the same files.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Deflated arrays through a mount: unpacked once for many readers and, with a cache, for the mounts to come;
-without room an error that says so."""
+"""Deflated arrays through a mount: unpacked once for many readers and, with a cache, for the mounts
+to come; without room an error that says so.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +61,9 @@ npz.contents = contents
 
 
 READERS = 11
-"""More than workers; one more, and the kernel itself lets nobody else read where its limit cannot be raised."""
+"""More than workers; one more, and the kernel itself lets nobody else read where
+its limit cannot be raised.
+"""
 
 
 def wait_until(true: Callable[[], bool]) -> None:

@@ -1,4 +1,5 @@
-"""winter21_whole, tiny-imagenet-200 and Imagenet8 to 64: every file equals its origin, counted and complete.
+"""winter21_whole, tiny-imagenet-200 and Imagenet8 to 64: every file equals its
+origin, counted and complete.
 
 What is expected is computed from the source by other programs: GNU tar, numpy, scipy, a walk.
 """

@@ -1,4 +1,6 @@
-"""views/: parts of a version by class and by file, the same inodes; and which version a list means."""
+"""views/: parts of a version by class and by file, the same inodes; and
+which version a list means.
+"""
 
 from __future__ import annotations
 
@@ -133,7 +135,9 @@ def test_what_is_a_label(entry: bytes, meant: bytes) -> None:
 
 
 def test_what_a_list_names_in_vain_is_told(sample: Path, tmp_path: Path, mount: Mount) -> None:
-    """At mount what names and classes tell; when a class is listed, which of its images are not there."""
+    """At mount what names and classes tell; when a class is listed, which of its images are not
+    there.
+    """
     train = sample / "ILSVRC2012" / "train"
     wnid, other = sorted(path.name for path in train.iterdir())[:2]
     good = sorted(path.name for path in (train / wnid).iterdir())[0]
@@ -145,8 +149,10 @@ def test_what_a_list_names_in_vain_is_told(sample: Path, tmp_path: Path, mount: 
     )
     one = mount(sample, views=views)
     told = [
-        "the view a: 2 of 6 entries of its list name nothing in ILSVRC2012 (first: n99999999_1.JPEG).",
-        "the view a: 1 of 1 entries of its list name nothing in ILSVRC2012/trian (first: n00000001).",
+        "the view a: 2 of 6 entries of its list name nothing in ILSVRC2012 (first: "
+        "n99999999_1.JPEG).",
+        "the view a: 1 of 1 entries of its list name nothing in "
+        "ILSVRC2012/trian (first: n00000001).",
     ]
     assert one.warnings == told
     root = one.mountpoint / "views"

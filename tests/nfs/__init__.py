@@ -1,1 +1,3 @@
-"""At home on NFSv3: groups, faults, change underneath, on a source that behaves as a server does."""
+"""At home on NFSv3: groups, faults, change underneath, on a source that
+behaves as a server does.
+"""

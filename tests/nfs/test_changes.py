@@ -80,7 +80,9 @@ def test_an_archive_that_changes(
     mount: Mount,
     how: str,
 ) -> None:
-    """S4 S5 S6: EIO for that archive, one line in the log, all others as ever; a remount shows the new one."""
+    """S4 S5 S6: EIO for that archive, one line in the log, all others as ever; a
+    remount shows the new one.
+    """
     one = mount(source.path)
     val = [name for name in images if name.startswith("val/")]
     train = [name for name in images if name.startswith("train/")]
@@ -126,7 +128,9 @@ def test_a_touch_changes_nothing(
     mount: Mount,
     touch: Callable[[Path], object],
 ) -> None:
-    """S7: times, owner, group and mode of an archive may change under the mount, and its inode too."""
+    """S7: times, owner, group and mode of an archive may change under the
+    mount, and its inode too.
+    """
     one = mount(source.path)
     val = [name for name in images if name.startswith("val/")]
     assert (one.root / val[0]).read_bytes() == images[val[0]]

@@ -1,6 +1,8 @@
-"""A mount over a source that fails all the time: each read gives the right bytes or an errno, nothing else.
+"""A mount over a source that fails all the time: each read gives the right bytes
+or an errno, nothing else.
 
-IMAGENETFS_FAULTED_READS sets how many faults the readers meet: 2,000 by itself, 100,000 for the full run.
+IMAGENETFS_TEST_FAULTED_READS sets how many faults the readers meet: 2,000 by itself,
+100,000 for the full run.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ import pytest
 from tests.helpers.mounts import Mount
 from tests.helpers.passthrough import SlowSource, slow_source
 
-FAULTS = int(os.environ.get("IMAGENETFS_FAULTED_READS", "2000"))
-SEED = int(os.environ.get("IMAGENETFS_FAULT_SEED", "20"))
+FAULTS = int(os.environ.get("IMAGENETFS_TEST_FAULTED_READS", "2000"))
+SEED = int(os.environ.get("IMAGENETFS_TEST_FAULT_SEED", "20"))
 READERS = 8
 ALLOWED = {errno.EIO, errno.EACCES}
 
@@ -46,8 +48,8 @@ def _read(path: Path, choose: random.Random, expected: bytes) -> None:
             wanted = expected[offset : offset + length]
             data = os.pread(fd, length, offset)
             while len(data) < len(wanted):
-                # The kernel gives what it has before a page that failed; whoever reads on gets the errno, or
-                # the rest, and never an end where there is none.
+                # The kernel gives what it has before a page that failed; whoever reads on gets the
+                # errno, or the rest, and never an end where there is none.
                 assert (offset + len(data)) % mmap.PAGESIZE == 0, (path, offset, length, len(data))
                 more = os.pread(fd, length - len(data), offset + len(data))
                 assert more, (path, offset, length, len(data))
@@ -58,7 +60,9 @@ def _read(path: Path, choose: random.Random, expected: bytes) -> None:
 
 
 class Readers:
-    """Threads that read at random until told to end; what they saw is counted by errno (0: the right bytes)."""
+    """Threads that read at random until told to end; what they saw is counted by
+    errno (0: the right bytes).
+    """
 
     def __init__(self, root: Path, images: dict[str, bytes], count: int = READERS) -> None:
         self.seen: Counter[int | None] = Counter()

@@ -182,7 +182,8 @@ def test_no_member(source: SlowSource, tree: Path, make: Make) -> None:
         assert words in done.stderr
     config.mkdir(parents=True)
     (config / "config.toml").write_text(
-        "opt_in_page = 'http://in.example'\nsupport_address = 'a@b.example'\nsupport_subject = 'S'\n"
+        "opt_in_page = 'http://in.example'\nsupport_address = 'a@b.example'\nsupport_subject = "
+        "'S'\n"
     )
     done = member.call("mount", source.path, member.home)
     assert "http://in.example" in done.stderr
@@ -240,7 +241,7 @@ def test_a_source_that_is_not_here(member: There) -> None:
 # --- who would be let in, without asking anybody --------------------------------------------------
 
 
-def _gate(**more: Any) -> DeniedPath:
+def _denied(**more: Any) -> DeniedPath:
     return replace(DeniedPath(path="/d", wanted=5, mode=0o750, uid=0, gid=118), **more)
 
 
@@ -248,27 +249,27 @@ NUMBERS = tuple(range(101, 121))
 
 
 @pytest.mark.parametrize(
-    ("gate", "user", "expected"),
+    ("denied", "user", "expected"),
     [
-        (_gate(), User(9, 9, NUMBERS), (Reason.HIDDEN_GROUP, 118)),
-        (_gate(), User(9, 118, NUMBERS), (Reason.SERVER, None)),
-        (_gate(), User(9, 9, NUMBERS[4:]), (Reason.SERVER, None)),
-        (_gate(), User(9, 9, NUMBERS[:16]), (Reason.NOT_A_MEMBER, 118)),
-        (_gate(mode=0o700), User(9, 9, NUMBERS), (Reason.MODE, None)),
-        (_gate(mode=0o710), User(9, 9, NUMBERS), (Reason.MODE, None)),
-        (_gate(mode=0o710), User(9, 118, NUMBERS), (Reason.MODE, None)),
-        (_gate(mode=0o057, uid=9), User(9, 118, NUMBERS), (Reason.MODE, None)),
-        (_gate(mode=0o705, gid=9), User(8, 9, NUMBERS), (Reason.MODE, None)),
-        (_gate(mode=0o710, wanted=1), User(9, 9, NUMBERS), (Reason.HIDDEN_GROUP, 118)),
-        (_gate(mode=0o755, gid=3), User(9, 9, NUMBERS), (Reason.SERVER, None)),
-        (_gate(uid=9), User(9, 9, NUMBERS), (Reason.SERVER, None)),
-        (_gate(is_foreign=True, gid=3), User(9, 9, NUMBERS), (Reason.ACCESS_LIST, None)),
+        (_denied(), User(9, 9, NUMBERS), (Reason.HIDDEN_GROUP, 118)),
+        (_denied(), User(9, 118, NUMBERS), (Reason.SERVER, None)),
+        (_denied(), User(9, 9, NUMBERS[4:]), (Reason.SERVER, None)),
+        (_denied(), User(9, 9, NUMBERS[:16]), (Reason.NOT_A_MEMBER, 118)),
+        (_denied(mode=0o700), User(9, 9, NUMBERS), (Reason.MODE, None)),
+        (_denied(mode=0o710), User(9, 9, NUMBERS), (Reason.MODE, None)),
+        (_denied(mode=0o710), User(9, 118, NUMBERS), (Reason.MODE, None)),
+        (_denied(mode=0o057, uid=9), User(9, 118, NUMBERS), (Reason.MODE, None)),
+        (_denied(mode=0o705, gid=9), User(8, 9, NUMBERS), (Reason.MODE, None)),
+        (_denied(mode=0o710, wanted=1), User(9, 9, NUMBERS), (Reason.HIDDEN_GROUP, 118)),
+        (_denied(mode=0o755, gid=3), User(9, 9, NUMBERS), (Reason.SERVER, None)),
+        (_denied(uid=9), User(9, 9, NUMBERS), (Reason.SERVER, None)),
+        (_denied(is_foreign=True, gid=3), User(9, 9, NUMBERS), (Reason.ACCESS_LIST, None)),
         (
-            _gate(entries=((4, 7, -1), (16, 0, -1))),
+            _denied(entries=((4, 7, -1), (16, 0, -1))),
             User(9, 9, NUMBERS),
             (Reason.ACCESS_LIST, None),
         ),
     ],
 )
-def test_explain(gate: DeniedPath, user: User, expected: tuple[Reason, int | None]) -> None:
-    assert explain(gate, user) == expected
+def test_explain(denied: DeniedPath, user: User, expected: tuple[Reason, int | None]) -> None:
+    assert explain(denied, user) == expected

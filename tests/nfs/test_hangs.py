@@ -1,4 +1,6 @@
-"""A source that stops answering: every system call ends in time, and all goes on when it answers again."""
+"""A source that stops answering: every system call ends in time, and all goes
+on when it answers again.
+"""
 
 from __future__ import annotations
 
@@ -174,7 +176,9 @@ def test_others_go_on(
     images: Images,
     mount: Mount,
 ) -> None:
-    """S16: what is kept or indexed is there at once, while fewer requests hang than there may be workers."""
+    """S16: what is kept or indexed is there at once, while fewer requests hang
+    than there may be workers.
+    """
     one = mount(source.path, read_timeout=TIMEOUT, workers=8)
     train = one.root / "train"
     classes = sorted(os.listdir(train))

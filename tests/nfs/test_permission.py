@@ -1,4 +1,6 @@
-"""An archive that may not be read any more: new opens are refused, whatever the kernel or a cache has of it."""
+"""An archive that may not be read any more: new opens are refused, whatever the
+kernel or a cache has of it.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +79,9 @@ def test_new_opens_are_refused(
     tmp_path: Path,
     cached: bool,
 ) -> None:
-    """S8: also of images that were looked up, listed, and read into the cache; and given again later."""
+    """S8: also of images that were looked up, listed, and read into the
+    cache; and given again later.
+    """
     (tmp_path / "cache").mkdir(mode=0o700)
     keep = {"cache_dir": tmp_path / "cache", "cache_size": 1 << 30} if cached else {}
     one = mount(source.path, revalidate=REVALIDATE, **keep)
@@ -132,7 +136,9 @@ def test_new_opens_are_refused(
 def test_one_class_of_many(
     sample: Path, mount: Mount, version: str, split: str, closed: str
 ) -> None:
-    """S8: what is closed is refused, a tar or a directory of loose images; the classes beside it are not."""
+    """S8: what is closed is refused, a tar or a directory of loose images; the
+    classes beside it are not.
+    """
     with slow_source(sample) as source:
         one = mount(source.path, revalidate=REVALIDATE)
         classes = sorted((one.mountpoint / version / split).iterdir())
@@ -148,7 +154,10 @@ def test_one_class_of_many(
 def test_of_many_in_a_directory_only_what_is_new_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A listing tells which ones: their ctime is another. A link says nothing of what it leads to."""
+    """A listing tells which ones: their ctime is another.
+
+    A link says nothing of what it leads to.
+    """
     monkeypatch.setattr(access_monitor, "_MANY", 3)
     paths = [b"tars/%d.tar" % number for number in range(5)]
     (tmp_path / "tars").mkdir()
@@ -215,10 +224,18 @@ def test_the_kernel_is_told_no_more_than_it_must(sample: Path) -> None:
     val = version.split(b"val")
     assert val is not None
     names = [name for _, name in backing.names([path])]
-    # val and its other name, as a directory of split: each with its classes; then source/ and archives/.
+    # val and its other name, as a directory of split: each with its classes; then
+    # source/ and archives/.
     assert sorted(names) == sorted(
-        [*val.shelf.classes, b"val", *val.shelf.classes, b"validation", VAL.encode(), VAL.encode()]
+        [
+            *val.backend.classes,
+            b"val",
+            *val.backend.classes,
+            b"validation",
+            VAL.encode(),
+            VAL.encode(),
+        ]
     )
-    image = val.shelf.listing(0).entries(0).__next__()[1]
+    image = val.backend.listing(0).entries(0).__next__()[1]
     assert list(backing.paths(image)) == [path]
     source.close()

@@ -150,7 +150,8 @@ def test_files_may_hold_every_setting(files: tuple[Path, Path]) -> None:
     files[0].write_text(
         "source = '/data'\nworkers = 5\nin_flight = 6\nindex_dir = 'none'\nread_timeout = '2m'\n"
         "prefer = 'directories'\nlog = '~/x.log'\nrun_dir = '/run/x'\nview = ['a=/x', 'b=/y']\n"
-        "cache_dir = '/scratch/c'\ncache_size = '200G'\nkeep_free = '10%'\nstage = ['ILSVRC2012/val']\n"
+        "cache_dir = '/scratch/c'\ncache_size = '200G'\nkeep_free = '10%'\nstage = "
+        "['ILSVRC2012/val']\n"
         "index_path = ['/site/index', '~/more']\n"
         "revalidate = 30\nopt_in_page = 'u'\nsupport_address = 'a@b'\nsupport_subject = 's'\n"
         "namespace = 'never'\nidle = '30m'\n"

@@ -22,8 +22,9 @@ LAYERS = [
     {"system"},
     {"errors", "limits", "__init__"},
 ]
-"""From the top down. A package may import packages of lower lines, and of its own line only itself, but
-that the command may import cli."""
+"""From the top down. A package may import packages of lower lines, and of its own line only itself,
+but that the command may import cli.
+"""
 
 BESIDE = {("__main__", "cli")}
 

@@ -1,4 +1,6 @@
-"""The layout of the tests: tests/unit mirrors the package, test modules hold tests, helpers stand elsewhere."""
+"""The layout of the tests: tests/unit mirrors the package, test modules hold tests, helpers stand
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ UNIT_MODULES = [path for path in TEST_MODULES if path.is_relative_to(UNIT)]
 
 
 def module_of(test: str, modules: set[str]) -> str | None:
-    """The module that a test module is named for: ``test_<module>`` or ``test_<module>_<topic>``."""
+    """The module that a test module is named for: ``test_<module>`` or
+    ``test_<module>_<topic>``.
+    """
     name = test.removeprefix("test_")
     while name and name not in modules:
         name = name.rpartition("_")[0]
@@ -43,7 +47,9 @@ def found_tests(tree: ast.Module) -> list[str]:
 
 
 def imported(tree: ast.Module) -> set[str]:
-    """Every module that may be imported anywhere in a file: of ``from a import b`` both a and a.b."""
+    """Every module that may be imported anywhere in a file: of ``from a import b`` both a and
+    a.b.
+    """
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

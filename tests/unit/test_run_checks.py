@@ -1,4 +1,6 @@
-"""The checks around the tests: planted leaks and warnings are seen, what a run inherits has no effect."""
+"""The checks around the tests: planted leaks and warnings are seen, what a
+run inherits has no effect.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +92,8 @@ def test_state():
     assert os.environ["LANG"] == "C.UTF-8" and "LC_ALL" not in os.environ
     assert time.tzname == ("UTC", "UTC")
     assert os.path.isdir(os.environ["HOME"])
-    assert not [name for name in os.environ if name.startswith(("PYTHON", "IMAGENETFS_SOURCE", "SLURM"))]
+    assert not [name for name in os.environ if name.startswith(("PYTHON", "IMAGENETFS_SOURCE", "
+    ""SLURM"))]
     for descriptor in (0, 1, 2):
         os.fstat(descriptor)
     assert sys.flags.ignore_environment

@@ -1,4 +1,6 @@
-"""Every sentence of docs/semantics.md has a test that names it, and no test names one that is not there."""
+"""Every sentence of docs/semantics.md has a test that names it, and no test
+names one that is not there.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Headers of plain members, many at a time.
 
-Nearly all members of nearly all archives are plain: regular files whose headers differ in nothing but
-name, mode, owner, size, time and checksum. A walk collects those; here they are checked and taken apart
-together, which costs a tenth of doing so one by one. What this accepts, the careful way would have read
-alike; what it does not accept, the careful way decides on.
+Nearly all members of nearly all archives are plain: regular files whose headers differ in nothing
+but name, mode, owner, size, time and checksum. A walk collects those; here they are checked and
+taken apart together, which costs a tenth of doing so one by one. What this accepts, the careful way
+would have read alike; what it does not accept, the careful way decides on.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ _BLANKS = 8 * 32  # what the checksum field itself counts
 
 
 def rest_of(block: bytes) -> bytes | None:
-    """What the headers of plain members like this one end with, from the type flag on; None where this is
-    no plain member's."""
+    """What the headers of plain members like this one end with, from the type flag on; None where
+    this is no plain member's.
+    """
     # No prefix, nor what other formats keep there.
     return block[156:] if block[156:157] in REGULAR and block[345] == 0 else None
 
@@ -102,7 +103,9 @@ def _sums(words: Array) -> Array:
 
 
 def _names(padded: Array) -> list[bytes]:
-    """The names in these fields, up to the first that ends in a slash: a directory's, in version 7."""
+    """The names in these fields, up to the first that ends in a slash: a
+    directory's, in version 7.
+    """
     padded = np.ascontiguousarray(padded)
     names: list[bytes] = padded.view("S100").ravel().tolist()
     if np.count_nonzero(padded) != sum(map(len, names)):  # something stands behind a first NUL

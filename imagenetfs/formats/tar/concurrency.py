@@ -8,8 +8,9 @@ from imagenetfs.limits import DEFAULT_MAX_IN_FLIGHT
 
 FIRST = 4
 CEILING = DEFAULT_MAX_IN_FLIGHT
-"""A hundred jobs that start together must not bring a file server down: where they share an index one of them
-sends requests, and no more than are answered as quickly as a lone one."""
+"""A hundred jobs that start together must not bring a file server down: where they share an index
+one of them sends requests, and no more than are answered as quickly as a lone one.
+"""
 
 
 class AdaptiveConcurrency:

@@ -1,7 +1,7 @@
 """Chains and the true walk put together: where an archive is cut, and what of a chain is believed.
 
-This is bookkeeping without I/O of its own. Who goes on with which walk when, tar_team.py (a thread a walk)
-and tar_ring.py (one thread for all) say; the rules are those of chains.py.
+This is bookkeeping without I/O of its own. Who goes on with which walk when, tar_team.py (a thread
+a walk) and tar_ring.py (one thread for all) say; the rules are those of chains.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ Progress = Callable[[int], None]
 
 
 class ScanMerger(ABC):
-    """What is being walked of some archives, and may be cut in two for whoever has nothing to do."""
+    """What is being walked of some archives, and may be cut in two for
+    whoever has nothing to do.
+    """
 
     def __init__(self, pace: AdaptiveConcurrency) -> None:
         self._pace = pace
@@ -34,38 +36,42 @@ class ScanMerger(ABC):
     def _do(self, steps: Steps[T]) -> T:
         """Do all of it, walking chains meanwhile; what it returns."""
 
-    # --- the true walk ------------------------------------------------------------------------------
+    # --- the true walk
+    # ------------------------------------------------------------------------------
 
-    def stitch(
+    def merge(
         self,
         walk: Walk,
         position: int,
-        cutter: SplitPolicy,
+        split_policy: SplitPolicy,
         progress: Progress = lambda offset: None,
     ) -> int:
         """Walk on from ``position``, taking over what chains have, until the archive ends."""
-        return self._do(self.stitching(walk, position, cutter, progress))
+        return self._do(self.stitching(walk, position, split_policy, progress))
 
-    def scanning(self, walk: Walk, start: int, cutter: SplitPolicy) -> Steps[int]:
-        """What ``tar.scan`` does, step by step. Where it waits for a chain, it yields that chain."""
+    def scanning(self, walk: Walk, start: int, split_policy: SplitPolicy) -> Steps[int]:
+        """What ``tar.scan`` does, step by step.
+
+        Where it waits for a chain, it yields that chain.
+        """
         check_length(start, walk.end)
         position, ended = yield from walk.steps(start, PROBE)
         span = max(BLOCK, (position - start) // PROBE)
         if ended or span >= LARGE:
             return position if ended else (yield from walk.steps(position))[0]
-        cutter.expect(span)
-        return (yield from self.stitching(walk, position, cutter))
+        split_policy.expect(span)
+        return (yield from self.stitching(walk, position, split_policy))
 
     def stitching(
         self,
         walk: Walk,
         position: int,
-        cutter: SplitPolicy,
+        split_policy: SplitPolicy,
         progress: Progress = lambda offset: None,
     ) -> Steps[int]:
         """The same, step by step."""
         since = len(walk.into)
-        own = ScanRange(position, walk.end, walk, cutter)
+        own = ScanRange(position, walk.end, walk, split_policy)
         try:
             while True:
                 position, ended = yield from self._walk(own, position)
@@ -115,7 +121,7 @@ class ScanMerger(ABC):
         """The true walk's next stretch: what is left of the chain's, whatever that still does."""
         with self._changed:
             self._give_up(chain)
-            own = ScanRange(position, chain.walk.stop, walk, chain.cutter)
+            own = ScanRange(position, chain.walk.stop, walk, chain.split_policy)
             own.following = chain.following
         return own
 
@@ -132,7 +138,8 @@ class ScanMerger(ABC):
         if chain in self._open:
             self._open.remove(chain)
 
-    # --- chains: the lock is held --------------------------------------------------------------------
+    # --- chains: the lock is held
+    # --------------------------------------------------------------------
 
     def _cut(self) -> ScanRange | None:
         """A chain cut off where most is left to walk; None where nothing is worth it."""
@@ -140,17 +147,17 @@ class ScanMerger(ABC):
         if longest is None or longest.worth() < 2:
             return None
         chain = longest.cut()
-        chain.cutter.chains += 1
+        chain.split_policy.chains += 1
         self._open.append(chain)
         return chain
 
     def _end(self, chain: ScanRange) -> None:
         """Nobody walks this chain any more."""
         chain.done = True
-        chain.cutter.chains -= 1
+        chain.split_policy.chains -= 1
         if chain in self._open:
             self._open.remove(chain)
-        chain.cutter.learn(chain)
+        chain.split_policy.learn(chain)
         self._tell()
 
     def _tell(self) -> None:

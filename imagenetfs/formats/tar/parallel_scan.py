@@ -1,12 +1,12 @@
 """The header walk with many requests under way: for sources where a read is a round trip.
 
-A tar is one chain of headers, and over a network each hop waits for the one before. So whoever has
-nothing to do takes the second half of what is left of the longest stretch that somebody walks. There
-he looks for a block whose checksum holds and hops on from it, a chain of its own; nothing of that is
-believed. The truth is the walk from the start. It takes a chain's members over from where it
-stands itself on a header that the chain hopped from too, with no extended header pending: from
-there on both walks are the same walk. Whatever looks like a header within an image can cost time,
-and never correctness.
+A tar is one chain of headers, and over a network each hop waits for the one before. So whoever
+has nothing to do takes the second half of what is left of the longest stretch that somebody
+walks. There he looks for a block whose checksum holds and hops on from it, a chain of its own;
+nothing of that is believed. The truth is the walk from the start. It takes a chain's members over
+from where it stands itself on a header that the chain hopped from too, with no extended header
+pending: from there on both walks are the same walk. Whatever looks like a header within an image
+can cost time, and never correctness.
 
 - Chain or truth, a hop depends on nothing but its offset, unless a global pax header came before.
   So a chain that meets one that matters gives nothing, and the truth goes on alone behind one.
@@ -14,9 +14,10 @@ and never correctness.
 - The truth waits for a chain only if it is true, and walks other stretches meanwhile; it never
   waits for one that may be false, but hops on. So this is never much slower than ``scan``.
 
-One thread goes round over all walks where the source's file system takes hints (tar_ring.py), else each has
-a thread of its own (tar_team.py). Those are plain ones, joined before anything returns: the caller may fork
-afterwards. (trio keeps its threads for ten seconds, and cannot be run within a trio that runs already.)
+One thread goes round over all walks where the source's file system takes hints (tar_ring.py), else
+each has a thread of its own (tar_team.py). Those are plain ones, joined before anything returns:
+the caller may fork afterwards. (trio keeps its threads for ten seconds, and cannot be run within a
+trio that runs already.)
 """
 
 from __future__ import annotations
@@ -50,11 +51,11 @@ def scan_parallel(
 ) -> int:
     """Do what ``tar.scan`` does, with the same result and errors, keeping many reads under way.
 
-    ``hint`` announces a read; without it, and where that does not help, ``read_at`` is called from several
-    threads at once. ``in_flight`` is the number of reads under way at most; None lets it follow the latency,
-    from 4 to 64, or to 16 threads. Archives of fewer bytes than ``minimum``, of few or of very large members,
-    and sources that answer at once, are walked one header after the other. ``progress`` is called from the
-    calling thread, with the bytes walked so far.
+    ``hint`` announces a read; without it, and where that does not help, ``read_at`` is called from
+    several threads at once. ``in_flight`` is the number of reads under way at most; None lets it
+    follow the latency, from 4 to 64, or to 16 threads. Archives of fewer bytes than ``minimum``, of
+    few or of very large members, and sources that answer at once, are walked one header after the
+    other. ``progress`` is called from the calling thread, with the bytes walked so far.
     """
     check_length(start, end)
     report = progress or (lambda done: None)
@@ -93,7 +94,7 @@ def scan_parallel(
 def hop_in_chains(
     walk: Walk,
     position: int,
-    cutter: SplitPolicy,
+    split_policy: SplitPolicy,
     pace: AdaptiveConcurrency,
     progress: Progress = lambda offset: None,
 ) -> int:
@@ -103,17 +104,17 @@ def hop_in_chains(
     offset up to which the members are known. One thread does it where the walk gives hints.
     """
     if walk.hint is not None:
-        return ReadaheadScanner(pace).stitch(walk, position, cutter, progress)
-    team = ThreadedScanner(pace)
+        return ReadaheadScanner(pace).merge(walk, position, split_policy, progress)
+    scanner = ThreadedScanner(pace)
     try:
-        team.fill()
-        landed = team.stitch(walk, position, cutter, progress)
+        scanner.fill()
+        landed = scanner.merge(walk, position, split_policy, progress)
     except Exception:
-        team.close(None)
+        scanner.close(None)
         raise
     except BaseException:
         # An interrupt does not wait for a server that does not answer: the threads are daemons.
-        team.close(_PATIENCE)
+        scanner.close(_PATIENCE)
         raise
-    team.close(None)
+    scanner.close(None)
     return landed

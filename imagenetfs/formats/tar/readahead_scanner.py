@@ -1,9 +1,10 @@
 """One thread that keeps many reads under way, by telling the kernel beforehand what it will read.
 
-posix_fadvise(POSIX_FADV_WILLNEED) sends the request for a page and does not wait for the answer. So one thread
-goes round over many walks: each reads what was asked for a round ago, hops, and asks for its next header. A
-thread a read costs three times as much, most of it Python's lock. (A read that waits for such a page ends with
-its process; a process that is killed with reads of io_submit under way stays until a dead server answers.)
+posix_fadvise(POSIX_FADV_WILLNEED) sends the request for a page and does not wait for the answer. So
+one thread goes round over many walks: each reads what was asked for a round ago, hops, and asks for
+its next header. A thread a read costs three times as much, most of it Python's lock. (A read that
+waits for such a page ends with its process; a process that is killed with reads of io_submit under
+way stays until a dead server answers.)
 
 It works where the source's file system keeps pages, as NFS does. Elsewhere a hint is ignored, which
 :func:`are_heeded` finds out.
@@ -34,8 +35,9 @@ _ALONE = 3  # reads that they are compared with
 def readahead_works(read_at: ReadAt, hint: Hint, start: int, end: int) -> bool:
     """Whether reads that were announced together are there by the time that the first one is.
 
-    They are at random places in bytes [start, end): what somebody has read before would tell nothing. Where
-    reads pass the kernel's pages by, a hint is not only of no use, but a request more.
+    They are at random places in bytes [start, end): what somebody has read before
+    would tell nothing. Where reads pass the kernel's pages by, a hint is not only of
+    no use, but a request more.
     """
     if end - start < BLOCK:
         return False
@@ -142,7 +144,10 @@ class ReadaheadScanner(ScanMerger):
         return chain
 
     def _go_round(self) -> None:
-        """Let each walk read what it asked for, and ask for its next. This loop is what a hop costs here."""
+        """Let each walk read what it asked for, and ask for its next.
+
+        This loop is what a hop costs here.
+        """
         walks, count = self._walks, len(self._walks)
         are_hops, self._is_searching = not self._is_searching, False
         before = perf_counter()
@@ -224,8 +229,9 @@ class ReadaheadScannerThread(ReadaheadScanner):
     """
 
     def __init__(self, pace: AdaptiveConcurrency, callers: int) -> None:
-        """``callers``: the threads that call :meth:`scan`, each of which may have a read of its own under way
-        while it does not wait here."""
+        """``callers``: the threads that call :meth:`scan`, each of which may have a read of its own
+        under way while it does not wait here.
+        """
         super().__init__(pace)
         self._callers = callers
         self._scans: set[_Job] = set()  # what they wait for here
@@ -236,7 +242,10 @@ class ReadaheadScannerThread(ReadaheadScanner):
     def scan(
         self, read_at: ReadAt, start: int, end: int, into: MemberColumns, hint: Hint | None = None
     ) -> int:
-        """What ``tar.scan`` does; the calling thread waits. Raises Cancelled where the ring is closed."""
+        """What ``tar.scan`` does; the calling thread waits.
+
+        Raises Cancelled where the ring is closed.
+        """
         job = _Job(Walk(read_at, end, into, hint), start)
         with self._changed:
             if self._closed:

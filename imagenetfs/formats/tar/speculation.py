@@ -29,7 +29,9 @@ _digits = re.compile(rb"[0-7]").finditer
 
 
 def probe(walk: Walk, position: int) -> tuple[int, bool, float]:
-    """Hop a few times; where that landed, whether the archive ended, and a read's median seconds."""
+    """Hop a few times; where that landed, whether the archive ended, and
+    a read's median seconds.
+    """
     seconds: list[float] = []
     read_at = walk.read_at
 
@@ -72,7 +74,9 @@ def find_header(
 
 
 class Cancelled(Exception):
-    """Whatever is found now comes too late: the truth has passed this chain, or nobody waits any more."""
+    """Whatever is found now comes too late: the truth has passed this chain,
+    or nobody waits any more.
+    """
 
 
 class SplitPolicy:
@@ -119,17 +123,17 @@ class ScanRange:
         "begin",
         "cancelled",
         "count",
-        "cutter",
         "done",
         "first",
         "following",
         "landing",
         "read_at",
+        "split_policy",
         "walk",
     )
 
-    def __init__(self, begin: int, stop: int, walk: Walk, cutter: SplitPolicy) -> None:
-        self.begin, self.walk, self.cutter = begin, walk, cutter
+    def __init__(self, begin: int, stop: int, walk: Walk, split_policy: SplitPolicy) -> None:
+        self.begin, self.walk, self.split_policy = begin, walk, split_policy
         self.read_at = walk.read_at
         walk.stop = stop
         self.following: ScanRange | None = None
@@ -146,14 +150,14 @@ class ScanRange:
         """
         if self.walk.overrides:
             return 0.0
-        return (self.walk.stop - self._at()) / self.cutter.least
+        return (self.walk.stop - self._at()) / self.split_policy.least
 
     def cut(self) -> ScanRange:
         """Leave about half of what is left to a chain of its own; the lock is held."""
         stop = self.walk.stop
-        middle = self.cutter.middle(self._at(), stop)
+        middle = self.split_policy.middle(self._at(), stop)
         walk = Walk(self.read_at, self.walk.end, MemberColumns(), self.walk.hint)
-        chain = ScanRange(middle, stop, walk, self.cutter)
+        chain = ScanRange(middle, stop, walk, self.split_policy)
         chain.following, self.following = self.following, chain
         self.walk.stop = middle
         return chain

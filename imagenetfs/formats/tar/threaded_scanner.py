@@ -20,7 +20,9 @@ from imagenetfs.formats.tar.walk import Hint, MemberColumns, ReadAt, Steps, Walk
 T = TypeVar("T")
 
 BEARABLE = 16
-"""Threads that one process bears: beyond that they wait for one another more than for the source."""
+"""Threads that one process bears: beyond that they wait for one another
+more than for the source.
+"""
 
 
 class ThreadedScanner(ScanMerger):
@@ -39,12 +41,12 @@ class ThreadedScanner(ScanMerger):
         self, read_at: ReadAt, start: int, end: int, into: MemberColumns, hint: Hint | None = None
     ) -> int:
         """What ``tar.scan`` does, for one of the team; the others help when they have time."""
-        cutter = SplitPolicy()
+        split_policy = SplitPolicy()
         try:
-            return self._do(self.scanning(Walk(read_at, end, into), start, cutter))
+            return self._do(self.scanning(Walk(read_at, end, into), start, split_policy))
         finally:
             with self._changed:  # whoever opened the file will close it now
-                self._changed.wait_for(lambda: not cutter.chains)
+                self._changed.wait_for(lambda: not split_policy.chains)
 
     # --- those who help ---------------------------------------------------------------------------
 
@@ -66,7 +68,9 @@ class ThreadedScanner(ScanMerger):
             self._run(chain)
 
     def close(self, patience: float | None = None) -> None:
-        """End all chains, and wait for the threads: for each to its end, or ``patience`` for all."""
+        """End all chains, and wait for the threads: for each to its end,
+        or ``patience`` for all.
+        """
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -104,7 +108,9 @@ class ThreadedScanner(ScanMerger):
             self._run(other)
 
     def _cut_when_possible(self, enough: Callable[[], bool]) -> ScanRange | None:
-        """A chain cut off where most is left to walk, as soon as there is one; None if ``enough()``."""
+        """A chain cut off where most is left to walk, as soon as there is
+        one; None if ``enough()``.
+        """
         with self._changed:
             while not enough():
                 chain = self._cut()

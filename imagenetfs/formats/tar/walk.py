@@ -52,12 +52,15 @@ Hops = Generator[None, None, tuple[int, bytes | None]]
 """Hops that let others go on after each announcement; see ``Walk``."""
 
 Steps = Generator[Any, Any, T]
-"""Work that lets others go on where it would have to wait, by yielding: None where it has announced a read;
-Hops that are to be done, and their result sent; or something else that it waits for. Handing hops over saves
-what going through all of the generators that a walk is made of would cost with each."""
+"""Work that lets others go on where it would have to wait, by yielding: None where it has
+announced a read; Hops that are to be done, and their result sent; or something else that it
+waits for. Handing hops over saves what going through all of the generators that a walk is made
+of would cost with each.
+"""
 
 _HEADER_AND_PADDING = BLOCK + BLOCK - 1
-# Headers that are collected before they are taken in: at first, after one that was not plain, at most.
+# Headers that are collected before they are taken in: at first, after one that
+# was not plain, at most.
 _AT_FIRST, _FEWEST, _MOST = 256, 8, 1024
 _TURNS = 128  # of a walk that takes turns: so many to twice as many
 _MOST_HOPS = sys.maxsize
@@ -128,7 +131,8 @@ def finish(steps: Steps[T]) -> T:
 def scan(
     read_at: ReadAt, start: int, end: int, into: MemberColumns, hint: Hint | None = None
 ) -> int:
-    """Append the members of the archive in bytes [start, end) to ``into``, one read after the other.
+    """Append the members of the archive in bytes [start, end) to ``into``,
+    one read after the other.
 
     Returns the offset just behind the last member and its padding: where the end marker begins,
     or ``end`` if there is none. Raises ArchiveError where the archive goes wrong; the members
@@ -150,10 +154,11 @@ def check_length(start: int, end: int) -> None:
 class Walk:
     """A walk over the headers of the archive that ends at ``end``, appending to ``into``.
 
-    Plain members that look like the last one (see :mod:`imagenetfs.formats.tar.batch`) are collected by
-    ``_hop`` and taken in together; anything else goes through ``_step``. ``overrides`` holds the global pax
-    records met so far; as long as there are any, nothing is plain. Another walk may lower ``stop``
-    while this one is on its way there, and see from ``at`` how far it has come.
+    Plain members that look like the last one (see :mod:`imagenetfs.formats.tar.batch`) are
+    collected by ``_hop`` and taken in together; anything else goes through ``_step``.
+    ``overrides`` holds the global pax records met so far; as long as there are any, nothing is
+    plain. Another walk may lower ``stop`` while this one is on its way there, and see from
+    ``at`` how far it has come.
 
     With ``hint`` it says where it will read next, and lets others go on before it does.
     """
@@ -208,8 +213,8 @@ class Walk:
     def _hop(self, position: int, most: int) -> Hops:
         """Hop over plain members like the last one. This loop is what nearly all members cost.
 
-        Returns the position and the block of the first header that is not one, or the position where
-        it ended and None: at ``stop`` or behind, or because there are enough to take them in.
+        Returns the position and the block of the first header that is not one, or the position
+        where it ended and None: at ``stop`` or behind, or because there are enough to take them in.
         """
         read_at = self._read_ahead if self._ahead else self.read_at
         rest, last, hint = self._rest, self.end - BLOCK, self.hint
@@ -278,7 +283,8 @@ class Walk:
         taken = len(names)
         if taken and headers[taken - 1] + BLOCK + sizes[taken - 1] > self.end:
             taken -= 1  # cut off; only the last hop can have gone beyond the end
-        # What was read behind one that is not plain may be in vain: never more than had been right before.
+        # What was read behind one that is not plain may be in vain: never more than
+        # had been right before.
         earned = max(self._most, 2 * taken) if taken == len(blocks) else max(_FEWEST, taken)
         self._most = min(earned, _MOST)
         into = self.into

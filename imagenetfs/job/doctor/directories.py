@@ -1,4 +1,6 @@
-"""Directories of our own: whether they can be written to, how much room they have, how fast they are."""
+"""Directories of our own: whether they can be written to, how much room they
+have, how fast they are.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ _TRIAL_SECONDS = 10.0
 _IN_MEMORY = ("tmpfs", "ramfs")
 
 LITTLE = {"index": 64 * _MIB, "temporary files": 2 * _GIB, "run directory": _MIB, "log": _MIB}
-"""Bytes below which a place is nearly full: an index has 24 MB for ImageNet's train, an array 1.2 GB."""
+"""Bytes below which a place is nearly full: an index has 24 MB for
+ImageNet's train, an array 1.2 GB.
+"""
 
 
 def places(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:

@@ -19,7 +19,9 @@ from imagenetfs.system.namespaces import may_mount
 
 BACKGROUND_REQUESTS = Path("/sys/module/fuse/parameters/max_user_bgreq")
 WANTED_BACKGROUND = 64
-"""Reads that may be under way: with the kernel's usual 12, thirteen stuck ones hold up all others."""
+"""Reads that may be under way: with the kernel's usual 12, thirteen stuck
+ones hold up all others.
+"""
 
 FEW_FILES = 256
 CGROUP_LIMITS = (
@@ -104,8 +106,10 @@ def user_groups() -> Iterator[Finding]:
     if user.hidden:
         yield yellow(
             "groups",
-            f"you are in {len(user.groups)} groups; NFSv3 tells a server your primary one and {SENT} more",
-            "where that matters for the source, run and mount start again under the right group (sg)",
+            f"you are in {len(user.groups)} groups; NFSv3 tells a server your "
+            f"primary one and {SENT} more",
+            "where that matters for the source, run and mount start again under "
+            "the right group (sg)",
             hidden=sorted(user.hidden),
         )
     else:

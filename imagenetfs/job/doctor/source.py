@@ -1,4 +1,6 @@
-"""The source: mounted, how, readable, what is in it, how fast; and what then limits the images a second."""
+"""The source: mounted, how, readable, what is in it, how fast; and what then
+limits the images a second.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,9 @@ IMAGE_BYTES = 110_000
 """ImageNet's mean image."""
 
 IMAGES_A_CPU = 8_000
-"""Images a second for each CPU when the bytes are at hand and whoever reads them runs there too: 16,400 on two
-in docs/benchmarks.md, where the server's own part is 31 us an image."""
+"""Images a second for each CPU when the bytes are at hand and whoever reads them runs there too:
+16,400 on two in docs/benchmarks.md, where the server's own part is 31 us an image.
+"""
 
 _CLASS_TAR = re.compile(rb"(.*/)?n\d{8}\.tar", re.DOTALL)
 _CATALOGUE_SECONDS = 120.0
@@ -88,7 +91,7 @@ def _mounted(path: Path) -> Finding:
 def _contents(path: Path, settings: Settings) -> list[Finding]:
     """Versions and archives; then what is wrong with them."""
     try:
-        held = child_call.call_in_child(lambda: _survey(path, settings), _CATALOGUE_SECONDS)
+        held = child_call.call_in_child(lambda: _discovery(path, settings), _CATALOGUE_SECONDS)
     except child_call.NoAnswerError:
         return [
             red("contents", f"{path} could not be looked through in {_CATALOGUE_SECONDS:.0f} s")
@@ -121,7 +124,7 @@ def _unread(held: dict[str, Any]) -> str:
     return f". Of {held['class_tars']:,} class tars only the names: `imagenetfs verify` reads them"
 
 
-def _survey(path: Path, settings: Settings) -> dict[str, Any]:
+def _discovery(path: Path, settings: Settings) -> dict[str, Any]:
     """What the catalogue has, as JSON; runs in a child of its own."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from imagenetfs.index.archives import Kind
@@ -183,16 +186,18 @@ def limit(images: float, cpus: int) -> Finding:
     served = IMAGES_A_CPU * cpus
     number, what = min((images, "the source"), (served, f"{cpus} CPUs"))
     text = (
-        f"images a second at first reading: about {number:,.0f}, limited by {what} (the source gives "
-        f"{images:,.0f} at {DEFAULT_CONCURRENCY} requests at a time, the CPUs serve {served:,.0f})"
+        f"images a second at first reading: about {number:,.0f}, limited by {what} (the source "
+        f"gives {images:,.0f} at {DEFAULT_CONCURRENCY} requests at a time, "
+        f"the CPUs serve {served:,.0f})"
     )
     facts = {"source_images_per_second": images, "cpu_images_per_second": served}
     return green("limit", text, **facts)
 
 
 def measure(file: Path) -> tuple[float, float, float]:
-    """(seconds a request, bytes a second of one reader, images a second of several), past the page cache as
-    far as the kernel forgets what it is asked to."""
+    """(seconds a request, bytes a second of one reader, images a second of several), past the page
+    cache as far as the kernel forgets what it is asked to.
+    """
     fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     try:
         size = os.fstat(fd).st_size

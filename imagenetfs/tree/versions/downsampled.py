@@ -1,7 +1,9 @@
-"""Imagenet8, 16, 32 and 64: the rows of DownSampled's npz files, in class directories by their labels.
+"""Imagenet8, 16, 32 and 64: the rows of DownSampled's npz files, in class
+directories by their labels.
 
-A label is an ILSVRC2012_ID, which the devkit turns into a wnid. A class lists its rows batch by batch in
-the batches' own order (batch_2 before batch_10); the two parts of Imagenet64's train are one split.
+A label is an ILSVRC2012_ID, which the devkit turns into a wnid. A class lists its rows
+batch by batch in the batches' own order (batch_2 before batch_10); the two parts of
+Imagenet64's train are one split.
 """
 
 from __future__ import annotations
@@ -33,11 +35,11 @@ _Table = tuple[ArrayTable, int]
 """(table, inode of its row 0)."""
 
 
-def versions(survey: Discovery, index: Index, kit: Devkit | None) -> list[Version]:
+def versions(discovery: Discovery, index: Index, kit: Devkit | None) -> list[Version]:
     """The sizes that are there, smallest first."""
-    root = survey.root(DOWN_SAMPLED)
+    root = discovery.root(DOWN_SAMPLED)
     found: dict[tuple[int, bytes], list[bytes]] = {}
-    for name in survey.directories(root) if root is not None else ():
+    for name in discovery.directories(root) if root is not None else ():
         match = _DIRECTORY.fullmatch(name)
         if match is not None:
             split = b"train" if match[2].lower() == b"train" else b"val"
@@ -45,24 +47,24 @@ def versions(survey: Discovery, index: Index, kit: Devkit | None) -> list[Versio
     ids = {wnid: number for number, wnid in kit.wnids.items()} if kit is not None else None
     by_side: dict[int, Version] = {}
     for (side, name), directories in sorted(found.items()):
-        archives = _archives(survey, directories)
+        archives = _archives(discovery, directories)
         if archives:
             version = by_side.setdefault(side, Version(b"Imagenet%d" % side))
             aliases = (b"validation",) if name == b"val" else ()
             origin = " and ".join(sorted(path.decode("utf-8", "replace") for path in directories))
             version.splits.append(Split(name, ArraySplit(index, archives, ids), origin, aliases))
     if by_side and kit is None:
-        survey.warnings.append(
+        discovery.warnings.append(
             "the devkit is missing or damaged, so nobody knows which class a label of DownSampled "
             "means: its images stand under unlabeled/."
         )
     return [by_side[side] for side in sorted(by_side)]
 
 
-def _archives(survey: Discovery, directories: Sequence[bytes]) -> list[int]:
+def _archives(discovery: Discovery, directories: Sequence[bytes]) -> list[int]:
     """The npz files in these directories, in the order of the numbers in their names."""
-    paths = [d + b"/" + name for d in directories for name in survey.files(d)]
-    numbers = {path: survey.number(path, Kind.NPZ) for path in sorted(paths, key=_natural)}
+    paths = [d + b"/" + name for d in directories for name in discovery.files(d)]
+    numbers = {path: discovery.number(path, Kind.NPZ) for path in sorted(paths, key=_natural)}
     return [number for number in numbers.values() if number is not None]
 
 
@@ -73,7 +75,9 @@ def _natural(path: bytes) -> list[tuple[int, bytes]]:
 
 
 class ArraySplit:
-    """The rows of some npz files by label; see :class:`imagenetfs.tree.split_backend.SplitBackend`."""
+    """The rows of some npz files by label; see
+    :class:`imagenetfs.tree.split_backend.SplitBackend`.
+    """
 
     def __init__(
         self, index: Index, archives: Sequence[int], ids: Mapping[bytes, int] | None
@@ -107,7 +111,8 @@ class ArraySplit:
             unknown = len(members) - sum(len(members.of_label(label)) for label in self._ids)
             if unknown:
                 self._tell(
-                    f"{unknown:,} rows of {title} have labels that the devkit does not name, and are not shown."
+                    f"{unknown:,} rows of {title} have labels that the devkit does "
+                    "not name, and are not shown."
                 )
         return [(members, base(InodeKind.FILE, archive, OUTER))]
 

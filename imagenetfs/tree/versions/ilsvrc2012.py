@@ -1,5 +1,6 @@
-"""ILSVRC2012 and ILSVRC2012_t3: train and t3 from tars of class tars, val labelled by the devkit, test
-with its patch laid over it; an extracted directory takes the place of an archive that is missing or broken.
+"""ILSVRC2012 and ILSVRC2012_t3: train and t3 from tars of class tars, val labelled by the
+devkit, test with its patch laid over it; an extracted directory takes the place of an archive
+that is missing or broken.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ _TEST = re.compile(rb"ILSVRC2012_img_test(?!_patch)\w*\.tar")
 _PATCH = re.compile(rb"ILSVRC2012_img_test_patch\w*\.tar")
 
 
-def versions(survey: Discovery, index: Index, prefer: str, kit: Devkit | None) -> list[Version]:
+def versions(discovery: Discovery, index: Index, prefer: str, kit: Devkit | None) -> list[Version]:
     """ILSVRC2012 and ILSVRC2012_t3, as far as they are there."""
-    root = survey.root(ILSVRC2012)
+    root = discovery.root(ILSVRC2012)
     if root is None:
         return []
-    finder = ArchiveSelector(survey, index, prefer, root)
+    finder = ArchiveSelector(discovery, index, prefer, root)
     main = Version(b"ILSVRC2012")
     main.splits = [s for s in (_train(finder), _val(finder, kit), _test(finder)) if s is not None]
     main.hidden_directories = {
-        name: finder.path(name) for name in survey.directories(root) if b"devkit" in name
+        name: finder.path(name) for name in discovery.directories(root) if b"devkit" in name
     }
     if kit is not None:
         main.val_wnids = lambda: [kit.wnids.get(label, UNLABELED) for label in kit.truth]
@@ -46,13 +47,13 @@ def _by_class(finder: ArchiveSelector, tars: list[int], directory: int | None) -
     if archive is None:
         return None
     index = finder.index
-    shelf = PerClassSplit(
+    backend = PerClassSplit(
         index,
         classes_within(index, archive),
         lambda: classes_within(index, instead) if instead is not None else {},
-        tell=finder.survey.notices.tell,
+        tell=finder.discovery.late_warnings.tell,
     )
-    return Split(b"train", shelf, index.title(archive)) if shelf.classes else None
+    return Split(b"train", backend, index.title(archive)) if backend.classes else None
 
 
 def _train(finder: ArchiveSelector) -> Split | None:
@@ -69,11 +70,11 @@ def _val(finder: ArchiveSelector, kit: Devkit | None) -> Split | None:
     if archive is None:
         return None
     if archive == directory and finder.has_classes(archive):
-        shelf: SplitBackend = PerClassSplit(index, classes_within(index, archive))
+        backend: SplitBackend = PerClassSplit(index, classes_within(index, archive))
     else:
         classes, label = _val_labels(finder, kit, directory)
-        shelf = FlatSplit(index, (archive,), classes, label)
-    return Split(b"val", shelf, index.title(archive), aliases=(b"validation",))
+        backend = FlatSplit(index, (archive,), classes, label)
+    return Split(b"val", backend, index.title(archive), aliases=(b"validation",))
 
 
 def _val_labels(
@@ -103,11 +104,11 @@ def _val_labels(
 
 
 def _labels_of_directories(index: Index, directory: int) -> dict[bytes, bytes]:
-    shelf = PerClassSplit(index, classes_within(index, directory))
+    backend = PerClassSplit(index, classes_within(index, directory))
     return {
         name: wnid
-        for number, wnid in enumerate(shelf.classes)
-        for name, _, _ in shelf.listing(number).entries(0)
+        for number, wnid in enumerate(backend.classes)
+        for name, _, _ in backend.listing(number).entries(0)
     }
 
 

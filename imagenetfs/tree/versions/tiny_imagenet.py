@@ -1,4 +1,5 @@
-"""tiny-imagenet-200: loose files. train without its level images/, val by val_annotations.txt, test.
+"""tiny-imagenet-200: loose files. train without its level images/, val by
+val_annotations.txt, test.
 
 Only images are shown: the lists of boxes beside them stand under archives/ and source/.
 """
@@ -16,12 +17,12 @@ from imagenetfs.tree.split_backend import UNLABELED, WNID, FlatSplit
 _ANNOTATIONS = b"val_annotations.txt"
 
 
-def versions(survey: Discovery, index: Index) -> list[Version]:
+def versions(discovery: Discovery, index: Index) -> list[Version]:
     """tiny-imagenet-200, if it is there."""
-    root = survey.root(TINY)
+    root = discovery.root(TINY)
     if root is None:
         return []
-    finder = ArchiveSelector(survey, index, "directories", root)
+    finder = ArchiveSelector(discovery, index, "directories", root)
     version = Version(b"tiny-imagenet-200")
     train = _by_class(finder, b"train", finder.directory(b"train"))
     val = _val(finder, train)
@@ -33,9 +34,9 @@ def _by_class(finder: ArchiveSelector, name: bytes, directory: int | None) -> Sp
     if directory is None:
         return None
     places = classes_within(finder.index, directory)
-    shelf = PerClassSplit(finder.index, places, images_only=True)
+    backend = PerClassSplit(finder.index, places, images_only=True)
     aliases = (b"validation",) if name == b"val" else ()
-    return Split(name, shelf, finder.index.title(directory), aliases) if places else None
+    return Split(name, backend, finder.index.title(directory), aliases) if places else None
 
 
 def _val(finder: ArchiveSelector, train: Split | None) -> Split | None:
@@ -47,18 +48,20 @@ def _val(finder: ArchiveSelector, train: Split | None) -> Split | None:
     index = finder.index
     labels = _annotations(finder, index.archives[directory].path + b"/" + _ANNOTATIONS)
     classes = {*labels.values(), *(train.wnids if train is not None and labels else ())}
-    shelf = FlatSplit(
+    backend = FlatSplit(
         index,
         (directory,),
         sorted(classes) or (UNLABELED,),
         labels.get if labels else None,
         images_only=True,
     )
-    return Split(b"val", shelf, index.title(directory), aliases=(b"validation",))
+    return Split(b"val", backend, index.title(directory), aliases=(b"validation",))
 
 
 def _annotations(finder: ArchiveSelector, path: bytes) -> dict[bytes, bytes]:
-    """File name -> wnid, from lines of tab-separated fields; empty, with a warning, if unreadable."""
+    """File name -> wnid, from lines of tab-separated fields; empty, with
+    a warning, if unreadable.
+    """
     try:
         text = finder.index.source.read_whole(path)
     except ImagenetfsError as error:
@@ -76,5 +79,5 @@ def _test(finder: ArchiveSelector) -> Split | None:
     if directory is None:
         return None
     index = finder.index
-    shelf = FlatSplit(index, (directory,), images_only=True)
-    return Split(b"test", shelf, index.title(directory))
+    backend = FlatSplit(index, (directory,), images_only=True)
+    return Split(b"test", backend, index.title(directory))

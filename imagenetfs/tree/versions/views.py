@@ -1,12 +1,12 @@
 """Views: parts of a version, by class or by file, from a list. The same inodes, no copy.
 
-A list has one entry a line: a wnid (all images of that class) or the name of an image. ``split/`` in
-front limits it to that split, and ``version/split/`` says which version is meant; a class directory in
-between (``train/n01440764/n01440764_10026.JPEG``) may stand there, and a label behind it, as in
-meta/train.txt. ``#`` begins a comment.
+A list has one entry a line: a wnid (all images of that class) or the name of an image. ``split/``
+in front limits it to that split, and ``version/split/`` says which version is meant; a class
+directory in between (``train/n01440764/n01440764_10026.JPEG``) may stand there, and a label behind
+it, as in meta/train.txt. ``#`` begins a comment.
 
-What a list names and is not there is told: at mount what can be known by names alone, the rest when a class
-of the view is first listed, for its images are known only then.
+What a list names and is not there is told: at mount what can be known by names alone, the rest when
+a class of the view is first listed, for its images are known only then.
 """
 
 from __future__ import annotations
@@ -66,8 +66,9 @@ def parse(text: bytes, versions: Sequence[Version]) -> ParsedView:
 def view(
     name: str, text: bytes, versions: Sequence[Version], tell: Tell
 ) -> tuple[Version, list[str]]:
-    """The view as a version of its own, and warnings. Reads no archive; ``tell`` hears later what is found
-    missing then."""
+    """The view as a version of its own, and warnings. Reads no archive; ``tell`` hears later
+    what is found missing then.
+    """
     parsed = parse(text, versions)
     shown = Version(name.encode())
     warnings: list[str] = []
@@ -82,28 +83,30 @@ def view(
         splits = [s for s in base.splits if split_name in (None, s.name, *s.aliases)]
         shown.words.update(base.words)
         parts = [
-            (split, ViewSplit(split.name, split.shelf, wanted, tell_of_view)) for split in splits
+            (split, ViewSplit(split.name, split.backend, wanted, tell_of_view)) for split in splits
         ]
-        lost = _lost(wanted, [shelf for _, shelf in parts])
+        lost = _lost(wanted, [backend for _, backend in parts])
         if lost:
             where = b"/".join(filter(None, (base.name, split_name))).decode(errors="replace")
             warnings.append(
-                f"the view {name}: {len(lost):,} of {len(wanted):,} entries of its list name nothing in "
-                f"{where} (first: {_text(min(lost))})."
+                f"the view {name}: {len(lost):,} of {len(wanted):,} entries of its list name "
+                f"nothing in {where} (first: {_text(min(lost))})."
             )
-        for split, shelf in parts:
-            _add(shown, split, shelf)
-    shown.splits = [s for s in shown.splits if isinstance(s.shelf, ViewSplit) and s.shelf.may_have]
+        for split, backend in parts:
+            _add(shown, split, backend)
+    shown.splits = [
+        s for s in shown.splits if isinstance(s.backend, ViewSplit) and s.backend.may_have
+    ]
     if not shown.splits:
         warnings.append(f"the view {name} is empty: nothing of its list is here.")
     return shown, warnings
 
 
-def _lost(wanted: Wanted, shelves: Sequence[ViewSplit]) -> set[bytes]:
+def _lost(wanted: Wanted, backends: Sequence[ViewSplit]) -> set[bytes]:
     """The entries that are on none of these shelves, as far as names tell."""
-    classes = wanted.classes.difference(*(shelf.base.classes for shelf in shelves))
+    classes = wanted.classes.difference(*(backend.base.classes for backend in backends))
     return classes | {
-        name for name in wanted.files if not any(shelf.can_have(name) for shelf in shelves)
+        name for name in wanted.files if not any(backend.can_have(name) for backend in backends)
     }
 
 
@@ -120,13 +123,13 @@ def _version(name: bytes | None, wanted: Wanted, versions: Sequence[Version]) ->
     return max(versions, key=lambda version: len(wnids.intersection(version.wnids)))
 
 
-def _add(shown: Version, split: Split, shelf: ViewSplit) -> None:
+def _add(shown: Version, split: Split, backend: ViewSplit) -> None:
     """Show a part of a split, together with what is shown of one of that name already."""
     present = shown.split(split.name)
     if present is None:
-        shown.splits.append(Split(split.name, shelf, split.origin, split.aliases))
-    elif isinstance(present.shelf, ViewSplit) and present.shelf.base is split.shelf:
-        present.shelf.want(shelf.wanted)
+        shown.splits.append(Split(split.name, backend, split.origin, split.aliases))
+    elif isinstance(present.backend, ViewSplit) and present.backend.base is split.backend:
+        present.backend.want(backend.wanted)
 
 
 class ViewSplit:

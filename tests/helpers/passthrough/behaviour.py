@@ -1,7 +1,8 @@
 """What the source does wrong, and when: switchable at run time, and the same for the same seed.
 
-Whether a request meets a fault is a function of the seed and of the request (what, where, how often asked
-before), never of the order in which requests happen to arrive, so concurrent runs repeat as well.
+Whether a request meets a fault is a function of the seed and of the request (what, where,
+how often asked before), never of the order in which requests happen to arrive, so
+concurrent runs repeat as well.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ SPECIAL = (*PARTIAL, "hang", "swap")
 class Fault:
     """One thing that goes wrong.
 
-    ``kind``: an errno's name, or ``short`` (some of the bytes), ``empty`` (none; neither for whole pages, which
-    the kernel itself reads for splice(2)), ``hang`` (until released),
-    ``swap`` (the file and ``partner`` exchange their names, then the request goes on). ``paths`` is a glob
-    over paths below the source; ``rate`` the share of requests that meet it; ``count`` how many at most.
+    ``kind``: an errno's name, or ``short`` (some of the bytes), ``empty`` (none; neither for whole
+    pages, which the kernel itself reads for splice(2)), ``hang`` (until released), ``swap`` (the
+    file and ``partner`` exchange their names, then the request goes on). ``paths`` is a glob over
+    paths below the source; ``rate`` the share of requests that meet it; ``count`` how many at most.
     """
 
     kind: str
@@ -56,12 +57,14 @@ class Fault:
 
 @dataclass(slots=True)
 class Behaviour:
-    """How the source behaves now. Times in seconds, ``bandwidth`` in bytes a second for all readers together.
+    """How the source behaves now. Times in seconds, ``bandwidth`` in bytes a second
+    for all readers together.
 
-    ``attributes``: how long the kernel may keep attributes; an answer to a read tells it of newer ones, as NFS
-    has it. ``pages``: what is read goes through the page cache, so that who waits for it can be killed at once,
-    as on NFS; who waits for anything else always can. ``groups``: how many supplementary groups of a caller
-    count, None for all. ``squash_root``: root has the rights of everybody. A latency or bandwidth of 0 is none.
+    ``attributes``: how long the kernel may keep attributes; an answer to a read tells it of newer
+    ones, as NFS has it. ``pages``: what is read goes through the page cache, so that who waits for
+    it can be killed at once, as on NFS; who waits for anything else always can. ``groups``: how
+    many supplementary groups of a caller count, None for all. ``squash_root``: root has the rights
+    of everybody. A latency or bandwidth of 0 is none.
     """
 
     latency: float = 0.0
@@ -77,7 +80,9 @@ class Behaviour:
     def fault(
         self, operation: str, path: str, offset: int = 0, *, complete: bool = False
     ) -> Fault | None:
-        """The first fault that this request meets, if any; none of too few bytes if it must be ``complete``."""
+        """The first fault that this request meets, if any; none of too few bytes if
+        it must be ``complete``.
+        """
         if not self.faults:
             return None
         self._asked[operation, path, offset] += 1

@@ -1,4 +1,6 @@
-"""A slow source for a test: started in a process of its own, switched at run time, always taken away."""
+"""A slow source for a test: started in a process of its own, switched at run
+time, always taken away.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ class SlowSource:
         self.command("set", **settings)
 
     def fault(self, kind: str, operations: Sequence[str] | str = "read", **arguments: Any) -> None:
-        """Let something go wrong from now on; see :class:`tests.helpers.passthrough.behaviour.Fault`."""
+        """Let something go wrong from now on; see
+        :class:`tests.helpers.passthrough.behaviour.Fault`.
+        """
         several = [operations] if isinstance(operations, str) else list(operations)
         self.command("fault", kind=kind, operations=several, **arguments)
 
@@ -59,7 +63,9 @@ class SlowSource:
         self.command("release")
 
     def counters(self) -> dict[str, int]:
-        """Requests by kind, ``bytes`` that were read, and ``fault.<kind>``; what never happened counts 0."""
+        """Requests by kind, ``bytes`` that were read, and ``fault.<kind>``; what
+        never happened counts 0.
+        """
         counters: dict[str, int] = self.command("show")["counters"]
         return _Counts(counters)
 
@@ -82,10 +88,12 @@ class _Counts(dict[str, int]):
 def slow_source(
     directory: Path | str, *, below: Path | None = None, **behaviour: Any
 ) -> Iterator[SlowSource]:
-    """``directory`` shown as a slow source: latency in seconds, bandwidth in bytes a second, and the other
-    fields of :class:`.behaviour.Behaviour`. Raises RuntimeError where it cannot be mounted.
+    """``directory`` shown as a slow source: latency in seconds, bandwidth in bytes a
+    second, and the other fields of :class:`.behaviour.Behaviour`. Raises RuntimeError
+    where it cannot be mounted.
 
-    ``below``: a directory to mount in, where the temporary one is closed to the users who shall read.
+    ``below``: a directory to mount in, where the temporary one is closed to
+    the users who shall read.
     """
     base = Path(tempfile.mkdtemp(prefix="passthrough-", dir=below))
     base.chmod(0o755)

@@ -1,7 +1,9 @@
-"""The handlers: a read-only view of a directory, in which each request takes its time and may go wrong.
+"""The handlers: a read-only view of a directory, in which each request takes
+its time and may go wrong.
 
-An inode is the directory's own inode, and is held by an O_PATH descriptor while the kernel knows it, as a
-server's file handle would: rename does not matter to it, and another file never gets its number.
+An inode is the directory's own inode, and is held by an O_PATH descriptor while the
+kernel knows it, as a server's file handle would: rename does not matter to it, and
+another file never gets its number.
 """
 
 from __future__ import annotations
@@ -35,8 +37,9 @@ _AT_FDCWD = -100
 
 @dataclass(slots=True)
 class Node:
-    """A file that the kernel knows: its descriptor, one path to it, how often it was looked up, and what the
-    kernel was told of its size and times."""
+    """A file that the kernel knows: its descriptor, one path to it, how often it was looked up, and
+    what the kernel was told of its size and times.
+    """
 
     fd: int
     path: str
@@ -75,7 +78,8 @@ class PassThrough(pyfuse3.Operations):
         self._handles: dict[int, Handle] = {}
         self._next_handle = 1
 
-    # --- what each request goes through ---------------------------------------------------------------
+    # --- what each request goes through
+    # ---------------------------------------------------------------
 
     async def _request(
         self,
@@ -87,8 +91,10 @@ class PassThrough(pyfuse3.Operations):
         complete: bool = False,
         pid: int | None = None,
     ) -> str | None:
-        """Count it, let it take its time, and let it go wrong. Returns ``short`` or ``empty`` for a read,
-        unless it must be ``complete``. ``pid``: who asks; a request that hangs ends when that is killed."""
+        """Count it, let it take its time, and let it go wrong. Returns ``short`` or ``empty``
+        for a read, unless it must be ``complete``. ``pid``: who asks; a request that hangs
+        ends when that is killed.
+        """
         self.counters[operation] += 1
         behaviour = self.behaviour
         fault = behaviour.fault(operation, path, at, complete=complete)
@@ -136,7 +142,8 @@ class PassThrough(pyfuse3.Operations):
         if not allows(who, fd, wanted, squash_root=self.behaviour.squash_root):
             raise pyfuse3.FUSEError(errno.EACCES)
 
-    # --- names and attributes -------------------------------------------------------------------------
+    # --- names and attributes
+    # -------------------------------------------------------------------------
 
     def _attributes(self, inode: int) -> pyfuse3.EntryAttributes:
         status, entry = os.fstat(self._nodes[inode].fd), pyfuse3.EntryAttributes()
@@ -215,7 +222,8 @@ class PassThrough(pyfuse3.Operations):
         wanted = [right for right in (READ, SEARCH) if mode & right]
         return all(allows(who, fd, right, squash_root=behaviour.squash_root) for right in wanted)
 
-    # --- directories ----------------------------------------------------------------------------------
+    # --- directories
+    # ----------------------------------------------------------------------------------
 
     def _open(self, inode: int, who: Caller, flags: int, pid: int) -> Handle:
         node = self._nodes[inode]
@@ -254,7 +262,8 @@ class PassThrough(pyfuse3.Operations):
     async def releasedir(self, fh: int) -> None:
         os.close(self._handles.pop(fh).fd)
 
-    # --- files ----------------------------------------------------------------------------------------
+    # --- files
+    # ----------------------------------------------------------------------------------------
 
     async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
         if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC):
@@ -268,8 +277,9 @@ class PassThrough(pyfuse3.Operations):
         handle = self._handles[fh]
         left = max(0, os.fstat(handle.fd).st_size - offset)
         path = self._nodes[handle.inode].path
-        # The kernel's own reads of pages, on behalf of splice(2), which direct_io does not keep from the page
-        # cache: a short answer to those would mean the end of the file. An NFS client asks for the rest.
+        # The kernel's own reads of pages, on behalf of splice(2), which direct_io does not keep
+        # from the page cache: a short answer to those would mean the end of the file. An NFS
+        # client asks for the rest.
         complete = not (offset | size) % _PAGE
         answer = await self._request("read", path, min(size, left), offset, complete=complete)
         self._permit(handle.who, handle.fd, READ)

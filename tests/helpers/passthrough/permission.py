@@ -1,6 +1,8 @@
-"""Who may do what, by the rules of an NFSv3 server: AUTH_SYS carries the primary group and sixteen others.
+"""Who may do what, by the rules of an NFSv3 server: AUTH_SYS carries the primary
+group and sixteen others.
 
-Sources: RFC 5531, appendix A (``gids<16>``); acl(5), ACCESS CHECK ALGORITHM; linux/posix_acl_xattr.h.
+Sources: RFC 5531, appendix A (``gids<16>``); acl(5), ACCESS CHECK ALGORITHM;
+linux/posix_acl_xattr.h.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ class Caller:
 
 
 def caller(uid: int, gid: int, pid: int, limit: int | None) -> Caller:
-    """The caller of a request as the server sees it; the kernel keeps supplementary groups sorted."""
+    """The caller of a request as the server sees it; the kernel keeps
+    supplementary groups sorted.
+    """
     groups: list[int] = []
     try:
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():

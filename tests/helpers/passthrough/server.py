@@ -1,7 +1,7 @@
 """The process behind a slow source: it mounts, serves, and obeys one line of JSON a command.
 
-Commands come over a Unix socket: ``{"do": "set", "latency": 0.01}`` and so on; each is answered by one line, an
-object whose ``error`` is there where the command could not be done.
+Commands come over a Unix socket: ``{"do": "set", "latency": 0.01}`` and so on; each is answered by
+one line, an object whose ``error`` is there where the command could not be done.
 """
 
 from __future__ import annotations

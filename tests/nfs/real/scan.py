@@ -1,9 +1,10 @@
-"""Walk a tar on a mount of NFS, by hints, by threads, one header after the other; each from a cold cache.
+"""Walk a tar on a mount of NFS, by hints, by threads, one header after the
+other; each from a cold cache.
 
     scan.py EXPORTED MOUNTED
 
-For the virtual machine of guest.sh: makes a tar in the exported directory, and walks it in the mounted one.
-A line for each way: seconds, and the READ requests that the kernel's NFS client sent.
+For the virtual machine of guest.sh: makes a tar in the exported directory, and walks it in the
+mounted one. A line for each way: seconds, and the READ requests that the kernel's NFS client sent.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The block cache against the bytes themselves: by one process, by many, kept over restarts, never wrong."""
+"""The block cache against the bytes themselves: by one process, by many, kept
+over restarts, never wrong.
+"""
 
 from __future__ import annotations
 

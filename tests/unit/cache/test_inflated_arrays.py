@@ -1,4 +1,6 @@
-"""Unpacking: once for all who ask, right or not at all; kept in the cache, or given back when it fails."""
+"""Unpacking: once for all who ask, right or not at all; kept in the cache, or
+given back when it fails.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Staging: all of it is there afterwards, fetched once, at the pace asked for; and what is held can be seen."""
+"""Staging: all of it is there afterwards, fetched once, at the pace asked for; and
+what is held can be seen.
+"""
 
 from __future__ import annotations
 

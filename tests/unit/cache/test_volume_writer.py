@@ -1,4 +1,6 @@
-"""Volumes written whole: believed when all of them is right, once for all who ask, and never a wrong byte."""
+"""Volumes written whole: believed when all of them is right, once for all who
+ask, and never a wrong byte.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What the kernel reads of attributes and entries, unpacked field by field as linux/fuse.h has it."""
+"""What the kernel reads of attributes and entries, unpacked field by
+field as linux/fuse.h has it.
+"""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ class Held:
     def __init__(self, pour: Callable[[int], bool]) -> None:
         self._pour = pour
 
-    def pour(self, pipe: int, offset: int, length: int) -> bool:
+    def splice_to(self, pipe: int, offset: int, length: int) -> bool:
         return self._pour(pipe)
 
 

@@ -1,4 +1,6 @@
-"""The handshake around a session loop of the test's own, with a kernel that is a pair of sockets."""
+"""The handshake around a session loop of the test's own, with a kernel
+that is a pair of sockets.
+"""
 
 from __future__ import annotations
 

@@ -28,120 +28,120 @@ def test_a_row_begins_with_the_sources_meter() -> None:
 
 
 def test_rows_do_not_overlap() -> None:
-    board = SharedStats()
+    stats = SharedStats()
     for worker in range(MAX_WORKERS):
-        row = board.row(worker)
+        row = stats.row(worker)
         assert len(row) == 64
         for cell in range(64):
             assert row[cell] == 0
             row[cell] = worker * 64 + cell
-    board.touch(0)
-    board.publish({"a": "b"})
-    board.keep_text(0, b"x" * 1000)
+    stats.touch(0)
+    stats.publish({"a": "b"})
+    stats.keep_text(0, b"x" * 1000)
     for worker in range(MAX_WORKERS):
         expected = [worker * 64 + cell for cell in range(64)]
         expected[Counter.TEXTS] += worker == 0  # the text that was kept
-        assert board.row(worker).tolist() == expected
+        assert stats.row(worker).tolist() == expected
 
 
 def test_children_write_sums() -> None:
-    board = SharedStats()
+    stats = SharedStats()
 
     def work(worker: int) -> None:
-        row = board.row(worker)
+        row = stats.row(worker)
         for _ in range(1000):
             row[Counter.BYTES] += 3
             row[Counter.FIRST_REQUEST + REQUESTS.index("read")] += 1
 
     children = [in_child(partial(work, worker)) for worker in (0, 7, 63)]
     assert [ended(pid) for pid in children] == [0, 0, 0]
-    counters = board.counters()
+    counters = stats.counters()
     assert counters["bytes_served"] == 9000
     assert counters["requests"]["read"] == 3000
     assert set(counters["requests"]) == set(REQUESTS)
-    assert board.total_requests() == 3000
+    assert stats.total_requests() == 3000
 
 
 def test_touched_splits() -> None:
-    board = SharedStats()
+    stats = SharedStats()
     for split in (5, 0, MAX_SPLITS - 1, MAX_SPLITS, 10**6):
-        board.touch(split)
-    assert board.touched() == [0, 5, MAX_SPLITS - 1]
+        stats.touch(split)
+    assert stats.touched() == [0, 5, MAX_SPLITS - 1]
 
 
 def test_the_first_touch_of_a_split_wakes_the_supervisor() -> None:
-    board = SharedStats()
+    stats = SharedStats()
     woken: list[list[int]] = []
-    board.alarm = lambda: woken.append(board.touched())
+    stats.alarm = lambda: woken.append(stats.touched())
     for split in (3, 3, 7, 3):
-        board.touch(split)
+        stats.touch(split)
     assert woken == [[3], [3, 7]]
 
 
 def test_facts() -> None:
-    board = SharedStats()
-    assert board.facts() == {}
-    board.publish({"warnings": ["ä" * 100], "n": 1})
-    assert board.facts() == {"warnings": ["ä" * 100], "n": 1}
-    board.publish({})
-    assert board.facts() == {}
-    board.publish({"n": "x" * 1000})
-    board._facts[20] = 0  # in the middle of being written
-    assert board.facts() == {}
+    stats = SharedStats()
+    assert stats.facts() == {}
+    stats.publish({"warnings": ["ä" * 100], "n": 1})
+    assert stats.facts() == {"warnings": ["ä" * 100], "n": 1}
+    stats.publish({})
+    assert stats.facts() == {}
+    stats.publish({"n": "x" * 1000})
+    stats._facts[20] = 0  # in the middle of being written
+    assert stats.facts() == {}
 
 
 def test_facts_that_are_too_long_are_not_lost_altogether() -> None:
-    board = SharedStats()
-    board.publish({"pid": 7, "warnings": ["w" * 1000] * 300})
-    assert board.facts()["pid"] == 7
+    stats = SharedStats()
+    stats.publish({"pid": 7, "warnings": ["w" * 1000] * 300})
+    assert stats.facts()["pid"] == 7
 
 
 def test_texts_are_kept() -> None:
-    board = SharedStats()
+    stats = SharedStats()
     text = os.urandom(100_000)
-    assert board.text(board.keep_text(0, text)) == text
+    assert stats.text(stats.keep_text(0, text)) == text
 
 
 def test_a_shorter_text_after_a_longer_one() -> None:
-    board = SharedStats()
+    stats = SharedStats()
     for _ in range(16):
-        board.keep_text(0, b"long" * 1000)
-    assert board.text(board.keep_text(0, b"short")) == b"short"
+        stats.keep_text(0, b"long" * 1000)
+    assert stats.text(stats.keep_text(0, b"short")) == b"short"
 
 
 def test_readers_side_by_side() -> None:
-    board = SharedStats()
-    handles = [board.keep_text(worker, b"text %d" % worker) for worker in range(MAX_WORKERS)]
-    texts = [board.text(handle) for handle in handles]
+    stats = SharedStats()
+    handles = [stats.keep_text(worker, b"text %d" % worker) for worker in range(MAX_WORKERS)]
+    texts = [stats.text(handle) for handle in handles]
     assert texts == [b"text %d" % worker for worker in range(MAX_WORKERS)]
     assert len(set(handles)) == MAX_WORKERS
 
 
 def test_a_reader_never_gets_somebody_elses_text() -> None:
-    board = SharedStats()
-    handle = board.keep_text(3, b"{" + b"a" * 300 + b"}")
-    assert board.text(handle) == b"{" + b"a" * 300 + b"}"
+    stats = SharedStats()
+    handle = stats.keep_text(3, b"{" + b"a" * 300 + b"}")
+    assert stats.text(handle) == b"{" + b"a" * 300 + b"}"
     for _ in range(300):
-        board.keep_text(3, b"log line\n" * 50)
-    assert board.text(handle) == b"{" + b"a" * 300 + b"}"  # others' readings do not take it away
+        stats.keep_text(3, b"log line\n" * 50)
+    assert stats.text(handle) == b"{" + b"a" * 300 + b"}"  # others' readings do not take it away
     for _ in range(300):
-        board.keep_text(3, b"log line\n" * 50)
+        stats.keep_text(3, b"log line\n" * 50)
     with pytest.raises(SourceChangedError):
-        board.text(handle)
+        stats.text(handle)
 
 
 def test_texts_of_any_length_in_a_ring() -> None:
     """Each is whole, or has given way; what is cut off is what is too long."""
-    board, chosen = SharedStats(), random.Random(1)
+    stats, chosen = SharedStats(), random.Random(1)
     kept: list[tuple[int, bytes]] = []
     for number in range(400):
         length = chosen.choice((0, 1, 100, 5_000, 100_000, MOST_BYTES, MOST_BYTES + 9))
         text = bytes([number % 251]) * length
-        kept.append((board.keep_text(9, text), text[:MOST_BYTES]))
-        assert board.text(kept[-1][0]) == kept[-1][1]
+        kept.append((stats.keep_text(9, text), text[:MOST_BYTES]))
+        assert stats.text(kept[-1][0]) == kept[-1][1]
         for handle, expected in kept[-40:]:
             with contextlib.suppress(SourceChangedError):
-                assert board.text(handle) == expected
+                assert stats.text(handle) == expected
     newest = sum(len(text) for _, text in kept[-5:])
     assert newest < 8 * MOST_BYTES
-    assert all(board.text(handle) == text for handle, text in kept[-5:])
+    assert all(stats.text(handle) == text for handle, text in kept[-5:])

@@ -1,4 +1,6 @@
-"""Tars that are found while the mount serves: numbered first come, first served, alike in all processes."""
+"""Tars that are found while the mount serves: numbered first come, first
+served, alike in all processes.
+"""
 
 from __future__ import annotations
 
@@ -175,7 +177,9 @@ def test_beyond_the_numbers_they_are_files(
 
 
 def test_class_tars_of_a_split_are_what_they_are_there(source: Path) -> None:
-    """A file has one inode, also where the class tars lie in a directory that the survey does not read."""
+    """A file has one inode, also where the class tars lie in a directory that
+    the survey does not read.
+    """
     train = source / "ILSVRC2012" / "train"
     train.mkdir(parents=True)
     for number in range(3):

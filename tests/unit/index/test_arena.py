@@ -190,7 +190,9 @@ def test_kill_at_any_moment(small_segments: int, tmp_path: Path) -> None:
 
 
 def test_a_lock_excludes_processes_after_fork_only() -> None:
-    """A child that has not opened the file anew shares its parent's locks: after_fork is what helps."""
+    """A child that has not opened the file anew shares its parent's locks:
+    after_fork is what helps.
+    """
     arena = Arena(1)
     slot = arena.slot(0)
 

@@ -1,4 +1,6 @@
-"""Indexing ahead: all containers, by processes that may be killed, interrupted, or meet broken archives."""
+"""Indexing ahead: all containers, by processes that may be killed, interrupted,
+or meet broken archives.
+"""
 
 from __future__ import annotations
 
@@ -411,7 +413,9 @@ def test_saving_unites(train: Path) -> None:
 
 @pytest.mark.parametrize("in_flight", [1, 64])
 def test_an_archive_that_was_replaced_stops_no_other(tmp_path: Path, in_flight: int) -> None:
-    """It has been said once, by whoever found it; the others of its group are indexed and published."""
+    """It has been said once, by whoever found it; the others of its group
+    are indexed and published.
+    """
     for name in ("a.tar", "b.tar"):
         (tmp_path / name).write_bytes(train_tar(CLASSES, IMAGES))
     index = index_of(tmp_path, "a.tar", "b.tar")

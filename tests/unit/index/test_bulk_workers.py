@@ -1,4 +1,6 @@
-"""Many containers of a slow source at once: no request too many, no thread idle, no reader disturbed."""
+"""Many containers of a slow source at once: no request too many, no thread
+idle, no reader disturbed.
+"""
 
 from __future__ import annotations
 
@@ -172,14 +174,14 @@ def test_a_scan_returns_when_nobody_reads_for_it_any_more() -> None:
             late.append(offset)
         return archive[offset : offset + length]
 
-    team, found = ThreadedScanner(FixedConcurrency(8)), MemberColumns()
-    helpers = [threading.Thread(target=team.help) for _ in range(7)]
+    scanner, found = ThreadedScanner(FixedConcurrency(8)), MemberColumns()
+    helpers = [threading.Thread(target=scanner.help) for _ in range(7)]
     for thread in helpers:
         thread.start()
-    team.scan(read_at, 0, len(archive), found)
+    scanner.scan(read_at, 0, len(archive), found)
     returned.set()
     time.sleep(0.02)
-    team.close()
+    scanner.close()
     for thread in helpers:
         thread.join()
     assert found.names == [b"%d" % i for i in range(130)]

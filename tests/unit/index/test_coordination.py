@@ -34,7 +34,7 @@ from tests.helpers.shared_index import (
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
-JOBS = int(os.environ.get("IMAGENETFS_JOBS", "50"))
+JOBS = int(os.environ.get("IMAGENETFS_TEST_JOBS", "50"))
 
 
 # --- readers that touch a container ---------------------------------------------------------------
@@ -117,7 +117,9 @@ def test_a_mount_does_not_wait_for_itself(
 def test_indexing_ahead_waits_for_its_own_mount_s_readers(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A class that is being built as it begins has the lease for a moment; that must not put it off."""
+    """A class that is being built as it begins has the lease for a moment;
+    that must not put it off.
+    """
     ours, theirs = BuildCoordinator(), BuildCoordinator()
     held = ours.lease(file)
     assert isinstance(held, Lease)
@@ -177,7 +179,7 @@ def test_building_one_shows_that_its_builder_lives(
     train: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     beats = []
-    monkeypatch.setattr(leases_module.Lease, "beat", lambda self: beats.append(1))
+    monkeypatch.setattr(leases_module.Lease, "heartbeat", lambda self: beats.append(1))
     sharing_index(train, file).container(0)
     assert len(beats) >= CLASSES
 
@@ -214,7 +216,9 @@ def _asked(meters: memoryview) -> int:
 
 
 def _looks(containers: int) -> int:
-    """Requests of a job that finds everything: two to open an archive, and blocks that are sampled."""
+    """Requests of a job that finds everything: two to open an archive, and
+    blocks that are sampled.
+    """
     return 3 + 17 + 4 * containers
 
 

@@ -1,4 +1,6 @@
-"""Indexing a group of archives for all who share it: one at a time, published as it grows, in shards."""
+"""Indexing a group of archives for all who share it: one at a time,
+published as it grows, in shards.
+"""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ def test_several_processes_build_each_container_once(tmp_path: Path) -> None:
 
 def test_waiting_for_another_builder_shows(tmp_path: Path) -> None:
     (tmp_path / "t.tar").write_bytes(train_tar(1))
-    board, (reader, writer) = SharedStats(), os.pipe()
+    stats, (reader, writer) = SharedStats(), os.pipe()
     scans = Scans()
     index = index_of(tmp_path, "t.tar", scan=scans)
     index.container(0)
@@ -177,7 +177,7 @@ def test_waiting_for_another_builder_shows(tmp_path: Path) -> None:
 
     def wait() -> None:
         index.after_fork()
-        index.source.count_on(board.row(1))
+        index.source.count_on(stats.row(1))
         index.container(0, 0)
 
     builder = in_child(build_slowly)
@@ -189,7 +189,7 @@ def test_waiting_for_another_builder_shows(tmp_path: Path) -> None:
         while Path(f"/proc/{waiter}/syscall").read_text().split()[0] != fcntl_number:
             assert time.monotonic() < deadline
             time.sleep(0.005)  # no event tells when a process has begun to wait
-        assert board.row(1)[Counter.LOCK_SINCE]
+        assert stats.row(1)[Counter.LOCK_SINCE]
     finally:
         os.kill(builder, signal.SIGKILL)
         ended(builder)
@@ -206,8 +206,9 @@ def test_a_loose_file_is_where_its_name_says(tmp_path: Path) -> None:
 
 
 def test_what_is_read_without_asking_what_it_is(tmp_path: Path) -> None:
-    """A tar of nothing but regular files: the outer one of ImageNet's too, but neither directories in a tar nor
-    a directory."""
+    """A tar of nothing but regular files: the outer one of ImageNet's too, but neither directories
+    in a tar nor a directory.
+    """
     (tmp_path / "train.tar").write_bytes(train_tar(2, 3))
     (tmp_path / "mixed.tar").write_bytes(tar_of({"d/": b"", "d/a": b"x"}))
     (tmp_path / "d").mkdir()
@@ -312,7 +313,9 @@ def test_an_archive_of_another_size_is_logged(
 
 
 def _shuffled(number: int) -> bytes:
-    """A class tar of the same length as class_tar(number, 2), its two images the other way about."""
+    """A class tar of the same length as class_tar(number, 2), its two
+    images the other way about.
+    """
     names = [f"n{number:08d}_{k}.JPEG" for k in (1, 0)]
     return tar_of({names[0]: image(number * 100 + 1, 601), names[1]: image(number * 100, 600)})
 

@@ -109,10 +109,10 @@ def test_a_heart_beats_and_costs_nothing_between(
 ) -> None:
     lease = _taken(path)
     os.utime(path, (1, 1))
-    lease.beat()
+    lease.heartbeat()
     assert path.stat().st_mtime == 1
     monkeypatch.setattr(time, "monotonic", lambda: 1e9)
-    lease.beat()
+    lease.heartbeat()
     assert time.time() - path.stat().st_mtime < 60
 
 
@@ -124,7 +124,7 @@ def test_what_was_taken_away_is_not_given_back_nor_kept_alive(
     quick = _taken(path, "quick")
     os.utime(path, (1, 1))
     monkeypatch.setattr(time, "monotonic", lambda: 1e9)
-    slow.beat()
+    slow.heartbeat()
     assert path.stat().st_mtime == 1
     slow.release()
     assert path.exists()

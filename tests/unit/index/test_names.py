@@ -1,4 +1,6 @@
-"""Names and links that cannot lead out of their archive, held to what a chroot's kernel would do."""
+"""Names and links that cannot lead out of their archive, held to what a
+chroot's kernel would do.
+"""
 
 from __future__ import annotations
 

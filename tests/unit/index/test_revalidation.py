@@ -1,4 +1,6 @@
-"""Which file an index recognises as the one it was made from, and which header as a member's own."""
+"""Which file an index recognises as the one it was made from, and which
+header as a member's own.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The search path of index files: one place to write, read-only ones behind it, each believed or not."""
+"""The search path of index files: one place to write, read-only ones behind
+it, each believed or not.
+"""
 
 from __future__ import annotations
 

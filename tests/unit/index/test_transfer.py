@@ -1,4 +1,6 @@
-"""An index that another site made: the same tables, nothing believed that the archive does not bear out."""
+"""An index that another site made: the same tables, nothing believed that the
+archive does not bear out.
+"""
 
 from __future__ import annotations
 

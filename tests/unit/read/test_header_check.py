@@ -1,4 +1,6 @@
-"""Each member's header is looked at with its first bytes, in the same request, wherever they come from."""
+"""Each member's header is looked at with its first bytes, in the same request,
+wherever they come from.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +97,9 @@ def _damage(path: Path, at: int, new: bytes) -> None:
 def test_another_member_stands_there(
     tmp_path: Path, reader_of: Open, offset: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """S4 S9: where no sampled header tells that the archive was written to, the member's own does."""
+    """S4 S9: where no sampled header tells that the archive was written
+    to, the member's own does.
+    """
     path = tmp_path / "t.tar"
     data, held = archive()
     path.write_bytes(data)
@@ -132,7 +136,9 @@ def test_headers_of_every_form(tmp_path: Path, reader_of: Open, form: int) -> No
 
 
 def test_by_the_pipe(tmp_path: Path) -> None:
-    """The header is taken off before the bytes go to the kernel; a wrong one leaves nothing behind."""
+    """The header is taken off before the bytes go to the kernel; a wrong
+    one leaves nothing behind.
+    """
     data, held = archive()
     (tmp_path / "t.tar").write_bytes(data)
     index = index_of(tmp_path, "t.tar")

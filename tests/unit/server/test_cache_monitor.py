@@ -1,4 +1,6 @@
-"""What the supervisor says of the workers' caches: a line a minute at most, and when they are back."""
+"""What the supervisor says of the workers' caches: a line a minute at
+most, and when they are back.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +34,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
 
 def test_a_line_a_minute(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    board = SharedStats()
-    watch = CacheHealthReporter(board, Path("/c"), Limits(5, 0))
+    stats = SharedStats()
+    watch = CacheHealthReporter(stats, Path("/c"), Limits(5, 0))
     for second in range(601):
         clock.now = 1000.0 + second
         if second < 300:  # three workers' disks are full; each tries again every five seconds
             for worker in range(3):
-                meter = board.cache_meter(worker)
+                meter = stats.cache_meter(worker)
                 meter[Counter.CACHE_TROUBLE - Counter.CACHE_HITS] = errno.ENOSPC
                 until = Counter.CACHE_ASIDE_UNTIL - Counter.CACHE_HITS
                 meter[until] = int((clock.now + 5) * 1e9)
@@ -48,16 +50,16 @@ def test_a_line_a_minute(clock: Clock, caplog: pytest.LogCaptureFixture) -> None
     warnings = [line for line in lines if "steps aside (No space left on device)" in line]
     assert len(warnings) == 6  # in 305 seconds
     assert len(lines) == 7
-    assert board.cache_trouble(int(1303e9)) == errno.ENOSPC
-    assert board.cache_trouble(int(1700e9)) == 0
+    assert stats.cache_trouble(int(1303e9)) == errno.ENOSPC
+    assert stats.cache_trouble(int(1700e9)) == 0
     assert watch.facts() == {"directory": "/c", "size": 5}
 
 
 def test_a_short_trouble_and_its_end(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    board = SharedStats()
-    watch = CacheHealthReporter(board, Path("/c"), Limits(5, 0))
-    meter = board.cache_meter(1)
+    stats = SharedStats()
+    watch = CacheHealthReporter(stats, Path("/c"), Limits(5, 0))
+    meter = stats.cache_meter(1)
     meter[Counter.CACHE_TROUBLE - Counter.CACHE_HITS] = errno.EROFS
     meter[Counter.CACHE_ASIDE_UNTIL - Counter.CACHE_HITS] = int((clock.now + 70) * 1e9)
     for second in range(200):

@@ -92,9 +92,9 @@ class Mount:
 
     def __init__(self, world: World, cores: int = 2, ceiling: int = 8) -> None:
         self.world = world
-        self.board = SharedStats()
+        self.stats = SharedStats()
         self.pool = WorkerPool(
-            self.board, world.fork, cores=cores, ceiling=ceiling, deadline=DEADLINE
+            self.stats, world.fork, cores=cores, ceiling=ceiling, deadline=DEADLINE
         )
         self.pool.fill()
 
@@ -103,7 +103,7 @@ class Mount:
         return [pid for pid in self.pool.pids if pid]
 
     def row(self, pid: int) -> memoryview:
-        return self.board.row(self.world.numbers[pid])
+        return self.stats.row(self.world.numbers[pid])
 
     def wait_in_source(self, pid: int, since: float | None = None, asleep: bool = True) -> None:
         """The worker has a read of the source under way."""
@@ -120,7 +120,7 @@ class Mount:
         self.world.asleep.add(pid)
 
     def request(self) -> None:
-        self.board.row(0)[Counter.FIRST_REQUEST] += 1
+        self.stats.row(0)[Counter.FIRST_REQUEST] += 1
 
     def step(self, seconds: float = 0.02, times: int = 1) -> None:
         for _ in range(times):
@@ -410,7 +410,9 @@ def test_a_worker_over_its_deadline_is_ended(world: World) -> None:
 
 
 def test_all_that_a_read_waits_for_counts(world: World) -> None:
-    """It opens the archive, waits for another process's fetch, then reads: three times nearly the deadline."""
+    """It opens the archive, waits for another process's fetch, then reads: three
+    times nearly the deadline.
+    """
     mount = Mount(world)
     mount.step()
     pid = mount.pids[0]

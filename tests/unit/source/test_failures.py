@@ -1,4 +1,6 @@
-"""Failures are counted for each file and reason, said once, and over when the file can be read again."""
+"""Failures are counted for each file and reason, said once, and over when the file can be read
+again.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The source under change: retries, what is looked at again, and one verdict for all processes of a mount."""
+"""The source under change: retries, what is looked at again, and one verdict for
+all processes of a mount.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The survey: two levels of directories and the tars in them, numbered in the order of their paths."""
+"""The survey: two levels of directories and the tars in them, numbered in
+the order of their paths.
+"""
 
 from __future__ import annotations
 

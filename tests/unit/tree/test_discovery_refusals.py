@@ -97,7 +97,7 @@ def test_what_is_whole_of_a_cut_train_tar(tmp_path: Path, classes: int, words: s
     at = every.index(f"n{classes:08d}.tar".encode())
     write(tmp_path / TRAIN, every[: at + 700])
     catalogue = look(tmp_path)
-    assert len(catalogue.versions[0].splits[0].shelf.classes) == classes
+    assert len(catalogue.versions[0].splits[0].backend.classes) == classes
     [warning] = catalogue.warnings
     assert f"What is whole before that is served ({words}), and the rest is missing" in warning
     assert catalogue.lost == [warning]
@@ -124,9 +124,9 @@ def test_the_tars_themselves(tmp_path: Path) -> None:
     error = why(loose)
     assert isinstance(error, SourceUnknownError)
     assert str(error) == (
-        f"{loose} holds no version of ImageNet that is known here, but ILSVRC2012_img_val.tar: such tars "
-        "belong into a directory ILSVRC2012; "
-        f"make one (mkdir -p ~/in && ln -s '{loose}' ~/in/ILSVRC2012) and give ~/in."
+        f"{loose} holds no version of ImageNet that is known here, but ILSVRC2012_img_val.tar: "
+        "such tars belong into a directory ILSVRC2012; make one (mkdir -p ~/in && ln -s "
+        f"'{loose}' ~/in/ILSVRC2012) and give ~/in."
     )
     named = loose.rename(tmp_path / "ILSVRC2012")
     assert f"a directory ILSVRC2012; give its parent, {tmp_path}." in str(why(named))
@@ -144,4 +144,4 @@ def test_links_are_followed(tmp_path: Path) -> None:
     (tmp_path / "beside" / "val").symlink_to(image.parent.parent)
     [version] = look(source).versions
     assert [split.name for split in version.splits] == [b"train", b"val"]
-    assert [len(split.shelf.listing(0)) for split in version.splits] == [3, 1]
+    assert [len(split.backend.listing(0)) for split in version.splits] == [3, 1]

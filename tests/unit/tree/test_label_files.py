@@ -25,10 +25,10 @@ WNIDS = [b"n%08d" % n for n in range(1, CLASSES + 1)]
 @pytest.fixture
 def version(tmp_path: Path) -> Version:
     (tmp_path / "t.tar").write_bytes(train_tar(CLASSES, IMAGES))
-    shelf = by_class(index_of(tmp_path, "t.tar"), 0)
+    backend = by_class(index_of(tmp_path, "t.tar"), 0)
     words = {wnid: f"first {n}, second {n}, é" for n, wnid in enumerate(WNIDS)}
     del words[WNIDS[3]]
-    return Version(b"V", [Split(b"train", shelf, "t.tar")], words)
+    return Version(b"V", [Split(b"train", backend, "t.tar")], words)
 
 
 def _files(version: Version) -> dict[str, bytes]:
@@ -130,8 +130,8 @@ def test_empty_classes_and_no_classes(tmp_path: Path) -> None:
 
 def test_unlabelled_images_are_not_in_the_list(tmp_path: Path) -> None:
     (tmp_path / "v.tar").write_bytes(tar_of({"a": b"1"}))
-    shelf = FlatSplit(index_of(tmp_path, "v.tar"), (0,))
-    assert PathLabels(Split(b"val", shelf, "v.tar"), {}).size() == 0
+    backend = FlatSplit(index_of(tmp_path, "v.tar"), (0,))
+    assert PathLabels(Split(b"val", backend, "v.tar"), {}).size() == 0
     (tmp_path / "v.tar").write_bytes(tar_of({"a": b"1", "b": b"2"}))
     index, classes = index_of(tmp_path, "v.tar"), (b"n1", UNLABELED, b"z1")
     some = FlatSplit(index, (0,), classes, {b"b": b"z1"}.get)

@@ -10,33 +10,33 @@ from imagenetfs.tree.late_warnings import LateWarnings
 
 
 def test_each_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    notices = LateWarnings()
+    late_warnings = LateWarnings()
     for sentence in ("a.", "b\nc.", "a.", "ab.", "b\nc.", "ü\udcff."):
-        notices.tell(sentence)
-    assert notices.all() == ["a.", "b c.", "ab.", "ü\\udcff."]
+        late_warnings.tell(sentence)
+    assert late_warnings.all() == ["a.", "b c.", "ab.", "ü\\udcff."]
     assert len(caplog.records) == 4
 
 
 def test_processes_share_them() -> None:
-    notices = LateWarnings()
+    late_warnings = LateWarnings()
     children = []
     for number in range(4):
         pid = os.fork()
         if pid == 0:
             for n in range(50):
-                notices.tell(f"{n % 40} is missing.")
-                notices.tell(f"{number} was here.")
+                late_warnings.tell(f"{n % 40} is missing.")
+                late_warnings.tell(f"{number} was here.")
             os._exit(0)
         children.append(pid)
     for pid in children:
         assert os.waitpid(pid, 0)[1] == 0
     expected = [f"{n} is missing." for n in range(40)] + [f"{n} was here." for n in range(4)]
-    assert sorted(notices.all()) == sorted(expected)
+    assert sorted(late_warnings.all()) == sorted(expected)
 
 
 def test_what_has_no_room_is_left_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    notices = LateWarnings()
+    late_warnings = LateWarnings()
     for number in range(100):
-        notices.tell(f"{number:05d}" + "x" * 995)
-    assert len(notices.all()) == 65
+        late_warnings.tell(f"{number:05d}" + "x" * 995)
+    assert len(late_warnings.all()) == 65
     assert len(caplog.records) == 100

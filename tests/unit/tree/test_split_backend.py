@@ -26,10 +26,11 @@ def images_of(index: Index, listing: Listing) -> dict[bytes, bytes]:
     }
 
 
-def shelf_images(index: Index, shelf: SplitBackend) -> dict[bytes, dict[bytes, bytes]]:
+def shelf_images(index: Index, backend: SplitBackend) -> dict[bytes, dict[bytes, bytes]]:
     """Class -> name -> bytes."""
     return {
-        wnid: images_of(index, shelf.listing(number)) for number, wnid in enumerate(shelf.classes)
+        wnid: images_of(index, backend.listing(number))
+        for number, wnid in enumerate(backend.classes)
     }
 
 
@@ -44,13 +45,13 @@ def test_class_tars(tmp_path: Path) -> None:
     tars = {f"n{n:08d}.tar": class_tar(n) for n in (3, 1, 2)}
     (tmp_path / "t.tar").write_bytes(tar_of({**tars, "readme.txt": b"x", "other.tar": b""}))
     index = index_of(tmp_path, "t.tar")
-    shelf = by_class(index, 0)
-    assert list(shelf.classes) == [b"n%08d" % n for n in (1, 2, 3)]
+    backend = by_class(index, 0)
+    assert list(backend.classes) == [b"n%08d" % n for n in (1, 2, 3)]
     assert not any(index.known(0, inner) for inner in range(4))  # nothing opened for the names
-    assert shelf_images(index, shelf) == {b"n%08d" % n: expected_class(n) for n in (1, 2, 3)}
-    assert shelf.mtime_ns(1) == 7 * 10**9
-    assert shelf.find_anywhere(b"n00000001_0.JPEG") is None
-    assert shelf.archives == (0,)
+    assert shelf_images(index, backend) == {b"n%08d" % n: expected_class(n) for n in (1, 2, 3)}
+    assert backend.mtime_ns(1) == 7 * 10**9
+    assert backend.find_anywhere(b"n00000001_0.JPEG") is None
+    assert backend.archives == (0,)
 
 
 def test_class_directories(tmp_path: Path) -> None:
@@ -60,8 +61,8 @@ def test_class_directories(tmp_path: Path) -> None:
             (tmp_path / "train" / f"n{n:08d}" / name.decode()).write_bytes(data)
     (tmp_path / "train" / "lost+found").mkdir()
     index = index_of(tmp_path, "train")
-    shelf = by_class(index, 0)
-    assert shelf_images(index, shelf) == {b"n%08d" % n: expected_class(n) for n in (1, 2)}
+    backend = by_class(index, 0)
+    assert shelf_images(index, backend) == {b"n%08d" % n: expected_class(n) for n in (1, 2)}
 
 
 def test_broken_class_tars_fall_back_on_directories(tmp_path: Path) -> None:
@@ -136,22 +137,22 @@ def test_labelled(tmp_path: Path) -> None:
     _val(tmp_path, 25)
     index = index_of(tmp_path, "val.tar")
     classes = [b"n00000003", b"n00000001", b"n00000002"]
-    shelf = FlatSplit(index, (0,), classes, lambda name: b"n%08d" % (image_number(name) % 3 + 1))
-    found = shelf_images(index, shelf)
+    backend = FlatSplit(index, (0,), classes, lambda name: b"n%08d" % (image_number(name) % 3 + 1))
+    found = shelf_images(index, backend)
     assert list(found) == sorted(classes)
     for number in range(1, 26):
         assert found[b"n%08d" % (number % 3 + 1)].pop(_name(number)) == image(number)
     assert not any(found.values())
-    inode_of_5 = shelf.find_anywhere(_name(5))
-    assert inode_of_5 == shelf.listing(2).find(_name(5)) is not None
-    assert shelf.find_anywhere(b"nothing") is None
+    inode_of_5 = backend.find_anywhere(_name(5))
+    assert inode_of_5 == backend.listing(2).find(_name(5)) is not None
+    assert backend.find_anywhere(b"nothing") is None
 
 
 def test_a_class_without_images_is_an_empty_directory(tmp_path: Path) -> None:
     _val(tmp_path, 3)
     index = index_of(tmp_path, "val.tar")
-    shelf = FlatSplit(index, (0,), [b"n1", b"n2", b"n3"], lambda name: b"n2")
-    assert [len(shelf.listing(number)) for number in range(3)] == [0, 3, 0]
+    backend = FlatSplit(index, (0,), [b"n1", b"n2", b"n3"], lambda name: b"n2")
+    assert [len(backend.listing(number)) for number in range(3)] == [0, 3, 0]
 
 
 def test_images_without_a_label_stand_in_unlabeled(tmp_path: Path) -> None:
@@ -168,8 +169,8 @@ def test_images_without_a_label_stand_in_unlabeled(tmp_path: Path) -> None:
 def test_without_labels_everything_is_unlabeled(tmp_path: Path) -> None:
     _val(tmp_path, 4)
     index = index_of(tmp_path, "val.tar")
-    shelf = FlatSplit(index, (0,))
-    assert shelf_images(index, shelf) == {UNLABELED: {_name(n): image(n) for n in range(1, 5)}}
+    backend = FlatSplit(index, (0,))
+    assert shelf_images(index, backend) == {UNLABELED: {_name(n): image(n) for n in range(1, 5)}}
 
 
 def test_a_patch_is_laid_over(tmp_path: Path) -> None:
@@ -180,14 +181,14 @@ def test_a_patch_is_laid_over(tmp_path: Path) -> None:
         tar_of({"patch_images/2.JPEG": b"patched", "9.JPEG": b"new"})
     )
     index = index_of(tmp_path, "test.tar", "patch.tar")
-    shelf = FlatSplit(index, (0, 1))
+    backend = FlatSplit(index, (0, 1))
     expected = {b"%d.JPEG" % n: image(n) for n in range(5)}
-    assert shelf_images(index, shelf)[UNLABELED] == {
+    assert shelf_images(index, backend)[UNLABELED] == {
         **expected,
         b"2.JPEG": b"patched",
         b"9.JPEG": b"new",
     }
-    assert shelf.archives == (0, 1)
+    assert backend.archives == (0, 1)
 
 
 def _flat_directory(tmp_path: Path, names: Sequence[str]) -> Index:
@@ -200,14 +201,16 @@ def _flat_directory(tmp_path: Path, names: Sequence[str]) -> Index:
 def test_a_directory_with_a_few_below(tmp_path: Path) -> None:
     index = _flat_directory(tmp_path, ["a", "b", "c"])
     (tmp_path / "val" / "9.JPEG").write_bytes(image(9))
-    shelf = FlatSplit(index, (0,))
-    assert shelf_images(index, shelf)[UNLABELED] == {b"%d.JPEG" % n: image(n) for n in (0, 1, 2, 9)}
+    backend = FlatSplit(index, (0,))
+    assert shelf_images(index, backend)[UNLABELED] == {
+        b"%d.JPEG" % n: image(n) for n in (0, 1, 2, 9)
+    }
 
 
 def test_a_directory_with_many_below(tmp_path: Path) -> None:
     index = _flat_directory(tmp_path, [f"class{n:03d}" for n in range(300)])
-    shelf = FlatSplit(index, (0,))
-    assert shelf_images(index, shelf)[UNLABELED] == {b"%d.JPEG" % n: image(n) for n in range(300)}
+    backend = FlatSplit(index, (0,))
+    assert shelf_images(index, backend)[UNLABELED] == {b"%d.JPEG" % n: image(n) for n in range(300)}
 
 
 def test_a_container_with_more_rows_than_an_inode_has_room_for() -> None:

@@ -1,4 +1,6 @@
-"""Headers that are taken in many at a time: the same as one after the other, whatever stands in them."""
+"""Headers that are taken in many at a time: the same as one after the other,
+whatever stands in them.
+"""
 
 from __future__ import annotations
 
@@ -134,7 +136,9 @@ def test_a_read_a_member() -> None:
 
 
 def test_nothing_is_read_twice() -> None:
-    """Directories as version 7 had them look like plain members until the end of their names is looked at."""
+    """Directories as version 7 had them look like plain members until the end of
+    their names is looked at.
+    """
     members = [b"d%d/" % n if n % 3 == 2 else b"f%d" % n for n in range(3000)]
     archive = b"".join(member(name) for name in members) + END
     columns, wrong, reads = found(archive)
@@ -147,7 +151,9 @@ def test_nothing_is_read_twice() -> None:
 
 
 def test_what_cannot_be_read_behind_a_broken_header_does_not_matter() -> None:
-    """The header's size leads to where the disk is bad; its checksum says that nothing leads anywhere."""
+    """The header's size leads to where the disk is bad; its checksum says
+    that nothing leads anywhere.
+    """
     blocks = [header(b"n%d.JPEG" % n, 0) for n in range(5)]
     broken = changed(header(b"broken", 0o3000), 3, 65, mend=False)
     archive = b"".join([*blocks, broken])

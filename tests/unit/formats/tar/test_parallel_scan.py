@@ -84,7 +84,9 @@ def in_chains(
 
 
 def reader(archive: bytes, slow: str = "nobody") -> ReadAt:
-    """A read_at in which the truth, the chains, or both at random are slow: so each may be ahead."""
+    """A read_at in which the truth, the chains, or both at random are
+    slow: so each may be ahead.
+    """
     chance = random.Random(len(archive))
     main = threading.current_thread()
 
@@ -99,7 +101,8 @@ def reader(archive: bytes, slow: str = "nobody") -> ReadAt:
     return read_at
 
 
-# --- archives that lie in wait for a chain ----------------------------------------------------------
+# --- archives that lie in wait for a chain
+# ----------------------------------------------------------
 
 # What an image may hold: a header that leads anywhere, one that leads out onto a true header, an
 # extended one, a global one, a whole tar with its end marker.
@@ -241,7 +244,8 @@ def test_into_may_hold_members_of_another_archive_already() -> None:
     assert columns.names == [b"%d" % i for i in range(60)] * 2
 
 
-# --- looking for a header ---------------------------------------------------------------------------
+# --- looking for a header
+# ---------------------------------------------------------------------------
 
 
 def first_header(read_at: ReadAt, begin: int, stop: int) -> int | None:

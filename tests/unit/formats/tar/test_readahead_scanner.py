@@ -1,5 +1,6 @@
-"""Parallel hopping by hints: one thread, never more reads announced than allowed, the same members and
-errors as scan; and the thread that scans for others."""
+"""Parallel hopping by hints: one thread, never more reads announced than allowed, the same members
+and errors as scan; and the thread that scans for others.
+"""
 
 from __future__ import annotations
 
@@ -130,10 +131,11 @@ def test_chains_behind_the_end_are_given_up() -> None:
     assert walk.into.headers == source.headers[:700]
 
 
-# --- the thread that scans for others ---------------------------------------------------------------
+# --- the thread that scans for others
+# ---------------------------------------------------------------
 
 
-def together(ring: ReadaheadScannerThread, work: list[Callable[[], object]]) -> list[object]:
+def together(readahead: ReadaheadScannerThread, work: list[Callable[[], object]]) -> list[object]:
     """What each returns, or the error that it ends with."""
     found: list[object] = [None] * len(work)
 
@@ -165,13 +167,13 @@ def test_several_tars_are_scanned_in_one_thread() -> None:
                 raise SourceReadError("gone")
             return source.read_at(offset, length)
 
-        return lambda: ring.scan(read_at, 0, source.end, columns[number], source.hint)
+        return lambda: readahead.scan(read_at, 0, source.end, columns[number], source.hint)
 
-    ring = ReadaheadScannerThread(FixedConcurrency(16), 5)
+    readahead = ReadaheadScannerThread(FixedConcurrency(16), 5)
     try:
-        found = together(ring, [scanner(number) for number in range(5)])
+        found = together(readahead, [scanner(number) for number in range(5)])
     finally:
-        ring.close()
+        readahead.close()
     assert len(by) == 1
     for number in (0, 1, 2, 4):
         assert found[number] == sources[number].behind
@@ -183,17 +185,17 @@ def test_several_tars_are_scanned_in_one_thread() -> None:
 
 def test_whoever_waits_for_a_ring_that_is_closed_is_told() -> None:
     source = Announced(images(20_000))
-    ring = ReadaheadScannerThread(FixedConcurrency(4), 2)
-    closer = threading.Timer(0.1, ring.close)
+    readahead = ReadaheadScannerThread(FixedConcurrency(4), 2)
+    closer = threading.Timer(0.1, readahead.close)
     closer.start()
     found = together(
-        ring,
-        [lambda: ring.scan(source.read_at, 0, source.end, MemberColumns(), source.hint)] * 2,
+        readahead,
+        [lambda: readahead.scan(source.read_at, 0, source.end, MemberColumns(), source.hint)] * 2,
     )
     closer.join()
     assert [type(error) for error in found] == [Cancelled] * 2
     with pytest.raises(Cancelled):
-        ring.scan(source.read_at, 0, source.end, MemberColumns(), source.hint)
+        readahead.scan(source.read_at, 0, source.end, MemberColumns(), source.hint)
 
 
 def test_a_scan_that_has_not_begun_is_told_too() -> None:
@@ -205,7 +207,7 @@ def test_a_scan_that_has_not_begun_is_told_too() -> None:
         return source.read_at(offset, length)
 
     def scan() -> object:
-        return ring.scan(read_at, 0, source.end, MemberColumns(), source.hint)
+        return readahead.scan(read_at, 0, source.end, MemberColumns(), source.hint)
 
     def later() -> object:
         begun.wait()
@@ -213,27 +215,27 @@ def test_a_scan_that_has_not_begun_is_told_too() -> None:
 
     def close() -> None:
         begun.wait()
-        while ring._asked.qsize() < 2:  # the ring waits for its first read
+        while readahead._asked.qsize() < 2:  # the ring waits for its first read
             os.sched_yield()
-        closer = threading.Thread(target=ring.close)
+        closer = threading.Thread(target=readahead.close)
         closer.start()
-        while ring._asked.qsize() < 3:
+        while readahead._asked.qsize() < 3:
             os.sched_yield()
         go.set()
         closer.join()
 
-    ring = ReadaheadScannerThread(FixedConcurrency(8), 3)
-    found = together(ring, [scan, later, later, close])
+    readahead = ReadaheadScannerThread(FixedConcurrency(8), 3)
+    found = together(readahead, [scan, later, later, close])
     assert [type(error) for error in found] == [Cancelled] * 3 + [type(None)]
 
 
 def test_reads_of_those_who_do_not_wait_are_counted_in() -> None:
     source = Announced(images(2000))
-    ring = ReadaheadScannerThread(
+    readahead = ReadaheadScannerThread(
         FixedConcurrency(8), 6
     )  # five others may read something at the same time
     try:
-        ring.scan(source.read_at, 0, source.end, MemberColumns(), source.hint)
+        readahead.scan(source.read_at, 0, source.end, MemberColumns(), source.hint)
     finally:
-        ring.close()
+        readahead.close()
     assert 2 <= source.most <= 3

@@ -121,7 +121,8 @@ def test_progress_is_reported_to_the_calling_thread_and_rises_to_the_end() -> No
         assert seen[-1] == source.behind
 
 
-# --- errors and interrupts --------------------------------------------------------------------------
+# --- errors and interrupts
+# --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("error", [SourceReadError("gone"), OSError(5, "EIO"), ArchiveError("x")])
@@ -228,7 +229,8 @@ def test_without_threads_it_goes_on_alone(monkeypatch: pytest.MonkeyPatch) -> No
     assert source.most == 1
 
 
-# --- the pace ---------------------------------------------------------------------------------------
+# --- the pace
+# ---------------------------------------------------------------------------------------
 
 
 def told(pace: AdaptiveConcurrency, seconds: float, count: int) -> list[int]:

@@ -1,4 +1,6 @@
-"""winter21's classes are known by name alone: no tar is opened, and none is asked for its attributes."""
+"""winter21's classes are known by name alone: no tar is opened, and none is
+asked for its attributes.
+"""
 
 from __future__ import annotations
 

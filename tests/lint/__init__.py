@@ -1,0 +1,1 @@
+"""Rules for the repository's own text that no public linter knows."""
