@@ -8,7 +8,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,10 @@ def forms(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return source
 
 
+def _next_is_refused(images: Iterator[Path]) -> bool:
+    return _is_refused(next(images))
+
+
 def _is_refused(path: Path) -> bool:
     try:
         path.read_bytes()
@@ -104,7 +109,7 @@ def test_an_archive_that_goes_away(
         GOING[how](path)
         # What the kernel has already, it gives: one that was not read yet is asked for each time.
         left = iter(images)
-        assert until(lambda rest=left: _is_refused(next(rest)))
+        assert until(partial(_next_is_refused, left))
         for image in list(left)[:5]:
             assert _is_refused(image), (form, image)
         status = one.status()
