@@ -27,13 +27,15 @@ _KEPT = ("PATH", "TMPDIR", "VIRTUAL_ENV")
 _KEPT_PREFIXES = ("IMAGENETFS_TEST_", "PYTEST_", "COVERAGE_", "HYPOTHESIS_")
 _SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _DESCRIPTORS = 4096
+_PYTHONS = (signal.SIGPIPE, signal.SIGXFSZ)
+"""Ignored by every Python: a write then fails with EPIPE or EFBIG."""
 
 
 def normalise_process() -> None:
     """Default signals, none blocked; umask 022; open standard streams; soft limits raised."""
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         # What was inherited as ignored is inherited by every child again. Handlers are ours.
-        if signal.getsignal(number) is signal.SIG_IGN and number not in (signal.SIGPIPE,):
+        if signal.getsignal(number) is signal.SIG_IGN and number not in _PYTHONS:
             with contextlib.suppress(OSError, ValueError):
                 signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
