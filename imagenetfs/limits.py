@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 MAX_WORKERS = 64
-"""Worker processes of a mount. More never pay: see docs/architecture.md."""
+"""Worker processes of a mount. More never pay."""
 
 MAX_IN_FLIGHT = 1024
 """Requests to the source that a user may ask for at one time."""

@@ -4,7 +4,7 @@ Knows nothing of FUSE or ImageNet. A miss fetches the whole missing part of the 
 request, under the lock of its blocks, so that all who ask for it meanwhile wait for that one fetch.
 What will not be kept, for want of room, is read exactly as asked. Where the disk fails (full, over
 quota, read-only, broken) the cache steps aside for a few seconds and tries again: whoever reads
-sees nothing of it. See docs/architecture.md.
+sees nothing of it. See docs/decisions/0011 and 0012.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ and what stands around it.
 
 A single entry is packed by struct; a directory's entries by numpy, a thousand at a time, for
 listing a class of ImageNet is most of the work before training starts (see
-docs/architecture.md, "Serving").
+docs/benchmarks.md).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ pyfuse3 mounts; the requests are read and answered here, the first one in
 * :class:`Channel` reads requests from it, one at a time, inside the
   kernel's own read of the device.
 
-See docs/architecture.md for what was measured.
+See docs/decisions/0001 for the reasons.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The supervisor: mounts, answers the kernel's first request, then forks the workers that serve.
 
 It stays single-threaded, so that it may fork at any time, and never touches its own mount: one stat
-of it from here would wait for itself. See docs/architecture.md, "Serving".
+of it from here would wait for itself. See docs/architecture.md.
 """
 
 from __future__ import annotations

@@ -74,10 +74,6 @@ def forms(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return source
 
 
-def _next_is_refused(images: Iterator[Path]) -> bool:
-    return _is_refused(next(images))
-
-
 def _is_refused(path: Path) -> bool:
     try:
         path.read_bytes()
