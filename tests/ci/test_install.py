@@ -133,6 +133,7 @@ def test_a_new_requirement_is_installed(checkout: Checkout) -> None:
     [
         ("NewConnectionError: Failed to establish a new connection", "cannot be reached"),
         ("Temporary failure in name resolution\nERROR: No matching distribution", "PIP_INDEX_URL"),
+        ("ERROR: No matching distribution found for rich (from versions: none)", "PIP_FIND_LINKS"),
         ("OSError: [Errno 28] No space left on device", "make room there"),
         ("Package fuse3 was not found in the pkg-config search path", "libfuse3-dev"),
         ("error: command 'gcc' failed: No such file or directory", "gcc"),
