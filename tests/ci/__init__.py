@@ -1,0 +1,1 @@
+"""The scripts below .ci/ and the Makefile, with the programs that they call replaced."""
