@@ -187,7 +187,8 @@ def _free(place: Path) -> int:
 
 
 IMPATIENT = (
-    "from imagenetfs.serve import caching; caching._IDLE_LOOK_SECONDS = caching._KEEP_SECONDS = 1.0"
+    "from imagenetfs.server import cache_monitor as monitor; "
+    "monitor._IDLE_LOOK_SECONDS = monitor._KEEP_SECONDS = 1.0"
 )
 """A supervisor that looks after what is idle every second, and not every ten."""
 

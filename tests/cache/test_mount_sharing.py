@@ -137,7 +137,10 @@ def test_staging_outlives_the_sources_trouble(
     train: tuple[Path, int], mount: Mount, cache_dir: Path
 ) -> None:
     """Said once, in a sentence; what was fetched is not fetched again."""
-    quickly = "from imagenetfs.serve import staging; staging._TRY_AGAIN_SECONDS = 0.2"
+    quickly = (
+        "from imagenetfs.server import background_stager as staging; "
+        "staging._TRY_AGAIN_SECONDS = 0.2"
+    )
     size = (train[0] / TRAIN).stat().st_size
     with slow_source(train[0], bandwidth=40e6) as source:
         plan = {"cache_dir": cache_dir, "cache_size": PLENTY, "stage": ["ILSVRC2012/train"]}

@@ -14,7 +14,7 @@ import pytest
 from tests.helpers.mounts import Mount
 
 BREAK = """
-from imagenetfs.serve import operations
+from imagenetfs.fuse import operations
 from imagenetfs.tree.inode import InodeKind, kind_of
 import os
 
@@ -30,7 +30,7 @@ setattr(target, {name!r}, broken)
 
 READER = "__import__('imagenetfs.read.reader', fromlist=['Reader']).Reader"
 TREE = "__import__('imagenetfs.tree.tree', fromlist=['Tree']).Tree"
-LIVE = "__import__('imagenetfs.fuse.status_files', fromlist=['LiveFiles']).LiveFiles"
+LIVE = "__import__('imagenetfs.fuse.status_files', fromlist=['StatusFiles']).StatusFiles"
 
 A_FILE = "ILSVRC2012/wnids.txt"
 
