@@ -10,10 +10,10 @@ import json
 import os
 import select
 import signal
-import time
 from collections.abc import Callable
 from typing import Any
 
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 from imagenetfs.system.process import close_inherited
 
 
@@ -21,7 +21,7 @@ class NoAnswerError(Exception):
     """The time was over before the question was answered."""
 
 
-def call_in_child(question: Callable[[], Any], seconds: float) -> Any:
+def call_in_child(question: Callable[[], Any], seconds: float, clock: Clock = SYSTEM_CLOCK) -> Any:
     """``question()``'s answer, which JSON must be able to carry.
 
     Raises OSError as the question did, and NoAnswerError after ``seconds`` or when the child died.
@@ -32,10 +32,10 @@ def call_in_child(question: Callable[[], Any], seconds: float) -> Any:
         _answer(question, writer)
     os.close(writer)
     try:
-        text = _read_all(reader, time.monotonic() + seconds)
+        text = _read_all(reader, clock.monotonic() + seconds, clock)
     finally:
         os.close(reader)
-        _bury(pid)
+        _bury(pid, clock)
     answer = json.loads(text) if text else {}
     if "errno" in answer:
         raise OSError(answer["errno"], os.strerror(answer["errno"]))
@@ -60,13 +60,13 @@ def _answer(question: Callable[[], Any], writer: int) -> None:
         os._exit(0)
 
 
-def _read_all(reader: int, deadline: float) -> bytes:
+def _read_all(reader: int, deadline: float, clock: Clock) -> bytes:
     """All until the end of the pipe; raises NoAnswerError at the deadline."""
     poller = select.poll()
     poller.register(reader, select.POLLIN)
     pieces: list[bytes] = []
     while True:
-        left = deadline - time.monotonic()
+        left = deadline - clock.monotonic()
         if left <= 0 or not poller.poll(left * 1000):
             raise NoAnswerError
         piece = os.read(reader, 1 << 16)
@@ -75,10 +75,10 @@ def _read_all(reader: int, deadline: float) -> bytes:
         pieces.append(piece)
 
 
-def _bury(pid: int) -> None:
+def _bury(pid: int, clock: Clock) -> None:
     """Reap the child if it is over, kill it if it is not, and wait for neither."""
     for pause in (0.0, 0.001, 0.01, 0.05):
-        time.sleep(pause)
+        clock.sleep(pause)
         try:
             if os.waitpid(pid, os.WNOHANG)[0] == pid:
                 return

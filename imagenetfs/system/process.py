@@ -10,6 +10,7 @@ import signal
 import socket
 import struct
 from pathlib import Path
+from typing import Protocol
 
 WORKER, INDEXER, UNPACKER = "imagenetfs-work", "imagenetfs-indx", "imagenetfs-unpk"
 STAGER, KEEPER = "imagenetfs-stag", "imagenetfs-keep"
@@ -68,6 +69,28 @@ def is_waiting(pid: int) -> bool:
     except OSError:
         return False
     return stat.rpartition(b")")[2].split()[0] in (b"S", b"D")
+
+
+class Processes(Protocol):
+    """What a parent does with its children: handed in, so that a test needs none."""
+
+    def kill(self, pid: int, number: int, /) -> None:
+        """As os.kill."""
+
+    def waitpid(self, pid: int, options: int, /) -> tuple[int, int]:
+        """As os.waitpid."""
+
+    def is_waiting(self, pid: int, /) -> bool:
+        """As :func:`is_waiting`."""
+
+
+class _SystemProcesses:
+    kill = staticmethod(os.kill)
+    waitpid = staticmethod(os.waitpid)
+    is_waiting = staticmethod(is_waiting)
+
+
+SYSTEM_PROCESSES: Processes = _SystemProcesses()
 
 
 def peer_of(connection: socket.socket) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from typing import Any
 from imagenetfs.system import mounts
 from imagenetfs.system.mounts import MountEntry
 
-END_SECONDS = 20.0
+END_SECONDS = 60.0
 COMMAND = [sys.executable, "-m", "imagenetfs"]
 
 

@@ -25,12 +25,12 @@ def in_child(what: Callable[[], object]) -> int:
 
 
 def ended(pid: int) -> int:
-    """The exit code of a child (minus the signal), which must end soon."""
+    """The exit code of a child (minus the signal), killed where it hangs."""
     fd = os.pidfd_open(pid)
     try:
         poller = select.poll()
         poller.register(fd, select.POLLIN)
-        if not poller.poll(20_000):
+        if not poller.poll(100_000):
             os.kill(pid, signal.SIGKILL)
     finally:
         os.close(fd)
