@@ -11,7 +11,6 @@ import errno
 import logging
 import os
 import stat
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from imagenetfs.errors import SourceMissingError, SourceUnreadableError
 from imagenetfs.source.file import REQUESTS, SINCE, IoStats
 from imagenetfs.source.retry import Answer, retry_transient, to_source_error
 from imagenetfs.system import mounts
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +51,12 @@ class DirectoryEntry:
 class SourceDirectory:
     """The source directory by its descriptor: listings and stat."""
 
-    def __init__(self, path: Path, meter: IoStats | None = None) -> None:
+    def __init__(
+        self, path: Path, meter: IoStats | None = None, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         """Raises SourceMissingError, SourceUnreadableError."""
         self.path = path
+        self.clock = clock
         self._place = mounts.resolve(path)
         self.meter: IoStats = [0, 0, 0, 0] if meter is None else meter
         try:
@@ -86,9 +89,9 @@ class SourceDirectory:
         again where that may help.
         """
         meter = self.meter
-        meter[SINCE] = time.monotonic_ns()
+        meter[SINCE] = self.clock.monotonic_ns()
         try:
-            return retry_transient(lambda: self._with_root(work))
+            return retry_transient(lambda: self._with_root(work), self.clock)
         except OSError as error:
             raise to_source_error(self.path, path, error) from error
         finally:

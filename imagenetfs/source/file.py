@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import time
 from typing import Protocol
 
 from imagenetfs.errors import SourceChangedError, SourceReadError, SourceUnreadableError
 from imagenetfs.source.file_state import Identity
 from imagenetfs.source.retry import GIVE_UP_AFTER, PAUSES, TRANSIENT_ERRNOS
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 from imagenetfs.system.splice import splice_exactly
 
 SINCE, REQUESTS, BYTES, WAITING = range(4)
@@ -46,6 +46,7 @@ class SourceFile:
     """
 
     __slots__ = (
+        "_clock",
         "_reopen",
         "fd",
         "identity",
@@ -57,12 +58,20 @@ class SourceFile:
         "size",
     )
 
-    def __init__(self, fd: int, path: bytes, meter: IoStats, reopen: Reopen | None = None) -> None:
+    def __init__(
+        self,
+        fd: int,
+        path: bytes,
+        meter: IoStats,
+        reopen: Reopen | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
         self.fd = fd
         self.path = path
         self.meter = meter
         self.look_at = float("inf")
         self._reopen = reopen
+        self._clock = clock
         # Headers and images stand far apart: reading ahead would fetch what nobody asked for, over
         # the network too. A request for a whole image is still one request.
         with contextlib.suppress(OSError):
@@ -100,7 +109,7 @@ class SourceFile:
         For whoever reads a file from end to end, and then asks :meth:`has_changed` once.
         """
         meter = self.meter
-        start = meter[SINCE] = time.monotonic_ns()
+        start = meter[SINCE] = self._clock.monotonic_ns()
         try:
             data = self._attempt(offset, length)
         except OSError as error:
@@ -126,7 +135,7 @@ class SourceFile:
         new: the pipe is then of no use, and :meth:`read` knows why.
         """
         meter = self.meter
-        meter[SINCE] = time.monotonic_ns()
+        meter[SINCE] = self._clock.monotonic_ns()
         done = splice_exactly(self.fd, pipe, offset, length)
         meter[SINCE] = 0
         meter[REQUESTS] += 1
@@ -172,9 +181,12 @@ class SourceFile:
         """Read once more, from a new opening, while the errors are such as pass; since ``start``, a
         monotonic time in seconds, this has been under way."""
         for pause in PAUSES:
-            if error.errno not in TRANSIENT_ERRNOS or time.monotonic() - start > GIVE_UP_AFTER:
+            if (
+                error.errno not in TRANSIENT_ERRNOS
+                or self._clock.monotonic() - start > GIVE_UP_AFTER
+            ):
                 break
-            time.sleep(pause)
+            self._clock.sleep(pause)
             try:
                 if self._reopen is not None:
                     self._reopen(self)
@@ -187,7 +199,7 @@ class SourceFile:
         """Something about the file is new; raises unless it was but its attributes."""
         if self._reopen is None:
             return
-        self.meter[SINCE] = time.monotonic_ns()
+        self.meter[SINCE] = self._clock.monotonic_ns()
         try:
             self._reopen(self)
         except OSError as error:

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from imagenetfs.errors import SourceReadError, SourceUnreadableError
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
 PAUSES = (0.05, 0.2, 0.8)
 """Seconds before the second, third and fourth attempt.
@@ -30,18 +30,18 @@ TRANSIENT_ERRNOS = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT})
 Answer = TypeVar("Answer")
 
 
-def retry_transient(work: Callable[[], Answer]) -> Answer:
+def retry_transient(work: Callable[[], Answer], clock: Clock = SYSTEM_CLOCK) -> Answer:
     """``work()``, tried again with growing pauses while its errors are such as
     pass; OSError as it raised.
     """
-    start = time.monotonic()
+    start = clock.monotonic()
     for pause in PAUSES:
         try:
             return work()
         except OSError as error:
-            if error.errno not in TRANSIENT_ERRNOS or time.monotonic() - start > GIVE_UP_AFTER:
+            if error.errno not in TRANSIENT_ERRNOS or clock.monotonic() - start > GIVE_UP_AFTER:
                 raise
-        time.sleep(pause)
+        clock.sleep(pause)
     return work()
 
 

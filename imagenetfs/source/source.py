@@ -17,7 +17,6 @@ import contextlib
 import logging
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -34,6 +33,7 @@ from imagenetfs.source.failures import FailureRegister
 from imagenetfs.source.file import BYTES, REQUESTS, SINCE, WAITING, IoStats, SourceFile
 from imagenetfs.source.file_state import SharedFileState
 from imagenetfs.source.retry import retry_transient, to_source_error
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
 __all__ = [
     "BYTES",
@@ -60,16 +60,21 @@ class Source(SourceDirectory):
     """The source directory: listings, stat, and a bounded set of open files."""
 
     def __init__(
-        self, path: Path, meter: IoStats | None = None, *, revalidate: float = REVALIDATE_SECONDS
+        self,
+        path: Path,
+        meter: IoStats | None = None,
+        *,
+        revalidate: float = REVALIDATE_SECONDS,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """``revalidate`` in seconds."""
-        super().__init__(path, meter)
+        super().__init__(path, meter, clock)
         self.recognise: Recognise | None = None
         self._revalidate = revalidate
         self.known = SharedFileState()
         self.failures = FailureRegister()
         self._changes = self.known.changes
-        self._root_at = time.monotonic() + revalidate
+        self._root_at = self.clock.monotonic() + revalidate
         self._files: dict[bytes, SourceFile] = {}
         self._pinned: dict[bytes, SourceFile] = {}
 
@@ -88,14 +93,14 @@ class Source(SourceDirectory):
         """
         file = self._files.get(path) or self._pinned.get(path)
         if file is not None:
-            if time.monotonic() >= file.look_at:
+            if self.clock.monotonic() >= file.look_at:
                 self._visit(file)
             elif self._changes[0]:
                 self.check_unchanged(path)
             return file
         file = self._opened(path, self._reopen)
         self._note_readable(path)
-        file.look_at = time.monotonic() + self._revalidate
+        file.look_at = self.clock.monotonic() + self._revalidate
         while len(self._files) >= _MAX_OPEN_FILES:
             self._files.pop(next(iter(self._files))).close()
         self._files[path] = file
@@ -169,7 +174,7 @@ class Source(SourceDirectory):
 
     def _opened(self, path: bytes, reopen: Callable[[SourceFile], None]) -> SourceFile:
         self.check_unchanged(path)
-        file = SourceFile(self._open(path), path, self.meter, reopen)
+        file = SourceFile(self._open(path), path, self.meter, reopen, self.clock)
         try:
             if not self.known.is_right(path, file.identity):
                 self._judge(file, None)
@@ -182,9 +187,8 @@ class Source(SourceDirectory):
         """See that a newly opened file is the right one; ``unknown``:
         raised where nobody can tell.
         """
-        plain = SourceFile(
-            file.fd, file.path, self.meter
-        )  # reads without looking again, which we do
+        # It reads without looking again, which we do.
+        plain = SourceFile(file.fd, file.path, self.meter, clock=self.clock)
         right = self.recognise(plain) if self.recognise is not None else None
         if right:
             self.known.found_right(file.path, file.identity)
@@ -206,18 +210,20 @@ class Source(SourceDirectory):
         the next read asks again.
         """
         meter = self.meter
-        meter[SINCE] = time.monotonic_ns()
+        meter[SINCE] = self.clock.monotonic_ns()
         try:
-            retry_transient(lambda: self._reopen(file))
+            retry_transient(lambda: self._reopen(file), self.clock)
         except OSError as error:
             raise to_source_error(self.path, file.path, error) from error
         finally:
-            if time.monotonic() >= self._root_at:  # errors that last may be those of an old root
-                self._root_at = time.monotonic() + self._revalidate
+            if (
+                self.clock.monotonic() >= self._root_at
+            ):  # errors that last may be those of an old root
+                self._root_at = self.clock.monotonic() + self._revalidate
                 self.renew_root()
             meter[SINCE] = 0
         self._note_readable(file.path)
-        file.look_at = time.monotonic() + self._revalidate
+        file.look_at = self.clock.monotonic() + self._revalidate
 
     def _note_readable(self, path: bytes) -> None:
         """A file could be opened: if it had failed before, say that it is well again."""
@@ -242,7 +248,7 @@ class Source(SourceDirectory):
         finally:
             self.meter[REQUESTS] += 1
         try:
-            newer = SourceFile(fd, path, self.meter)
+            newer = SourceFile(fd, path, self.meter, clock=self.clock)
             if newer.identity != file.identity and not self.known.is_right(path, newer.identity):
                 another = newer.size != file.size and not stat.S_ISDIR(newer.mode)
                 self._judge(newer, _written_to(path) if strictly or another else None)

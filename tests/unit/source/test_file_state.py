@@ -9,7 +9,6 @@ import logging
 import os
 import stat
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,14 +23,10 @@ from imagenetfs.errors import (
 from imagenetfs.source import retry
 from imagenetfs.source.file_state import Identity, SharedFileState
 from imagenetfs.source.source import SINCE, Source, SourceFile
+from tests.helpers.clocks import FakeClock
+from tests.helpers.system_calls import patch_os
 
 OLD, NEW = bytes(range(256)) * 40, bytes(reversed(range(256))) * 40
-
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imagenetfs.source.file.PAUSES", (0.001, 0.002, 0.003))
-    monkeypatch.setattr(retry, "PAUSES", (0.001, 0.002, 0.003))
 
 
 @pytest.fixture
@@ -47,8 +42,8 @@ def _by_first_bytes(file: SourceFile) -> bool | None:
     return file.size == len(OLD) and file.read(0, 16) == OLD[:16]
 
 
-def _source(root: Path, revalidate: float = 60.0) -> Source:
-    source = Source(root, revalidate=revalidate)
+def _source(root: Path, revalidate: float = 60.0, clock: FakeClock | None = None) -> Source:
+    source = Source(root, revalidate=revalidate, clock=clock or FakeClock())
     source.recognise = _by_first_bytes
     return source
 
@@ -66,7 +61,7 @@ def _failing(
             raise OSError(number, os.strerror(number))
         return real(*arguments, **more)
 
-    monkeypatch.setattr(os, name, fail)
+    patch_os(monkeypatch, "imagenetfs.source", **{name: fail})
     return lambda: asked
 
 
@@ -79,11 +74,13 @@ def test_errors_that_pass_are_waited_for(
     root: Path, monkeypatch: pytest.MonkeyPatch, number: int, times: int
 ) -> None:
     """S2: so is a server that forgot its handles."""
-    source = _source(root)
+    clock = FakeClock()
+    source = _source(root, clock=clock)
     file = source.open(b"a.tar")
     asked = _failing(monkeypatch, "pread", number, times)
     assert file.read(100, 1000) == OLD[100:1100]
     assert asked() == times + 1
+    assert clock.pauses == list(retry.PAUSES[:times])
     assert source.meter[SINCE] == 0
 
 
@@ -91,30 +88,34 @@ def test_errors_that_pass_are_waited_for(
 def test_they_are_not_waited_for_for_ever(
     root: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    file = _source(root).open(b"a.tar")
+    clock = FakeClock()
+    file = _source(root, clock=clock).open(b"a.tar")
     asked = _failing(monkeypatch, "pread", number, 1000)
     with pytest.raises(SourceReadError, match=r"cannot read a\.tar at byte 100"):
         file.read(100, 1000)
     assert asked() == 4
+    assert clock.pauses == list(retry.PAUSES)
 
 
+@pytest.mark.parametrize("call", ["pread", "open"])
+@pytest.mark.parametrize("is_late", [False, True])
 def test_a_mount_that_has_waited_itself_is_not_asked_again(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, monkeypatch: pytest.MonkeyPatch, call: str, is_late: bool
 ) -> None:
-    source = _source(root)
-    file = source.open(b"a.tar")
-    monkeypatch.setattr(retry, "GIVE_UP_AFTER", 0.0)
-    monkeypatch.setattr("imagenetfs.source.file.GIVE_UP_AFTER", 0.0)
-    asked = _failing(monkeypatch, "pread", errno.EIO, 1)
+    clock = FakeClock()
+    source = _source(root, clock=clock)
+    file, asked = source.open(b"a.tar"), []
+
+    def fail(*arguments: object, **more: object) -> int:
+        asked.append(1)
+        clock.advance(retry.GIVE_UP_AFTER + (0.1 if is_late else 0.0))
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    patch_os(monkeypatch, "imagenetfs.source", **{call: fail})
     with pytest.raises(SourceReadError):
-        file.read(100, 1000)
-    assert asked() == 1
-    monkeypatch.undo()
-    monkeypatch.setattr(retry, "GIVE_UP_AFTER", 0.0)
-    asked = _failing(monkeypatch, "open", errno.EIO, 1)
-    with pytest.raises(SourceReadError):
-        source.open(b"b.tar")
-    assert asked() == 1
+        file.read(100, 1000) if call == "pread" else source.open(b"b.tar")
+    assert len(asked) == (1 if is_late else 2)
+    assert source.meter[SINCE] == 0
 
 
 def test_no_permission_is_no_matter_of_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +147,6 @@ def test_opening_and_listing_are_tried_again_too(
         assert work()
         assert asked() >= 3
         monkeypatch.undo()
-        monkeypatch.setattr(retry, "PAUSES", (0.001,) * 3)
     _failing(monkeypatch, "stat", errno.ESTALE, 2)
     assert source.status(b"a.tar") is not None
 
@@ -154,9 +154,9 @@ def test_opening_and_listing_are_tried_again_too(
 def test_an_empty_answer_is_no_end(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = _source(root).open(b"a.tar")
     answers = iter([b"", OLD[100:150], b"", OLD[100:200], OLD[200:400]])
-    monkeypatch.setattr(os, "pread", lambda fd, length, offset: next(answers))
+    patch_os(monkeypatch, "imagenetfs.source", pread=lambda fd, length, offset: next(answers))
     assert file.read(100, 300) == OLD[100:400]
-    monkeypatch.setattr(os, "pread", lambda fd, length, offset: b"")
+    patch_os(monkeypatch, "imagenetfs.source", pread=lambda fd, length, offset: b"")
     with pytest.raises(SourceReadError, match="Input/output"):
         file.read_up_to(100, 300)
 
@@ -311,12 +311,14 @@ def test_a_loose_file_is_known_by_its_size(root: Path) -> None:
 def test_paths_are_looked_at_again_after_a_while(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = _source(root, revalidate=0.05)
+    clock = FakeClock()
+    source = _source(root, revalidate=60.0, clock=clock)
     source.open(b"a.tar")
     asked = _failing(monkeypatch, "open", errno.EACCES, 1)
+    clock.advance(59.9)
     source.check_access(b"a.tar")
     assert asked() == 0
-    time.sleep(0.06)
+    clock.advance(0.2)
     with pytest.raises(SourceUnreadableError, match=r"you may not read .*/a\.tar"):
         source.check_access(b"a.tar")
     source.check_access(b"a.tar")  # it may again
@@ -326,15 +328,16 @@ def test_paths_are_looked_at_again_after_a_while(
 
 
 def test_directories_may_change(root: Path) -> None:
-    source = _source(root, revalidate=0.01)
+    clock = FakeClock()
+    source = _source(root, revalidate=60.0, clock=clock)
     source.check_access(b"")
     (root / "more").write_bytes(b"")
-    time.sleep(0.02)
+    clock.advance(61)
     source.check_access(b"")
     (root / "d").mkdir()
     source.check_access(b"d")
     (root / "d").rmdir()
-    time.sleep(0.02)
+    clock.advance(61)
     with pytest.raises(SourceChangedError, match="no longer there"):
         source.check_access(b"d")
 

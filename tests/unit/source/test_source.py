@@ -18,6 +18,8 @@ from imagenetfs.errors import (
 )
 from imagenetfs.source import source as directory_module
 from imagenetfs.source.source import BYTES, REQUESTS, SINCE, Source
+from tests.helpers.clocks import FakeClock
+from tests.helpers.system_calls import patch_os
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def test_short_answers_are_completed(
     root: Path, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     pread = os.pread
-    monkeypatch.setattr(os, "pread", lambda fd, n, at: pread(fd, min(n, most), at))
+    patch_os(monkeypatch, "imagenetfs.source", pread=lambda fd, n, at: pread(fd, min(n, most), at))
     source = Source(root)
     assert source.open(b"a/file").read(3, 1500) == (root / "a" / "file").read_bytes()[3:1503]
     assert source.read_whole(b"b") == b"second"
@@ -68,20 +70,20 @@ def test_a_file_cut_while_open(root: Path) -> None:
 
 
 def test_an_error_while_reading(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = Source(root)
+    source = Source(root, clock=FakeClock())
     file = source.open(b"a/file")
 
     def fail(fd: int, length: int, offset: int) -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(os, "pread", fail)
+    patch_os(monkeypatch, "imagenetfs.source", pread=fail)
     with pytest.raises(SourceReadError, match="cannot read a/file at byte 1,000: Input/output"):
         file.read(1000, 10)
     assert source.meter[SINCE] == 0
 
 
 def test_an_error_in_the_middle_of_a_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source, pread = Source(root), os.pread
+    source, pread = Source(root, clock=FakeClock()), os.pread
     file = source.open(b"a/file")
 
     def fail(fd: int, length: int, offset: int) -> bytes:
@@ -89,7 +91,7 @@ def test_an_error_in_the_middle_of_a_read(root: Path, monkeypatch: pytest.Monkey
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         return pread(fd, 10, offset)
 
-    monkeypatch.setattr(os, "pread", fail)
+    patch_os(monkeypatch, "imagenetfs.source", pread=fail)
     with pytest.raises(SourceReadError):
         file.read(0, 100)
 
@@ -101,7 +103,7 @@ def test_the_meter(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         seen.append(meter[SINCE])
         return pread(fd, length, offset)
 
-    monkeypatch.setattr(os, "pread", look)
+    patch_os(monkeypatch, "imagenetfs.source", pread=look)
     source = Source(root, meter)
     source.open(b"a/file").read(0, 1000)
     source.open(b"a/file").read(0, 500)
@@ -230,7 +232,7 @@ def test_no_permission_as_anybody(root: Path, monkeypatch: pytest.MonkeyPatch, n
     def refuse(*arguments: object, **more: object) -> int:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(os, "open", refuse)
+    patch_os(monkeypatch, "imagenetfs.source", open=refuse)
     with pytest.raises(SourceUnreadableError, match=r"you may not read .*/b"):
         source.open(b"b")
     with pytest.raises((SourceUnreadableError, SourceMissingError)):
