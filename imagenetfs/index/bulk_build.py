@@ -16,7 +16,6 @@ import os
 import select
 import signal
 import struct
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -37,6 +36,7 @@ from imagenetfs.index.bulk_workers import (
 from imagenetfs.index.index import Index
 from imagenetfs.index.index_file import load, write_index_file
 from imagenetfs.source.file import SourceFile
+from imagenetfs.system.clock import Clock
 from imagenetfs.system.process import INDEXER, reset_signals, set_parent_death_signal
 
 log = logging.getLogger(__name__)
@@ -162,9 +162,9 @@ def _look(index: Index, todo: list[Work]) -> tuple[float, bool]:
     if not tars:
         return math.inf, False
     with contextlib.suppress(ImagenetfsError):
-        typical = _typical(tars, 2)
+        typical = _typical(tars, 2, index.source.clock)
         if typical >= _QUICK_SECONDS:
-            typical = min(typical, _typical(tars[:2], 3))
+            typical = min(typical, _typical(tars[:2], 3, index.source.clock))
         if typical < _QUICK_SECONDS:
             return typical, False
         file, extent = tars[0]
@@ -172,13 +172,13 @@ def _look(index: Index, todo: list[Work]) -> tuple[float, bool]:
     return math.inf, False
 
 
-def _typical(tars: list[tuple[SourceFile, Extent]], part: int) -> float:
+def _typical(tars: list[tuple[SourceFile, Extent]], part: int, clock: Clock) -> float:
     """Seconds of a read, at this part of each tar; one of several may take longer."""
     seconds = []
     for file, extent in tars:
-        before = time.perf_counter()
+        before = clock.monotonic()
         file.read_up_to(extent.start + (extent.end - extent.start) // part, 512)
-        seconds.append(time.perf_counter() - before)
+        seconds.append(clock.monotonic() - before)
     return sorted(seconds)[-2:][0]
 
 

@@ -13,13 +13,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from imagenetfs.index import leases
 from imagenetfs.index.index_file import Record, merge, remove_stale_temp_files
 from imagenetfs.index.leases import Lease
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +39,21 @@ def lease_path(index_file: Path) -> Path:
 
 
 class BuildCoordinator:
-    """Turns at building. ``files``: for each archive the index file that is written, none for none.
+    """Turns at building. ``files``: for each archive the index file that is written, none for none;
+    ``patience``: how long others are waited for, in seconds.
 
     Make it before forking: all processes of a mount are one owner, and do not wait for one another.
     """
 
-    def __init__(self, files: Mapping[int, Path] | None = None) -> None:
+    def __init__(
+        self,
+        files: Mapping[int, Path] | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
         self._files = files or {}
+        self.clock = clock
+        self._patience = patience
         self._owner = secrets.token_hex(8)
         self._not_before: dict[Path, float] = {}
 
@@ -54,7 +62,7 @@ class BuildCoordinator:
 
         Raises OSError where the place cannot be written.
         """
-        lease = leases.acquire(lease_path(file), self._owner)
+        lease = leases.acquire(lease_path(file), self._owner, self.clock)
         if isinstance(lease, Lease):
             remove_stale_temp_files(file)
         return lease
@@ -63,13 +71,13 @@ class BuildCoordinator:
         """As :meth:`lease`, for who builds a whole group: a process of this same mount that builds
         a single container has the lease for a moment, and is waited for.
         """
-        deadline, pause = time.monotonic() + PATIENCE_SECONDS, _SHORTEST_POLL
+        deadline, pause = self.clock.monotonic() + self._patience, _SHORTEST_POLL
         while True:
             lease = self.lease(file)
             is_own = isinstance(lease, leases.Holder) and lease.owner == self._owner
-            if not is_own or time.monotonic() > deadline:
+            if not is_own or self.clock.monotonic() > deadline:
                 return lease
-            time.sleep(pause)
+            self.clock.sleep(pause)
             pause = min(_FIRST_POLL, 1.2 * pause)
 
     def tidy(self, file: Path) -> None:
@@ -89,19 +97,19 @@ class BuildCoordinator:
         ``find()`` looks for it in the newest index file; ``waits`` is told while this waits.
         """
         file = self._files.get(archive)
-        if file is None or time.monotonic() < self._not_before.get(file, 0.0):
+        if file is None or self.clock.monotonic() < self._not_before.get(file, 0.0):
             return None
         try:
             return self._turn(file, find, waits)
         except OSError as error:
-            self._not_before[file] = time.monotonic() + _UNWRITABLE_SECONDS
+            self._not_before[file] = self.clock.monotonic() + _UNWRITABLE_SECONDS
             log.info("%s is kept in memory: %s cannot be written (%s)", *_names(file, error))
             return None
 
     def _turn(
         self, file: Path, find: Callable[[], bytes | None], waits: Callable[[bool], None]
     ) -> bytes | Lease | None:
-        deadline, pause = time.monotonic() + PATIENCE_SECONDS, _FIRST_POLL
+        deadline, pause = self.clock.monotonic() + self._patience, _FIRST_POLL
         waiting = False
         try:
             while True:
@@ -112,13 +120,13 @@ class BuildCoordinator:
                 found = _find_or_release(find, mine)
                 if found is not None or mine is not None:
                     return found or mine
-                if time.monotonic() > deadline:
-                    self._not_before[file] = time.monotonic() + _VAIN_SECONDS
+                if self.clock.monotonic() > deadline:
+                    self._not_before[file] = self.clock.monotonic() + _VAIN_SECONDS
                     return None
                 if not waiting:
                     waiting = True
                     waits(True)
-                time.sleep(pause)
+                self.clock.sleep(pause)
                 pause = min(_LONGEST_POLL, 1.5 * pause)
         finally:
             if waiting:
@@ -132,7 +140,7 @@ class BuildCoordinator:
         try:
             merge(file, [record])
         except OSError as error:
-            self._not_before[file] = time.monotonic() + _UNWRITABLE_SECONDS
+            self._not_before[file] = self.clock.monotonic() + _UNWRITABLE_SECONDS
             log.info("%s is kept in memory: %s cannot be written (%s)", *_names(file, error))
 
 

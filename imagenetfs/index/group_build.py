@@ -7,7 +7,6 @@ I of N writes ``<group>.<I>-of-<N>`` beside the index file, and whoever finishes
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,6 +24,7 @@ from imagenetfs.index.bulk_build import (
 from imagenetfs.index.index import Index
 from imagenetfs.index.index_file import IndexFile, open_index_file, records_in, write_index_file
 from imagenetfs.index.leases import Holder, Lease
+from imagenetfs.system.clock import Clock
 
 _PUBLISHED_EVERY = 3.0
 """Seconds: others wait for what is published, for about so long (see index.sharing)."""
@@ -99,7 +99,8 @@ def index_group(
     publish = partial(save, index, archives, target, chosen=chosen)
     try:
         try:
-            outcome = build(progress=_Publisher(lease, progress, publish), chosen=chosen)
+            publisher = _Publisher(lease, progress, publish, index.sharing.clock)
+            outcome = build(progress=publisher, chosen=chosen)
         except KeyboardInterrupt:
             publish()
             raise
@@ -142,19 +143,24 @@ class _Publisher:
     """Progress that also shows that the lease's holder lives, and publishes what is done so far."""
 
     def __init__(
-        self, lease: Lease, progress: Callable[[Progress], None] | None, publish: Callable[[], int]
+        self,
+        lease: Lease,
+        progress: Callable[[Progress], None] | None,
+        publish: Callable[[], int],
+        clock: Clock,
     ) -> None:
         self._lease = lease
         self._progress = progress
         self._publish = publish
-        self._next = time.monotonic() + _PUBLISHED_EVERY
+        self._clock = clock
+        self._next = clock.monotonic() + _PUBLISHED_EVERY
 
     def __call__(self, now: Progress) -> None:
         self._lease.heartbeat()
         if self._progress is not None:
             self._progress(now)
-        before = time.monotonic()
+        before = self._clock.monotonic()
         if before >= self._next and now.done < now.total:
             self._publish()
-            after = time.monotonic()
+            after = self._clock.monotonic()
             self._next = after + max(_PUBLISHED_EVERY, _PUBLISHING_SHARE * (after - before))

@@ -16,12 +16,13 @@ import json
 import os
 import secrets
 import stat
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from imagenetfs.index.index_file import make_directory, temp_path
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 from imagenetfs.system.process_identity import ProcessIdentity, this_process
 
 BEAT_SECONDS = 10.0
@@ -29,6 +30,9 @@ DEAD_SECONDS = 60.0
 
 NAMELESS_SECONDS = 10.0
 """A lease that names nobody is only just being written, or its maker was killed at that."""
+
+ServerTime = Callable[[Path], float]
+"""The file server's clock beside a path, in seconds since 1970."""
 
 _MOST_BYTES = 4096
 _ATTEMPTS = 5
@@ -50,16 +54,18 @@ class Holder:
 class Lease:
     """A lease that is held. Call ``heartbeat`` now and then, and ``release`` at the end."""
 
-    def __init__(self, path: Path, holder: Holder) -> None:
+    def __init__(self, path: Path, holder: Holder, clock: Clock = SYSTEM_CLOCK) -> None:
         self.path = path
         self._holder = holder
-        self._next = time.monotonic() + BEAT_SECONDS
+        self._clock = clock
+        self._next = clock.monotonic() + BEAT_SECONDS
 
     def heartbeat(self) -> None:
         """Show that the holder lives; to be called often, for it costs nothing most times."""
-        if time.monotonic() < self._next:
+        now = self._clock.monotonic()
+        if now < self._next:
             return
-        self._next = time.monotonic() + BEAT_SECONDS
+        self._next = now + BEAT_SECONDS
         with contextlib.suppress(OSError):
             if self._is_ours():
                 os.utime(self.path)
@@ -75,19 +81,28 @@ class Lease:
         return seen is not None and seen[0].token == self._holder.token
 
 
-def acquire(path: Path, owner: str) -> Lease | Holder:
-    """The lease at ``path``, or who has it. Raises OSError where none can be made."""
+def acquire(
+    path: Path,
+    owner: str,
+    clock: Clock = SYSTEM_CLOCK,
+    server_time: ServerTime | None = None,
+) -> Lease | Holder:
+    """The lease at ``path``, or who has it. Raises OSError where none can be made.
+
+    ``server_time(path)``: the time by the clock that sets the times of files beside ``path``;
+    by default the file system is asked for it.
+    """
     make_directory(path)
     holder = Holder(owner, secrets.token_hex(8), this_process())
     found = None
     for _ in range(_ATTEMPTS):
         try:
             _make(path, holder)
-            return Lease(path, holder)
+            return Lease(path, holder, clock)
         except FileExistsError:
             pass
         found = _look(path)
-        if found is not None and not _is_dead(path, *found):
+        if found is not None and not _is_dead(path, *found, clock, server_time or _server_time):
             return found[0]
         if found is not None:
             _take_away(path, found[0])
@@ -138,13 +153,15 @@ def _holder(data: bytes) -> Holder:
         return Holder("", "", None)
 
 
-def _is_dead(path: Path, holder: Holder, beaten: float) -> bool:
+def _is_dead(
+    path: Path, holder: Holder, beaten: float, clock: Clock, server_time: ServerTime
+) -> bool:
     if holder.writer is not None and holder.writer.is_dead:
         return True
     limit = DEAD_SECONDS if holder.writer is not None else NAMELESS_SECONDS
-    if 0 <= time.time() - beaten < limit / 2:
+    if 0 <= clock.time() - beaten < limit / 2:
         return False  # about right is enough here
-    return _server_time(path) - beaten > limit
+    return server_time(path) - beaten > limit
 
 
 def _server_time(path: Path) -> float:

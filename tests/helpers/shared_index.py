@@ -8,13 +8,14 @@ from pathlib import Path
 from imagenetfs.formats.tar import walk
 from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.index.arena import Arena
-from imagenetfs.index.bulk_build import Outcome
-from imagenetfs.index.coordination import BuildCoordinator, lease_path
+from imagenetfs.index.bulk_build import Outcome, Progress
+from imagenetfs.index.coordination import PATIENCE_SECONDS, BuildCoordinator, lease_path
 from imagenetfs.index.group_build import Shard, index_group
 from imagenetfs.index.index import Index
 from imagenetfs.index.leases import Holder, Lease, acquire
 from imagenetfs.source.file import IoStats
 from imagenetfs.source.source import Source
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 from tests.helpers.archives import close_with, contents, image, train_tar
 
 CLASSES, IMAGES = 12, 40
@@ -29,12 +30,18 @@ def source_of_one(tmp_path: Path) -> Path:
 
 
 def sharing_index(
-    root: Path, file: Path, scan: Callable[..., object] = walk.scan, meter: IoStats | None = None
+    root: Path,
+    file: Path,
+    scan: Callable[..., object] = walk.scan,
+    meter: IoStats | None = None,
+    *,
+    clock: Clock = SYSTEM_CLOCK,
+    patience: float = PATIENCE_SECONDS,
 ) -> Index:
     """An index as a mount of its own has it, which shares ``file`` with others."""
-    source = Source(root, meter)
+    source = Source(root, meter, clock=clock)
     archives = [Archive(0, b"t.tar", Kind.TAR)]
-    sharing = BuildCoordinator({0: file})
+    sharing = BuildCoordinator({0: file}, clock, patience)
     index = Index(
         source, archives, Arena(1), stores=[(frozenset([0]), [file])], sharing=sharing, scan=scan
     )
@@ -59,5 +66,10 @@ class Elsewhere:
         self.lease = lease
 
 
-def indexed(index: Index, file: Path, shard: Shard | None = None) -> Outcome | Holder:
-    return index_group(index, [0], file, in_flight=1, processes=1, shard=shard)
+def indexed(
+    index: Index,
+    file: Path,
+    shard: Shard | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Outcome | Holder:
+    return index_group(index, [0], file, in_flight=1, processes=1, shard=shard, progress=progress)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.shared_index import source_of_one
+from tests.helpers.system_calls import patch_os
 
 
 @pytest.fixture
 def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
     """Index files are written without waiting for the disk."""
-    monkeypatch.setattr(os, "fsync", lambda fd: None)
+    patch_os(monkeypatch, "imagenetfs.index", fsync=lambda fd: None)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -19,9 +18,10 @@ from imagenetfs.index import leases as leases_module
 from imagenetfs.index.coordination import BuildCoordinator, lease_path
 from imagenetfs.index.index_file import records_in
 from imagenetfs.index.leases import Holder, Lease
-from imagenetfs.source.source import REQUESTS
+from imagenetfs.source.source import REQUESTS, WAITING
 from tests.helpers.archives import Scans
 from tests.helpers.children import ended, in_child
+from tests.helpers.clocks import FakeClock
 from tests.helpers.shared_index import (
     CLASSES,
     IMAGES,
@@ -35,6 +35,8 @@ pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 JOBS = int(os.environ.get("IMAGENETFS_TEST_JOBS", "50"))
+HANG_SECONDS = 100.0
+"""A job of a crowd waits for another for so long: as long as it takes, on a slow machine too."""
 
 
 # --- readers that touch a container ---------------------------------------------------------------
@@ -63,14 +65,13 @@ def test_it_is_found_although_the_file_was_open_before(train: Path, file: Path) 
 
 
 def test_a_reader_waits_for_what_is_being_built(train: Path, file: Path) -> None:
-    scans = Scans()
-    index = sharing_index(train, file, scans)
+    scans, clock, waits = Scans(), FakeClock(), []
+    index = sharing_index(train, file, scans, clock=clock)
     index.container(0)
     other = Elsewhere(file)
-    started = time.monotonic()
 
     def publish() -> None:
-        time.sleep(0.3)
+        waits.append(bool(index.source.meter[WAITING]))
         alone = sharing_index(train, file)
         alone.sharing = BuildCoordinator()
         alone.container(0, 1)
@@ -78,73 +79,79 @@ def test_a_reader_waits_for_what_is_being_built(train: Path, file: Path) -> None
         assert record is not None
         store_module.merge(file, [record])
 
-    child = in_child(publish)
+    clock.after(0.3, publish)
     index.container(0, 1)
-    assert time.monotonic() - started > 0.2
-    assert ended(child) == 0
+    assert waits == [True], "it says so while it waits"
+    assert 0.3 <= sum(clock.pauses) < 0.3 + sharing_module._LONGEST_POLL
     assert len(scans.extents) == 1  # the outer one
-    assert index.source.meter[3] == 0  # it waits no more
+    assert index.source.meter[WAITING] == 0  # it waits no more
     other.lease.release()
 
 
-def test_a_reader_does_not_wait_for_long_nor_again(
-    train: Path, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sharing_module, "PATIENCE_SECONDS", 0.2)
-    scans, other = Scans(), Elsewhere(file)
-    index = sharing_index(train, file, scans)
-    started = time.monotonic()
+def test_a_reader_does_not_wait_for_long_nor_again(train: Path, file: Path) -> None:
+    scans, clock, other = Scans(), FakeClock(), Elsewhere(file)
+    index = sharing_index(train, file, scans, clock=clock)
     index.container(0, 0)
-    waited = time.monotonic() - started
-    assert waited > 0.2
+    waited = sum(clock.pauses)
+    most = sharing_module.PATIENCE_SECONDS + sharing_module._LONGEST_POLL
+    assert sharing_module.PATIENCE_SECONDS < waited <= most
     all_right(index)
+    assert sum(clock.pauses) == waited
     assert len(scans.extents) == CLASSES + 1
     assert not file.exists()  # who holds no lease publishes nothing
     other.lease.release()
 
 
-def test_a_mount_does_not_wait_for_itself(
-    train: Path, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sharing_module, "PATIENCE_SECONDS", 60.0)
-    index = sharing_index(train, file)
+def test_after_a_minute_it_waits_once_more(train: Path, file: Path) -> None:
+    clock, other = FakeClock(), Elsewhere(file)
+    index = sharing_index(train, file, clock=clock)
+    index.container(0, 0)
+    waited = sum(clock.pauses)
+    clock.advance(sharing_module._VAIN_SECONDS - 1)
+    index.container(0, 1)
+    assert sum(clock.pauses) == waited
+    clock.advance(1)
+    index.container(0, 2)
+    assert sum(clock.pauses) > waited
+    other.lease.release()
+
+
+def test_a_mount_does_not_wait_for_itself(train: Path, file: Path) -> None:
+    clock = FakeClock()
+    index = sharing_index(train, file, clock=clock)
     lease = index.sharing.lease(file)  # as its process that indexes ahead has it
     assert isinstance(lease, Lease)
     all_right(index)
+    assert clock.pauses == []
     lease.release()
 
 
-def test_indexing_ahead_waits_for_its_own_mount_s_readers(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_indexing_ahead_waits_for_its_own_mount_s_readers(file: Path) -> None:
     """A class that is being built as it begins has the lease for a moment;
     that must not put it off.
     """
-    ours, theirs = BuildCoordinator(), BuildCoordinator()
+    clock = FakeClock()
+    ours, theirs = BuildCoordinator(clock=clock), BuildCoordinator(clock=clock)
     held = ours.lease(file)
     assert isinstance(held, Lease)
-    timer = threading.Timer(0.1, held.release)
-    timer.start()
-    began = time.monotonic()
+    clock.after(0.1, held.release)
     lease = ours.lease_for_all(file)
-    timer.join()
     assert isinstance(lease, Lease)
-    assert 0.1 <= time.monotonic() - began < 2.0
-    began = time.monotonic()
+    waited = sum(clock.pauses)
+    assert 0.1 <= waited <= 0.1 + sharing_module._FIRST_POLL
     assert isinstance(theirs.lease_for_all(file), Holder)  # another mount's is its own affair
-    assert time.monotonic() - began < 1.0
-    monkeypatch.setattr(sharing_module, "PATIENCE_SECONDS", 0.05)
+    assert sum(clock.pauses) == waited
     assert isinstance(ours.lease_for_all(file), Holder)
+    assert sum(clock.pauses) - waited > sharing_module.PATIENCE_SECONDS
     lease.release()
 
 
-def test_a_dead_holder_is_nobody_s_trouble(
-    train: Path, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sharing_module, "PATIENCE_SECONDS", 60.0)
+def test_a_dead_holder_is_nobody_s_trouble(train: Path, file: Path) -> None:
+    clock = FakeClock()
     Elsewhere(file)
-    os.utime(lease_path(file), (time.time() - 100,) * 2)
-    all_right(sharing_index(train, file))
+    os.utime(lease_path(file), (1, 1))
+    all_right(sharing_index(train, file, clock=clock))
+    assert clock.pauses == []
     assert len(records_in(file)) == CLASSES + 1
 
 
@@ -239,10 +246,11 @@ def test_a_crowd_asks_for_the_headers_once(
 
     def job(number: int) -> None:
         with meters[4 * number : 4 * number + 4] as meter:
-            index = sharing_index(train, file, slow, meter)
+            index = sharing_index(train, file, slow, meter, patience=HANG_SECONDS)
             if how == "indexers":
                 while isinstance(indexed(index, file), Holder):
-                    time.sleep(0.3)
+                    while lease_path(file).exists():  # a look, not another attempt
+                        time.sleep(0.02)
             for inner in range(CLASSES):
                 assert len(index.container(0, inner).members) == IMAGES
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from imagenetfs.index import bulk_build, group_build
 from imagenetfs.index import index_file as store_module
 from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.index.arena import Arena
@@ -21,10 +22,11 @@ from imagenetfs.index.coordination import BuildCoordinator, lease_path
 from imagenetfs.index.group_build import Shard, index_group, unite_shards
 from imagenetfs.index.index import Index
 from imagenetfs.index.index_file import Record, records_in
-from imagenetfs.index.leases import Holder
+from imagenetfs.index.leases import Holder, Lease
 from imagenetfs.source.source import Source
 from tests.helpers.archives import Scans, class_tar, tar_of
 from tests.helpers.children import ended, in_child
+from tests.helpers.clocks import FakeClock
 from tests.helpers.shared_index import (
     CLASSES,
     Elsewhere,
@@ -59,14 +61,30 @@ def test_what_is_indexed_needs_no_lease(train: Path, file: Path) -> None:
     other.lease.release()
 
 
+class Turns:
+    """Lets the class tars of a :class:`Scans` be built only as far as :meth:`allow` says."""
+
+    def __init__(self, scans: Scans) -> None:
+        self.begun, self._begins = os.pipe()
+        self._waits, self._allows = os.pipe()
+        scans.before = self._before
+
+    def _before(self, start: int) -> None:
+        if start:  # a class tar
+            os.write(self._begins, b"x")
+            os.read(self._waits, 1)
+
+    def allow(self, more: int) -> None:
+        os.write(self._allows, more * b"x")
+
+    def close(self) -> None:
+        for fd in (self.begun, self._begins, self._waits, self._allows):
+            os.close(fd)
+
+
 def test_it_is_published_while_it_grows(
     train: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from imagenetfs.index import bulk_build, group_build
-
-    for name in ("_PUBLISHED_EVERY", "_PUBLISHING_SHARE"):
-        monkeypatch.setattr(group_build, name, 0)
-    monkeypatch.setattr(bulk_build, "_POLL_SECONDS", 0.002)
     written, seen = store_module.write_index_file, []
 
     def write(path: Path, records: Iterable[Record], *, complete: bool = False) -> None:
@@ -74,12 +92,41 @@ def test_it_is_published_while_it_grows(
         seen.append(len(records_in(path)))
 
     monkeypatch.setattr(bulk_build, "write_index_file", write)
-    scans = Scans()
-    scans.before = lambda start: time.sleep(0.01)
-    indexed(sharing_index(train, file, scans), file)
+    scans, clock, stops = Scans(), FakeClock(), [1, 5, 9]
+    turns = Turns(scans)
+
+    def progress(now: bulk_build.Progress) -> None:
+        """It is time to publish at each call; four more are built when that has been done."""
+        clock.advance(group_build._PUBLISHED_EVERY)
+        if stops and stops[0] in seen:
+            turns.allow(4)
+            del stops[0]
+
+    indexed(sharing_index(train, file, scans, clock=clock), file, progress=progress)
+    turns.close()
     assert seen == sorted(seen)
-    assert len(seen) > 2
+    assert {1, 5, 9} <= set(seen)
     assert seen[-1] == CLASSES + 1
+
+
+def test_publishing_takes_a_small_part_of_the_time(train: Path, file: Path) -> None:
+    """Where it takes a second, the next time is twenty seconds later."""
+    clock, published = FakeClock(), []
+    lease = BuildCoordinator(clock=clock).lease(file)
+    assert isinstance(lease, Lease)
+
+    def publish() -> int:
+        published.append(clock.monotonic())
+        clock.advance(1.0)
+        return 0
+
+    publisher = group_build._Publisher(lease, None, publish, clock)
+    begun = clock.monotonic()
+    for _ in range(60):
+        clock.advance(1.0)
+        publisher(bulk_build.Progress(1, 2, 0))
+    assert [when - begun for when in published] == [3.0, 24.0, 45.0]
+    lease.release()
 
 
 # --- shards ---------------------------------------------------------------------------------------
@@ -154,32 +201,24 @@ def test_archives_whose_tables_are_not_known_are_dealt_out_whole(tmp_path: Path)
 
 
 def test_control_c_publishes_what_is_finished(train: Path, file: Path) -> None:
-    reader, writer = os.pipe()
     scans = Scans()
-
-    def before(start: int) -> None:
-        if start:  # a class tar
-            os.write(writer, b"x")
-            time.sleep(0.02)
+    turns = Turns(scans)
+    turns.allow(4)
 
     def work() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.setpgid(0, 0)  # as a terminal does it: the whole group gets the signal
-        scans.before = before
         try:
-            indexed(sharing_index(train, file, scans), file)
+            indexed(sharing_index(train, file, scans, clock=FakeClock()), file)
         except KeyboardInterrupt:
             os._exit(130)
 
     child = in_child(work)
     for _ in range(5):
-        os.read(reader, 1)
-    started = time.monotonic()
+        os.read(turns.begun, 1)
     os.killpg(child, signal.SIGINT)
     assert ended(child) == 130
-    assert time.monotonic() - started < 5
-    os.close(reader)
-    os.close(writer)
+    turns.close()
     assert [path.name for path in file.parent.iterdir()] == [file.name]
-    assert 2 <= len(records_in(file)) < CLASSES + 1
+    assert len(records_in(file)) == 1 + 4
     all_right(sharing_index(train, file))

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,11 @@ import pytest
 from imagenetfs.index import leases
 from imagenetfs.index.index_file import remove_stale_temp_files, temp_path
 from imagenetfs.index.leases import Holder, Lease, acquire
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 from imagenetfs.system.process_identity import this_process
 from tests.helpers.children import ended, in_child
+from tests.helpers.clocks import FakeClock
+from tests.helpers.system_calls import patch_os
 
 
 @pytest.fixture
@@ -23,18 +25,29 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "index" / "train.lease"
 
 
-def _taken(path: Path, owner: str = "us") -> Lease:
-    lease = acquire(path, owner)
+def _taken(path: Path, owner: str = "us", clock: Clock = SYSTEM_CLOCK) -> Lease:
+    lease = acquire(path, owner, clock)
     assert isinstance(lease, Lease)
     return lease
 
 
-def _pretend_elsewhere(path: Path, age: float) -> None:
-    """As if another node had made it, so many seconds ago."""
+BEATEN = 1_000_000.0
+"""When the file server saw the last beat of a lease of another node, by its own clock."""
+
+
+def _pretend_elsewhere(path: Path) -> None:
+    """As if another node had made it."""
     described = json.loads(path.read_text())
     described["writer"] |= {"host": "node7", "node": "another"}
     path.write_text(json.dumps(described))
-    os.utime(path, (time.time() - age, time.time() - age))
+    os.utime(path, (BEATEN, BEATEN))
+
+
+def _acquired_later(
+    path: Path, age: float, owner: str = "us", clock: Clock = SYSTEM_CLOCK
+) -> Lease | Holder:
+    """What who comes so many seconds after the last beat gets, by the server's clock."""
+    return acquire(path, owner, clock, lambda path: BEATEN + age)
 
 
 def test_one_holder_at_a_time(path: Path) -> None:
@@ -52,21 +65,24 @@ def test_one_holder_at_a_time(path: Path) -> None:
 def test_a_crowd_gets_one_lease(path: Path) -> None:
     reader, writer = os.pipe()
     start, go = os.pipe()
+    over, end = os.pipe()
 
     def compete() -> None:
         os.close(go)
+        os.close(end)
         os.read(start, 1)  # ends for all at once, when the parent closes its end
-        if isinstance(acquire(path, str(os.getpid())), Lease):
-            os.write(writer, b"x")
-            time.sleep(1)  # or else it would be dead, and its lease free
+        os.write(writer, b"x" if isinstance(acquire(path, str(os.getpid())), Lease) else b"-")
+        os.read(over, 1)  # who has it lives on, or else its lease would be free
 
     children = [in_child(compete) for _ in range(30)]
     os.close(go)
-    assert all(ended(pid) == 0 for pid in children)
     os.close(writer)
-    assert os.read(reader, 100) == b"x"
-    os.close(reader)
-    os.close(start)
+    said = b"".join(os.read(reader, 1) for _ in children)
+    os.close(end)
+    assert all(ended(pid) == 0 for pid in children)
+    assert sorted(said) == sorted(b"x" + 29 * b"-")
+    for fd in (reader, start, over):
+        os.close(fd)
 
 
 def test_the_lease_of_a_process_that_was_killed_is_free_at_once(path: Path) -> None:
@@ -81,49 +97,66 @@ def test_the_lease_of_a_process_that_was_killed_is_free_at_once(path: Path) -> N
 
 def test_another_node_s_lease_lives_as_long_as_its_heart_beats(path: Path) -> None:
     _taken(path, "them")
-    _pretend_elsewhere(path, leases.DEAD_SECONDS - 5)
-    assert isinstance(acquire(path, "us"), Holder)
-    _pretend_elsewhere(path, leases.DEAD_SECONDS + 5)
-    lease = _taken(path)
+    _pretend_elsewhere(path)
+    assert isinstance(_acquired_later(path, leases.DEAD_SECONDS), Holder)
+    lease = _acquired_later(path, leases.DEAD_SECONDS + 0.1)
+    assert isinstance(lease, Lease)
     assert isinstance(acquire(path, "third"), Holder)
     lease.release()
     assert list(path.parent.iterdir()) == []
 
 
-def test_nodes_clocks_do_not_matter(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("skew", [-3600.0, 3600.0])
+def test_nodes_clocks_do_not_matter(path: Path, skew: float) -> None:
     """Only the file server's clock says how old a lease is."""
     _taken(path, "them")
-    _pretend_elsewhere(path, 5)
-    for skew in (-3600.0, 3600.0):
-        monkeypatch.setattr(time, "time", lambda skew=skew: time.monotonic() * 0 + skew)
-        assert isinstance(acquire(path, "us"), Holder)
-    monkeypatch.undo()
-    _pretend_elsewhere(path, leases.DEAD_SECONDS + 5)
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now - 3600.0)
-    assert isinstance(acquire(path, "us"), Lease)
+    _pretend_elsewhere(path)
+    wrong = FakeClock(skew=skew)
+    assert isinstance(_acquired_later(path, 5, clock=wrong), Holder)
+    assert isinstance(_acquired_later(path, leases.DEAD_SECONDS + 0.1, clock=wrong), Lease)
 
 
-def test_a_heart_beats_and_costs_nothing_between(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lease = _taken(path)
+def test_the_server_is_not_asked_about_a_fresh_beat(path: Path) -> None:
+    _taken(path, "them")
+    _pretend_elsewhere(path)
+    clock = FakeClock()
+    os.utime(path, (clock.time(), clock.time()))
+    clock.advance(leases.DEAD_SECONDS / 2 - 1)
+    asked = []
+    held = acquire(path, "us", clock, lambda path: asked.append(path) or BEATEN)  # type: ignore[func-returns-value]
+    assert isinstance(held, Holder)
+    assert asked == []
+
+
+def test_the_server_says_its_time_by_a_file(path: Path) -> None:
+    """The default: dead by the time that the file system gives to files it makes now."""
+    _taken(path, "them")
+    _pretend_elsewhere(path)
+    assert isinstance(acquire(path, "us"), Lease), "its last beat is decades ago"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_heart_beats_and_costs_nothing_between(path: Path) -> None:
+    clock = FakeClock()
+    lease = _taken(path, clock=clock)
+    for _ in range(3):
+        os.utime(path, (1, 1))
+        clock.advance(leases.BEAT_SECONDS - 0.1)
+        lease.heartbeat()
+        assert path.stat().st_mtime == 1
+        clock.advance(0.2)
+        lease.heartbeat()
+        assert path.stat().st_mtime > 1
+
+
+def test_what_was_taken_away_is_not_given_back_nor_kept_alive(path: Path) -> None:
+    clock = FakeClock()
+    slow = _taken(path, "slow", clock)
+    _pretend_elsewhere(path)
+    quick = _acquired_later(path, leases.DEAD_SECONDS + 1, "quick")
+    assert isinstance(quick, Lease)
     os.utime(path, (1, 1))
-    lease.heartbeat()
-    assert path.stat().st_mtime == 1
-    monkeypatch.setattr(time, "monotonic", lambda: 1e9)
-    lease.heartbeat()
-    assert time.time() - path.stat().st_mtime < 60
-
-
-def test_what_was_taken_away_is_not_given_back_nor_kept_alive(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slow = _taken(path, "slow")
-    _pretend_elsewhere(path, leases.DEAD_SECONDS + 1)
-    quick = _taken(path, "quick")
-    os.utime(path, (1, 1))
-    monkeypatch.setattr(time, "monotonic", lambda: 1e9)
+    clock.advance(leases.BEAT_SECONDS + 1)
     slow.heartbeat()
     assert path.stat().st_mtime == 1
     slow.release()
@@ -135,10 +168,10 @@ def test_what_was_taken_away_is_not_given_back_nor_kept_alive(
 def test_two_that_find_it_dead_do_not_both_get_it(path: Path) -> None:
     """The slower one has looked before the quicker one took over, and acts after that."""
     _taken(path, "dead")
-    _pretend_elsewhere(path, leases.DEAD_SECONDS + 1)
+    _pretend_elsewhere(path)
     seen = leases._look(path)
     assert seen is not None
-    _taken(path, "quick")
+    assert isinstance(_acquired_later(path, leases.DEAD_SECONDS + 1, "quick"), Lease)
     leases._take_away(path, seen[0])
     holder = acquire(path, "third")
     assert isinstance(holder, Holder)
@@ -150,10 +183,11 @@ def test_two_that_find_it_dead_do_not_both_get_it(path: Path) -> None:
 def test_one_that_says_nothing_is_dead_by_its_age_alone(path: Path, text: str) -> None:
     path.parent.mkdir()
     path.write_text(text, encoding="latin-1")
-    assert isinstance(acquire(path, "us"), Holder)
-    ago = time.time() - leases.NAMELESS_SECONDS - 1
-    os.utime(path, (ago, ago))
-    _taken(path).release()
+    os.utime(path, (BEATEN, BEATEN))
+    assert isinstance(_acquired_later(path, leases.NAMELESS_SECONDS), Holder)
+    lease = _acquired_later(path, leases.NAMELESS_SECONDS + 0.1)
+    assert isinstance(lease, Lease)
+    lease.release()
 
 
 def test_a_place_that_cannot_be_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +199,7 @@ def test_a_place_that_cannot_be_written(path: Path, monkeypatch: pytest.MonkeyPa
     def full(fd: int, data: bytes) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "write", full)
+    patch_os(monkeypatch, "imagenetfs.index.leases", write=full)
     with pytest.raises(OSError, match="No space"):
         acquire(path, "us")
     assert list(path.parent.iterdir()) == []
