@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -22,6 +21,7 @@ from imagenetfs.cache.segment import BLOCK, BLOCKS, SEGMENT, Segment, Verified
 from imagenetfs.cache.segment_handles import HITS, MISSES, SAVED, SegmentHandles
 from imagenetfs.cache.volume import Origin, Volume
 from imagenetfs.cache.volume_writer import VolumeWriter
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
 TROUBLE, ASIDE_UNTIL = 3, 4
 """A meter counts HITS, reads that needed no origin, MISSES, those that did, and SAVED, bytes
@@ -56,10 +56,16 @@ class BlockCache:
     """The cache as the processes of one mount use it. Make it before forking."""
 
     def __init__(
-        self, directory: CacheDirectory, limits: Limits, verified: Verified | None = None
+        self,
+        directory: CacheDirectory,
+        limits: Limits,
+        verified: Verified | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._directory = directory
-        self.room = SpaceQuota(directory, limits)
+        self._clock = clock
+        self._monotonic = clock.monotonic  # asked with every read
+        self.room = SpaceQuota(directory, limits, clock)
         self._segments = SegmentHandles(directory, verified or Verified())
         self._aside_until = 0.0
         self._waits: Callable[[bool], None] | None = None
@@ -81,14 +87,14 @@ class BlockCache:
 
     def twin(self) -> BlockCache:
         """Another one on the same directory, for a thread: locks belong to what opened the file."""
-        other = BlockCache(self._directory, self.room.limits, self._segments.verified)
+        other = BlockCache(self._directory, self.room.limits, self._segments.verified, self._clock)
         other.meter = self.meter
         return other
 
     def writer(self) -> VolumeWriter:
         """For volumes that are written whole, by descriptors of its own."""
-        room = SpaceQuota(self._directory, self.room.limits)
-        return VolumeWriter(self._directory, room, self._segments.verified)
+        room = SpaceQuota(self._directory, self.room.limits, self._clock)
+        return VolumeWriter(self._directory, room, self._segments.verified, self._clock)
 
     def close(self) -> None:
         """Close all segments; they are opened again when they are needed."""
@@ -145,7 +151,7 @@ class BlockCache:
     def look_again(self) -> None:
         """Let go of segments that have gone: others may stand under their names."""
         try:
-            self._segments.look(time.monotonic())
+            self._segments.look(self._monotonic())
         except OSError as error:
             self._step_aside(error)
 
@@ -181,7 +187,7 @@ class BlockCache:
         self, volume: Volume, offset: int, length: int, start: int, end: int, origin: Origin
     ) -> bytes:
         fetched: tuple[int, bytes] | None = None
-        if time.monotonic() >= self._aside_until:
+        if self._monotonic() >= self._aside_until:
             # A member too large to be fetched whole: what is asked for.
             low, high = (start, end) if end - start <= LARGEST_FETCH else (offset, offset + length)
             try:
@@ -213,7 +219,7 @@ class BlockCache:
         first = max(low - base, 0) // BLOCK
         count = min(-(-(high - base) // BLOCK), BLOCKS) - first
         segment = self._segments.to_write(volume, number, self.room)
-        with segment.locked(first, count, self._waits) as had:
+        with segment.locked(first, count, self._waits, self._clock) as had:
             if not had:
                 return None
             missing = segment.missing(first, count)  # another process may have fetched them
@@ -330,7 +336,7 @@ class BlockCache:
 
         Whether it was time to. Raises OSError.
         """
-        now = time.monotonic()
+        now = self._monotonic()
         if now < self._segments.look_at:
             return False
         self._segments.look(now)
@@ -349,11 +355,11 @@ class BlockCache:
         """Raise the OSError for which the cache steps aside now, if it does:
         nothing is kept meanwhile.
         """
-        if time.monotonic() < self._aside_until:
+        if self._monotonic() < self._aside_until:
             raise OSError(self.meter[TROUBLE], os.strerror(self.meter[TROUBLE]))
 
     def _step_aside(self, error: OSError) -> None:
-        self._aside_until = time.monotonic() + ASIDE_SECONDS
+        self._aside_until = self._monotonic() + ASIDE_SECONDS
         self.meter[TROUBLE] = error.errno or errno.EIO
         self.meter[ASIDE_UNTIL] = int(self._aside_until * 1e9)
         if error.errno == errno.ENOENT:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import logging
 import mmap
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
 from pathlib import Path
@@ -30,6 +29,7 @@ from imagenetfs.cache.volume_writer import Pieces
 from imagenetfs.errors import ArchiveError, ImagenetfsError, NoSpaceError, SourceReadError
 from imagenetfs.formats import npz
 from imagenetfs.source.source import SINCE, WAITING, Source
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +72,7 @@ class InflatedArrays:
         array_of: Callable[[int], npz.Array],
         directory: Path | None = None,
         keep: Keep | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """``archives``: number -> path in the source of each npz; ``array_of(number)``: the array
         in it that is read; ``directory``: a local one ($TMPDIR); ``keep``: None without a cache.
@@ -80,6 +81,7 @@ class InflatedArrays:
         self._paths = archives
         self._array_of = array_of
         self._keep = keep
+        self._clock = clock
         self._jobs = [Job(number, kept) for number in archives for kept in (False, True)]
         self._slots = {job: slot for slot, job in enumerate(self._jobs)}
         self._words = memoryview(mmap.mmap(-1, 8 * (1 + _WORDS * len(self._jobs)))).cast("Q")
@@ -156,7 +158,7 @@ class InflatedArrays:
         row = self._row(job)
         if row[_STATE] != _State.ASKED:
             failed = row[_STATE] not in (_State.IDLE, _State.READY)
-            if failed and time.monotonic_ns() - row[_CHANGED] < _AGAIN_NS:
+            if failed and self._clock.monotonic_ns() - row[_CHANGED] < _AGAIN_NS:
                 self._refuse(job)
             row[_STATE] = _State.ASKED
         if not self.by_others:
@@ -170,13 +172,15 @@ class InflatedArrays:
         whatever moves anywhere counts as life."""
         meter = self._source.meter
         moved = self._words[0]
-        meter[SINCE] = meter[WAITING] = time.monotonic_ns()
+        meter[SINCE] = meter[WAITING] = self._clock.monotonic_ns()
         try:
             while row[_STATE] == _State.ASKED:
-                time.sleep(_POLL_SECONDS)
+                self._clock.sleep(_POLL_SECONDS)
                 if self._words[0] != moved:
                     moved = self._words[0]
-                    meter[SINCE] = time.monotonic_ns() - 2_000_000  # waiting, and not just begun
+                    meter[SINCE] = (
+                        self._clock.monotonic_ns() - 2_000_000
+                    )  # waiting, and not just begun
         finally:
             meter[SINCE] = meter[WAITING] = 0
 
@@ -237,7 +241,7 @@ class InflatedArrays:
             self._settle(row, state)
 
     def _settle(self, row: memoryview, state: _State) -> None:
-        row[_CHANGED] = time.monotonic_ns()
+        row[_CHANGED] = self._clock.monotonic_ns()
         row[_STATE] = state
 
     def _unpack_into_cache(self, job: Job) -> bool:
@@ -280,16 +284,16 @@ class InflatedArrays:
         """The array's bytes, and lines in the log about how far it is."""
         array, title = self._array_of(job.archive), self.title(job)
         log.info("unpacking %s (%d bytes) into %s", title, array.size, place)
-        began = told = time.monotonic()
+        began = told = self._clock.monotonic()
         done = 0
         with self._source.opened(self._paths[job.archive]) as file:
             for piece in npz.contents(file.read, array):
                 yield piece
                 done += len(piece)
-                if time.monotonic() - told > _LOG_SECONDS:
-                    told = time.monotonic()
+                if self._clock.monotonic() - told > _LOG_SECONDS:
+                    told = self._clock.monotonic()
                     log.info("unpacking %s: %d %%", title, 100 * done // array.size)
-        log.info("unpacked %s in %.1f s", title, time.monotonic() - began)
+        log.info("unpacked %s in %.1f s", title, self._clock.monotonic() - began)
 
 
 def _state_of(error: ImagenetfsError) -> _State:

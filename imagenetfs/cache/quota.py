@@ -22,12 +22,12 @@ import contextlib
 import os
 import random
 import struct
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from imagenetfs.cache.directory import CacheDirectory, StoredSegment
 from imagenetfs.system import locks
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
 UNUSED_SECONDS = 3600.0
 """What has not been used for so long may go when there is no room for something else."""
@@ -72,8 +72,11 @@ def on_disk(length: int) -> int:
 class SpaceQuota:
     """The account of the space, as one process has it open; :meth:`close` it after a fork."""
 
-    def __init__(self, directory: CacheDirectory, limits: Limits) -> None:
+    def __init__(
+        self, directory: CacheDirectory, limits: Limits, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         self._directory = directory
+        self._clock = clock
         self.limits = limits
         self._fd = -1
         self._not_before = 0.0
@@ -162,7 +165,7 @@ class SpaceQuota:
         Returns whether something went. Looks no more often than every few seconds; counts all anew
         where nobody writes. Raises OSError.
         """
-        now = time.monotonic()
+        now = self._clock.monotonic()
         if now < self._not_before:
             return False
         self._not_before = now + _AGAIN_SECONDS
@@ -175,20 +178,20 @@ class SpaceQuota:
             if not self._was_made_lately():
                 over = max(over, self.limits.floor - self._free())
             gone = 0
-            for segment, unused in _in_order(there):
+            for segment, unused in _in_order(there, self._clock.time()):
                 if gone >= (over + wanted if unused else over):
                     break
                 self._directory.remove(segment.name)
                 gone += segment.allocated
             self._set(used - gone)
             if gone:
-                os.pwrite(self._fd, _WORD.pack(time.time_ns()), _MADE_AT)
+                os.pwrite(self._fd, _WORD.pack(self._clock.time_ns()), _MADE_AT)
         return gone > 0
 
     def _was_made_lately(self) -> bool:
         """Whether what went last may still be in somebody's hands; its lock is held."""
         data = os.pread(self._fd, _WORD.size, _MADE_AT)
-        since = time.time_ns() - _WORD.unpack(data)[0] if len(data) == _WORD.size else -1
+        since = self._clock.time_ns() - _WORD.unpack(data)[0] if len(data) == _WORD.size else -1
         return 0 <= since < _COMES_BACK_SECONDS * 1e9
 
     @property
@@ -197,11 +200,11 @@ class SpaceQuota:
         return self._free() < self.limits.floor
 
 
-def _in_order(there: list[StoredSegment]) -> list[tuple[StoredSegment, bool]]:
+def _in_order(there: list[StoredSegment], now: float) -> list[tuple[StoredSegment, bool]]:
     """In which order segments go, and whether each is unused: the
     longest unused first, then any.
     """
-    long_ago = time.time() - UNUSED_SECONDS
+    long_ago = now - UNUSED_SECONDS
     unused = sorted((s for s in there if s.used < long_ago), key=lambda s: s.used)
     others = [s for s in there if s.used >= long_ago]
     random.shuffle(others)

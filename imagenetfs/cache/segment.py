@@ -31,13 +31,13 @@ import json
 import mmap
 import os
 import struct
-import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from imagenetfs.system import locks
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
 BLOCK = 1 << 16
 BLOCKS = 1 << 14
@@ -219,7 +219,11 @@ class Segment:
 
     @contextlib.contextmanager
     def locked(
-        self, first: int, count: int, waits: Callable[[bool], None] | None = None
+        self,
+        first: int,
+        count: int,
+        waits: Callable[[bool], None] | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> Iterator[bool]:
         """Hold the lock of these blocks' records; False where another
         process keeps it for too long.
@@ -232,7 +236,7 @@ class Segment:
             if waits is not None:
                 waits(True)
             try:
-                had = self._wait(*place)
+                had = self._wait(*place, clock)
             finally:
                 if waits is not None:
                     waits(False)
@@ -242,11 +246,11 @@ class Segment:
             if had:
                 locks.unlock(self.fd, *place)
 
-    def _wait(self, start: int, length: int) -> bool:
+    def _wait(self, start: int, length: int, clock: Clock) -> bool:
         # Not within the kernel, where there is no time-out: the other may wait for a dead server.
-        pause, deadline = _FIRST_PAUSE, time.monotonic() + _PATIENCE_SECONDS
-        while time.monotonic() < deadline:
-            time.sleep(pause)
+        pause, deadline = _FIRST_PAUSE, clock.monotonic() + _PATIENCE_SECONDS
+        while clock.monotonic() < deadline:
+            clock.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
             if locks.try_lock(self.fd, start, length):
                 return True

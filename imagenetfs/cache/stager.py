@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from imagenetfs.cache.block_cache import BlockCache, ChangedError
 from imagenetfs.cache.segment import BLOCK, SEGMENT
 from imagenetfs.cache.volume import Origin, Volume
 from imagenetfs.errors import ImagenetfsError, SourceChangedError
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
 WINDOW = 1 << 22
 """Bytes of one request."""
@@ -29,7 +29,6 @@ _SHARE = 2.0
 
 _POLL_SECONDS = 0.1
 _LAST_SECONDS = 1.0
-"""How long what is under way may go on after an interrupt."""
 
 _MOST_FAILURES = 16
 """Stretches that fail one after the other before the source itself is given up."""
@@ -68,8 +67,9 @@ def stage_ranges(
 class RateLimiter:
     """At most ``rate`` bytes a second, for all streams together; None: as fast as can be."""
 
-    def __init__(self, rate: float | None) -> None:
+    def __init__(self, rate: float | None, clock: Clock = SYSTEM_CLOCK) -> None:
         self._rate = rate
+        self._clock = clock
         self._free_at = 0.0
         self._lock = threading.Lock()
         self.window = (
@@ -79,12 +79,18 @@ class RateLimiter:
 
     def wait(self, length: int, stopping: threading.Event) -> bool:
         """Wait until so many bytes more may be read; False where it shall stop."""
+        pause = self.reserve(length)
+        return not (stopping.wait(pause) if pause > 0 else stopping.is_set())
+
+    def reserve(self, length: int) -> float:
+        """Take the next turn for so many bytes: in how many seconds it begins."""
         if self._rate is None:
-            return not stopping.is_set()
+            return 0.0
         with self._lock:
-            begin = max(self._free_at, time.monotonic())
+            now = self._clock.monotonic()
+            begin = max(self._free_at, now)
             self._free_at = begin + length / self._rate
-        return not stopping.wait(max(0.0, begin - time.monotonic()))
+        return begin - now
 
 
 @dataclass(slots=True)
@@ -105,12 +111,18 @@ class Stager:
         streams: int,
         pace: RateLimiter | None = None,
         others_read: Callable[[], bool] | None = None,
+        last_seconds: float = _LAST_SECONDS,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        """``others_read()``: whether somebody waits for the source now, who comes first."""
+        """``others_read()``: whether another process waits for the source now, which comes first.
+        ``last_seconds``: how long what is under way may go on after an interrupt.
+        """
         self._cache = cache
         self._streams = streams
         self._pace = pace or RateLimiter(None)
         self._others_read = others_read or (lambda: False)
+        self._last_seconds = last_seconds
+        self._clock = clock
         self._stopping = threading.Event()
         self._alone = threading.Lock()
         self._own = threading.local()
@@ -139,7 +151,7 @@ class Stager:
         try:
             self._work(iter(work), pool, pending, tell)
         except KeyboardInterrupt:
-            patience = _LAST_SECONDS
+            patience = self._last_seconds
             raise
         finally:
             self._stopping.set()  # what has begun is finished and kept
@@ -206,11 +218,11 @@ class Stager:
     def _fetch(
         self, cache: BlockCache, volume: Volume, low: int, high: int, stretch: StageRange
     ) -> int:
-        began = time.monotonic()
+        began = self._clock.monotonic()
         result = cache.fill(volume, low // SEGMENT, low, high, stretch.limit, stretch.origin())
         cache.see_disk()
         if self._others_read():
-            time.sleep(_SHARE * (time.monotonic() - began))
+            self._clock.sleep(_SHARE * (self._clock.monotonic() - began))
         return len(result[1]) if result is not None else 0
 
     def _mine(self, volume: Volume) -> tuple[BlockCache, Volume]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Iterator
 
 from imagenetfs.cache.directory import CacheDirectory, segment_name
@@ -19,6 +18,7 @@ from imagenetfs.cache.segment import BLOCK, SEGMENT, Segment, Verified
 from imagenetfs.cache.segment_handles import SegmentHandles
 from imagenetfs.cache.volume import Volume
 from imagenetfs.system import locks
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
 Pieces = Callable[[], Iterator[bytes]]
 """The bytes of a volume, from the first to the last; raises where they are
@@ -35,7 +35,14 @@ class VolumeWriter:
     Make it in the process that uses it: locks belong to openings.
     """
 
-    def __init__(self, directory: CacheDirectory, room: SpaceQuota, verified: Verified) -> None:
+    def __init__(
+        self,
+        directory: CacheDirectory,
+        room: SpaceQuota,
+        verified: Verified,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._clock = clock
         self._directory = directory
         self._room = room
         self._segments = SegmentHandles(directory, verified)
@@ -73,7 +80,7 @@ class VolumeWriter:
                 if changed_ns != seen:
                     seen = changed_ns
                     moved()
-                time.sleep(_POLL_SECONDS)
+                self._clock.sleep(_POLL_SECONDS)
             yield go_on
         finally:
             os.close(fd)

@@ -11,6 +11,7 @@ from imagenetfs.cache.block_cache import BlockCache
 from imagenetfs.cache.directory import CacheDirectory, prepare
 from imagenetfs.cache.quota import Limits
 from imagenetfs.cache.volume import Identity, Volume
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
 PLENTY = Limits(1 << 40, 0)
 DATA = random.Random(1).randbytes(5_000_000)
@@ -78,7 +79,7 @@ def read_all(cache: BlockCache, one: Volume, origin: Bytes, seed: int = 3) -> in
     return total
 
 
-def fresh(directory: Path, limits: Limits = PLENTY) -> BlockCache:
+def fresh(directory: Path, limits: Limits = PLENTY, clock: Clock = SYSTEM_CLOCK) -> BlockCache:
     """The cache as a new mount has it."""
     prepare(directory)
-    return BlockCache(CacheDirectory(directory), limits)
+    return BlockCache(CacheDirectory(directory), limits, clock=clock)

@@ -5,8 +5,6 @@ over restarts, never wrong.
 from __future__ import annotations
 
 import os
-import random
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,26 +13,31 @@ from typing import Any
 import pytest
 
 from imagenetfs.cache import block_cache as blocks_module
+from imagenetfs.cache import segment as segments
 from imagenetfs.cache.block_cache import BlockCache
 from imagenetfs.cache.directory import CacheDirectory, prepare
 from imagenetfs.cache.quota import Limits
 from imagenetfs.cache.segment import BLOCK, SEGMENT
 from imagenetfs.cache.segment_handles import HITS, MISSES, SAVED
 from imagenetfs.cache.volume import Volume
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 from tests.helpers.block_cache import DATA, IDENTITY, PLENTY, Bytes, members, read_all, volume
 from tests.helpers.children import in_children
+from tests.helpers.clocks import FakeClock, Lasting
+from tests.helpers.randomness import seeded
 
 Open = Callable[..., BlockCache]
 
 
 @pytest.fixture
 def open_cache(tmp_path: Path) -> Iterator[Open]:
-    """``open_cache(limits)``: a cache on the test's directory, as a new mount has it."""
+    """``open_cache(limits, clock)``: a cache on the test's directory, as a new mount has it."""
     prepare(tmp_path / "cache")
     opened: list[BlockCache] = []
 
-    def start(limits: Limits = PLENTY) -> BlockCache:
-        opened.append(BlockCache(CacheDirectory(tmp_path / "cache"), limits))
+    def start(limits: Limits = PLENTY, clock: Clock = SYSTEM_CLOCK) -> BlockCache:
+        directory = CacheDirectory(tmp_path / "cache")
+        opened.append(BlockCache(directory, limits, clock=clock))
         return opened[-1]
 
     yield start
@@ -82,7 +85,7 @@ def test_another_version_never_gets_old_blocks(open_cache: Open, other: dict[str
 
 
 def test_random_pieces_of_random_members(open_cache: Open) -> None:
-    cache, one, origin, rng = open_cache(), volume(), Bytes(), random.Random(5)
+    cache, one, origin, rng = open_cache(), volume(), Bytes(), seeded("random pieces")
     for turn in range(600):
         if turn % 100 == 99:
             cache, one = open_cache(), volume()
@@ -119,17 +122,19 @@ def test_a_member_across_two_segments(open_cache: Open) -> None:
     assert cache.read(one, size - 1000, 1000, size - 1000, size, origin) == DATA[499_000:500_000]
 
 
-def test_who_fills_lets_go_of_what_was_thrown_out(
-    open_cache: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_fills_lets_go_of_what_was_thrown_out(open_cache: Open) -> None:
     """A stager never reads, and has a hundred segments open."""
-    monkeypatch.setattr("imagenetfs.cache.segment_handles._LOOK_SECONDS", 0.0)
-    size = SEGMENT + 300_000
-    cache, one, origin = open_cache(), volume(size), Bytes(DATA[:500_000], SEGMENT - 200_000)
+    size, clock = SEGMENT + 300_000, FakeClock()
+    cache, one, origin = (
+        open_cache(clock=clock),
+        volume(size),
+        Bytes(DATA[:500_000], SEGMENT - 200_000),
+    )
     cache.fill(one, 0, SEGMENT - BLOCK, SEGMENT, size, origin)
     assert list(one.segments) == [0]
     for segment in cache._directory.segments():
         cache._directory.remove(segment.name)
+    clock.advance(1.0)
     cache.fill(one, 1, SEGMENT, SEGMENT + BLOCK, size, origin)
     assert list(one.segments) == [1]
 
@@ -196,27 +201,35 @@ def test_an_error_of_the_origin_is_the_readers(open_cache: Open) -> None:
 
 
 class Counted(Bytes):
-    """Tells what is asked of it to a pipe, and takes its time."""
+    """Tells what is asked of it to a pipe; ``before()`` is called then."""
 
-    def __init__(self, writer: int, seconds: float = 0.1) -> None:
+    def __init__(self, writer: int, before: Callable[[], object] = lambda: None) -> None:
         super().__init__()
         self._writer = writer
-        self._seconds = seconds
+        self._before = before
 
     def read(self, offset: int, length: int) -> bytes:
         os.write(self._writer, b"x")
-        time.sleep(self._seconds)
+        self._before()
         return super().read(offset, length)
 
 
 def test_24_cold_readers_of_one_image_make_one_request(open_cache: Open) -> None:
-    mounts = [open_cache(), open_cache()]  # two mounts, one cache
+    mounts = [open_cache(clock=Lasting()) for _ in range(2)]  # two mounts, one cache
     reader, writer = os.pipe()
-    origin = Counted(writer)
+    others, waiting = os.pipe()
+    # The one that fetches goes on when all others have been seen to wait for it.
+    origin = Counted(writer, lambda: [os.read(others, 1) for _ in range(23)])
 
     def work(number: int) -> bool:
         cache, waited = mounts[number % 2], list[bool]()
-        cache.after_fork(waits=waited.append)
+
+        def waits(begins: bool) -> None:
+            waited.append(begins)
+            if begins:
+                os.write(waiting, b"w")
+
+        cache.after_fork(waits=waits)
         one = volume()
         data = cache.read(one, 100_000, 110_000, 100_000, 210_000, origin)
         assert waited in ([], [True, False])
@@ -224,14 +237,14 @@ def test_24_cold_readers_of_one_image_make_one_request(open_cache: Open) -> None
 
     in_children(24, work)
     assert os.read(reader, 100) == b"x"
-    os.close(reader)
-    os.close(writer)
+    for fd in (reader, writer, others, waiting):
+        os.close(fd)
 
 
 def test_processes_that_read_all_of_it(open_cache: Open) -> None:
-    cache = open_cache()
+    cache = open_cache(clock=Lasting())
     reader, writer = os.pipe()
-    origin = Counted(writer, 0.0)
+    origin = Counted(writer)
 
     def work(number: int) -> bool:
         cache.after_fork()
@@ -244,11 +257,9 @@ def test_processes_that_read_all_of_it(open_cache: Open) -> None:
     os.close(reader)
 
 
-def test_a_process_that_takes_too_long_is_not_waited_for(
-    open_cache: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("imagenetfs.cache.segment._PATIENCE_SECONDS", 0.05)
-    first, second = open_cache(), open_cache()
+def test_a_process_that_takes_too_long_is_not_waited_for(open_cache: Open) -> None:
+    clock = FakeClock()
+    first, second = open_cache(), open_cache(clock=clock)
 
     class Stuck(Bytes):
         def read(self, offset: int, length: int) -> bytes:
@@ -257,6 +268,9 @@ def test_a_process_that_takes_too_long_is_not_waited_for(
             assert second.read(volume(), 70_000, 9, 70_000, 80_000, origin) == DATA[70_000:70_009]
             assert origin.asked == [(70_000, 9)], "as asked, and nothing kept"
             assert waited == [True, False]
+            assert (
+                segments._PATIENCE_SECONDS <= sum(clock.pauses) <= segments._PATIENCE_SECONDS + 0.1
+            )
             return super().read(offset, length)
 
     assert first.read(volume(), 70_000, 9, 70_000, 80_000, Stuck()) == DATA[70_000:70_009]

@@ -24,7 +24,9 @@ from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.index.arena import Arena
 from imagenetfs.index.index import Index
 from imagenetfs.source.source import REQUESTS, Source
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 from tests.helpers.block_cache import fresh
+from tests.helpers.clocks import FakeClock, RushingClock
 
 DATA = np.random.default_rng(7).integers(0, 256, (3000, 192), dtype=np.uint8)
 
@@ -38,8 +40,10 @@ def index(tmp_path: Path) -> Index:
     return Index(Source(source), archives, Arena(1))
 
 
-def unpacked_of(index: Index, directory: Path | None = None) -> InflatedArrays:
-    return InflatedArrays(index.source, {0: b"a.npz"}, index.array, directory)
+def unpacked_of(
+    index: Index, directory: Path | None = None, clock: Clock = SYSTEM_CLOCK
+) -> InflatedArrays:
+    return InflatedArrays(index.source, {0: b"a.npz"}, index.array, directory, clock=clock)
 
 
 def test_rows_are_numpys(index: Index, caplog: pytest.LogCaptureFixture) -> None:
@@ -149,13 +153,23 @@ def test_no_directory(index: Index, tmp_path: Path) -> None:
         unpacked_of(index, tmp_path / "missing").read(0, 0, 192)
 
 
-def test_long_work_tells_how_far_it_is(
-    index: Index, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_long_work_tells_how_far_it_is(index: Index, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr("imagenetfs.cache.inflated_arrays._LOG_SECONDS", 0)
-    unpacked_of(index).read(0, 0, 192)
+    unpacked_of(index, clock=RushingClock(11.0)).read(0, 0, 192)
     assert "unpacking a.npz: 100 %" in caplog.text
+
+
+def test_what_failed_is_tried_again_after_ten_seconds(
+    index: Index, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, tries = FakeClock(), []
+    unpacked = unpacked_of(index, tmp_path / "missing", clock)
+    for seconds in (0.0, 9.9, 0.2):
+        clock.advance(seconds)
+        with pytest.raises(NoSpaceError):
+            unpacked.read(0, 0, 192)
+        tries.append(caplog.text.count("there is no room"))
+    assert tries == [1, 1, 2]
 
 
 # --- into the cache -------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 import shutil
 import stat
 import subprocess
@@ -23,6 +22,9 @@ from imagenetfs.cache.segment_handles import SAVED
 from imagenetfs.errors import NoSpaceError, PlaceRefusedError
 from tests.helpers.block_cache import DATA, Bytes, fresh, read_all, volume
 from tests.helpers.children import in_children
+from tests.helpers.clocks import FakeClock, RushingClock
+from tests.helpers.randomness import seeded
+from tests.helpers.system_calls import patch_os
 
 MEGABYTE = 1 << 20
 
@@ -97,23 +99,21 @@ def test_unused_segments_go_for_others(tmp_path: Path, monkeypatch: pytest.Monke
     assert origin.asked == [], "and now there is room for all of it"
 
 
-def test_room_is_made_while_eight_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_room_is_made_while_eight_read(tmp_path: Path) -> None:
     """Another program takes the disk, again and again: segments go, and no reader sees a hole."""
-    monkeypatch.setattr(quota, "_AGAIN_SECONDS", 0.0)
-    monkeypatch.setattr("imagenetfs.cache.segment_handles._LOOK_SECONDS", 0.002)
-    cache = fresh(tmp_path / "cache")
+    cache = fresh(tmp_path / "cache", clock=RushingClock(10.0))
     stop = tmp_path / "stop"
 
     def work(number: int) -> bool:
         if number == 8:  # the other program
             evicted = 0
-            for _ in range(60):
-                evicted += len(list((tmp_path / "cache").glob("*.00000")))
+            while evicted < 40:
                 for segment in cache._directory.segments():
                     cache._directory.remove(segment.name)
+                    evicted += 1
                 time.sleep(0.02)
             stop.touch()
-            return evicted > 10
+            return True
         turn = 0
         while not stop.exists():
             if turn % 5 == 0:
@@ -145,16 +145,18 @@ def test_what_has_gone_counts_though_somebody_holds_it(
 ) -> None:
     """The disk stays full until the last descriptor is closed; nobody throws out more meanwhile."""
     directory = tmp_path / "cache"
-    limits = Limits(1 << 40, 1 << 30)
+    limits, clock = Limits(1 << 40, 1 << 30), FakeClock()
     monkeypatch.setattr(quota.SpaceQuota, "_free", lambda room: 1 << 40)
     for number in range(5):
         read_all(fresh(directory, limits), volume(inode=number), Bytes())
     monkeypatch.setattr(quota.SpaceQuota, "_free", lambda room: (1 << 30) - 1)
-    gone = [fresh(directory, limits).room.make_room() for _ in range(8)]  # eight workers
+    gone = [fresh(directory, limits, clock).room.make_room() for _ in range(8)]  # eight workers
     assert gone == [True] + 7 * [False]
     assert len(list(directory.glob("*.00000"))) == 4
-    monkeypatch.setattr(quota, "_COMES_BACK_SECONDS", 0.0)
-    assert fresh(directory, limits).room.make_room()
+    clock.advance(quota._COMES_BACK_SECONDS - 1)
+    assert not fresh(directory, limits, clock).room.make_room()
+    clock.advance(2)
+    assert fresh(directory, limits, clock).room.make_room()
     assert len(list(directory.glob("*.00000"))) == 3
 
 
@@ -233,12 +235,13 @@ def test_remounted_read_only(small_disk: Callable[..., Path]) -> None:
         before.read(volume(), at, 100, at, at + 100, Bytes())
     before.close()
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-    cache, origin = fresh(disk / "cache"), Bytes()
+    clock = FakeClock()
+    cache, origin = fresh(disk / "cache", clock=clock), Bytes()
     read_all(cache, volume(), origin)
     assert cache.meter[SAVED] > 0, "what is there is used"
     assert cache.meter[TROUBLE] == errno.EROFS
     subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
-    cache._aside_until = 0.0  # the seconds are over
+    clock.advance(quota.ASIDE_SECONDS)
     cache.after_fork()
     read_all(cache, volume(), Bytes())
     origin = Bytes()
@@ -252,7 +255,7 @@ def test_any_call_may_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
 ) -> None:
     """Every call on the cache's disk fails now and then, at random."""
-    rng, real, failed = random.Random(number), getattr(os, call), list[int]()
+    rng, real, failed = seeded(call, number), getattr(os, call), list[int]()
 
     def fails(*arguments: object, **named: object) -> object:
         if rng.random() < 0.3 or not failed:
@@ -260,13 +263,11 @@ def test_any_call_may_fail(
             raise OSError(number, os.strerror(number))
         return real(*arguments, **named)
 
-    monkeypatch.setattr("imagenetfs.cache.block_cache.ASIDE_SECONDS", 0.0)
-    monkeypatch.setattr(quota, "_AGAIN_SECONDS", 0.0)
-    cache = fresh(tmp_path / "cache")
-    monkeypatch.setattr(os, call, fails)
-    for epoch in range(3):
-        read_all(cache, volume(inode=epoch), Bytes(), seed=epoch)
-    monkeypatch.setattr(os, call, real)
+    cache = fresh(tmp_path / "cache", clock=RushingClock(10.0))
+    with monkeypatch.context() as patch:
+        patch_os(patch, "imagenetfs.cache", **{call: fails})
+        for epoch in range(3):
+            read_all(cache, volume(inode=epoch), Bytes(), seed=epoch)
     cache.close()
     assert failed
     later, origin = fresh(tmp_path / "cache"), Bytes()
@@ -275,34 +276,37 @@ def test_any_call_may_fail(
 
 
 def test_it_steps_aside_for_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache, one, origin, tried = fresh(tmp_path / "cache"), volume(), Bytes(), []
+    clock = FakeClock()
+    cache, one, origin, tried = fresh(tmp_path / "cache", clock=clock), volume(), Bytes(), []
 
     def full(*arguments: object) -> int:
         tried.append(1)
         raise OSError(errno.EDQUOT, "quota")
 
-    real = os.pwrite
-    monkeypatch.setattr(os, "pwrite", full)
+    patch_os(monkeypatch, "imagenetfs.cache", pwrite=full)
     for at in range(0, 50 * BLOCK, BLOCK):
         assert cache.read(one, at, 10, at, at + 10, origin) == DATA[at : at + 10]
     assert len(tried) == 1
     assert origin.asked[1:] == [(at, 10) for at in range(BLOCK, 50 * BLOCK, BLOCK)]
     assert cache.meter[TROUBLE] == errno.EDQUOT
-    assert 4e9 < cache.meter[ASIDE_UNTIL] - time.monotonic_ns() <= 5e9
-    monkeypatch.setattr(os, "pwrite", real)
-    cache._aside_until = 0.0
+    assert cache.meter[ASIDE_UNTIL] == clock.monotonic_ns() + 1e9 * quota.ASIDE_SECONDS
+    monkeypatch.undo()
+    clock.advance(quota.ASIDE_SECONDS - 0.1)
+    origin = Bytes()
+    for _ in range(2):
+        cache.read(one, 0, 10, 0, 10, origin)
+    assert len(origin.asked) == 2, "not yet"
+    clock.advance(0.2)
     origin = Bytes()
     for _ in range(2):
         cache.read(one, 0, 10, 0, 10, origin)
     assert len(origin.asked) == 1
 
 
-def test_a_directory_that_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_that_was_removed(tmp_path: Path) -> None:
     """It is not made anew, and found where it was; it must be ours then too."""
-    monkeypatch.setattr("imagenetfs.cache.block_cache.ASIDE_SECONDS", 0.0)
-    monkeypatch.setattr("imagenetfs.cache.segment_handles._LOOK_SECONDS", 0.0)
     directory = tmp_path / "cache"
-    cache, one = fresh(directory), volume()
+    cache, one = fresh(directory, clock=RushingClock(10.0)), volume()
     read_all(cache, one, Bytes())
     shutil.rmtree(directory)
     read_all(cache, one, Bytes())

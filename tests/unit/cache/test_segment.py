@@ -15,6 +15,7 @@ from imagenetfs.cache.directory import CacheDirectory, prepare
 from imagenetfs.cache.segment import BLOCK, SegmentPath, Verified, make_segment, open_segment
 from tests.helpers.block_cache import DATA, Bytes, fresh, members, read_all, volume
 from tests.helpers.children import in_children
+from tests.helpers.randomness import seeded
 
 MUTATIONS = int(os.environ.get("IMAGENETFS_TEST_MUTATIONS", "200"))
 """Set to 1000 for the full number."""
@@ -50,7 +51,7 @@ def zero(file: bytearray, rng: random.Random) -> None:
 
 @pytest.mark.timeout(900)
 def test_mutations(tmp_path: Path) -> None:
-    rng, directory = random.Random(11), tmp_path / "cache"
+    rng, directory = seeded("mutations of a segment"), tmp_path / "cache"
     read_all(fresh(directory), volume(), Bytes())
     file = next(directory.glob("*.00000"))
     sound = file.read_bytes()
@@ -175,7 +176,7 @@ Spoil = Callable[[bytearray, random.Random], None]
 @pytest.mark.parametrize("spoil", [flip, swap, cut, zero])
 def test_the_mutations_do_mutate(spoil: Spoil) -> None:
     before = bytearray(random.Random(1).randbytes(6_000_000))
-    rng = random.Random(2)
+    rng = seeded(spoil.__name__)
     for _ in range(20):
         after = bytearray(before)
         spoil(after, rng)

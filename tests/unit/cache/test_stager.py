@@ -16,12 +16,15 @@ import pytest
 from imagenetfs.cache.block_cache import BlockCache
 from imagenetfs.cache.inventory import clear, list_volumes, verify
 from imagenetfs.cache.quota import Limits, QuotaExceededError
+from imagenetfs.cache.segment import BLOCK
 from imagenetfs.cache.stager import WINDOW, Progress, RateLimiter, Stager, StageRange, stage_ranges
 from imagenetfs.cache.volume import Volume
 from imagenetfs.errors import SourceReadError
 from tests.helpers.block_cache import DATA, Bytes, fresh, read_all, volume
+from tests.helpers.clocks import FakeClock
 
 LARGE = DATA * 8
+HANG_SECONDS = 100.0
 
 
 def large() -> Volume:
@@ -63,21 +66,25 @@ def test_what_is_there_is_not_fetched_again(tmp_path: Path) -> None:
 def test_interrupted_it_keeps_what_is_done(tmp_path: Path) -> None:
     cache = fresh(tmp_path / "cache")
 
+    answers = threading.Semaphore(3)
+
     class Slow(Bytes):
         def read(self, offset: int, length: int) -> bytes:
-            time.sleep(0.02)
+            answers.acquire()
             return super().read(offset, length)
 
     origin, one = Slow(LARGE), large()
 
     def interrupt(progress: Progress) -> None:
-        if progress.done > len(LARGE) // 4:
+        if progress.done >= 3 * WINDOW:
+            answers.release(4)  # two are under way, two come next
             raise KeyboardInterrupt
 
-    stager = Stager(cache, streams=2)
+    stager = Stager(cache, streams=2, last_seconds=HANG_SECONDS)
     with pytest.raises(KeyboardInterrupt):
         stager.run(stage_ranges(one, 0, one.size, one.size, lambda: origin), interrupt)
-    assert len(LARGE) // 4 < origin.bytes < len(LARGE)
+    assert not stager.is_stuck
+    assert 3 * WINDOW <= origin.bytes <= 7 * WINDOW
     rest = Bytes(LARGE)
     run(fresh(tmp_path / "cache"), rest)
     assert origin.bytes + rest.bytes == len(LARGE), "nothing was fetched twice"
@@ -162,18 +169,19 @@ def test_it_leaves_no_descriptor(tmp_path: Path, kept: bool) -> None:
 
 
 def test_an_interrupt_does_not_wait_for_the_pace(tmp_path: Path) -> None:
-    """At 1 MB a second a stream's next turn is 16 s away."""
-    one, origin, began = large(), Bytes(LARGE), time.monotonic()
+    """At a byte a second a stream's next turn is 18 hours away."""
+    one, origin = large(), Bytes(LARGE)
 
     def interrupt(progress: Progress) -> None:
         if progress.done:
             raise KeyboardInterrupt
 
-    stager = Stager(fresh(tmp_path / "cache"), streams=4, pace=RateLimiter(1e6))
+    cache, pace = fresh(tmp_path / "cache"), RateLimiter(1.0)
+    stager = Stager(cache, streams=4, pace=pace, last_seconds=HANG_SECONDS)
     with pytest.raises(KeyboardInterrupt):
         stager.run(stage_ranges(one, 0, one.size, one.size, lambda: origin), interrupt)
-    assert time.monotonic() - began < 3
-    assert stager.progress.done == stager.progress.fetched == origin.bytes
+    assert not stager.is_stuck
+    assert stager.progress.done == stager.progress.fetched == origin.bytes == BLOCK
 
 
 def test_a_disk_that_fails_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,31 +203,57 @@ def test_a_disk_that_fails_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert origin.bytes < 0.75 * len(LARGE)
 
 
-def test_the_pace(tmp_path: Path) -> None:
-    began, origin = time.monotonic(), Bytes(LARGE)
-    run(fresh(tmp_path / "cache"), origin, pace=RateLimiter(100e6))
-    assert time.monotonic() - began >= 0.9 * (len(LARGE) - WINDOW) / 100e6
+def test_the_pace() -> None:
+    clock = FakeClock()
+    pace = RateLimiter(100e6, clock)
+    assert [pace.reserve(4_000_000) for _ in range(3)] == pytest.approx([0.0, 0.04, 0.08])
+    clock.advance(0.1)
+    assert pace.reserve(4_000_000) == pytest.approx(0.02)
+    clock.advance(10)  # time that was not used is not kept
+    assert [pace.reserve(4_000_000) for _ in range(2)] == pytest.approx([0.0, 0.04])
+    assert RateLimiter(None, clock).reserve(1 << 40) == 0
+
+
+def test_each_request_takes_its_turn(tmp_path: Path) -> None:
+    turns: list[int] = []
+
+    class Counted(RateLimiter):
+        def reserve(self, length: int) -> float:
+            turns.append(length)
+            return 0.0
+
+    origin, pace = Bytes(LARGE), Counted(1e6)
+    run(fresh(tmp_path / "cache"), origin, pace=pace)
+    assert sorted(turns) == sorted(length for _, length in origin.asked)
+    assert sum(turns) == len(LARGE)
+    assert max(turns) == pace.window < 1e6
 
 
 def test_it_yields_to_those_who_read(tmp_path: Path) -> None:
     """One request at a time, smaller ones, and pauses between them."""
-    under_way, most, lock = [0], [0], threading.Lock()
+    under_way, most, lock, clock = [0], [0], threading.Lock(), FakeClock()
+    both = threading.Event()
 
     class Watched(Bytes):
         def read(self, offset: int, length: int) -> bytes:
             with lock:
                 under_way[0] += 1
                 most[0] = max(most[0], under_way[0])
-            time.sleep(0.005)
+                if most[0] > 1:
+                    both.set()
+            if not polite:
+                assert both.wait(HANG_SECONDS), "one at a time, though nobody else reads"
+            clock.advance(0.005)
             with lock:
                 under_way[0] -= 1
             return super().read(offset, length)
 
-    origin = Watched(LARGE)
-    run(fresh(tmp_path / "a"), origin, others_read=lambda: True)
+    origin, polite = Watched(LARGE), True
+    run(fresh(tmp_path / "a"), origin, others_read=lambda: True, clock=clock)
     assert most == [1]
     assert max(length for _, length in origin.asked) <= 1 << 20
-    origin = Watched(LARGE)
+    assert clock.pauses == pytest.approx(len(origin.asked) * [2 * 0.005])
+    origin, polite = Watched(LARGE), False
     run(fresh(tmp_path / "b"), origin)
     assert most[0] > 1
 
@@ -228,6 +262,7 @@ def test_it_yields_to_those_who_read(tmp_path: Path) -> None:
 
 
 def test_what_is_held_can_be_seen_verified_and_cleared(tmp_path: Path) -> None:
+    began = time.time()
     cache = fresh(tmp_path / "cache")
     run(cache, Bytes(LARGE))
     one = large()
@@ -243,7 +278,7 @@ def test_what_is_held_can_be_seen_verified_and_cleared(tmp_path: Path) -> None:
         *(len(LARGE), len(LARGE)),
     )
     assert (second.hits, second.misses, second.saved) == (2, 0, 2000)
-    assert time.time() - 10 < second.used <= time.time() + 1
+    assert began - 1 < second.used <= time.time() + 1
     told: list[tuple[int, int]] = []
     verdict = verify(directory, lambda done, whole: told.append((done, whole)))
     assert (verdict.wrong, verdict.files) == (0, 0)

@@ -193,18 +193,26 @@ def test_one_process_of_all_writes_it(tmp_path: Path) -> None:
     """The others wait, and see that it goes on."""
     fresh(tmp_path).close()
     reader, writer = os.pipe()
+    others, waiting = os.pipe()
 
     def ask() -> None:
-        moves = 0
+        moves, writes = 0, False
 
         def moved() -> None:
             nonlocal moves
             moves += 1
+            if not writes:
+                os.write(waiting, b"m")
 
         def slow(piece: int) -> None:
+            nonlocal writes
+            writes = True
             if piece == 0:
                 os.write(writer, b"p")
-            time.sleep(0.02)
+            if piece < 4:  # it goes on when each of the others has seen the last step
+                for _ in range(3):
+                    os.read(others, 1)
+                time.sleep(0.01)  # or two steps have one time of change
 
         cache = fresh(tmp_path)
         write(cache, Source(slow), moved)
@@ -215,8 +223,8 @@ def test_one_process_of_all_writes_it(tmp_path: Path) -> None:
     children = [in_child(ask) for _ in range(4)]
     assert [ended(pid) for pid in children] == [0] * 4
     assert sorted(os.read(reader, 100)) == sorted(b"....p")
-    os.close(reader)
-    os.close(writer)
+    for fd in (reader, writer, others, waiting):
+        os.close(fd)
 
 
 def test_runs_end_with_segments() -> None:
