@@ -91,7 +91,7 @@ def session_descriptor() -> int:
     raise RuntimeError("pyfuse3 awaited something before the first request")
 
 
-def handshake() -> int:
+def handshake(seconds: float = _SECONDS) -> int:
     """Answer INIT on the session that pyfuse3.init opened. Returns the session's descriptor.
 
     Raises FuseRefusedError where the kernel sends nothing, or what is not understood here.
@@ -99,9 +99,9 @@ def handshake() -> int:
     fd = session_descriptor()
     ready = select.poll()
     ready.register(fd, select.POLLIN)
-    if not ready.poll(_SECONDS * 1000):
+    if not ready.poll(seconds * 1000):
         raise FuseRefusedError(
-            f"the kernel sent nothing within {_SECONDS} s of mounting; try again, and see dmesg."
+            f"the kernel sent nothing within {seconds:.0f} s of mounting; try again, and see dmesg."
         )
     request = os.read(fd, REQUEST_BYTES)
     _, opcode, unique, *_ = REQUEST.unpack_from(request)

@@ -13,7 +13,6 @@ import os
 import select
 import signal
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from imagenetfs.errors import ExitCode, ImagenetfsError
 from imagenetfs.job import logs
 from imagenetfs.job.processes import wait_for_end
 from imagenetfs.job.signals import StopSignal
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 from imagenetfs.system.process import close_inherited
 
 READY_SECONDS = 180.0
@@ -51,6 +51,7 @@ def start(
     log: Path,
     log_to: Callable[[], None],
     say: Callable[[str], None],
+    clock: Clock = SYSTEM_CLOCK,
 ) -> Started:
     """Run ``serve`` in a background process of a session of its own; return when it is ready.
 
@@ -70,7 +71,7 @@ def start(
     started = Started()
     try:
         os.waitpid(child, 0)
-        _wait_ready(reader, started, log, say)
+        _wait_ready(reader, started, log, say, clock)
     except BaseException:
         # Also at Ctrl-C: the server is in a session of its own and would not hear of it.
         stop(started.pid)
@@ -94,13 +95,15 @@ def stop(pid: int) -> None:
 # --- the parent -----------------------------------------------------------------------------------
 
 
-def _wait_ready(reader: int, started: Started, log: Path, say: Callable[[str], None]) -> None:
-    deadline = time.monotonic() + READY_SECONDS
+def _wait_ready(
+    reader: int, started: Started, log: Path, say: Callable[[str], None], clock: Clock
+) -> None:
+    deadline = clock.monotonic() + READY_SECONDS
     poller = select.poll()
     poller.register(reader, select.POLLIN)
     text = b""
     while True:
-        left = deadline - time.monotonic()
+        left = deadline - clock.monotonic()
         if left <= 0 or not poller.poll(left * 1000):
             raise ImagenetfsError(
                 f"The mount was not ready within {READY_SECONDS:.0f} s; its log is {log}."

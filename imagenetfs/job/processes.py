@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from imagenetfs.system import mounts
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
 PROC = Path("/proc")
 
@@ -26,14 +26,14 @@ def is_alive(pid: int) -> bool:
     return state not in ("Z", "X")
 
 
-def wait_for_end(pid: int, seconds: float) -> bool:
+def wait_for_end(pid: int, seconds: float, clock: Clock = SYSTEM_CLOCK) -> bool:
     """Wait until a process is over; False if it is not after ``seconds``."""
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
         return True
     except OSError:  # an old kernel, or a sandbox that forbids it
-        return _poll_for_end(pid, seconds)
+        return _poll_for_end(pid, seconds, clock)
     try:
         poller = select.poll()
         poller.register(fd, select.POLLIN)
@@ -42,16 +42,16 @@ def wait_for_end(pid: int, seconds: float) -> bool:
         os.close(fd)
 
 
-def _poll_for_end(pid: int, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+def _poll_for_end(pid: int, seconds: float, clock: Clock) -> bool:
+    deadline = clock.monotonic() + seconds
+    while clock.monotonic() < deadline:
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
             return True
         except PermissionError:
             return False
-        time.sleep(0.05)
+        clock.sleep(0.05)
     return False
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import time
 from collections.abc import MutableMapping
+
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
 _WATCHDOG_SHARE = 3
 """Signs of life in each watchdog period: one that comes late is then no death."""
@@ -19,7 +20,7 @@ _WATCHDOG_SHARE = 3
 class Notifier:
     """A watcher of ``serve``'s loop: as long as that turns, systemd's watchdog hears of it."""
 
-    def __init__(self, environ: MutableMapping[str, str]) -> None:
+    def __init__(self, environ: MutableMapping[str, str], clock: Clock = SYSTEM_CLOCK) -> None:
         """Takes the variables out of ``environ``: they are not meant for
         anybody started from here.
         """
@@ -33,6 +34,7 @@ class Notifier:
         if period.isdigit() and for_whom == str(os.getpid()):
             self._pause = int(period) / 1e6 / _WATCHDOG_SHARE
         self._next = 0.0
+        self._clock = clock
 
     def ready_to_use(self, status: str) -> None:
         """The mount can be read."""
@@ -58,7 +60,7 @@ class Notifier:
 
     def tick(self) -> bool:
         """Called once a second."""
-        now = time.monotonic()
+        now = self._clock.monotonic()
         if self._pause and now >= self._next:
             self._next = now + self._pause
             self._tell("WATCHDOG=1")

@@ -15,7 +15,6 @@ import errno
 import logging
 import os
 import stat
-import time
 from collections.abc import Callable, Iterable, Iterator
 
 from imagenetfs.errors import ImagenetfsError
@@ -25,6 +24,7 @@ from imagenetfs.index.table_builder import join_path
 from imagenetfs.read.ownership import ownership_of, parents
 from imagenetfs.server.child_process import Child
 from imagenetfs.source.source import Source
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 from imagenetfs.system.process import ASKER, TELLER
 from imagenetfs.tree.source_paths import SourcePaths
 
@@ -50,6 +50,7 @@ class AccessMonitor:
         revalidate: float,
         *,
         rights: bool = False,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """``rights``: note those of everybody too, for
         :class:`imagenetfs.read.ownership.OwnershipMapper`.
@@ -59,7 +60,8 @@ class AccessMonitor:
         self._stats = stats
         self._rights = rights
         self._pause = max(revalidate / 2, _LEAST_PAUSE)
-        self._next = time.monotonic() + self._pause
+        self._clock = clock
+        self._next = clock.monotonic() + self._pause
         self._asker: Child | None = None
         self._teller: Child | None = None
         self._told = True
@@ -73,7 +75,7 @@ class AccessMonitor:
         """Reap, and start what is due."""
         self._asker = _unless_ended(self._asker)
         self._teller = _unless_ended(self._teller)
-        now = time.monotonic()
+        now = self._clock.monotonic()
         if self._asker is None and now >= self._next:
             self._next = now + self._pause
             self._asker = self._start(session_fd, self._ask, "asking for permission", ASKER)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +20,8 @@ from imagenetfs.fuse.stats import Counter, SharedStats
 from imagenetfs.limits import MAX_WORKERS
 from imagenetfs.server.child_process import DEATH_SECONDS
 from imagenetfs.server.worker import RETIRED, SESSION_OVER
-from imagenetfs.system.process import is_waiting
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
+from imagenetfs.system.process import SYSTEM_PROCESSES, Processes
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +56,16 @@ class WorkerPool:
         cores: int,
         ceiling: int,
         deadline: float,
+        clock: Clock = SYSTEM_CLOCK,
+        processes: Processes = SYSTEM_PROCESSES,
     ) -> None:
         """``deadline``: seconds that a read, or anything else that is asked of the source at a
         time, may take before its worker is ended.
         """
         self._stats = stats
         self._fork = fork
+        self._clock = clock
+        self._processes = processes
         self._cores = min(cores, ceiling, MAX_WORKERS)
         self._ceiling = min(ceiling, MAX_WORKERS)
         self._deadline_ns = int(deadline * 1e9)
@@ -69,7 +73,7 @@ class WorkerPool:
         self._wanted = min(_FREE, self._ceiling)
         self._busy: deque[tuple[float, int]] = deque()
         self._requests = 0
-        self._last_use = time.monotonic()
+        self._last_use = self._clock.monotonic()
         self._failures = 0
         self._not_before = 0.0
         self.restarts = 0
@@ -84,7 +88,7 @@ class WorkerPool:
     @property
     def quiet_seconds(self) -> float:
         """How long nothing has been asked."""
-        return time.monotonic() - self._last_use
+        return self._clock.monotonic() - self._last_use
 
     # --- births and deaths ------------------------------------------------------------------------
 
@@ -95,7 +99,7 @@ class WorkerPool:
         """
         changed = False
         for pid, worker in list(self._workers.items()):
-            ended, status = os.waitpid(pid, os.WNOHANG)
+            ended, status = self._processes.waitpid(pid, os.WNOHANG)
             if ended == 0:
                 continue
             changed = True
@@ -117,14 +121,14 @@ class WorkerPool:
 
     def _died(self, worker: _Worker, code: int) -> None:
         self.restarts += 1
-        age = time.monotonic() - worker.born
+        age = self._clock.monotonic() - worker.born
         # Somebody's kill -9 is no failure of ours; whoever crashes or ends by
         # itself is slowed down.
         own_fault = code != -signal.SIGKILL and age < _YOUNG_SECONDS
         self._failures = self._failures + 1 if own_fault else 0
         if self._failures:
             pause = min(_LONGEST_PAUSE, 0.05 * 2 ** min(self._failures, 8))
-            self._not_before = time.monotonic() + pause
+            self._not_before = self._clock.monotonic() + pause
         how = f"by signal {-code}" if code < 0 else f"with code {code}"
         log.warning(
             "worker %d ended %s after %.1f s; another takes its place", worker.pid, how, age
@@ -133,16 +137,16 @@ class WorkerPool:
     def fill(self) -> bool:
         """Start workers until there are as many as wanted; True where one was started."""
         changed = False
-        while len(self._workers) < self._wanted and time.monotonic() >= self._not_before:
+        while len(self._workers) < self._wanted and self._clock.monotonic() >= self._not_before:
             taken = {worker.number for worker in self._workers.values()}
             number = next(n for n in range(MAX_WORKERS) if n not in taken)
             try:
                 pid = self._fork(number)
             except OSError as error:
                 log.warning("no new worker could be started: %s", error.strerror)
-                self._not_before = time.monotonic() + 1.0
+                self._not_before = self._clock.monotonic() + 1.0
                 break
-            self._workers[pid] = _Worker(number, pid, time.monotonic())
+            self._workers[pid] = _Worker(number, pid, self._clock.monotonic())
             changed = True
         return changed
 
@@ -150,7 +154,7 @@ class WorkerPool:
 
     def tick(self) -> bool:
         """Look at what the workers do and change their number; True while the mount is in use."""
-        now, now_ns = time.monotonic(), time.monotonic_ns()
+        now, now_ns = self._clock.monotonic(), self._clock.monotonic_ns()
         requests = self._stats.total_requests()
         in_use = requests != self._requests
         self._requests = requests
@@ -160,7 +164,7 @@ class WorkerPool:
             since, for_another = row[Counter.SOURCE_SINCE], bool(row[Counter.LOCK_SINCE])
             busy += bool(row[Counter.BUSY_SINCE])
             parked += for_another
-            if since and now_ns - since > _WAITING_NS and is_waiting(worker.pid):
+            if since and now_ns - since > _WAITING_NS and self._processes.is_waiting(worker.pid):
                 # Asleep, but perhaps with the next request's wait: only the same read counts.
                 if row[Counter.SOURCE_SINCE] != since:
                     continue
@@ -180,7 +184,7 @@ class WorkerPool:
     def _end_stuck(self, worker: _Worker, seconds: float) -> None:
         worker.ended = True  # in uninterruptible sleep it may live on until the server answers
         log.warning("worker %d has waited %.0f s for the source; it is ended", worker.pid, seconds)
-        os.kill(worker.pid, signal.SIGKILL)
+        self._processes.kill(worker.pid, signal.SIGKILL)
 
     def _grow(self, in_use: bool, busy: int, waiting: int, ceiling: int) -> None:
         alive = len(self._workers)
@@ -203,24 +207,24 @@ class WorkerPool:
         if idle or len(self._workers) > ceiling:
             self._wanted = min(self._wanted, len(self._workers) - 1)
             newest = max(self._workers.values(), key=lambda worker: worker.number)
-            os.kill(newest.pid, signal.SIGTERM)
+            self._processes.kill(newest.pid, signal.SIGTERM)
 
     # --- the end ----------------------------------------------------------------------------------
 
     def kill(self) -> None:
         """End all workers now, and wait for them as long as that makes sense."""
         for pid in self._workers:
-            os.kill(pid, signal.SIGKILL)
-        deadline = time.monotonic() + DEATH_SECONDS
+            self._processes.kill(pid, signal.SIGKILL)
+        deadline = self._clock.monotonic() + DEATH_SECONDS
         while self._workers:
             for pid in list(self._workers):
-                if os.waitpid(pid, os.WNOHANG)[0]:
+                if self._processes.waitpid(pid, os.WNOHANG)[0]:
                     del self._workers[pid]
-            if time.monotonic() > deadline:
+            if self._clock.monotonic() > deadline:
                 log.warning("workers that wait for the source are left to end by themselves")
                 self._workers.clear()
             if self._workers:
-                time.sleep(0.01)
+                self._clock.sleep(0.01)
 
     def __len__(self) -> int:
         return len(self._workers)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from queue import SimpleQueue
 from time import perf_counter
 from typing import TypeVar
@@ -32,7 +32,13 @@ _TRIED = 5  # reads by which it is found out whether hints are heeded
 _ALONE = 3  # reads that they are compared with
 
 
-def readahead_works(read_at: ReadAt, hint: Hint, start: int, end: int) -> bool:
+def readahead_works(
+    read_at: ReadAt,
+    hint: Hint,
+    start: int,
+    end: int,
+    now: Callable[[], float] = perf_counter,
+) -> bool:
     """Whether reads that were announced together are there by the time that the first one is.
 
     They are at random places in bytes [start, end): what somebody has read before
@@ -48,9 +54,9 @@ def readahead_works(read_at: ReadAt, hint: Hint, start: int, end: int) -> bool:
             announce(place, BLOCK)
         seconds = []
         for place in places:
-            before = perf_counter()
+            before = now()
             read_at(place, BLOCK)
-            seconds.append(perf_counter() - before)
+            seconds.append(now() - before)
         return sorted(seconds)[count // 2]
 
     return typical(_ALONE, lambda offset, length: None) > 2 * typical(_TRIED, hint)

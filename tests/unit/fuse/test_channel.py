@@ -10,13 +10,16 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from imagenetfs.fuse.channel import Channel, SplicedReply, clone, serve_requests
 from imagenetfs.fuse.protocol import REPLY, REQUEST
+from imagenetfs.system.process import is_waiting
+from tests.helpers.bench import until
+
+HANG_SECONDS = 100
 
 
 def test_a_clone_of_what_is_no_session() -> None:
@@ -50,7 +53,7 @@ class Kernel:
 
     def __init__(self) -> None:
         self.socket, self.device = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.socket.settimeout(20)
+        self.socket.settimeout(HANG_SECONDS)
 
     def replies(self) -> list[tuple[int, int, bytes]]:
         """(unique, errno, answer) of all replies that are there."""
@@ -221,11 +224,13 @@ def test_no_pipe_to_be_had(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> N
 # --- being told to leave --------------------------------------------------------------------------
 
 LEAVER = """
-import os, sys, time
+import os, sys
 from imagenetfs.fuse.channel import Channel, serve_requests
 
 def answer(opcode, nodeid, arguments):
-    time.sleep(opcode / 1000)
+    if opcode:  # it is in hand until the test says so
+        os.write(int(sys.argv[2]), b"!")
+        os.read(int(sys.argv[3]), 1)
     return b"done"
 
 one = Channel(int(sys.argv[1]))
@@ -236,31 +241,49 @@ sys.exit(50 if one.leaving else 51)
 """
 
 
-def leaver(kernel: Kernel) -> subprocess.Popen[bytes]:
-    ready, told = os.pipe()
-    fds = (kernel.device.fileno(), told)
-    process = subprocess.Popen(
-        [sys.executable, "-c", LEAVER, *map(str, fds)], pass_fds=fds, stderr=subprocess.PIPE
-    )
-    assert os.read(ready, 1) == b"!"
-    os.close(ready)
-    os.close(told)
-    return process
+class Leaver:
+    """A process that serves; requests but those of opcode 0 wait for :meth:`answer`."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._told, said = os.pipe()
+        waits, self._go_on = os.pipe()
+        fds = (kernel.device.fileno(), said, waits)
+        command = [sys.executable, "-c", LEAVER, *map(str, fds)]
+        self.process = subprocess.Popen(command, pass_fds=fds, stderr=subprocess.PIPE)
+        os.close(said)
+        os.close(waits)
+        self.await_word()
+
+    def await_word(self) -> None:
+        """That it serves, then that it has a request in hand."""
+        assert os.read(self._told, 1) == b"!"
+
+    def answer(self) -> None:
+        os.write(self._go_on, b"x")
+
+    def tell_to_leave(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def end(self) -> int:
+        os.close(self._told)
+        os.close(self._go_on)
+        return self.process.wait(HANG_SECONDS)
 
 
 def test_sigterm_while_it_waits(kernel: Kernel) -> None:
-    process = leaver(kernel)
-    time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 50
+    leaver = Leaver(kernel)
+    assert until(lambda: is_waiting(leaver.process.pid))
+    leaver.tell_to_leave()
+    assert leaver.end() == 50
 
 
 def test_sigterm_with_a_request_in_hand(kernel: Kernel) -> None:
-    process = leaver(kernel)
+    leaver = Leaver(kernel)
     kernel.socket.send(request(300, 9))
-    time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 50
+    leaver.await_word()
+    leaver.tell_to_leave()
+    leaver.answer()
+    assert leaver.end() == 50
     assert kernel.replies() == [(9, 0, b"done")]
 
 
@@ -268,12 +291,12 @@ def test_no_request_is_lost_to_sigterm() -> None:
     """Whatever was read is answered; what was not is still there for the next worker."""
     for at in range(40):
         one = Kernel()
-        process = leaver(one)
+        leaver = Leaver(one)
         for unique in range(60):
             one.socket.send(request(0, unique))
             if unique == at * 3 // 2:
-                process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 50
+                leaver.tell_to_leave()
+        assert leaver.end() == 50
         answered = [unique for unique, _, _ in one.replies()]
         left = 0
         while is_ready(one.device.fileno()):

@@ -90,10 +90,9 @@ def test_another_protocol(session: Session, opcode: int, major: int) -> None:
         handshake()
 
 
-def test_nothing_comes(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_SECONDS", 0)
+def test_nothing_comes(session: Session) -> None:
     with pytest.raises(FuseRefusedError, match="sent nothing"):
-        handshake()
+        handshake(0)
 
 
 def test_a_session_loop_that_awaits_something_else(session: Session) -> None:

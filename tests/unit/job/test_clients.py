@@ -7,7 +7,6 @@ import select
 import signal
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,8 @@ import pytest
 from imagenetfs.job import clients
 from imagenetfs.job.clients import Born, ClientRegistry, MountClient, ServerInfo
 from imagenetfs.job.run_dir import MountPaths, ensure_private, locked
+
+HANG_SECONDS = 100
 
 
 @pytest.fixture
@@ -38,6 +39,8 @@ class Server:
         identity = ServerInfo("/source", str(place.mountpoint), born, os.getpid())
         self.watcher = ClientRegistry(place, identity, end)
         self.ended = threading.Event()
+        self._looked = threading.Condition()
+        self._looks = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop)
         self._thread.start()
@@ -46,10 +49,21 @@ class Server:
         poller = select.poll()
         poller.register(self.watcher, select.POLLIN)
         while not self._stop.is_set():
-            over = self.watcher.ready() if poller.poll(20) else self.watcher.tick()
+            over = self.watcher.ready() if poller.poll(5) else self.watcher.tick()
             if over:
                 self.ended.set()
+            with self._looked:
+                self._looks += 1
+                self._looked.notify_all()
+            if over:
                 return
+
+    def stays(self) -> bool:
+        """Whether it goes on although it has looked at its leases twice from now on."""
+        with self._looked:
+            goal = self._looks + 2  # the first may have begun before
+            self._looked.wait_for(lambda: self.ended.is_set() or self._looks >= goal, HANG_SECONDS)
+        return not self.ended.is_set()
 
     def stop(self) -> None:
         self._stop.set()
@@ -79,9 +93,9 @@ def test_the_last_one_out_ends_it(place: MountPaths, servers: list[Server]) -> N
         second.take()
     assert first.leave() is False
     first.close()
-    assert not server.ended.is_set()
+    assert server.stays()
     assert second.leave() is True
-    assert server.ended.wait(5)
+    assert server.ended.wait(HANG_SECONDS)
     assert not place.socket_path.exists()
     assert MountClient.visit(place) is None
 
@@ -91,7 +105,7 @@ def test_a_front_that_dies_gives_its_lease_back(place: MountPaths, servers: list
     servers.append(server)
     assert server.front is not None
     server.front.close()
-    assert server.ended.wait(5)
+    assert server.ended.wait(HANG_SECONDS)
 
 
 def test_a_front_that_died_before_the_server_was_up(place: MountPaths) -> None:
@@ -109,7 +123,7 @@ def test_a_visitor_keeps_nothing_alive(place: MountPaths, servers: list[Server])
     visitor = MountClient.visit(place)
     assert visitor is not None
     assert MountClient(server.front).leave() is True
-    assert server.ended.wait(5)
+    assert server.ended.wait(HANG_SECONDS)
     visitor.close()
 
 
@@ -140,7 +154,7 @@ def test_a_mount_made_by_mount_stays(place: MountPaths, servers: list[Server]) -
         lease.take()
         assert lease.leave() is False
         lease.close()
-    assert not server.ended.wait(0.1)
+    assert server.stays()
 
 
 def test_nobody_ends_it_while_somebody_joins(place: MountPaths, servers: list[Server]) -> None:
@@ -154,11 +168,11 @@ def test_nobody_ends_it_while_somebody_joins(place: MountPaths, servers: list[Se
         # The last lease goes while the joiner has not asked for its own yet.
         assert first.leave() is False
         first.close()
-        assert not server.ended.wait(0.1)
+        assert server.stays()
         joiner.take()
-    assert not server.ended.wait(0.1)
+    assert server.stays()
     assert joiner.leave() is True
-    assert server.ended.wait(5)
+    assert server.ended.wait(HANG_SECONDS)
 
 
 def test_a_joiner_that_gives_up_does_not_keep_it(place: MountPaths, servers: list[Server]) -> None:
@@ -170,7 +184,7 @@ def test_a_joiner_that_gives_up_does_not_keep_it(place: MountPaths, servers: lis
         assert joiner is not None
         server.front.close()
         joiner.close()
-    assert server.ended.wait(5)
+    assert server.ended.wait(HANG_SECONDS)
 
 
 def test_nonsense_is_dropped(place: MountPaths, servers: list[Server]) -> None:
@@ -194,7 +208,7 @@ def test_a_socket_without_a_server(place: MountPaths, servers: list[Server]) -> 
     os.link(place.socket_path, kept)
     assert server.front is not None
     server.front.close()
-    assert server.ended.wait(5)
+    assert server.ended.wait(HANG_SECONDS)
     server.stop()
     kept.rename(place.socket_path)  # as after a kill -9
     assert MountClient.visit(place) is None
@@ -232,7 +246,7 @@ def test_a_run_directory_that_somebody_cleaned_away(
     place.socket_path.unlink()
     place.lock_path.parent.rmdir()
     server.front.close()
-    assert server.ended.wait(5)
+    assert server.ended.wait(HANG_SECONDS)
 
 
 def test_copies_in_workers_do_not_keep_a_lease(place: MountPaths) -> None:
@@ -241,16 +255,16 @@ def test_copies_in_workers_do_not_keep_a_lease(place: MountPaths) -> None:
     child = os.fork()
     if child == 0:  # a worker: has inherited the server's sockets, and never looks at them
         os.close(front.fileno())
-        time.sleep(30)
+        signal.pause()
         os._exit(0)
     try:
         front.close()
         poller = select.poll()
         poller.register(watcher, select.POLLIN)
-        assert poller.poll(5000)
+        assert poller.poll(1000 * HANG_SECONDS)
         watcher.ready()
         assert watcher._leases == set()
-        assert not poller.poll(50), "the loop would spin on what the worker still holds"
+        assert not poller.poll(0), "the loop would spin on what the worker still holds"
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)

@@ -16,6 +16,8 @@ from imagenetfs import config, errors
 from imagenetfs.job import daemon, logs
 from imagenetfs.job.daemon import Ready
 from imagenetfs.job.processes import wait_for_end
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
+from tests.helpers.clocks import RushingClock
 
 
 @pytest.fixture
@@ -26,13 +28,16 @@ def log(tmp_path: Path) -> Path:
 
 
 SAID: list[str] = []
+HANG_SECONDS = 100.0
 
 
-def start(serve: Callable[[Ready], None], log: Path, *keep: int) -> daemon.Started:
+def start(
+    serve: Callable[[Ready], None], log: Path, *keep: int, clock: Clock = SYSTEM_CLOCK
+) -> daemon.Started:
     def log_to() -> None:
         logs.install(config.resolve(), log)
 
-    return daemon.start(serve, keep=keep, log=log, log_to=log_to, say=SAID.append)
+    return daemon.start(serve, keep=keep, log=log, log_to=log_to, say=SAID.append, clock=clock)
 
 
 def test_a_server_that_comes_up(log: Path, tmp_path: Path) -> None:
@@ -51,7 +56,7 @@ def test_a_server_that_comes_up(log: Path, tmp_path: Path) -> None:
     assert directory == "/"
     assert int(session) != os.getsid(0)
     daemon.stop(started.pid)
-    assert wait_for_end(started.pid, 10)
+    assert wait_for_end(started.pid, HANG_SECONDS)
 
 
 def test_the_server_holds_no_descriptors_but_those_it_needs(log: Path, tmp_path: Path) -> None:
@@ -119,19 +124,18 @@ def test_a_server_that_dies_without_a_word(log: Path) -> None:
         start(serve, log)
 
 
-def test_a_server_that_is_never_ready_is_ended(
-    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(daemon, "READY_SECONDS", 0.5)
-    pid_file = tmp_path / "pid"
+def test_a_server_that_is_never_ready_is_ended(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # One look sets the deadline, the next comes before the server's first word, then it is over.
+    clock, stopped, stop = RushingClock(0.6 * daemon.READY_SECONDS), [], daemon.stop
 
     def serve(ready: Ready) -> None:
-        pid_file.write_text(str(os.getpid()))
         time.sleep(60)
 
-    with pytest.raises(errors.ImagenetfsError, match="not ready within"):
-        start(serve, log)
-    assert wait_for_end(int(pid_file.read_text()), 10)
+    monkeypatch.setattr(daemon, "stop", lambda pid: stopped.append(pid) or stop(pid))  # type: ignore[func-returns-value]
+    with pytest.raises(errors.ImagenetfsError, match="not ready within 180 s"):
+        start(serve, log, clock=clock)
+    [pid] = stopped
+    assert wait_for_end(pid, HANG_SECONDS)
 
 
 def test_an_interrupted_parent_ends_the_server(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +152,7 @@ def test_an_interrupted_parent_ends_the_server(log: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(daemon, "_take_message", interrupt)
     with pytest.raises(KeyboardInterrupt):
         start(serve, log)
-    assert wait_for_end(pids[0], 10)
+    assert wait_for_end(pids[0], HANG_SECONDS)
 
 
 def test_errors_after_it_was_ready_go_to_the_log(log: Path) -> None:
@@ -157,7 +161,7 @@ def test_errors_after_it_was_ready_go_to_the_log(log: Path) -> None:
         raise ZeroDivisionError("later")
 
     started = start(serve, log)
-    assert wait_for_end(started.pid, 10)
+    assert wait_for_end(started.pid, HANG_SECONDS)
     assert "later" in log.read_text()
 
 

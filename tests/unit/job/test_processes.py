@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from imagenetfs.job import processes
+from tests.helpers.clocks import FakeClock
+
+HANG_SECONDS = 100
 
 
 @pytest.fixture(params=[True, False], ids=["pidfd", "polling"])
@@ -25,19 +27,30 @@ def _ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.usefixtures("_ways")
 def test_waiting_for_an_end() -> None:
-    child = subprocess.Popen(["sleep", "60"])
-    assert not processes.wait_for_end(child.pid, 0.1)
-    child.kill()
-    child.wait()
-    assert processes.wait_for_end(child.pid, 5)
+    child = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    assert not processes.wait_for_end(child.pid, 0.01)
+    child.communicate()
+    assert processes.wait_for_end(child.pid, HANG_SECONDS)
 
 
-def test_waiting_is_no_longer_than_it_must() -> None:
-    child = subprocess.Popen(["sleep", "0.3"])
-    began = time.monotonic()
-    assert processes.wait_for_end(child.pid, 30)
-    assert time.monotonic() - began < 10
+def test_waiting_ends_with_the_process() -> None:
+    """Not with the time that it was given, which would be the time of the test too."""
+    child = subprocess.Popen(["sleep", "0.02"])
+    assert processes.wait_for_end(child.pid, 10 * HANG_SECONDS)
     child.wait()
+
+
+def test_looking_ends_with_the_process() -> None:
+    """Where there is no pidfd."""
+    clock = FakeClock()
+    child = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    clock.after(0.3, lambda: print(child.communicate()))
+    assert processes._poll_for_end(child.pid, 30.0, clock)
+    assert 0.3 <= sum(clock.pauses) < 0.4
+    other = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    assert not processes._poll_for_end(other.pid, 30.0, clock)
+    assert sum(clock.pauses) >= 30.0
+    other.communicate()
 
 
 def test_who_holds_a_directory(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.job.sd_notify import Notifier
+from tests.helpers.clocks import FakeClock
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -46,21 +46,20 @@ def test_ready_and_the_end(manager: tuple[socket.socket, str]) -> None:
 
 def test_a_sign_of_life_in_time(manager: tuple[socket.socket, str]) -> None:
     listener, address = manager
-    period = 0.3
+    period, clock = 30.0, FakeClock()
     environ = {
         "NOTIFY_SOCKET": address,
         "WATCHDOG_USEC": str(int(period * 1e6)),
         "WATCHDOG_PID": str(os.getpid()),
     }
-    notifier = Notifier(environ)
+    notifier = Notifier(environ, clock)
     assert environ == {}
-    deadline = time.monotonic() + 4 * period
-    count = 0
-    while time.monotonic() < deadline:
+    signs = []
+    for second in range(60):
         assert notifier.tick() is False
-        count += len(said(listener))
-        time.sleep(0.001)
-    assert 4 <= count <= 14, "often enough, and not at every tick"
+        signs += [second] * len(said(listener))
+        clock.advance(1.0)
+    assert signs == [0, 10, 20, 30, 40, 50], "often enough, and not at every tick"
     notifier.close()
 
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import time
-from collections.abc import Iterator
 
 import pytest
 
 from imagenetfs.fuse.stats import Counter, SharedStats
 from imagenetfs.limits import MAX_WORKERS
-from imagenetfs.server import worker_pool as pool_module
 from imagenetfs.server.worker import RETIRED, SESSION_OVER
 from imagenetfs.server.worker_pool import WorkerPool
 
@@ -52,7 +49,7 @@ class World:
         self.alive.discard(pid)
         self.dead[pid] = status
 
-    def waitpid(self, pid: int, options: int) -> tuple[int, int]:
+    def waitpid(self, pid: int, options: int, /) -> tuple[int, int]:
         assert pid not in self.reaped, "reaped twice: by now another process has that pid"
         if pid in self.dead:
             self.reaped.add(pid)
@@ -60,10 +57,25 @@ class World:
         assert options == os.WNOHANG, "this waits for ever"
         return 0, 0
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float, /) -> None:
         self.now += seconds
 
-    def kill(self, pid: int, number: int) -> None:
+    def monotonic(self) -> float:
+        return self.now
+
+    def monotonic_ns(self) -> int:
+        return int(self.now * 1e9)
+
+    def time(self) -> float:
+        return self.now
+
+    def time_ns(self) -> int:
+        return self.monotonic_ns()
+
+    def is_waiting(self, pid: int, /) -> bool:
+        return pid in self.asleep
+
+    def kill(self, pid: int, number: int, /) -> None:
         assert pid not in self.reaped, "killed after it was reaped: by now somebody else's pid"
         self.kills.append((pid, number))
         if pid in self.unkillable or pid not in self.alive:
@@ -75,16 +87,8 @@ class World:
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    one = World()
-    monkeypatch.setattr(os, "waitpid", one.waitpid)
-    monkeypatch.setattr(os, "kill", one.kill)
-    monkeypatch.setattr(pool_module, "is_waiting", lambda pid: pid in one.asleep)
-    monkeypatch.setattr(time, "sleep", one.sleep)
-    monkeypatch.setattr(time, "monotonic", lambda: one.now)
-    monkeypatch.setattr(time, "monotonic_ns", lambda: int(one.now * 1e9))
-    yield one
-    monkeypatch.undo()
+def world() -> World:
+    return World()
 
 
 class Mount:
@@ -94,7 +98,13 @@ class Mount:
         self.world = world
         self.stats = SharedStats()
         self.pool = WorkerPool(
-            self.stats, world.fork, cores=cores, ceiling=ceiling, deadline=DEADLINE
+            self.stats,
+            world.fork,
+            cores=cores,
+            ceiling=ceiling,
+            deadline=DEADLINE,
+            clock=world,
+            processes=world,
         )
         self.pool.fill()
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Iterator
 
 import pytest
 
+from tests.helpers.bench import until
 from tests.helpers.scanners import threads
 
 
@@ -16,7 +15,4 @@ def no_thread_is_left() -> Iterator[None]:
     """No scanner leaves a thread behind."""
     before = threads()
     yield
-    deadline = time.monotonic() + 5  # a test's own timer may take its time
-    while threads() != before and time.monotonic() < deadline:
-        os.sched_yield()
-    assert threads() == before
+    assert until(lambda: threads() == before)  # a test's own timer may take its time

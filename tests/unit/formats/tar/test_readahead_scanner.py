@@ -13,11 +13,13 @@ from collections.abc import Callable
 import pytest
 
 from imagenetfs.errors import ArchiveError, SourceReadError
+from imagenetfs.formats.tar import parallel_scan
 from imagenetfs.formats.tar.concurrency import AdaptiveConcurrency, FixedConcurrency
 from imagenetfs.formats.tar.parallel_scan import hop_in_chains, scan_parallel
 from imagenetfs.formats.tar.readahead_scanner import ReadaheadScannerThread, readahead_works
 from imagenetfs.formats.tar.speculation import Cancelled, SplitPolicy
 from imagenetfs.formats.tar.walk import MemberColumns, Walk, scan
+from tests.helpers.clocks import FakeClock
 from tests.helpers.scanners import Source, images, threads
 
 
@@ -59,9 +61,9 @@ def test_one_thread_does_what_many_did(in_flight: int) -> None:
     assert source.reads < 1500 * 1.2
 
 
-def test_a_slow_source_that_heeds_hints_needs_no_threads() -> None:
+def test_a_slow_source_that_heeds_hints_needs_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel_scan, "readahead_works", lambda *arguments: True)
     source, columns = Announced(images(500)), MemberColumns()
-    source.seconds = 0.005  # announced reads take no longer, however busy this machine
     scan_parallel(source.read_at, 0, source.end, columns, source.hint, in_flight=16)
     assert columns.headers == source.headers
     assert source.under_way == 0
@@ -71,26 +73,38 @@ def test_a_slow_source_that_heeds_hints_needs_no_threads() -> None:
 def test_the_number_of_hints_follows_the_latency() -> None:
     source = Announced(images(4000))
     walk = Walk(source.read_at, source.end, MemberColumns(), source.hint)
-    pace = AdaptiveConcurrency(source.seconds)
+    pace = AdaptiveConcurrency(10.0)  # of a lone request, which none takes as long as beside others
     hop_in_chains(walk, 0, SplitPolicy(110_000), pace)
     assert walk.into.headers == source.headers
     assert 8 <= source.most <= 64
 
 
-def test_where_hints_are_not_heeded_threads_do_it() -> None:
+def test_where_hints_are_not_heeded_threads_do_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    # How that is found out, the next test says: by times, which a busy machine needs too.
+    monkeypatch.setattr(parallel_scan, "readahead_works", lambda *arguments: False)
     source, columns = Announced(images(1000), heeds=False), MemberColumns()
     scan_parallel(source.read_at, 0, source.end, columns, source.hint, in_flight=8)
     assert columns.headers == source.headers
     assert 2 < source.most <= 8
 
 
-def test_whether_hints_are_heeded() -> None:
-    for heeds in (True, False):
-        source = Announced(images(1000), heeds=heeds)
-        source.seconds = 0.01
-        assert readahead_works(source.read_at, source.hint, 0, source.end) is heeds
-        assert source.reads == 8
-    assert not readahead_works(source.read_at, source.hint, 0, 100)
+@pytest.mark.parametrize("heeds", [True, False])
+def test_whether_hints_are_heeded(heeds: bool) -> None:
+    """An announced read is there with the first of them; any other takes its own time."""
+    clock, announced, reads = FakeClock(), set[int](), list[int]()
+
+    def read_at(offset: int, length: int) -> bytes:
+        reads.append(offset)
+        is_there = heeds and offset in announced and len(reads) > 4
+        clock.advance(0.0 if is_there else 0.01)
+        return bytes(length)
+
+    def hint(offset: int, length: int) -> None:
+        announced.add(offset)
+
+    assert readahead_works(read_at, hint, 0, 1 << 30, clock.monotonic) is heeds
+    assert len(reads) == 8
+    assert not readahead_works(read_at, hint, 0, 100)
 
 
 @pytest.mark.parametrize("error", [SourceReadError("gone"), OSError(5, "EIO"), ArchiveError("x")])
