@@ -8,13 +8,13 @@ import errno
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from imagenetfs.cache.directory import prepare
+from tests.helpers.bench import until
 from tests.helpers.cache import PLENTY, epoch, files, make_train, sums
 from tests.helpers.mounts import Mount, Mounted
 
@@ -169,10 +169,7 @@ def test_calls_that_fail(
     check(mounted, seed=4)
     assert _trouble(mounted) == os.strerror(number)
     switch.unlink()
-    deadline = time.monotonic() + 30
-    while _trouble(mounted) is not None:  # it is back when the disk is
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    assert until(lambda: _trouble(mounted) is None)  # it is back when the disk is
     epoch(paths, seed=5)
     epoch(paths, seed=6)
     before_bytes = mounted.status()["counters"]["source_bytes"]
@@ -214,10 +211,7 @@ def test_an_idle_mount_gives_space_back(
     held = _free(place)
     (place / "other").write_bytes(bytes(held - floor + (1 << 20)))
     assert _free(place) < floor
-    deadline = time.monotonic() + 25
-    while _free(place) < floor + (50 << 20):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    assert until(lambda: _free(place) >= floor + (50 << 20))
     assert _segments(cache) == []
     (place / "other").unlink()
     epoch(paths, seed=2)
@@ -240,9 +234,6 @@ def test_what_is_cleared_under_an_idle_mount_is_free(
     for segment in _segments(cache):
         segment.unlink()
     assert _free(place) < before - (50 << 20)
-    deadline = time.monotonic() + 25
-    while _free(place) < before - (1 << 20):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    assert until(lambda: _free(place) >= before - (1 << 20))
     assert sums(mounted.root, paths[:100]) == expected
     assert mounted.status()["worker_restarts"] == 0

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from imagenetfs.cache.inventory import verify
 from tests.helpers.cache import PLENTY, files, make_train, sums
 from tests.helpers.children import kill
 from tests.helpers.mounts import Mounted, detach, mounted
+from tests.helpers.randomness import SEED, seeded
 
 KILLS = int(os.environ.get("IMAGENETFS_TEST_KILLS", "60"))
 """Set to 300 for the full number."""
@@ -27,7 +27,7 @@ READER = """
 import errno, hashlib, os, random, sys, time
 root, seed, stop = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 expected = dict(line.split("  ", 1)[::-1] for line in sys.stdin.read().splitlines())
-names, choose, done, lost = sorted(expected), random.Random(seed), 0, 0
+names, choose, done, lost = sorted(expected), random.Random(sys.argv[4]), 0, 0
 gone = (errno.ECONNABORTED, errno.ENOTCONN, errno.ENOENT)
 while not os.path.exists(stop):
     name = choose.choice(names)
@@ -71,7 +71,7 @@ class _Run:
 
     def __init__(self, source: Path, mountpoint: Path, cache: Path) -> None:
         self.source, self.mountpoint, self.cache = source, mountpoint, cache
-        self.choose = random.Random(3)
+        self.choose = seeded("kills while it fills")
         self.killed = {"worker": 0, "stager": 0, "supervisor": 0}
         self.mount = self._start()
         self.stager = self._stage()
@@ -143,6 +143,7 @@ def test_kill_anybody_while_it_fills(tmp_path: Path) -> None:
     try:
         for seed in range(3):
             command = [sys.executable, "-c", READER, str(root), str(seed), str(stop)]
+            command.append(f"{SEED} {seed}")
             pipe = subprocess.PIPE
             reader = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
             assert reader.stdin is not None

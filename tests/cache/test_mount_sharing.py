@@ -7,8 +7,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import statistics
-import subprocess
-import sys
 import time
 from functools import partial
 from multiprocessing.pool import ThreadPool
@@ -23,6 +21,7 @@ from tests.helpers.mounts import Mount, Mounted
 from tests.helpers.passthrough import slow_source
 
 TRAIN = "ILSVRC2012/ILSVRC2012_img_train.tar"
+HANG_SECONDS = 100
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +73,19 @@ def test_whoever_waits_for_a_fetch_waits_for_the_source(
         images = files(mounted.root / "train")
         local = images[-1]
         _read(local)
-        source.set(latency=2.0)
+        source.fault("hang", "read")
         with ThreadPool(6) as pool:
-            begun = time.monotonic()
             slow = pool.map_async(_read, [images[0]] * 6)
-            time.sleep(0.5)
-            _read(local)
-            assert time.monotonic() - begun < 1.9, "an unrelated read did not wait"
-            slow.get(30)
+            assert until(source.hanging)
+            _read(local)  # else it hangs, as they do
+            assert source.hanging()
+            assert not slow.ready()
+            source.clear()
+            assert len(set(slow.get(HANG_SECONDS))) == 1
+
+
+def _has_staged(mounted: Mounted) -> bool:
+    return "staged ILSVRC2012/train" in mounted.log.read_text()
 
 
 def _rate(paths: list[Path], seconds: float) -> float:
@@ -106,9 +110,7 @@ def _reads(paths: list[Path], seconds: float) -> float:
 
 @pytest.mark.timeout(240)
 def test_staging_beside_four_readers(train: tuple[Path, int], mount: Mount, tmp_path: Path) -> None:
-    """It comes to its end, and the readers keep their rate; the figure is printed, its half is
-    demanded twice over for a busy machine.
-    """
+    """It comes to its end, and the readers read on. How fast is a figure of the benchmarks."""
     rates: dict[bool, list[float]] = {True: [], False: []}
     with slow_source(train[0], latency=0.001, bandwidth=100e6) as source:
         for turn in range(4):
@@ -120,17 +122,13 @@ def test_staging_beside_four_readers(train: tuple[Path, int], mount: Mount, tmp_
             paths = files(mounted.root / "train")
             rates[staged].append(_rate(paths, 1.0))
             if staged:
-                deadline = time.monotonic() + 60
-                while "staged ILSVRC2012/train" not in mounted.log.read_text():
-                    assert time.monotonic() < deadline
-                    time.sleep(0.1)
+                assert until(partial(_has_staged, mounted), HANG_SECONDS)
                 before = mounted.status()["counters"]["source_bytes"]
                 epoch(paths, seed=1)
                 assert mounted.status()["counters"]["source_bytes"] == before
             mounted.close()
     beside = statistics.median(rates[True]) / statistics.median(rates[False])
     print(f"\nthe readers' rate beside the stager: {beside:.2f} of that without it")
-    assert beside > 0.25
 
 
 def test_staging_outlives_the_sources_trouble(
@@ -147,10 +145,12 @@ def test_staging_outlives_the_sources_trouble(
         mounted = mount(source.path, before=quickly, **plan)
         assert until(lambda: source.counters()["bytes"] > size // 4)
         source.fault("EIO", "read")
-        assert until(lambda: "is not all staged: cannot read" in mounted.log.read_text(), 30)
+        assert until(
+            lambda: "is not all staged: cannot read" in mounted.log.read_text(), HANG_SECONDS
+        )
         source.clear()
         source.set(bandwidth=0)
-        assert until(lambda: "staged ILSVRC2012/train" in mounted.log.read_text(), 30)
+        assert until(lambda: "staged ILSVRC2012/train" in mounted.log.read_text(), HANG_SECONDS)
         assert source.counters()["bytes"] < 1.1 * size
         log = mounted.log.read_text()
         assert log.count("is not all staged") == 1
@@ -160,25 +160,3 @@ def test_staging_outlives_the_sources_trouble(
         epoch(paths, seed=1)
         assert mounted.status()["counters"]["source_bytes"] == before
         mounted.close()  # before its source goes
-
-
-@pytest.mark.timeout(240)
-def test_stage_is_as_fast_as_cat(train: tuple[Path, int], tmp_path: Path) -> None:
-    with slow_source(train[0], latency=0.001, bandwidth=200e6) as source:
-        begun = time.monotonic()
-        subprocess.run(["cat", source.path / TRAIN], stdout=subprocess.DEVNULL, check=True)
-        cat = time.monotonic() - begun
-        begun = time.monotonic()
-        command: list[str | Path] = [
-            sys.executable,
-            "-m",
-            "imagenetfs",
-            "stage",
-            source.path,
-            "ILSVRC2012/train",
-        ]
-        options: list[str | Path] = ["--cache-dir", tmp_path / "cache", "--index-dir", "none"]
-        subprocess.run([*command, *options], check=True, stdout=subprocess.DEVNULL)
-        stage = time.monotonic() - begun
-    print(f"\nstage {stage:.2f} s (start of the interpreter included), cat {cat:.2f} s")
-    assert stage < 3 * cat + 3
