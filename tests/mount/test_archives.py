@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import random
 import stat
 import subprocess
 import tarfile
@@ -17,6 +16,7 @@ from shutil import which
 import pytest
 
 from tests.helpers.mounts import Mount, Mounted
+from tests.helpers.randomness import seeded
 
 NOT_UTF8 = b"caf\xe9 \xff\xfe"
 PAST = 1_339_500_000
@@ -368,7 +368,7 @@ def test_thousands_of_tars_in_one_deep_directory(
     one = mount(many_source)
     shown = one.mountpoint / "archives" / "site" / "a" / "b" / "c"
     order = list(range(MANY))
-    random.Random(5).shuffle(order)
+    seeded("order of tars").shuffle(order)
 
     def read(number: int) -> tuple[bytes, bytes, int]:
         tar = shown / f"{number:04}.tar"

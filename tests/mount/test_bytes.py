@@ -7,7 +7,6 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-import random
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.mounts import Mounted
+from tests.helpers.randomness import seeded
 
 
 def extract(archive: Path, into: Path) -> Path:
@@ -76,7 +76,7 @@ def test_whole(sample_mount: Mounted, origin: dict[str, Path]) -> None:
 
 
 def test_random_pieces(sample_mount: Mounted, origin: dict[str, Path]) -> None:
-    choose = random.Random(7)
+    choose = seeded("pieces")
     for name, path in choose.sample(sorted(origin.items()), 200):
         expected = path.read_bytes()
         fd = os.open(sample_mount.mountpoint / name, os.O_RDONLY)
@@ -101,7 +101,7 @@ def test_direct(sample_mount: Mounted, origin: dict[str, Path]) -> None:
 
 
 def test_mapped(sample_mount: Mounted, origin: dict[str, Path]) -> None:
-    for name, path in random.Random(8).sample(sorted(origin.items()), 100):
+    for name, path in seeded("mapped").sample(sorted(origin.items()), 100):
         if path.stat().st_size == 0:
             continue
         with (sample_mount.mountpoint / name).open("rb") as file:
@@ -115,7 +115,7 @@ def test_eight_processes(sample_mount: Mounted, origin: dict[str, Path]) -> None
     readers = []
     for number in range(8):
         names = sorted(origin)
-        random.Random(number).shuffle(names)
+        seeded("order", number).shuffle(names)
         command = ["xargs", "-0", "md5sum", "--zero", "--"]
         reader = subprocess.Popen(
             command, cwd=sample_mount.mountpoint, stdin=subprocess.PIPE, stdout=subprocess.PIPE

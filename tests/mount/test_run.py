@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from tests.helpers.bench import (
     until,
     waiting,
 )
+from tests.helpers.randomness import seeded
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -415,7 +415,7 @@ def test_everything_killed_is_healed_by_the_next_start(at: Bench, sample: Path) 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_an_end_at_any_moment_of_the_start(at: Bench, sample: Path, number: signal.Signals) -> None:
-    draw = random.Random(number)
+    draw = seeded("an end while it starts", number)
 
     def is_excused(left: str) -> bool:
         """A front that is killed while it starts may leave an empty directory and its lock, which
@@ -442,11 +442,9 @@ def test_an_end_at_any_moment_of_the_start(at: Bench, sample: Path, number: sign
 
 def test_open_files_do_not_keep_the_mount(at: Bench, sample: Path) -> None:
     # A process that the command leaves behind must not hold the job's end up.
-    script = "(cd {mnt}; exec sleep 60 > /dev/null 2>&1) & echo $!"
-    began = time.monotonic()
+    script = "(cd {mnt}; exec sleep 3600 > /dev/null 2>&1) & echo $!"
     done = at.call("run", sample, "--", "sh", "-c", script)
     assert done.returncode == 0
-    assert time.monotonic() - began < 30
     assert at.entries() == []
     os.kill(int(done.stdout), signal.SIGKILL)
     assert until(lambda: at.leftovers() == [])

@@ -271,7 +271,7 @@ def test_a_slow_source(sample_copy: Path) -> None:
         lines = list(source_lines.source(_settings(slow.path)))
     speed = _about(iter(lines), "speed")
     assert speed.grade is Grade.YELLOW
-    assert 0.03 <= speed.facts["latency"] < 0.3
+    assert speed.facts["latency"] >= 0.03
     limit = _about(iter(lines), "limit")
     assert "limited by the source" in limit.what
 

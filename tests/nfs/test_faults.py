@@ -21,9 +21,9 @@ import pytest
 
 from tests.helpers.mounts import Mount
 from tests.helpers.passthrough import SlowSource, slow_source
+from tests.helpers.randomness import SEED, seeded
 
 FAULTS = int(os.environ.get("IMAGENETFS_TEST_FAULTED_READS", "2000"))
-SEED = int(os.environ.get("IMAGENETFS_TEST_FAULT_SEED", "20"))
 READERS = 8
 ALLOWED = {errno.EIO, errno.EACCES}
 
@@ -75,7 +75,7 @@ class Readers:
             thread.start()
 
     def _go(self, number: int) -> None:
-        choose, names = random.Random(SEED * 100 + number), sorted(self._images)
+        choose, names = seeded("faulted reads", number), sorted(self._images)
         try:
             while not self._ending.is_set():
                 name = choose.choice(names)
@@ -121,7 +121,7 @@ def test_faulted_reads(source: SlowSource, images: dict[str, bytes], mount: Moun
     print(f"reads by errno: {dict(readers.seen)}; the source: {dict(source.counters())}")
     assert readers.seen[0] > 100
     assert set(readers.seen) - {0} <= ALLOWED, readers.seen
-    choose = random.Random(SEED)
+    choose = seeded("after the faults")
     for name, data in images.items():
         _read(one.root / name, choose, data)
 
@@ -135,11 +135,9 @@ def test_a_source_that_is_away_for_a_while(
     assert (one.root / kept).read_bytes() == images[kept]
     source.fault("EIO", ["read", "open", "lookup", "getattr"])
     assert (one.root / kept).read_bytes() == images[kept]
-    started = time.monotonic()
     with pytest.raises(OSError) as caught:
         (one.root / other).read_bytes()
     assert caught.value.errno == errno.EIO
-    assert time.monotonic() - started < 20
     source.clear()
     assert (one.root / other).read_bytes() == images[other]
 
@@ -152,6 +150,6 @@ def test_a_short_pause_of_the_source_is_not_seen(
     for kind in ("EIO", "ESTALE"):
         for name in list(images)[:5]:
             source.fault(kind, ["read"], count=2)
-            choose = random.Random(1)
+            choose = seeded(name)
             _read(one.root / name, choose, images[name])
     assert _faults(source) == 20
