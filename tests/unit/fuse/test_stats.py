@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 from functools import partial
 
 import pytest
@@ -17,6 +16,7 @@ from imagenetfs.source.source import BYTES as METER_BYTES
 from imagenetfs.source.source import REQUESTS as METER_REQUESTS
 from imagenetfs.source.source import SINCE as METER_SINCE
 from tests.helpers.children import ended, in_child
+from tests.helpers.randomness import seeded
 
 
 def test_a_row_begins_with_the_sources_meter() -> None:
@@ -132,7 +132,7 @@ def test_a_reader_never_gets_somebody_elses_text() -> None:
 
 def test_texts_of_any_length_in_a_ring() -> None:
     """Each is whole, or has given way; what is cut off is what is too long."""
-    stats, chosen = SharedStats(), random.Random(1)
+    stats, chosen = SharedStats(), seeded("texts of any length")
     kept: list[tuple[int, bytes]] = []
     for number in range(400):
         length = chosen.choice((0, 1, 100, 5_000, 100_000, MOST_BYTES, MOST_BYTES + 9))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import stat
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from imagenetfs.read.reader import Reader
 from imagenetfs.source.source import Source
 from imagenetfs.tree.inode import InodeKind, inode
 from tests.helpers.archives import class_tar, image, index_of, tar_of, train_tar
+from tests.helpers.randomness import seeded
 
 
 def number(archive: int, inner: int, row: int) -> int:
@@ -27,7 +27,7 @@ def number(archive: int, inner: int, row: int) -> int:
 def test_random_pieces(tmp_path: Path) -> None:
     (tmp_path / "t.tar").write_bytes(train_tar(3, 4))
     index = index_of(tmp_path, "t.tar")
-    reader, rng = Reader(index, index.source), random.Random(2)
+    reader, rng = Reader(index, index.source), seeded("pieces")
     for _ in range(300):
         inner, row = rng.randrange(3), rng.randrange(4)
         data = image((inner + 1) * 100 + row, 600 + row)
@@ -118,7 +118,7 @@ def test_sparse_members(tmp_path: Path) -> None:
     source = Source(tmp_path)
     reader, rng = (
         Reader(Index(source, [Archive(0, b"t.tar", Kind.TAR)], arena), source),
-        random.Random(3),
+        seeded("pieces of a sparse file"),
     )
     for _ in range(300):
         offset, length = rng.randrange(7100), rng.randrange(3000)

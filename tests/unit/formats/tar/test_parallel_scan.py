@@ -27,6 +27,7 @@ from imagenetfs.formats.tar.walk import (
     scan,
 )
 from tests.faults.fuzz_tar import mutated, resealed, specimens
+from tests.helpers.randomness import seeded
 from tests.helpers.tars import END, header, member, padded, pax
 
 Outcome = tuple[dict[str, Any], int | None, str | None]
@@ -87,7 +88,7 @@ def reader(archive: bytes, slow: str = "nobody") -> ReadAt:
     """A read_at in which the truth, the chains, or both at random are
     slow: so each may be ahead.
     """
-    chance = random.Random(len(archive))
+    chance = random.Random(len(archive))  # it decides about pauses alone
     main = threading.current_thread()
 
     def read_at(offset: int, length: int) -> bytes:
@@ -163,7 +164,7 @@ def test_chains_find_what_scan_finds(
 
 @pytest.mark.parametrize("seed", range(8))
 def test_damage_is_met_where_scan_meets_it(seed: int) -> None:
-    chance = random.Random(seed)
+    chance = seeded("damage", seed)
     sound = [specimen.rstrip(b"\0") for specimen in specimens()[:3]]
     sound = [specimen + b"\0" * (-len(specimen) % 512) for specimen in sound]
     for _ in range(60):
