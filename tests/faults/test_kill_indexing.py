@@ -120,4 +120,5 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
         assert file.read_bytes() == whole.read_bytes()
         assert list(file.parent.iterdir()) == [file]
     print(f"{killed} of {KILLS} killed while they indexed, {partial} of them with a part published")
+    assert killed, "how many is a matter of speed; none would show nothing"
     _check(sharing_index(root, file), list(range(CLASSES)))
