@@ -64,7 +64,8 @@ def _child(work: Callable[[], bytes], writer: int) -> None:
         try:
             answer = b"+" + work()
         except Exception as error:
-            answer = b"-" + str(error).encode()
+            reason = str(error) or type(error).__name__  # a MemoryError has no words
+            answer = b"-" + reason.encode(errors="backslashreplace")
         view = memoryview(answer)
         while view:
             view = view[os.write(writer, view) :]
