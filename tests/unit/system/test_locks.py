@@ -1,0 +1,120 @@
+"""Byte-range locks of open file descriptions: who excludes whom, and when they go."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.system.locks import lock, share, try_lock, unlock
+from imagenetfs.system.process import is_waiting
+from tests.helpers.forked import answer, wait_until
+
+Open = Callable[[], int]
+
+
+@pytest.fixture
+def opening(tmp_path: Path) -> Iterator[Open]:
+    """Opens one file anew each time."""
+    path, fds = tmp_path / "file", []
+    path.write_bytes(b"")
+
+    def make() -> int:
+        fds.append(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        return fds[-1]
+
+    yield make
+    for fd in fds:
+        os.close(fd)
+
+
+def test_bytes_that_overlap_exclude_each_other(opening: Open) -> None:
+    first, second = opening(), opening()
+    assert try_lock(first, 100, 10)
+    assert not try_lock(second, 90, 11)
+    assert not try_lock(second, 109, 1)
+    assert try_lock(second, 90, 10)
+    assert try_lock(second, 110, 1)
+
+
+def test_one_opening_has_its_own_lock_again(opening: Open) -> None:
+    fd = opening()
+    assert try_lock(fd, 0, 10)
+    assert try_lock(fd, 5, 10)
+    assert not try_lock(opening(), 14, 1)
+
+
+def test_a_part_can_be_released(opening: Open) -> None:
+    first, second = opening(), opening()
+    assert try_lock(first, 0, 10)
+    unlock(first, 0, 5)
+    assert not try_lock(second, 4, 2)
+    assert try_lock(second, 0, 5)
+
+
+def test_closing_another_descriptor_of_the_file_releases_nothing(
+    opening: Open, tmp_path: Path
+) -> None:
+    """As POSIX's own locks would."""
+    assert try_lock(opening(), 0, 10)
+    os.close(os.open(tmp_path / "file", os.O_RDWR))
+    assert not try_lock(opening(), 0, 1)
+
+
+def test_the_last_descriptor_of_an_opening_releases(opening: Open, tmp_path: Path) -> None:
+    first = os.open(tmp_path / "file", os.O_RDWR)
+    copy, other = os.dup(first), opening()
+    assert try_lock(first, 0, 1)
+    os.close(first)
+    assert not try_lock(other, 0, 1)
+    os.close(copy)
+    assert try_lock(other, 0, 1)
+
+
+def test_sharers_exclude_those_who_want_it_alone(opening: Open) -> None:
+    first, second, third = opening(), opening(), opening()
+    share(first, 0, 10)
+    share(second, 5, 10)
+    assert not try_lock(third, 0, 1)
+    unlock(first, 0, 10)
+    assert try_lock(third, 0, 5)
+    assert not try_lock(third, 5, 1)
+
+
+def test_a_forked_child_shares_its_parents_lock_until_it_opens_anew(
+    opening: Open, tmp_path: Path
+) -> None:
+    fd = opening()
+    assert try_lock(fd, 0, 1)
+
+    def child() -> list[bool]:
+        return [try_lock(fd, 0, 1), try_lock(os.open(tmp_path / "file", os.O_RDWR), 0, 1)]
+
+    assert answer(child) == [True, False]
+
+
+@pytest.mark.parametrize("wait", [lock, share])
+def test_a_lock_is_waited_for(opening: Open, wait: Callable[[int, int, int], None]) -> None:
+    first, second, events = opening(), opening(), []
+    assert try_lock(first, 0, 10)
+
+    def take() -> None:
+        wait(second, 9, 1)
+        events.append("taken")
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    wait_until(lambda: not thread.is_alive() or is_waiting(thread.native_id or 0))
+    events.append("released")
+    unlock(first, 0, 10)
+    thread.join()
+    assert events == ["released", "taken"]
+    assert not try_lock(first, 9, 1)
+
+
+def test_other_errors_are_not_taken_for_a_lock_that_is_held(opening: Open) -> None:
+    with pytest.raises(OSError, match="Invalid argument"):
+        try_lock(opening(), -1, 1)

@@ -1,0 +1,197 @@
+"""What a child of the supervisor does first, each time in a child of the test."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import select
+import signal
+import socket
+from ast import literal_eval
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.system import process
+from tests.helpers.forked import (
+    DEADLINE_SECONDS,
+    answer,
+    exit_code,
+    fork,
+    held_child,
+    read_to_end,
+    wait_until,
+)
+
+_PR_GET_PDEATHSIG = 2
+
+
+def test_a_child_takes_its_name_and_dies_with_its_parent() -> None:
+    parent = os.getpid()
+
+    def child() -> tuple[str, int]:
+        process.set_parent_death_signal(parent, process.STAGER)
+        number = ctypes.c_int()
+        ctypes.CDLL(None).prctl(_PR_GET_PDEATHSIG, ctypes.byref(number), 0, 0, 0)
+        return Path("/proc/self/comm").read_text(), number.value
+
+    assert answer(child) == ["imagenetfs-stag\n", signal.SIGKILL]
+
+
+def test_the_names_are_told_apart_by_what_the_kernel_keeps_of_them() -> None:
+    names = [getattr(process, name) for name in dir(process) if name.isupper()]
+    shown = [name[:15] for name in names if isinstance(name, str)]
+    assert len(shown) == len(set(shown)) == 7
+
+
+def test_a_child_ends_when_its_parent_does() -> None:
+    reader, writer = os.pipe()
+
+    def parent() -> None:
+        ready, tell = os.pipe()
+        own = os.getpid()
+
+        def grandchild() -> None:
+            process.set_parent_death_signal(own, "x")
+            os.write(tell, b"!")
+            signal.pause()
+
+        fork(grandchild)
+        os.read(ready, 1)
+
+    assert exit_code(fork(parent)) == 0
+    os.close(writer)
+    assert read_to_end(reader) == b""  # the grandchild held the other end
+
+
+def test_a_child_whose_parent_has_ended_already_ends_too() -> None:
+    assert exit_code(fork(lambda: process.set_parent_death_signal(1 << 22, "x"))) == 1
+
+
+def test_signals_are_set_for_a_child() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+
+    def child() -> list[bool]:
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD):
+            signal.signal(number, lambda number, frame: None)
+        signal.set_wakeup_fd(writer)
+        process.reset_signals()
+        return [
+            signal.set_wakeup_fd(-1) == -1,
+            *(signal.getsignal(n) is signal.SIG_IGN for n in (signal.SIGINT, signal.SIGHUP)),
+            *(signal.getsignal(n) is signal.SIG_DFL for n in (signal.SIGTERM, signal.SIGCHLD)),
+        ]
+
+    assert answer(child) == [True] * 5
+    os.close(reader)
+    os.close(writer)
+
+
+def _open_descriptors() -> list[int]:
+    return [fd for fd in range(256) if Path(f"/proc/self/fd/{fd}").exists()]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_only_what_is_kept_stays_open(order: int) -> None:
+    reader, writer = os.pipe()
+
+    def child() -> None:
+        inherited = [os.dup(0) for _ in range(9)]
+        keep = (inherited[5], inherited[2], writer)[::order]
+        process.close_inherited(keep)
+        os.write(writer, repr((sorted((0, 1, 2, *keep)), _open_descriptors())).encode())
+
+    pid = fork(child)
+    os.close(writer)
+    expected, held = literal_eval(read_to_end(reader).decode())
+    assert held == expected
+    assert exit_code(pid) == 0
+
+
+def test_nothing_but_the_standard_streams_stays_open() -> None:
+    reader, writer = os.pipe()
+
+    def child() -> None:
+        os.dup2(writer, 1)
+        process.close_inherited()
+        os.write(1, repr(_open_descriptors()).encode())
+
+    pid = fork(child)
+    os.close(writer)
+    assert read_to_end(reader) == b"[0, 1, 2]"
+    assert exit_code(pid) == 0
+
+
+def test_no_core_file_is_left() -> None:
+    def child() -> tuple[int, int]:
+        process.no_core_dumps()
+        return resource.getrlimit(resource.RLIMIT_CORE)
+
+    assert answer(child) == [0, 0]
+
+
+def test_a_limit_that_cannot_be_set_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def refuse(which: int, limits: tuple[int, int]) -> None:
+        asked.append((which, limits))
+        raise ValueError("not allowed to raise maximum limit")
+
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    process.no_core_dumps()
+    assert asked == [(resource.RLIMIT_CORE, (0, 0))]
+
+
+def test_a_process_that_runs_does_not_wait() -> None:
+    assert not process.is_waiting(os.getpid())
+
+
+def test_a_process_that_sleeps_waits() -> None:
+    with held_child() as pid:
+        wait_until(lambda: process.is_waiting(pid))
+
+
+def test_the_state_is_behind_the_whole_name() -> None:
+    """A name may hold what looks like the end of it (proc(5))."""
+
+    def take_name() -> None:
+        ctypes.CDLL(None).prctl(15, b"x) S 1", 0, 0, 0)
+
+    with held_child(take_name) as pid:
+        os.kill(pid, signal.SIGSTOP)
+        assert os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1])
+        assert not process.is_waiting(pid)
+
+
+def test_a_process_that_is_not_there_does_not_wait() -> None:
+    with held_child() as pid:
+        pass
+    assert not process.is_waiting(pid)
+
+
+def test_the_other_end_of_a_socket_is_known() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    with ours, theirs:
+        assert process.peer_of(ours) == (os.getpid(), os.getuid())
+
+
+def test_the_process_that_connected_is_known(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.settimeout(DEADLINE_SECONDS)
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+
+        def connect() -> None:
+            with socket.socket(socket.AF_UNIX) as one:
+                one.connect(str(tmp_path / "s"))
+                poller = select.poll()
+                poller.register(one, select.POLLIN)
+                poller.poll(DEADLINE_SECONDS * 1000)
+
+        pid = fork(connect)
+        connection, _ = listener.accept()
+        with connection:
+            assert process.peer_of(connection) == (pid, os.getuid())
+        assert exit_code(pid) == 0
