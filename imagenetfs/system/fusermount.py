@@ -56,7 +56,10 @@ def mount_for(group: str, mountpoint: Path, options: Iterable[str]) -> int:
                 timeout=_SECONDS,
                 check=False,
             )
-            ours.settimeout(_SECONDS if done.returncode == 0 else 0.0)
+            if done.returncode != 0:
+                reason = done.stderr.strip() or f"fusermount3 ended with {done.returncode}"
+                raise _refused(mountpoint, group, reason)
+            theirs.close()  # nothing more can come then, and there is nothing to wait for
             _, fds, _, _ = socket.recv_fds(ours, 1, 1)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise _refused(mountpoint, group, str(error)) from error
