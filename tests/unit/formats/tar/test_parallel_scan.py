@@ -16,19 +16,18 @@ from hypothesis import strategies as st
 from imagenetfs.errors import ArchiveError
 from imagenetfs.formats.tar.concurrency import FixedConcurrency
 from imagenetfs.formats.tar.parallel_scan import hop_in_chains
-from imagenetfs.formats.tar.speculation import ScanRange, SplitPolicy, find_header
+from imagenetfs.formats.tar.speculation import ScanRange, SplitPolicy
 from imagenetfs.formats.tar.walk import (
     Hint,
     MemberColumns,
     ReadAt,
     Walk,
     check_length,
-    finish,
     scan,
 )
 from tests.faults.fuzz_tar import mutated, resealed, specimens
 from tests.helpers.randomness import seeded
-from tests.helpers.tars import END, header, member, padded, pax
+from tests.helpers.tars import END, header, member, pax
 
 Outcome = tuple[dict[str, Any], int | None, str | None]
 
@@ -243,48 +242,3 @@ def test_into_may_hold_members_of_another_archive_already() -> None:
     walk = Walk(reader(archive, "truth"), len(archive), columns)
     hop_in_chains(walk, 0, EveryStretch(9000), FixedConcurrency(4))
     assert columns.names == [b"%d" % i for i in range(60)] * 2
-
-
-# --- looking for a header
-# ---------------------------------------------------------------------------
-
-
-def first_header(read_at: ReadAt, begin: int, stop: int) -> int | None:
-    return finish(find_header(read_at, begin, stop))
-
-
-def test_the_first_header_is_found_by_one_read() -> None:
-    data = b"\xff" * 512 * 100 + header() + b"\xff" * 10**6
-    reads: list[tuple[int, int]] = []
-
-    def read_at(offset: int, length: int) -> bytes:
-        reads.append((offset, length))
-        return data[offset : offset + length]
-
-    assert first_header(read_at, 0, len(data) & -512) == 51_200
-    assert reads == [(0, 128 << 10)]
-
-
-def test_a_search_reads_more_at_a_time_and_gives_up() -> None:
-    reads: list[int] = []
-
-    def read_at(offset: int, length: int) -> bytes:
-        reads.append(length)
-        return bytes(length)
-
-    assert first_header(read_at, 0, 1 << 40) is None
-    assert reads[:5] == [128 << 10, 256 << 10, 512 << 10, 1 << 20, 1 << 20]
-    assert sum(reads) == 8 << 20
-
-
-def test_a_search_does_not_look_beyond_its_stretch() -> None:
-    data = b"\xff" * 1024 + header()
-    assert first_header(lambda o, n: data[o : o + n], 0, 1024) is None
-    assert first_header(lambda o, n: data[o : o + n], 0, 1536) == 1024
-    assert first_header(lambda o, n: data[o : o + n][:700], 0, 1536) is None  # the file ends
-
-
-@pytest.mark.parametrize("stray", [b"\0" * 512, b"12345678" * 64, padded(b"\xff\xd8")])
-def test_what_is_no_header_is_passed_by(stray: bytes) -> None:
-    data = stray + header()
-    assert first_header(lambda o, n: data[o : o + n], 0, 1024) == 512

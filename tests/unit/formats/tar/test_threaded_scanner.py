@@ -14,7 +14,6 @@ import pytest
 
 from imagenetfs.errors import ArchiveError, SourceReadError
 from imagenetfs.formats.tar import parallel_scan
-from imagenetfs.formats.tar.concurrency import AdaptiveConcurrency, FixedConcurrency
 from imagenetfs.formats.tar.parallel_scan import scan_parallel
 from imagenetfs.formats.tar.speculation import probe
 from imagenetfs.formats.tar.walk import MemberColumns, Walk, scan
@@ -239,45 +238,3 @@ def test_without_threads_it_goes_on_alone(monkeypatch: pytest.MonkeyPatch) -> No
     scan_parallel(source.read_at, 0, source.end, columns, in_flight=8)
     assert columns.headers == source.headers
     assert source.most == 1
-
-
-# --- the pace
-# ---------------------------------------------------------------------------------------
-
-
-def told(pace: AdaptiveConcurrency, seconds: float, count: int) -> list[int]:
-    limits = []
-    for _ in range(count):
-        pace.note(seconds)
-        limits.append(pace.limit)
-    return limits
-
-
-def test_the_pace_doubles_while_latency_is_flat_up_to_the_ceiling() -> None:
-    pace = AdaptiveConcurrency(0.001)
-    limits = told(pace, 0.0011, 1000)
-    assert sorted(set(limits)) == [4, 8, 16, 32, 64]
-    assert limits == sorted(limits)
-    assert limits[31] == 8
-    assert limits[30] == 4
-    assert limits[31 + 64] == 16
-
-
-def test_the_pace_stays_where_latency_rises_and_halves_where_requests_queue() -> None:
-    pace = AdaptiveConcurrency(0.001)
-    told(pace, 0.001, 1000)
-    assert set(told(pace, 0.002, 1000)) == {64}
-    assert sorted(set(told(pace, 0.004, 1000))) == [4, 8, 16, 32, 64]
-    assert pace.limit == 4
-    assert told(pace, 0.001, 1000)[-1] == 64
-
-
-def test_the_pace_says_when_there_is_room_for_more() -> None:
-    pace = AdaptiveConcurrency(0.001)
-    assert [pace.note(0.001) for _ in range(32)] == [False] * 31 + [True]
-
-
-def test_low_ceilings_and_fixed_paces() -> None:
-    assert set(told(AdaptiveConcurrency(0.001, ceiling=2), 0.001, 500)) == {2}
-    assert set(told(AdaptiveConcurrency(0.001, ceiling=2), 1.0, 500)) == {2}
-    assert set(told(FixedConcurrency(64), 1.0, 5000)) == {64}
