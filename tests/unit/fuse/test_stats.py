@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from functools import partial
 
 import pytest
 
 from imagenetfs.errors import SourceChangedError
-from imagenetfs.fuse.snapshots import MOST_BYTES
 from imagenetfs.fuse.stats import MAX_SPLITS, REQUESTS, Counter, SharedStats
 from imagenetfs.limits import MAX_WORKERS
 from imagenetfs.source.source import BYTES as METER_BYTES
 from imagenetfs.source.source import REQUESTS as METER_REQUESTS
 from imagenetfs.source.source import SINCE as METER_SINCE
 from tests.helpers.children import ended, in_child
-from tests.helpers.randomness import seeded
 
 
 def test_a_row_begins_with_the_sources_meter() -> None:
@@ -128,20 +125,3 @@ def test_a_reader_never_gets_somebody_elses_text() -> None:
         stats.keep_text(3, b"log line\n" * 50)
     with pytest.raises(SourceChangedError):
         stats.text(handle)
-
-
-def test_texts_of_any_length_in_a_ring() -> None:
-    """Each is whole, or has given way; what is cut off is what is too long."""
-    stats, chosen = SharedStats(), seeded("texts of any length")
-    kept: list[tuple[int, bytes]] = []
-    for number in range(400):
-        length = chosen.choice((0, 1, 100, 5_000, 100_000, MOST_BYTES, MOST_BYTES + 9))
-        text = bytes([number % 251]) * length
-        kept.append((stats.keep_text(9, text), text[:MOST_BYTES]))
-        assert stats.text(kept[-1][0]) == kept[-1][1]
-        for handle, expected in kept[-40:]:
-            with contextlib.suppress(SourceChangedError):
-                assert stats.text(handle) == expected
-    newest = sum(len(text) for _, text in kept[-5:])
-    assert newest < 8 * MOST_BYTES
-    assert all(stats.text(handle) == text for handle, text in kept[-5:])
