@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -15,11 +14,10 @@ import pytest
 
 from imagenetfs.cache import quota
 from imagenetfs.cache.block_cache import ASIDE_UNTIL, TROUBLE
-from imagenetfs.cache.directory import CacheDirectory, holds_removed, prepare, unfit_type
+from imagenetfs.cache.directory import unfit_type
 from imagenetfs.cache.quota import Limits, limits_of
 from imagenetfs.cache.segment import BLOCK
 from imagenetfs.cache.segment_handles import SAVED
-from imagenetfs.errors import NoSpaceError, PlaceRefusedError
 from tests.helpers.block_cache import DATA, Bytes, fresh, read_all, volume
 from tests.helpers.children import in_children
 from tests.helpers.clocks import FakeClock, RushingClock
@@ -158,24 +156,6 @@ def test_what_has_gone_counts_though_somebody_holds_it(
     clock.advance(2)
     assert fresh(directory, limits, clock).room.make_room()
     assert len(list(directory.glob("*.00000"))) == 3
-
-
-def test_who_holds_what_is_gone(tmp_path: Path) -> None:
-    read_all(fresh(tmp_path / "cache"), volume(), Bytes())
-    segment = next((tmp_path / "cache").glob("*.00000"))
-    (tmp_path / "x").touch()
-    with open(segment, "rb") as held, open(tmp_path / "x", "rb") as other:
-        fds = (held.fileno(), other.fileno())
-        child = subprocess.Popen(["sleep", "60"], pass_fds=fds)
-    try:
-        (tmp_path / "x").unlink()
-        assert not holds_removed(child.pid), "no segment, or still there"
-        segment.unlink()
-        assert holds_removed(child.pid)
-    finally:
-        child.kill()
-        child.wait()
-    assert not holds_removed(child.pid)
 
 
 def test_limits_from_settings(tmp_path: Path) -> None:
@@ -325,48 +305,5 @@ def test_a_directory_that_was_removed(tmp_path: Path) -> None:
     assert len(list(directory.glob("*.00000"))) == 1
 
 
-# --- whose directory it is ------------------------------------------------------------------------
-
-
-def test_the_directory_is_made_private(tmp_path: Path) -> None:
-    prepare(tmp_path / "a" / "b")
-    assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
-    prepare(tmp_path / "a" / "b")
-
-
-def test_any_other_directory_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "open").mkdir()
-    (tmp_path / "open").chmod(0o755)
-    (tmp_path / "file").touch()
-    prepare(tmp_path / "good")
-    (tmp_path / "link").symlink_to("good")
-    for name, words in (("open", "755, not 700"), ("file", "no directory"), ("link", "symbolic")):
-        with pytest.raises(PlaceRefusedError, match=words):
-            prepare(tmp_path / name)
-        with pytest.raises((PlaceRefusedError, NoSpaceError)):
-            CacheDirectory(tmp_path / name)
-    if os.geteuid() == 0:
-        os.chown(tmp_path / "good", 12345, 12345)
-        for refuse in (prepare, CacheDirectory):
-            with pytest.raises(PlaceRefusedError, match="another user"):
-                refuse(tmp_path / "good")
-    with pytest.raises(NoSpaceError, match="cannot be made"):
-        prepare(tmp_path / "file" / "below")
-
-
-def test_memory_and_network_are_unfit(small_disk: Callable[..., Path]) -> None:
+def test_memory_is_unfit(small_disk: Callable[..., Path]) -> None:
     assert unfit_type(small_disk("size=1m") / "not" / "there") == "tmpfs"
-
-
-def test_file_system_types(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from imagenetfs.system import mounts
-
-    def table(kind: str) -> list[mounts.MountEntry]:
-        line = "36 35 98:0 / {} rw - {} x rw"
-        lines = [line.format("/", "ext4"), line.format(tmp_path, "ext4")]
-        return [mounts.parse_line(text) for text in (*lines, line.format(tmp_path, kind))]
-
-    for kind, unfit in (("nfs4", True), ("fuse.sshfs", True), ("lustre", True), ("xfs", False)):
-        entries = table(kind)
-        monkeypatch.setattr(mounts, "read_table", lambda entries=entries: entries)
-        assert unfit_type(tmp_path / "x") == (kind if unfit else None)
