@@ -156,39 +156,6 @@ def test_descriptors_do_not_reach_other_programs(root: Path) -> None:
     assert not os.get_inheritable(source.open(b"b").fd)
 
 
-def test_listings(root: Path) -> None:
-    (root / "link").symlink_to("a")
-    (root / "dangling").symlink_to("nowhere")
-    (root / "to-file").symlink_to("b")
-    source = Source(root)
-    assert source.names(b"") == [
-        (b"a", True),
-        (b"b", False),
-        (b"dangling", False),
-        (b"link", True),
-        (b"to-file", False),
-    ]
-    entries = {entry.name: entry for entry in source.entries(b"")}
-    assert list(entries) == sorted(entries)
-    assert entries[b"a"].is_directory
-    assert not entries[b"link"].is_directory
-    assert not entries[b"link"].is_file
-    assert (entries[b"b"].is_file, entries[b"b"].size) == (True, 6)
-    assert entries[b"b"].mtime_ns == (root / "b").stat().st_mtime_ns
-    assert source.link_target(b"link") == b"a"
-    assert source.entries(b"link")[0].name == b"file"
-    status = source.status(b"to-file")
-    assert status is not None
-    assert status.st_size == 6
-    assert source.status(b"dangling") is None
-    assert source.status(b"b/x") is None
-
-
-def test_a_link_in_a_circle_spoils_no_listing(root: Path) -> None:
-    (root / "circle").symlink_to("circle")
-    assert Source(root).names(b"") == [(b"a", True), (b"b", False), (b"circle", False)]
-
-
 def test_names_that_are_no_text(root: Path) -> None:
     name = b"\xff\xfe\n name"
     (root / os.fsdecode(name)).write_bytes(b"x")

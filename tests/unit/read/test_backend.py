@@ -1,0 +1,144 @@
+"""Bytes straight from the source: which file, where in it, and whether it still is what was indexed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from imagenetfs.cache.inflated_arrays import InflatedArrays
+from imagenetfs.errors import SourceChangedError, SourceReplacedError
+from imagenetfs.index.archives import OUTER
+from imagenetfs.index.array_table import ArrayTable
+from imagenetfs.index.index import Index
+from imagenetfs.read.backend import FileExtent, SourceBackend, bytes_of
+from imagenetfs.read.header_check import HEADER
+from imagenetfs.source.source import REQUESTS
+from tests.helpers.archives import class_tar, image, index_of
+
+
+class Bytes:
+    """An open file of known bytes that notes what it is asked for."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.asked: list[tuple[int, int]] = []
+
+    def read(self, offset: int, length: int) -> bytes:
+        self.asked.append((offset, length))
+        return self.data[offset : offset + length]
+
+    def pour(self, pipe: int, offset: int, length: int) -> bool:
+        raise AssertionError
+
+
+# --- extents --------------------------------------------------------------------------------------
+
+
+def test_an_extent_s_bytes() -> None:
+    file = Bytes(bytes(range(256)) * 10)
+    assert FileExtent(file, 700, 5).read() == file.data[700:705]
+    assert bytes_of(FileExtent(file, 700, 5)) == file.data[700:705]
+    assert bytes_of(b"as they are") == b"as they are"
+
+
+def test_a_header_comes_with_the_bytes_in_one_read() -> None:
+    file, seen = Bytes(bytes(range(256)) * 10), list[bytes]()
+    assert FileExtent(file, 700, 5, seen.append).read() == file.data[700:705]
+    assert seen == [file.data[700 - HEADER : 700]]
+    assert file.asked == [(700 - HEADER, HEADER + 5)]
+
+
+def test_nothing_is_given_out_where_the_header_is_refused() -> None:
+    def refuse(block: bytes) -> None:
+        raise SourceReplacedError("another member")
+
+    with pytest.raises(SourceReplacedError):
+        bytes_of(FileExtent(Bytes(bytes(2000)), 700, 5, refuse))
+
+
+# --- archives and files ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Index:
+    (tmp_path / "t.tar").write_bytes(class_tar(1))
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "x.JPEG").write_bytes(image(7, 900))
+    return index_of(tmp_path, "t.tar", "d")
+
+
+def test_a_member_is_where_the_table_says(index: Index) -> None:
+    container = index.container(0)
+    _, start, size = container.locate(1)
+    found = SourceBackend(index.source).from_archive(
+        0, container, start + 5, 100, start, start + size
+    )
+    assert (found.offset, found.length, found.look) == (start + 5, 100, None)
+    assert found.read() == image(101, 601)[5:105]
+
+
+def test_from_the_first_byte_on_the_header_comes_along(index: Index) -> None:
+    container, seen = index.container(0), list[bytes]()
+    _, start, size = container.locate(1)
+    backend = SourceBackend(index.source)
+    found = backend.from_archive(0, container, start, size, start, start + size, seen.append)
+    before = index.source.meter[REQUESTS]
+    assert seen == []
+    assert found.read() == image(101, 601)
+    assert seen[0].startswith(b"n00000001_1.JPEG\0")
+    assert index.source.meter[REQUESTS] == before + 1
+
+
+def test_from_another_byte_on_it_is_read_by_itself_first(index: Index) -> None:
+    container, seen = index.container(0), list[bytes]()
+    _, start, size = container.locate(1)
+    backend = SourceBackend(index.source)
+    found = backend.from_archive(0, container, start + 9, 5, start, start + size, seen.append)
+    assert seen[0].startswith(b"n00000001_1.JPEG\0")
+    assert found.look is None
+    assert found.read() == image(101, 601)[9:14]
+    assert len(seen) == 1
+
+
+def test_an_archive_of_another_size_is_another_one(index: Index, tmp_path: Path) -> None:
+    container = index.container(0)
+    with (tmp_path / "t.tar").open("ab") as file:
+        file.write(bytes(512))
+    index.source._files.clear()
+    index.source.recognise = None
+    size = container.file_size
+    with pytest.raises(SourceChangedError, match=rf"{size + 512:,} bytes now, and had {size:,}"):
+        SourceBackend(index.source).from_archive(0, container, 512, 5, 512, 700)
+
+
+def test_a_loose_file(index: Index) -> None:
+    container = index.container(1)
+    found = SourceBackend(index.source).from_file(1, OUTER, container, 0, 10, 20)
+    assert found.read() == image(7, 900)[10:30]
+
+
+def test_a_loose_file_of_another_size_is_another_one(index: Index, tmp_path: Path) -> None:
+    container = index.container(1)
+    (tmp_path / "d" / "x.JPEG").write_bytes(b"x")
+    with pytest.raises(SourceChangedError, match="touch the directory or clear the index"):
+        SourceBackend(index.source).from_file(1, OUTER, container, 0, 0, 1)
+
+
+class Unpacked:
+    """What deflated arrays hold."""
+
+    def read(self, archive: int, offset: int, length: int) -> bytes:
+        return b"%d: %d, %d" % (archive, offset, length)
+
+
+class Rows:
+    row_bytes = 12
+
+
+def test_a_row_of_a_deflated_array(index: Index) -> None:
+    found = SourceBackend(index.source).from_unpacked(
+        4, cast(ArrayTable, Rows()), 3, cast(InflatedArrays, Unpacked())
+    )
+    assert found == b"4: 36, 12"

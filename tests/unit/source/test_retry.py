@@ -1,0 +1,104 @@
+"""Which errors of a file server pass, and what is said of the others."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.errors import SourceReadError, SourceUnreadableError
+from imagenetfs.source import retry
+from imagenetfs.source.retry import PAUSES, TRANSIENT_ERRNOS, retry_transient, to_source_error
+
+FINAL = [errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP, errno.EMFILE]
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "PAUSES", (0.0,) * len(PAUSES))
+
+
+class Failing:
+    """Work that fails so many times, and how often it was done."""
+
+    def __init__(self, number: int, times: int) -> None:
+        self.number, self.times, self.done = number, times, 0
+
+    def __call__(self) -> str:
+        self.done += 1
+        if self.done <= self.times:
+            raise OSError(self.number, f"attempt {self.done}")
+        return "answer"
+
+
+def test_what_works_is_done_once() -> None:
+    work = Failing(errno.EIO, 0)
+    assert retry_transient(work) == "answer"
+    assert work.done == 1
+
+
+@pytest.mark.parametrize("number", sorted(TRANSIENT_ERRNOS))
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_what_passes_is_tried_again(number: int, times: int) -> None:
+    work = Failing(number, times)
+    assert retry_transient(work) == "answer"
+    assert work.done == times + 1
+
+
+@pytest.mark.parametrize("number", sorted(TRANSIENT_ERRNOS))
+def test_the_last_attempts_error_comes_out(number: int) -> None:
+    work = Failing(number, 99)
+    with pytest.raises(OSError, match="attempt 4") as caught:
+        retry_transient(work)
+    assert caught.value.errno == number
+    assert work.done == len(PAUSES) + 1
+
+
+@pytest.mark.parametrize("number", FINAL)
+def test_an_answer_is_no_matter_of_time(number: int) -> None:
+    work = Failing(number, 99)
+    with pytest.raises(OSError, match="attempt 1"):
+        retry_transient(work)
+    assert work.done == 1
+
+
+def test_an_answer_after_an_error_that_passes() -> None:
+    errors = iter([OSError(errno.ESTALE, "stale"), OSError(errno.ENOENT, "gone")])
+
+    def work() -> None:
+        raise next(errors)
+
+    with pytest.raises(FileNotFoundError):
+        retry_transient(work)
+
+
+def test_other_mistakes_are_not_caught() -> None:
+    done = []
+
+    def work() -> None:
+        done.append(1)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        retry_transient(work)
+    assert len(done) == 1
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
+def test_a_refusal_is_said_as_one(number: int) -> None:
+    found = to_source_error(Path("/data"), b"t.tar", OSError(number, os.strerror(number)))
+    assert type(found) is SourceUnreadableError
+    assert str(found) == "you may not read /data/t.tar."
+
+
+def test_any_other_error_is_said_with_its_reason() -> None:
+    found = to_source_error(Path("/data"), b"a\xff/t", OSError(errno.EIO, os.strerror(errno.EIO)))
+    assert type(found) is SourceReadError
+    assert str(found) == "cannot read /data/a\udcff/t: Input/output error."
+
+
+def test_the_source_s_own_root() -> None:
+    found = to_source_error(Path("/data"), b"", OSError(errno.EIO, "x"))
+    assert str(found) == "cannot read /data: x."
