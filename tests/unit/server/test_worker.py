@@ -1,0 +1,167 @@
+"""A worker's life, in a child of the test: what it sets, what it serves, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from typing import cast
+
+import pytest
+
+from imagenetfs.cache.inflated_arrays import InflatedArrays
+from imagenetfs.fuse.channel import Channel
+from imagenetfs.fuse.operations import Operations
+from imagenetfs.fuse.protocol import REPLY, REQUEST
+from imagenetfs.fuse.stats import Counter, SharedStats
+from imagenetfs.read.cache_backend import CacheBackend
+from imagenetfs.server import worker
+from imagenetfs.server.worker import RETIRED, SESSION_OVER, work
+from imagenetfs.tree.catalogue import Catalogue
+from tests.helpers.forked import DEADLINE_SECONDS, exit_code, read_to_end
+
+NUMBER = 3
+
+
+class Told:
+    """Stands for all that a worker tells of the fork: what it is told goes into a pipe, line by line."""
+
+    def __init__(self) -> None:
+        self.reader, self.writer = os.pipe()
+        self.source = self.index = self.cache = self
+        self.number: int | None = None
+
+    def _say(self, what: str) -> None:
+        os.write(self.writer, what.encode() + b"\n")
+
+    def count_on(self, row: memoryview) -> None:
+        self._say("counts")
+        row[Counter.SOURCE_BYTES] = 4711
+
+    def after_fork(self, *meter: memoryview) -> None:
+        self._say(f"after fork, {len(meter)}")
+
+    def close(self) -> None:
+        self._say("closed")
+
+    def serve_as(self, number: int, channel: Channel) -> None:
+        self._say(f"serves as {number}")
+
+    def answer(self, opcode: int, inode: int, arguments: memoryview) -> bytes | int | None:
+        if opcode == 99:
+            raise ZeroDivisionError
+        return b"answer to %d" % inode
+
+
+class Mount:
+    """A worker that serves a pair of sockets in the device's place."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.board, self.told = SharedStats(), Told()
+        self.kernel, self.device = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.kernel.settimeout(DEADLINE_SECONDS)
+        monkeypatch.setattr(worker, "clone", lambda fd: self.told._say("cloned"))
+
+    def start(self, parent: int | None = None, cached: bool = True) -> int:
+        expected = os.getpid() if parent is None else parent
+        pid = os.fork()
+        if pid == 0:
+            self.kernel.close()
+            work(
+                NUMBER,
+                expected,
+                self.device.fileno(),
+                cast(Operations, self.told),
+                cast(Catalogue, self.told),
+                self.board,
+                cast(InflatedArrays, self.told),
+                cast(CacheBackend, self.told) if cached else None,
+            )
+        self.device.close()
+        os.close(self.told.writer)
+        return pid
+
+    def ask(self, opcode: int, inode: int = 1, unique: int = 5) -> None:
+        self.kernel.send(REQUEST.pack(REQUEST.size, opcode, unique, inode, 0, 0, 0, 0, 0))
+
+    def said(self) -> list[str]:
+        return read_to_end(self.told.reader).decode().splitlines()
+
+
+@pytest.fixture
+def mount(monkeypatch: pytest.MonkeyPatch) -> Mount:
+    return Mount(monkeypatch)
+
+
+def end_session(mount: Mount) -> None:
+    mount.kernel.shutdown(socket.SHUT_WR)
+
+
+def test_it_serves_until_the_session_is_over(mount: Mount) -> None:
+    pid = mount.start()
+    for inode in (7, 8):
+        mount.ask(1, inode, unique=inode)
+        answer = b"answer to %d" % inode
+        assert mount.kernel.recv(4096) == REPLY.pack(16 + len(answer), 0, inode) + answer
+    assert mount.board.row(NUMBER)[Counter.PID] == pid
+    end_session(mount)
+    assert exit_code(pid) == SESSION_OVER
+    assert mount.said() == [
+        *("counts", "after fork, 0", "after fork, 0", "after fork, 1"),
+        *("cloned", f"serves as {NUMBER}", "closed"),
+    ]
+    assert mount.board.row(NUMBER)[Counter.SOURCE_BYTES] == 4711
+
+
+def test_without_a_cache_there_is_none_to_close(mount: Mount) -> None:
+    pid = mount.start(cached=False)
+    end_session(mount)
+    assert exit_code(pid) == SESSION_OVER
+    assert "closed" not in mount.said()
+
+
+def test_its_row_begins_clean(mount: Mount) -> None:
+    """Another worker of this number may have died in the source; what it counted stays."""
+    row = mount.board.row(NUMBER)
+    since = (Counter.SOURCE_SINCE, Counter.BUSY_SINCE, Counter.READ_SINCE)
+    for cell in since:
+        row[cell] = 1
+    row[Counter.BYTES] = 1000
+    pid = mount.start()
+    end_session(mount)
+    assert exit_code(pid) == SESSION_OVER
+    assert [row[cell] for cell in since] == [0, 0, 0]
+    assert row[Counter.BYTES] == 1000
+
+
+def test_asked_to_leave_it_closes_its_cache_first(mount: Mount) -> None:
+    pid = mount.start()
+    mount.ask(1)
+    assert mount.kernel.recv(4096)  # it serves
+    os.kill(pid, signal.SIGTERM)
+    assert exit_code(pid) == RETIRED
+    assert mount.said()[-1] == "closed"
+
+
+@pytest.mark.parametrize("how", ["a handler raises", "the session cannot be cloned"])
+def test_a_failure_is_its_exit_code_and_in_the_log(
+    mount: Mount, how: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(fd: int) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    def logged(text: str, *what: object) -> None:
+        os.write(2, f"{text % what}\n".encode())
+
+    monkeypatch.setattr(worker.log, "exception", logged)
+    if how == "the session cannot be cloned":
+        monkeypatch.setattr(worker, "clone", refuse)
+    pid = mount.start()
+    mount.ask(99)
+    assert exit_code(pid) == 1
+    assert f"worker {pid} failed" in capfd.readouterr().err
+
+
+def test_one_whose_supervisor_is_gone_serves_nothing(mount: Mount) -> None:
+    assert exit_code(mount.start(parent=1 << 22)) == 1
+    assert mount.said() == []
