@@ -115,7 +115,14 @@ class ArrayTable:
     problem: str | None = None
 
     def __init__(self, block: memoryview) -> None:
+        """Raises ArchiveError where the block is no array's table."""
         columns, meta = unpack(block)
+        try:
+            self._take(columns, meta)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ArchiveError(f"a block of the index is damaged ({error})") from None
+
+    def _take(self, columns: dict[str, Array], meta: dict[str, Any]) -> None:
         self.labels, self.order, self.starts = (columns[c] for c in ("labels", "order", "starts"))
         self.rows: int = meta["rows"]
         if len(self.labels) != self.rows or len(self.order) != self.rows:

@@ -182,12 +182,16 @@ class PersistedTables:
     def _is_same_file(self, extent: Extent, block: bytes) -> bool:
         """Whether a tar or npz still is what the block was made from."""
         _, meta = unpack(memoryview(block))
+        try:
+            size, sample = meta["file"], meta["sample"]
+            at = meta["at"] if extent.kind is not Kind.NPZ else None
+        except (KeyError, TypeError) as error:
+            raise ArchiveError(f"a block of the index is damaged ({error})") from None
         with self._source.opened(extent.path) as file:
-            if file.size != meta["file"]:
+            if file.size != size:
                 return False
-            if extent.kind is Kind.NPZ:
-                return bool(tail_crc(file.read, file.size) == meta["sample"])
-            return bool(sample_crc(file.read, meta["at"]) == meta["sample"])
+            found = tail_crc(file.read, size) if at is None else sample_crc(file.read, at)
+            return bool(found == sample)
 
     @staticmethod
     def record(key: bytes, extent: Extent, block: bytes) -> Record | None:
