@@ -1,4 +1,4 @@
-"""Children of the supervisor that are no processes: what was started, and how a test lets it end."""
+"""Children of the supervisor that are no processes: what was started, and how a test ends it."""
 
 from __future__ import annotations
 

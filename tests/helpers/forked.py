@@ -1,9 +1,8 @@
-"""A piece of a test in a child process: what it answers, how it ended, and the wait until something is so."""
+"""What a forked child answers, one that is held, and the wait until something is so."""
 
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import json
 import os
 import select
@@ -12,47 +11,21 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tests.helpers.children import ended, in_child
+
 DEADLINE_SECONDS = 20.0
 """It ends a hang; no test measures by it."""
-
-
-def fork(what: Callable[[], object]) -> int:
-    """Run in a forked child; its pid. The exit code is 0 where it did not raise."""
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    faulthandler.disable()
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    try:
-        what()
-        code = 0
-    finally:
-        os._exit(code)
-
-
-def exit_code(pid: int) -> int:
-    """The exit code of a child, or minus the signal that ended it; it is reaped."""
-    fd = os.pidfd_open(pid)
-    try:
-        poller = select.poll()
-        poller.register(fd, select.POLLIN)
-        if not poller.poll(DEADLINE_SECONDS * 1000):
-            os.kill(pid, signal.SIGKILL)
-    finally:
-        os.close(fd)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def answer(work: Callable[[], Any]) -> Any:
     """What ``work()`` returns in a forked child, by way of JSON."""
     reader, writer = os.pipe()
-    pid = fork(lambda: _write_all(writer, json.dumps(work()).encode()))
+    pid = in_child(lambda: _write_all(writer, json.dumps(work()).encode()))
     os.close(writer)
     try:
         data = read_to_end(reader)
     finally:
-        code = exit_code(pid)
+        code = ended(pid)
     assert code == 0, f"the child ended with {code}"
     return json.loads(data)
 
@@ -87,7 +60,7 @@ def held_child(first: Callable[[], object] = lambda: None) -> Iterator[int]:
         while True:
             signal.pause()
 
-    pid = fork(live)
+    pid = in_child(live)
     os.close(tell)
     try:
         assert os.read(ready, 1) == b"!", "the child failed"

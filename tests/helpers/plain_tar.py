@@ -24,8 +24,8 @@ def pad(data: bytes) -> bytes:
 
 
 def tar_of_sizes(sizes: Iterable[int], content: bytes = b"\xff") -> tuple[bytes, list[int]]:
-    """A tar of members 0, 1, ... of these sizes, which hold ``content`` again and again; where their
-    headers stand."""
+    """A tar of members 0, 1, ... of these sizes, which hold ``content`` again and again; and where
+    their headers stand."""
     archive, headers = bytearray(), list[int]()
     for number, size in enumerate(sizes):
         headers.append(len(archive))

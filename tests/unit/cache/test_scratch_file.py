@@ -13,7 +13,8 @@ import pytest
 
 from imagenetfs.cache.scratch_file import ScratchFile
 from imagenetfs.system.process import is_waiting
-from tests.helpers.forked import answer, exit_code, fork, wait_until
+from tests.helpers.children import ended, in_child
+from tests.helpers.forked import answer, wait_until
 
 
 @pytest.fixture
@@ -130,8 +131,8 @@ def test_processes_that_reserve_at_once_get_room_apart(scratch: ScratchFile) -> 
             assert scratch.read(at, 8) == bytes(8)
             scratch.write(at, bytes([letter]) * 8)
 
-    children = [fork(partial(child, letter)) for letter in range(1, 5)]
-    assert [exit_code(pid) for pid in children] == [0] * 4
+    children = [in_child(partial(child, letter)) for letter in range(1, 5)]
+    assert [ended(pid) for pid in children] == [0] * 4
     size = os.fstat(scratch._fd).st_size
     counts = [scratch.read(at, 8)[0] for at in range(0, size, 4096)]
     assert {letter: counts.count(letter) for letter in range(1, 5)} == dict.fromkeys(
@@ -149,13 +150,13 @@ def test_a_lock_excludes_other_processes_that_opened_anew(scratch: ScratchFile) 
             os.write(writer, b"!")
 
     with scratch.locked(7):
-        pid = fork(child)
+        pid = in_child(child)
         assert os.read(reader, 1) == b"!"
         wait_until(lambda: is_waiting(pid))
         os.set_blocking(reader, False)
         with pytest.raises(BlockingIOError):
             os.read(reader, 1)
-    assert exit_code(pid) == 0
+    assert ended(pid) == 0
     assert os.read(reader, 1) == b"!"
     with scratch.locked(7), scratch.locked(8):  # other bytes are other locks
         pass

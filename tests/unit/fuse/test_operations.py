@@ -1,4 +1,4 @@
-"""The handlers: what they ask of the tree and the reader, what they answer, and what of an error."""
+"""The handlers: what they ask of the tree and the reader, and what they answer."""
 
 from __future__ import annotations
 
@@ -319,7 +319,7 @@ def test_what_may_not_be_read_is_not_found_out_about(served: Served, refused: in
 
 
 def test_a_lookup_in_a_class_has_its_split_indexed(served: Served) -> None:
-    """When the name has been looked up, and also where there is none: the class is what was asked for."""
+    """When the name has been looked up, and also where there is none: the class was asked for."""
     seen = []
     served.board.alarm = lambda: seen.append(list(served.tree.asked))
     assert served.ask(Opcode.LOOKUP, CLASS, b"nothing\0") == errno.ENOENT

@@ -84,7 +84,7 @@ def test_the_header_of_an_answer(unique: int) -> None:
 
 @pytest.mark.parametrize("name", [b"n01440764", b"\xff" * 255])
 def test_a_notice_that_a_name_is_to_be_forgotten(name: bytes) -> None:
-    """struct fuse_notify_inval_entry_out: nobody asked, so there is no unique; the name has its zero."""
+    """struct fuse_notify_inval_entry_out: no request, so no unique; the name has its zero."""
     notice = entry_notice(1 << 61, name)
     length, code, unique = struct.unpack_from("=IiQ", notice)
     assert (length, code, unique) == (len(notice), 3, 0)

@@ -1,4 +1,4 @@
-"""From what a builder found to the rows of a table: which are kept, in which order, and what is left out."""
+"""From what a builder found to the rows of a table: which are kept, and in which order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blocks from index files: used only while they describe what is there, and what is said of the others."""
+"""Blocks from index files: used only while they describe what is there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from imagenetfs.index.index_file import Record, write_index_file
 from imagenetfs.index.persisted import PersistedTables
 from imagenetfs.source.source import Source
 from tests.helpers.archives import class_tar, index_of
-from tests.helpers.forked import exit_code, fork
+from tests.helpers.children import ended, in_child
 
 ALL = frozenset([0, 1])
 
@@ -162,7 +162,7 @@ def test_of_all_processes_one_tells(site: Site, caplog: pytest.LogCaptureFixture
     write_index_file(site.first, [site.record()])
     (site.root / "t.tar").write_bytes(class_tar(2))
     tables = site.tables()
-    assert exit_code(fork(lambda: site.block(tables))) == 0
+    assert ended(in_child(lambda: site.block(tables))) == 0
     assert site.block(tables) is None
     assert caplog.text == ""
 

@@ -1,4 +1,4 @@
-"""What a worker asks before it answers: one look while nothing is refused, then the paths behind an inode."""
+"""One look while nothing is refused, then at the paths behind an inode."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from imagenetfs.errors import SourceRefusedError
 from imagenetfs.read.access_guard import AccessGuard
 from imagenetfs.source.source import Source
 from imagenetfs.tree.source_paths import SourcePaths
-from tests.helpers.forked import exit_code, fork
+from tests.helpers.children import ended, in_child
 
 
 class Paths:
@@ -77,6 +77,6 @@ def test_what_is_permitted_again_is_served_again(source: Source) -> None:
 
 def test_what_one_process_refuses_all_do(source: Source) -> None:
     guard, _ = guard_of(source)
-    assert exit_code(fork(lambda: source.known.refuse(b"a.tar"))) == 0
+    assert ended(in_child(lambda: source.known.refuse(b"a.tar"))) == 0
     with pytest.raises(SourceRefusedError):
         guard.check(2)

@@ -1,4 +1,4 @@
-"""Bytes straight from the source: which file, where in it, and whether it still is what was indexed."""
+"""Bytes straight from the source: which file, where in it, and whether it still is the same."""
 
 from __future__ import annotations
 

@@ -18,13 +18,14 @@ from imagenetfs.read.cache_backend import CacheBackend
 from imagenetfs.server import worker
 from imagenetfs.server.worker import RETIRED, SESSION_OVER, work
 from imagenetfs.tree.catalogue import Catalogue
-from tests.helpers.forked import DEADLINE_SECONDS, exit_code, read_to_end
+from tests.helpers.children import ended
+from tests.helpers.forked import DEADLINE_SECONDS, read_to_end
 
 NUMBER = 3
 
 
 class Told:
-    """Stands for all that a worker tells of the fork: what it is told goes into a pipe, line by line."""
+    """Stands for all that a worker tells of the fork: it writes that into a pipe, line by line."""
 
     def __init__(self) -> None:
         self.reader, self.writer = os.pipe()
@@ -105,7 +106,7 @@ def test_it_serves_until_the_session_is_over(mount: Mount) -> None:
         assert mount.kernel.recv(4096) == REPLY.pack(16 + len(answer), 0, inode) + answer
     assert mount.board.row(NUMBER)[Counter.PID] == pid
     end_session(mount)
-    assert exit_code(pid) == SESSION_OVER
+    assert ended(pid) == SESSION_OVER
     assert mount.said() == [
         *("counts", "after fork, 0", "after fork, 0", "after fork, 1"),
         *("cloned", f"serves as {NUMBER}", "closed"),
@@ -116,7 +117,7 @@ def test_it_serves_until_the_session_is_over(mount: Mount) -> None:
 def test_without_a_cache_there_is_none_to_close(mount: Mount) -> None:
     pid = mount.start(cached=False)
     end_session(mount)
-    assert exit_code(pid) == SESSION_OVER
+    assert ended(pid) == SESSION_OVER
     assert "closed" not in mount.said()
 
 
@@ -129,7 +130,7 @@ def test_its_row_begins_clean(mount: Mount) -> None:
     row[Counter.BYTES] = 1000
     pid = mount.start()
     end_session(mount)
-    assert exit_code(pid) == SESSION_OVER
+    assert ended(pid) == SESSION_OVER
     assert [row[cell] for cell in since] == [0, 0, 0]
     assert row[Counter.BYTES] == 1000
 
@@ -139,7 +140,7 @@ def test_asked_to_leave_it_closes_its_cache_first(mount: Mount) -> None:
     mount.ask(1)
     assert mount.kernel.recv(4096)  # it serves
     os.kill(pid, signal.SIGTERM)
-    assert exit_code(pid) == RETIRED
+    assert ended(pid) == RETIRED
     assert mount.said()[-1] == "closed"
 
 
@@ -158,10 +159,10 @@ def test_a_failure_is_its_exit_code_and_in_the_log(
         monkeypatch.setattr(worker, "clone", refuse)
     pid = mount.start()
     mount.ask(99)
-    assert exit_code(pid) == 1
+    assert ended(pid) == 1
     assert f"worker {pid} failed" in capfd.readouterr().err
 
 
 def test_one_whose_supervisor_is_gone_serves_nothing(mount: Mount) -> None:
-    assert exit_code(mount.start(parent=1 << 22)) == 1
+    assert ended(mount.start(parent=1 << 22)) == 1
     assert mount.said() == []

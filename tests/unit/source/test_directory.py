@@ -1,4 +1,4 @@
-"""The root of the source: listings and stat through one descriptor, metered, tried again where it helps."""
+"""The root of the source: listings and stat through one descriptor, metered, tried again."""
 
 from __future__ import annotations
 

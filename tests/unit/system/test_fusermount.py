@@ -1,4 +1,4 @@
-"""Mounting under another group, with programs of the test's own in the place of sg and fusermount3."""
+"""Mounting under another group, with programs of the test's own for sg and fusermount3."""
 
 from __future__ import annotations
 

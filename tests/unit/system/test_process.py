@@ -14,15 +14,8 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.system import process
-from tests.helpers.forked import (
-    DEADLINE_SECONDS,
-    answer,
-    exit_code,
-    fork,
-    held_child,
-    read_to_end,
-    wait_until,
-)
+from tests.helpers.children import ended, in_child
+from tests.helpers.forked import DEADLINE_SECONDS, answer, held_child, read_to_end, wait_until
 
 _PR_GET_PDEATHSIG = 2
 
@@ -57,16 +50,16 @@ def test_a_child_ends_when_its_parent_does() -> None:
             os.write(tell, b"!")
             signal.pause()
 
-        fork(grandchild)
+        in_child(grandchild)
         os.read(ready, 1)
 
-    assert exit_code(fork(parent)) == 0
+    assert ended(in_child(parent)) == 0
     os.close(writer)
     assert read_to_end(reader) == b""  # the grandchild held the other end
 
 
 def test_a_child_whose_parent_has_ended_already_ends_too() -> None:
-    assert exit_code(fork(lambda: process.set_parent_death_signal(1 << 22, "x"))) == 1
+    assert ended(in_child(lambda: process.set_parent_death_signal(1 << 22, "x"))) == 1
 
 
 def test_signals_are_set_for_a_child() -> None:
@@ -103,11 +96,11 @@ def test_only_what_is_kept_stays_open(order: int) -> None:
         process.close_inherited(keep)
         os.write(writer, repr((sorted((0, 1, 2, *keep)), _open_descriptors())).encode())
 
-    pid = fork(child)
+    pid = in_child(child)
     os.close(writer)
     expected, held = literal_eval(read_to_end(reader).decode())
     assert held == expected
-    assert exit_code(pid) == 0
+    assert ended(pid) == 0
 
 
 def test_nothing_but_the_standard_streams_stays_open() -> None:
@@ -118,10 +111,10 @@ def test_nothing_but_the_standard_streams_stays_open() -> None:
         process.close_inherited()
         os.write(1, repr(_open_descriptors()).encode())
 
-    pid = fork(child)
+    pid = in_child(child)
     os.close(writer)
     assert read_to_end(reader) == b"[0, 1, 2]"
-    assert exit_code(pid) == 0
+    assert ended(pid) == 0
 
 
 def test_no_core_file_is_left() -> None:
@@ -190,8 +183,8 @@ def test_the_process_that_connected_is_known(tmp_path: Path) -> None:
                 poller.register(one, select.POLLIN)
                 poller.poll(DEADLINE_SECONDS * 1000)
 
-        pid = fork(connect)
+        pid = in_child(connect)
         connection, _ = listener.accept()
         with connection:
             assert process.peer_of(connection) == (pid, os.getuid())
-        assert exit_code(pid) == 0
+        assert ended(pid) == 0

@@ -37,8 +37,8 @@ def jumped_over() -> bytes:
 
 
 class OneThread(ScanMerger):
-    """Cuts a chain wherever one is worth it. It is walked to its end at once; or as far as its first header,
-    and on when it is waited for; or a hop for each of the true walk's."""
+    """Cuts a chain wherever one is worth it. It is walked to its end at once; or as far as its
+    first header, and on when it is waited for; or a hop for each of the true walk's."""
 
     def __init__(self, read_at: ReadAt, when: str) -> None:
         super().__init__(FixedConcurrency(1))
