@@ -16,6 +16,7 @@ from imagenetfs.index.arena import Arena
 from imagenetfs.index.index import Index
 from imagenetfs.index.index_file import IndexFile
 from imagenetfs.index.member_table import MemberTable
+from imagenetfs.index.revalidation import Revalidator
 from imagenetfs.source.source import Source
 
 
@@ -73,6 +74,8 @@ def tar_table(index: Index, archive: int, inner: int = OUTER) -> MemberTable:
 
 def close_with(owner: object, index: Index) -> None:
     """Close an index's descriptors when nobody has ``owner`` any more: a mount never needs that."""
+    # The finalizer holds the source, which would hold the index by what recognises its files.
+    index.source.recognise = Revalidator(weakref.proxy(index))
     weakref.finalize(owner, _close, index.source, index._arena, index._kept._files)
 
 

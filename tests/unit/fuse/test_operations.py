@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
@@ -37,6 +37,7 @@ from imagenetfs.read.access_guard import AccessGuard
 from imagenetfs.read.backend import MIN_SPLICE_BYTES, FileExtent
 from imagenetfs.read.header_check import HEADER
 from imagenetfs.read.reader import Reader
+from imagenetfs.source.failures import FailureRegister
 from imagenetfs.tree.inode import (
     ROOT,
     InodeKind,
@@ -130,7 +131,7 @@ class FileOfOne:
     def read(self, offset: int, length: int) -> bytes:
         return DATA[offset : offset + length]
 
-    def pour(self, pipe: int, offset: int, length: int) -> bool:
+    def splice_to(self, pipe: int, offset: int, length: int) -> bool:
         raise AssertionError("the channel alone pours")
 
 
@@ -151,6 +152,7 @@ class Texts:
 
     def __init__(self) -> None:
         self.times = 0
+        self.failures = FailureRegister()
 
     def contents(self, name: str) -> bytes:
         self.times += 1
@@ -200,8 +202,10 @@ class Served:
 
 
 @pytest.fixture
-def served() -> Served:
-    return Served()
+def served() -> Iterator[Served]:
+    one = Served()
+    yield one
+    one.texts.failures.close()
 
 
 def reading(offset: int, size: int) -> bytes:
@@ -240,30 +244,42 @@ def test_the_last_word_is_answered(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "number", "counted"),
+    ("kind", "number", "counted", "logged"),
     [
-        (NoEntryError("no"), errno.ENOENT, 0),
-        (SourceReplacedError("another"), errno.EIO, 0),
-        (SourceRefusedError("refused"), errno.EACCES, 0),
-        (SourceUnreadableError("you may not"), errno.EACCES, 1),
-        (SourceReadError("the server"), errno.EIO, 1),
-        (ZeroDivisionError("a mistake"), errno.EIO, 1),
-        (KeyError("a mistake"), errno.EIO, 1),
+        (NoEntryError, errno.ENOENT, 0, 0),
+        (SourceReplacedError, errno.EIO, 1, 0),
+        (SourceRefusedError, errno.EACCES, 1, 0),
+        (SourceUnreadableError, errno.EACCES, 1, 1),
+        (SourceReadError, errno.EIO, 1, 1),
+        (ZeroDivisionError, errno.EIO, 1, 1),
+        (KeyError, errno.EIO, 1, 1),
     ],
 )
 def test_an_error_is_an_errno_and_told_where_it_is_news(
     served: Served,
     caplog: pytest.LogCaptureFixture,
-    error: Exception,
+    kind: type[Exception],
     number: int,
     counted: int,
+    logged: int,
 ) -> None:
-    served.tree.error = error
+    served.tree.error = kind("the reason")
     assert served.ask(Opcode.READLINK, IMAGE) == number
-    assert served.row[Counter.ERRORS] == counted == len(caplog.records)
-    if counted:
+    assert served.row[Counter.ERRORS] == counted
+    assert len(caplog.records) == logged
+    if logged:
         assert f"readlink({IMAGE:#x})" in caplog.text
-    assert ("Traceback" in caplog.text) is (type(error) in (ZeroDivisionError, KeyError))
+    assert ("Traceback" in caplog.text) is (kind in (ZeroDivisionError, KeyError))
+
+
+def test_a_file_that_fails_again_and_again_is_told_once_and_counted(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    for path in (b"a.tar", b"a.tar", b"b.tar"):
+        served.tree.error = SourceReadError(f"cannot read {path.decode()}", path)
+        assert served.ask(Opcode.READLINK, IMAGE) == errno.EIO
+    assert len(caplog.records) == 2
+    assert [failure.count for failure in served.texts.failures.all()] == [2, 1]
 
 
 def test_an_answer_of_a_wrong_type_never_reaches_the_kernel(

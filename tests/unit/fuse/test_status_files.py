@@ -12,6 +12,7 @@ import pytest
 
 from imagenetfs.fuse.stats import STAGER, Counter, SharedStats
 from imagenetfs.fuse.status_files import StatusFiles
+from imagenetfs.source.failures import FailureRegister
 from imagenetfs.tree.late_warnings import LateWarnings
 
 NOW = 5_000_000_000_000
@@ -28,8 +29,16 @@ def board() -> SharedStats:
     return SharedStats()
 
 
+def contents(name: str, board: SharedStats, notices: LateWarnings, log: Path | None) -> bytes:
+    failures = FailureRegister()
+    try:
+        return StatusFiles(board, notices, log, failures).contents(name)
+    finally:
+        failures.close()
+
+
 def status(board: SharedStats, notices: LateWarnings | None = None) -> dict[str, Any]:
-    text = StatusFiles(board, notices or LateWarnings(), None).contents("status.json")
+    text = contents("status.json", board, notices or LateWarnings(), None)
     assert text.endswith(b"}\n")
     found: dict[str, Any] = json.loads(text)
     return found
@@ -71,10 +80,9 @@ def test_warnings_of_the_start_come_before_those_of_later(board: SharedStats) ->
 
 
 def test_counters_are_the_sums_of_now(board: SharedStats) -> None:
-    files = StatusFiles(board, LateWarnings(), None)
     for sum_so_far in (3, 6):
         board.row(7)[Counter.BYTES] += 3
-        assert json.loads(files.contents("status.json"))["counters"]["bytes_served"] == sum_so_far
+        assert status(board)["counters"]["bytes_served"] == sum_so_far
 
 
 def test_a_cache_that_steps_aside_says_why(board: SharedStats) -> None:
@@ -91,7 +99,7 @@ def test_a_cache_that_steps_aside_says_why(board: SharedStats) -> None:
 
 
 def log_of(path: Path | None) -> bytes:
-    return StatusFiles(SharedStats(), LateWarnings(), path).contents("log")
+    return contents("log", SharedStats(), LateWarnings(), path)
 
 
 def test_the_log_is_the_files_contents_of_now(tmp_path: Path) -> None:

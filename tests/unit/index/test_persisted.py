@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ ALL = frozenset([0, 1])
 
 @pytest.fixture(autouse=True)
 def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_file.os, "fsync", lambda fd: None)
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
 
 
 class Site:
@@ -36,6 +37,7 @@ class Site:
         (self.root / "d" / "x.JPEG").write_bytes(b"image")
         for path in (self.root / "d" / "x.JPEG", self.root / "d"):
             os.utime(path, (1000, 1000))
+        self.source = Source(self.root)
         self.first, self.second = top / "first.idx", top / "second.idx"
         self.index: Index = index_of(self.root, "t.tar", "d")
         for archive in (0, 1):
@@ -50,7 +52,7 @@ class Site:
         return self.index.extent(archive, OUTER)
 
     def tables(self, *files: Path) -> PersistedTables:
-        return PersistedTables(Source(self.root), [(ALL, files or (self.first, self.second))])
+        return PersistedTables(self.source, [(ALL, files or (self.first, self.second))])
 
     def block(
         self, tables: PersistedTables, archive: int = 0, *, now: bool = False
@@ -60,8 +62,10 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
+def site(tmp_path: Path) -> Iterator[Site]:
+    one = Site(tmp_path)
+    yield one
+    one.source.close()
 
 
 @pytest.fixture
@@ -75,7 +79,7 @@ def test_without_a_file_there_is_none(site: Site, caplog: pytest.LogCaptureFixtu
     tables = site.tables()
     assert site.block(tables) is None
     assert not tables.is_complete(0, site.index.key(0, OUTER))
-    assert PersistedTables(Source(site.root), []).block(0, OUTER, b"", site.extent()) is None
+    assert PersistedTables(site.source, []).block(0, OUTER, b"", site.extent()) is None
     assert caplog.text == ""
 
 

@@ -29,7 +29,7 @@ class Bytes:
         self.asked.append((offset, length))
         return self.data[offset : offset + length]
 
-    def pour(self, pipe: int, offset: int, length: int) -> bool:
+    def splice_to(self, pipe: int, offset: int, length: int) -> bool:
         raise AssertionError
 
 
@@ -106,7 +106,7 @@ def test_an_archive_of_another_size_is_another_one(index: Index, tmp_path: Path)
     container = index.container(0)
     with (tmp_path / "t.tar").open("ab") as file:
         file.write(bytes(512))
-    index.source._files.clear()
+    index.source._files.pop(b"t.tar").close()
     index.source.recognise = None
     size = container.file_size
     with pytest.raises(SourceChangedError, match=rf"{size + 512:,} bytes now, and had {size:,}"):
@@ -128,6 +128,9 @@ def test_a_loose_file_of_another_size_is_another_one(index: Index, tmp_path: Pat
 
 class Unpacked:
     """What deflated arrays hold."""
+
+    def path(self, archive: int) -> bytes:
+        return b"t.tar"
 
     def read(self, archive: int, offset: int, length: int) -> bytes:
         return b"%d: %d, %d" % (archive, offset, length)

@@ -84,7 +84,7 @@ CATALOGUE = known(
     ],
 )
 def test_the_splits_that_are_named(names: list[str], archives: list[list[int]]) -> None:
-    assert [one.shelf.archives for one in splits_of(CATALOGUE, names)] == archives
+    assert [one.backend.archives for one in splits_of(CATALOGUE, names)] == archives
 
 
 @pytest.mark.parametrize(

@@ -263,19 +263,19 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 def test_bytes_are_poured_and_counted(opened: Open, pipe: tuple[int, int]) -> None:
     file = opened()
-    assert file.pour(pipe[1], 100, 5000)
+    assert file.splice_to(pipe[1], 100, 5000)
     assert os.read(pipe[0], 1 << 16) == DATA[100:5100]
     assert file.meter == [0, 1, 5000, 0]
 
 
 def test_what_is_not_all_there_is_not_poured(opened: Open, pipe: tuple[int, int]) -> None:
     file = opened()
-    assert not file.pour(pipe[1], len(DATA) - 10, 11)
+    assert not file.splice_to(pipe[1], len(DATA) - 10, 11)
     assert file.meter == [0, 1, 10, 0]
 
 
 def test_what_has_changed_is_not_poured(opened: Open, path: Path, pipe: tuple[int, int]) -> None:
     file = opened()
     os.utime(path, (1, 1))
-    assert not file.pour(pipe[1], 0, 10)
+    assert not file.splice_to(pipe[1], 0, 10)
     assert file.meter[REQUESTS] == 1

@@ -139,7 +139,7 @@ def merged(data: bytes, when: str, read_at: ReadAt | None = None) -> tuple[Outco
 
     def walk(into: MemberColumns) -> int:
         true_walk = Walk(merger.read_at, len(data), into, lambda offset, length: None)
-        return merger.stitch(true_walk, 0, SplitPolicy())
+        return merger.merge(true_walk, 0, SplitPolicy())
 
     return outcome(walk), merger
 
@@ -202,7 +202,7 @@ def test_most_members_come_from_chains(when: str) -> None:
         return PLAIN[offset : offset + length]
 
     into = MemberColumns()
-    merger.stitch(Walk(read_at, len(PLAIN), into, lambda *what: None), 0, SplitPolicy())
+    merger.merge(Walk(read_at, len(PLAIN), into, lambda *what: None), 0, SplitPolicy())
     assert into.headers == HEADERS
     assert len(merger.chains) > 1
     by_chains = sum(chain.count for chain in merger.chains if chain.done)
@@ -219,7 +219,7 @@ def test_a_read_that_fails_in_a_chain_alone_costs_nothing(when: str) -> None:
 
     merger.read_at = fail
     into = MemberColumns()
-    merger.stitch(Walk(reader(PLAIN), len(PLAIN), into, lambda *what: None), 0, SplitPolicy())
+    merger.merge(Walk(reader(PLAIN), len(PLAIN), into, lambda *what: None), 0, SplitPolicy())
     assert into.headers == HEADERS
     assert merger.chains
 
@@ -241,14 +241,14 @@ def test_a_read_that_fails_fails_where_a_lone_scan_does(when: str) -> None:
 def test_a_walk_may_have_members_of_another_archive_already(when: str) -> None:
     merger, into = OneThread(reader(PLAIN), when), MemberColumns()
     for _ in range(2):
-        merger.stitch(Walk(merger.read_at, len(PLAIN), into, lambda *what: None), 0, SplitPolicy())
+        merger.merge(Walk(merger.read_at, len(PLAIN), into, lambda *what: None), 0, SplitPolicy())
     assert into.headers == [*HEADERS, *HEADERS]
 
 
 def test_progress_rises() -> None:
     merger, told = OneThread(reader(PLAIN), "at once"), list[int]()
     walk = Walk(merger.read_at, len(PLAIN), MemberColumns(), lambda *what: None)
-    merger.stitch(walk, 0, SplitPolicy(), told.append)
+    merger.merge(walk, 0, SplitPolicy(), told.append)
     assert len(told) > 1
     assert told == sorted(told)
     assert told[-1] <= len(PLAIN)
@@ -257,7 +257,7 @@ def test_progress_rises() -> None:
 def test_chains_that_are_under_way_are_counted_out_when_they_end() -> None:
     merger, policy = OneThread(reader(PLAIN), "at once"), SplitPolicy()
     walk = Walk(merger.read_at, len(PLAIN), MemberColumns(), lambda *what: None)
-    merger.stitch(walk, 0, policy)
+    merger.merge(walk, 0, policy)
     assert merger.chains
     assert policy.chains == 0
 
