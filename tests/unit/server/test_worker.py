@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from typing import cast
 
 import pytest
@@ -85,13 +86,20 @@ class Mount:
     def ask(self, opcode: int, inode: int = 1, unique: int = 5) -> None:
         self.kernel.send(REQUEST.pack(REQUEST.size, opcode, unique, inode, 0, 0, 0, 0, 0))
 
+    has_said = False
+
     def said(self) -> list[str]:
+        self.has_said = True
         return read_to_end(self.told.reader).decode().splitlines()
 
 
 @pytest.fixture
-def mount(monkeypatch: pytest.MonkeyPatch) -> Mount:
-    return Mount(monkeypatch)
+def mount(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mount]:
+    one = Mount(monkeypatch)
+    yield one
+    one.kernel.close()
+    if not one.has_said:
+        one.said()
 
 
 def end_session(mount: Mount) -> None:
