@@ -8,11 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import forkserver
 from tests.helpers.bench import Bench
+from tests.helpers.forkserver import Constants
 from tests.helpers.mounts import Mount, Mounted, mounted
 from tests.helpers.user_bench import Make, There, places
 
 pytest_plugins = ["tests.helpers.pytest_plugin"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fork_server() -> Iterator[None]:
+    """The process that forks the tests' programs starts with the first of them and ends with the
+    run.
+    """
+    yield
+    forkserver.close_shared()
 
 
 @pytest.fixture(scope="session")
@@ -38,8 +49,8 @@ def mount(tmp_path: Path) -> Iterator[Mount]:
     """``mount(source, **plan)`` mounts for the rest of the test."""
     started: list[Mounted] = []
 
-    def start(source: Path, **plan: object) -> Mounted:
-        one = mounted(source, tmp_path / f"mnt{len(started)}", **plan)
+    def start(source: Path, constants: Constants | None = None, **plan: object) -> Mounted:
+        one = mounted(source, tmp_path / f"mnt{len(started)}", constants, **plan)
         started.append(one)
         return one
 

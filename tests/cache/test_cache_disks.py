@@ -183,10 +183,10 @@ def _free(place: Path) -> int:
     return status.f_bavail * status.f_frsize
 
 
-IMPATIENT = (
-    "from imagenetfs.server import cache_monitor as monitor; "
-    "monitor._IDLE_LOOK_SECONDS = monitor._KEEP_SECONDS = 1.0"
-)
+IMPATIENT = {
+    "imagenetfs.server.cache_monitor:_IDLE_LOOK_SECONDS": 1.0,
+    "imagenetfs.server.cache_monitor:_KEEP_SECONDS": 1.0,
+}
 """A supervisor that looks after what is idle every second, and not every ten."""
 
 
@@ -203,8 +203,8 @@ def test_an_idle_mount_gives_space_back(
     place = disk("tmpfs:size=300m")
     cache, floor = place / "cache", 100 << 20
     prepare(cache)
-    plan = {"cache_dir": cache, "cache_size": PLENTY, "keep_free": floor, "before": IMPATIENT}
-    mounted = mount(train[0], **plan)
+    plan = {"cache_dir": cache, "cache_size": PLENTY, "keep_free": floor}
+    mounted = mount(train[0], constants=IMPATIENT, **plan)
     paths = files(mounted.root / "train")
     epoch(paths, seed=1)
     assert len(_segments(cache)) == 1
@@ -226,7 +226,7 @@ def test_what_is_cleared_under_an_idle_mount_is_free(
     place = disk("tmpfs:size=300m")
     cache = place / "cache"
     prepare(cache)
-    mounted = mount(train[0], cache_dir=cache, cache_size=PLENTY, before=IMPATIENT)
+    mounted = mount(train[0], cache_dir=cache, cache_size=PLENTY, constants=IMPATIENT)
     paths = files(mounted.root / "train")
     before = _free(place)
     epoch(paths, seed=1)

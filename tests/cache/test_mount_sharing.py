@@ -135,14 +135,11 @@ def test_staging_outlives_the_sources_trouble(
     train: tuple[Path, int], mount: Mount, cache_dir: Path
 ) -> None:
     """Said once, in a sentence; what was fetched is not fetched again."""
-    quickly = (
-        "from imagenetfs.server import background_stager as staging; "
-        "staging._TRY_AGAIN_SECONDS = 0.2"
-    )
+    quickly = {"imagenetfs.server.background_stager:_TRY_AGAIN_SECONDS": 0.2}
     size = (train[0] / TRAIN).stat().st_size
     with slow_source(train[0], bandwidth=40e6) as source:
         plan = {"cache_dir": cache_dir, "cache_size": PLENTY, "stage": ["ILSVRC2012/train"]}
-        mounted = mount(source.path, before=quickly, **plan)
+        mounted = mount(source.path, constants=quickly, **plan)
         assert until(lambda: source.counters()["bytes"] > size // 4)
         source.fault("EIO", "read")
         assert until(

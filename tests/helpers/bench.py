@@ -16,9 +16,14 @@ from typing import Any
 
 from imagenetfs.system import mounts
 from imagenetfs.system.mounts import MountEntry
+from tests.helpers import forkserver
+from tests.helpers.forkserver import COMMAND_LINE, TESTS_OWN, Identity
 
 END_SECONDS = 60.0
+CALL_SECONDS = 90.0
 COMMAND = [sys.executable, "-m", "imagenetfs"]
+INSTALLED = [str(Path(sys.executable).with_name("imagenetfs"))]
+"""The entry point, as pip installs it."""
 
 
 def until(condition: Callable[[], object], seconds: float = END_SECONDS) -> bool:
@@ -41,11 +46,31 @@ def is_running(pid: int) -> bool:
 
 @dataclass
 class Bench:
-    """One test's directories, and the command within them."""
+    """One test's directories, and the command within them.
+
+    The command runs in a fork of a process that has its imports behind it (see ``forkserver``);
+    what must be a new interpreter says so: :meth:`call_installed`, ``Terminal``, or ``front``
+    before a command line.
+    """
 
     directory: Path
-    front: list[str] = field(default_factory=lambda: COMMAND)
     surroundings: dict[str, str] = field(default_factory=dict)
+    identity: Identity = TESTS_OWN
+    before: list[str] = field(default_factory=list)
+    """What to put before a new interpreter's command line for the same identity."""
+
+    program: list[str] = field(default_factory=lambda: COMMAND)
+    """The command in a new interpreter."""
+
+    constants: dict[str, float] = field(default_factory=dict)
+    """Waits of the product that are shorter for these commands, and for the servers that they
+    start.
+    """
+
+    @property
+    def front(self) -> list[str]:
+        """The command in a new interpreter."""
+        return [*self.before, *self.program]
 
     @property
     def run_root(self) -> Path:
@@ -68,23 +93,47 @@ class Bench:
         self, *arguments: object, environ: Mapping[str, str] | None = None, **options: Any
     ) -> subprocess.Popen[str]:
         """The command in the background; ``environ`` adds variables, ``options`` are Popen's."""
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        variables = self.environ(**(environ or {}))
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        server = forkserver.shared()
+        if server.can_give(variables):
+            return server.popen(
+                COMMAND_LINE,
+                arguments,
+                environ=variables,
+                identity=self.identity,
+                constants=self.constants,
+                **streams,
+            )
+        assert not self.constants, "only a fork can have other constants"
         process: subprocess.Popen[str] = subprocess.Popen(
             [*self.front, *map(str, arguments)],
-            env=self.environ(**(environ or {})),
+            env=variables,
             text=True,
-            **{**pipes, **options},
+            **streams,
         )
         return process
 
     def call(self, *arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
         """The command to its end."""
+        with self.start(*arguments, environ=environ) as process:
+            try:
+                out, err = process.communicate(timeout=CALL_SECONDS)
+            except BaseException:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def call_installed(
+        self, *arguments: object, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        """The same from end to end: the installed entry point, in a new interpreter."""
         return subprocess.run(
-            [*self.front, *map(str, arguments)],
+            [*self.before, *INSTALLED, *map(str, arguments)],
             env=self.environ(**environ),
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=CALL_SECONDS,
             check=False,
         )
 

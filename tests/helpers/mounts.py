@@ -1,7 +1,7 @@
 """Mounts for tests: a server in a process of its own, started and always taken away.
 
-``python -m tests.helpers.mounts PLAN`` is that process: it serves in the
-foreground and prints READY.
+That process is a child of the fork server, or ``python -m tests.helpers.mounts PLAN`` where it
+needs an interpreter of its own; it serves in the foreground and prints READY.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).parents[2]
-"""The checkout: programs are started there by ``-m tests...``."""
+from tests.helpers import forkserver
+from tests.helpers.forkserver import REPOSITORY, Constants
 
 READY_SECONDS = 60.0
 END_SECONDS = 20.0
@@ -69,7 +69,9 @@ Mount = Callable[..., Mounted]
 """The fixture ``mount``: ``mount(source, **plan)`` mounts for the rest of the test."""
 
 
-def mounted(source: Path, mountpoint: Path, **plan: object) -> Mounted:
+def mounted(
+    source: Path, mountpoint: Path, constants: Constants | None = None, **plan: object
+) -> Mounted:
     """Start a server and wait until the mount can be read.
 
     Raises RuntimeError with what it said.
@@ -86,13 +88,7 @@ def mounted(source: Path, mountpoint: Path, **plan: object) -> Mounted:
         "read_timeout": 60.0,
         **{name: str(v) if isinstance(v, Path) else v for name, v in plan.items()},
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.helpers.mounts", json.dumps(described)],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        cwd=REPOSITORY,
-    )
+    process = _start(json.dumps(described), constants)
     line = _first_line(process)
     if not line.startswith("READY "):
         process.kill()
@@ -100,6 +96,26 @@ def mounted(source: Path, mountpoint: Path, **plan: object) -> Mounted:
         detach(mountpoint)
         raise RuntimeError(line or log.read_text() if log.exists() else "the server said nothing")
     return Mounted(mountpoint, log, process, json.loads(line.removeprefix("READY ")))
+
+
+def _start(plan: str, constants: Constants | None) -> subprocess.Popen[str]:
+    server = forkserver.shared()
+    if server.can_give(os.environ):
+        return server.popen(
+            "tests.helpers.mounts:main",
+            [plan],
+            constants=constants,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+    assert not constants, "only a fork can have other constants"
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.helpers.mounts", plan],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        cwd=REPOSITORY,
+    )
 
 
 def _first_line(process: subprocess.Popen[str]) -> str:
@@ -132,16 +148,18 @@ def unmount_all(directory: Path) -> None:
         detach(Path(path))
 
 
-def processes_marked(name: str, value: str) -> list[str]:
-    """Living processes whose environment has ``name=value``, this one and its parents left out."""
+def processes_marked(name: str, value: str, seconds: float = 5.0) -> list[str]:
+    """Living processes whose environment has ``name=value``, this one and its parents left out.
+
+    They are given ``seconds`` to end."""
     own, pid = set(), os.getpid()
     while pid > 1:
         own.add(pid)
         pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     wanted = f"{name}={value}".encode()
     found: list[str] = []
-    deadline = time.monotonic() + 5.0  # what was told to end may need a moment
-    while time.monotonic() < deadline:
+    deadline = time.monotonic() + seconds  # what was told to end may need a moment
+    while True:
         found = []
         for directory in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
@@ -150,7 +168,7 @@ def processes_marked(name: str, value: str) -> list[str]:
                 if wanted in (directory / "environ").read_bytes().split(b"\0"):
                     command = (directory / "cmdline").read_bytes().replace(b"\0", b" ")
                     found.append(f"{directory.name} {command.decode(errors='replace')[:200]}")
-        if not found:
+        if not found or time.monotonic() >= deadline:
             break
         time.sleep(0.1)
     return found
@@ -168,6 +186,11 @@ def below(root: Path) -> dict[str, bytes]:
 def of_split(mounted: Mounted, split: str) -> dict[str, bytes]:
     """Class/image -> bytes of a split in a mount."""
     return below(mounted.mountpoint / split)
+
+
+def main() -> None:
+    """The server's process: its plan is the first argument."""
+    _serve(json.loads(sys.argv[1]))
 
 
 def _serve(described: dict[str, Any]) -> None:
@@ -198,4 +221,4 @@ def _serve(described: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    _serve(json.loads(sys.argv[1]))
+    main()

@@ -76,6 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Give the run its directory, before anything is imported that looks at the environment."""
     global _run
     config.addinivalue_line("markers", "expects_log(*regex): lines of our logs that may appear")
+    config.addinivalue_line("markers", "spread: each test may run in another process")
     isolation.normalise_process()
     _run = Run(config)
     if _run.is_controller:
@@ -92,10 +93,14 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests run in one process, and share its fixtures; long folders come first."""
+    """A file's tests run in one process, and share its fixtures, but for those of a file that is
+    marked ``spread``: it is long, and has no fixtures worth sharing. Long folders come first.
+    """
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+            spread = item.get_closest_marker("spread") is not None
+            group = item.nodeid if spread else item.nodeid.partition("::")[0]
+            item.add_marker(pytest.mark.xdist_group(group))
 
     def rank(item: pytest.Item) -> int:
         folder = item.nodeid.removeprefix("tests/").partition("/")[0]

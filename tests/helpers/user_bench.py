@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.helpers.bench import COMMAND, Bench
+from tests.helpers import forkserver
+from tests.helpers.bench import Bench
 from tests.helpers.mounts import processes_marked
 from tests.helpers.users import GROUP, MANY, USERS, Elsewhere
 
@@ -47,7 +48,8 @@ class There(Bench):
             "IMAGENETFS_SITE_CONFIG": str(directory / "site.toml"),
         }
         self.elsewhere = Elsewhere(directory / "scratch", broken=broken, member_of=member_of)
-        self.front = [*self.elsewhere.front(user), *COMMAND]
+        self.identity = self.elsewhere.identity(user)
+        self.before = self.elsewhere.front(user)
 
     @property
     def home(self) -> Path:
@@ -55,14 +57,12 @@ class There(Bench):
 
     def command(self, *words: object, **environ: str) -> subprocess.CompletedProcess[str]:
         """Any command to its end, as the user."""
-        return subprocess.run(
-            [*self.elsewhere.front(self.user), *map(str, words)],
-            env=self.environ(**environ),
+        return forkserver.shared().run(
+            "tests.helpers.forkserver:execute",
+            words,
+            environ=self.environ(**environ),
+            identity=self.identity,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
         )
 
     def leftovers(self) -> list[str]:

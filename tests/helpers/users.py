@@ -2,13 +2,15 @@
 
 There /dev/fuse is everybody's (as on any desktop and cluster), the interpreter and this
 package can be reached though they may lie in root's home, and three ordinary users exist.
-Nothing outside changes. Run as a program this module is the process that holds the namespace,
-and the front of each command.
+Nothing outside changes. A child of the fork server holds the namespace (:func:`hold`), and
+others enter it. Run as a program this module is the front of a command that shall have an
+interpreter of its own there.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import pwd
 import shutil
@@ -19,6 +21,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from imagenetfs.system import namespaces
+from tests.helpers import forkserver
+from tests.helpers.forkserver import REPOSITORY, Identity
 
 USERS = {"ana": 24001, "ben": 24002, "max": 24004}
 GROUP = 24000
@@ -34,7 +38,7 @@ HIDDEN, TOLD = "fsgroup18", "fsgroup03"
 
 _SELF = [sys.executable, "-m", "tests.helpers.users"]
 
-REPOSITORY = Path(__file__).parents[2]
+_CLONE_NEWNET = 0x40000000
 
 
 class Elsewhere:
@@ -56,14 +60,25 @@ class Elsewhere:
         scratch.mkdir()
         self._own_network = own_network
         words = [f"--broken={name}={how}" for name, how in (broken or {}).items()]
-        command = [*_SELF, *words, f"--member-of={','.join(member_of)}", "--hold", str(scratch)]
-        if own_network:
-            command = ["unshare", "--net", *command]
-        self._holder = subprocess.Popen(
-            command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        words += [f"--member-of={','.join(member_of)}", *["--network"] * own_network, str(scratch)]
+        self._holder = forkserver.shared().popen(
+            "tests.helpers.users:hold",
+            words,
+            cwd=REPOSITORY,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         assert self._holder.stdout is not None
-        assert self._holder.stdout.readline() == b"READY\n"
+        assert self._holder.stdout.readline() == "READY\n"
+
+    def identity(self, user: str = "ana") -> Identity:
+        """This user or root there, for a child of the fork server."""
+        return Identity(user=user, join=self._holder.pid, network=self._own_network)
+
+    def identity_of(self, uid: int, gid: int, *groups: int) -> Identity:
+        """A user there whom no account describes."""
+        numbers = (uid, gid, groups)
+        return Identity(numbers=numbers, join=self._holder.pid, network=self._own_network)
 
     def front(self, user: str = "ana") -> list[str]:
         """What to put before a command that shall run there, as this user or as root."""
@@ -146,22 +161,41 @@ def _mount(*arguments: object) -> None:
     subprocess.run(["mount", *map(str, arguments)], check=True, timeout=30)
 
 
+def enter(pid: int, *, network: bool) -> None:
+    """Enter the namespaces of a process that :func:`hold` holds."""
+    if network:
+        libc = ctypes.CDLL(None, use_errno=True)
+        with open(f"/proc/{pid}/ns/net") as file:
+            if libc.setns(file.fileno(), _CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), "cannot enter the network namespace")
+    namespaces.enter_namespaces(pid)
+
+
+def hold() -> None:
+    """Hold a namespace until the standard input ends."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--broken", action="append", default=[], metavar="PROGRAM=HOW")
+    parser.add_argument("--member-of", default="", metavar="GROUP,...")
+    parser.add_argument("--network", action="store_true")
+    parser.add_argument("scratch", type=Path)
+    asked = parser.parse_args()
+    if asked.network:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.unshare(_CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "cannot make a network namespace")
+    broken = dict(word.split("=", 1) for word in asked.broken)
+    prepare(asked.scratch, broken, asked.member_of.split(","))
+    print("READY", flush=True)
+    sys.stdin.read()
+
+
 def main() -> None:
     """See the module's docstring."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--user", choices=[*USERS, "root"], default="ana")
-    parser.add_argument("--broken", action="append", default=[], metavar="PROGRAM=HOW")
-    parser.add_argument("--member-of", default="", metavar="GROUP,...")
-    parser.add_argument("--hold", type=Path, metavar="SCRATCH")
     parser.add_argument("--join", type=int, metavar="PID")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     asked = parser.parse_args()
-    if asked.hold:
-        broken = dict(word.split("=", 1) for word in asked.broken)
-        prepare(asked.hold, broken, asked.member_of.split(","))
-        print("READY", flush=True)
-        sys.stdin.read()
-        return
     namespaces.enter_namespaces(asked.join)
     if asked.user != "root":
         become(asked.user)

@@ -18,8 +18,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.helpers.forkserver import REPOSITORY
 from tests.helpers.mounts import processes_marked
-from tests.helpers.users import GROUP, REPOSITORY, USERS, Elsewhere
+from tests.helpers.users import GROUP, USERS, Elsewhere
 from tests.jobs.needs import CGROUP, Groups, groups, limits_memory
 
 MARK = "SLURM_JOB_ID"

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.helpers.users import REPOSITORY
+from tests.helpers.forkserver import REPOSITORY
 from tests.jobs.needs import CGROUP2
 
 BOOT_SECONDS = 60.0

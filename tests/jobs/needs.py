@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.users import REPOSITORY
+from tests.helpers.forkserver import REPOSITORY
 
 CGROUP = Path("/sys/fs/cgroup")
 CGROUP2 = (CGROUP / "unified", CGROUP)

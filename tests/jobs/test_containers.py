@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.bench import COMMAND
+from tests.helpers.forkserver import REPOSITORY
 from tests.helpers.user_bench import There
-from tests.helpers.users import REPOSITORY
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
 pytestmark = [ROOT, pytest.mark.timeout(180)]

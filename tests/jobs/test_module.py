@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from imagenetfs import __version__
-from tests.helpers.users import REPOSITORY
+from tests.helpers.forkserver import REPOSITORY
 from tests.jobs.machine import launcher
 
 SYSTEMS = {

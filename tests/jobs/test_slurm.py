@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.bench import Bench, Terminal, until
+from tests.helpers.forkserver import REPOSITORY
 from tests.helpers.mounts import processes_marked
-from tests.helpers.users import REPOSITORY
 from tests.jobs import needs
 from tests.jobs.cluster import MARK, NODES, Cluster
 
@@ -270,9 +270,13 @@ class Submitter(Bench):
 
 @pytest.mark.timeout(180)
 def test_a_shell_in_a_terminal(cluster: Cluster) -> None:
-    salloc = "salloc --quiet --ntasks=1 --mem=400 srun --pty imagenetfs"
-    front = [*cluster.front(), *salloc.split()]
-    at = Submitter(cluster.directory / "home", front, cluster.environ)
+    salloc = "salloc --quiet --ntasks=1 --mem=400 srun --pty"
+    at = Submitter(
+        cluster.directory / "home",
+        surroundings=cluster.environ,
+        before=[*cluster.front(), *salloc.split()],
+        program=["imagenetfs"],
+    )
     terminal = Terminal(at, "run", "--", "bash", "--norc", "--noprofile", "-i")
     terminal.type("PS1=; ls $IMAGENETFS_MOUNT; sh -c 'echo $((40+2)); exec sleep 600'\n")
     terminal.see("ILSVRC2012_t3")

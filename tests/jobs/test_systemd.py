@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.bench import until
-from tests.helpers.users import REPOSITORY
+from tests.helpers.forkserver import REPOSITORY
 from tests.jobs import needs
 from tests.jobs.machine import Machine, launcher
 

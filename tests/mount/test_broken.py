@@ -14,6 +14,9 @@ import pytest
 
 from tests.helpers.mounts import Mount
 
+pytestmark = pytest.mark.spread
+
+
 TRAIN = "ILSVRC2012_img_train.tar"
 VAL = "ILSVRC2012_img_val.tar"
 

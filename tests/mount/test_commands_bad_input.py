@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.bench import Bench
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.spread]
 
 
 def refused(at: Bench, code: int, *arguments: object, **environ: str) -> str:

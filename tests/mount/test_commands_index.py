@@ -11,6 +11,8 @@ from imagenetfs.index.index_file import open_index_file
 from tests.helpers.bench import Bench, Terminal
 from tests.helpers.passthrough import slow_source
 
+pytestmark = pytest.mark.spread
+
 
 def _files(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.rglob("*") if path.is_file()}

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tests.helpers.bench import Bench, finish, waiting
 from tests.helpers.mounts import Mounted
+
+pytestmark = pytest.mark.spread
 
 
 def info(at: Bench, *arguments: object) -> str:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from imagenetfs.job import unmount
 from imagenetfs.system import mounts
 from tests.helpers.bench import Bench, is_running, server_pid, until
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.spread]
 
 
 def kill_server(mountpoint: Path) -> None:
@@ -107,13 +108,15 @@ def test_umount_tells_who_has_the_mount_in_another_namespace(
 ) -> None:
     mountpoint = at.mountpoint()
     assert at.call("mount", sample, mountpoint).returncode == 0
+    at.constants["imagenetfs.job.unmount:LOOK_SECONDS"] = 0.3
     pid = server_pid(mountpoint)
     words = ["unshare", "-m", "--propagation=private", "sh", "-c", "echo there; cat"]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
         if how == "gives up":
-            monkeypatch.setattr(unmount, "END_SECONDS", 1.0)
+            monkeypatch.setattr(unmount, "END_SECONDS", 0.5)
+            monkeypatch.setattr(unmount, "LOOK_SECONDS", 0.3)
             # Who unmounts goes to /, and this process is to come back.
             with contextlib.chdir(at.directory), pytest.raises(StillBusyError) as raised:
                 unmount.unmount(str(mountpoint), lazy=False, say=lambda line: None)
@@ -242,6 +245,8 @@ def test_a_busy_mount_names_who_holds_it(at: Bench, sample: Path) -> None:
     mountpoint = at.mountpoint()
     assert at.call("mount", sample, mountpoint).returncode == 0
     pid = server_pid(mountpoint)
+    at.constants["imagenetfs.job.unmount:BUSY_SECONDS"] = 0.3
+    at.constants["imagenetfs.job.unmount:LOOK_SECONDS"] = 0.2
     holder = subprocess.Popen(["cat"], cwd=mountpoint, stdin=subprocess.PIPE)
     try:
         done = at.call("umount", mountpoint)
@@ -259,9 +264,13 @@ def test_a_busy_mount_names_who_holds_it(at: Bench, sample: Path) -> None:
 def test_a_reader_that_is_just_ending_gets_its_time(at: Bench, sample: Path) -> None:
     mountpoint = at.mountpoint()
     assert at.call("mount", sample, mountpoint).returncode == 0
-    holder = subprocess.Popen(["sleep", "1.5"], cwd=mountpoint)
-    assert at.call("umount", mountpoint).returncode == 0
-    holder.wait()
+    holder = subprocess.Popen(["cat"], cwd=mountpoint, stdin=subprocess.PIPE)
+    umount = at.start("umount", mountpoint)
+    time.sleep(0.3)  # it has found the mount busy by then, or does not find it at all
+    assert umount.poll() is None
+    holder.communicate()
+    umount.communicate(timeout=60)
+    assert umount.returncode == 0
 
 
 def test_from_within_the_mount(at: Bench, sample: Path) -> None:
@@ -301,6 +310,8 @@ def test_a_mount_that_hangs_does_not_hang_status(at: Bench, sample: Path) -> Non
     assert at.call("mount", sample, mountpoint).returncode == 0
     found = json.loads(at.call("status", "--json", mountpoint).stdout)[0]
     stopped = [found["pid"], *(worker["pid"] for worker in found["workers"])]
+    at.constants["imagenetfs.job.status:ANSWER_SECONDS"] = 0.5
+    at.constants["imagenetfs.job.preflight:ANSWER_SECONDS"] = 0.5
     try:
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
@@ -312,6 +323,7 @@ def test_a_mount_that_hangs_does_not_hang_status(at: Bench, sample: Path) -> Non
     finally:
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
+    at.constants.clear()
     assert at.call("umount", mountpoint).returncode == 0
 
 
@@ -333,15 +345,16 @@ def test_the_server_in_the_background_is_told_to_end(
 
 def test_an_unused_mount_ends_by_itself(at: Bench, sample: Path) -> None:
     mountpoint = at.mountpoint()
-    assert at.call("mount", "--idle", "3s", sample, mountpoint).returncode == 0
+    assert at.call("mount", "--idle", "2s", sample, mountpoint).returncode == 0
     pid = server_pid(mountpoint)
     image = next((mountpoint / "ILSVRC2012" / "train").rglob("*.JPEG"))
-    for _ in range(5):
-        assert not until(lambda: at.entries() == [], 1), "it is in use"
+    ends = time.monotonic() + 3.0
+    while time.monotonic() < ends:
+        assert not until(lambda: at.entries() == [], 0.2), "it is in use"
         assert image.read_bytes()  # of which the kernel has all but the way to it
     holder = subprocess.Popen(["cat"], cwd=mountpoint, stdin=subprocess.PIPE)
     try:
-        assert not until(lambda: at.entries() == [], 6), "somebody is in it"
+        assert not until(lambda: at.entries() == [], 3), "somebody is in it"
     finally:
         holder.communicate()
     assert until(lambda: at.entries() == [])

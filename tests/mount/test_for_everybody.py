@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.bench import COMMAND, Bench, until
+from tests.helpers.bench import Bench, until
 from tests.helpers.users import GROUP, USERS, Elsewhere
 
 pytestmark = pytest.mark.timeout(120)
@@ -37,7 +37,8 @@ def at(at: Bench, elsewhere: Elsewhere, tmp_path: Path) -> Iterator[Bench]:
     """The bench of an account that has access, where ``/etc/fuse.conf`` allows others."""
     account = USERS["ben"]
     # `ben` is the account: of the group that has access, as nobody who reads here.
-    at.front = [*as_user(elsewhere, account, GROUP, CLOSED), *COMMAND]
+    at.before = as_user(elsewhere, account, GROUP, CLOSED)
+    at.identity = elsewhere.identity_of(account, GROUP, CLOSED)
     for name in ("home", "mnt", "run"):
         (tmp_path / name).mkdir()
         os.chown(tmp_path / name, account, GROUP)

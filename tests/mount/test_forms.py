@@ -14,6 +14,8 @@ import pytest
 
 from tests.helpers.mounts import Mount, Mounted, below, of_split
 
+pytestmark = pytest.mark.spread
+
 REST = ("winter21_whole", "tiny-imagenet-200", "DownSampled")
 
 

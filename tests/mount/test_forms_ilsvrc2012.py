@@ -12,6 +12,8 @@ import pytest
 
 from tests.helpers.mounts import Mount, Mounted, of_split
 
+pytestmark = pytest.mark.spread
+
 SPLITS = ("ILSVRC2012/train", "ILSVRC2012/val", "ILSVRC2012/test", "ILSVRC2012_t3/train")
 DIRECTORIES = ("train", "train_T3", "validation", "test")
 KIT = "ILSVRC2012_devkit_t12"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from tests.helpers.mounts import processes_marked
 from tests.helpers.user_bench import MARK, Make, There
 from tests.helpers.users import GROUP, USERS
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.spread]
 
 NAMESPACE = "readlink /proc/self/ns/mnt"
 STATUS = "cat {mnt}/.imagenetfs/status.json"
@@ -205,12 +206,10 @@ def test_later_runs_join_and_the_last_one_out_ends_it(at: There, sample: Path) -
 def test_many_that_start_at_once_share_one_namespace(make: Make, sample: Path) -> None:
     at, count = make("ana"), 50
     here = at.directory / "home"
-    script = (
-        f"touch {here}/$0; {NAMESPACE}; "
-        f"while [ $(ls {here} | wc -l) -lt {count} ]; do sleep 0.2; done; ls {{mnt}} >&2; exit $0"
-    )
+    script = f"{NAMESPACE}; : > {here}/$0; cat > /dev/null; ls {{mnt}} >&2; exit $0"
     words = ("run", "--namespace", sample, "--", "sh", "-c", script)
-    fronts = [at.start(*words, number) for number in range(count)]
+    fronts = [at.start(*words, number, stdin=subprocess.PIPE) for number in range(count)]
+    assert until(lambda: len(os.listdir(here)) == count, 150)
     seen = set()
     for number, front in enumerate(fronts):
         out, err = front.communicate(timeout=170)
@@ -337,8 +336,9 @@ def test_killed(at: There, sample: Path, whom: str) -> None:
     if whom in ("front", "all"):
         front.kill()
     if whom == "all":
-        for line in processes_marked(MARK, str(at.directory)):
-            os.kill(int(line.split()[0]), signal.SIGKILL)
+        for line in processes_marked(MARK, str(at.directory), seconds=0.0):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(line.split()[0]), signal.SIGKILL)
     front.communicate(timeout=60)
     assert until(lambda: at.leftovers() == []), at.leftovers()
     done = at.call("run", "--namespace", sample, "--", "ls", "{mnt}")

@@ -25,12 +25,9 @@ from tests.helpers.bench import (
 )
 from tests.helpers.randomness import seeded
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.spread]
 
-ASK_PID = (
-    "import json, os; file = open(os.environ['IMAGENETFS_MOUNT'] + '/.imagenetfs/status.json');"
-    "print(json.load(file)['pid'], flush=True)"
-)
+STATUS = ("cat", "{mnt}/.imagenetfs/status.json")
 
 
 # --- the plain case -------------------------------------------------------------------------------
@@ -132,17 +129,16 @@ def test_a_second_run_joins_and_the_last_one_out_unmounts(at: Bench, sample: Pat
 def test_many_that_start_at_once_share_one_mount(at: Bench, sample: Path) -> None:
     count = 50
     here = at.mountpoint("here")
-    script = (
-        f'touch {here}/$0; {sys.executable} -c "{ASK_PID}"; '
-        f"while [ $(ls {here} | wc -l) -lt {count} ]; do sleep 0.2; done; ls {{mnt}} >&2; exit $0"
-    )
-    fronts = [at.start("run", sample, "--", "sh", "-c", script, n) for n in range(count)]
+    script = f"{' '.join(STATUS)}; : > {here}/$0; cat > /dev/null; ls {{mnt}} >&2; exit $0"
+    command = ("run", sample, "--", "sh", "-c", script)
+    fronts = [at.start(*command, n, stdin=subprocess.PIPE) for n in range(count)]
+    assert until(lambda: len(os.listdir(here)) == count, 120)
     pids = set()
     for number, front in enumerate(fronts):
         out, err = front.communicate(timeout=150)
         assert front.returncode == number, err
         assert "ILSVRC2012" in err
-        pids.add(int(out))
+        pids.add(json.loads(out)["pid"])
     assert len(pids) == 1
     assert at.leftovers() == []
     assert not is_running(pids.pop())
@@ -178,8 +174,8 @@ def test_a_mount_made_by_mount_is_joined_and_stays(at: Bench, sample: Path) -> N
         (("--at", mountpoint, sample), {}),
         ((), {"IMAGENETFS_MOUNT": str(mountpoint)}),
     ):
-        done = at.call("run", *arguments, "--", sys.executable, "-c", ASK_PID, **environ)
-        assert (done.returncode, done.stdout, done.stderr) == (0, f"{pid}\n", "")
+        done = at.call("run", *arguments, "--", *STATUS, **environ)
+        assert (done.returncode, json.loads(done.stdout)["pid"], done.stderr) == (0, pid, "")
     assert server_pid(mountpoint) == pid
     assert at.call("umount", mountpoint).returncode == 0
     assert at.leftovers() == []
@@ -187,6 +183,7 @@ def test_a_mount_made_by_mount_is_joined_and_stays(at: Bench, sample: Path) -> N
 
 def test_a_mount_without_a_lease_is_used_and_left_alone(at: Bench, sample: Path) -> None:
     # As one that the node's administrator made for all: there is no socket of this user's.
+    at.constants["imagenetfs.job.mount_handle:FOREIGN_SECONDS"] = 0.3
     mountpoint = at.mountpoint()
     other = {"IMAGENETFS_RUN_DIR": str(at.directory / "other")}
     assert at.call("mount", sample, mountpoint, **other).returncode == 0
@@ -374,6 +371,7 @@ def test_a_front_that_is_killed(at: Bench, sample: Path) -> None:
 
 
 def test_a_command_that_outlives_its_front_loses_the_mount(at: Bench, sample: Path) -> None:
+    at.constants["imagenetfs.server.supervisor:_GRACE_SECONDS"] = 0.5
     script = "cd {mnt}; echo ready; cat > /dev/null; ls ILSVRC2012 2>&1 || echo gone"
     front = at.start("run", sample, "--", "sh", "-c", script, stdin=subprocess.PIPE)
     assert front.stdout is not None
@@ -423,14 +421,17 @@ def test_an_end_at_any_moment_of_the_start(at: Bench, sample: Path, number: sign
         """
         return number == signal.SIGKILL and (left == str(at.default) or left.endswith(".lock"))
 
+    began = time.monotonic()
+    assert at.call("run", sample, "--", "true").returncode == 0
+    whole = time.monotonic() - began
     for _ in range(12):
         # Short: a command that has started outlives its front when that is killed.
-        front = at.start("run", sample, "--", "sleep", "3")
-        time.sleep(draw.uniform(0.0, 1.0))
+        front = at.start("run", sample, "--", "sleep", "2")
+        time.sleep(draw.uniform(0.0, whole))
         front.send_signal(number)
         if number == signal.SIGINT:
             # Once the command runs, the terminal would have sent it there as well.
-            time.sleep(0.3)
+            time.sleep(0.1)
             front.send_signal(signal.SIGTERM)
         front.communicate(timeout=60)
         assert front.returncode != 0
@@ -442,6 +443,7 @@ def test_an_end_at_any_moment_of_the_start(at: Bench, sample: Path, number: sign
 
 def test_open_files_do_not_keep_the_mount(at: Bench, sample: Path) -> None:
     # A process that the command leaves behind must not hold the job's end up.
+    at.constants["imagenetfs.server.supervisor:_GRACE_SECONDS"] = 0.5
     script = "(cd {mnt}; exec sleep 3600 > /dev/null 2>&1) & echo $!"
     done = at.call("run", sample, "--", "sh", "-c", script)
     assert done.returncode == 0

@@ -22,6 +22,8 @@ from tests.helpers.cache import PLENTY
 from tests.helpers.mounts import Mount, Mounted, detach
 from tests.helpers.passthrough import slow_source
 
+pytestmark = pytest.mark.spread
+
 
 def paths(one: Mounted) -> list[Path]:
     return sorted((one.mountpoint / "Imagenet32" / "train").glob("*/*"))

@@ -22,6 +22,7 @@ from imagenetfs.job.doctor import source as source_lines
 from imagenetfs.job.doctor.findings import Finding, Grade
 from imagenetfs.system import child_call, mounts
 from tests.helpers.bench import Bench
+from tests.helpers.forkserver import Identity
 from tests.helpers.passthrough import slow_source
 from tests.helpers.user_bench import Make
 from tests.helpers.users import HIDDEN, MANY
@@ -42,7 +43,8 @@ def at(tmp_path: Path) -> Iterator[Bench]:
         assert holder.stdout is not None
         try:
             assert holder.stdout.readline() == "ready\n"
-            bench.front = ["nsenter", f"--mount=/proc/{holder.pid}/ns/mnt", *bench.front]
+            bench.before = ["nsenter", f"--mount=/proc/{holder.pid}/ns/mnt"]
+            bench.identity = Identity(join=holder.pid)
             yield bench
         finally:
             holder.kill()

@@ -28,7 +28,7 @@ from tests.helpers.passthrough import SlowSource, slow_source
 Images = dict[str, bytes]
 
 TRAIN = "ILSVRC2012_img_train.tar"
-TIMEOUT = 9.0
+TIMEOUT = 6.0
 """Seconds; the mount's --read-timeout."""
 
 HANG_SECONDS = 100.0
@@ -39,7 +39,7 @@ FAILED = {errno.EIO, errno.ECONNABORTED}
 """What a call that nobody could answer gives: the second where its worker was ended."""
 
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.spread]
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.forkserver import REPOSITORY
 from tests.helpers.isolation import MARKER
-from tests.helpers.mounts import REPOSITORY
 
 LEAKS = """
 import mmap, os, subprocess, sys, threading

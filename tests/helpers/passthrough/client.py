@@ -10,17 +10,16 @@ import select
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.helpers import forkserver
 from tests.helpers.mounts import detach, mounts_below
 
 _READY_SECONDS = 30.0
 _END_SECONDS = 10.0
-_ROOT = Path(__file__).parents[3]
 
 
 class SlowSource:
@@ -99,11 +98,13 @@ def slow_source(
     base.chmod(0o755)
     mountpoint, control = base / "mnt", base / "control"
     mountpoint.mkdir()
-    command = [sys.executable, "-m", "tests.helpers.passthrough", str(directory), str(mountpoint)]
-    command += ["--control", str(control), "--behaviour", json.dumps(behaviour), "--with-parent"]
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(
-        command, stdin=pipe, stdout=pipe, text=True, cwd=_ROOT, start_new_session=True
+    words: list[object] = [directory, mountpoint, "--control", control, "--with-parent"]
+    process = forkserver.shared().popen(
+        "tests.helpers.passthrough.__main__:main",
+        [*words, "--behaviour", json.dumps(behaviour)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
     )
     try:
         assert process.stdout is not None
