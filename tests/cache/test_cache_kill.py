@@ -15,8 +15,10 @@ import pytest
 
 from imagenetfs.cache.directory import CacheDirectory, prepare
 from imagenetfs.cache.inventory import verify
+from tests.helpers import forkserver
 from tests.helpers.cache import PLENTY, files, make_train, sums
 from tests.helpers.children import kill
+from tests.helpers.forkserver import COMMAND_LINE
 from tests.helpers.mounts import Mounted, detach, mounted
 from tests.helpers.randomness import SEED, seeded
 
@@ -76,19 +78,13 @@ class _Run:
         self.mount = self._start()
         self.stager = self._stage()
 
-    def _stage(self) -> subprocess.Popen[bytes]:
+    def _stage(self) -> subprocess.Popen[str]:
         """The command, so slow that it is at work most of the time."""
-        command = [
-            sys.executable,
-            "-m",
-            "imagenetfs",
-            "stage",
-            str(self.source),
-            "ILSVRC2012/train",
-        ]
-        options = ["--cache-dir", str(self.cache), "--limit", "4M", "--index-dir", "none"]
+        words = ["stage", self.source, "ILSVRC2012/train", "--cache-dir", self.cache]
+        options = ["--limit", "4M", "--index-dir", "none"]
         null = subprocess.DEVNULL
-        return subprocess.Popen([*command, *options], stdout=null, stderr=null)
+        server = forkserver.shared()
+        return server.popen(COMMAND_LINE, [*words, *options], stdout=null, stderr=null)
 
     def close(self) -> None:
         """End all of it."""
