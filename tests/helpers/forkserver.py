@@ -264,6 +264,7 @@ def serve(control: socket.socket) -> None:
     gc.freeze()
     ended, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the test process, which ends this
     signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
     children: dict[int, int] = {}  # pid -> the descriptor that awaits its status
     poller = select.poll()
