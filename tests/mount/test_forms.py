@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,28 @@ pytestmark = pytest.mark.spread
 REST = ("winter21_whole", "tiny-imagenet-200", "DownSampled")
 
 
+MakeSite = Callable[..., Path]
+
+
 @pytest.fixture
-def site(sample: Path, tmp_path: Path) -> Path:
-    """A copy of the whole sample, to be changed."""
-    return Path(shutil.copytree(sample, tmp_path / "site", symlinks=True))
+def make_site(sample: Path, tmp_path: Path) -> MakeSite:
+    """``make_site("winter21_whole")``: the whole sample, with copies of these to be changed."""
+
+    def make(*changed: str) -> Path:
+        site = tmp_path / "site"
+        site.mkdir()
+        for path in sample.iterdir():
+            if path.name in changed:
+                shutil.copytree(path, site / path.name, symlinks=True)
+            else:
+                (site / path.name).symlink_to(path)
+        return site
+
+    return make
 
 
-def test_other_spellings(site: Path, mount: Mount, sample_mount: Mounted) -> None:
+def test_other_spellings(make_site: MakeSite, mount: Mount, sample_mount: Mounted) -> None:
+    site = make_site("DownSampled", "tiny-imagenet-200")
     (site / "DownSampled").rename(site / "Downsampled")
     (site / "Downsampled" / "Imagenet8_val_npz").rename(site / "Downsampled" / "imagenet8_val_npz")
     (site / "winter21_whole").rename(site / "winter21")
@@ -58,8 +74,9 @@ def test_a_missing_version_is_not_shown(
 
 
 def test_winter21_from_directories_alone(
-    site: Path, sample: Path, mount: Mount, sample_mount: Mounted
+    make_site: MakeSite, sample: Path, mount: Mount, sample_mount: Mounted
 ) -> None:
+    site = make_site("winter21_whole")
     shutil.rmtree(site / "winter21_whole" / "tars")
     one = mount(site)
     expected = below(sample / "winter21_whole")
@@ -70,8 +87,9 @@ def test_winter21_from_directories_alone(
 
 
 def test_winter21_from_tars_beside_one_another(
-    site: Path, mount: Mount, sample_mount: Mounted
+    make_site: MakeSite, mount: Mount, sample_mount: Mounted
 ) -> None:
+    site = make_site("winter21_whole")
     root = site / "winter21_whole"
     for tar in (root / "tars").iterdir():
         tar.rename(root / tar.name)
@@ -80,7 +98,8 @@ def test_winter21_from_tars_beside_one_another(
     assert of_split(one, "winter21_whole/train") == of_split(sample_mount, "winter21_whole/train")
 
 
-def test_winter21_in_one_tar(site: Path, mount: Mount, sample_mount: Mounted) -> None:
+def test_winter21_in_one_tar(make_site: MakeSite, mount: Mount, sample_mount: Mounted) -> None:
+    site = make_site("winter21_whole")
     tars = site / "winter21_whole" / "tars"
     subprocess.run(["tar", "-cf", site / "winter21_whole.tar", "-C", tars, "."], check=True)
     wnids = {tar.stem for tar in tars.iterdir()}
@@ -90,7 +109,8 @@ def test_winter21_in_one_tar(site: Path, mount: Mount, sample_mount: Mounted) ->
     assert every == {name: data for name, data in expected if name.partition("/")[0] in wnids}
 
 
-def test_directories_preferred(site: Path, mount: Mount) -> None:
+def test_directories_preferred(make_site: MakeSite, mount: Mount) -> None:
+    site = make_site("winter21_whole")
     root = site / "winter21_whole"
     changed = next((root / "n02100735").iterdir())
     changed.write_bytes(b"from the directory")
@@ -101,8 +121,9 @@ def test_directories_preferred(site: Path, mount: Mount) -> None:
 
 
 def test_a_broken_class_tar_gives_way_to_its_directory(
-    site: Path, sample: Path, mount: Mount, sample_mount: Mounted
+    make_site: MakeSite, sample: Path, mount: Mount, sample_mount: Mounted
 ) -> None:
+    site = make_site("winter21_whole")
     tars = site / "winter21_whole" / "tars"
     for wnid in ("n02100735", "n15102894"):
         whole = (tars / f"{wnid}.tar").read_bytes()
@@ -117,7 +138,8 @@ def test_a_broken_class_tar_gives_way_to_its_directory(
     assert "n15102894.tar is broken" in one.log.read_text()
 
 
-def test_a_broken_npz_does_not_take_the_others_with_it(site: Path, mount: Mount) -> None:
+def test_a_broken_npz_does_not_take_the_others_with_it(make_site: MakeSite, mount: Mount) -> None:
+    site = make_site("DownSampled")
     directory = site / "DownSampled" / "Imagenet16_train_npz"
     (directory / "train_data_batch_3.npz").write_bytes(b"no npz")
     one = mount(site)
@@ -127,7 +149,10 @@ def test_a_broken_npz_does_not_take_the_others_with_it(site: Path, mount: Mount)
     assert "train_data_batch_3.npz is not shown" in one.log.read_text()
 
 
-def test_rows_whose_label_is_no_class_are_left_out_and_told(site: Path, mount: Mount) -> None:
+def test_rows_whose_label_is_no_class_are_left_out_and_told(
+    make_site: MakeSite, mount: Mount
+) -> None:
+    site = make_site("DownSampled")
     npz = site / "DownSampled" / "Imagenet8_val_npz" / "val_data.npz"
     with np.load(npz, allow_pickle=False) as arrays:
         data, labels = arrays["data"], arrays["labels"].copy()
@@ -139,14 +164,16 @@ def test_rows_whose_label_is_no_class_are_left_out_and_told(site: Path, mount: M
     assert "3 rows of DownSampled/Imagenet8_val_npz/val_data.npz have labels" in one.log.read_text()
 
 
-def test_tiny_without_annotations(site: Path, mount: Mount) -> None:
+def test_tiny_without_annotations(make_site: MakeSite, mount: Mount) -> None:
+    site = make_site("tiny-imagenet-200")
     (site / "tiny-imagenet-200" / "val" / "val_annotations.txt").unlink()
     one = mount(site)
     assert os.listdir(one.mountpoint / "tiny-imagenet-200" / "val") == ["unlabeled"]
     assert any("tiny-imagenet-200/val" in warning for warning in one.warnings)
 
 
-def test_tiny_val_sorted_by_class(site: Path, mount: Mount, sample_mount: Mounted) -> None:
+def test_tiny_val_sorted_by_class(make_site: MakeSite, mount: Mount, sample_mount: Mounted) -> None:
+    site = make_site("tiny-imagenet-200")
     val = site / "tiny-imagenet-200" / "val"
     for line in (val / "val_annotations.txt").read_text().splitlines():
         name, wnid = line.split("\t")[:2]
@@ -159,7 +186,8 @@ def test_tiny_val_sorted_by_class(site: Path, mount: Mount, sample_mount: Mounte
     assert of_split(one, "tiny-imagenet-200/val") == expected
 
 
-def test_unknown_things_stand_under_archives_alone(site: Path, mount: Mount) -> None:
+def test_unknown_things_stand_under_archives_alone(make_site: MakeSite, mount: Mount) -> None:
+    site = make_site()
     (site / "imagenet-x").mkdir()
     (site / "imagenet-x" / "readme").write_text("?")
     subprocess.run(
@@ -172,9 +200,10 @@ def test_unknown_things_stand_under_archives_alone(site: Path, mount: Mount) -> 
 
 
 def test_a_second_mount_lists_directories_from_the_index(
-    site: Path, tmp_path: Path, mount: Mount
+    make_site: MakeSite, tmp_path: Path, mount: Mount
 ) -> None:
     """What was listed is kept and believed; what changed since is listed again."""
+    site = make_site("tiny-imagenet-200")
     index = tmp_path / "index"
     first = mount(site, index_dir=index)
     before = of_split(first, "tiny-imagenet-200/train")
