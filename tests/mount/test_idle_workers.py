@@ -17,6 +17,7 @@ pytestmark = pytest.mark.timeout(120)
 # The pool's own times are ten seconds and a minute;
 # tests/unit/server/test_worker_pool.py has those.
 QUICKLY = {
+    "imagenetfs.server.supervisor:_IDLE_TICK": 0.05,
     "imagenetfs.server.worker_pool:_IDLE_SECONDS": 1.0,
     "imagenetfs.server.worker_pool:_QUIET_SECONDS": 1.5,
 }
