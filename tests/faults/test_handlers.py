@@ -112,7 +112,7 @@ def test_bug_in_a_handler(
     deed: str,
     version: str,
 ) -> None:
-    """Each act is about names that no other test uses: what the kernel keeps, it does not ask for."""
+    """Each act is about names of its own: what the kernel keeps, it does not ask for."""
     one = breakable.mounted
     known, errors = len(one.log.read_text()), breakable.errors()
     with breakable.broken(target, name, deed):
