@@ -98,8 +98,24 @@ def test_what_a_file_may_hold() -> None:
     assert {int, float, str} == {*DURATION.types}
     assert PATHS.types == (list,)
     assert (STAGES.types, VIEWS.types, SIZE.types) == ((str, list), (str, list), (int, str))
-    assert PATH.is_path and PATH_OR_NONE.is_path and PATHS.is_path
-    assert not LOG.is_path and not VIEWS.is_path
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "paths"),
+    [
+        (PATH, "a", ["a"]),
+        (PATH_OR_NONE, "none", []),
+        (PATH_OR_NONE, "a", ["a"]),
+        (PATHS, "a::/b", ["a", "/b"]),
+        (LOG, "journal", []),
+        (LOG, "a.log", ["a.log"]),
+        (VIEWS, "a=x:b=/y=z", ["x", "/y=z"]),
+        (STAGES, "v/train", []),
+        (TEXT, "a", []),
+    ],
+)
+def test_the_paths_in_a_value(kind: Kind, text: str, paths: list[str]) -> None:
+    assert kind.paths_in(text) == paths
 
 
 def test_what_is_expected_is_said_in_words() -> None:
