@@ -166,7 +166,7 @@ def _speed(path: Path, largest: str | None) -> Iterator[Finding]:
     except (OSError, child_call.NoAnswerError) as error:
         yield red(
             "speed",
-            f"{path / largest} could not be read: {error or 'no answer'}",
+            f"{path / largest} could not be read: {child_call.reason_of(error)}",
             primary_group.support(),
         )
         return
