@@ -8,9 +8,7 @@ import signal
 import struct
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
