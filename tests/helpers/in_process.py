@@ -1,12 +1,16 @@
-"""Commands called in the process: their exit code, and what they wrote."""
+"""Commands called without a new interpreter: their exit code, and what they wrote."""
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from imagenetfs.cli.app import main
+from tests.helpers.children import ended, in_child
 
 
 class Done(NamedTuple):
@@ -22,3 +26,20 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> Done:
     capsys.readouterr()
     code = main([str(argument) for argument in arguments])
     return Done(code, *capsys.readouterr())
+
+
+def call_forked(capsys: pytest.CaptureFixture[str], *arguments: object) -> Done:
+    """The same in a forked child: what a command leaves open, for it ends, is closed with it."""
+    reader, writer = os.pipe()
+
+    def work() -> None:
+        os.close(reader)
+        with open(writer, "w") as file:
+            json.dump(call(capsys, *arguments), file)
+
+    pid = in_child(work)
+    os.close(writer)
+    text = Path(f"/proc/self/fd/{reader}").read_text()
+    os.close(reader)
+    assert ended(pid) == 0
+    return Done(*json.loads(text))

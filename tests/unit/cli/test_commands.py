@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from types import SimpleNamespace
 from typing import Any
@@ -83,8 +84,13 @@ def test_help_lists_all_commands_in_order(capsys: pytest.CaptureFixture[str]) ->
 
 def test_only_the_named_command_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    real = commands.import_module
-    monkeypatch.setattr(commands, "import_module", lambda name: (asked.append(name), real(name))[1])
+    real = importlib.import_module
+
+    def import_module(name: str) -> object:
+        asked.append(name)
+        return real(name)
+
+    monkeypatch.setattr(commands, "import_module", import_module)
     commands._parser("settings")
     assert asked == ["imagenetfs.cli.settings"]
     commands._parser("--help")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
 from imagenetfs.cli import doctor
 from imagenetfs.job import cleanup, preflight
@@ -120,14 +122,18 @@ def test_on_a_terminal_it_is_offered(
 ) -> None:
     asked: list[str] = []
 
+    def confirm(text: str) -> bool:
+        asked.append(text)
+        return answer
+
     class Terminal:
         def isatty(self) -> bool:
             return True
 
     with monkeypatch.context() as patch:
-        patch.setattr(doctor.sys, "stdin", Terminal())
-        patch.setattr(doctor.sys, "stdout", Terminal())
-        patch.setattr(doctor.typer, "confirm", lambda text: (asked.append(text), answer)[1])
+        patch.setattr(sys, "stdin", Terminal())
+        patch.setattr(sys, "stdout", Terminal())
+        patch.setattr(typer, "confirm", confirm)
         offered = doctor._offer()
         patch.setattr(doctor, "_dead", list)
         assert not doctor._offer(), "nothing is asked where nothing is dead"

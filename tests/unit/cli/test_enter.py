@@ -9,6 +9,8 @@ import pytest
 
 from imagenetfs.cli import enter
 from imagenetfs.errors import NotMountedError
+from imagenetfs.job import command as command_module
+from imagenetfs.job import signals
 from tests.helpers.in_process import call
 
 
@@ -36,9 +38,9 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         assert environ["IMAGENETFS_MOUNT"] == "/mnt/x"
         return 3
 
-    monkeypatch.setattr(enter.signals, "raise_when_told_to_end", lambda: None)
+    monkeypatch.setattr(signals, "raise_when_told_to_end", lambda: None)
     monkeypatch.setattr(enter, "enter_namespace", enter_namespace)
-    monkeypatch.setattr(enter.commands, "run", run)
+    monkeypatch.setattr(command_module, "run", run)
     monkeypatch.setattr(enter, "release", lambda session, say: seen.append("release"))
     return seen
 

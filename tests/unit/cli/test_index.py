@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.cli import index
+from imagenetfs.cli import index, index_common
 from imagenetfs.cli.index import _raise_if, _shard
 from imagenetfs.errors import BrokenArchivesError, SourceUnreadableError, UsageError
 from imagenetfs.index.group_build import Shard
-from tests.helpers.in_process import call
+from tests.helpers.in_process import call_forked
 from tests.helpers.sources import TRAIN, train_and_test, write
 
 
@@ -27,7 +27,7 @@ def index_files(tmp_path: Path) -> list[str]:
 def test_a_line_for_each_group(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = call(capsys, "index", source, "--index-dir", tmp_path / "index")
+    done = call_forked(capsys, "index", source, "--index-dir", tmp_path / "index")
     assert done.code == 0
     train, test = done.out.splitlines()
     form = r"{}, index [\d.]+ bytes a member, in [\d.]+ s"
@@ -37,14 +37,16 @@ def test_a_line_for_each_group(
         "ILSVRC2012_img_test_v10102019.idx",
         "ILSVRC2012_img_train.idx",
     ]
-    done = call(capsys, "index", source, "--index-dir", tmp_path / "index")
+    done = call_forked(capsys, "index", source, "--index-dir", tmp_path / "index")
     assert done.out.count("members, all indexed before, index ") == 2
 
 
 def test_a_named_split_alone(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = call(capsys, "index", source, "ILSVRC2012/test", "--index-dir", tmp_path / "index")
+    done = call_forked(
+        capsys, "index", source, "ILSVRC2012/test", "--index-dir", tmp_path / "index"
+    )
     assert (done.code, done.out.count("\n")) == (0, 1)
     assert done.out.startswith("ILSVRC2012_img_test_v10102019: 1 table, 3 members")
 
@@ -54,11 +56,11 @@ def test_shards_are_united_by_the_last_one(
 ) -> None:
     arguments = ("index", source, "ILSVRC2012/train", "--index-dir", tmp_path / "index")
     directory = tmp_path / "index"
-    assert call(capsys, *arguments, "--shard", "1/2").code == 0
+    assert call_forked(capsys, *arguments, "--shard", "1/2").code == 0
     assert len(list(directory.rglob("ILSVRC2012_img_train.1-of-2"))) == 1
-    assert call(capsys, *arguments, "--shard", "2/2").code == 0
+    assert call_forked(capsys, *arguments, "--shard", "2/2").code == 0
     assert list(directory.rglob("*-of-2")) == []
-    done = call(capsys, *arguments)
+    done = call_forked(capsys, *arguments)
     assert done.out.startswith("ILSVRC2012_img_train: 4 tables, 12 members, all indexed before")
 
 
@@ -66,7 +68,7 @@ def test_a_broken_archive(source: Path, tmp_path: Path, capsys: pytest.CaptureFi
     data = bytearray((source / TRAIN).read_bytes())
     data[data.index(b"n00000002_2.JPEG") + 100] ^= 1
     write(source / TRAIN, bytes(data))
-    done = call(capsys, "index", source, "--index-dir", tmp_path / "index")
+    done = call_forked(capsys, "index", source, "--index-dir", tmp_path / "index")
     assert done.code == 13
     last = done.err.splitlines()[-1]
     assert last.startswith("imagenetfs: broken archives, of which only the whole members serve: ")
@@ -78,7 +80,7 @@ def test_an_index_that_cannot_be_written(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
-    done = call(capsys, "index", source, "--index-dir", tmp_path / "file" / "index")
+    done = call_forked(capsys, "index", source, "--index-dir", tmp_path / "file" / "index")
     assert (done.code, done.out) == (27, "")
     last = done.err.splitlines()[-1]
     assert last.startswith("imagenetfs: the index file ")
@@ -93,7 +95,7 @@ def test_ctrl_c_keeps_what_is_finished(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real, groups = index.build_group, []
+    real, groups = index_common.build_group, []
 
     def build_group(opened: object, group: str, *rest: object) -> object:
         groups.append(group)
@@ -102,7 +104,7 @@ def test_ctrl_c_keeps_what_is_finished(
         return real(opened, group, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(index, "build_group", build_group)
-    done = call(capsys, "index", source, "--index-dir", tmp_path / "index")
+    done = call_forked(capsys, "index", source, "--index-dir", tmp_path / "index")
     assert done.code == 130
     assert done.err.splitlines()[-1] == (
         "imagenetfs: interrupted; kept: 4 tables. The next run goes on from there."
@@ -126,7 +128,7 @@ def test_ctrl_c_keeps_what_is_finished(
 def test_refusals(
     source: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
 ) -> None:
-    done = call(capsys, "index", source, *arguments)
+    done = call_forked(capsys, "index", source, *arguments)
     assert (done.code, done.out) == (2, "")
     assert sentence in done.err
     assert done.err.count("\n") == 1

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from imagenetfs.cli import index_common
 from imagenetfs.cli.index_common import (
     Opened,
     build_or_keep_none,
@@ -22,14 +23,30 @@ from imagenetfs.errors import NoSpaceError, PlaceRefusedError, UsageError
 from imagenetfs.index.leases import Holder
 from imagenetfs.source.source import REQUESTS
 from imagenetfs.system.process_identity import ProcessIdentity
+from tests.helpers.archives import close
 from tests.helpers.mount_table import settings_with
 from tests.helpers.sources import train_and_test
 
+Opening = Callable[..., Opened]
+
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Opened:
-    source = train_and_test(tmp_path / "source")
-    return catalogue_of(settings_with(source=source, index_dir=tmp_path / "index"))
+def opened_with() -> Iterator[Opening]:
+    """``opened_with(source, index_dir=...)``: a catalogue, closed with the test."""
+    found: list[Opened] = []
+
+    def start(source: Path, *, indexed: bool = True, **options: object) -> Opened:
+        found.append(catalogue_of(settings_with(source=source, **options), indexed=indexed))
+        return found[-1]
+
+    yield start
+    for opened in found:
+        close(opened.catalogue.index)
+
+
+@pytest.fixture
+def opened(tmp_path: Path, opened_with: Opening) -> Opened:
+    return opened_with(train_and_test(tmp_path / "source"), index_dir=tmp_path / "index")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +120,7 @@ def test_anothers_turn_comes_first(
 ) -> None:
     answers: list[Holder | int] = [_holder("node7"), _holder("node8"), 42]
     waits: list[float] = []
-    monkeypatch.setattr(index_common.time, "sleep", waits.append)
+    monkeypatch.setattr(time, "sleep", waits.append)
     assert in_turn(lambda: answers.pop(0), "train is being indexed") == 42
     assert len(waits) == 2
     assert capsys.readouterr().err == (
@@ -126,12 +143,12 @@ def test_an_index_is_kept_where_it_can_be(opened: Opened, tmp_path: Path) -> Non
 
 
 def test_where_it_cannot_be_kept_it_serves_this_command(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, opened_with: Opening, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
     source = train_and_test(tmp_path / "source")
     place = tmp_path / "file" / "index"
-    opened = catalogue_of(settings_with(source=source, index_dir=place))
+    opened = opened_with(source, index_dir=place)
     for group, archives in opened.groups(()).items():
         build_or_keep_none(opened, group, archives, None, lambda now: None)
     said = capsys.readouterr().err.splitlines()
@@ -141,21 +158,24 @@ def test_where_it_cannot_be_kept_it_serves_this_command(
     assert _known(opened) == 2
 
 
-def test_no_index_is_wanted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_index_is_wanted(
+    tmp_path: Path, opened_with: Opening, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = train_and_test(tmp_path / "source")
-    opened = catalogue_of(settings_with(source=source, index_dir="none"))
+    opened = opened_with(source, index_dir="none")
     [(group, archives), *_] = opened.groups(()).items()
     build_or_keep_none(opened, group, archives, None, lambda now: None)
     assert _known(opened) >= 1
     assert capsys.readouterr().err == ""
 
 
-def test_a_catalogue_without_the_index_files(opened: Opened, tmp_path: Path) -> None:
-    settings = settings_with(source=tmp_path / "source", index_dir=tmp_path / "index")
+def test_a_catalogue_without_the_index_files(
+    opened: Opened, opened_with: Opening, tmp_path: Path
+) -> None:
     for group, archives in opened.groups(()).items():
         build_or_keep_none(opened, group, archives, None, lambda now: None)
-    with_files = catalogue_of(settings)
-    without = catalogue_of(settings, indexed=False)
+    with_files = opened_with(opened.path, index_dir=tmp_path / "index")
+    without = opened_with(opened.path, index_dir=tmp_path / "index", indexed=False)
     assert with_files.places.files("ILSVRC2012_img_train") == without.places.files(
         "ILSVRC2012_img_train"
     )

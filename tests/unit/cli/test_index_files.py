@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.archives import train_tar
-from tests.helpers.in_process import Done, call
+from tests.helpers.in_process import Done, call_forked
 from tests.helpers.sources import TEST, TRAIN, train_and_test, write
 
 Command = Callable[..., Done]
@@ -23,7 +23,7 @@ def source(tmp_path: Path) -> Path:
 @pytest.fixture
 def index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
     """``imagenetfs index ...`` with an index directory of the test's own."""
-    return lambda *arguments, at="index": call(
+    return lambda *arguments, at="index": call_forked(
         capsys, "index", *arguments, "--index-dir", tmp_path / at
     )
 
@@ -139,6 +139,6 @@ def test_places_that_cannot_be_written(
     assert (
         "cannot be written: Not a directory; give another directory with --index-dir." in done.err
     )
-    done = call(capsys, "index", "import", file, "--source", source, "--index-dir", "none")
+    done = call_forked(capsys, "index", "import", file, "--source", source, "--index-dir", "none")
     assert done.code == 2
     assert "`index import` writes index files" in done.err

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from imagenetfs.cli import mount
+from imagenetfs.job import logs, signals
 from imagenetfs.job.run_dir import try_lock
 from imagenetfs.job.server import MountRequest
 from tests.helpers.in_process import call
@@ -22,15 +23,15 @@ class Played:
         self.ways: list[str] = []
         self.warnings: list[str] = []
         self.logs: list[str] = []
-        monkeypatch.setattr(mount.signals, "raise_when_told_to_end", lambda: None)
+        monkeypatch.setattr(signals, "raise_when_told_to_end", lambda: None)
         monkeypatch.setattr(
             mount, "start_mount", lambda request, *rest: self._add("start", request)
         )
         monkeypatch.setattr(mount, "check_all", lambda request, say: self._check(request))
         monkeypatch.setattr(mount, "serve_mount", self._serve)
-        monkeypatch.setattr(mount.logs, "to_stderr", lambda: self.logs.append("stderr"))
-        monkeypatch.setattr(mount.logs, "prepare", lambda place, settings: Path("/the/log"))
-        monkeypatch.setattr(mount.logs, "install", lambda settings, log: self.logs.append(str(log)))
+        monkeypatch.setattr(logs, "to_stderr", lambda: self.logs.append("stderr"))
+        monkeypatch.setattr(logs, "prepare", lambda place, settings: Path("/the/log"))
+        monkeypatch.setattr(logs, "install", lambda settings, log: self.logs.append(str(log)))
 
     def _check(self, request: MountRequest) -> None:
         self.ways.append("check")

@@ -42,6 +42,7 @@ def test_the_source_argument() -> None:
 
 def test_a_repeatable_option_that_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGENETFS_VIEW", "a=/x")
+    unset: object
     for unset in (None, [], ()):
         assert options.settings_of(context(view=unset)).view == (("a", Path("/x")),)
     assert options.settings_of(context(view=["b=/y"])).view == (("b", Path("/y")),)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 
 import pytest
 
-from imagenetfs.cli import progress
 from imagenetfs.cli.progress import ProgressBar
 
 
@@ -22,7 +22,7 @@ def test_progress_as_lines(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     with ProgressBar("Indexing", unit="images") as bar:
         for second in range(20):
             now[0] = float(second)
@@ -81,7 +81,7 @@ def test_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time that a bar sees."""
     seen = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: seen[0])
+    monkeypatch.setattr(time, "monotonic", lambda: seen[0])
     return seen
 
 
@@ -133,7 +133,12 @@ def test_a_bar_is_drawn_ten_times_a_second_and_at_each_step(
     drawn = []
     with ProgressBar("Making") as bar:
         real = bar._draw
-        monkeypatch.setattr(bar, "_draw", lambda: (drawn.append(now[0]), real()))
+
+        def draw() -> None:
+            drawn.append(now[0])
+            real()
+
+        monkeypatch.setattr(bar, "_draw", draw)
         for step, later in (("a", 0.0), ("a", 0.05), ("a", 0.06), ("b", 0.01)):
             now[0] += later
             bar.fraction(step, 0.5)

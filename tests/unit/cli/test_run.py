@@ -9,6 +9,8 @@ import pytest
 
 from imagenetfs.cli import run
 from imagenetfs.errors import SourceMissingError
+from imagenetfs.job import command as command_module
+from imagenetfs.job import signals
 from imagenetfs.job.command import CommandNotFoundError
 from tests.helpers.in_process import call
 
@@ -32,11 +34,9 @@ class Played:
         self.environ: dict[str, str] = {}
         self.ends: int | BaseException = 0
         self.mounts: BaseException | None = None
-        monkeypatch.setattr(
-            run.signals, "raise_when_told_to_end", lambda: self.steps.append("heed")
-        )
+        monkeypatch.setattr(signals, "raise_when_told_to_end", lambda: self.steps.append("heed"))
         monkeypatch.setattr(run, "acquire", self._acquire)
-        monkeypatch.setattr(run.commands, "run", self._run)
+        monkeypatch.setattr(command_module, "run", self._run)
         monkeypatch.setattr(run, "release", lambda session, say: self.steps.append("release"))
 
     def _acquire(self, settings: Any, at: Path | None, environ: object, say: object) -> Session:

@@ -12,21 +12,20 @@ from typing import Any
 import pytest
 
 from imagenetfs.cache.quota import QuotaExceededError
-from imagenetfs.cli import stage
 from imagenetfs.cli.stage import _no_room, _rate, _run, _shard, _sort_out, _tell_what_is_left_out
 from imagenetfs.errors import ImagenetfsError, NoSpaceError, SourceReadError, UsageError
 from imagenetfs.job.cache_setup import CacheSetup
-from tests.helpers.in_process import call
+from tests.helpers.in_process import call_forked
 from tests.helpers.sources import train_and_test
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = train_and_test(tmp_path / "source")
     arguments = (source, "--cache-dir", tmp_path / "c", "--index-dir", "none")
-    done = call(capsys, "stage", *arguments, "ILSVRC2012/train")
+    done = call_forked(capsys, "stage", *arguments, "ILSVRC2012/train")
     assert done.code == 0
     assert re.fullmatch(r"40\.0 KiB are local, 40\.0 KiB of them fetched in \d+ s\.\n", done.out)
-    done = call(capsys, "stage", *arguments, "ILSVRC2012")
+    done = call_forked(capsys, "stage", *arguments, "ILSVRC2012")
     assert re.fullmatch(r"50\.0 KiB are local, 10\.0 KiB of them fetched in \d+ s\.\n", done.out)
 
 
@@ -47,12 +46,12 @@ def test_refusals(
     sentence: str,
 ) -> None:
     monkeypatch.delenv("SLURM_TMPDIR", raising=False)
-    assert call(capsys, "stage", *arguments) == (code, "", f"imagenetfs: {sentence}\n")
+    assert call_forked(capsys, "stage", *arguments) == (code, "", f"imagenetfs: {sentence}\n")
 
 
 def test_a_version_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = train_and_test(tmp_path / "source")
-    done = call(capsys, "stage", source, "ILSVRC2013", "--cache-dir", tmp_path / "c")
+    done = call_forked(capsys, "stage", source, "ILSVRC2013", "--cache-dir", tmp_path / "c")
     assert (done.code, done.out) == (2, "")
     assert "ILSVRC2013" in done.err
 
@@ -186,7 +185,7 @@ def test_ctrl_c(
     place: CacheSetup, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     codes: list[int] = []
-    monkeypatch.setattr(stage.os, "_exit", codes.append)
+    monkeypatch.setattr(os, "_exit", codes.append)
     for stuck in (False, True):
         with pytest.raises(KeyboardInterrupt):
             run(Stager(KeyboardInterrupt(), stuck), place)

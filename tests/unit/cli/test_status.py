@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[MountStatus]:
     """The mounts that there are."""
     mounts: list[MountStatus] = []
     monkeypatch.setattr(status, "collect", lambda mountpoint: mounts)
-    monkeypatch.setattr(status.time, "time", lambda: 1000.0 + 3725)
+    monkeypatch.setattr(time, "time", lambda: 1000.0 + 3725)
     return mounts
 
 

@@ -15,6 +15,7 @@ from imagenetfs.cli.app import main
 from imagenetfs.cli.verify import _sentence
 from imagenetfs.job import verify as checks
 from imagenetfs.tree import published_counts
+from tests.helpers.in_process import call_forked
 
 
 def test_the_command_when_all_is_well(
@@ -24,14 +25,13 @@ def test_the_command_when_all_is_well(
         shutil.rmtree(sample_copy / "ILSVRC2012" / name, ignore_errors=True)
     totals = {("ILSVRC2012", "train"): (10, 800), ("ILSVRC2012", "val"): (10, 100)}
     monkeypatch.setattr(published_counts, "TOTALS", totals)
-    assert main(["verify", str(sample_copy), "--index-dir", "none"]) == 0
-    assert capsys.readouterr().out == "All is as it should be.\n"
+    done = call_forked(capsys, "verify", sample_copy, "--index-dir", "none")
+    assert (done.code, done.out) == (0, "All is as it should be.\n")
 
 
 def test_what_is_wrong_with_a_miniature(sample: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["verify", str(sample), "--index-dir", "none"]
-    assert main([*arguments, "--json"]) == 42  # it does not have the documented totals
-    out, err = capsys.readouterr()
+    code, out, err = call_forked(capsys, "verify", sample, "--index-dir", "none", "--json")
+    assert code == 42  # it does not have the documented totals
     found = json.loads(out)
     assert (found["source"], found["sums"], found["archives"]) == (str(sample), [], [])
     assert all("should have" in line for line in found["counts"])

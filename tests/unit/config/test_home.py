@@ -17,12 +17,12 @@ def test_the_home_of_another_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     own.mkdir()
     (tmp_path / "theirs").mkdir()
     entry = pwd.struct_passwd(("ana", "x", os.geteuid(), 1, "", str(own), "/bin/sh"))
-    monkeypatch.setattr(home.pwd, "getpwuid", lambda uid: entry)
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: entry)
     monkeypatch.setenv("HOME", str(tmp_path / "theirs"))
     inner = tmp_path / "theirs" / ".config" / "x"
     assert home.at_home(inner) == inner, "a home of one's own, if not the one in passwd"
-    monkeypatch.setattr(home.os, "geteuid", lambda: 24001)
-    monkeypatch.setattr(home.os, "access", lambda *a, **k: False)
+    monkeypatch.setattr(os, "geteuid", lambda: 24001)
+    monkeypatch.setattr(os, "access", lambda *a, **k: False)
     assert home.at_home(inner) == own / ".config" / "x"
     monkeypatch.setattr(config, "SITE_CONFIG", tmp_path / "none")
     assert config.resolve({"log": "~/x.log"}, {}).log == own / "x.log"
@@ -33,7 +33,7 @@ def test_the_home_of_another_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 def _other_home(monkeypatch: pytest.MonkeyPatch, own: Path, given: Path) -> None:
     entry = pwd.struct_passwd(("ana", "x", os.geteuid(), 1, "", str(own), "/bin/sh"))
-    monkeypatch.setattr(home.pwd, "getpwuid", lambda uid: entry)
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: entry)
     monkeypatch.setenv("HOME", str(given))
 
 
@@ -55,8 +55,8 @@ def test_another_users_home_that_is_open_for_writing(
 ) -> None:
     (tmp_path / "theirs").mkdir()
     _other_home(monkeypatch, tmp_path, tmp_path / "theirs")
-    monkeypatch.setattr(home.os, "geteuid", lambda: 24001)
-    monkeypatch.setattr(home.os, "access", lambda *a, **k: True)
+    monkeypatch.setattr(os, "geteuid", lambda: 24001)
+    monkeypatch.setattr(os, "access", lambda *a, **k: True)
     assert home.at_home(tmp_path / "theirs" / "x") == tmp_path / "theirs" / "x"
 
 
@@ -66,5 +66,5 @@ def test_a_user_whom_the_system_does_not_know(
     def unknown(uid: int) -> pwd.struct_passwd:
         raise KeyError(uid)
 
-    monkeypatch.setattr(home.pwd, "getpwuid", unknown)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
     assert home.at_home(tmp_path / "x") == tmp_path / "x"

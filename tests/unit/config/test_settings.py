@@ -25,7 +25,7 @@ def _no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_workers_follow_the_cpus_of_the_job(
     monkeypatch: pytest.MonkeyPatch, cpus: int, workers: int
 ) -> None:
-    monkeypatch.setattr(config.os, "sched_getaffinity", lambda pid: set(range(cpus)))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cpus)))
     assert config.resolve().workers == workers
 
 

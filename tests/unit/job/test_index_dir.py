@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from imagenetfs.job import index_dir
 from imagenetfs.job.index_dir import ADVICE, index_dir_problem
 from imagenetfs.system import child_call
 
@@ -64,5 +63,5 @@ def test_a_file_system_in_trouble(
         assert seconds <= 5
         raise raised
 
-    monkeypatch.setattr(index_dir.child_call, "call_in_child", ask)
+    monkeypatch.setattr(child_call, "call_in_child", ask)
     assert f"indexes anew: {words}. {ADVICE}" in (index_dir_problem(tmp_path) or "")

@@ -95,7 +95,7 @@ def test_a_run_ends_by_its_leases_a_mount_by_signals_and_idleness(
     asked: MountRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(primary_group, "usual_group", lambda: "users")
-    run, mount = (server._plan(replace(asked, born=born)) for born in ("run", "mount"))  # type: ignore[arg-type]
+    run, mount = (server._plan(replace(asked, born=born)) for born in ("run", "mount"))
     assert (run.idle, run.heed_signals, run.shown_to) == (None, False, None)
     assert (mount.idle, mount.heed_signals, mount.shown_to) == (1800.0, True, "users")
 
@@ -153,7 +153,7 @@ def _lock(place: MountPaths) -> int:
 def test_a_mount_that_can_be_read_gives_its_lock_back(
     asked: MountRequest, serving: Supervisor
 ) -> None:
-    lock, heard = _lock(asked.place), []
+    lock, heard = _lock(asked.place), list[list[str]]()
 
     def act(ready: Callable[[list[str]], None]) -> None:
         assert try_lock(asked.place) is None
@@ -171,7 +171,7 @@ def test_a_mount_that_can_be_read_gives_its_lock_back(
 
 
 def test_a_client_hears_what_was_asked_for(asked: MountRequest, serving: Supervisor) -> None:
-    lock, identities = _lock(asked.place), []
+    lock, identities = _lock(asked.place), list[MountClient | None]()
 
     def act(ready: Callable[[list[str]], None]) -> None:
         ready([])
@@ -187,6 +187,7 @@ def test_a_client_hears_what_was_asked_for(asked: MountRequest, serving: Supervi
     serving.act = act
     serve_mount(asked, lock, lambda warnings: None)
     [visit] = identities
+    assert visit is not None
     assert (visit.identity.born, visit.identity.pid) == ("run", os.getpid())
     assert (visit.identity.source, visit.identity.settings["workers"]) == (str(asked.source), "5")
     visit.close()

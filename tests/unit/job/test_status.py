@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.errors import ExitCode, NotMountedError
-from imagenetfs.job import preflight, status
+from imagenetfs.job import preflight
 from imagenetfs.job.preflight import Health
 from imagenetfs.job.status import MountStatus, collect, read_status, source_of
 from imagenetfs.system import child_call
@@ -44,7 +44,7 @@ def test_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def silent(question: object, seconds: float) -> None:
         raise child_call.NoAnswerError
 
-    monkeypatch.setattr(status.child_call, "call_in_child", silent)
+    monkeypatch.setattr(child_call, "call_in_child", silent)
     assert read_status(str(says(tmp_path / "m", {"pid": 7}))) is None
 
 

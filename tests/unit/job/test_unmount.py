@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ class Node:
         self.entry = self.table.add(tmp_path / "m")
         self.said: list[str] = []
         self.detached: list[bool] = []
+        self.now = 0.0
         self.busy = 0
         """So many tries find it in use."""
         self.ends = True
@@ -44,9 +46,8 @@ class Node:
         monkeypatch.setattr(unmount, "read_status", lambda mountpoint: {"pid": 4242})
         monkeypatch.setattr(unmount, "elsewhere", lambda device: [])
         monkeypatch.setattr(unmount, "holders", lambda mountpoint: [])
-        monkeypatch.setattr(unmount.time, "sleep", self._sleep)
-        monkeypatch.setattr(unmount.time, "monotonic", lambda: self.now)
-        self.now = 0.0
+        monkeypatch.setattr(time, "sleep", self._sleep)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
     def _sleep(self, seconds: float) -> None:
         self.now += seconds

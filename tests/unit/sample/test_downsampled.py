@@ -90,6 +90,7 @@ def _thumbnail(value: int) -> Array:
 
 
 def _written(root: Path, images: int) -> Path:
+    root.mkdir(exist_ok=True)
     one, two = Class("n00000002", 1), Class("n00000001", 2)
     thumbnails = Thumbnails()
     for number in range(images):
@@ -127,9 +128,7 @@ def test_rows_are_planes_of_averages(tmp_path: Path) -> None:
 
 
 def test_equal_arrays_make_equal_files(tmp_path: Path) -> None:
-    one, two = (
-        _written(tmp_path / name, 10) for name in ("one", "two") if not (tmp_path / name).mkdir()
-    )
+    one, two = (_written(tmp_path / name, 10) for name in ("one", "two"))
     for path in one.rglob("*.npz"):
         assert path.read_bytes() == (two / path.relative_to(one)).read_bytes(), path.name
         assert path.stat().st_mtime == members.JUNE_2012
