@@ -140,8 +140,8 @@ def test_an_archive_that_changes_meanwhile(root: Path) -> None:
     catalogue = _catalogue(root)
     for version in catalogue.versions:
         for split in version.splits:
-            for number in range(len(split.shelf.classes)):
-                split.shelf.listing(number)
+            for number in range(len(split.backend.classes)):
+                split.backend.listing(number)
     place = root / "ILSVRC2012" / VAL
     data = bytearray(place.read_bytes())
     data[:512] = data[10_240 : 10_240 + 512]

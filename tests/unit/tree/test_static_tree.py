@@ -90,7 +90,7 @@ def test_classes_beside_the_splits(tree: Tree) -> None:
     beside = {name for name in node.hidden if name.startswith(b"n0")}
     assert beside == {b"n00000001", b"n00000002", b"n00000003"}
     number, member = class_fields(node.hidden[b"n00000002"])
-    assert static.splits[number].shelf.classes[member] == b"n00000002"
+    assert static.splits[number].backend.classes[member] == b"n00000002"
 
 
 def test_views_stand_below_a_directory_of_their_own(tree: Tree) -> None:

@@ -89,7 +89,7 @@ def test_labels_that_the_kit_does_not_name(source: Path, caplog: pytest.LogCaptu
     batch(source, 8, "Imagenet8_val_npz", "val_data.npz", [3, 77, 78])
     tree = tree_of(source)
     split = tree.catalogue.versions[0].splits[1]
-    [problem] = split.shelf.problems()
+    [problem] = split.backend.problems()
     assert problem.startswith("2 rows of ")
     assert problem.endswith("have labels that the devkit does not name, and are not shown.")
     assert problem in caplog.text
@@ -102,14 +102,14 @@ def test_a_broken_batch_is_told_and_the_others_are_shown(
     tree = tree_of(source)
     assert len(tree.listing(at(tree, f"Imagenet8/train/{LEAVES[1].decode()}"))) == 2
     split = tree.catalogue.versions[0].splits[0]
-    [problem] = split.shelf.problems()
+    [problem] = split.backend.problems()
     assert "train_data_batch_2.npz is not shown: " in problem
 
 
 def test_the_class_of_a_row(source: Path) -> None:
     tree = tree_of(source)
     split = tree.catalogue.versions[0].splits[0]
-    shelf = split.shelf
+    shelf = split.backend
     first = shelf.archives[0]
     classes = [shelf.class_of(first, OUTER, row) for row in range(2)]
     assert [shelf.classes[number] for number in classes if number is not None] == LEAVES[:2]

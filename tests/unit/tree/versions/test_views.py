@@ -31,8 +31,8 @@ def shown(text: bytes, tree: Tree) -> tuple[dict[str, dict[str, list[str]]], lis
     found, warnings = view("mine", text, tree.catalogue.versions, _told.append)
     return {
         split.name.decode(): {
-            wnid.decode(): [name.decode() for name in check_listing(split.shelf.listing(number))]
-            for number, wnid in enumerate(split.shelf.classes)
+            wnid.decode(): [name.decode() for name in check_listing(split.backend.listing(number))]
+            for number, wnid in enumerate(split.backend.classes)
         }
         for split in found.splits
     }, warnings
@@ -123,7 +123,7 @@ def test_an_image_of_val_that_is_missing(tree: Tree) -> None:
 
 def test_the_same_inodes_as_elsewhere(tree: Tree) -> None:
     found, _ = view("mine", b"n00000002_3.JPEG\n", tree.catalogue.versions, lambda what: None)
-    [(_, number, _)] = found.splits[0].shelf.listing(0).entries(0)
+    [(_, number, _)] = found.splits[0].backend.listing(0).entries(0)
     assert number == at(tree, "ILSVRC2012/train/n00000002/n00000002_3.JPEG")
 
 
