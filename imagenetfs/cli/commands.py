@@ -42,7 +42,10 @@ def _root(
 
 
 class _Commands(TyperGroup):
-    """All commands, in the order of COMMANDS; the parser by itself puts those with commands below them last."""
+    """All commands, in the order of COMMANDS.
+
+    By default the parser puts those with commands below them last.
+    """
 
     def list_commands(self, ctx: Any) -> list[str]:
         return [name for name in COMMANDS if name in self.commands]

@@ -13,7 +13,10 @@ from imagenetfs.system.mounts import OUR_TYPE, MountEntry
 
 
 class MountTable:
-    """Lines of mountinfo in a file, which ``imagenetfs.system.mounts`` reads for the rest of the test."""
+    """Lines of mountinfo in a file.
+
+    Which ``imagenetfs.system.mounts`` reads for the rest of the test.
+    """
 
     def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._path = directory / "mountinfo"

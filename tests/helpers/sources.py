@@ -11,7 +11,10 @@ TEST = "ILSVRC2012/ILSVRC2012_img_test_v10102019.tar"
 
 
 def train_and_test(root: Path, classes: int = 3, images: int = 3) -> Path:
-    """``root``/ILSVRC2012 with a train tar of class tars n00000001 and on, and a test tar of two images."""
+    """``root``/ILSVRC2012 with a train tar of class tars n00000001 and on.
+
+    And a test tar of two images.
+    """
     write(root / TRAIN, train_tar(classes, images))
     names = (f"test/ILSVRC2012_test_{number:08d}.JPEG" for number in (1, 2))
     write(root / TEST, tar_of(dict.fromkeys(names, b"x" * 10)))

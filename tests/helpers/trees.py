@@ -19,7 +19,10 @@ VAL = 12
 
 
 def ilsvrc2012(root: Path) -> Path:
-    """``root``/ILSVRC2012: a kit of four classes, train of three, t3 of two, val, test and its patch."""
+    """``root``/ILSVRC2012.
+
+    A kit of four classes, train of three, t3 of two, val, test and its patch.
+    """
     data = root / "ILSVRC2012" / "ILSVRC2012_devkit_t12" / "data"
     data.mkdir(parents=True)
     (data / "meta.mat").write_bytes(meta_mat())

@@ -154,8 +154,10 @@ def test_what_could_not_be_indexed() -> None:
     with pytest.raises(BrokenArchivesError) as broken:
         _raise_if(["a.tar", "b.tar"], ["c.tar (you may not read it)"])
     assert str(broken.value) == (
-        "broken archives, of which only the whole members serve: a.tar; b.tar; not indexed, for they cannot "
-        "be read: c.tar (you may not read it). Where there is an extracted directory a mount shows that."
+        "broken archives, of which only the whole members serve: a.tar; b.tar; not indexed, "
+        "for they cannot "
+        "be read: c.tar (you may not read it). Where there is an extracted directory a mount "
+        "shows that."
     )
     with pytest.raises(
         SourceUnreadableError, match=r"^not indexed, for they cannot be read: c\.tar"

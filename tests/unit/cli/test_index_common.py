@@ -1,4 +1,7 @@
-"""What indexing commands share: the source among the arguments, the named splits, another's turn."""
+"""What indexing commands share.
+
+The source among the arguments, the named splits, another's turn.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +90,8 @@ def test_a_name_that_is_none(opened: Opened) -> None:
     with pytest.raises(UsageError) as caught:
         opened.groups(["ILSVRC2012/trian"])
     assert str(caught.value) == (
-        f"{opened.path} has no version or split `ILSVRC2012/trian` (and there is no directory of that name "
+        f"{opened.path} has no version or split `ILSVRC2012/trian` (and there is no directory "
+        f"of that name "
         "here, were it meant for SOURCE); it has ILSVRC2012/train, ILSVRC2012/test. Did you mean "
         "ILSVRC2012/train?"
     )

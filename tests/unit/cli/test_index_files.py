@@ -43,7 +43,8 @@ def test_no_index(source: Path, index: Command, tmp_path: Path) -> None:
     done = index("check", source)
     assert (done.code, done.out) == (14, "")
     assert done.err == (
-        "imagenetfs: ILSVRC2012_img_train has no index; ILSVRC2012_img_test_v10102019 has no index. "
+        "imagenetfs: ILSVRC2012_img_train has no index; ILSVRC2012_img_test_v10102019 has no "
+        "index. "
         f"`imagenetfs index {source} --index-dir {tmp_path}/index` makes what is missing.\n"
     )
 

@@ -96,7 +96,8 @@ def test_notes_of_o_are_said(
 ) -> None:
     done = call(capsys, "mount", "/s", tmp_path / "m", "-o", "rw")
     assert done.err == (
-        "imagenetfs: mounted read-only, although `rw` was asked for: there is nothing to write to.\n"
+        "imagenetfs: mounted read-only, although `rw` was asked for: there is nothing to "
+        "write to.\n"
     )
 
 

@@ -151,7 +151,8 @@ def test_a_full_cache(place: CacheSetup) -> None:
     with pytest.raises(NoSpaceError) as caught:
         run(Stager(QuotaExceededError()), place)
     assert str(caught.value) == (
-        f"The cache in {place.directory} is full (1.0 GiB at most). Clear it, or raise --cache-size. {THERE}."
+        f"The cache in {place.directory} is full (1.0 GiB at most). Clear it, or raise "
+        f"--cache-size. {THERE}."
     )
 
 
@@ -160,7 +161,8 @@ def test_a_full_disk(place: CacheSetup, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(os, "statvfs", lambda path: room)
     full = CacheSetup(place.directory, SimpleNamespace(size=1 << 30, floor=1 << 20))  # type: ignore[arg-type]
     assert _no_room(full) == (
-        f"The disk of {place.directory} is full: 3.9 MiB are free, of which the cache leaves 1.0 MiB free. "
+        f"The disk of {place.directory} is full: 3.9 MiB are free, of which the cache leaves "
+        f"1.0 MiB free. "
         "Make room there, lower --keep-free, or name another --cache-dir."
     )
     room.f_bavail = 1_000_000

@@ -67,7 +67,8 @@ def test_the_jobs_directory_is_no_disk(tmp_path: Path, monkeypatch: pytest.Monke
     said: list[str] = []
     assert prepare_cache(in_job(tmp_path, monkeypatch), said.append) is None
     assert said == [
-        f"there is no cache: {tmp_path}/imagenetfs-cache is on tmpfs, where a cache makes no sense unless "
+        f"there is no cache: {tmp_path}/imagenetfs-cache is on tmpfs, where a cache makes no "
+        f"sense unless "
         "--cache-dir names it."
     ]
     assert prepare_cache(in_job(tmp_path, monkeypatch)) is None

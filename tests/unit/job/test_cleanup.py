@@ -42,7 +42,10 @@ def healed(table: MountTable, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def left_by(root: Path, name: str) -> MountPaths:
-    """What a server that was killed leaves: a mountpoint, a lock file, a socket nobody listens at."""
+    """What a server that was killed leaves.
+
+    A mountpoint, a lock file, a socket nobody listens at.
+    """
     place = MountPaths(root / name, root)
     place.mountpoint.mkdir()
     place.lock_path.touch()

@@ -40,7 +40,8 @@ def test_a_view_that_is_not_shown() -> None:
         with pytest.raises(OccupiedError) as caught:
             check_shown(MOUNTPOINT, server, settings_with(view=views))
         assert str(caught.value) == (
-            f"The mount at /mnt/x does not show the view {views[-1]}: choose another place with --at."
+            f"The mount at /mnt/x does not show the view {views[-1]}: choose another place "
+            f"with --at."
         )
     assert caught.value.exit_code is ExitCode.MOUNTPOINT_IN_USE
 
@@ -82,7 +83,8 @@ def test_several_and_who_asked_for_them(tmp_path: Path, monkeypatch: pytest.Monk
     )
     sentence = without_effect(server_with(in_flight="9"), settings)
     assert sentence == (
-        f"joined the mount of process 77; --workers, --read-timeout ({site}), $IMAGENETFS_REVALIDATE have "
+        f"joined the mount of process 77; --workers, --read-timeout ({site}), "
+        f"$IMAGENETFS_REVALIDATE have "
         "no effect there."
     )
 

@@ -1,4 +1,7 @@
-"""Whether an index can be kept: nothing is written to find out, and the sentence says what to do."""
+"""Whether an index can be kept.
+
+Nothing is written to find out, and the sentence says what to do.
+"""
 
 from __future__ import annotations
 

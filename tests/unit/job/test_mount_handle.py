@@ -134,7 +134,8 @@ def test_another_source(node: Node) -> None:
     node.mounted()
     node.lease = Lease(source="/other")
     assert node.refused() == (
-        f"/other is mounted at {node.place.mountpoint}, not /datashare: choose another place with --at."
+        f"/other is mounted at {node.place.mountpoint}, not /datashare: choose another place "
+        f"with --at."
     )
     assert "take" not in node.lease.calls
 

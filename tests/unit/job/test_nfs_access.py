@@ -1,4 +1,7 @@
-"""Why a source may not be read: by mode, by group, by access list, or by a rule of the server's own."""
+"""Why a source may not be read.
+
+By mode, by group, by access list, or by a rule of the server's own.
+"""
 
 from __future__ import annotations
 

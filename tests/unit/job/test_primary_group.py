@@ -1,4 +1,7 @@
-"""A source that refuses: each reason has its sentence; sg is tried first, and named where it does not do."""
+"""A source that refuses: each reason has its sentence.
+
+Sg is tried first, and named where it does not do.
+"""
 
 from __future__ import annotations
 
@@ -49,37 +52,42 @@ def test_a_hidden_group(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(error, GroupNeededError)
     assert error.group == str(LAST)
     assert str(error) == (
-        f"/d s is open to the group {LAST}, and you are a member; but NFSv3 tells the server only your "
+        f"/d s is open to the group {LAST}, and you are a member; but NFSv3 tells the server "
+        f"only your "
         "primary group and 16 of your 20 others, and this is none of them."
     )
 
 
 def test_no_member(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(why(monkeypatch, User(9, 9, NUMBERS[:3]))) == (
-        f"/d s may not be read by you: it is open to the group {LAST}, of which you are no member. Ask for "
-        "access at https://ccdb.computecanada.ca/services/opt_in, then log in anew; if that does not help, "
-        + SUPPORT
+        f"/d s may not be read by you: it is open to the group {LAST}, of which you are no "
+        f"member. Ask for "
+        "access at https://ccdb.computecanada.ca/services/opt_in, then log in anew; if that "
+        "does not help, " + SUPPORT
     )
 
 
 def test_an_access_list(monkeypatch: pytest.MonkeyPatch) -> None:
     error = why(monkeypatch, User(9, 9, ()), entries=[[4, 7, -1], [16, 0, -1]])
     assert str(error) == (
-        "/d s may not be read by you: its access list decides that (getfacl, nfs4_getfacl), and not its "
+        "/d s may not be read by you: its access list decides that (getfacl, nfs4_getfacl), "
+        "and not its "
         "group. Another primary group (sg) does not help; if you should have access, " + SUPPORT
     )
 
 
 def test_the_owner_who_has_closed_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(why(monkeypatch, User(9, 9, ()), mode=0o000, uid=9)) == (
-        "/d s may not be read by you: its mode (d---------) closes it, to you who own it too. Open it: "
+        "/d s may not be read by you: its mode (d---------) closes it, to you who own it "
+        "too. Open it: "
         "chmod u+rx '/d s'"
     )
 
 
 def test_a_mode_that_lets_no_group_in(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(why(monkeypatch, User(9, 9, ()), mode=0o640, wanted=1)) == (
-        "/d s may not be read by you: its mode (drw-r-----) closes it to you; it belongs to root. Ask root "
+        "/d s may not be read by you: its mode (drw-r-----) closes it to you; it belongs to "
+        "root. Ask root "
         "to open it (chmod +x), or " + SUPPORT
     )
 

@@ -1,4 +1,7 @@
-"""What a server process does around serving: its plan, its watchers, and what it takes away at the end."""
+"""What a server process does around serving.
+
+Its plan, its watchers, and what it takes away at the end.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Unmounting: no process loses its files, no run its mount, and the sentence says who is in the way."""
+"""Unmounting.
+
+No process loses its files, no run its mount, and the sentence says who is in the way.
+"""
 
 from __future__ import annotations
 
@@ -117,7 +120,8 @@ def test_whoever_stays_is_named(node: Node, monkeypatch: pytest.MonkeyPatch) -> 
     node.busy = 10**6
     monkeypatch.setattr(unmount, "holders", lambda mountpoint: ["python (7)", "bash (8)"])
     assert node.refused() == (
-        f"{node.entry.mountpoint} is in use by python (7), bash (8): end that first (a shell need only cd "
+        f"{node.entry.mountpoint} is in use by python (7), bash (8): end that first (a shell "
+        f"need only cd "
         "out of it), or use umount --lazy."
     )
     assert unmount.BUSY_SECONDS <= node.now < unmount.BUSY_SECONDS + 1.1
@@ -153,7 +157,8 @@ def test_a_run_that_uses_it_keeps_it(
 ) -> None:
     _with_runs(node, monkeypatch, pids)
     assert node.refused() == (
-        f"{node.entry.mountpoint} is in use by {words}: end that first; umount --lazy takes the mount away "
+        f"{node.entry.mountpoint} is in use by {words}: end that first; umount --lazy takes "
+        f"the mount away "
         "all the same."
     )
     assert (node.detached, node.now) == ([], 0.0), "it is no use to wait for a run"
@@ -203,8 +208,10 @@ def test_a_mount_that_another_namespace_sees(node: Node, monkeypatch: pytest.Mon
     seen = [Viewer(7, "bash", "/mnt/a b"), Viewer(8, "python", "/x")]
     monkeypatch.setattr(unmount, "elsewhere", lambda device: seen)
     sentence = (
-        f"{node.entry.mountpoint} is unmounted here, and still mounted in another mount namespace (a "
-        "container, unshare -m), of bash (7), python (8). Its server ends with them, or as root with: "
+        f"{node.entry.mountpoint} is unmounted here, and still mounted in another mount "
+        f"namespace (a "
+        "container, unshare -m), of bash (7), python (8). Its server ends with them, or as "
+        "root with: "
         "nsenter -t 7 -m umount --lazy '/mnt/a b'"
     )
     assert node.refused() == sentence

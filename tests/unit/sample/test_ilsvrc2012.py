@@ -1,4 +1,7 @@
-"""ILSVRC2012 of the miniature: what stands in its archives, checked by programs other than this project."""
+"""ILSVRC2012 of the miniature.
+
+What stands in its archives, checked by programs other than this project.
+"""
 
 from __future__ import annotations
 

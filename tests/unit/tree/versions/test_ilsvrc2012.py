@@ -1,4 +1,7 @@
-"""ILSVRC2012 and its fine-grained task: which archives make which split, and how val is labelled."""
+"""ILSVRC2012 and its fine-grained task.
+
+Which archives make which split, and how val is labelled.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +81,8 @@ def test_without_a_kit_and_directories_val_is_unlabelled(source: Path) -> None:
     assert names(tree, "ILSVRC2012/val") == ["unlabeled"]
     [warning] = [w for w in tree.catalogue.warnings if "is missing or damaged" in w]
     assert warning == (
-        "the devkit (ILSVRC2012/ILSVRC2012_devkit_t12) is missing or damaged, so the labels of val are "
+        "the devkit (ILSVRC2012/ILSVRC2012_devkit_t12) is missing or damaged, so the labels "
+        "of val are "
         "unknown: its images stand under val/unlabeled/."
     )
 
