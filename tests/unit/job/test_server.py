@@ -188,10 +188,10 @@ def test_a_client_hears_what_was_asked_for(asked: MountRequest, serving: Supervi
             found.join(0.01)
 
     serving.act = act
-    serve_mount(asked, lock, lambda warnings: None)
+    serve_mount(replace(asked, born="mount"), lock, lambda warnings: None)
     [visit] = identities
     assert visit is not None
-    assert (visit.identity.born, visit.identity.pid) == ("run", os.getpid())
+    assert (visit.identity.born, visit.identity.pid) == ("mount", os.getpid())
     assert (visit.identity.source, visit.identity.settings["workers"]) == (str(asked.source), "5")
     visit.close()
     os.close(lock)
