@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import tarfile
@@ -73,7 +74,10 @@ def tar_table(index: Index, archive: int, inner: int = OUTER) -> MemberTable:
 
 def close_with(owner: object, index: Index) -> None:
     """Close an index's descriptors when nobody has ``owner`` any more: a mount never needs that."""
-    weakref.finalize(owner, _close, index.source, index._arena, index._kept._files)
+    # The source knows the index by what it recognises files with: it would hold the owner for ever.
+    source = copy.copy(index.source)
+    source.recognise = None
+    weakref.finalize(owner, _close, source, index._arena, index._kept._files)
 
 
 def close(index: Index) -> None:
