@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from imagenetfs.cli.argv import COMMANDS, Arranged
 from imagenetfs.cli.terminal import PROGRAM, say
@@ -40,6 +41,16 @@ def _root(
     """Show ImageNet's archives as a file system: every version as version/split/class/image."""
 
 
+class _Commands(TyperGroup):
+    """All commands, in the order of COMMANDS.
+
+    By default the parser puts those with commands below them last.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [name for name in COMMANDS if name in self.commands]
+
+
 def _parser(first: str) -> Any:
     """The parser of a command line whose first word is ``first``.
 
@@ -48,6 +59,7 @@ def _parser(first: str) -> Any:
     """
     app = typer.Typer(
         name=PROGRAM,
+        cls=_Commands,
         epilog=_EPILOG,
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",

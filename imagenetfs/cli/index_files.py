@@ -103,7 +103,8 @@ def check(
                 wrong.append(f"{display_path(file)} is wrong about {named_here}: remove that file")
             elif found < len(items):
                 wrong.append(f"{display_path(file)} lacks {counted(len(items) - found, 'table')}")
-    print("\n".join(lines))
+    for line in lines:
+        print(line)
     if wrong:
         raise IndexWrongError(
             f"{'; '.join(wrong)}. `{_command(opened.path, settings)}` makes what is missing."

@@ -116,8 +116,7 @@ def _value_of_file(path: Path, entry: Field[Any], raw: object, name: str) -> Any
     except ValueError as error:
         raise problem from error
     # A relative path would mean another place in every directory that a command starts from.
-    paths = raw if isinstance(raw, list) else [raw]
-    if kind.is_path and value and not all(str(path).startswith(("/", "~")) for path in paths):
+    if not all(path.startswith(("/", "~")) for path in kind.paths_in(_raw_text(raw))):
         raise UsageError(f"{path}: {name} must be an absolute path, not {raw!r}.")
     return value
 

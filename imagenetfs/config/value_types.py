@@ -15,12 +15,15 @@ from imagenetfs.config.sizes import parse_size
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How a value is written: ``parse`` takes text, raises ValueError; TOML holds ``types``."""
+    """How a value is written: ``parse`` takes text, raises ValueError; TOML holds ``types``.
+
+    ``paths_in`` names the paths in a text that ``parse`` takes: those in a file must be absolute.
+    """
 
     expects: str
     parse: Callable[[str], Any]
     types: tuple[type, ...] = (str,)
-    is_path: bool = False
+    paths_in: Callable[[str], list[str]] = lambda text: []
 
 
 def count(most: int) -> Kind:
@@ -54,8 +57,16 @@ def _parse_path(text: str) -> Path:
         raise ValueError(text) from error
 
 
+def _one_path(text: str) -> list[str]:
+    return [text]
+
+
 def _parse_path_or_none(text: str) -> Path | None:
     return None if text == "none" else _parse_path(text)
+
+
+def _path_unless_none(text: str) -> list[str]:
+    return [] if text == "none" else [text]
 
 
 def _parse_views(text: str) -> tuple[tuple[str, Path], ...]:
@@ -67,6 +78,10 @@ def _parse_views(text: str) -> tuple[tuple[str, Path], ...]:
             raise ValueError(entry)
         views[name] = _parse_path(path)
     return tuple(views.items())
+
+
+def _paths_of_views(text: str) -> list[str]:
+    return [entry.partition("=")[2] for entry in text.split(os.pathsep) if entry]
 
 
 def _parse_stages(text: str) -> tuple[str, ...]:
@@ -82,6 +97,10 @@ def _parse_paths(text: str) -> tuple[Path, ...]:
     return tuple(_parse_path(path) for path in text.split(os.pathsep) if path)
 
 
+def _several_paths(text: str) -> list[str]:
+    return [path for path in text.split(os.pathsep) if path]
+
+
 class SystemLog(StrEnum):
     """A log that the system keeps, instead of a file of our own."""
 
@@ -91,6 +110,10 @@ class SystemLog(StrEnum):
 
 def _parse_log(text: str) -> Path | SystemLog:
     return SystemLog(text) if text in set(SystemLog) else _parse_path(text)
+
+
+def _path_unless_system_log(text: str) -> list[str]:
+    return [] if text in set(SystemLog) else [text]
 
 
 def choice(*allowed: str) -> Kind:
@@ -112,12 +135,15 @@ def _parse_text(text: str) -> str:
 
 TEXT = Kind("one line of text", _parse_text)
 DURATION = Kind("a time such as 90, 90s or 2m", _parse_duration, types=(int, float, str))
-PATH = Kind("a path", _parse_path, is_path=True)
-PATHS = Kind("paths (in a file a list)", _parse_paths, types=(list,), is_path=True)
-LOG = Kind("a path, syslog, or journal", _parse_log)
+PATH = Kind("a path", _parse_path, paths_in=_one_path)
+PATHS = Kind("paths (in a file a list)", _parse_paths, types=(list,), paths_in=_several_paths)
+LOG = Kind("a path, syslog, or journal", _parse_log, paths_in=_path_unless_system_log)
 VIEWS = Kind(
-    "NAME=FILE, several separated by colons, no NAME twice", _parse_views, types=(str, list)
+    "NAME=FILE, several separated by colons, no NAME twice",
+    _parse_views,
+    types=(str, list),
+    paths_in=_paths_of_views,
 )
 STAGES = Kind("VERSION or VERSION/SPLIT, several separated by colons", _parse_stages, (str, list))
 SIZE = Kind("an amount such as 200G, 500M or 50%", parse_size, types=(int, str))
-PATH_OR_NONE = Kind("a path, or none", _parse_path_or_none, is_path=True)
+PATH_OR_NONE = Kind("a path, or none", _parse_path_or_none, paths_in=_path_unless_none)

@@ -96,6 +96,6 @@ def _read_once(mountpoint: Path) -> mounts.MountEntry:
             mounts.detach(entry, lazy=True)
         raise FuseRefusedError(
             f"The mount at {mountpoint} could not be read and was taken away again: "
-            f"{error or 'no answer'}."
+            f"{child_call.reason_of(error)}."
         ) from error
     return entry

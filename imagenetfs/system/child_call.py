@@ -21,6 +21,11 @@ class NoAnswerError(Exception):
     """The time was over before the question was answered."""
 
 
+def reason_of(error: OSError | NoAnswerError) -> str:
+    """Why ``call_in_child`` raised, as part of a sentence."""
+    return "no answer" if isinstance(error, NoAnswerError) else error.strerror or str(error)
+
+
 def call_in_child(question: Callable[[], Any], seconds: float, clock: Clock = SYSTEM_CLOCK) -> Any:
     """``question()``'s answer, which JSON must be able to carry.
 

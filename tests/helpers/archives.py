@@ -79,6 +79,11 @@ def close_with(owner: object, index: Index) -> None:
     weakref.finalize(owner, _close, index.source, index._arena, index._kept._files)
 
 
+def close(index: Index) -> None:
+    """Close an index's descriptors now."""
+    _close(index.source, index._arena, index._kept._files)
+
+
 def _close(source: Source, arena: Arena, stores: dict[Path, IndexFile | None]) -> None:
     source.close()
     os.close(arena._fd)

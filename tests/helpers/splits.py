@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from imagenetfs.index.index import Index
+from imagenetfs.read.reader import Reader
+from imagenetfs.tree.listing import Listing
 from imagenetfs.tree.per_class_split import PerClassSplit, classes_within
+from imagenetfs.tree.split_backend import SplitBackend
+from tests.helpers.archives import image
+from tests.helpers.listings import check_listing
 
 
 def by_class(index: Index, archive: int, instead: int | None = None) -> PerClassSplit:
@@ -13,3 +18,24 @@ def by_class(index: Index, archive: int, instead: int | None = None) -> PerClass
         classes_within(index, archive),
         lambda: classes_within(index, instead) if instead is not None else {},
     )
+
+
+def images_of(index: Index, listing: Listing) -> dict[bytes, bytes]:
+    """Name -> bytes, as a mount would read them."""
+    reader = Reader(index, index.source)
+    return {
+        name: reader.read(number, 0, 1 << 20)
+        for name, (number, _) in check_listing(listing).items()
+    }
+
+
+def shelf_images(index: Index, shelf: SplitBackend) -> dict[bytes, dict[bytes, bytes]]:
+    """Class -> name -> bytes."""
+    return {
+        wnid: images_of(index, shelf.listing(number)) for number, wnid in enumerate(shelf.classes)
+    }
+
+
+def expected_class(number: int, count: int = 3) -> dict[bytes, bytes]:
+    """Name -> bytes of a class of tests.helpers.archives."""
+    return {b"n%08d_%d.JPEG" % (number, k): image(number * 100 + k, 600 + k) for k in range(count)}

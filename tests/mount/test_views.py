@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.tree.versions.views import parse
 from tests.helpers.mounts import Mount
 
 
@@ -117,21 +116,6 @@ def test_labels_behind_names(sample: Path, tmp_path: Path, mount: Mount) -> None
     whole = train[-1].split("/")[0]
     assert os.listdir(root / "odd" / "train" / whole) == os.listdir(two.root / "train" / whole)
     assert two.status()["warnings"] == []
-
-
-@pytest.mark.parametrize(
-    ("entry", "meant"),
-    [
-        (b"n01440764/a b 3.JPEG 12", b"a b 3.JPEG"),
-        (b"a b 3.JPEG", b"a b 3.JPEG"),
-        (b"holiday 2012", b"holiday 2012"),
-        (b"n01440764 0", b"n01440764"),
-        (b"val/n01440764/x.png\t7 # a comment", b"x.png"),
-    ],
-)
-def test_what_is_a_label(entry: bytes, meant: bytes) -> None:
-    [wanted] = parse(entry, []).wanted.values()
-    assert wanted.classes | wanted.files == {meant}
 
 
 def test_what_a_list_names_in_vain_is_told(sample: Path, tmp_path: Path, mount: Mount) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -17,10 +15,8 @@ import pytest
 
 from imagenetfs import config
 from imagenetfs.job import preflight
-from imagenetfs.job.doctor import directories, node
 from imagenetfs.job.doctor import source as source_lines
 from imagenetfs.job.doctor.findings import Finding, Grade
-from imagenetfs.system import child_call, mounts
 from tests.helpers.bench import Bench
 from tests.helpers.forkserver import Identity
 from tests.helpers.passthrough import slow_source
@@ -120,54 +116,6 @@ def test_no_fuse(at: Bench, sample: Path) -> None:
     assert "There is no /dev/fuse here" in line["what"]
 
 
-def test_no_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node, "has_namespaces", lambda: False)
-    line = _about(node.fuse(), "namespaces")
-    assert line.grade is Grade.YELLOW
-    assert "may outlive a job" in line.advice
-
-
-@ROOT
-def test_namespaces_are_tried() -> None:
-    assert node.has_namespaces()
-    script = (
-        "import os; os.setgroups([]); os.setgid(9); os.setuid(9)\n"
-        "from imagenetfs.job.doctor.node import has_namespaces; print(has_namespaces())"
-    )
-    limit = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"'
-    done = subprocess.run(
-        ["unshare", "-Ur", "sh", "-c", limit, "sh", sys.executable, "-c", script.splitlines()[1]],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.stdout == "False\n", done.stderr
-
-
-def test_kernel_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "bgreq").write_text("12\n")
-    monkeypatch.setattr(node, "BACKGROUND_REQUESTS", tmp_path / "bgreq")
-    line = _about(node.kernel(), "kernel")
-    assert (line.grade, line.facts["background"]) == (Grade.YELLOW, 12)
-    (tmp_path / "bgreq").write_text("9000\n")  # the server asks for no more than 256
-    assert _about(node.kernel(), "kernel").what.endswith("reads under way: up to 256")
-    monkeypatch.setattr(resource, "getrlimit", lambda which: (64, 64))
-    line = _about(node.kernel(), "open files")
-    assert line.grade is Grade.RED
-    assert "ulimit -n" in line.advice
-
-
-def test_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "max").write_text("1000000000\n")
-    monkeypatch.setattr(node, "CGROUP_LIMITS", (tmp_path / "none", tmp_path / "max"))
-    line = _about(node.job({"SLURM_JOB_ID": "7", "SLURM_TMPDIR": str(tmp_path)}), "job")
-    assert line.grade is Grade.YELLOW
-    assert "job 7" in line.what
-    assert _about(node.job({"SLURM_JOB_ID": "7"}), "local disk").grade is Grade.YELLOW
-    gone = {"SLURM_JOB_ID": "7", "SLURM_TMPDIR": str(tmp_path / "none")}
-    assert _about(node.job(gone), "local disk").grade is Grade.RED
-
-
 def test_a_dead_mount(at: Bench, sample: Path) -> None:
     mountpoint = at.mountpoint()
     assert at.call("mount", sample, mountpoint).returncode == 0
@@ -186,40 +134,6 @@ def test_a_dead_mount(at: Bench, sample: Path) -> None:
 
 
 # --- places ---------------------------------------------------------------------------------------
-
-
-def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    line = directories.look_at("index", tmp_path / "file" / "index")
-    assert line.grade is Grade.RED
-    assert "--index-dir" in line.advice
-
-
-@ROOT
-def test_places_that_are_full_or_read_only(tmp_path: Path) -> None:
-    small = tmp_path / "small"
-    small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(small)], check=True)
-    try:
-        line = directories.look_at("index", small / "not" / "made" / "yet")
-        assert line.grade is Grade.YELLOW
-        assert "nearly full" in line.what
-        (small / "fill").write_bytes(bytes((1 << 20) - 4096))
-        assert directories.look_at("run directory", small).grade is not Grade.GREEN
-        subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
-        line = directories.look_at("run directory", small)
-        assert line.grade is Grade.RED
-        assert "Read-only file system" in line.what
-    finally:
-        subprocess.run(["umount", str(small)], check=True)
-
-
-def test_a_place_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def silent(question: object, seconds: float) -> object:
-        raise child_call.NoAnswerError
-
-    monkeypatch.setattr(child_call, "call_in_child", silent)
-    assert directories.look_at("log", tmp_path).grade is Grade.RED
 
 
 # --- the source -----------------------------------------------------------------------------------
@@ -241,33 +155,6 @@ def test_sources_that_are_none(at: Bench, sample: Path, tmp_path: Path) -> None:
     assert at.call("doctor", tmp_path / "nowhere").returncode == 41
 
 
-def test_a_part_that_is_missing(sample_copy: Path) -> None:
-    shutil.rmtree(sample_copy / "ILSVRC2012" / "ILSVRC2012_devkit_t12")
-    line = _about(source_lines.source(_settings(sample_copy)), "contents")
-    assert line.grade is Grade.YELLOW
-    assert "support@tech.alliancecan.ca (subject: ImageNet dataset)" in line.advice
-
-
-def test_what_is_not_shown_is_red(sample_copy: Path) -> None:
-    """Where an extracted directory takes the place of a cut archive it is yellow, else red."""
-    train = sample_copy / "ILSVRC2012" / "ILSVRC2012_img_train.tar"
-    os.truncate(train, train.stat().st_size // 2)
-    lines = [line for line in source_lines.source(_settings(sample_copy)) if line.what]
-    assert [line.grade for line in lines if "is broken" in line.what] == [Grade.YELLOW]
-    shutil.rmtree(sample_copy / "ILSVRC2012" / "train")
-    lines = [line for line in source_lines.source(_settings(sample_copy)) if line.what]
-    [cut] = [line for line in lines if "is broken" in line.what]
-    assert cut.grade is Grade.RED
-    assert " classes), and the rest is missing" in cut.what
-    assert _about(iter(lines), "speed").grade is not Grade.RED  # it is measured all the same
-
-
-def test_class_tars_are_left_to_verify(sample: Path) -> None:
-    line = _about(source_lines.source(_settings(sample)), "contents")
-    assert line.grade is Grade.GREEN
-    assert line.what.endswith("Of 15 class tars only the names: `imagenetfs verify` reads them")
-
-
 def test_a_slow_source(sample_copy: Path) -> None:
     with slow_source(sample_copy, latency=0.03) as slow:
         lines = list(source_lines.source(_settings(slow.path)))
@@ -276,11 +163,6 @@ def test_a_slow_source(sample_copy: Path) -> None:
     assert speed.facts["latency"] >= 0.03
     limit = _about(iter(lines), "limit")
     assert "limited by the source" in limit.what
-
-
-def test_what_limits() -> None:
-    assert "about 16,000, limited by 2 CPUs" in source_lines.limit(1e6, 2).what
-    assert "about 500, limited by the source" in source_lines.limit(500, 2).what
 
 
 def test_a_source_that_hangs(sample_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,54 +178,6 @@ def test_a_source_that_hangs(sample_copy: Path, monkeypatch: pytest.MonkeyPatch)
         line = _about(source_lines.source(_settings(slow.path)), "contents")
         assert line.grade is Grade.RED
         assert "could not be looked through" in line.what
-
-
-def test_archives_that_cannot_be_read(sample_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(file: Path) -> tuple[float, float, float]:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    monkeypatch.setattr(source_lines, "measure", fail)
-    line = _about(source_lines.source(_settings(sample_copy)), "speed")
-    assert line.grade is Grade.RED
-    assert "Input/output" in line.what
-
-
-def _table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str) -> None:
-    line = f"99 1 0:99 / {tmp_path} rw - nfs server:/datashare rw,{options}\n"
-    (tmp_path / "mountinfo").write_text(f"1 0 0:1 / / rw - ext4 /dev/x rw\n{line}")
-    monkeypatch.setattr(mounts, "MOUNT_TABLE", tmp_path / "mountinfo")
-
-
-@pytest.mark.parametrize(
-    ("options", "grade", "words"),
-    [
-        ("vers=3,rsize=1048576,hard", Grade.GREEN, "NFS version 3, hard, rsize 1,048,576"),
-        ("vers=3,rsize=1048576,soft", Grade.GREEN, "soft"),
-        ("vers=4.2,rsize=32768,hard", Grade.YELLOW, "rsize 32,768"),
-    ],
-)
-def test_how_it_is_mounted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, grade: Grade, words: str
-) -> None:
-    (tmp_path / "x").mkdir()
-    _table(tmp_path, monkeypatch, options)
-    line = next(source_lines.source(_settings(tmp_path)))
-    assert (line.grade, line.about) == (grade, "source")
-    assert "server:/datashare" in line.what
-    assert words in line.what
-
-
-def test_a_source_that_may_hang_wants_fusectl(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "x").mkdir()
-    _table(tmp_path, monkeypatch, "vers=3,rsize=1048576,hard")
-    line = _about(source_lines.source(_settings(tmp_path)), "connections")
-    assert line.grade is Grade.YELLOW
-    assert "mount -t fusectl none /sys/fs/fuse/connections" in line.advice
-    with (tmp_path / "mountinfo").open("a") as table:
-        table.write("2 1 0:2 / /sys/fs/fuse/connections rw - fusectl none rw\n")
-    assert "connections" not in [f.about for f in source_lines.source(_settings(tmp_path))]
 
 
 @ROOT

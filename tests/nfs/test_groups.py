@@ -8,13 +8,10 @@ import signal
 import struct
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from imagenetfs.job.nfs_access import DeniedPath, Reason, User, explain
 from tests.helpers.bench import COMMAND
 from tests.helpers.passthrough import SlowSource, slow_source
 from tests.helpers.passthrough.permission import ACCESS_LIST
@@ -236,40 +233,3 @@ def test_a_source_that_is_not_here(member: There) -> None:
     done = member.call("run", "/datashare/imagenet", "--", "true")
     assert done.returncode == 125
     assert "its file system is not mounted on this node" in done.stderr
-
-
-# --- who would be let in, without asking anybody --------------------------------------------------
-
-
-def _denied(**more: Any) -> DeniedPath:
-    return replace(DeniedPath(path="/d", wanted=5, mode=0o750, uid=0, gid=118), **more)
-
-
-NUMBERS = tuple(range(101, 121))
-
-
-@pytest.mark.parametrize(
-    ("denied", "user", "expected"),
-    [
-        (_denied(), User(9, 9, NUMBERS), (Reason.HIDDEN_GROUP, 118)),
-        (_denied(), User(9, 118, NUMBERS), (Reason.SERVER, None)),
-        (_denied(), User(9, 9, NUMBERS[4:]), (Reason.SERVER, None)),
-        (_denied(), User(9, 9, NUMBERS[:16]), (Reason.NOT_A_MEMBER, 118)),
-        (_denied(mode=0o700), User(9, 9, NUMBERS), (Reason.MODE, None)),
-        (_denied(mode=0o710), User(9, 9, NUMBERS), (Reason.MODE, None)),
-        (_denied(mode=0o710), User(9, 118, NUMBERS), (Reason.MODE, None)),
-        (_denied(mode=0o057, uid=9), User(9, 118, NUMBERS), (Reason.MODE, None)),
-        (_denied(mode=0o705, gid=9), User(8, 9, NUMBERS), (Reason.MODE, None)),
-        (_denied(mode=0o710, wanted=1), User(9, 9, NUMBERS), (Reason.HIDDEN_GROUP, 118)),
-        (_denied(mode=0o755, gid=3), User(9, 9, NUMBERS), (Reason.SERVER, None)),
-        (_denied(uid=9), User(9, 9, NUMBERS), (Reason.SERVER, None)),
-        (_denied(is_foreign=True, gid=3), User(9, 9, NUMBERS), (Reason.ACCESS_LIST, None)),
-        (
-            _denied(entries=((4, 7, -1), (16, 0, -1))),
-            User(9, 9, NUMBERS),
-            (Reason.ACCESS_LIST, None),
-        ),
-    ],
-)
-def test_explain(denied: DeniedPath, user: User, expected: tuple[Reason, int | None]) -> None:
-    assert explain(denied, user) == expected

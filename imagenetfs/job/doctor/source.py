@@ -166,7 +166,7 @@ def _speed(path: Path, largest: str | None) -> Iterator[Finding]:
     except (OSError, child_call.NoAnswerError) as error:
         yield red(
             "speed",
-            f"{path / largest} could not be read: {error or 'no answer'}",
+            f"{path / largest} could not be read: {child_call.reason_of(error)}",
             primary_group.support(),
         )
         return
@@ -218,17 +218,20 @@ def measure(file: Path) -> tuple[float, float, float]:
 
 
 def _read_for_a_while(fd: int, size: int, each: int, readers: int) -> float:
-    """Bytes a second of so many readers at random places."""
+    """Bytes a second of so many readers at random places. Each reads once at least."""
     each = min(each, size)
     done = [0] * readers
     start = time.perf_counter()
 
     def read(number: int) -> None:
         choose = random.Random(number)
-        while time.perf_counter() - start < _SPAN_SECONDS:
+        while not done[number] or time.perf_counter() - start < _SPAN_SECONDS:
             offset = choose.randrange(max(1, size - each + 1))
             os.posix_fadvise(fd, offset, each, os.POSIX_FADV_DONTNEED)
-            done[number] += len(os.pread(fd, each, offset))
+            piece = len(os.pread(fd, each, offset))
+            if not piece:
+                return
+            done[number] += piece
 
     threads = [threading.Thread(target=read, args=(number,)) for number in range(readers)]
     for thread in threads:

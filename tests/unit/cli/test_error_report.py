@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from imagenetfs import errors
-from imagenetfs.cli import app
 from imagenetfs.cli.error_report import guarded
 from imagenetfs.errors import ExitCode
 from imagenetfs.job.command import CommandNotFoundError
@@ -111,69 +109,6 @@ def test_exit_codes_are_never_renumbered() -> None:
         "COMMAND_NOT_EXECUTABLE": 126,
         "COMMAND_NOT_FOUND": 127,
     }
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "sentence"),
-    [
-        (["mount"], 2, "Missing argument"),
-        (["mount", "--bogus", "x"], 2, "No such option"),
-        (["mount", "a", "b", "c"], 2, "SOURCE and MOUNTPOINT"),
-        (["mount", "/a", "/b", "--source", "/c"], 2, "given twice"),
-        (["mount", "/a", "/b", "--workers", "none"], 2, "--workers must be"),
-        (["mount", "/a", "/b", "-o", "bogus"], 2, "Unknown mount option: bogus"),
-        (["umount"], 2, "Missing argument"),
-        (["umount", "/proc"], 25, "not imagenetfs"),
-        (["umount", "/no/such"], 25, "Nothing is mounted"),
-        (["status", "/no/such"], 25, "No mount of imagenetfs"),
-        (["umount", "/no/such"], 25, "`imagenetfs status` lists your mounts"),
-        (["index", "--json"], 2, "See `imagenetfs index --help`."),
-        (["moutn", "x"], 2, "Did you mean `mount`?"),
-        (["run", "ls"], 125, "Put `--` before the command"),
-        (["run", "--"], 125, "There is no command after `--`"),
-        (["run", "--bogus", "--", "true"], 125, "No such option"),
-        (["sample", "x", "--full-size", "--classes", "3"], 2, "--full-size"),
-    ],
-)
-def test_bad_usage_through_the_whole_command(
-    capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, sentence: str
-) -> None:
-    assert app.main(arguments) == code
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    assert captured.err.startswith("imagenetfs: ")
-    assert sentence in captured.err
-
-
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["run", "-h"], ["mount", "--help"]])
-def test_help(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
-    assert app.main(arguments) == 0
-    assert "Usage:" in capsys.readouterr().out
-
-
-def test_a_group_of_commands_without_one(capsys: pytest.CaptureFixture[str]) -> None:
-    assert app.main(["cache"]) == 2
-    assert "Name one of these commands. See `imagenetfs cache --help`." in capsys.readouterr().err
-
-
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert app.main(["--version"]) == 0
-    assert capsys.readouterr().out.startswith("imagenetfs ")
-
-
-def test_settings_that_are_not_set(capsys: pytest.CaptureFixture[str]) -> None:
-    assert app.main(["settings", "--json"]) == 0
-    shown = json.loads(capsys.readouterr().out)
-    unset = {"value": None, "set_by": "default"}
-    assert [shown[name] for name in ("index_path", "in_flight", "view", "log")] == [unset] * 4
-
-
-def test_a_sample_says_how_to_go_on(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    made = tmp_path / "a sample"
-    assert app.main(["sample", str(made), "--classes", "2", "--images", "4"]) == 0
-    line = capsys.readouterr().err.splitlines()[-1]
-    assert line == f"imagenetfs: try it: imagenetfs run '{made}' -- ls {{mnt}}"
 
 
 def test_a_closed_pipe_is_quiet() -> None:

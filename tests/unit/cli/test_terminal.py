@@ -5,12 +5,10 @@ from __future__ import annotations
 import io
 import re
 import sys
-import time
 
 import pytest
 
 from imagenetfs.cli import terminal
-from imagenetfs.cli.progress import ProgressBar
 
 
 class Screen(io.StringIO):
@@ -64,62 +62,3 @@ def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     closed.close()
     monkeypatch.setattr(sys, "stderr", closed)
     terminal.say("nobody hears this")
-
-
-def test_progress_as_lines(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    with ProgressBar("Indexing", unit="images") as bar:
-        for second in range(20):
-            now[0] = float(second)
-            bar.update(second * 1000, 20_000, "train")
-    lines = capsys.readouterr().err.splitlines()
-    assert lines == [
-        "imagenetfs: Indexing train: 25 % 5,000/20,000 images, 1,000 images/s, 15 s left",
-        "imagenetfs: Indexing train: 50 % 10,000/20,000 images, 1,000 images/s, 10 s left",
-        "imagenetfs: Indexing train: 75 % 15,000/20,000 images, 1,000 images/s, 5 s left",
-        "imagenetfs: Indexing: 19,000/20,000 images, 1,000 images/s, in 19 s.",
-    ]
-
-
-def test_progress_of_something_short(capsys: pytest.CaptureFixture[str]) -> None:
-    with ProgressBar("Making a sample") as bar:
-        bar.fraction("one", 0.5)
-        bar.fraction("two", 1.0)
-    assert capsys.readouterr().err == "imagenetfs: Making a sample: done in 0 s.\n"
-
-
-def test_progress_says_nothing_of_success_after_an_error(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    with pytest.raises(ValueError, match="odd"), ProgressBar("Indexing", unit="images") as bar:
-        bar.update(1, None)
-        raise ValueError("odd")
-    assert capsys.readouterr().err == ""
-
-
-def test_nothing_is_drawn_before_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = Screen()
-    monkeypatch.setattr(sys, "stderr", screen)
-    with pytest.raises(ValueError, match="no"), ProgressBar("Making a sample"):
-        raise ValueError("no")
-    assert screen.getvalue() == ""
-
-
-def test_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    import threading
-
-    screen = Screen()
-    monkeypatch.setattr(sys, "stderr", screen)
-    before = threading.active_count()
-    with ProgressBar("Indexing", unit="images") as bar:
-        bar.update(5, None, "val")
-        bar.update(10, 20, "train")
-        assert threading.active_count() == before, "the work may fork"
-    text = screen.getvalue()
-    assert "Indexing train" in text
-    assert " images/s" in text
-    assert "10/20 images" in text
-    assert "50%" in text

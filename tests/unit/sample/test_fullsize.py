@@ -1,23 +1,18 @@
-"""The full-size tree, tried at a hundredth and less; its arithmetic at the real size."""
+"""The full-size tree, tried at a hundredth and less."""
 
 from __future__ import annotations
 
 import io
 import os
-import random
 import tarfile
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
 import pytest
 from scipy import io as scipy_io
 
 from imagenetfs import errors
 from imagenetfs.sample import fullsize, headers, make_full_size, shape, synsets
-from imagenetfs.sample.randomness import generator
 
 SMALL = shape.Shape(
     classes=12,
@@ -36,75 +31,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("full") / "imagenet"
     fullsize.write_shape(directory, SMALL, 0, lambda _step, _done: None)
     return directory
-
-
-# --- the shape at its real size -----------------------------------------------------------------
-
-
-def test_real_counts() -> None:
-    counts = shape.class_counts(shape.FULL, generator(0, "counts"))
-    assert len(counts) == 1_000
-    assert sum(counts) == 1_281_167
-    assert (min(counts), max(counts)) == (732, 1_300)
-
-
-def test_real_sizes_add_up() -> None:
-    rng = generator(0, "sizes")
-    counts = shape.class_counts(shape.FULL, rng)
-    sizes = shape.train_sizes(shape.FULL, counts, rng)
-    place = 0
-    for tar in sizes:
-        starts, length = headers.layout(tar)
-        assert starts[0] == 0
-        assert (tar > 0).all()
-        place += headers.BLOCK + length
-    assert headers.rounded(place + headers.END, headers.RECORD) == 147_897_477_120
-    every = np.concatenate(sizes)
-    assert 100_000 < every.mean() < 125_000
-    assert every.max() < 20_000_000
-    [val] = shape.image_sizes([shape.FULL.val_images], shape.FULL.val_bytes, rng)
-    assert headers.layout(val)[1] == 6_744_924_160
-
-
-def test_real_winter_wnids() -> None:
-    wnids = shape.winter_wnids(shape.FULL, generator(0, "winter"))
-    assert len(set(wnids)) == len(wnids) == 19_167
-    assert (wnids[0], wnids[-1]) == ("n00004475", "n15102894")
-    assert set(synsets.imagenet_order()) < set(wnids)
-    assert all(len(wnid) == 9 and wnid[1:].isdigit() for wnid in wnids)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_counts_of_other_shapes(seed: int) -> None:
-    dice = random.Random(seed)
-    least, most = dice.randint(1, 50), dice.randint(60, 100)
-    classes = dice.randint(2, 30)
-    images = (classes - 1) * most + least - dice.randint(0, (classes - 1) * 5)
-    wanted = replace(SMALL, classes=classes, images=images, least=least, most=most)
-    counts = shape.class_counts(wanted, generator(seed, "other"))
-    assert sum(counts) == images
-    assert (min(counts), max(counts)) == (least, most)
-
-
-# --- headers, against the standard library ------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("magic", "form"), [(headers.USTAR, tarfile.USTAR_FORMAT), (headers.GNU, tarfile.GNU_FORMAT)]
-)
-def test_headers_are_those_of_tarfile(magic: headers.Bytes, form: Literal[0, 1]) -> None:
-    sizes, times = np.array([0, 1, 512, 110_123, 2**33 - 1]), np.array([0, 7, 2**31, 5, 8**11 - 1])
-    names = [f"n01440764_{number}.JPEG" for number in range(4)] + ["x" * 100]
-    made = headers.headers(names, sizes, times, magic=magic)
-    for row, name, size, mtime in zip(made, names, sizes, times, strict=True):
-        info = tarfile.TarInfo(name)
-        info.size, info.mtime, info.uname, info.gname = int(size), int(mtime), "root", "root"
-        expected = bytearray(info.tobuf(form))
-        # Device numbers of a regular file: tarfile writes zeros into a ustar header, GNU tar none.
-        expected[329:345] = bytes(16)
-        expected[148:156] = bytes(row[148:156])
-        assert bytes(row) == bytes(expected)
-        assert tarfile.TarInfo.frombuf(bytes(row), "ascii", "strict").size == size
 
 
 # --- a small tree -------------------------------------------------------------------------------

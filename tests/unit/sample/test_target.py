@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from imagenetfs import errors
-from imagenetfs.sample import DEFAULT_CLASSES, hierarchy, make_sample, synsets, target
-from imagenetfs.sample.randomness import generator, image_numbers, shuffled, spread_counts
+from imagenetfs.sample import make_sample, target
 
 
 def test_an_empty_directory_is_filled(tmp_path: Path) -> None:
@@ -111,64 +110,3 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
 def test_quota_counts_as_full(tmp_path: Path) -> None:
     with pytest.raises(errors.NoSpaceError), target.building(tmp_path / "sample"):
         raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
-
-
-# --- facts and helpers --------------------------------------------------------------------------
-
-
-def test_order_of_ids() -> None:
-    order = synsets.imagenet_order()
-    leaves = {row.wnid for row in synsets.table().values() if row.kind == "leaf"}
-    assert len(order) == len(set(order)) == 1_000
-    assert set(order) == leaves
-    assert list(order[:2]) == ["n02119789", "n02100735"]
-    assert order[999] == "n03255030"
-    # IDs 1..10 are these places in sorted order, as keras and torchvision number them.
-    places = [sorted(order).index(wnid) for wnid in order[:10]]
-    assert places == [278, 212, 250, 193, 217, 147, 387, 285, 350, 283]
-    assert len([wnid for wnid in order if synsets.is_dog(wnid)]) == 121
-
-
-def test_two_pairs_of_classes_share_their_name() -> None:
-    first = [row.words.split(", ")[0] for row in synsets.table().values() if row.kind == "leaf"]
-    assert sorted(name for name in set(first) if first.count(name) > 1) == ["crane", "maillot"]
-
-
-@pytest.mark.parametrize("count", [1, DEFAULT_CLASSES, 1_000])
-def test_every_leaf_is_below_the_root_once(count: int) -> None:
-    leaves = synsets.imagenet_order()[:count]
-    nodes = {node.wnid: node for node in hierarchy.ancestors_of(leaves)}
-    seen: list[str] = []
-
-    def walk(wnid: str) -> int:
-        if wnid not in nodes:
-            seen.append(wnid)
-            return 0
-        height = 1 + max(walk(child) for child in nodes[wnid].children)
-        assert nodes[wnid].height == height
-        return height
-
-    walk(hierarchy.ROOT)
-    assert sorted(seen) == sorted(leaves)
-    assert nodes.keys() <= synsets.table().keys()
-
-
-@pytest.mark.parametrize("mean", [4, 5, 80])
-@pytest.mark.parametrize("parts", [1, 2, 7, 100])
-def test_counts_add_up(mean: int, parts: int) -> None:
-    counts = spread_counts(mean, parts, generator(0, mean, parts))
-    assert sum(counts) == mean * parts
-    assert min(counts) >= 1
-
-
-def test_shuffled_is_never_sorted() -> None:
-    for draw in range(50):
-        assert shuffled([1, 2], generator(0, draw)) == [2, 1]
-        assert sorted(shuffled([1, 2, 3], generator(0, draw))) == [1, 2, 3]
-    assert shuffled([1], generator(0)) == [1]
-
-
-def test_image_numbers_are_distinct() -> None:
-    numbers = image_numbers(20_000, generator(0))
-    assert len(set(numbers)) == 20_000
-    assert min(numbers) >= 1

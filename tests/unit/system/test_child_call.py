@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -78,3 +79,9 @@ def test_the_child_holds_nothing_of_ours() -> None:
     os.close(writer)
     assert reader not in held
     assert len([fd for fd in held if fd > 2]) <= 2  # the answer's pipe, and the listing itself
+
+
+def test_why_there_was_no_answer() -> None:
+    assert child_call.reason_of(child_call.NoAnswerError()) == "no answer"
+    assert child_call.reason_of(OSError(errno.EIO, os.strerror(errno.EIO))) == "Input/output error"
+    assert child_call.reason_of(OSError("odd")) == "odd"

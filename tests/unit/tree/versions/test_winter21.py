@@ -16,7 +16,8 @@ from imagenetfs.tree.catalogue import build_catalogue
 from imagenetfs.tree.discovery import index_group
 from imagenetfs.tree.inode import ROOT
 from imagenetfs.tree.tree import Tree
-from tests.helpers.archives import class_tar
+from tests.helpers.archives import class_tar, close_with
+from tests.helpers.trees import tree_of
 
 CLASSES = 700
 
@@ -41,6 +42,7 @@ def test_classes_cost_one_listing(source: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(os, "stat", noted)
     tree = Tree(build_catalogue(one, places=IndexSearchPath(None, source)), "1")
+    close_with(tree, tree.catalogue.index)
     train = tree.lookup(tree.lookup(ROOT, b"winter21_whole"), b"train")
     classes = list(tree.listing(train).entries(0))
     assert [name for name, _, _ in classes] == [b"n%08d" % n for n in range(CLASSES)]
@@ -51,7 +53,7 @@ def test_classes_cost_one_listing(source: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_descriptors_are_bounded(source: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))  # other tests' among them
-    tree = Tree(build_catalogue(Source(source), places=IndexSearchPath(None, source)), "1")
+    tree = tree_of(source)
     train = tree.lookup(tree.lookup(ROOT, b"winter21_whole"), b"train")
     for name, number, _ in tree.listing(train).entries(0):
         assert tree.listing(number).find(name + b"_1.JPEG")
@@ -59,7 +61,8 @@ def test_descriptors_are_bounded(source: Path) -> None:
 
 
 def test_all_class_tars_share_an_index_file(source: Path) -> None:
-    catalogue = build_catalogue(Source(source), places=IndexSearchPath(None, source))
+    tree = tree_of(source)
+    catalogue = tree.catalogue
     tars = [archive for archive in catalogue.archives if archive.path.endswith(b".tar")]
     assert len(tars) == CLASSES
     assert {index_group(archive) for archive in tars} == {"winter21_whole-tars"}

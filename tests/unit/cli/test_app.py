@@ -1,0 +1,86 @@
+"""What happens around a command's work: its exit code, its streams, and the process's end."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+
+import pytest
+
+from imagenetfs.cli import app, commands, isolation
+from imagenetfs.cli.argv import Arranged
+from imagenetfs.errors import SourceMissingError
+
+
+@pytest.fixture
+def executed(monkeypatch: pytest.MonkeyPatch) -> list[Arranged]:
+    """The command lines that were executed; each fails."""
+    seen: list[Arranged] = []
+
+    def execute(arranged: Arranged) -> int:
+        seen.append(arranged)
+        raise SourceMissingError("It is not there.")
+
+    monkeypatch.setattr(commands, "execute", execute)
+    return seen
+
+
+def test_a_failure_is_a_sentence_and_a_code(
+    executed: list[Arranged], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.main(["info", "/x"]) == 10
+    assert capsys.readouterr() == ("", "imagenetfs: It is not there.\n")
+    assert executed == [Arranged(["info", "/x"])]
+
+
+@pytest.mark.parametrize("command", ["run", "enter"])
+def test_a_users_command_keeps_its_codes(
+    executed: list[Arranged], capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert app.main([command, "--", "true"]) == 125
+    assert executed == [Arranged([command], ["true"])]
+
+
+def test_only_a_real_command_line_is_isolated(
+    executed: list[Arranged],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    isolated: list[list[str]] = []
+    monkeypatch.setattr(isolation, "isolate", isolated.append)
+    monkeypatch.setattr(sys, "argv", ["imagenetfs", "info", "/y"])
+    app.main(["info", "/x"])
+    assert isolated == []
+    app.main()
+    assert isolated == [["info", "/y"]]
+    assert executed[-1] == Arranged(["info", "/y"])
+
+
+def test_layers_below_write_no_log_to_the_terminal(
+    executed: list[Arranged], capsys: pytest.CaptureFixture[str]
+) -> None:
+    app.main(["info"])
+    capsys.readouterr()
+    logging.getLogger("imagenetfs.tree").warning("odd")
+    assert capsys.readouterr().err == ""
+
+
+class Closed(io.StringIO):
+    def flush(self) -> None:
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("stream", [None, Closed()])
+def test_the_process_ends_with_the_code_whatever_its_streams_are(
+    monkeypatch: pytest.MonkeyPatch, stream: io.StringIO | None
+) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(app, "main", lambda: 42)
+    monkeypatch.setattr(os, "_exit", codes.append)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stream)
+        patch.setattr(sys, "stderr", stream)
+        app.command()
+    assert codes == [42]

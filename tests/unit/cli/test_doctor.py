@@ -1,0 +1,141 @@
+"""imagenetfs doctor: the worst line is the exit code; dead mounts go where that was asked for."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from imagenetfs.cli import doctor
+from imagenetfs.job import cleanup, preflight
+from imagenetfs.job.doctor import directories, node, source
+from imagenetfs.job.doctor.findings import Finding, green, red, yellow
+from imagenetfs.job.preflight import Health
+from imagenetfs.job.run_dir import MountPaths
+from imagenetfs.system.mounts import MountEntry
+from tests.helpers.in_process import call
+from tests.helpers.mount_table import MountTable
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
+    """What is found about the source; all else is well."""
+    lines: list[Finding] = []
+    for module, name in (
+        *((node, name) for name in ("fuse", "kernel", "user_groups", "dead_mounts", "job")),
+        (directories, "places"),
+    ):
+        monkeypatch.setattr(module, name, lambda *a, _n=name: iter([green(_n, "fine")]))
+    monkeypatch.setattr(source, "source", lambda settings: iter(lines))
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("lines", "code", "worst"),
+    [
+        ([green("source", "there")], 0, "green"),
+        ([yellow("speed", "slow", "stage it")], 40, "yellow"),
+        ([yellow("speed", "slow"), red("source", "gone"), green("x", "y")], 41, "red"),
+    ],
+)
+def test_the_worst_line_counts(
+    found: list[Finding],
+    capsys: pytest.CaptureFixture[str],
+    lines: list[Finding],
+    code: int,
+    worst: str,
+) -> None:
+    found += lines
+    assert call(capsys, "doctor").code == code
+    done = call(capsys, "doctor", "--json")
+    shown = json.loads(done.out)
+    assert (done.code, done.err, shown["worst"]) == (code, "", worst)
+    assert [line["about"] for line in shown["lines"]] == [
+        *("fuse", "kernel", "user_groups", "dead_mounts", "job", "places"),
+        *(line.about for line in lines),
+    ]
+
+
+def test_lines_for_people(found: list[Finding], capsys: pytest.CaptureFixture[str]) -> None:
+    found.append(yellow("speed", "slow", "stage it"))
+    done = call(capsys, "doctor")
+    assert done.out.splitlines()[-2:] == ["yellow speed: slow", "       -> stage it"]
+    assert done.out.splitlines()[0] == "green  fuse: fine"
+
+
+def test_what_is_looked_at(
+    found: list[Finding], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[object] = []
+
+    def look(settings: object) -> Iterator[Finding]:
+        seen.append(settings)
+        yield green("source", "there")
+
+    monkeypatch.setattr(source, "source", look)
+    call(capsys, "doctor", "/s", "--index-dir", "none")
+    [settings] = seen
+    assert settings.source == Path("/s")  # type: ignore[attr-defined]
+    assert settings.index_dir is None  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def healed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[MountPaths]:
+    """The places of dead mounts that were taken away; one of the two mounts is dead."""
+    places: list[MountPaths] = []
+    table = MountTable(tmp_path, monkeypatch)
+    table.add(tmp_path / "live")
+    table.add(tmp_path / "dead")
+    monkeypatch.setenv("IMAGENETFS_RUN_DIR", str(tmp_path / "run"))
+
+    def health(entry: MountEntry) -> Health:
+        return Health.DEAD if entry.mountpoint.endswith("dead") else Health.LIVE
+
+    monkeypatch.setattr(preflight, "health", health)
+    monkeypatch.setattr(cleanup, "heal", lambda entry, place, say: places.append(place))
+    return places
+
+
+def test_healing(
+    found: list[Finding],
+    healed: list[MountPaths],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    call(capsys, "doctor")
+    assert healed == [], "only where that was asked for"
+    call(capsys, "doctor", "--json", "--heal")
+    assert healed == [MountPaths(tmp_path / "dead", tmp_path / "run")]
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_on_a_terminal_it_is_offered(
+    found: list[Finding],
+    healed: list[MountPaths],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: bool,
+) -> None:
+    asked: list[str] = []
+
+    def confirm(text: str) -> bool:
+        asked.append(text)
+        return answer
+
+    class Terminal:
+        def isatty(self) -> bool:
+            return True
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", Terminal())
+        patch.setattr(sys, "stdout", Terminal())
+        patch.setattr(typer, "confirm", confirm)
+        offered = doctor._offer()
+        patch.setattr(doctor, "_dead", list)
+        assert not doctor._offer(), "nothing is asked where nothing is dead"
+    assert offered is answer
+    assert asked == [f"Take away dead mounts ({tmp_path}/dead)?"]

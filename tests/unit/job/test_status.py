@@ -1,0 +1,105 @@
+"""What mounts say of themselves, and what is said of those that say nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.errors import ExitCode, NotMountedError
+from imagenetfs.job import preflight
+from imagenetfs.job.preflight import Health
+from imagenetfs.job.status import MountStatus, collect, read_status, source_of
+from imagenetfs.system import child_call
+from tests.helpers.mount_table import MountTable
+
+
+@pytest.fixture
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MountTable:
+    return MountTable(tmp_path, monkeypatch)
+
+
+def says(mountpoint: Path, content: bytes | dict[str, object]) -> Path:
+    """A directory that answers as a mount does."""
+    (mountpoint / ".imagenetfs").mkdir(parents=True)
+    data = content if isinstance(content, bytes) else json.dumps(content).encode()
+    (mountpoint / ".imagenetfs" / "status.json").write_bytes(data)
+    return mountpoint
+
+
+def test_an_answer(tmp_path: Path) -> None:
+    assert read_status(str(says(tmp_path / "m", {"pid": 7}))) == {"pid": 7}
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'"pid"', b"{", b"\xff\xfe"])
+def test_answers_that_make_no_sense(tmp_path: Path, content: bytes) -> None:
+    assert read_status(str(says(tmp_path / "m", content))) is None
+
+
+def test_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_status(str(tmp_path)) is None
+
+    def silent(question: object, seconds: float) -> None:
+        raise child_call.NoAnswerError
+
+    monkeypatch.setattr(child_call, "call_in_child", silent)
+    assert read_status(str(says(tmp_path / "m", {"pid": 7}))) is None
+
+
+def test_the_source_is_the_servers(tmp_path: Path, table: MountTable) -> None:
+    """The mount table has question marks where a name is no ASCII."""
+    entry = table.add(says(tmp_path / "m", {"source": "/müll"}), source="/m?ll")
+    assert source_of(entry) == "/müll"
+    assert source_of(table.add(tmp_path / "silent", source="/m?ll")) == "/m?ll"
+
+
+def test_mounts_of_this_user(tmp_path: Path, table: MountTable) -> None:
+    table.add(says(tmp_path / "live", {"pid": 7, "source": "/s", "state": "odd"}))
+    table.add(tmp_path / "theirs", options=f"ro,user_id={os.geteuid() + 1}")
+    table.add(tmp_path / "other", fstype="fuse.sshfs")
+    [one] = collect()
+    assert (one.mountpoint, one.source, one.state) == (str(tmp_path / "live"), "/s", "live")
+    assert one.as_json() == {
+        "pid": 7,
+        "source": "/s",
+        "state": "live",
+        "mountpoint": str(tmp_path / "live"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("health", "state"),
+    [(Health.DEAD, "stale"), (Health.SILENT, "silent"), (Health.LIVE, "silent")],
+)
+def test_mounts_that_say_nothing(
+    tmp_path: Path,
+    table: MountTable,
+    monkeypatch: pytest.MonkeyPatch,
+    health: Health,
+    state: str,
+) -> None:
+    monkeypatch.setattr(preflight, "health", lambda entry: health)
+    table.add(tmp_path / "m", source="/s")
+    assert collect() == [MountStatus(str(tmp_path / "m"), "/s", state)]
+
+
+def test_one_mount(tmp_path: Path, table: MountTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    mountpoint = says(tmp_path / "m", {"pid": 7})
+    table.add(mountpoint, options="ro,user_id=4242")  # another user's may be asked for by name
+    (tmp_path / "link").symlink_to(mountpoint)
+    monkeypatch.chdir(tmp_path)
+    assert [one.details["pid"] for one in collect("link")] == [7]
+
+
+@pytest.mark.parametrize("fstype", [None, "nfs"])
+def test_no_mount_of_ours(tmp_path: Path, table: MountTable, fstype: str | None) -> None:
+    if fstype is not None:
+        table.add(tmp_path / "m", fstype=fstype)
+    with pytest.raises(NotMountedError) as caught:
+        collect(str(tmp_path / "m"))
+    assert str(caught.value) == (
+        f"No mount of imagenetfs is at {tmp_path}/m: `imagenetfs status` lists your mounts."
+    )
+    assert caught.value.exit_code is ExitCode.NOT_MOUNTED

@@ -1,0 +1,84 @@
+"""archives/: every tar, and every tar within a tar, is a directory; deeper ones are files."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.index.archives import OUTER
+from imagenetfs.source.source import BYTES, REQUESTS
+from imagenetfs.tree.archive_view import container_mtime_ns
+from imagenetfs.tree.tree import Tree
+from tests.helpers.archives import tar_of, train_tar
+from tests.helpers.trees import at, names, read, tree_of
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    root = tmp_path / "imagenet"
+    deeper = tar_of({"deeper.tar": tar_of({"x": b"1"})})
+    files = {
+        "ILSVRC2012/ILSVRC2012_img_train.tar": train_tar(2),
+        "ILSVRC2012/extra/deep/more.tar": tar_of({"a.JPEG": b"a", "b/c.JPEG": b"c"}),
+        "ILSVRC2012/nested.tar": tar_of({"inner.tar": deeper, "readme.txt": b"r"}),
+        "ILSVRC2012/notes.txt": b"notes",
+    }
+    for name, data in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        os.utime(path, ns=(5 * 10**9, 5 * 10**9))
+    return tree_of(root)
+
+
+def is_directory(tree: Tree, path: str) -> bool:
+    return stat.S_ISDIR(tree.attributes(at(tree, path)).mode)
+
+
+def test_tars_are_directories(tree: Tree) -> None:
+    train = "archives/ILSVRC2012/ILSVRC2012_img_train.tar"
+    assert names(tree, train) == ["n00000001.tar", "n00000002.tar"]
+    assert names(tree, f"{train}/n00000002.tar") == [f"n00000002_{n}.JPEG" for n in range(3)]
+    assert not is_directory(tree, "archives/ILSVRC2012/notes.txt")
+
+
+def test_a_tar_in_a_tar_in_a_tar_is_a_file(tree: Tree) -> None:
+    nested = "archives/ILSVRC2012/nested.tar"
+    assert names(tree, nested) == ["inner.tar", "readme.txt"]
+    assert names(tree, f"{nested}/inner.tar") == ["deeper.tar"]
+    assert not is_directory(tree, f"{nested}/inner.tar/deeper.tar")
+
+
+def test_a_tar_deeper_than_the_survey_is_found_when_it_is_touched(tree: Tree) -> None:
+    before = len(tree.catalogue.index.archives)
+    more = "archives/ILSVRC2012/extra/deep/more.tar"
+    assert names(tree, more) == ["a.JPEG", "b"]
+    assert names(tree, f"{more}/b") == ["c.JPEG"]
+    assert read(tree, f"{more}/b/c.JPEG") == b"c"
+    assert len(tree.catalogue.index.archives) == before + 1
+
+
+def test_below_source_a_tar_is_a_file(tree: Tree) -> None:
+    for path in ("ILSVRC2012/nested.tar", "ILSVRC2012/extra/deep/more.tar"):
+        assert not is_directory(tree, f"source/{path}")
+
+
+def test_times_are_those_of_the_files(tree: Tree) -> None:
+    names(tree, "source/ILSVRC2012")  # the directory around it has been read
+    number = at(tree, "archives/ILSVRC2012/nested.tar")
+    assert tree.attributes(number).mtime_ns == 5 * 10**9
+    inner = at(tree, "archives/ILSVRC2012/nested.tar/inner.tar")
+    assert tree.attributes(inner).mtime_ns == 7 * 10**9
+
+
+def test_nothing_is_read_for_a_time(tree: Tree) -> None:
+    catalogue = tree.catalogue
+    meter = catalogue.source.meter
+    before = (meter[REQUESTS], meter[BYTES])
+    number = catalogue.numbers[b"ILSVRC2012/nested.tar"]
+    assert container_mtime_ns(catalogue, number, OUTER) == catalogue.mtime_ns
+    assert container_mtime_ns(catalogue, catalogue.numbers[b""], OUTER) == catalogue.mtime_ns
+    assert (meter[REQUESTS], meter[BYTES]) == before
