@@ -1,21 +1,20 @@
 """The kernel's first request, INIT: what this file system can, and how much
 may be under way at once.
 
-pyfuse3 mounts, and knows the session's descriptor. It is had from the session loop, which waits
-through ``pyfuse3.trio``, and that may be replaced (pyfuse3's asyncio support does so): the first
-wait is told the descriptor, and ends the loop before anything is read. An INIT that libfuse answers
-lets one process at a time look into a directory, and 12 reads be under way.
+pyfuse3 mounts. The session's descriptor is the one /dev/fuse that this process has afterwards and
+had not before. INIT is answered here: the answer of libfuse lets one process at a time look into a
+directory, and 12 reads be under way.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
-from collections.abc import Coroutine
-from types import TracebackType
-from typing import Any
-
-import pyfuse3
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 from imagenetfs.errors import FuseRefusedError
 from imagenetfs.fuse.protocol import (
@@ -24,6 +23,8 @@ from imagenetfs.fuse.protocol import (
     INIT_OUT,
     MAJOR,
     MINOR,
+    NO_OPEN_SUPPORT,
+    NO_OPENDIR_SUPPORT,
     REQUEST,
     REQUEST_BYTES,
     WANTED,
@@ -36,67 +37,52 @@ _MOST_PAGES = 256
 """Of one read: 1 MiB."""
 
 _SMALLEST_WRITE = 4096
-_NO_OTHER_TASK = -(1 << 20)  # below any count of tasks, which each loop that ends takes one from
+_FUSE_DEVICE = os.makedev(10, 229)
 
 
-class ClosedResourceError(Exception):
-    """What pyfuse3's loop takes for the end, in trio's place."""
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The FUSE session of a mount: its descriptor, and what its kernel wants to be answered.
+
+    ``opens``: OPEN and RELEASE; ``opens_directories``: OPENDIR and RELEASEDIR. Kernels that can do
+    without (Linux 3.12, 5.1) stop asking after one ENOSYS; for older ones ENOSYS is an error.
+    """
+
+    fd: int
+    opens: bool = False
+    opens_directories: bool = False
 
 
-class _NoLock:
-    """trio.Lock's place: one task has nobody to exclude."""
-
-    async def __aenter__(self) -> None:
-        pass
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        pass
+def fuse_descriptors() -> set[int]:
+    """The descriptors of this process that are FUSE sessions (/dev/fuse is device 10, 229)."""
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            status = os.fstat(int(entry.name))
+            if stat.S_ISCHR(status.st_mode) and status.st_rdev == _FUSE_DEVICE:
+                found.add(int(entry.name))
+    return found
 
 
-class _Loop:
-    """What pyfuse3 needs of the module ``trio``: a task's name, a lock, and how to wait."""
+@contextlib.contextmanager
+def new_session() -> Iterator[list[int]]:
+    """Lists, at the end of the block, the session that was opened within it.
 
-    Lock = _NoLock
-    ClosedResourceError = ClosedResourceError
-    name = "imagenetfs"
-
-    def __init__(self) -> None:
-        self.lowlevel = self
-        self.waited_for = -1
-
-    def current_task(self) -> _Loop:
-        return self
-
-    async def wait_readable(self, fd: int) -> None:
-        self.waited_for = fd
-        raise ClosedResourceError
+    Raises RuntimeError unless it is exactly one.
+    """
+    before = fuse_descriptors()
+    opened: list[int] = []
+    yield opened
+    opened += sorted(fuse_descriptors() - before)
+    if len(opened) != 1:
+        raise RuntimeError(f"mounting opened {len(opened)} FUSE sessions")
 
 
-def session_descriptor() -> int:
-    """The descriptor of the session that pyfuse3.init opened."""
-    borrowed = _Loop()
-    pyfuse3.trio = borrowed  # type: ignore[attr-defined]
-    loop: Coroutine[Any, Any, None] = pyfuse3._session_loop(  # type: ignore[attr-defined]
-        None, 1, _NO_OTHER_TASK
-    )
-    try:
-        loop.send(None)
-    except StopIteration:
-        return borrowed.waited_for
-    raise RuntimeError("pyfuse3 awaited something before the first request")
-
-
-def handshake(seconds: float = _SECONDS) -> int:
-    """Answer INIT on the session that pyfuse3.init opened. Returns the session's descriptor.
+def handshake(fd: int, seconds: float = _SECONDS) -> Session:
+    """Answer INIT on the session's descriptor, within ``seconds`` of mounting.
 
     Raises FuseRefusedError where the kernel sends nothing, or what is not understood here.
     """
-    fd = session_descriptor()
     ready = select.poll()
     ready.register(fd, select.POLLIN)
     if not ready.poll(seconds * 1000):
@@ -116,4 +102,8 @@ def handshake(seconds: float = _SECONDS) -> int:
         *(BACKGROUND, BACKGROUND, _SMALLEST_WRITE, 1, _MOST_PAGES),
     )
     os.writev(fd, (reply_header(unique, len(answer)), answer))
-    return fd
+    return Session(
+        fd,
+        opens=not offered & NO_OPEN_SUPPORT,
+        opens_directories=not offered & NO_OPENDIR_SUPPORT,
+    )

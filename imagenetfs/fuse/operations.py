@@ -23,6 +23,9 @@ from imagenetfs.fuse.attributes import REVISIT_SECONDS, AttributePacker, EntryPa
 from imagenetfs.fuse.channel import Buffer, Channel, SplicedReply
 from imagenetfs.fuse.errnos import errno_of, was_logged
 from imagenetfs.fuse.protocol import (
+    CACHE_DIRECTORY,
+    KEEP_CACHE,
+    OPEN_OUT,
     READ_IN,
     READ_RANGE,
     STATFS_OUT,
@@ -107,6 +110,15 @@ class Operations:
             opcode: (handler, _counter(name)) for opcode, (handler, name) in counted.items()
         }
         self.serve_as(0)
+
+    def answer_opens(self, files: bool, directories: bool) -> None:
+        """Answer OPEN or OPENDIR, for a kernel that takes ENOSYS for an error of theirs."""
+        if files:
+            self._handlers[Opcode.OPEN] = (self.open, _OTHER)
+            self._handlers[Opcode.RELEASE] = (self.release, _OTHER)
+        if directories:
+            self._handlers[Opcode.OPENDIR] = (self.opendir, _OTHER)
+            self._handlers[Opcode.RELEASEDIR] = (self.release, _OTHER)
 
     def serve_as(self, worker: int, channel: Channel | None = None) -> None:
         """Be worker number ``worker``: write to its row of the board, and
@@ -266,6 +278,20 @@ class Operations:
         if len(data) != max(0, min(size, node.contents.size() - offset)):
             raise SourceChangedError(f"a generated file changed its length ({inode:#x}).")
         return data
+
+    # --- opening, for old kernels alone -----------------------------------------------------------
+
+    def open(self, inode: int, arguments: memoryview) -> bytes:
+        """struct fuse_open_out; there is nothing to open, so every handle is 0."""
+        return OPEN_OUT.pack(0, KEEP_CACHE, 0)
+
+    def opendir(self, inode: int, arguments: memoryview) -> bytes:
+        """struct fuse_open_out."""
+        return OPEN_OUT.pack(0, KEEP_CACHE | CACHE_DIRECTORY, 0)
+
+    def release(self, inode: int, arguments: memoryview) -> bytes:
+        """Nothing was opened."""
+        return b""
 
     # --- the rest ---------------------------------------------------------------------------------
 

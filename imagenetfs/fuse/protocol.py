@@ -27,14 +27,18 @@ class Opcode(IntEnum):
     RMDIR = 11
     RENAME = 12
     LINK = 13
+    OPEN = 14
     READ = 15
     WRITE = 16
     STATFS = 17
+    RELEASE = 18
     SETXATTR = 21
     GETXATTR = 22
     LISTXATTR = 23
     REMOVEXATTR = 24
     INIT = 26
+    OPENDIR = 27
+    RELEASEDIR = 29
     CREATE = 35
     DESTROY = 38
     BATCH_FORGET = 42
@@ -107,6 +111,15 @@ _FORGET_ENTRY = 3
 
 _ENTRY_NOTICE = Struct("=QII")
 """Directory, length of the name, flags; the name follows, ended by a zero byte."""
+
+OPEN_OUT = Struct("=QII")
+"""struct fuse_open_out: a handle of the server's own, open_flags, padding."""
+
+KEEP_CACHE, CACHE_DIRECTORY = 1 << 1, 1 << 3
+"""open_flags: what the kernel holds of the file, or of the listing, is still right."""
+
+NO_OPEN_SUPPORT, NO_OPENDIR_SUPPORT = 1 << 17, 1 << 24
+"""INIT flags: the kernel does without OPEN, or OPENDIR, after one ENOSYS."""
 
 REQUEST_BYTES = 1 << 16
 """Room for any request but writes; the kernel wants to be lent at least 8 KiB."""

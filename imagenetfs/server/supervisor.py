@@ -26,7 +26,7 @@ from imagenetfs.cache.quota import Limits
 from imagenetfs.errors import FuseRefusedError, ImagenetfsError, UsageError
 from imagenetfs.fuse.attributes import REVISIT_SECONDS
 from imagenetfs.fuse.connection import Connection
-from imagenetfs.fuse.handshake import handshake
+from imagenetfs.fuse.handshake import handshake, new_session
 from imagenetfs.fuse.operations import Operations
 from imagenetfs.fuse.stats import SUPERVISOR, SharedStats
 from imagenetfs.fuse.status_files import StatusFiles
@@ -161,9 +161,10 @@ def serve(
     )
     with _signals() as (wakeup, alarm, stopping):
         stats.alarm = partial(_wake, alarm)
-        connection = _mount(plan)
+        connection, session_fd = _mount(plan)
         try:
-            session_fd = handshake()
+            session = handshake(session_fd)
+            operations.answer_opens(session.opens, session.opens_directories)
             ahead = BackgroundIndexer(catalogue, tree, stats, places, plan.in_flight)
             permitted = AccessMonitor(
                 source, backing, stats, plan.revalidate, rights=access is not None
@@ -187,19 +188,21 @@ def _list_of(name: str, path: Path) -> bytes:
         ) from None
 
 
-def _mount(plan: MountPlan) -> Connection:
+def _mount(plan: MountPlan) -> tuple[Connection, int]:
+    """The connection, and the descriptor of its session. Raises FuseRefusedError."""
     options = {f"fsname={_escaped(plan.source)}", f"subtype={_SUBTYPE}", "ro", *plan.fuse_options}
     place = str(plan.mountpoint)
     if plan.shown_to is not None:
         place = f"/dev/fd/{mount_for(plan.shown_to, plan.mountpoint, options)}"
     try:
-        pyfuse3.init(pyfuse3.Operations(), place, options)
+        with new_session() as opened:
+            pyfuse3.init(pyfuse3.Operations(), place, options)
     except RuntimeError as error:
         raise FuseRefusedError(
             f"the mount on {plan.mountpoint} was refused ({error}); the lines "
             f"above say why. {_advice(plan)}"
         ) from None
-    return Connection(plan.mountpoint)
+    return Connection(plan.mountpoint), opened[0]
 
 
 def _advice(plan: MountPlan) -> str:

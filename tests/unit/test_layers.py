@@ -32,7 +32,7 @@ SETTINGS_READERS = {"cli", "job", "config"}
 """Who may import config: what lies below gets values, not settings."""
 
 THIRD_PARTY = {
-    "pyfuse3": {"fuse", "server"},
+    "pyfuse3": {"server"},
     "typer": {"cli"},
     "rich": {"cli"},
     "scipy": {"tree", "sample"},

@@ -1,45 +1,25 @@
-"""The handshake around a session loop of the test's own, with a kernel
-that is a pair of sockets.
-"""
+"""The kernel's first request, with a kernel that is a pair of sockets."""
 
 from __future__ import annotations
 
 import os
 import socket
 import struct
-import types
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from imagenetfs.errors import FuseRefusedError
-from imagenetfs.fuse import handshake as module
-from imagenetfs.fuse.handshake import handshake
-from imagenetfs.fuse.protocol import BACKGROUND, REPLY, REQUEST, WANTED, Opcode
+from imagenetfs.fuse.handshake import Session, handshake, new_session
+from imagenetfs.fuse.protocol import BACKGROUND, NO_OPENDIR_SUPPORT, REPLY, REQUEST, WANTED, Opcode
 
 
-class Session:
-    """Stands in for pyfuse3: a session loop that waits as pyfuse3's does, before it reads."""
+class Kernel:
+    """The kernel's end of a session: a pair of sockets."""
 
     def __init__(self) -> None:
         self.kernel, self.device = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.fd = self.device.fileno()
-        self.module = types.SimpleNamespace(trio=None, _session_loop=self._session_loop)
-        self.awaits: Any = None
-
-    async def _session_loop(self, nursery: object, least: int, most: int) -> None:
-        loop = self.module.trio
-        async with loop.Lock():
-            pass
-        if self.awaits is not None:
-            await self.awaits
-        while True:
-            try:
-                await loop.lowlevel.wait_readable(self.fd)
-            except loop.ClosedResourceError:
-                break
-            os.read(self.fd, 1)
 
     def send(self, opcode: int, major: int = 7, minor: int = 44, flags: int = 0xFFFFFFFF) -> None:
         body = struct.pack("=IIII", major, minor, 131072, flags) + bytes(48)
@@ -52,18 +32,17 @@ class Session:
 
 
 @pytest.fixture
-def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
-    one = Session()
-    monkeypatch.setattr(module, "pyfuse3", one.module)
+def session() -> Iterator[Kernel]:
+    one = Kernel()
     yield one
     one.close()
 
 
 @pytest.mark.parametrize("offered", [0xFFFFFFFF, 0, 1 << 13])
-def test_it_takes_one_request(session: Session, offered: int) -> None:
+def test_it_takes_one_request(session: Kernel, offered: int) -> None:
     session.send(Opcode.INIT, flags=offered)
     session.send(Opcode.LOOKUP)
-    assert handshake() == session.fd
+    assert handshake(session.fd).fd == session.fd
     answer = session.kernel.recv(1 << 16)
     length, error, unique = REPLY.unpack_from(answer)
     assert (length, error, unique) == (len(answer), 0, 99)
@@ -77,30 +56,50 @@ def test_it_takes_one_request(session: Session, offered: int) -> None:
     )  # left to the workers
 
 
-def test_an_older_kernel(session: Session) -> None:
+def test_an_older_kernel(session: Kernel) -> None:
     session.send(Opcode.INIT, minor=23)
-    handshake()
+    handshake(session.fd)
     assert struct.unpack_from("=II", session.kernel.recv(1 << 16), REPLY.size) == (7, 23)
 
 
 @pytest.mark.parametrize(("opcode", "major"), [(Opcode.INIT, 8), (Opcode.LOOKUP, 7)])
-def test_another_protocol(session: Session, opcode: int, major: int) -> None:
+def test_another_protocol(session: Kernel, opcode: int, major: int) -> None:
     session.send(opcode, major)
     with pytest.raises(FuseRefusedError, match=f"version {major}.44"):
-        handshake()
+        handshake(session.fd)
 
 
-def test_nothing_comes(session: Session) -> None:
+def test_nothing_comes(session: Kernel) -> None:
     with pytest.raises(FuseRefusedError, match="sent nothing"):
-        handshake(0)
+        handshake(session.fd, 0)
 
 
-def test_a_session_loop_that_awaits_something_else(session: Session) -> None:
-    @types.coroutine
-    def sleep() -> Any:
-        yield
+@pytest.mark.parametrize(
+    ("offered", "opens", "opens_directories"),
+    [
+        (0xFFFFFFFF, False, False),
+        (0xFFFFFFFF & ~NO_OPENDIR_SUPPORT, False, True),  # Linux 4.2 to 5.0
+        (0, True, True),
+    ],
+)
+def test_what_a_kernel_wants_to_be_answered(
+    session: Kernel, offered: int, opens: bool, opens_directories: bool
+) -> None:
+    session.send(Opcode.INIT, flags=offered)
+    assert handshake(session.fd) == Session(session.fd, opens, opens_directories)
 
-    session.send(Opcode.INIT)
-    session.awaits = sleep()
-    with pytest.raises(RuntimeError, match="awaited"):
-        handshake()
+
+@pytest.mark.skipif(not os.access("/dev/fuse", os.R_OK | os.W_OK), reason="/dev/fuse is closed")
+def test_the_session_that_was_opened() -> None:
+    kept = os.open("/dev/fuse", os.O_RDWR)
+    try:
+        with new_session() as opened:
+            fd = os.open("/dev/fuse", os.O_RDWR)
+            other = os.open("/dev/null", os.O_RDWR)
+        assert opened == [fd]
+        os.close(fd)
+        os.close(other)
+        with pytest.raises(RuntimeError, match="opened 0 FUSE sessions"), new_session():
+            pass
+    finally:
+        os.close(kept)

@@ -24,6 +24,7 @@ from imagenetfs.fuse.protocol import (
     ATTR,
     ATTR_HEAD,
     ENTRY_HEAD,
+    OPEN_OUT,
     READ_IN,
     STATFS_OUT,
     XATTR_IN,
@@ -236,6 +237,18 @@ def test_what_has_no_handler(served: Served, opcode: int, number: int) -> None:
     """OPEN (14) and OPENDIR (27) too: then the kernel stops to ask."""
     assert served.ask(opcode, IMAGE) == number
     assert served.count("other") == 1
+
+
+@pytest.mark.parametrize("files", [False, True])
+@pytest.mark.parametrize("directories", [False, True])
+def test_kernels_that_want_an_answer(served: Served, files: bool, directories: bool) -> None:
+    """Linux 4.2 to 5.0 asks for OPENDIR for good, and takes ENOSYS for an error."""
+    served.operations.answer_opens(files, directories)
+    opened, listed = served.ask(Opcode.OPEN, IMAGE), served.ask(Opcode.OPENDIR, CLASS)
+    assert opened == (OPEN_OUT.pack(0, 2, 0) if files else errno.ENOSYS)
+    assert listed == (OPEN_OUT.pack(0, 10, 0) if directories else errno.ENOSYS)
+    assert served.ask(Opcode.RELEASE, IMAGE) == (b"" if files else errno.ENOSYS)
+    assert served.ask(Opcode.RELEASEDIR, CLASS) == (b"" if directories else errno.ENOSYS)
     assert served.row[Counter.ERRORS] == 0
 
 
