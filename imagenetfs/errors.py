@@ -84,7 +84,7 @@ class SourceUnreadableError(ImagenetfsError):
 
 class SourceRefusedError(SourceUnreadableError):
     """A file of the source that was read before may not be read any more;
-    whoever found that has said so.
+    the process that found that has said so.
     """
 
 

@@ -1,10 +1,10 @@
 """The block cache: bytes of a volume from local disk, else from their origin, which is asked once.
 
 Knows nothing of FUSE or ImageNet. A miss fetches the whole missing part of the member in one
-request, under the lock of its blocks, so that all who ask for it meanwhile wait for that one fetch.
-What will not be kept, for want of room, is read exactly as asked. Where the disk fails (full, over
-quota, read-only, broken) the cache steps aside for a few seconds and tries again: whoever reads
-sees nothing of it. See docs/decisions/0011 and 0012.
+request, under the lock of its blocks, so that all who ask for it during that time wait for that
+one fetch. What will not be kept, for want of room, is read exactly as asked. Where the disk fails
+(full, over quota, read-only, broken) the cache steps aside for a few seconds and tries again: a
+reader sees nothing of it. See docs/decisions/0011 and 0012.
 """
 
 from __future__ import annotations
@@ -211,7 +211,7 @@ class BlockCache:
 
         ``limit``: where the last of them ends, if it is not whole. Fetches all from the first
         missing one to the last in one request; returns (offset, the bytes fetched), or None where
-        somebody else who fetches them takes too long. Raises NoRoomError, ChangedError, and
+        another process that fetches them takes too long. Raises NoRoomError, ChangedError, and
         OSError where the disk fails.
         """
         self._tick()
@@ -353,7 +353,7 @@ class BlockCache:
 
     def see_disk(self) -> None:
         """Raise the OSError for which the cache steps aside now, if it does:
-        nothing is kept meanwhile.
+        nothing is kept until then.
         """
         if self._monotonic() < self._aside_until:
             raise OSError(self.meter[TROUBLE], os.strerror(self.meter[TROUBLE]))

@@ -1,7 +1,8 @@
 """The cache's directory: whose it may be, where it may lie, and the segments in it.
 
-It is ours alone: 0700, owned by this user, no symbolic link. Anything else is refused, for whoever
-can write to it decides what training reads. Everything in it is reached through one descriptor.
+It is ours alone: 0700, owned by this user, no symbolic link. Anything else is refused, for any
+user who can write to it decides what training reads. Everything in it is reached through one
+descriptor.
 """
 
 from __future__ import annotations

@@ -8,9 +8,10 @@ cache, or in a full one, it goes into a file that the processes of this mount sh
 a failed attempt took is given back.
 
 Each :class:`Job` has a row in a shared mapping: state, where it is (its offset in the file; in the
-cache: whether it had to be put there), and when it last changed. Whoever asks first marks it;
-whoever unpacks (the supervisor's child, or without a supervisor the asking process itself) does so
-under the lock of its row, so that it is done once. All others wait for just that array.
+cache: whether it had to be put there), and when it last changed. The first process that asks marks
+it; the process that inflates (the supervisor's child, or without a supervisor the asking process
+itself) does so under the lock of its row, so that it is done once. All others wait for just that
+array.
 """
 
 from __future__ import annotations
@@ -87,7 +88,9 @@ class InflatedArrays:
         self._words = memoryview(mmap.mmap(-1, 8 * (1 + _WORDS * len(self._jobs)))).cast("Q")
         self.room = ScratchFile(directory)
         self.by_others = False
-        """Whether another process unpacks what is asked for; else whoever asks does so itself."""
+        """Whether another process unpacks what is asked for; else the asking process does so
+        itself.
+        """
 
     def after_fork(self) -> None:
         """Locks of this process's own. Call once in each child."""
@@ -207,7 +210,7 @@ class InflatedArrays:
         return [job for job in self._jobs if self._row(job)[_STATE] == _State.ASKED]
 
     def give_up(self, job: Job) -> None:
-        """Whoever was to do it has ended; those who wait are told, if it is not done."""
+        """The process that was to do it has ended; those that wait are told, if it is not done."""
         row = self._row(job)
         if row[_STATE] == _State.ASKED:
             self._settle(row, _State.UNREADABLE)

@@ -109,7 +109,7 @@ def verify(directory: CacheDirectory, tell: Callable[[int, int], None]) -> Verdi
 
 
 def _drop_if_wrong(segment: Segment, block: int) -> bool:
-    """Away with a block, unless somebody has brought it anew meanwhile."""
+    """Drop a block, unless a process has fetched it anew since."""
     with segment.locked(block, 1) as had:
         wrong = bool(segment.missing(block, 1))
         if wrong and had:

@@ -2,13 +2,13 @@
 
 A shuffled epoch asks for everything equally often, so a full cache keeps what it has: its hit rate
 is then its part of the data, where throwing out the least recently used would bring none at all.
-What nobody has used for an hour goes when somebody needs the room; beyond the limits (another
+What was not used for an hour goes when room is needed; beyond the limits (another
 program needs the disk) whole segments go, the oldest unused ones first and then any.
 
 What is held is kept count of in the file ``used``: one u64, written under its lock by all processes
 that share the cache. Room is taken just before it is written to, under a second lock that is shared
-by those who do so; when room has to be made and nobody writes, all is counted anew, for a process
-may have died in between.
+by those who do so; when room has to be made and no process writes, all is counted anew, for a
+process may have died in between.
 
 The space of a segment comes back when the last process lets go of it, and that takes seconds.
 So once something has gone, nothing more goes for the sake of the disk's free space until
@@ -163,7 +163,7 @@ class SpaceQuota:
         """Unlink segments: unused ones for ``wanted`` bytes, any while the limits are exceeded.
 
         Returns whether something went. Looks no more often than every few seconds; counts all anew
-        where nobody writes. Raises OSError.
+        where no process writes. Raises OSError.
         """
         now = self._clock.monotonic()
         if now < self._not_before:
@@ -189,7 +189,7 @@ class SpaceQuota:
         return gone > 0
 
     def _was_made_lately(self) -> bool:
-        """Whether what went last may still be in somebody's hands; its lock is held."""
+        """Whether what went last may still be open in a process; its lock is held."""
         data = os.pread(self._fd, _WORD.size, _MADE_AT)
         since = self._clock.time_ns() - _WORD.unpack(data)[0] if len(data) == _WORD.size else -1
         return 0 <= since < _COMES_BACK_SECONDS * 1e9

@@ -85,7 +85,7 @@ class ScratchFile:
         return os.pread(self._fd, length, offset)
 
     def give_back(self, offset: int, length: int) -> None:
-        """Punch a hole. Nobody may be reading there, nor come to."""
+        """Punch a hole. No process may be reading there, nor start to."""
         libc = ctypes.CDLL(None, use_errno=True)
         mode = ctypes.c_int(_KEEP_SIZE_PUNCH_HOLE)
         libc.fallocate(self._fd, mode, ctypes.c_int64(offset), ctypes.c_int64(length))

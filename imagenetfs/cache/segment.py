@@ -18,9 +18,9 @@ all blocks that are not there.
 Filling: lock the records, look again, write the data, write the record. A reader takes no lock:
 record first, then data. Nothing is ever punched or written over but a block whose checksum was
 wrong; space is freed by unlinking the file, whose open readers keep valid bytes. The file has its
-full length from the start, sparse, so that nobody ever makes one longer that was cut: what had been
-cut off would be zeros then. Only pread and pwrite: a full disk or a cut file would turn a mapping
-into SIGBUS. Little-endian throughout.
+full length from the start, sparse, so that no process ever lengthens one that was cut: what had
+been cut off would be zeros then. Only pread and pwrite: a full disk or a cut file would turn a
+mapping into SIGBUS. Little-endian throughout.
 """
 
 from __future__ import annotations
@@ -388,7 +388,7 @@ def _take_name(place: SegmentPath, temporary: str, verified: Verified) -> None:
             os.link(temporary, place.name, src_dir_fd=directory, dst_dir_fd=directory)
         except FileExistsError:
             other = open_segment(place, verified)
-            if other is not None:  # somebody else was quicker
+            if other is not None:  # another process was quicker
                 other.close()
                 return
             with contextlib.suppress(FileNotFoundError):

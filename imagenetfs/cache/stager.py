@@ -3,7 +3,7 @@ streams, in large requests.
 
 What is there already is not read again, so that a stage that was interrupted goes on where it was;
 everything that was fetched is kept whenever it ends. Threads wait for the source; each has
-descriptors of its own, for locks belong to whoever opened the file.
+descriptors of its own, for locks belong to an opening of the file.
 """
 
 from __future__ import annotations

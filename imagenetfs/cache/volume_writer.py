@@ -1,9 +1,9 @@
 """Volumes that are written whole, from their first byte on: what a deflated array unpacks to.
 
 Nothing of one is believed before all of it has been found right: data are written as they come,
-their records when the last are there. So whoever is killed on the way leaves blocks that are not
-there. Of all processes of this user's mounts one writes a volume at a time, under a lock in the
-file ``unpacking``; whose time of change tells those who wait for it that it goes on.
+their records when the last are there. So a process that is killed on the way leaves blocks that
+are not there. Of all processes of this user's mounts one writes a volume at a time, under a lock
+in the file ``unpacking``; whose time of change tells those who wait for it that it goes on.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class VolumeWriter:
 
     @contextlib.contextmanager
     def _turn(self, key: bytes, moved: Callable[[], None]) -> Iterator[Callable[[], None]]:
-        """Wait until nobody else writes the volume; what to call as the work goes on."""
+        """Wait until no other process writes the volume; what to call as the work goes on."""
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(_LOCK_FILE, flags, 0o600, dir_fd=self._directory.fd)
 
@@ -112,7 +112,7 @@ class VolumeWriter:
         fresh = [n for n in wanted if len(missing[n]) == _blocks_of(volume, n)]
         laid: list[tuple[Segment, int, bytes]] = []
         try:
-            # Opened once: whoever makes room meanwhile leaves us writing to
+            # Opened once: a process that makes room leaves us writing to
             # what has no name any more.
             segments = {n: self._segments.to_write(volume, n, self._room) for n in wanted}
             for at, data in _in_blocks(pieces):

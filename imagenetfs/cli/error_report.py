@@ -19,7 +19,7 @@ INTERRUPTED = 130
 """128 and SIGINT, as shells have it."""
 
 PIPE_CLOSED = 141
-"""128 and SIGPIPE: whoever read our output has gone."""
+"""128 and SIGPIPE: the reader of our output has gone."""
 
 _RUN_CODES = (ExitCode.COMMAND_NOT_EXECUTABLE, ExitCode.COMMAND_NOT_FOUND)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)

@@ -121,7 +121,9 @@ def build_group(
     progress: Callable[[Progress], None],
     shard: Shard | None = None,
 ) -> Outcome:
-    """Index a group, or wait until somebody else has. Raises OSError where it cannot be written."""
+    """Index a group, or wait until another process has. Raises OSError where it cannot be
+    written.
+    """
     from imagenetfs.index.group_build import index_group, unite_shards
 
     file = opened.places.file(group)

@@ -13,7 +13,7 @@ def say(sentence: str) -> None:
     """One line on standard error, with the program's name in front."""
     try:
         print(f"{PROGRAM}: {sentence}", file=sys.stderr, flush=True)
-    except (OSError, ValueError):  # closed or broken: there is nobody to tell
+    except (OSError, ValueError):  # closed or broken: there is no one to tell
         return
 
 

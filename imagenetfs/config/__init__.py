@@ -3,7 +3,7 @@
 Strongest first: the command's option, ``$IMAGENETFS_<NAME>``, the user's
 ``imagenetfs/config.toml`` (in ``$XDG_CONFIG_HOME``, else ``~/.config``), the site's
 ``/etc/imagenetfs.toml``, the default. The site's file may also hold a table ``[ceilings]``; what is
-above a ceiling is lowered to it, whoever asked, and a note says so.
+above a ceiling is lowered to it, whatever set it, and a note says so.
 
 The table is the class ``Settings`` (:mod:`imagenetfs.config.settings`). A leaf: only ``cli`` and
 ``job`` import this package, and it knows nothing of what the settings do.
@@ -195,14 +195,14 @@ def _lowered(asked: int | Size | None, ceiling: int | Size) -> int | Size | None
     if isinstance(asked, Size) and isinstance(ceiling, Size):
         return asked.under(ceiling)
     assert not isinstance(asked, Size) and not isinstance(ceiling, Size)
-    # Nobody set it: the number that it would grow to by itself counts.
+    # It is not set: the default that it would grow to counts.
     return asked if (DEFAULT_MAX_IN_FLIGHT if asked is None else asked) <= ceiling else ceiling
 
 
 def _lower(
     values: dict[str, Any], origins: dict[str, str], ceilings: Mapping[str, int | Size], path: Path
 ) -> list[str]:
-    """Lower what is above a ceiling; a line for each value that somebody had asked for."""
+    """Lower what is above a ceiling; a line for each value that was asked for."""
     notes = []
     for name, ceiling in ceilings.items():
         asked = values[name]

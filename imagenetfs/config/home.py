@@ -1,4 +1,4 @@
-"""The user's home directory, also where $HOME names somebody else's: mount(8)
+"""The user's home directory, also where $HOME names another user's: mount(8)
 and su hand root's over.
 """
 

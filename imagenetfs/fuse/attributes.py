@@ -29,8 +29,8 @@ KEEP_SECONDS = 24 * 3600
 """How long the kernel may keep names and attributes: the mount is read-only."""
 
 REVISIT_SECONDS = 60.0
-"""How long it may keep the names of versions and splits: whoever reads what the kernel has, and so
-asks for nothing else, is still seen to be there once a minute.
+"""How long it may keep the names of versions and splits: a process that reads what the kernel has,
+and so asks for nothing else, is still seen to be there once a minute.
 """
 
 FILE_BLOCK = 128 * 1024

@@ -45,7 +45,7 @@ class SplicedReply:
 
 Answer = Callable[[int, int, memoryview], Buffer | SplicedReply | int | None]
 """``answer(opcode, nodeid, arguments)``: the answer, an errno, or None
-where nobody waits for one.
+where no reply is expected.
 """
 
 _FUSE_DEV_IOC_CLONE = 0x8004E500
@@ -141,7 +141,7 @@ class Channel:
                 os.writev(self._fd, (reply_header(self.unique, len(answer)), answer))
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENODEV):
-                return  # nobody waits any more
+                return  # the caller has gone
             log.error("the kernel does not take the reply: %s", error)
             if answer != errno.EIO:
                 self.reply(errno.EIO)

@@ -42,11 +42,11 @@ class Connection:
         mounts.detach(self.entry, lazy=True)
 
     def unmount_if_free(self) -> None:
-        """Unmount unless somebody has a file or a working directory in the mount."""
+        """Unmount unless a process has a file or a working directory in the mount."""
         if self.entry is not None and self.mounted():
             try:
                 mounts.detach(self.entry, lazy=False)
-                log.info("nobody has used the mount for long: it is unmounted")
+                log.info("the mount was not used for long: it is unmounted")
             except ImagenetfsError as error:
                 log.info("unused for long, but not free: %s", error)
 

@@ -131,7 +131,7 @@ class Operations:
     def answer(
         self, opcode: int, inode: int, arguments: memoryview
     ) -> Buffer | SplicedReply | int | None:
-        """The answer to a request, an errno, or None where nobody waits for one."""
+        """The answer to a request, an errno, or None where no reply is expected."""
         row = self.row
         found = self._handlers.get(opcode)
         if found is None:
@@ -215,7 +215,7 @@ class Operations:
     # --- directories ------------------------------------------------------------------------------
 
     def _touch(self, inode: int) -> None:
-        """Have the rest of its split indexed; not before the class that somebody waits for is."""
+        """Have the rest of its split indexed; not before the class that a reader waits for is."""
         found = self._tree.class_of(inode)
         if found is not None:
             self._stats.touch(found[0])

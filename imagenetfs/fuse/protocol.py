@@ -62,7 +62,7 @@ itself on a read-only mount.
 """
 
 UNANSWERED = frozenset({Opcode.FORGET, Opcode.BATCH_FORGET})
-"""Requests that nobody waits for."""
+"""Requests without a reply."""
 
 REQUEST = Struct("=IIQQIIIHH")
 """len, opcode, unique, nodeid, uid, gid, pid, length of extensions (8-byte units), padding."""
@@ -107,7 +107,9 @@ ordinary user gets of it, /sys/module/fuse/parameters/max_user_bgreq says.
 """
 
 _FORGET_ENTRY = 3
-"""enum fuse_notify_code; it stands where a reply has its error, and nobody asked: unique is 0."""
+"""enum fuse_notify_code; it stands where a reply has its error; it answers no request, so unique
+is 0.
+"""
 
 _ENTRY_NOTICE = Struct("=QII")
 """Directory, length of the name, flags; the name follows, ended by a zero byte."""

@@ -1,4 +1,4 @@
-"""Texts that somebody reads in pieces (status.json, log), in memory that all workers share.
+"""Texts that are read in pieces (status.json, log), in memory that all workers share.
 
 Each worker has a ring of its own, in which a new text takes the place of the oldest ones: hundreds
 of status.json, so that a reader may take its time while others read too.
@@ -37,7 +37,7 @@ class SnapshotRing:
         if start % _RING + len(data) > _RING:
             start += _RING - start % _RING  # in one piece
         place = 1 + number % _PLACES * _PLACE
-        words[0] = start + len(data)  # first: whoever reads what lay there is to see it go
+        words[0] = start + len(data)  # first: a reader of what lay there must see it go
         words[place] = 0
         words[place + 1], words[place + 2] = start, len(data)
         at = start % _RING

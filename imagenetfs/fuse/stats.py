@@ -2,7 +2,7 @@
 
 Page 0 belongs to the supervisor; then one row of 64 u64 a worker, written by that worker alone and
 kept when another takes its place, so that sums stay right; then the supervisor's facts; then each
-worker's ring of texts that somebody reads (status.json, log). Three rows more are the supervisor's,
+worker's ring of texts that are being read (status.json, log). Three rows more are the supervisor's,
 the indexer's, the stager's.
 
 A counter costs one memory write. Nothing is locked; readers may see a sum that is a request old.

@@ -5,7 +5,7 @@ The server reads with one account's rights, so the kernel must check each caller
 his groups, of which NFSv3 tells a server sixteen. An image has owner, group and mode of its
 archive, or of its own file where it is one. Where a directory above that is closed too, both must
 be passed: what is closed in one way is for that owner or group alone, what is closed in several
-is for nobody (but root).
+is for root alone.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class OwnershipMapper:
             *_, path = self._backing.paths(inode)
             rights = self._of_path(path)
         elif kind == InodeKind.CLASS:
-            # Many classes have archives that nobody has opened yet: their images' rights tell then.
+            # Many classes have archives that no process has opened yet: their images' rights tell
+            # then.
             several = {self._noted(path) for path in self._backing.paths(inode)} - {None}
             if not several:
                 return None

@@ -22,7 +22,7 @@ _STAGING = ".partial-"
 
 
 def no_progress(_step: str, _fraction: float) -> None:
-    """What is called where nobody watches."""
+    """What is called where progress is not shown."""
 
 
 @contextmanager

@@ -52,7 +52,7 @@ class AccessMonitor:
         rights: bool = False,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        """``rights``: note those of everybody too, for
+        """``rights``: note those of all users too, for
         :class:`imagenetfs.read.ownership.OwnershipMapper`.
         """
         self._source = source

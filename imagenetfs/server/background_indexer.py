@@ -81,7 +81,7 @@ class BackgroundIndexer:
             self._try_again(split, archives)
 
     def _index(self, archives: list[int]) -> int:
-        """In the child: index what nobody else is indexing; NOT_YET where somebody else is."""
+        """In the child: index what no other process is indexing; NOT_YET where one is."""
         index = self._catalogue.index
         index.after_fork()
         self._catalogue.source.count_on(self._stats.row(INDEXER_ROW))

@@ -208,7 +208,9 @@ class _NotTaken:
 
 
 class _OwnFiles:
-    """The source's files as threads open them: each keeps the last one, which nobody else reads."""
+    """The source's files as threads open them: each keeps the last one, which no other thread
+    reads.
+    """
 
     def __init__(self, source: Source) -> None:
         self._source = source

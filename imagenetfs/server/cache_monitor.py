@@ -108,7 +108,7 @@ class CacheHealthReporter:
 
 
 class CacheJanitor:
-    """Does for workers that nobody asks anything what they do for themselves while they read.
+    """Does for idle workers what busy ones do for themselves while they read.
 
     A worker lets go of segments that were thrown out, and gives space back where other programs
     fill the disk, with its next request; until that comes it waits in the kernel. So every few
@@ -140,7 +140,7 @@ class CacheJanitor:
             try:
                 self._child = Child(session_fd, self._keep_floor, "keeping the cache", KEEPER)
             except OSError as error:
-                log.warning("nobody looks after the cache: %s", error.strerror)
+                log.warning("the cache is not looked after: %s", error.strerror)
 
     def _was_read(self) -> bool:
         """Whether the cache was read since the last look, by a worker who saw to its disk then."""
@@ -149,7 +149,7 @@ class CacheJanitor:
         return self._reads != before
 
     def _idle(self) -> list[int]:
-        """The processes of workers that nobody has asked anything since the last look."""
+        """The processes of workers that have had no request since the last look."""
         found, first = [], Counter.FIRST_REQUEST
         for worker in range(MAX_WORKERS):
             row = self._stats.row(worker)

@@ -70,7 +70,7 @@ _SUBTYPE = "imagenetfs"
 
 
 class Watcher(Protocol):
-    """Somebody else's descriptor in the supervisor's loop. True asks for the mount's end."""
+    """A descriptor of another component in the supervisor's loop. True asks for the mount's end."""
 
     def fileno(self) -> int:
         """The descriptor to wait for."""
@@ -148,7 +148,7 @@ def serve(
         splits_of(catalogue, plan.stage)  # a wrong name is told before anything is mounted
     unpacked = inflated_arrays(catalogue, cached)
     reader = Reader(catalogue.index, source, unpacked, cached)
-    # Before a mount is taken for unused, whoever reads from the kernel's cache alone is to be seen.
+    # Before a mount is taken for unused, readers that the kernel's cache serves must be seen.
     revisit = min(REVISIT_SECONDS, plan.idle / 3) if plan.idle else REVISIT_SECONDS
     live = StatusFiles(stats, catalogue.late_warnings, plan.log_path, source.failures)
     backing = SourcePaths(tree)
@@ -429,7 +429,7 @@ class Supervisor:
 
 
 def _wake(fd: int) -> None:
-    with contextlib.suppress(BlockingIOError):  # it is full: nobody sleeps
+    with contextlib.suppress(BlockingIOError):  # it is full: the supervisor is awake
         os.write(fd, b"\0")
 
 

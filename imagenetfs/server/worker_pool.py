@@ -122,7 +122,7 @@ class WorkerPool:
     def _died(self, worker: _Worker, code: int) -> None:
         self.restarts += 1
         age = self._clock.monotonic() - worker.born
-        # Somebody's kill -9 is no failure of ours; whoever crashes or ends by
+        # A kill -9 by a user is no failure of ours; a worker that crashes or ends by
         # itself is slowed down.
         own_fault = code != -signal.SIGKILL and age < _YOUNG_SECONDS
         self._failures = self._failures + 1 if own_fault else 0

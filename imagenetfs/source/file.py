@@ -1,9 +1,9 @@
-"""One open file of the source: exact bytes or an error, whatever the server does meanwhile.
+"""One open file of the source: exact bytes or an error, whatever the server does.
 
 Accounting: a file writes to its :class:`Meter`, four unsigned integers: ``meter[SINCE]`` is the
 monotonic time in nanoseconds since which a read has been under way (0: none), ``meter[REQUESTS]``
-and ``meter[BYTES]`` count what was asked of the source. ``meter[WAITING]`` is for whoever waits
-until another process has read the source: since when.
+and ``meter[BYTES]`` count what was asked of the source. ``meter[WAITING]`` is for a process that
+waits until another process has read the source: since when.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class SourceFile:
         self.look_at = float("inf")
         self._reopen = reopen
         self._clock = clock
-        # Headers and images stand far apart: reading ahead would fetch what nobody asked for, over
+        # Headers and images stand far apart: reading ahead would fetch what was not asked for, over
         # the network too. A request for a whole image is still one request.
         with contextlib.suppress(OSError):
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
@@ -91,7 +91,7 @@ class SourceFile:
         """
         data = self.read_up_to(offset, length)
         if len(data) != length:
-            self._look_again(offset)  # whoever knows the archive says so once, for all processes
+            self._look_again(offset)  # the index says so once, for all processes
             raise SourceChangedError(
                 f"{os.fsdecode(self.path)} ended at byte {offset + len(data):,} although it had "
                 f"{self.size:,} bytes when it was opened; it was cut or replaced on the server.",
@@ -106,7 +106,7 @@ class SourceFile:
     def read_up_to(self, offset: int, length: int) -> bytes:
         """Up to ``length`` bytes at ``offset``; fewer only at the end of the file.
 
-        For whoever reads a file from end to end, and then asks :meth:`has_changed` once.
+        For a caller that reads a file from end to end, and then asks :meth:`has_changed` once.
         """
         meter = self.meter
         start = meter[SINCE] = self._clock.monotonic_ns()
@@ -122,7 +122,7 @@ class SourceFile:
 
     def hint(self, offset: int, length: int) -> None:
         """Announce a read: where the file system keeps pages, the kernel asks the server for them
-        now, and nobody waits for the answer. Whatever goes wrong, the read will say.
+        now, and the caller does not wait for the answer. Whatever goes wrong, the read will say.
         """
         try:  # noqa: SIM105 (contextlib.suppress costs more than the call)
             os.posix_fadvise(self.fd, offset, length, os.POSIX_FADV_WILLNEED)

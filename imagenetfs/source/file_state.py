@@ -74,14 +74,14 @@ class SharedFileState:
         return slot is not None and self._words[slot + _VERDICT] == _digest(identity)
 
     def has_changed(self, path: bytes) -> bool:
-        """Whether anybody found that another file stands there."""
+        """Whether a process has found that another file stands there."""
         if not self.changes[0]:
             return False
         slot = self._slot(_digest(path))
         return slot is not None and self._words[slot + _VERDICT] == _CHANGED
 
     def found_right(self, path: bytes, identity: Identity) -> None:
-        """This file is the right one; whoever opens the same one need not look again."""
+        """This file is the right one; a process that opens the same one need not look again."""
         with self._locked():
             slot = self._claim(_digest(path))
             if slot is not None and self._words[slot + _VERDICT] != _CHANGED:
@@ -115,7 +115,7 @@ class SharedFileState:
         return self.is_refused(path) and self._put(path, _REFUSED, 0, _REFUSED_COUNT)
 
     def note_permitted(self, path: bytes, ctime_ns: int) -> None:
-        """The server let us read the file, and whoever changes its rights changes its ctime."""
+        """The server let us read the file, and a change of its rights changes its ctime."""
         with self._locked():
             slot = self._claim(_digest(path))
             if slot is not None:
@@ -185,7 +185,7 @@ class SharedFileState:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        # A record lock belongs to a process, whoever it inherited the descriptor from;
+        # A record lock belongs to a process, wherever its descriptor came from;
         # threads need one more.
         with self._writing:
             fcntl.lockf(self._lock, fcntl.LOCK_EX)

@@ -2,7 +2,7 @@
 
 Because every later open goes through that descriptor, the mount may lie over the source itself.
 Paths are ``bytes``, relative, with ``/`` between the parts; ``b""`` is the source's own root. Knows
-nothing of archives, ImageNet or FUSE: whether a file is still the right one, it asks whoever knows
+nothing of archives, ImageNet or FUSE: whether a file is still the right one, it asks the index
 (:attr:`Source.recognise`).
 
 An open file is looked at again every ``revalidate`` seconds, and at once when its attributes are
@@ -53,7 +53,7 @@ _MAX_OPEN_FILES = 128
 _MAX_PINNED_FILES = 64
 
 Recognise = Callable[[SourceFile], bool | None]
-"""Whether a newly opened file is the one that was indexed; None where nobody knows."""
+"""Whether a newly opened file is the one that was indexed; None where that is unknown."""
 
 
 class Source(SourceDirectory):
@@ -107,7 +107,7 @@ class Source(SourceDirectory):
         return file
 
     def check_access(self, path: bytes) -> None:
-        """Raise what :meth:`open` would: for whoever answers from a cache, or
+        """Raise what :meth:`open` would: for a caller that answers from a cache, or
         without opening anything.
 
         ``path`` may be a directory, where images are files of their own.
@@ -115,14 +115,14 @@ class Source(SourceDirectory):
         self.open(path)
 
     def check_known(self, path: bytes) -> None:
-        """Raise SourceRefusedError where somebody has found that a file, or a directory of files,
+        """Raise SourceRefusedError where a process has found that a file, or a directory of files,
         may not be read any more. Nothing is asked of the server.
         """
         if self.known.is_refused(path):
             raise SourceRefusedError(f"you may no longer read {os.fsdecode(path)}.", path)
 
     def check_unchanged(self, path: bytes) -> None:
-        """Raise SourceReplacedError where somebody has found another file there.
+        """Raise SourceReplacedError where a process has found another file there.
 
         Nothing is asked either.
         """
@@ -185,7 +185,7 @@ class Source(SourceDirectory):
 
     def _judge(self, file: SourceFile, unknown: SourceChangedError | None) -> None:
         """See that a newly opened file is the right one; ``unknown``:
-        raised where nobody can tell.
+        raised where that is unknown.
         """
         # It reads without looking again, which we do.
         plain = SourceFile(file.fd, file.path, self.meter, clock=self.clock)
@@ -231,7 +231,8 @@ class Source(SourceDirectory):
             log.info("%s can be read again; %d requests had failed", os.fsdecode(path), failed)
 
     def _reopen(self, file: SourceFile) -> None:
-        """Open the path anew, and go on with that if it is the same file. Loose files, which nobody
+        """Open the path anew, and go on with that if it is the same file. Loose files, which the
+        index does not
         recognises, are the same while their size is."""
         self._exchange(file, strictly=False)
 

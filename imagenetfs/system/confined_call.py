@@ -35,7 +35,7 @@ def call_confined(work: Callable[[], bytes]) -> bytes:
         with os.fdopen(reader, "rb", buffering=0) as pipe:
             while part := pipe.read(1 << 16):
                 parts.append(part)
-    except BaseException:  # told to end: nobody wants its answer any more
+    except BaseException:  # told to end: its answer is not wanted any more
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         raise

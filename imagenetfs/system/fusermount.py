@@ -1,7 +1,7 @@
 """Mounting for another primary group than this process has.
 
 Without ``allow_other`` the kernel lets only processes in whose user and primary group are those of
-whoever called fusermount3. So a server that reads its source under a group of its own (``sg``) has
+the caller of fusermount3. So a server that reads its source under a group of its own (``sg``) has
 the mount made under the user's usual one, and gets the device from it.
 
 Source: libfuse's ``mount.c`` (``_FUSE_COMMFD``; ``/dev/fd/N`` as a mountpoint).

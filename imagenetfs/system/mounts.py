@@ -43,7 +43,7 @@ class MountEntry:
 
     @property
     def is_ours(self) -> bool:
-        """Whether imagenetfs serves it (whoever's it is)."""
+        """Whether imagenetfs serves it (of any user)."""
         return self.fstype == OUR_TYPE
 
     @property
@@ -176,7 +176,7 @@ def detach(entry: MountEntry, *, lazy: bool) -> None:
     error = _umount2(entry.mountpoint, lazy=lazy)
     if error == 0:
         return
-    # Nobody but root, and who is in a namespace of its own, may: for others the
+    # Only root, and a process in a namespace of its own, may: for others the
     # setuid helper does it.
     if error not in (errno.EPERM, errno.EACCES):
         _raise_for(entry, error, os.strerror(error))

@@ -88,7 +88,7 @@ def mount_private(directory: Path) -> None:
 def _working_directory() -> str | None:
     try:
         return str(Path.cwd())
-    except FileNotFoundError:  # somebody has removed it
+    except FileNotFoundError:  # it was removed
         return None
 
 

@@ -45,7 +45,7 @@ def _node() -> str:
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         namespace = Path("/proc/self/ns/pid").stat().st_ino
-    except OSError:  # nobody is known to be dead then
+    except OSError:  # no process is known to be dead then
         return f"unknown-{os.getpid()}"
     return hashlib.sha256(f"{boot} {namespace}".encode()).hexdigest()[:12]
 
