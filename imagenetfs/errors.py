@@ -146,6 +146,10 @@ class ArchiveError(ImagenetfsError):
         return f"{self.reason} (at byte {self.offset:,})"
 
 
+class HelperDiedError(ImagenetfsError):
+    """A process of our own that was to read a file could not work: no verdict on the file."""
+
+
 class BrokenArchivesError(ImagenetfsError):
     """Some archives are broken; what is whole in them is served all the same."""
 
@@ -242,6 +246,10 @@ class PlaceRefusedError(ImagenetfsError):
     exit_code = ExitCode.PLACE_REFUSED
 
 
+class RunDirRefusedError(PlaceRefusedError):
+    """No place for mountpoints and locks can be used, and the user has named none."""
+
+
 class FuseUnavailableError(ImagenetfsError):
     """This machine has no usable FUSE: no /dev/fuse, no fusermount3."""
 
@@ -256,6 +264,12 @@ class FuseRefusedError(ImagenetfsError):
 
 class NoSpaceError(ImagenetfsError):
     """A directory that must be written to is full."""
+
+    exit_code = ExitCode.NO_SPACE
+
+
+class LimitTooLowError(ImagenetfsError):
+    """A limit of this process or node (open files, memory) is too low."""
 
     exit_code = ExitCode.NO_SPACE
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from imagenetfs.cli import options
-from imagenetfs.cli.terminal import say
+from imagenetfs.cli.terminal import say, show, show_graded, show_json
 from imagenetfs.config import Settings
 from imagenetfs.errors import ExitCode
 from imagenetfs.job import cleanup, preflight
 from imagenetfs.job.doctor import directories, node, source
 from imagenetfs.job.doctor.findings import Finding, Grade
-from imagenetfs.job.run_dir import MountPaths, root_of
+from imagenetfs.job.run_dir import find_paths
 from imagenetfs.system import mounts
+from imagenetfs.system.text import printable
 
 _CODES = {
     Grade.GREEN: ExitCode.OK,
@@ -51,7 +50,7 @@ def doctor(
     """
     settings = options.settings_of(context, named)
     if heal or (not as_json and _offer()):
-        _heal(root_of(settings))
+        _heal(settings)
     found = []
     for finding in _examine(settings):
         found.append(finding)
@@ -60,7 +59,7 @@ def doctor(
     worst = max(finding.grade for finding in found)
     if as_json:
         lines = [finding.as_json() for finding in found]
-        print(json.dumps({"worst": worst.name.lower(), "lines": lines}, indent=2))
+        show_json({"worst": worst.name.lower(), "lines": lines})
     return _CODES[worst]
 
 
@@ -76,10 +75,9 @@ def _examine(settings: Settings) -> Iterator[Finding]:
 
 def _show(finding: Finding) -> None:
     colour = finding.grade.name.lower()
-    line = f"{typer.style(f'{colour:<6}', fg=colour, bold=True)} {finding.about}: {finding.what}"
+    show_graded(colour, f"{finding.about}: {finding.what}")
     if finding.advice:
-        line += f"\n       -> {finding.advice}"
-    typer.echo(line)
+        show(f"       -> {finding.advice}")
 
 
 def _dead() -> list[mounts.MountEntry]:
@@ -92,11 +90,10 @@ def _offer() -> bool:
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         return False
     dead = _dead()
-    return bool(dead) and typer.confirm(
-        f"Take away dead mounts ({', '.join(entry.mountpoint for entry in dead)})?"
-    )
+    names = ", ".join(entry.mountpoint for entry in dead)
+    return bool(dead) and typer.confirm(printable(f"Take away dead mounts ({names})?"))
 
 
-def _heal(root: Path) -> None:
+def _heal(settings: Settings) -> None:
     for entry in _dead():
-        cleanup.heal(entry, MountPaths(mounts.resolve(entry.mountpoint), root), say)
+        cleanup.heal(entry, find_paths(mounts.resolve(entry.mountpoint), settings), say)

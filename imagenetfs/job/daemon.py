@@ -23,7 +23,9 @@ from imagenetfs.job import logs
 from imagenetfs.job.processes import wait_for_end
 from imagenetfs.job.signals import StopSignal
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
+from imagenetfs.system.files import open_to_append
 from imagenetfs.system.process import close_inherited
+from imagenetfs.system.resources import shortage
 
 READY_SECONDS = 180.0
 STOP_SECONDS = 10.0
@@ -170,7 +172,7 @@ def _detach_and_serve(
 def _redirect(log: Path) -> None:
     """Standard input from nowhere, what libraries print into the log."""
     nothing = os.open(os.devnull, os.O_RDONLY)
-    output = os.open(log, os.O_WRONLY | os.O_APPEND)
+    output = open_to_append(log)
     for fd, target in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(fd, target)
     os.close(nothing)
@@ -210,14 +212,13 @@ def _serve_and_report(serve: Callable[[Ready], None], writer: int) -> int:
         return 128 + stop_signal.number
     except BaseException as error:
         _log.exception("the server ended")
-        report(
-            {
-                "error": f"The server failed: {type(error).__name__}: {error}. "
-                f"The traceback is in its log.",
-                "code": int(ExitCode.INTERNAL),
-            }
+        lacking = shortage(error)
+        code = ExitCode.INTERNAL if lacking is None else lacking.exit_code
+        sentence = (
+            f"The server failed: {type(error).__name__}: {error}. The traceback is in its log."
         )
-        return ExitCode.INTERNAL
+        report({"error": sentence if lacking is None else str(lacking), "code": int(code)})
+        return code
     return ExitCode.OK
 
 

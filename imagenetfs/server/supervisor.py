@@ -49,8 +49,10 @@ from imagenetfs.server.worker import work
 from imagenetfs.server.worker_pool import WorkerPool
 from imagenetfs.source.file_state import Ownership
 from imagenetfs.source.source import REVALIDATE_SECONDS, Source
+from imagenetfs.system.files import open_regular
 from imagenetfs.system.fusermount import FUSE_CONF, may_let_others_in, mount_for
 from imagenetfs.system.process import no_core_dumps
+from imagenetfs.system.resources import raise_open_files
 from imagenetfs.tree.catalogue import Catalogue, build_catalogue
 from imagenetfs.tree.source_paths import SourcePaths
 from imagenetfs.tree.tree import Tree
@@ -133,6 +135,7 @@ def serve(
     it cannot mount; nothing is left mounted then. The calling process must be single-threaded.
     """
     no_core_dumps()
+    raise_open_files()
     stats = SharedStats()
     source = Source(plan.source, stats.row(SUPERVISOR), revalidate=plan.revalidate)
     places = IndexSearchPath(plan.index_dir, plan.source, plan.index_path)
@@ -181,7 +184,8 @@ def serve(
 
 def _list_of(name: str, path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with os.fdopen(open_regular(path), "rb") as file:
+            return file.read()
     except OSError as error:
         raise UsageError(
             f"the list of the view {name} cannot be read: {error.strerror} ({path})."
