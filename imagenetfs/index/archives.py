@@ -13,6 +13,7 @@ all processes of the mount.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -51,7 +52,9 @@ class Extent:
     """Where a container's bytes lie: [start, end) of the file at ``path``;
     for a directory its path.
 
-    ``is_part``: the file is another archive, of which this is a member.
+    ``is_part``: the file is another archive, of which this is the member ``name``. Where it has
+    holes that the other archive does not store, ``runs`` are its (logical offset, length) of data,
+    which stand back to back in [start, end), and ``size`` is its length with them.
     """
 
     path: bytes
@@ -59,6 +62,14 @@ class Extent:
     end: int
     kind: Kind
     is_part: bool = False
+    name: bytes = b""
+    runs: tuple[tuple[int, int], ...] | None = None
+    size: int = 0
+
+    @property
+    def title(self) -> str:
+        """How people know it."""
+        return os.fsdecode(self.path + b": " + self.name if self.name else self.path)
 
 
 class Archives(Sequence[Archive]):

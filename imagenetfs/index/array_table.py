@@ -113,6 +113,7 @@ class ArrayTable:
     links: dict[int, bytes] = {}  # noqa: RUF012
     sparse: dict[int, tuple[tuple[int, int], ...]] = {}  # noqa: RUF012
     problem: str | None = None
+    left_out: str | None = None
 
     def __init__(self, block: memoryview) -> None:
         """Raises ArchiveError where the block is no array's table."""
@@ -143,6 +144,12 @@ class ArrayTable:
 
     def name(self, row: int) -> bytes:
         return self._prefix + b"%06d" % row + _SUFFIX
+
+    def base_name(self, row: int) -> bytes:
+        return self.name(row)
+
+    def child(self, row: int, name: bytes) -> int:
+        return self.find(name)
 
     def offset(self, row: int) -> int:
         """Where the row's pixels are in the file, in bytes, if the array is stored."""

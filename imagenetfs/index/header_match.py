@@ -37,7 +37,7 @@ def member_is_at(read_at: ReadAt, end: int, members: MemberTable, row: int) -> b
     found = MemberColumns()
     header = members.header(row)
     try:
-        Walk(read_at, end, found).until(header, header + 1)
+        Walk(read_at, end, found).read_one(header)
         name = sanitize_name(found.names[0])
     except (ArchiveError, IndexError):
         return False

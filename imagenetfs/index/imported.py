@@ -37,18 +37,18 @@ def rebuild_untrusted(block: bytes, extent: Extent, file: SourceFile, *, outer: 
     Raises ArchiveError where it cannot describe ``extent`` of ``file``.
     """
     try:
-        columns, meta = unpack(memoryview(block))
+        _, meta = unpack(memoryview(block))
         if extent.kind is Kind.NPZ:
             return _retold_arrays(block, file.size)
         samples = OUTER_SAMPLES if outer else INNER_SAMPLES
         rows = _rows(MemberTable(memoryview(block)), extent)
-        if "headers" in columns and len(columns["headers"]) != len(rows.names):
-            raise ArchiveError("columns of unequal length")
         at = pick_samples(sorted(set(rows.headers)), samples)
         described: dict[str, Any] = {"file": file.size, "at": at, MARK: 1}
         described["sample"] = sample_crc(file.read, at)
         if meta.get("problem") is not None:
             described["problem"] = str(meta["problem"])
+        if meta.get("left_out") is not None:
+            described["left_out"] = str(meta["left_out"])
     except _MALFORMED as error:
         raise ArchiveError(f"its table is damaged ({error})") from None
     return encode_member_table(
@@ -77,7 +77,9 @@ def _rows(members: MemberTable, extent: Extent) -> MemberRows:
         mode = members.mode(row)
         runs = members.sparse.get(row)
         stored = sum(length for _, length in runs) if runs is not None else size
-        added = stat.S_ISDIR(mode) and header == 0  # a directory that no member names
+        if members.is_implied(row):  # it is made anew for what lies in it
+            continue
+        added = stat.S_ISDIR(mode) and header == 0
         if not added and not extent.start <= header <= offset - BLOCK:
             raise ArchiveError("a header lies outside of the archive", header)
         if size < 0 or stored < 0 or (not added and offset + stored > extent.end):

@@ -147,7 +147,11 @@ class Index:
         path, offset, size = container.locate(row)
         if stat.S_ISDIR(container.members.mode(row)):
             return Extent(path, 0, 0, Kind.DIRECTORY)
-        return Extent(path, offset, offset + size, Kind.TAR, is_part=entry.kind is Kind.TAR)
+        if entry.kind is not Kind.TAR:
+            return Extent(path, offset, offset + size, Kind.TAR)
+        name, runs = container.members.name(row), container.members.sparse.get(row)
+        stored = size if runs is None else sum(length for _, length in runs)
+        return Extent(path, offset, offset + stored, Kind.TAR, True, name, runs, size)
 
     def array(self, archive: int) -> npz.Array:
         """The array that holds the pictures of an npz. Raises ArchiveError where there is none."""

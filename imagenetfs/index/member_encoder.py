@@ -5,41 +5,20 @@ The table's columns are described in :mod:`imagenetfs.index.member_table`, which
 
 from __future__ import annotations
 
-import logging
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from imagenetfs.index.columns import Array, pack, smallest
-from imagenetfs.index.names import NAME_MAX, confine_link, sanitize_name
+from imagenetfs.index.extraction import NO_TARGET, Extraction, Layout, MemberRows
+from imagenetfs.index.names import NAME_MAX, PATH_MAX, confine_link, sanitize_name
 
-log = logging.getLogger(__name__)
+__all__ = ["DIRECTORY_MODE", "FILE_MODE", "MemberRows", "encode_member_table"]
 
 DIRECTORY_MODE = stat.S_IFDIR | 0o555
 FILE_MODE = stat.S_IFREG | 0o644
-
-
-@dataclass(slots=True)
-class MemberRows:
-    """What a builder hands to :func:`encode`: parallel lists, in archive order.
-
-    Later rows of the same name replace earlier ones, as extraction would. ``renamed`` are positions
-    of rows whose own header has another name, where that is known already.
-    """
-
-    names: list[bytes] = field(default_factory=list)
-    headers: list[int] = field(default_factory=list)
-    offsets: list[int] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
-    mtimes: list[int] = field(default_factory=list)
-    modes: list[int] = field(default_factory=list)
-    links: dict[int, bytes] = field(default_factory=dict)
-    hardlinks: dict[int, bytes] = field(default_factory=dict)
-    sparse: dict[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
-    renamed: set[int] = field(default_factory=set)
 
 
 def encode_member_table(
@@ -51,91 +30,67 @@ def encode_member_table(
 ) -> bytes:
     """The block of a container's member table, sorted, without duplicates, parents added.
 
-    ``nested(name, mode)`` tells which rows are containers themselves; ``confine`` rewrites symbolic
-    links that lead out of the container. A hard link is shown as what it was linked to.
+    ``nested(name, mode)`` tells by the last part of its name which row is a container itself;
+    ``confine`` rewrites symbolic links that lead out of the container. A hard link is shown as what
+    it was linked to. What no extraction could make is left out, and ``meta["left_out"]`` says so.
     """
-    owners, dangling = resolve_hard_links(rows) if rows.hardlinks else ({}, set())
-    order, names = _sorted_order(rows, dangling)
-    if owners:
-        order = [owners.get(position, position) for position in order]
-    pick = np.asarray(order, dtype=np.int64)
-    described: dict[str, Any] = {"rows": len(order), **(meta or {})}
+    described: dict[str, Any] = dict(meta or {})
     columns: dict[str, Array] = {}
+    if _is_flat(rows):
+        last = dict(zip(rows.names, range(len(rows.names)), strict=True))
+        names = sorted(last)
+        pick = np.array([last[name] for name in names], dtype=np.int64)
+    else:
+        extraction = Extraction(rows)
+        links = _shown_links(rows, extraction, confine)
+        layout = extraction.layout()
+        names, pick = layout.names, layout.members
+        if len(names) and (layout.parents.any() or _any_directory(rows, pick)):
+            columns["parents"] = smallest(layout.parents)
+            columns["below"] = smallest(layout.below)
+        _encode_hard_links(rows, extraction, layout, columns)
+        _encode_links(links, layout, columns)
+        if str(extraction.left_out):
+            described["left_out"] = str(extraction.left_out)
+    described["rows"] = len(names)
     _encode_names(names, columns, described)
     _encode_places(rows, pick, columns, described)
     _encode_times_and_modes(rows, pick, columns, described)
-    _encode_hard_links(rows, set(owners.values()), order, names, columns)
-    _encode_links(_shown_links(rows, order, names, confine), columns)
-    _encode_sparse(rows, order, columns)
-    if _any_slash(names) or _any_directory(columns, described):
-        columns["below"] = _below(names)
+    _encode_sparse(rows, pick, columns)
     if nested is not None:
-        found = [row for row, p in enumerate(order) if nested(names[row], rows.modes[p])]
+        modes = _modes(rows, pick).tolist()
+        found = [row for row, name in enumerate(names) if nested(name, modes[row])]
         if found:
             columns["nested"] = smallest(np.array(found, dtype=np.int64))
     return pack(columns, described)
 
 
-def _sorted_order(rows: MemberRows, dangling: set[int]) -> tuple[list[int], list[bytes]]:
-    """Positions in the order of the table, and the names in that order."""
+def _is_flat(rows: MemberRows) -> bool:
+    """Whether nothing can lie in anything else, and each name is shown as it is: as in ImageNet's
+    tars."""
     names = rows.names
+    if rows.hardlinks or rows.links or rows.renamed or b"/" in b"".join(names):
+        return False
     odd = not {b"", b".", b".."}.isdisjoint(names) or max(map(len, names), default=0) > NAME_MAX
-    if dangling or odd or _any_slash(names):
-        last = _with_parents(rows, dangling)
-        keys = sorted(last, key=lambda name: name.replace(b"/", b"\0"))
-        return [last[name] for name in keys], keys
-    last = dict(zip(names, range(len(names)), strict=True))
-    keys = sorted(last)
-    return list(map(last.__getitem__, keys)), keys
+    return not odd and not any(map(stat.S_ISDIR, set(rows.modes)))
 
 
-def _any_slash(names: list[bytes]) -> bool:
-    return b"/" in b"".join(names)
+def _any_directory(rows: MemberRows, pick: Array) -> bool:
+    return bool((_modes(rows, pick) & 0o170000 == stat.S_IFDIR).any())
 
 
-def _with_parents(rows: MemberRows, dangling: set[int]) -> dict[bytes, int]:
-    """Name -> position of its last entry; directories that have no entry of their own are added."""
-    last: dict[bytes, int] = {}
-    for position in range(len(rows.names)):
-        name = sanitize_name(rows.names[position])
-        if name and position not in dangling:
-            last.pop(name, None)
-            last[name] = position
-        elif not name and len(rows.names[position]) > NAME_MAX:
-            log.warning(
-                "a member is not shown, for no file system holds its name: %.80r",
-                rows.names[position],
-            )
-    _drop_shadowed(rows, last)
-    for name in list(last):
-        parent = name.rpartition(b"/")[0]
-        while parent and parent not in last:
-            last[parent] = _add_directory(rows, parent, rows.mtimes[last[name]])
-            parent = parent.rpartition(b"/")[0]
-    return last
+def _picked(column: list[int], pick: Array, implied: int) -> Array:
+    """The values of a column in the order of the table; ``implied`` for directories without a
+    member."""
+    if not len(column):
+        return np.full(len(pick), implied, dtype=np.int64)
+    values = np.array(column, dtype=np.int64)[pick]
+    values[pick < 0] = implied
+    return values
 
 
-def _drop_shadowed(rows: MemberRows, last: dict[bytes, int]) -> None:
-    """A file that a later entry uses as a directory gives way, and the other way about."""
-    for name, position in list(last.items()):
-        parent = name.rpartition(b"/")[0]
-        while parent:
-            other = last.get(parent)
-            if other is not None and not stat.S_ISDIR(rows.modes[other]):
-                last.pop(parent if other < position else name, None)
-                if other > position:
-                    break
-            parent = parent.rpartition(b"/")[0]
-
-
-def _add_directory(rows: MemberRows, name: bytes, mtime: int) -> int:
-    rows.names.append(name)
-    rows.headers.append(0)
-    rows.offsets.append(512)
-    rows.sizes.append(0)
-    rows.mtimes.append(mtime)
-    rows.modes.append(DIRECTORY_MODE)
-    return len(rows.names) - 1
+def _modes(rows: MemberRows, pick: Array) -> Array:
+    return _picked(rows.modes, pick, DIRECTORY_MODE)
 
 
 def _encode_names(names: list[bytes], columns: dict[str, Array], meta: dict[str, Any]) -> None:
@@ -156,12 +111,11 @@ def _common_prefix(first: bytes, last: bytes) -> bytes:
 
 
 def _affixes(names: list[bytes]) -> tuple[bytes, bytes]:
-    """The longest prefix and suffix that all of these sorted names share, not
-    overlapping in the shortest.
-    """
+    """The longest prefix and suffix that all of these names share, not overlapping in the
+    shortest."""
     if not names:
         return b"", b""
-    prefix = _common_prefix(names[0], names[-1])
+    prefix = _common_prefix(min(names), max(names))
     shortest = min(map(len, names))
     suffix = names[0][max(len(prefix), len(names[0]) - shortest + len(prefix)) :]
     for name in names:
@@ -173,19 +127,21 @@ def _affixes(names: list[bytes]) -> tuple[bytes, bytes]:
 def _encode_places(
     rows: MemberRows, pick: Array, columns: dict[str, Array], meta: dict[str, Any]
 ) -> None:
-    offsets = np.array(rows.offsets, dtype=np.int64)[pick]
-    headers = np.array(rows.headers, dtype=np.int64)[pick]
+    """A directory that no member is has its header and its data at 0, where no member can have
+    both."""
+    offsets, headers = _picked(rows.offsets, pick, 0), _picked(rows.headers, pick, 0)
     meta["unit"] = 512 if not (offsets % 512).any() else 1
     columns["offsets"] = smallest(offsets // meta["unit"])
-    columns["sizes"] = smallest(np.array(rows.sizes, dtype=np.int64)[pick])
-    if (headers != offsets - 512).any():
+    columns["sizes"] = smallest(_picked(rows.sizes, pick, 0))
+    if (headers != np.maximum(offsets - 512, 0)).any():
         columns["headers"] = smallest(headers)
 
 
 def _encode_times_and_modes(
     rows: MemberRows, pick: Array, columns: dict[str, Array], meta: dict[str, Any]
 ) -> None:
-    mtimes = np.array(rows.mtimes, dtype=np.int64)[pick]
+    mtimes = _picked(rows.mtimes, pick, 0)
+    _fill_implied(mtimes, pick, columns)
     base = int(mtimes.min()) if len(mtimes) else 0
     tick = 1 if (mtimes % 1_000_000_000).any() else 1_000_000_000
     meta["mtime"], meta["tick"] = base, tick
@@ -193,26 +149,41 @@ def _encode_times_and_modes(
         columns["mtimes"] = smallest(
             (mtimes.astype(np.uint64) - np.uint64(base % (1 << 64))) // np.uint64(tick)
         )
-    modes = np.array(rows.modes, dtype=np.int64)[pick]
+    modes = _modes(rows, pick)
     meta["mode"] = int(modes[0]) if len(modes) else FILE_MODE
     if len(modes) and (modes != modes[0]).any():
         columns["modes"] = smallest(modes)
 
 
+def _fill_implied(mtimes: Array, pick: Array, columns: dict[str, Array]) -> None:
+    """A directory that no member is has the time of the youngest that lies in it."""
+    implied = pick < 0
+    if not implied.any():
+        return
+    mtimes[implied] = np.iinfo(np.int64).min
+    parents = (columns["parents"].astype(np.int64) - 1).tolist()
+    is_implied, times = implied.tolist(), mtimes.tolist()
+    for row in range(len(times) - 1, -1, -1):
+        parent = parents[row]
+        if parent >= 0 and is_implied[parent]:
+            times[parent] = max(times[parent], times[row])
+    mtimes[:] = times
+    mtimes[mtimes == np.iinfo(np.int64).min] = 0
+
+
 def _encode_hard_links(
-    rows: MemberRows,
-    owners: set[int],
-    order: list[int],
-    names: list[bytes],
-    columns: dict[str, Array],
+    rows: MemberRows, extraction: Extraction, layout: Layout, columns: dict[str, Array]
 ) -> None:
     """``hard``: rows that share their content with another, ``hard_owners``: the first row of each.
 
-    And those that are left of a file whose own name was given to another:
-    their header has that name.
+    And those that are left of a file whose own name was given to another, or whose name leads
+    through a link: their header has another name.
     """
+    owners = set(extraction.owners.values())
+    if not owners and not rows.renamed:
+        return
     sharing: dict[int, list[int]] = {}
-    for row, position in enumerate(order if owners or rows.renamed else ()):
+    for row, position in enumerate(layout.members.tolist()):
         if position in owners or position in rows.renamed:
             sharing.setdefault(position, []).append(row)
     pairs = [
@@ -220,7 +191,7 @@ def _encode_hard_links(
         for position, same in sharing.items()
         if len(same) > 1
         or position in rows.renamed
-        or names[same[0]] != sanitize_name(rows.names[position])
+        or extraction.name(int(layout.nodes[same[0]])) != sanitize_name(rows.names[position])
         for row in same
     ]
     if pairs:
@@ -228,74 +199,41 @@ def _encode_hard_links(
         columns["hard_owners"] = smallest(np.array([first for _, first in pairs], dtype=np.int64))
 
 
-def _shown_links(
-    rows: MemberRows, order: list[int], names: list[bytes], confine: bool
-) -> dict[int, bytes]:
-    """Row -> target of the symbolic link, as it is shown."""
-    if not rows.links:
-        return {}
-    found = {row: rows.links[p] for row, p in enumerate(order) if p in rows.links}
+def _shown_links(rows: MemberRows, extraction: Extraction, confine: bool) -> dict[int, bytes]:
+    """Node -> target of the symbolic link, as it is shown. Links that none can be shown of are
+    removed."""
+    nodes = extraction.linked() if rows.links else []
+    found = {node: rows.links[extraction.member(node)] for node in nodes}
     if not confine:
         return found
-    targets = {names[row]: target for row, target in found.items()}
-    return {row: confine_link(names[row], target, targets) for row, target in found.items()}
+    targets = {extraction.name(node): target for node, target in found.items()}
+    shown = {}
+    for node, name in zip(found, list(targets), strict=True):
+        target = confine_link(name, found[node], targets)
+        if len(target) < PATH_MAX:
+            shown[node] = target
+        else:
+            position = extraction.member(node)
+            extraction.left_out.add(NO_TARGET, rows.names[position], rows.headers[position])
+            extraction.remove(node)
+    return shown
 
 
-def _encode_links(links: dict[int, bytes], columns: dict[str, Array]) -> None:
+def _encode_links(links: dict[int, bytes], layout: Layout, columns: dict[str, Array]) -> None:
     if not links:
         return
-    columns["linked"] = smallest(np.array(list(links), dtype=np.int64))
-    columns["link_ends"] = smallest(np.cumsum([len(target) for target in links.values()]))
-    columns["link_names"] = np.frombuffer(b"".join(links.values()), dtype=np.uint8)
+    found = [(row, links[node]) for row, node in enumerate(layout.nodes.tolist()) if node in links]
+    columns["linked"] = smallest(np.array([row for row, _ in found], dtype=np.int64))
+    columns["link_ends"] = smallest(np.cumsum([len(target) for _, target in found]))
+    columns["link_names"] = np.frombuffer(b"".join(t for _, t in found), dtype=np.uint8)
 
 
-def _encode_sparse(rows: MemberRows, order: list[int], columns: dict[str, Array]) -> None:
+def _encode_sparse(rows: MemberRows, pick: Array, columns: dict[str, Array]) -> None:
     if not rows.sparse:
         return
-    found = [(row, rows.sparse[p]) for row, p in enumerate(order) if p in rows.sparse]
+    found = [(row, rows.sparse[p]) for row, p in enumerate(pick.tolist()) if p in rows.sparse]
     runs = [run for _, runs_of_row in found for run in runs_of_row]
     columns["sparse"] = smallest(np.array([row for row, _ in found], dtype=np.int64))
     columns["sparse_ends"] = smallest(np.cumsum([len(runs_of_row) for _, runs_of_row in found]))
     columns["sparse_starts"] = smallest(np.array([start for start, _ in runs], dtype=np.int64))
     columns["sparse_lengths"] = smallest(np.array([length for _, length in runs], dtype=np.int64))
-
-
-def _any_directory(columns: dict[str, Array], meta: dict[str, Any]) -> bool:
-    if "modes" in columns:
-        return bool((columns["modes"] & 0o170000 == stat.S_IFDIR).any())
-    return stat.S_ISDIR(meta["mode"]) and meta["rows"] > 0
-
-
-def _below(names: list[bytes]) -> Array:
-    """For each row the first row behind it that does not lie below it."""
-    below = np.arange(1, len(names) + 1, dtype=np.int64)
-    open_rows: list[int] = []
-    for row, name in enumerate(names):
-        while open_rows and not name.startswith(names[open_rows[-1]] + b"/"):
-            below[open_rows.pop()] = row
-        open_rows.append(row)
-    for row in open_rows:
-        below[row] = len(names)
-    return smallest(below)
-
-
-def resolve_hard_links(rows: MemberRows) -> tuple[dict[int, int], set[int]]:
-    """(position of a hard link -> position of the member that it is, hard links to nothing).
-
-    A link is to the last member of that name before it, as extraction would have it, and stays
-    one when the name is given to another member later.
-    """
-    owners: dict[int, int] = {}
-    dangling: set[int] = set()
-    current: dict[bytes, int] = {}
-    for position, raw in enumerate(rows.names):
-        name = sanitize_name(raw)
-        if position not in rows.hardlinks:
-            current[name] = position
-            continue
-        owner = current.get(sanitize_name(rows.hardlinks[position]))
-        if owner is None or stat.S_ISDIR(rows.modes[owner]):
-            dangling.add(position)
-        else:
-            owners[position] = current[name] = owner
-    return owners, dangling

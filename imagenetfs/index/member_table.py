@@ -8,7 +8,8 @@ left out. In all about 20 bytes a member (see docs/benchmarks.md).
 Columns (all little-endian, see :mod:`imagenetfs.index.columns`):
 
 ==========  ===========================================================================
-names       the middle parts of the names, one after the other (u1)
+names       the middle parts of the names, one after the other (u1); where there are directories, of
+            the last parts of the names alone
 ends        where each of them ends in ``names``
 offsets     data offset in the file; in 512-byte units where meta["unit"] is 512
 sizes       bytes of content
@@ -19,7 +20,8 @@ linked      rows that are symbolic links, with their targets in ``link_ends``, `
 hard        rows that are one file with others, ``hard_owners``: the row that stands for all
 sparse      rows with holes, ``sparse_ends`` and pairs in ``sparse_starts``, ``sparse_lengths``
 below       for directories: the row behind the last one below (only where there are any)
-nested      rows that are containers themselves (only where there are any)
+parents     the row of the directory around, + 1; 0 at the top (only where there are any
+directories) nested      rows that are containers themselves (only where there are any)
 ==========  ===========================================================================
 """
 
@@ -57,12 +59,14 @@ class MemberTable:
         "_mtimes",
         "_names",
         "_offsets",
+        "_parents",
         "_prefix",
         "_sizes",
         "_suffix",
         "_tick",
         "_unit",
         "hard",
+        "left_out",
         "links",
         "nested",
         "problem",
@@ -88,7 +92,9 @@ class MemberTable:
         self._tick: int = meta["tick"]
         self._mode: int = meta["mode"]
         self.problem: str | None = meta.get("problem")
-        """What was wrong with the archive behind the last sound member; None for a sound one."""
+        """What was wrong with the archive; None for a sound one."""
+        self.left_out: str | None = meta.get("left_out")
+        """Which sound members are not shown, and why; None where all are."""
         self._check(columns)
         self._names = columns["names"]
         self._ends = columns["ends"]
@@ -98,15 +104,23 @@ class MemberTable:
         self._modes = columns.get("modes")
         self._headers = columns.get("headers")
         self._below = columns.get("below")
+        self._parents = columns.get("parents")
         self.nested: Array = np.asarray(columns["nested"]) if "nested" in columns else _NONE
         self.links = _links(columns)
         self.hard = _hard(columns)
         self.sparse = _sparse(columns)
 
     def _check(self, columns: dict[str, memoryview]) -> None:
-        per_row = ("ends", "offsets", "sizes", "mtimes", "modes", "headers", "below")
+        per_row = ("ends", "offsets", "sizes", "mtimes", "modes", "headers", "below", "parents")
         if any(len(columns[c]) != self.rows for c in per_row if c in columns):
             raise ArchiveError("a block of the index is damaged (columns of unequal length)")
+        if ("below" in columns) != ("parents" in columns):
+            raise ArchiveError("a block of the index is damaged (a column is missing)")
+        if "below" in columns:  # else whoever goes up or down might never arrive
+            rows = np.arange(self.rows)
+            below, parents = np.asarray(columns["below"]), np.asarray(columns["parents"])
+            if (below <= rows).any() or (below > self.rows).any() or (parents > rows).any():
+                raise ArchiveError("a block of the index is damaged (rows out of order)")
 
     @property
     def columns(self) -> dict[str, Array]:
@@ -140,10 +154,21 @@ class MemberTable:
         """Offset and size in one call, for reads."""
         return self._offsets[row] * self._unit, self._sizes[row]
 
-    def name(self, row: int) -> bytes:
-        """The full name, relative, parts separated by ``/``."""
+    def base_name(self, row: int) -> bytes:
+        """The last part of the name."""
         start = self._ends[row - 1] if row else 0
         return self._prefix + self._names[start : self._ends[row]].tobytes() + self._suffix
+
+    def name(self, row: int) -> bytes:
+        """The full name, relative, parts separated by ``/``."""
+        parents = self._parents
+        if parents is None or not parents[row]:
+            return self.base_name(row)
+        parts = [self.base_name(row)]
+        while row := parents[row]:
+            row -= 1
+            parts.append(self.base_name(row))
+        return b"/".join(reversed(parts))
 
     def offset(self, row: int) -> int:
         """Where the data begins in the file, in bytes."""
@@ -177,7 +202,11 @@ class MemberTable:
     def header(self, row: int) -> int:
         """Where the member's first header block begins in the file, in bytes."""
         value: int = self._headers[row] if self._headers is not None else self.offset(row) - 512
-        return value
+        return max(value, 0)
+
+    def is_implied(self, row: int) -> bool:
+        """Whether it is a directory that no member is, but that others lie in."""
+        return self._parents is not None and self.offset(row) == 0 and stat.S_ISDIR(self.mode(row))
 
     def below(self, row: int) -> int:
         """The row behind the last one that lies below ``row``."""
@@ -186,27 +215,53 @@ class MemberTable:
 
     def find(self, name: bytes) -> int:
         """The row of a full name, or -1."""
-        key = name.replace(b"/", b"\0")
-        low, high = 0, self.rows
+        if self._parents is None:
+            return self.child(-1, name)
+        row = -1
+        for part in name.split(b"/"):
+            row = self.child(row, part)
+            if row < 0:
+                return -1
+        return row
+
+    def child(self, row: int, name: bytes) -> int:
+        """The row of a name directly within the directory at ``row`` (-1: the container itself), or
+        -1."""
+        parents = self._parents
+        low, high = row + 1, self.rows if row < 0 else self.below(row)
         while low < high:
-            middle = (low + high) // 2
-            if self.name(middle).replace(b"/", b"\0") < key:
-                low = middle + 1
+            at = (low + high) // 2
+            if parents is not None:
+                while parents[at] - 1 > row:  # up to what lies directly in the directory
+                    at = parents[at] - 1
+            found = self.base_name(at)
+            if found == name:
+                return at
+            if found < name:
+                low = self.below(at)
             else:
-                high = middle
-        return low if low < self.rows and self.name(low) == name else -1
+                high = at
+        return -1
 
     def names(self) -> Iterator[bytes]:
-        """All names in order; cheaper than :meth:`name` row by row."""
+        """All full names in order; cheaper than :meth:`name` row by row."""
         blob, prefix, suffix, start = self._names.tobytes(), self._prefix, self._suffix, 0
-        for end in self._ends.tolist():
-            yield prefix + blob[start:end] + suffix
+        around: list[bytes] = [b""]  # what stands before the names at each depth
+        until = [self.rows]
+        for row, end in enumerate(self._ends.tolist()):
+            while row >= until[-1]:
+                until.pop()
+                around.pop()
+            name = around[-1] + prefix + blob[start:end] + suffix
+            yield name
             start = end
+            if self._below is not None and self._below[row] > row + 1:
+                until.append(self._below[row])
+                around.append(name + b"/")
 
     def name_parts(self, start: int, stop: int) -> tuple[bytes, Array, Array, bytes]:
-        """The names of rows [start, stop): what all begin with, the middle parts back to back (u1),
-        where each of these ends, what all end with.
-        """
+        """The last parts of the names of rows [start, stop): what all begin with, the middle parts
+        back to back (u1), where each of these ends, what all end with."""
         first = self._ends[start - 1] if start else 0
         ends = np.asarray(self._ends[start:stop]).astype(np.int64) - first
         middles = np.asarray(self._names[first : first + (int(ends[-1]) if len(ends) else 0)])

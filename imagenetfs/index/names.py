@@ -9,16 +9,20 @@ NAME_MAX = 255
 listing for a name far beyond.
 """
 
-_MOST_LINKS = 40
+PATH_MAX = 4096
+"""Bytes of a path with the NUL behind it (limits.h). No file system call takes more."""
+
+MOST_LINKS = 40
 """Links that are followed in one path; the kernel has the same limit."""
 
 
 def sanitize_name(name: bytes) -> bytes:
     """A member's name as a relative path that cannot leave its archive; b"" where nothing is left.
 
-    As GNU tar extracts: what stands before and with the last ``..`` is dropped, as are
-    leading slashes and parts that are empty or ``.``. Nothing is left of a name that
-    no file system can hold.
+    What stands before and with the last ``..`` is dropped, as GNU tar does with a hard link's
+    target (members of such names are left out, see :mod:`imagenetfs.index.extraction`), as are
+    leading slashes and parts that are empty or ``.``. Nothing is left of a name that no file system
+    can hold.
     """
     if b"/" not in name and name not in (b".", b".."):
         return name if len(name) <= NAME_MAX else b""
@@ -51,7 +55,7 @@ def confine_link(name: bytes, target: bytes, links: Mapping[bytes, bytes]) -> by
             continue
         path.append(part)
         further = links.get(b"/".join(path)) if parts else None
-        if further is not None and followed < _MOST_LINKS:
+        if further is not None and followed < MOST_LINKS:
             followed += 1
             path = [] if further.startswith(b"/") else path[:-1]
             parts += further.split(b"/")[::-1]

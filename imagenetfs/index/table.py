@@ -25,11 +25,20 @@ class Table(Protocol):
 
     @property
     def problem(self) -> str | None:
-        """What was wrong with the container behind the last sound row; None for a sound one."""
+        """What was wrong with the container; None for a sound one."""
+        ...
+
+    @property
+    def left_out(self) -> str | None:
+        """Which sound members are not shown, and why; None where all are."""
         ...
 
     def name(self, row: int) -> bytes:
         """The full name, relative to the container."""
+        ...
+
+    def base_name(self, row: int) -> bytes:
+        """The last part of the name: a full one costs more the deeper it lies."""
         ...
 
     def offset(self, row: int) -> int:
@@ -58,6 +67,11 @@ class Table(Protocol):
 
     def find(self, name: bytes) -> int:
         """The row of a full name, or -1."""
+        ...
+
+    def child(self, row: int, name: bytes) -> int:
+        """The row of a name directly within the directory at ``row`` (-1: the container itself), or
+        -1."""
         ...
 
     def children(self, row: int = -1) -> Iterator[int]:

@@ -16,8 +16,10 @@ from imagenetfs.errors import ArchiveError, SourceChangedError, SourceReplacedEr
 from imagenetfs.formats.tar import walk
 from imagenetfs.index.archives import OUTER, Extent, Kind
 from imagenetfs.index.array_table import encode_array_table
+from imagenetfs.index.columns import meta_of
 from imagenetfs.index.fingerprint import mtimes_crc, pick_samples, sample_crc, tail_crc
 from imagenetfs.index.member_encoder import MemberRows, encode_member_table
+from imagenetfs.index.run_map import RunMap
 from imagenetfs.source.file import SourceFile
 from imagenetfs.source.source import REQUESTS, Source
 
@@ -30,6 +32,9 @@ _SETTLED_NS = 2_000_000_000
 """A directory that changed less than this before it was listed may change again unnoticed: clocks
 tick coarsely, and a server's may be ahead.
 """
+
+_MOST_PROBLEMS = 10
+"""Lines in the log about one archive's damage."""
 
 
 class Scan(Protocol):
@@ -84,7 +89,7 @@ def build_table(
     except SourceChangedError:
         if not _is_as_long(source, extent):
             raise
-    log.info("%s was touched while it was indexed: reading it again", os.fsdecode(extent.path))
+    log.info("%s was touched while it was indexed: reading it again", extent.title)
     return _make_block(source, scan, extent, inner, direct)
 
 
@@ -105,7 +110,11 @@ def _make_block(source: Source, scan: Scan, extent: Extent, inner: int, direct: 
     else:
         rows, meta = _list(source, extent.path, recursive=inner != OUTER)
     nested = is_nested(extent.kind) if inner == OUTER else None
-    return encode_member_table(rows, meta, nested, confine=extent.kind is Kind.TAR)
+    block = encode_member_table(rows, meta, nested, confine=extent.kind is Kind.TAR)
+    left_out = meta_of(memoryview(block)).get("left_out")
+    if left_out is not None:
+        log.warning("%s: not all members are shown: %s", extent.title, left_out)
+    return block
 
 
 def _direct(file: SourceFile) -> walk.ReadAt:
@@ -130,24 +139,51 @@ def _scan_tar(
     """The members, and the meta data by which the tar is known again (see index.identity)."""
     columns = walk.MemberColumns()
     meta: dict[str, Any] = {}
+    runs = RunMap(extent.start, extent.runs, extent.size) if extent.runs is not None else None
     with source.opened(extent.path) as file:
+        read_at, last = _direct(file) if direct else file.read_up_to, None
         try:
-            read_at = _direct(file) if direct else file.read_up_to
-            scan(read_at, extent.start, extent.end, columns, None if direct else file.hint)
+            if runs is not None:
+                mapped = runs.read_at(read_at)
+                walk.scan(mapped, 0, extent.size, columns, data_from=runs.data_from)
+            else:
+                scan(read_at, extent.start, extent.end, columns, None if direct else file.hint)
         except ArchiveError as error:
-            meta["problem"] = str(error)
-            log.warning(
-                "%s is broken at byte %d: %s; whole before that: %d members",
-                os.fsdecode(extent.path),
-                error.offset,
-                error.reason,
-                len(columns.names),
-            )
+            last = error
+        if columns.problems or last is not None:
+            meta["problem"] = _tell(extent, columns, last)
+        if runs is not None:
+            runs.translate(columns)
         if direct:
             file.meter[REQUESTS] += len(columns)
         looked_at = pick_samples(columns.headers, samples)
         meta |= {"file": file.size, "at": looked_at, "sample": sample_crc(file.read, looked_at)}
     return _rows(columns), meta
+
+
+def _tell(extent: Extent, columns: walk.MemberColumns, last: ArchiveError | None) -> str:
+    """Say in the log what is wrong with a tar, and where; the same in one sentence."""
+    start = 0 if extent.runs is not None else extent.start
+
+    def where(offset: int) -> str:
+        of_outer = f" (byte {offset:,} of {os.fsdecode(extent.path)})" if start else ""
+        return f"{offset - start:,}{of_outer}"
+
+    told: list[str] = []
+    for problem in columns.problems[:_MOST_PROBLEMS]:
+        left_out = f"; {problem.length:,} bytes are left out" if problem.length else ""
+        told.append(f"byte {where(problem.offset)}: {problem.reason}{left_out}")
+    more = len(columns.problems) - len(told)
+    if more:
+        told.append(f"{more:,} more places")
+    if last is not None:
+        whole = f"; whole before that: {len(columns):,} members"
+        told.append(f"byte {where(last.offset)}: {last.reason}{whole}")
+    for line in told:
+        log.warning("%s is broken at %s", extent.title, line)
+    first = columns.problems[0] if columns.problems else last
+    more = len(columns.problems) + (last is not None) - 1
+    return f"{first}, and in {more:,} more places" if more else str(first)
 
 
 def _list(
@@ -187,7 +223,8 @@ def join_path(directory: bytes, name: bytes) -> bytes:
 
 
 def is_nested(kind: Kind) -> Callable[[bytes, int], bool]:
-    """Which rows of an outer table are containers: tars, and in a directory the directories too."""
+    """Which rows of an outer table are containers, by the last part of the name: tars, and in a
+    directory the directories too."""
 
     def nested(name: bytes, mode: int) -> bool:
         if stat.S_ISDIR(mode):

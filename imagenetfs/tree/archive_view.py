@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import stat
 
+from imagenetfs.errors import ArchiveError
+from imagenetfs.formats.tar.header import BLOCK
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.table import Table
 from imagenetfs.tree.catalogue import Catalogue
-from imagenetfs.tree.inode import InodeKind, inode
+from imagenetfs.tree.inode import MAX_INNER, InodeKind, inode, max_rows
 
 
 def tar_inode(catalogue: Catalogue, archive: int, inner: int, row: int) -> int | None:
@@ -23,13 +25,37 @@ def tar_inode(catalogue: Catalogue, archive: int, inner: int, row: int) -> int |
     container = index.container(archive, inner)
     if not stat.S_ISREG(container.members.mode(row)):
         return None
-    if container.extent.kind is Kind.DIRECTORY and container.members.name(row).endswith(b".tar"):
+    if container.extent.kind is Kind.DIRECTORY and container.members.base_name(row).endswith(
+        b".tar"
+    ):
         path, numbers = container.locate(row)[0], index.archives
         own = numbers.number(path) if archive in catalogue.served else numbers.add_tar(path)
         if own is not None:
             return inode(InodeKind.ARCHIVES, own, OUTER, 0)
     within = index.inner_of_row(archive, row) if inner == OUTER else OUTER
-    return None if within == OUTER else inode(InodeKind.ARCHIVES, archive, within, 0)
+    if within == OUTER or not _has_room(catalogue, archive, within):
+        return None
+    return inode(InodeKind.ARCHIVES, archive, within, 0)
+
+
+def _has_room(catalogue: Catalogue, archive: int, inner: int) -> bool:
+    """Whether the rows of a tar within an archive have numbers; else that is said, once a mount."""
+    index, most = catalogue.index, max_rows(inner)
+    if inner >= MAX_INNER:
+        return False
+    extent = index.extent(archive, inner)
+    if (extent.end - extent.start) // BLOCK <= most:  # a header each, at the least
+        return True
+    try:
+        rows = len(index.container(archive, inner).members)
+    except ArchiveError:
+        return True  # what is wrong with it is said where it is listed
+    if rows > most:
+        catalogue.late_warnings.tell(
+            f"{index.title(archive, inner)} has {rows:,} members, and a tar within a tar can show "
+            f"{most:,}: it is shown as a file; take it out of the other one to see what is in it."
+        )
+    return rows <= most
 
 
 def container_mtime_ns(catalogue: Catalogue, archive: int, inner: int) -> int:

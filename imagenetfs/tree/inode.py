@@ -3,8 +3,15 @@ but for archives that are numbered as they are found (see index.archives).
 
 ::
 
-    bit 63   62..60   59..40    39..20    19..0
-    zero     kind     archive   inner     row
+    bit 63   62..60   59..40    39..0
+    zero     kind     archive   inner and row
+
+    bit 39   38   37..24        23..0      the first 2**14 inner containers
+    zero     one  inner         row
+    bit 39   38   37..20        19..0      the others
+    zero     zero inner         row
+    bit 39   38..0                         the archive itself
+    one      row
 
 ===========  =======================================================================================
 kind         the fields below it
@@ -18,9 +25,9 @@ ARCHIVES     a directory below archives/, within a tar too: archive, inner, row 
 LIVE         what a live file (.imagenetfs/status.json) held at its lookup: the text's handle
 ===========  =======================================================================================
 
-``inner`` below 2**19 is an inner container. With its highest bit set the row belongs to the
-outer table, and its lower 19 bits continue the row upwards: an outer table may have 2**39
-rows, an inner one 2**20.
+So a tar within a tar may have 16 million rows (ILSVRC2012's train has 1,281,167 images), one behind
+16,384 others a million; an archive's own table may have 2**39. What has more is shown as a file, or
+not at all.
 
 A file reached by several paths is one inode (and so cached once); every directory path has its own,
 for with one inode at two paths a process's working directory jumps.
@@ -35,14 +42,18 @@ from imagenetfs.limits import MAX_ARCHIVES
 
 ROOT = 1
 
-MAX_INNER = 1 << 19
-MAX_INNER_ROWS = 1 << 20
+MAX_INNER = 1 << 18
+_WIDE_INNER = 1 << 14
+_WIDE_ROWS, _NARROW_ROWS = 1 << 24, 1 << 20
 
 _OUTER_BIT = 1 << 39
+_WIDE_BIT = 1 << 38
 _LOW_60 = (1 << 60) - 1
 _LOW_40 = (1 << 40) - 1
 _LOW_39 = _OUTER_BIT - 1
+_LOW_24 = (1 << 24) - 1
 _LOW_20 = (1 << 20) - 1
+_LOW_14 = (1 << 14) - 1
 
 
 class InodeKind(IntEnum):
@@ -57,15 +68,24 @@ class InodeKind(IntEnum):
     LIVE = 6
 
 
-def inode(kind: InodeKind, archive: int, inner: int, row: int) -> int:
-    """The inode number of its fields; ``inner`` may be OUTER.
+def max_rows(inner: int) -> int:
+    """How many rows of a container have numbers, each as a file and as a directory (row + 1)."""
+    if inner == OUTER:
+        return _OUTER_BIT - 1
+    return (_WIDE_ROWS if inner < _WIDE_INNER else _NARROW_ROWS) - 1
 
-    OverflowError where there is no room.
-    """
-    too_deep = inner != OUTER and (row >= MAX_INNER_ROWS or inner >= MAX_INNER)
-    if too_deep or archive >= MAX_ARCHIVES:
+
+def inode(kind: InodeKind, archive: int, inner: int, row: int) -> int:
+    """The inode number of its fields; ``inner`` may be OUTER. OverflowError where there is no
+    room."""
+    if row > max_rows(inner) or inner >= MAX_INNER or archive >= MAX_ARCHIVES:
         raise OverflowError(f"row {row} of container {archive}.{inner} has no inode number")
-    low = (_OUTER_BIT | row) if inner == OUTER else (inner << 20 | row)
+    if inner == OUTER:
+        low = _OUTER_BIT | row
+    elif inner < _WIDE_INNER:
+        low = _WIDE_BIT | inner << 24 | row
+    else:
+        low = inner << 20 | row
     return kind << 60 | archive << 40 | low
 
 
@@ -84,6 +104,8 @@ def fields(number: int) -> tuple[int, int, int]:
     archive, low = number >> 40 & _LOW_20, number & _LOW_40
     if low & _OUTER_BIT:
         return archive, OUTER, low & _LOW_39
+    if low & _WIDE_BIT:
+        return archive, low >> 24 & _LOW_14, low & _LOW_24
     return archive, low >> 20, low & _LOW_20
 
 

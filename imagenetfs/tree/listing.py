@@ -209,12 +209,12 @@ class RowsListing(RowwiseListing):
     def name(self, position: int) -> bytes:
         """The base name at a position."""
         members, row, _ = self._at(position)
-        return members.name(row).rpartition(b"/")[2]
+        return members.base_name(row)
 
     def entries(self, start: int) -> Iterator[Entry]:
         for position in range(start, len(self._rows)):
             members, row, number = self._at(position)
-            name = members.name(row).rpartition(b"/")[2]
+            name = members.base_name(row)
             yield name, number, member_attributes(members, row)
 
     def find(self, name: bytes) -> int | None:

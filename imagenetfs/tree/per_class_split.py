@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import mmap
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -10,26 +9,23 @@ from collections.abc import Callable, Mapping, Sequence
 from imagenetfs.errors import ArchiveError, ImagenetfsError, SourceUnreadableError
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
-from imagenetfs.tree.inode import MAX_INNER_ROWS, InodeKind, base
 from imagenetfs.tree.listing import FlatListing, Listing
-from imagenetfs.tree.split_backend import WNID, Place, by_base_name
-
-log = logging.getLogger(__name__)
+from imagenetfs.tree.split_backend import (
+    WNID,
+    Place,
+    by_base_name,
+    log_warning,
+    numbered_table,
+    troubles,
+)
 
 
 def container_listing(index: Index, place: Place, images_only: bool = False) -> Listing:
     """All regular files of a container by their base names; the last of a name counts."""
-    members = index.container(*place).members
-    if place[1] != OUTER and len(members) > MAX_INNER_ROWS:
-        raise ArchiveError(f"{index.title(*place)} has {len(members):,} members, too many to show")
-    first = base(InodeKind.FILE, *place)
+    members, first = numbered_table(index, place)
     if FlatListing.fits(members) and not images_only:
         return FlatListing(members, first)
     return by_base_name([(members, first)], images_only)
-
-
-def _log(sentence: str) -> None:
-    log.warning("%s", sentence)
 
 
 class PerClassSplit:
@@ -46,7 +42,7 @@ class PerClassSplit:
         places: Mapping[bytes, Place],
         instead: Callable[[], Mapping[bytes, Place]] = dict,
         *,
-        tell: Callable[[str], None] = _log,
+        tell: Callable[[str], None] = log_warning,
         images_only: bool = False,
     ) -> None:
         self._index = index
@@ -74,7 +70,14 @@ class PerClassSplit:
         if problem is not None:
             self._replaced[number] = place != self._places[number]
             self._tell(problem)
+        for sentence in self._not_shown(place):
+            self._tell(sentence)
         return listing
+
+    def _not_shown(self, place: Place) -> list[str]:
+        """Which sound members of a container are not shown, in a sentence."""
+        members = self._index.container(*place).members
+        return troubles(self._index, place) if members.problem is None else []
 
     def _shown(self, number: int) -> Place:
         """The container that a class is shown from, as far as it has been shown."""
@@ -114,7 +117,8 @@ class PerClassSplit:
         found: list[str] = []
         for number in range(len(self.classes)):
             try:
-                _, problem = self._judge(number)
+                place, problem = self._judge(number)
+                found += self._not_shown(place)
             except ImagenetfsError as error:
                 problem = str(error)
             if problem is not None:
@@ -165,7 +169,7 @@ def classes_within(index: Index, archive: int) -> dict[bytes, Place]:
     members = index.container(archive).members
     found: dict[bytes, Place] = {}
     for inner, row in enumerate(index.nested(archive).tolist()):
-        name = members.name(row).rpartition(b"/")[2].removesuffix(b".tar")
+        name = members.base_name(row).removesuffix(b".tar")
         if WNID.fullmatch(name):
             found[name] = (archive, inner)
     return found

@@ -59,13 +59,21 @@ class ArchiveSelector:
         names = self.index.source.names(self.index.archives[directory].path)
         return any(is_directory and WNID.fullmatch(name) for name, is_directory in names)
 
-    def choose(self, tars: list[int], directory: int | None) -> tuple[int | None, int | None]:
-        """(archive to serve from, what takes its place where it is broken)."""
+    def choose(
+        self, tars: list[int], directory: int | None, *, scanned: bool = False
+    ) -> tuple[int | None, int | None]:
+        """(archive to serve from, what takes its place where it is broken).
+
+        ``scanned``: its table is needed at once, so that all of it is known, and not only both of
+        its ends.
+        """
         if not tars or (self.prefer_directories and directory is not None):
             return directory, None
         name = self.index.title(tars[0])
         try:
             problem = self.index.check(tars[0])
+            if scanned and problem is None:
+                problem = self.index.container(tars[0]).members.problem
         except ImagenetfsError as error:
             if directory is None:
                 self.discovery.lose(SourceUnreadableError(f"{name}: {error} So it is not shown."))
@@ -82,7 +90,7 @@ class ArchiveSelector:
             return directory, None
         whole = self._whole(tars[0])
         served = (
-            f"What is whole before that is served ({whole}), and the rest is missing"
+            f"What is whole of it is served ({whole}), and the rest is missing"
             if whole
             else "Nothing of it can be served"
         )

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.tree.archive_view import tar_inode
 from imagenetfs.tree.catalogue import Catalogue
-from imagenetfs.tree.inode import InodeKind, base, fields, inode, kind_of
+from imagenetfs.tree.inode import MAX_INNER, InodeKind, base, fields, inode, kind_of
 from imagenetfs.tree.listing import (
     DIRECTORY_MODE,
     UNCOUNTED,
@@ -23,6 +23,7 @@ from imagenetfs.tree.listing import (
     RowwiseListing,
     member_attributes,
 )
+from imagenetfs.tree.split_backend import numbered_table, troubles
 
 
 def directory_inode(catalogue: Catalogue, kind: int, archive: int, inner: int, row: int) -> int:
@@ -45,7 +46,8 @@ def loose_listing(catalogue: Catalogue, number: int) -> Listing:
     """What a directory of the source shows, or one within a tar."""
     kind, (archive, inner, row) = kind_of(number), fields(number)
     container = catalogue.index.container(archive, inner)
-    members = container.members
+    members, _ = numbered_table(catalogue.index, (archive, inner))
+    _tell_problems(catalogue, archive, inner)
     is_tar = container.extent.kind is Kind.TAR
     shows_tars = kind == InodeKind.ARCHIVES and (not is_tar or len(members.nested) > 0)
     if row == 0 and not shows_tars and FlatListing.fits(members):
@@ -53,20 +55,38 @@ def loose_listing(catalogue: Catalogue, number: int) -> Listing:
     return LooseListing(catalogue, number)
 
 
+def _tell_problems(catalogue: Catalogue, archive: int, inner: int) -> None:
+    """Say once a mount, also in status, what of a tar is broken or not shown."""
+    for sentence in troubles(catalogue.index, (archive, inner)):
+        catalogue.late_warnings.tell(sentence)
+    nested = len(catalogue.index.nested(archive)) if inner == OUTER else 0
+    if nested > MAX_INNER:
+        catalogue.late_warnings.tell(
+            f"{catalogue.index.title(archive)} has {nested:,} tars or directories, and "
+            f"{MAX_INNER:,} can be shown as directories: further tars are shown as files, further directories not at all."
+        )
+
+
 class LooseListing(RowwiseListing):
     """The entries of one directory of the source, or of one within a tar."""
 
-    __slots__ = ("_archive", "_catalogue", "_inner", "_kind", "_members", "_parent", "_rows")
+    __slots__ = ("_archive", "_catalogue", "_inner", "_kind", "_members", "_row", "_rows")
 
     def __init__(self, catalogue: Catalogue, number: int) -> None:
         self._catalogue = catalogue
         self._kind = kind_of(number)
         self._archive, self._inner, row = fields(number)
         self._members = catalogue.index.container(self._archive, self._inner).members
-        self._rows = array(
-            "Q", self._members.children(row - 1)
-        )  # 8 bytes each; there may be 100,000
-        self._parent = self._members.name(row - 1) + b"/" if row else b""
+        # 8 bytes each; there may be 100,000
+        self._rows = array("Q", filter(self._has_number, self._members.children(row - 1)))
+        self._row = row - 1
+
+    def _has_number(self, row: int) -> bool:
+        """False for a directory of the source that is a container behind too many others."""
+        nested = self._members.nested
+        if len(nested) <= MAX_INNER or row <= nested[MAX_INNER - 1]:
+            return True
+        return not stat.S_ISDIR(self._members.mode(row))
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -82,15 +102,15 @@ class LooseListing(RowwiseListing):
         return inode(InodeKind.FILE, *place, self._members.owner(row))
 
     def entries(self, start: int) -> Iterator[Entry]:
-        members, skip = self._members, len(self._parent)
+        members = self._members
         for row in self._rows[start:]:
             number = self._inode(row)
             if kind_of(number) == InodeKind.FILE:
                 attributes = member_attributes(members, row)
             else:
                 attributes = Attributes(DIRECTORY_MODE, 0, members.mtime_ns(row), UNCOUNTED)
-            yield members.name(row)[skip:], number, attributes
+            yield members.base_name(row), number, attributes
 
     def find(self, name: bytes) -> int | None:
-        row = self._members.find(self._parent + name)
-        return None if row < 0 else self._inode(row)
+        row = self._members.child(self._row, name)
+        return self._inode(row) if row >= 0 and self._has_number(row) else None

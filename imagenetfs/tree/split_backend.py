@@ -13,10 +13,11 @@ from typing import Protocol
 
 import numpy as np
 
+from imagenetfs.errors import ArchiveError
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
 from imagenetfs.index.table import Table
-from imagenetfs.tree.inode import InodeKind, base
+from imagenetfs.tree.inode import InodeKind, base, max_rows
 from imagenetfs.tree.listing import Listing, RowsListing
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,34 @@ class SplitBackend(Protocol):
         ...
 
 
+def log_warning(sentence: str) -> None:
+    """Tell nobody but the log."""
+    log.warning("%s", sentence)
+
+
+def troubles(index: Index, place: Place) -> list[str]:
+    """What of a container is broken or not shown, in sentences."""
+    members, title = index.container(*place).members, index.title(*place)
+    found = []
+    if members.problem is not None:
+        found.append(f"{title} is broken: {members.problem}; have it replaced.")
+    if members.left_out is not None:
+        found.append(f"{title}: not all members are shown: {members.left_out}.")
+    return found
+
+
+def numbered_table(index: Index, place: Place) -> tuple[Table, int]:
+    """A container's table and the inode of its row 0. ArchiveError where there are more rows than
+    numbers."""
+    members = index.container(*place).members
+    if len(members) > max_rows(place[1]):
+        raise ArchiveError(
+            f"{index.title(*place)} has {len(members):,} members, and a container within an archive "
+            f"can show {max_rows(place[1]):,}: take it out of that, or divide it"
+        )
+    return members, base(InodeKind.FILE, *place)
+
+
 def by_base_name(tables: Sequence[tuple[Table, int]], images_only: bool) -> RowsListing:
     """The regular files of all tables; a later table's file replaces an
     earlier one's of that name.
@@ -82,7 +111,7 @@ def by_base_name(tables: Sequence[tuple[Table, int]], images_only: bool) -> Rows
     last: dict[bytes, tuple[int, int]] = {}
     for which, (members, _) in enumerate(tables):
         for row in members.regular().tolist():
-            name = members.name(row).rpartition(b"/")[2]
+            name = members.base_name(row)
             if not images_only or _IMAGE.fullmatch(name):
                 last[name] = (which, row)
     chosen = np.array([last[name] for name in sorted(last)], dtype=np.int64).reshape(-1, 2)
@@ -103,8 +132,11 @@ class FlatSplit:
         label: Callable[[bytes], bytes | None] | None = None,
         *,
         images_only: bool = False,
+        tell: Callable[[str], None] = log_warning,
     ) -> None:
+        """``tell`` hears what is broken or not shown when it is first listed."""
         self._index = index
+        self._tell = tell
         self.archives = archives
         self.classes = sorted(classes)
         self._numbers = {name: number for number, name in enumerate(self.classes)}
@@ -128,11 +160,12 @@ class FlatSplit:
 
     def _all(self) -> RowsListing:
         if self._every is None:
-            tables = [
-                (self._index.container(*place).members, base(InodeKind.FILE, *place))
-                for place in self._containers()
-            ]
+            tables = [numbered_table(self._index, place) for place in self._containers()]
             self._every = by_base_name(tables, self._images_only)
+            for place in self._containers():
+                self._problems += troubles(self._index, place)
+            for problem in self._problems:
+                self._tell(problem)
         return self._every
 
     def listing(self, number: int) -> Listing:
@@ -164,7 +197,7 @@ class FlatSplit:
                 f"{lost:,} images of {self._index.title(self.archives[0])} have no label and "
                 "stand in no class; they answer to their names in the split."
             )
-            log.warning("%s", self._problems[0])
+            self._tell(self._problems[-1])
         order = np.argsort(of_class, kind="stable")
         ends = np.searchsorted(of_class[order], np.arange(len(self.classes) + 1))
         return [every.part(np.sort(order[ends[k] : ends[k + 1]])) for k in range(len(self.classes))]
@@ -175,7 +208,7 @@ class FlatSplit:
     def class_of(self, archive: int, inner: int, row: int) -> int | None:
         if archive not in self.archives or (archive, inner) not in self._containers():
             return None
-        name = self._index.container(archive, inner).members.name(row).rpartition(b"/")[2]
+        name = self._index.container(archive, inner).members.base_name(row)
         return self.class_of_name(name)
 
     def class_of_name(self, name: bytes) -> int | None:

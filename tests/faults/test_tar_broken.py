@@ -53,6 +53,7 @@ def test_every_form_cut_off_at_every_block(i: int) -> None:
 
 @pytest.mark.parametrize("damage", [0x01, 0x80, 0xFF])
 def test_every_byte_flipped(archive: bytes, damage: int) -> None:
+    """A damaged header costs its member, and no other one."""
     names, _ = check(archive)
     for at in range(len(archive)):
         flipped = bytearray(archive)
@@ -60,8 +61,10 @@ def test_every_byte_flipped(archive: bytes, damage: int) -> None:
         found, error = check(bytes(flipped))
         header = next((h for h in HEADERS if h <= at < h + BLOCK), None)
         if header is not None and at != header + 155:  # what follows the checksum's NUL is free
-            assert found == names[: HEADERS.index(header)]
-            assert f"at byte {header:,}" in str(error)
+            lost = HEADERS.index(header)
+            assert found == names[:lost] + names[lost + 1 :]
+            is_last = lost == len(names) - 1  # nothing sound is behind it
+            assert (f"at byte {header:,})" in str(error)) == is_last
         elif 4096 <= at < 4096 + BLOCK:
             assert (found, error) == (names, "no tar header here: its checksum does not hold "
                                              "(at byte 4,096)")  # fmt: skip
@@ -86,7 +89,7 @@ def test_ten_thousand_mutations(seed: int) -> None:
     for _ in range(1000):
         data = mutated(random_.choice(SPECIMENS), random_)
         errors += check(resealed(data) if random_.random() < 0.7 else data)[1] is not None
-    assert 300 < errors < 990  # the damage is neither nothing nor all
+    assert 100 < errors < 990  # the damage is neither nothing nor all
 
 
 def test_a_forest_of_extended_headers_is_walked_once() -> None:

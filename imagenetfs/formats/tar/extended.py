@@ -14,13 +14,12 @@ from dataclasses import dataclass, field
 from imagenetfs.errors import ArchiveError
 from imagenetfs.formats.tar.header import (
     BLOCK,
-    DIRECTORY,
     GLOBAL,
-    HARD_LINK,
     LONG_LINK,
     LONG_NAME,
     MAX_SIZE,
     PAX,
+    CutOffError,
     name_of,
     number,
     text,
@@ -29,9 +28,20 @@ from imagenetfs.formats.tar.header import (
 ReadAt = Callable[[int, int], bytes]
 """``read_at(offset, length)``: the bytes there; fewer than asked only at the end of the file."""
 
+Complain = Callable[[str, int], None]
+"""``complain(reason, offset)``: something at ``offset`` is out of form and not needed: the reader
+goes on."""
+
 MAX_EXTENDED = 1 << 20
-"""Bytes of one extended header that are read at most. A path is 4 KiB long at most; what is
-larger is no header, and would let an archive choose how much memory its reader takes."""
+"""Bytes of one extended header that are read in one go. Of a larger one the records that are not
+needed, which may be of any length (an extended attribute's value), are stepped over unread."""
+
+PATH_MAX = 4096
+"""Bytes of a path with its NUL (limits.h). Longer names are kept just long enough to be known as
+such."""
+
+_WINDOW = 64 << 10  # bytes of a read within a large header
+_HEAD = 256  # bytes in which a record's length and any keyword that is needed stand
 
 _OFFSET, _NUMBYTES = b"GNU.sparse.offset", b"GNU.sparse.numbytes"
 _GLOBAL_KEYWORDS = frozenset({b"path", b"linkpath", b"size", b"mtime"})
@@ -40,7 +50,9 @@ _KEYWORDS = _GLOBAL_KEYWORDS | {
     for word in (b"size", b"realsize", b"name", b"map", b"major", b"minor", b"numblocks")
 }
 
-_SECONDS = re.compile(rb"(-?)([0-9]{1,19})(?:\.([0-9]*))?")
+_SECONDS = re.compile(rb"(-?)0*([0-9]{1,19})(?![0-9])(?:\.([0-9]*))?")
+_LENGTH = re.compile(rb"[ \t]*0*([0-9]{1,18})[ \t]+")
+_BLANKS = re.compile(rb"[ \t]*")
 
 Globals = dict[bytes, bytes]
 """pax records of the global headers so far, the four keywords of them that count here."""
@@ -55,27 +67,27 @@ class Extended:
     long_link: bytes | None = None
     records: dict[bytes, bytes] = field(default_factory=dict)
     sparse_pairs: list[bytes] = field(default_factory=list)  # offset, length, offset, length
+    out_of_turn: bool = False  # those pairs are not offset, length, offset, length
 
     def get(self, keyword: bytes, overrides: Globals) -> bytes | None:
         """The record's value, or the global one; an empty one takes both away (POSIX)."""
         value = self.records.get(keyword)
         return overrides.get(keyword) if value is None else value or None
 
-    def add(self, flag: bytes, payload: bytes, offset: int) -> None:
+    def add(self, flag: bytes, payload: bytes, offset: int, complain: Complain) -> None:
         """Take in a header of type ``flag``; a second one of a kind replaces the first."""
         if flag == LONG_NAME:
             self.long_name = text(payload)
         elif flag == LONG_LINK:
             self.long_link = text(payload)
         else:
-            self.records, self.sparse_pairs = {}, []
-            for keyword, value in records(payload, offset):
+            self.records, self.sparse_pairs, self.out_of_turn = {}, [], False
+            for keyword, value in records(payload, offset, complain):
                 if keyword in _KEYWORDS:
                     self.records[keyword] = value
                 elif keyword in (_OFFSET, _NUMBYTES):
                     # The only keywords that repeat, and in turn: GNU's sparse format 0.0.
-                    if (keyword == _NUMBYTES) != len(self.sparse_pairs) % 2:
-                        raise ArchiveError("sparse map with offset and length out of turn", offset)
+                    self.out_of_turn |= (keyword == _NUMBYTES) != len(self.sparse_pairs) % 2
                     self.sparse_pairs.append(value)
 
 
@@ -89,18 +101,70 @@ def payload_of(
 ) -> tuple[bytes, bytes, int]:
     """The data of the extended header at ``offset``, the bytes behind it, and their offset.
 
-    ``ahead`` bytes behind it come with the same read, fewer where the archive ends.
+    ``ahead`` bytes behind it come with the same read, fewer where the archive ends. Of a large
+    header only what is needed is returned. Raises CutOffError where the archive ends within.
     """
     size = size_of(block, offset)
-    if size > MAX_EXTENDED:
-        raise ArchiveError(f"extended header of {size:,} bytes, over {MAX_EXTENDED:,}", offset)
     data = offset + BLOCK
     padded = size + (-size % BLOCK)
+    if data + size > end:
+        raise _cut_off(offset)
+    if size > MAX_EXTENDED:
+        payload = _needed_of(read_at, data, size, block[156:157], offset)
+        length = max(0, min(ahead, end - data - padded))
+        return payload, read_at(data + padded, length) if length else b"", data + padded
     length = max(0, min(padded + ahead, end - data))
     raw = read_at(data, length) if length else b""
     if len(raw) < size:
-        raise ArchiveError("cut off within an extended header", offset)
+        raise _cut_off(offset)
     return raw[:size], raw[padded:], data + padded
+
+
+def _cut_off(offset: int) -> CutOffError:
+    return CutOffError("cut off within an extended header", offset)
+
+
+def _needed_of(read_at: ReadAt, data: int, size: int, flag: bytes, offset: int) -> bytes:
+    """A large header's data without the pax records that are not needed; of a long name as much as
+    tells that it is too long."""
+    start, window = data, b""
+
+    def read(position: int, length: int) -> bytes:
+        nonlocal start, window
+        at = data + position - start
+        if not 0 <= at <= at + length <= len(window):
+            start, at = data + position, 0
+            window = read_at(start, min(max(length, _WINDOW), size - position))
+            if len(window) < length:
+                raise _cut_off(offset)
+        return window[at : at + length]
+
+    if flag in (LONG_NAME, LONG_LINK):
+        return read(0, PATH_MAX)
+    kept, position = bytearray(), 0
+    while position < size:
+        head = read(position, min(_HEAD, size - position))
+        match = _LENGTH.match(head)
+        length = int(match[1]) if match is not None else 0
+        if match is None or not match.end() < length <= size - position:
+            kept += head  # whoever takes the records in sees what is wrong with it
+            break
+        keyword = head[match.end() :].partition(b"=")[0]
+        if keyword in _KEYWORDS or keyword in (_OFFSET, _NUMBYTES):
+            kept += _shortened(read, position, length, match.end() + len(keyword) + 1)
+        position += length
+    return bytes(kept)
+
+
+def _shortened(read: ReadAt, position: int, length: int, value: int) -> bytes:
+    """The record at ``position``, whose value begins ``value`` bytes on. What takes more than a
+    header of the usual size makes no sense, and is kept only so long that this can be told."""
+    if length <= MAX_EXTENDED:
+        return read(position, length)
+    head = read(position, value + PATH_MAX)
+    text_behind = _LENGTH.sub(b"", head, count=1) + b"\n"
+    digits = next(n for n in range(1, 9) if len(str(len(text_behind) + 1 + n)) == n)
+    return b"%d " % (len(text_behind) + 1 + digits) + text_behind
 
 
 def size_of(block: bytes, offset: int) -> int:
@@ -114,9 +178,9 @@ def size_of(block: bytes, offset: int) -> int:
     return size
 
 
-def update_globals(overrides: Globals, payload: bytes, offset: int) -> None:
+def update_globals(overrides: Globals, payload: bytes, offset: int, complain: Complain) -> None:
     """Lay the records of a global header over the earlier ones; an empty value takes one away."""
-    for keyword, value in records(payload, offset):
+    for keyword, value in records(payload, offset, complain):
         if keyword in _GLOBAL_KEYWORDS:
             if value:
                 overrides[keyword] = value
@@ -124,25 +188,33 @@ def update_globals(overrides: Globals, payload: bytes, offset: int) -> None:
                 overrides.pop(keyword, None)
 
 
-def records(payload: bytes, offset: int) -> Iterator[tuple[bytes, bytes]]:
-    """The (keyword, value) records of a pax header; a NUL where one would begin ends them."""
+def records(payload: bytes, offset: int, complain: Complain) -> Iterator[tuple[bytes, bytes]]:
+    """The (keyword, value) records of a pax header; a NUL where one would begin ends them, and so
+    does, as in GNU tar, one that is out of form."""
     position = 0
-    while position < len(payload) and payload[position]:
-        blank = payload.find(b" ", position, position + 20)
-        if blank < 0 or not payload[position:blank].isdigit():
-            raise ArchiveError("pax record without a length", offset)
-        behind = position + int(payload[position:blank])
-        equals = payload.find(b"=", blank, behind)
+    while position < len(payload):
+        blanks = _BLANKS.match(payload, position)
+        first = blanks.end() if blanks is not None else position
+        if first == len(payload) or not payload[first]:
+            return
+        length = _LENGTH.match(payload, position)
+        if length is None:
+            complain("pax record without a length", offset)
+            return
+        behind = position + int(length[1])
+        equals = payload.find(b"=", length.end(), behind)
         if behind > len(payload) or equals < 0 or payload[behind - 1] != 0x0A:
-            raise ArchiveError("pax record that is not of the form 'length keyword=value'", offset)
-        yield payload[blank + 1 : equals], payload[equals + 1 : behind - 1]
+            complain("pax record that is not of the form 'length keyword=value'", offset)
+            return
+        yield payload[length.end() : equals], payload[equals + 1 : behind - 1]
         position = behind
 
 
 def decimal(value: bytes, what: str, offset: int) -> int:
     """A decimal number of a pax record or a sparse map, 0 to 2**63 - 1."""
-    if value.isdigit() and len(value) < 20 and int(value) <= MAX_SIZE:
-        return int(value)
+    digits = value.lstrip(b"0") or value[-1:]
+    if value.isdigit() and len(digits) < 20 and int(digits) <= MAX_SIZE:
+        return int(digits)
     raise ArchiveError(f"{what} that is no number", offset)
 
 
@@ -166,27 +238,25 @@ def link(block: bytes, extended: Extended, overrides: Globals) -> bytes:
     return text(block[157:257]) if extended.long_link is None else extended.long_link
 
 
-def stored_size(block: bytes, header: int, extended: Extended, overrides: Globals) -> int:
-    """Bytes of data that stand behind the member's header, without padding.
-
-    A directory's size field is no size of data (POSIX); a hard link's is not believed, but a pax
-    size for one is (GNU tar).
-    """
-    flag = block[156:157]
+def pax_size(extended: Extended, overrides: Globals, complain: Complain) -> int | None:
+    """The size that the pax records say; None where they say none that is a number."""
     record = extended.get(b"size", overrides)
-    if record is not None:
-        size = decimal(record, "pax size", extended.first)
-    else:
-        size = 0 if flag == HARD_LINK else size_of(block, header)
-    return 0 if flag == DIRECTORY else size
+    if record is None:
+        return None
+    try:
+        return decimal(record, "pax size", extended.first)
+    except ArchiveError as error:
+        complain(error.reason, error.offset)
+        return None
 
 
 def mtime(block: bytes, extended: Extended, overrides: Globals) -> int:
     """Nanoseconds since the epoch, held within 64 bits; 0 where there is no number.
 
-    What goes beyond nanoseconds is cut off towards the past, as GNU tar does.
+    What goes beyond nanoseconds is cut off towards the past, as GNU tar does; what stands behind
+    the number does not count.
     """
-    match = _SECONDS.fullmatch(extended.get(b"mtime", overrides) or b"")
+    match = _SECONDS.match(extended.get(b"mtime", overrides) or b"")
     if match is None:
         try:
             nanoseconds = number(block[136:148]) * 10**9

@@ -11,6 +11,8 @@ import stat
 import zlib
 from functools import lru_cache
 
+from imagenetfs.errors import ArchiveError
+
 BLOCK = 512
 """Bytes of a header block, and the unit to which data is padded."""
 
@@ -23,6 +25,7 @@ DIRECTORY = b"5"
 HARD_LINK = b"1"
 SYMLINK = b"2"
 OLD_SPARSE = b"S"
+_GNU_MAGIC = b"ustar  \0"
 # The next file's name and link target (GNU), and its pax records (POSIX, and Solaris).
 LONG_NAME, LONG_LINK = b"L", b"K"
 PAX = (b"x", b"X")
@@ -38,12 +41,27 @@ _KINDS = {
     b"D": stat.S_IFDIR,  # GNU incremental: a directory, with the list of its files as data
 }
 
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"LZIP": "lzip",
+    b"PK\x03\x04": "zip",
+    b"7z\xbc\xaf\x27\x1c": "7z",
+}
+
 # Leading blanks, octal digits, then nothing more but behind a NUL or a blank. One leading NUL
 # comes from a writer whose previous field overflowed; digits may be missing (NULs alone are 0),
 # but a field of nothing but blanks is no number.
 _OCTAL = re.compile(rb"\0?+[ \t-\r]*(?:([0-7]+)|(?=\0))(?:[\0 \t-\r].*)?", re.DOTALL)
 
 _ASCII = bytes(range(128))
+
+
+class CutOffError(ArchiveError):
+    """The archive ends within what stands here: there is nothing behind it that could be sound."""
 
 
 def number(field: bytes) -> int:
@@ -93,6 +111,30 @@ def is_sound(block: bytes) -> bool:
     # As a signed byte, each from 128 up counts 256 less; those of the field itself never count.
     high = len(block[:148].translate(None, _ASCII)) + len(block[156:].translate(None, _ASCII))
     return expected >= 0 and expected in (total, total - 256 * high)
+
+
+def compression_of(block: bytes) -> str | None:
+    """The program that made a file beginning like this, where it is a compressing one."""
+    return next((name for magic, name in _COMPRESSED.items() if block.startswith(magic)), None)
+
+
+def is_old_sparse(block: bytes) -> bool:
+    """Whether a header has GNU's sparse map in it: of type S, and with GNU's own magic. star and
+    others have used the letter for something else."""
+    return block[156:157] == OLD_SPARSE and block[257:265] == _GNU_MAGIC
+
+
+def has_data(block: bytes, mode: int) -> bool:
+    """Whether data of the size that is said stands behind the header of a member that is no hard
+    link.
+
+    Links, devices and FIFOs have none, whatever their size field says (POSIX; old writers put the
+    length of a link's target there), nor have directories, those of version 7 included; a dumpdir's
+    list is data.
+    """
+    if stat.S_ISDIR(mode):
+        return block[156:157] not in (DIRECTORY, b"7", *REGULAR)
+    return stat.S_ISREG(mode)
 
 
 def mode_of(block: bytes, name: bytes) -> int:

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from imagenetfs.errors import ArchiveError
 from imagenetfs.formats.tar.extended import MAX_EXTENDED, Extended, ReadAt, decimal
-from imagenetfs.formats.tar.header import BLOCK, MAX_SIZE, number
+from imagenetfs.formats.tar.header import BLOCK, MAX_SIZE, CutOffError, number
 
 Runs = tuple[tuple[int, int], ...]
 """(logical offset, length) of each run of data, bytes, ascending."""
@@ -27,7 +27,9 @@ class Sparse:
 
 
 def old_gnu(read_at: ReadAt, block: bytes, offset: int, end: int) -> Sparse:
-    """Type S: four entries in the header, then blocks of 21 more while the last one says so."""
+    """Type S: four entries in the header, then blocks of 21 more while the last one says so.
+
+    Not :func:`checked` yet: so far it is known where the data are."""
     runs, more = _entries(block[386:482], offset), block[482]
     data = offset + BLOCK
     while more and len(runs) % 21 == 4:  # as long as every entry so far is used
@@ -35,15 +37,15 @@ def old_gnu(read_at: ReadAt, block: bytes, offset: int, end: int) -> Sparse:
             raise ArchiveError(f"sparse map of more than {MAX_EXTENDED:,} bytes", offset)
         extension = read_at(data, max(0, min(BLOCK, end - data)))
         if len(extension) < BLOCK:
-            raise ArchiveError("cut off within a sparse map", offset)
+            raise CutOffError("cut off within a sparse map", offset)
         runs += _entries(extension[:504], offset)
         more = extension[504]
         data += BLOCK
     try:
         size = number(block[483:495])
     except ValueError:
-        raise ArchiveError("sparse member whose real size is no number", offset) from None
-    return Sparse(size, _checked(runs, size, offset), data)
+        size = -1
+    return Sparse(size, tuple(runs), data)
 
 
 def _entries(table: bytes, offset: int) -> list[tuple[int, int]]:
@@ -55,7 +57,7 @@ def _entries(table: bytes, offset: int) -> list[tuple[int, int]]:
         try:
             runs.append((number(table[at : at + 12]), number(table[at + 12 : at + 24])))
         except ValueError:
-            raise ArchiveError("sparse map with an entry that is no number", offset) from None
+            runs.append((-1, -1))
     return runs
 
 
@@ -79,14 +81,17 @@ def pax(read_at: ReadAt, extended: Extended, data: int, stored: int) -> Sparse |
         numbers = extended.sparse_pairs
     elif size_record is None:
         return None
-    else:
-        raise ArchiveError("sparse member without a map", offset)
+    else:  # without a map all that is stored stands at the beginning, as GNU tar and others have it
+        size = decimal(size_record, "real size of a sparse member", offset)
+        return Sparse(size, ((0, min(stored, size)),), data)
+    if extended.out_of_turn:
+        raise ArchiveError("sparse map with offset and length out of turn", offset)
     values = [decimal(value, "entry of a sparse map", offset) for value in numbers]
     if len(values) % 2:
         raise ArchiveError("sparse map that ends within an entry", offset)
     runs = list(zip(values[::2], values[1::2], strict=True))
     size = decimal(size_record or b"", "real size of a sparse member", offset)
-    return Sparse(size, _checked(runs, size, offset), data)
+    return Sparse(size, tuple(runs), data)
 
 
 def _stored_map(read_at: ReadAt, data: int, stored: int, offset: int) -> tuple[list[bytes], int]:
@@ -107,9 +112,11 @@ def _stored_map(read_at: ReadAt, data: int, stored: int, offset: int) -> tuple[l
     raise ArchiveError(f"sparse map cut off, or of more than {MAX_EXTENDED:,} bytes", offset)
 
 
-def _checked(runs: list[tuple[int, int]], size: int, offset: int) -> Runs:
-    """The runs that hold data (GNU tar marks a hole at the end by an empty one), if they lie
-    within the file, in order, and apart from each other."""
+def checked(sparse: Sparse, behind: int, offset: int) -> Sparse:
+    """The same with only the runs that hold data (GNU tar marks a hole at the end by an empty one),
+    if they lie within the file, in order, and apart from each other, and all their data stand
+    before ``behind``."""
+    runs, size = sparse.runs, sparse.size
     ends_in_order = all(a + n <= b for (a, n), (b, _) in pairwise(runs))
     if (
         not 0 <= size <= MAX_SIZE
@@ -117,4 +124,6 @@ def _checked(runs: list[tuple[int, int]], size: int, offset: int) -> Runs:
         or any(at < 0 or length < 0 or at + length > size for at, length in runs)
     ):
         raise ArchiveError("sparse map that does not fit its file", offset)
-    return tuple(run for run in runs if run[1])
+    if sum(length for _, length in runs) > behind - sparse.data:
+        raise ArchiveError("sparse member with less data than its map says", offset)
+    return Sparse(size, tuple(run for run in runs if run[1]), sparse.data)

@@ -6,12 +6,12 @@ until the true walk comes by; tar_stitch.py puts the two together.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from time import perf_counter
 
 from imagenetfs.errors import ImagenetfsError
-from imagenetfs.formats.tar.header import BLOCK, is_sound
+from imagenetfs.formats.tar.header import BLOCK
+from imagenetfs.formats.tar.search import first_sound
 from imagenetfs.formats.tar.walk import Hint, MemberColumns, ReadAt, Steps, Walk
 
 _SEARCH = 128 << 10  # bytes of the first read of a search; a header is 55 KB away in ImageNet
@@ -22,10 +22,6 @@ _LEAST_HOPS = 16  # members of a stretch that is worth a search
 
 PROBE = 16  # hops by which latency and the members' mean size are measured
 LARGE = 4 << 20  # bytes a member: above that looking for headers takes longer than hopping
-
-# A checksum is written in at least four digits; most blocks are told from headers by the fourth.
-_DIGIT_AT = 151
-_digits = re.compile(rb"[0-7]").finditer
 
 
 def probe(walk: Walk, position: int) -> tuple[int, bool, float]:
@@ -62,12 +58,9 @@ def find_header(
         if hint is not None:
             hint(begin, min(length, stop - begin))
             yield None
-        piece = read_at(begin, min(length, stop - begin))
-        for match in _digits(piece[_DIGIT_AT::BLOCK]):
-            at = match.start() * BLOCK
-            block = piece[at : at + BLOCK]
-            if len(block) == BLOCK and is_sound(block):
-                return begin + at
+        at = first_sound(read_at(begin, min(length, stop - begin)))
+        if at is not None:
+            return begin + at
         begin += length
         length = min(2 * length, _SEARCH_PIECE)
     return None
@@ -156,7 +149,7 @@ class ScanRange:
         """Leave about half of what is left to a chain of its own; the lock is held."""
         stop = self.walk.stop
         middle = self.split_policy.middle(self._at(), stop)
-        walk = Walk(self.read_at, self.walk.end, MemberColumns(), self.walk.hint)
+        walk = Walk(self.read_at, self.walk.end, MemberColumns(), self.walk.hint, strict=True)
         chain = ScanRange(middle, stop, walk, self.split_policy)
         chain.following, self.following = self.following, chain
         self.walk.stop = middle

@@ -6,16 +6,24 @@ or of ImageNet; the bytes come through ``read_at``. The formats are POSIX.1-2017
 version 7, and GNU's as the GNU tar manual has them; where an archive strays from them, what GNU
 tar 1.34 lists and extracts decides:
 
-- A block of zeros ends the archive, also a lone one; what lies behind it is ignored. An archive
-  may also end without one, behind a member. An empty file is no archive.
+- One bad header does not end an archive. The walk goes on at the next block whose checksum holds,
+  and ``MemberColumns.problems`` says where, how much was passed over and why. A pax record that is
+  out of form does not count, nor do those behind it in its header; the member does.
+- A block of zeros ends the archive, unless a sound header stands behind it (a hole in a download,
+  two archives put together): then the walk goes on there, as GNU tar does with ``--ignore-zeros``,
+  and says so. An archive may also end without zeros, behind a member. An empty file is no archive.
+- A header that says more data than the archive has ends it. Nothing is looked for in what is cut
+  off: there may stand the members of a tar within the tar.
 - Volume labels (V) and the rests of files begun on another volume (M) are no members.
-- A directory has no data whatever its size field says; all other types have as much as theirs
-  says, but for hard links, whose header's size is not counted, and a pax size is.
+- Links, devices, FIFOs and directories have no data whatever their size field says; a hard link
+  may, if a pax size says so.
 - Global pax records add up, as POSIX has it (GNU tar keeps those of the last global header only).
 
-Stricter than GNU tar: it is an error when an extended header has no member behind it, when the
-archive ends within a header, or when a number needed is none. Milder: a mode or a modification
-time that is no number counts as 0, and the padding of the last member may be missing.
+docs/formats.md has the same for users, and what becomes of names.
+
+Stricter than GNU tar: it is a problem when an extended header has no member behind it, and an error
+when the archive ends within a header. Milder: a mode or a modification time that is no number
+counts as 0, and the padding of the last member may be missing.
 """
 
 from __future__ import annotations
@@ -23,7 +31,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator
 from stat import S_ISREG
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from imagenetfs.errors import ArchiveError
 from imagenetfs.formats.tar import extended as tar_extended
@@ -35,13 +43,27 @@ from imagenetfs.formats.tar.header import (
     GLOBAL,
     HARD_LINK,
     NOT_A_FILE,
-    OLD_SPARSE,
     SYMLINK,
+    CutOffError,
+    compression_of,
+    has_data,
+    is_old_sparse,
     is_sound,
     mode_of,
 )
+from imagenetfs.formats.tar.search import DataFrom, HeaderSearch
 
-__all__ = ["Hint", "MemberColumns", "ReadAt", "Steps", "Walk", "check_length", "finish", "scan"]
+__all__ = [
+    "Hint",
+    "MemberColumns",
+    "Problem",
+    "ReadAt",
+    "Steps",
+    "Walk",
+    "check_length",
+    "finish",
+    "scan",
+]
 
 T = TypeVar("T")
 
@@ -64,6 +86,23 @@ _HEADER_AND_PADDING = BLOCK + BLOCK - 1
 _AT_FIRST, _FEWEST, _MOST = 256, 8, 1024
 _TURNS = 128  # of a walk that takes turns: so many to twice as many
 _MOST_HOPS = sys.maxsize
+_FAR = 8 << 20  # bytes in which the first header is looked for where none stands at the beginning
+
+
+class Problem(NamedTuple):
+    """Something in an archive that is out of form; the walk went on behind it.
+
+    ``length`` bytes from ``offset`` on were passed over: what stands there is in no member. 0 where
+    only something that is not needed was wrong.
+    """
+
+    offset: int
+    length: int
+    reason: str
+
+    def __str__(self) -> str:
+        left_out = f", {self.length:,} bytes left out" if self.length else ""
+        return f"{self.reason} (at byte {self.offset:,}{left_out})"
 
 
 class MemberColumns:
@@ -82,6 +121,7 @@ class MemberColumns:
         "mtimes",
         "names",
         "offsets",
+        "problems",
         "sizes",
         "sparse",
     )
@@ -97,6 +137,7 @@ class MemberColumns:
         self.hardlinks: dict[int, bytes] = {}  # position -> name of the member linked to
         # position -> (logical offset, length) of each run of data, stored back to back
         self.sparse: dict[int, tuple[tuple[int, int], ...]] = {}
+        self.problems: list[Problem] = []  # in archive order
 
     def __len__(self) -> int:
         return len(self.names)
@@ -129,19 +170,26 @@ def finish(steps: Steps[T]) -> T:
 
 
 def scan(
-    read_at: ReadAt, start: int, end: int, into: MemberColumns, hint: Hint | None = None
+    read_at: ReadAt,
+    start: int,
+    end: int,
+    into: MemberColumns,
+    hint: Hint | None = None,
+    data_from: DataFrom | None = None,
 ) -> int:
     """Append the members of the archive in bytes [start, end) to ``into``,
     one read after the other.
 
     Returns the offset just behind the last member and its padding: where the end marker begins,
-    or ``end`` if there is none. Raises ArchiveError where the archive goes wrong; the members
-    before are in ``into`` then, and sound. A member whose data would go past ``end`` is not.
+    or ``end`` if there is none. What is out of form is passed over: ``into.problems`` says where
+    and what. Raises ArchiveError where nothing sound follows; the members before are in ``into``
+    then, and sound. A member whose data would go past ``end`` is not.
     Memory beside ``into`` is bounded, and no block is read twice but in an archive made for that.
-    ``hint`` is of no use here.
+    ``hint`` is of no use here; ``data_from`` tells where holes are, so that none is searched for
+    headers.
     """
     check_length(start, end)
-    return Walk(read_at, end, into).until(start, end)[0]
+    return Walk(read_at, end, into, data_from=data_from).until(start, end)[0]
 
 
 def check_length(start: int, end: int) -> None:
@@ -160,13 +208,17 @@ class Walk:
     plain. Another walk may lower ``stop`` while this one is on its way there, and see from
     ``at`` how far it has come.
 
-    With ``hint`` it says where it will read next, and lets others go on before it does.
+    With ``hint`` it says where it will read next, and lets others go on before it does. A
+    ``strict`` walk raises ArchiveError at whatever is out of form, also where it could go on.
     """
 
     __slots__ = (
         "_ahead",
+        "_begun",
+        "_header",
         "_most",
         "_rest",
+        "_search",
         "at",
         "end",
         "hint",
@@ -174,17 +226,29 @@ class Walk:
         "overrides",
         "read_at",
         "stop",
+        "strict",
     )
 
     def __init__(
-        self, read_at: ReadAt, end: int, into: MemberColumns, hint: Hint | None = None
+        self,
+        read_at: ReadAt,
+        end: int,
+        into: MemberColumns,
+        hint: Hint | None = None,
+        *,
+        strict: bool = False,
+        data_from: DataFrom | None = None,
     ) -> None:
         self.read_at, self.end, self.into, self.hint = read_at, end, into, hint
+        self.strict = strict
         self.at, self.stop = 0, end
         self.overrides: Globals = {}
         self._rest: bytes | None = None  # what a plain member's header is expected to end with
         self._most = _AT_FIRST
         self._ahead: dict[int, bytes] = {}  # position -> block behind one that was not plain
+        self._begun = False  # something sound has been met
+        self._header = 0  # the header that is being looked at
+        self._search = HeaderSearch(lambda at, length: self.read_at(at, length), data_from)
 
     def until(self, position: int, stop: int, hops: int = _MOST_HOPS) -> tuple[int, bool]:
         """Hop on from the header at ``position`` until a hop lands at ``stop`` or behind it.
@@ -206,6 +270,7 @@ class Walk:
             landed = self._step(position, block)
             if landed is None:
                 return position, True
+            self._begun = True
             self._rest = None if self.overrides else rest_of(block) or self._rest
             position = landed
         return min(position, self.end), position >= self.end
@@ -296,13 +361,61 @@ class Walk:
         into.modes += modes[:taken]
         return taken
 
+    def read_one(self, position: int) -> None:
+        """Take in the one member whose headers begin at ``position``. Raises ArchiveError where
+        none does."""
+        block = self.read_at(position, max(0, min(BLOCK, self.end - position)))
+        if self._take_in_one(position, block) is None:
+            raise ArchiveError("the archive ends here", position)
+
     def _step(self, position: int, block: bytes) -> int | None:
         """Take in the member at ``position``, whose first block was read, or a global header.
 
         Returns where the next header is, or None if the archive ends at ``position``.
         """
+        try:
+            landed = self._take_in_one(position, block)
+        except CutOffError:
+            raise
+        except ArchiveError as error:
+            if self.strict:
+                raise
+            return self._go_on(position, error)
+        if landed is not None or self.strict or position >= self.end:
+            return landed
+        behind = self._search.next(position + BLOCK, self.end)
+        if behind is not None:
+            follow = f"zeros, as at an archive's end, and {self.end - behind:,} bytes behind them"
+            self._leave_out(ArchiveError(follow, position), position, behind)
+        return behind
+
+    def _go_on(self, position: int, error: ArchiveError) -> int:
+        """Where the next sound header is behind a bad one, as GNU tar goes on; else the error.
+
+        What does not begin with a header at all is mostly no tar: there the search is not far.
+        """
+        begin = self._header + BLOCK
+        end = self.end if self._begun else min(self.end, begin + _FAR)
+        found = self._search.next(begin, end)
+        if found is None:
+            raise error
+        self._leave_out(error, position, found)
+        return found
+
+    def _leave_out(self, error: ArchiveError, begin: int, stop: int) -> None:
+        """Pass over bytes [begin, stop), and say so; a strict walk does not."""
+        if self.strict:
+            raise error
+        self.into.problems.append(Problem(begin, stop - begin, error.reason))
+
+    def _complain(self, reason: str, offset: int) -> None:
+        self._leave_out(ArchiveError(reason, offset), offset, offset)
+
+    def _take_in_one(self, position: int, block: bytes) -> int | None:
+        """As :meth:`_step`; ArchiveError wherever there is no sound header, or none that can be
+        used."""
         extended = Extended(position)
-        header = position
+        header = self._header = position
         while self._is_header(block, header, position):
             flag = block[156:157]
             if not tar_extended.is_extended(flag):
@@ -312,12 +425,13 @@ class Walk:
                 self.read_at, header, self.end, block, ahead=0 if alone else BLOCK
             )
             if flag == GLOBAL:
-                tar_extended.update_globals(self.overrides, payload, header)
+                tar_extended.update_globals(self.overrides, payload, header, self._complain)
             else:
-                extended.add(flag, payload, header)
+                extended.add(flag, payload, header, self._complain)
             if alone:
                 return landed
             block, header = behind, landed
+            self._header = header
         return None
 
     def _is_header(self, block: bytes, header: int, first: int) -> bool:
@@ -328,8 +442,12 @@ class Walk:
         if len(block) == BLOCK and is_sound(block):
             return True
         if len(block) < min(BLOCK, self.end - header) or (len(block) < BLOCK and any(block)):
-            raise ArchiveError("cut off within a header", header)
+            raise CutOffError("cut off within a header", header)
         if any(block):
+            packed = None if self._begun else compression_of(block)
+            if packed is not None:
+                reason = f"this is no tar, but compressed with {packed}: decompress it once"
+                raise CutOffError(reason, header)
             raise ArchiveError("no tar header here: its checksum does not hold", header)
         if first < header:
             raise ArchiveError("extended header with no member behind it", first)
@@ -338,28 +456,32 @@ class Walk:
     def _add(self, block: bytes, header: int, extended: Extended) -> int:
         """Append the member whose own header is ``block``; return where the next header is."""
         flag, into, overrides = block[156:157], self.into, self.overrides
-        data = header + BLOCK
-        stored = tar_extended.stored_size(block, header, extended, overrides)
-        sparse = None
-        if flag == OLD_SPARSE:
+        name = tar_extended.name(block, extended, overrides)
+        mode = mode_of(block, name)
+        data, sparse = header + BLOCK, None
+        if is_old_sparse(block):
             sparse = tar_sparse.old_gnu(self.read_at, block, header, self.end)
             data = sparse.data
+        stored = self._stored(block, header, extended, mode)
         behind = data + stored
         landed = behind + (-stored % BLOCK)
         if behind > self.end:
-            raise ArchiveError(f"member of {stored:,} bytes, cut off by the end", header)
+            raise CutOffError(f"member of {stored:,} bytes, cut off by the end", header)
         if flag in NOT_A_FILE:
             return landed
-        name = tar_extended.name(block, extended, overrides)
-        mode = mode_of(block, name)
         is_file = S_ISREG(mode) and flag != HARD_LINK
-        if is_file and sparse is None:
-            sparse = tar_sparse.pax(self.read_at, extended, data, stored)
-        if sparse is not None:
-            if sum(length for _, length in sparse.runs) > behind - sparse.data:
-                raise ArchiveError("sparse member with less data than its map says", header)
-            into.sparse[len(into)] = sparse.runs
-        elif flag in (SYMLINK, HARD_LINK):
+        try:
+            if is_file and sparse is None:
+                sparse = tar_sparse.pax(self.read_at, extended, data, stored)
+            if sparse is not None:
+                sparse = tar_sparse.checked(sparse, behind, header)
+                into.sparse[len(into)] = sparse.runs
+        except CutOffError:
+            raise
+        except ArchiveError as error:
+            self._leave_out(error, extended.first, landed)
+            return landed
+        if flag in (SYMLINK, HARD_LINK):
             links = into.links if flag == SYMLINK else into.hardlinks
             links[len(into)] = tar_extended.link(block, extended, overrides)
         mtime = tar_extended.mtime(block, extended, overrides)
@@ -370,3 +492,20 @@ class Walk:
         into.modes.append(mode)
         into.names.append(name)
         return landed
+
+    def _stored(self, block: bytes, header: int, extended: Extended, mode: int) -> int:
+        """Bytes of data that stand behind a member's header, without padding.
+
+        A hard link has data only where a pax size says so and no header or end stands in their
+        place: GNU tar and Python never take any there, bsdtar always.
+        """
+        size = tar_extended.pax_size(extended, self.overrides, self._complain)
+        if block[156:157] == HARD_LINK:
+            data = header + BLOCK
+            if not size or data + BLOCK > self.end:
+                return 0
+            first = self.read_at(data, BLOCK)
+            return size if any(first) and not is_sound(first) else 0
+        if not has_data(block, mode):
+            return 0
+        return tar_extended.size_of(block, header) if size is None else size

@@ -43,10 +43,13 @@ def versions(discovery: Discovery, index: Index, prefer: str, kit: Devkit | None
 
 
 def _by_class(finder: ArchiveSelector, tars: list[int], directory: int | None) -> Split | None:
-    archive, instead = finder.choose(tars, directory)
+    archive, instead = finder.choose(tars, directory, scanned=True)
     if archive is None:
         return None
     index = finder.index
+    left_out = index.container(archive).members.left_out
+    if left_out is not None:
+        finder.warn(f"{index.title(archive)}: not all members are shown: {left_out}.")
     backend = PerClassSplit(
         index,
         classes_within(index, archive),
@@ -73,7 +76,8 @@ def _val(finder: ArchiveSelector, kit: Devkit | None) -> Split | None:
         backend: SplitBackend = PerClassSplit(index, classes_within(index, archive))
     else:
         classes, label = _val_labels(finder, kit, directory)
-        backend = FlatSplit(index, (archive,), classes, label)
+        tell = finder.discovery.late_warnings.tell
+        backend = FlatSplit(index, (archive,), classes, label, tell=tell)
     return Split(b"val", backend, index.title(archive), aliases=(b"validation",))
 
 
@@ -121,4 +125,5 @@ def _test(finder: ArchiveSelector) -> Split | None:
     if archive != directory:  # an extracted directory holds the patched images already
         patches = [p for p in finder.tars(_PATCH) if finder.choose([p], None)[0] is not None]
     origin = " and ".join(map(index.title, (archive, *patches)))
-    return Split(b"test", FlatSplit(index, (archive, *patches)), origin)
+    tell = finder.discovery.late_warnings.tell
+    return Split(b"test", FlatSplit(index, (archive, *patches), tell=tell), origin)

@@ -62,7 +62,7 @@ def _whole(discovery: Discovery, index: Index) -> Split | None:
     finder = ArchiveSelector(discovery, index, "archives", b"")
     tars = [n for n in discovery.files(b"") if _WHOLE_TAR.fullmatch(n)]
     number = discovery.number(tars[0], Kind.TAR) if tars else None
-    archive = finder.choose([number], None)[0] if number is not None else None
+    archive = finder.choose([number], None, scanned=True)[0] if number is not None else None
     if archive is None:
         return None
     backend = PerClassSplit(

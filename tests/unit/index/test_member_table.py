@@ -26,19 +26,28 @@ _ENTRIES = st.lists(st.tuples(_NAMES, st.sampled_from([FILE, FILE, DIRECTORY, LI
 def table_of(entries: list[tuple[bytes, int]]) -> dict[bytes, int | None]:
     """The reference: name -> position of its entry (None: a directory without one of its own).
 
-    The last entry of a name counts, and of a file and what lies below it the later one.
+    The last entry of a name counts; one with ``..`` is left out, and so is one below what is no
+    directory, and what is no directory where there is one that something lies in.
     """
-    last = {sanitize_name(name): (at, mode) for at, (name, mode) in enumerate(entries)}
-    last.pop(b"", None)
-    gone = set()
-    for name, (at, _) in last.items():
-        for upper, (other, mode) in last.items():
-            if name.startswith(upper + b"/") and not stat.S_ISDIR(mode):
-                gone.add(upper if other < at else name)
-    kept: dict[bytes, int | None] = {n: at for n, (at, _) in last.items() if n not in gone}
-    for name in list(kept):
-        while name := name.rpartition(b"/")[0]:
-            kept.setdefault(name, None)
+    kept: dict[bytes, int | None] = {}
+
+    def is_directory(name: bytes) -> bool:
+        at = kept[name]
+        return at is None or stat.S_ISDIR(entries[at][1])
+
+    for at, (raw, mode) in enumerate(entries):
+        name = sanitize_name(raw)
+        if not name or b".." in raw.split(b"/"):
+            continue
+        parts = name.split(b"/")
+        above = [b"/".join(parts[:depth]) for depth in range(1, len(parts))]
+        if any(upper in kept and not is_directory(upper) for upper in above):
+            continue
+        if not stat.S_ISDIR(mode) and any(other.startswith(name + b"/") for other in kept):
+            continue
+        for upper in above:
+            kept.setdefault(upper, None)
+        kept[name] = at
     return kept
 
 
@@ -58,7 +67,11 @@ def test_against_the_reference(entries: list[tuple[bytes, int]]) -> None:
         assert members.find(name) == row
         if at is None:
             assert (members.mode(row), members.size(row)) == (DIRECTORY_MODE, 0)
+            assert members.is_implied(row)
+            within = [members.mtime_ns(child) for child in members.children(row)]
+            assert members.mtime_ns(row) == max(within)
             continue
+        assert not members.is_implied(row)
         assert members.mode(row) == entries[at][1]
         assert members.size(row) == at * 7
         assert members.offset(row) == at * 4096 + 512
@@ -95,7 +108,7 @@ def test_names_and_times_of_a_range(
     prefix, middles, ends, suffix = members.name_parts(start, stop)
     cut = [0, *ends.tolist()]
     names = [prefix + middles[a:b].tobytes() + suffix for a, b in pairwise(cut)]
-    assert names == [members.name(row) for row in range(start, stop)]
+    assert names == [members.base_name(row) for row in range(start, stop)]
     times = [members.mtime_ns(row) for row in range(start, stop)]
     assert members.mtimes_ns(start, stop).tolist() == times
 

@@ -122,7 +122,7 @@ def test_another_member_stands_there(
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_headers_of_every_form(tmp_path: Path, reader_of: Open, form: int) -> None:
     """Whatever a table was made from is found again where it was."""
-    more = {"./c.JPEG": 3, "d/e/../f.JPEG": 700}
+    more = {"./c.JPEG": 3, "/d/./e//f.JPEG": 700}
     if form != tarfile.USTAR_FORMAT:
         more |= {"x" * 150 + ".JPEG": 20_000, "ä.JPEG": 512, "g/" * 60 + "h": 30_000}
     data, held = archive(form, **more)

@@ -132,8 +132,42 @@ def test_a_broken_class_tar_is_served_as_far_as_it_goes(source: Path) -> None:
     data[second + 100] ^= 1
     path.write_bytes(data)
     tree = tree_of(source)
-    assert names(tree, "ILSVRC2012/train/n00000002") == ["n00000002_0.JPEG", "n00000002_1.JPEG"]
+    whole = ["n00000002_0.JPEG", "n00000002_1.JPEG", "n00000002_3.JPEG"]
+    assert names(tree, "ILSVRC2012/train/n00000002") == whole
     assert len(names(tree, "ILSVRC2012/train/n00000003")) == 4
+    assert any("n00000002.tar is broken: " in told for told in tree.catalogue.late_warnings.all())
+
+
+@pytest.mark.parametrize("damage", ["hole", "bad header", "two put together"])
+def test_a_train_tar_that_is_damaged_in_the_middle_is_told_at_mount(
+    source: Path, damage: str
+) -> None:
+    path = source / "ILSVRC2012" / "ILSVRC2012_img_train.tar"
+    data = bytearray(path.read_bytes())
+    second, third = data.index(b"n00000002.tar"), data.index(b"n00000003.tar")
+    if damage == "hole":
+        data[second:third] = bytes(third - second)
+    elif damage == "bad header":
+        data[second + 100] ^= 1
+    else:
+        data[third:third] = bytes(10_240)
+    path.write_bytes(data)
+    tree = tree_of(source)
+    lost = set() if damage == "two put together" else {"n00000002"}
+    assert set(names(tree, "ILSVRC2012/train")) == {"n00000001", "n00000002", "n00000003"} - lost
+    [told] = [line for line in tree.catalogue.warnings if "img_train.tar is broken" in line]
+    assert f"{len(data) - third:,} bytes behind them" in told or damage != "hole"
+    assert "What is whole of it is served" in told
+
+
+def test_a_val_tar_that_is_damaged_in_the_middle_is_told_when_it_is_listed(source: Path) -> None:
+    path = source / "ILSVRC2012" / "ILSVRC2012_img_val.tar"
+    data = path.read_bytes()
+    path.write_bytes(data + data.replace(b"ILSVRC2012_val_0000", b"ILSVRC2012_val_0001"))
+    tree = tree_of(source)
+    split = next(s for v in tree.catalogue.versions for s in v.splits if s.name == b"val")
+    assert len(split.shelf.problems()) >= 1
+    assert any("val.tar is broken: zeros" in told for told in tree.catalogue.late_warnings.all())
 
 
 @pytest.mark.parametrize("blocked", ["a file in its way", "no directory may be made"])

@@ -99,7 +99,7 @@ def test_what_is_whole_of_a_cut_train_tar(tmp_path: Path, classes: int, words: s
     catalogue = look(tmp_path)
     assert len(catalogue.versions[0].splits[0].backend.classes) == classes
     [warning] = catalogue.warnings
-    assert f"What is whole before that is served ({words}), and the rest is missing" in warning
+    assert f"What is whole of it is served ({words}), and the rest is missing" in warning
     assert catalogue.lost == [warning]
 
 

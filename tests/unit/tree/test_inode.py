@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,7 +10,6 @@ from imagenetfs.index.archives import OUTER
 from imagenetfs.limits import MAX_ARCHIVES
 from imagenetfs.tree.inode import (
     MAX_INNER,
-    MAX_INNER_ROWS,
     InodeKind,
     base,
     class_fields,
@@ -17,17 +17,24 @@ from imagenetfs.tree.inode import (
     fields,
     inode,
     kind_of,
+    max_rows,
 )
 
 _KINDS = st.sampled_from([kind for kind in InodeKind if kind != InodeKind.FIXED])
 _ARCHIVES = st.integers(0, MAX_ARCHIVES - 1)
-_EDGES = st.sampled_from([0, 1, MAX_INNER_ROWS - 1])
-_INNER = st.tuples(st.integers(0, MAX_INNER - 1), st.integers(0, MAX_INNER_ROWS - 1) | _EDGES)
-_OUTER = st.tuples(st.just(OUTER), st.integers(0, (1 << 39) - 1))
+_NUMBERS = st.one_of(
+    st.integers(0, MAX_INNER - 1), st.sampled_from([0, (1 << 14) - 1, 1 << 14, MAX_INNER - 1])
+)
+_PLACES = (_NUMBERS | st.just(OUTER)).flatmap(
+    lambda inner: st.tuples(
+        st.just(inner),
+        st.integers(0, max_rows(inner)) | st.sampled_from([0, 1, max_rows(inner)]),
+    )
+)
 
 
 @settings(deadline=None, max_examples=500)
-@given(_KINDS, _ARCHIVES, _INNER | _OUTER)
+@given(_KINDS, _ARCHIVES, _PLACES)
 def test_round_trip(kind: InodeKind, archive: int, place: tuple[int, int]) -> None:
     inner, row = place
     number = inode(kind, archive, inner, row)
@@ -47,12 +54,25 @@ def test_classes(split: int, number: int) -> None:
 
 
 @settings(deadline=None)
-@given(st.tuples(_KINDS, _ARCHIVES, _INNER | _OUTER), st.tuples(_KINDS, _ARCHIVES, _INNER | _OUTER))
+@given(st.tuples(_KINDS, _ARCHIVES, _PLACES), st.tuples(_KINDS, _ARCHIVES, _PLACES))
 def test_different_things_have_different_numbers(
     one: tuple[InodeKind, int, tuple[int, int]], other: tuple[InodeKind, int, tuple[int, int]]
 ) -> None:
     numbers = [inode(kind, archive, *place) for kind, archive, place in (one, other)]
     assert (numbers[0] == numbers[1]) == (one == other)
+
+
+def test_a_row_without_a_number_has_none_of_another() -> None:
+    for inner in (0, (1 << 14) - 1, 1 << 14, MAX_INNER - 1, OUTER):
+        with pytest.raises(OverflowError):
+            inode(InodeKind.FILE, 0, inner, max_rows(inner) + 1)
+    with pytest.raises(OverflowError):
+        inode(InodeKind.FILE, 0, MAX_INNER, 0)
+
+
+def test_all_of_imagenet_has_numbers_within_one_inner_container() -> None:
+    assert max_rows(0) > 1_281_167
+    assert fields(inode(InodeKind.FILE, 0, 0, 1_281_167)) == (0, 0, 1_281_167)
 
 
 def test_every_kind_fits_into_three_bits() -> None:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from imagenetfs.errors import ArchiveError
 from imagenetfs.index.index import Index
+from imagenetfs.tree import split_backend
+from imagenetfs.tree.inode import max_rows
 from imagenetfs.tree.split_backend import UNLABELED, FlatSplit, image_number
 from tests.helpers.archives import image, index_of, tar_of
 from tests.helpers.splits import shelf_images
@@ -100,8 +103,19 @@ def test_a_directory_with_a_few_below(tmp_path: Path) -> None:
 
 def test_a_directory_with_many_below(tmp_path: Path) -> None:
     index = _flat_directory(tmp_path, [f"class{n:03d}" for n in range(300)])
-    backend = FlatSplit(index, (0,))
-    assert shelf_images(index, backend)[UNLABELED] == {b"%d.JPEG" % n: image(n) for n in range(300)}
+    shelf = FlatSplit(index, (0,))
+    assert shelf_images(index, shelf)[UNLABELED] == {b"%d.JPEG" % n: image(n) for n in range(300)}
+
+
+def test_a_container_with_more_rows_than_numbers_is_refused_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = _flat_directory(tmp_path, ["a"])
+    (tmp_path / "val" / "a" / "1.JPEG").write_bytes(image(1))
+    assert max_rows(0) > 2
+    monkeypatch.setattr(split_backend, "max_rows", lambda inner: 1)
+    with pytest.raises(ArchiveError, match="val: a has 2 members"):
+        FlatSplit(index, (0,)).listing(0)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import pytest
 
-from imagenetfs.errors import ArchiveError
 from imagenetfs.formats.tar.walk import MemberColumns, scan
-from tests.helpers.tars import END, GNU, header, member, padded, pax, refused, scanned
+from tests.unit.formats.tar.test_header import (
+    END,
+    GNU,
+    header,
+    member,
+    padded,
+    pax,
+    scanned,
+)
 
 # --- extended headers -----------------------------------------------------------------------------
 
@@ -53,8 +59,11 @@ def test_pax_records_belong_to_the_next_member_and_no_other() -> None:
         (b"0", 0),
         (b"9" * 19, 2**63 - 1),
         (b"-" + b"9" * 19, 1 - 2**63),
+        (b"0" * 50 + b"5", 5 * 10**9),
+        (b"1748089464.951928467a", 1748089464951928467),
+        (b"1e5", 10**9),
         (b"nan", 7 * 10**9),
-        (b"1e5", 7 * 10**9),
+        (b" 5", 7 * 10**9),
         (b"9" * 5000, 7 * 10**9),
         (b"", 7 * 10**9),
     ],
@@ -110,32 +119,91 @@ def test_names_end_at_their_first_nul() -> None:
         b"x path=a\n",
         b"0 path=a\n",
         b"-9 path=a\n",
-        b"9\tpath=a\n",
         b"1" * 5000 + b" path=a\n",
         b"8 path=a\n",
     ],
 )
-def test_pax_records_out_of_form(payload: bytes) -> None:
-    assert refused(member(b"x", payload, b"x") + header() + END)[1].offset == 0
+@pytest.mark.parametrize("kind", [b"x", b"g"])
+def test_pax_records_out_of_form_do_not_count_and_are_told(payload: bytes, kind: bytes) -> None:
+    """As in GNU tar: the records before them do, and the member is there."""
+    before = b"12 mtime=99\n"
+    columns = scanned(member(b"x", before + payload, kind) + header() + member(b"next") + END)
+    assert columns.names == [b"a.JPEG", b"next"]
+    assert columns.mtimes[0] == 99 * 10**9
+    assert [(problem.offset, problem.length) for problem in columns.problems] == [(0, 0)]
+    assert "pax record" in columns.problems[0].reason
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"9\tpath=b\n",
+        b"  12 path=b\n",
+        b"11  path=b\n",
+        b"9 path=b\n   ",
+        b"9 path=b\n\t ",
+        b"9 path=b\n\0garbage",
+        b"0" * 24 + b"34 path=b\n",
+    ],
+)
+def test_pax_records_in_a_loose_form(payload: bytes) -> None:
+    columns = scanned(member(b"x", payload, b"x") + header() + END)
+    assert (columns.names, columns.problems) == ([b"b"], [])
 
 
 @pytest.mark.parametrize("size", [b"-1", b"x", b"1.5", b"9" * 19, b"9" * 6000])
-def test_pax_sizes_that_are_none(size: bytes) -> None:
-    assert refused(pax((b"size", size)) + header() + END)[1].offset == 0
+def test_of_pax_sizes_that_are_none_the_headers_counts(size: bytes) -> None:
+    columns = scanned(pax((b"size", size)) + member(b"a", b"abc") + member(b"next") + END)
+    assert (columns.names, columns.sizes) == ([b"a", b"next"], [3, 0])
+    assert [str(problem) for problem in columns.problems] == [
+        "pax size that is no number (at byte 0)"
+    ]
 
 
-@pytest.mark.parametrize("kind", [b"x", b"g", b"X", b"L", b"K"])
-def test_an_extended_header_over_1_mib_is_refused_unread(kind: bytes) -> None:
-    lengths: list[int] = []
-    block = header(b"x", (1 << 20) + 1, kind)
+@pytest.mark.parametrize("size", [b"0004", b"0" * 16 + b"0004", b"0" * 5000 + b"4"])
+def test_pax_sizes_with_zeros_before_them(size: bytes) -> None:
+    columns = scanned(pax((b"size", size)) + member(b"a", b"data") + member(b"next") + END)
+    assert (columns.names, columns.sizes, columns.problems) == ([b"a", b"next"], [4, 0], [])
+
+
+@pytest.mark.parametrize("kind", [b"x", b"g", b"X"])
+def test_records_that_are_not_needed_are_stepped_over_however_long(kind: bytes) -> None:
+    records = [
+        (b"mtime", b"5"),
+        (b"SCHILY.xattr.user.x", b"q" * 1_100_000),
+        (b"path", b"new"),
+        (b"SCHILY.xattr.user.y", b"=\n9 path=no\n" * 300_000),
+        (b"k" * 1000, b"v"),
+        (b"size", b"4"),
+    ]
+    archive = member(b"before") + pax(*records, kind=kind) + header(b"old", 0) + padded(b"data")
+    archive += pax((b"size", b""), (b"path", b"z")) + member(b"old", b"last") + END
+    read, largest = 0, 0
 
     def read_at(offset: int, length: int) -> bytes:
-        lengths.append(length)
-        return block[offset : offset + length].ljust(length, b"\0")
+        nonlocal read, largest
+        read, largest = read + length, max(largest, length)
+        return archive[offset : offset + length]
 
-    with pytest.raises(ArchiveError, match="extended header"):
-        scan(read_at, 0, 1 << 30, MemberColumns())
-    assert lengths == [512]
+    columns = MemberColumns()
+    scan(read_at, 0, len(archive), columns)
+    assert columns.names == [b"before", b"new", b"z"]
+    assert columns.sizes == [0, 4, 4]
+    assert columns.mtimes[1] == 5 * 10**9
+    assert columns.problems == []
+    assert read < 400_000
+    assert largest <= 1 << 16
+
+
+@pytest.mark.parametrize("kind", [b"L", b"K"])
+def test_a_name_over_1_mib_is_kept_as_far_as_it_takes_to_know_that(kind: bytes) -> None:
+    long = b"n" * (1 << 21)
+    columns = scanned(member(b"x", long + b"\0", kind) + header(b"a", 0, b"2", link=b"b") + END)
+    shown = {b"L": columns.names[0], b"K": columns.links[0]}[kind]
+    assert 4096 <= len(shown) < 5000
+    records = scanned(pax((b"path", long)) + header(b"a") + member(b"next") + END)
+    assert records.names == [shown[:4096] if kind == b"L" else b"n" * 4096, b"next"]
+    assert records.problems == []
 
 
 # --- sparse members -------------------------------------------------------------------------------
@@ -201,18 +269,18 @@ def test_pax_sparse_members(version: str, count: int) -> None:
     ("runs", "size"),
     [([(0, 10), (5, 10)], 100), ([(50, 10), (0, 10)], 100), ([(95, 10)], 100), ([(0, 10)], 5)],
 )
-def test_sparse_maps_that_do_not_fit(
-    build: Callable[[list[tuple[int, int]], int], bytes], runs: list[tuple[int, int]], size: int
-) -> None:
-    columns, error = refused(build(runs, size) + END)
-    assert len(columns) == 0
-    assert "sparse" in error.reason
+def test_sparse_maps_that_do_not_fit(build: object, runs: list[tuple[int, int]], size: int) -> None:
+    archive = build(runs, size)  # type: ignore[operator]
+    columns = scanned(archive + member(b"next") + END)
+    assert columns.names == [b"next"]
+    assert [problem[:2] for problem in columns.problems] == [(0, len(archive))]
+    assert "sparse" in columns.problems[0].reason
 
 
 @pytest.mark.parametrize(
     "records",
     [
-        [(b"GNU.sparse.size", b"5")],
+        [(b"GNU.sparse.size", b"x")],
         [(b"GNU.sparse.map", b"0,1")],
         [(b"GNU.sparse.size", b"5"), (b"GNU.sparse.map", b"0")],
         [(b"GNU.sparse.size", b"5"), (b"GNU.sparse.map", b"0,,1")],
@@ -224,5 +292,26 @@ def test_sparse_maps_that_do_not_fit(
     ],
 )
 def test_sparse_records_that_make_no_sense(records: list[tuple[bytes, bytes]]) -> None:
-    columns, _ = refused(pax(*records) + member(b"x", b"abc") + END)
-    assert len(columns) == 0
+    archive = pax(*records) + member(b"x", b"abc")
+    columns = scanned(archive + member(b"next") + END)
+    assert columns.names == [b"next"]
+    assert [problem[:2] for problem in columns.problems] == [(0, len(archive))]
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 5, 1000])
+def test_a_sparse_size_without_a_map(size: int) -> None:
+    """What is stored stands at the beginning, and the rest is a hole, as far as the size goes."""
+    archive = pax((b"GNU.sparse.size", b"%d" % size)) + member(b"x", b"abc") + member(b"next") + END
+    columns = scanned(archive)
+    assert (columns.names, columns.sizes) == ([b"x", b"next"], [size, 0])
+    assert columns.sparse == {0: ((0, min(size, 3)),) if size else ()}
+
+
+def test_type_s_without_gnus_magic_is_a_file_with_its_data() -> None:
+    """star's own sparse form too: GNU tar and bsdtar show its stored bytes."""
+    for magic in (b"ustar\00000", b"\0" * 8):
+        columns = scanned(member(b"sp", b"hello", b"S", magic=magic) + member(b"z") + END)
+        assert (columns.names, columns.sizes, columns.sparse) == ([b"sp", b"z"], [5, 0], {})
+    fields = {356: b"%011o\0%011o\0" % (0, 5), 483: b"%011o\0" % 9000, 508: b"tar\0"}
+    columns = scanned(member(b"sp", b"hello", b"S", fields=fields) + member(b"z") + END)
+    assert (columns.names, columns.sizes) == ([b"sp", b"z"], [5, 0])

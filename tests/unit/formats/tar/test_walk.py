@@ -13,8 +13,19 @@ import pytest
 
 from imagenetfs.errors import ArchiveError
 from imagenetfs.formats.tar import walk
-from imagenetfs.formats.tar.walk import MemberColumns, scan
-from tests.helpers.tars import END, GNU, USTAR, V7, header, member, padded, pax, refused, scanned
+from imagenetfs.formats.tar.walk import MemberColumns, Problem, scan
+from tests.unit.formats.tar.test_header import (
+    END,
+    GNU,
+    USTAR,
+    V7,
+    header,
+    member,
+    padded,
+    pax,
+    refused,
+    scanned,
+)
 
 # --- plain members --------------------------------------------------------------------------------
 
@@ -44,7 +55,7 @@ def test_what_scan_returns_is_where_the_end_marker_begins() -> None:
         assert end == len(archive)
 
 
-def test_one_read_of_512_bytes_a_member_and_one_for_the_end() -> None:
+def test_one_read_of_512_bytes_a_member_and_two_for_the_end() -> None:
     archive = b"".join(member(b"%d" % i, b"x" * 5000) for i in range(50)) + END
     reads: list[tuple[int, int]] = []
 
@@ -54,7 +65,7 @@ def test_one_read_of_512_bytes_a_member_and_one_for_the_end() -> None:
 
     columns = MemberColumns()
     end = scan(read_at, 0, len(archive), columns)
-    assert reads == [(offset, 512) for offset in [*columns.headers, end]]
+    assert reads == [(offset, 512) for offset in [*columns.headers, end, end + 512]]
 
 
 def test_an_archive_within_another_file_at_any_offset() -> None:
@@ -92,8 +103,28 @@ def test_the_short_way_and_the_long_way_agree(monkeypatch: pytest.MonkeyPatch) -
 # --- where archives end ---------------------------------------------------------------------------
 
 
-def test_a_lone_zero_block_ends_the_archive_as_in_gnu_tar() -> None:
-    assert scanned(member(b"a") + b"\0" * 512 + member(b"b") + END).names == [b"a"]
+@pytest.mark.parametrize("zeros", [512, 1024, 10_240, 3 << 20])
+def test_members_behind_zeros_are_shown_and_told(zeros: int) -> None:
+    """As GNU tar with --ignore-zeros: a hole in a download, two archives put together."""
+    columns = scanned(member(b"a") + b"\0" * zeros + member(b"b", b"1") + END + member(b"c") + END)
+    assert columns.names == [b"a", b"b", b"c"]
+    assert [problem[:2] for problem in columns.problems] == [
+        (512, zeros),
+        (512 + zeros + 1024, 1024),
+    ]
+    assert "3,584 bytes behind them" in str(columns.problems[0])
+    assert f"{zeros:,} bytes left out" in str(columns.problems[0])
+
+
+def test_what_is_no_member_behind_the_end_is_ignored() -> None:
+    columns = scanned(member(b"a") + END + b"junk" * 5000)
+    assert (columns.names, columns.problems) == ([b"a"], [])
+
+
+def test_a_hole_at_the_beginning() -> None:
+    columns = scanned(b"\0" * 20_480 + member(b"b") + END)
+    assert columns.names == [b"b"]
+    assert [problem[:2] for problem in columns.problems] == [(0, 20_480)]
 
 
 def test_an_archive_of_nothing_but_an_end_marker_is_empty() -> None:
@@ -143,9 +174,63 @@ def test_an_extended_header_with_no_member_behind_it() -> None:
 def test_a_wrong_checksum_in_the_middle() -> None:
     broken = bytearray(header(b"b"))
     broken[0] ^= 1
-    columns, error = refused(member(b"a") + bytes(broken) + member(b"c") + END)
-    assert columns.names == [b"a"]
-    assert error.offset == 512
+    columns = scanned(member(b"a") + bytes(broken) + member(b"c") * 100 + END)
+    assert columns.names == [b"a"] + [b"c"] * 100
+    assert columns.problems == [Problem(512, 512, "no tar header here: its checksum does not hold")]
+    columns, error = refused(member(b"a") + bytes(broken) + END)  # nothing sound behind it
+    assert (columns.names, error.offset, columns.problems) == ([b"a"], 512, [])
+
+
+@pytest.mark.parametrize("broken", [0, 1, 57, 99])
+def test_one_flipped_bit_costs_one_member(broken: int) -> None:
+    members = [member(b"%d" % i, b"\xff" * 2000) for i in range(100)]
+    members[broken] = bytes([members[broken][0] ^ 1]) + members[broken][1:]
+    archive = b"".join(members) + END
+    names = [b"%d" % i for i in range(100) if i != broken]
+    if broken == 99:
+        assert refused(archive)[0].names == names
+        return
+    columns = scanned(archive)
+    assert columns.names == names
+    assert [problem[:2] for problem in columns.problems] == [(broken * 2560, 2560)]
+
+
+def test_what_is_cut_off_is_not_searched_for_members() -> None:
+    """What a tar within a tar that is cut off holds is no member of the outer one."""
+    inner = b"".join(member(b"image", b"\xff" * 600) for _ in range(20))
+    columns, error = refused(member(b"a") + member(b"inner.tar", inner)[:9000])
+    assert (columns.names, error.offset) == ([b"a"], 512)
+
+
+def test_a_search_reads_little_more_than_once() -> None:
+    broken = b"\xff" * 512
+    archive = b"".join(member(b"%d" % i) + broken * (i % 3 + 1) for i in range(2000)) + END
+    read = 0
+
+    def read_at(offset: int, length: int) -> bytes:
+        nonlocal read
+        read += length
+        return archive[offset : offset + length]
+
+    columns = MemberColumns()
+    with pytest.raises(ArchiveError):
+        scan(read_at, 0, len(archive), columns)
+    assert columns.names == [b"%d" % i for i in range(2000)]
+    assert len(columns.problems) == 1999
+    assert read < 3 * len(archive)
+
+
+def test_what_is_no_tar_is_not_searched_far() -> None:
+    read = 0
+
+    def read_at(offset: int, length: int) -> bytes:
+        nonlocal read
+        read += length
+        return b"\xff" * length
+
+    with pytest.raises(ArchiveError, match="no tar header here"):
+        scan(read_at, 0, 1 << 40, MemberColumns())
+    assert read < 10 << 20
 
 
 # --- sizes --------------------------------------------------------------------------------------
@@ -153,8 +238,11 @@ def test_a_wrong_checksum_in_the_middle() -> None:
 
 def test_negative_and_enormous_sizes_are_refused() -> None:
     for size in (b"\xff" * 12, b"\x80" + b"\xff" * 11, b"\x80\0\0\0" + b"\xff" * 8):
-        for kind in b"0LKxgSDMV7Z":
-            assert refused(header(b"x", size, bytes([kind])) + padded(b"x") + END)[1].offset == 0
+        for kind in b"0LKxgDMV7Z":
+            block = header(b"x", size, bytes([kind]))
+            assert refused(block + padded(b"x") + END)[1].offset == 0
+            columns = scanned(block + member(b"next") + END) if size[0] == 0xFF else None
+            assert columns is None or columns.names == [b"next"]
 
 
 def _either_end(first: bytes, behind: int, last: bytes, offset: int, length: int) -> bytes:
@@ -212,10 +300,29 @@ def test_a_directory_has_no_data_whatever_its_size_says() -> None:
     assert scanned(header(b"d/", 5000, b"5") + member(b"next") + END).names == [b"d/", b"next"]
 
 
+@pytest.mark.parametrize("kind", list(b"23456"))
+@pytest.mark.parametrize("size", [1, 6, 512, 600, b"no number!!\0", b"\xff" * 12])
+def test_what_has_no_data_has_none_whatever_its_size_says(kind: int, size: int | bytes) -> None:
+    archive = header(b"x", size, bytes([kind]), link=b"target") + member(b"one", b"1") + END
+    columns = scanned(archive)
+    assert (columns.names, columns.sizes) == ([b"x", b"one"], [0, 1])
+    assert columns.problems == []
+
+
+@pytest.mark.parametrize("kind", list(b"\x0007"))
+def test_a_directory_of_version_7_has_no_data(kind: int) -> None:
+    for magic in (V7, USTAR, GNU):
+        first = header(b"one/", 700, bytes([kind]), magic=magic)
+        columns = scanned(first + member(b"two/", kind=bytes([kind]), magic=magic) + END)
+        assert columns.names == [b"one/", b"two/"]
+        assert [stat.S_IFMT(mode) for mode in columns.modes] == [stat.S_IFDIR] * 2
+
+
 def test_a_hard_link_has_data_only_if_pax_says_so() -> None:
     plain = header(b"l", 5, b"1", link=b"x") + member(b"next") + END
+    without = pax((b"size", b"5")) + header(b"l", 0, b"1", link=b"x") + member(b"next") + END
     with_data = pax((b"size", b"5")) + header(b"l", 0, b"1", link=b"x") + padded(b"12345")
-    for archive in (plain, with_data + member(b"next") + END):
+    for archive in (plain, without, with_data + member(b"next") + END):
         columns = scanned(archive)
         assert columns.names == [b"l", b"next"]
         assert columns.sizes == [0, 0]
