@@ -63,7 +63,8 @@ def _tell_problems(catalogue: Catalogue, archive: int, inner: int) -> None:
     if nested > MAX_INNER:
         catalogue.late_warnings.tell(
             f"{catalogue.index.title(archive)} has {nested:,} tars or directories, and "
-            f"{MAX_INNER:,} can be shown as directories: further tars are shown as files, further directories not at all."
+            f"{MAX_INNER:,} can be shown as directories: further tars are shown as "
+            "files, further directories not at all."
         )
 
 

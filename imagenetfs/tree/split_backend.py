@@ -98,8 +98,8 @@ def numbered_table(index: Index, place: Place) -> tuple[Table, int]:
     members = index.container(*place).members
     if len(members) > max_rows(place[1]):
         raise ArchiveError(
-            f"{index.title(*place)} has {len(members):,} members, and a container within an archive "
-            f"can show {max_rows(place[1]):,}: take it out of that, or divide it"
+            f"{index.title(*place)} has {len(members):,} members, and a container within an "
+            f"archive can show {max_rows(place[1]):,}: take it out of that, or divide it"
         )
     return members, base(InodeKind.FILE, *place)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.unit.formats.tar.test_header import END, GNU, V7, header, member, padded, pax
+from tests.helpers.tars import END, GNU, V7, header, member, padded, pax
 
 Z = member(b"z", b"last")
 

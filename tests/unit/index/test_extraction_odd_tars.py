@@ -16,7 +16,7 @@ from imagenetfs.read.reader import Reader
 from imagenetfs.tree.inode import InodeKind, inode
 from tests.helpers.archives import index_of
 from tests.helpers.odd_tars import Entry, extracted, long, odd_tars
-from tests.unit.formats.tar.test_header import END, member
+from tests.helpers.tars import END, member
 
 ODD = odd_tars()
 

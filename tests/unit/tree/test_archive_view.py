@@ -8,9 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from imagenetfs.errors import ArchiveError
 from imagenetfs.index.archives import OUTER
+from imagenetfs.index.member_encoder import MemberRows, encode_member_table
+from imagenetfs.index.member_table import MemberTable
 from imagenetfs.source.source import BYTES, REQUESTS
+from imagenetfs.tree import archive_view, split_backend
 from imagenetfs.tree.archive_view import container_mtime_ns
+from imagenetfs.tree.inode import InodeKind, base, fields
+from imagenetfs.tree.listing import FlatListing
 from imagenetfs.tree.tree import Tree
 from tests.helpers.archives import tar_of, train_tar
 from tests.helpers.trees import at, names, read, tree_of
@@ -82,3 +88,67 @@ def test_nothing_is_read_for_a_time(tree: Tree) -> None:
     assert container_mtime_ns(catalogue, number, OUTER) == catalogue.mtime_ns
     assert container_mtime_ns(catalogue, catalogue.numbers[b""], OUTER) == catalogue.mtime_ns
     assert (meter[REQUESTS], meter[BYTES]) == before
+
+
+IMAGENET = 1_281_167
+
+
+def test_every_row_of_a_tar_as_large_as_imagenet_is_its_own_file() -> None:
+    rows = MemberRows(
+        [b"f%07d" % number for number in range(IMAGENET)],
+        *([0] * IMAGENET, [512] * IMAGENET, [0] * IMAGENET, [7] * IMAGENET),
+        [stat.S_IFREG | 0o644] * IMAGENET,
+    )
+    members = MemberTable(memoryview(encode_member_table(rows)))
+    listing = FlatListing(members, base(InodeKind.FILE, 3, 0))
+    for row in (0, (1 << 20) - 1, 1 << 20, IMAGENET - 1):
+        number = listing.find(b"f%07d" % row)
+        assert number is not None
+        assert fields(number) == (3, 0, row)
+        assert next(listing.entries(row))[1] == number
+
+
+@pytest.fixture
+def small_source(tmp_path: Path) -> Path:
+    (tmp_path / "ILSVRC2012").mkdir()
+    val = tar_of({"ILSVRC2012_val_00000001.JPEG": b"image"})
+    (tmp_path / "ILSVRC2012" / "ILSVRC2012_img_val.tar").write_bytes(val)
+    many = tar_of({f"d/{number}": b"x" for number in range(9)})
+    few = tar_of({"one": b"1"})
+    (tmp_path / "t.tar").write_bytes(tar_of({"a.tar": many, "b.tar": few}))
+    return tmp_path
+
+
+def test_a_tar_with_more_rows_than_numbers_is_a_file_and_that_is_told(
+    small_source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_view, "max_rows", lambda inner: 5)
+    tree = tree_of(small_source)
+    assert names(tree, "archives/t.tar") == ["a.tar", "b.tar"]
+    assert stat.S_ISREG(tree.attributes(at(tree, "archives/t.tar/a.tar")).mode)
+    [told] = [line for line in tree.catalogue.late_warnings.all() if "t.tar: a.tar" in line]
+    assert "t.tar: a.tar has 10 members, and a tar within a tar can show 5" in told
+
+
+def test_tars_behind_too_many_others_are_files(
+    small_source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_view, "MAX_INNER", 1)
+    tree = tree_of(small_source)
+    kinds = [tree.attributes(at(tree, f"archives/t.tar/{name}.tar")).mode for name in "ab"]
+    assert [stat.S_ISDIR(mode) for mode in kinds] == [True, False]
+
+
+def test_a_directory_with_more_rows_than_numbers_says_so(
+    small_source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = small_source / "some" / "where"
+    deep.mkdir(parents=True)
+    for number in range(9):
+        (deep / str(number)).write_bytes(b"")
+    tree = tree_of(small_source)
+    assert len(names(tree, "source/some/where")) == 9
+    tree = tree_of(small_source)
+    monkeypatch.setattr(split_backend, "max_rows", lambda inner: 5)
+    with pytest.raises(ArchiveError, match=r"has \d+ members, and a container within"):
+        tree.listing(at(tree, "source/some/where"))

@@ -12,7 +12,7 @@ from imagenetfs.errors import (
 )
 from imagenetfs.index.search_path import IndexSearchPath
 from imagenetfs.tree.catalogue import archives_of
-from tests.helpers.archives import image
+from tests.helpers.archives import image, tar_of
 from tests.helpers.devkit import LEAVES
 from tests.helpers.listings import check_listing
 from tests.helpers.trees import VAL, at, ilsvrc2012, names, read, tree_of
@@ -162,8 +162,8 @@ def test_a_train_tar_that_is_damaged_in_the_middle_is_told_at_mount(
 
 def test_a_val_tar_that_is_damaged_in_the_middle_is_told_when_it_is_listed(source: Path) -> None:
     path = source / "ILSVRC2012" / "ILSVRC2012_img_val.tar"
-    data = path.read_bytes()
-    path.write_bytes(data + data.replace(b"ILSVRC2012_val_0000", b"ILSVRC2012_val_0001"))
+    more = tar_of({f"ILSVRC2012_val_{n:08d}.JPEG": image(n) for n in (VAL + 1, VAL + 2)})
+    path.write_bytes(path.read_bytes() + more)
     tree = tree_of(source)
     split = next(s for v in tree.catalogue.versions for s in v.splits if s.name == b"val")
     assert len(split.shelf.problems()) >= 1
