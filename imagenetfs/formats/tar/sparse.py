@@ -16,6 +16,8 @@ from imagenetfs.formats.tar.header import BLOCK, MAX_SIZE, CutOffError, number
 Runs = tuple[tuple[int, int], ...]
 """(logical offset, length) of each run of data, bytes, ascending."""
 
+_NO_NUMBER = -1
+
 
 @dataclass(slots=True, frozen=True)
 class Sparse:
@@ -44,7 +46,7 @@ def old_gnu(read_at: ReadAt, block: bytes, offset: int, end: int) -> Sparse:
     try:
         size = number(block[483:495])
     except ValueError:
-        size = -1
+        size = _NO_NUMBER
     return Sparse(size, tuple(runs), data)
 
 
@@ -57,7 +59,7 @@ def _entries(table: bytes, offset: int) -> list[tuple[int, int]]:
         try:
             runs.append((number(table[at : at + 12]), number(table[at + 12 : at + 24])))
         except ValueError:
-            runs.append((-1, -1))
+            runs.append((_NO_NUMBER, _NO_NUMBER))
     return runs
 
 
@@ -117,6 +119,10 @@ def checked(sparse: Sparse, behind: int, offset: int) -> Sparse:
     if they lie within the file, in order, and apart from each other, and all their data stand
     before ``behind``."""
     runs, size = sparse.runs, sparse.size
+    if size == _NO_NUMBER:
+        raise ArchiveError("sparse member whose real size is no number", offset)
+    if (_NO_NUMBER, _NO_NUMBER) in runs:
+        raise ArchiveError("sparse map with an entry that is no number", offset)
     ends_in_order = all(a + n <= b for (a, n), (b, _) in pairwise(runs))
     if (
         not 0 <= size <= MAX_SIZE

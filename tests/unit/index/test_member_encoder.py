@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagenetfs.index.columns import unpack
+from imagenetfs.index.extraction import Extraction
 from imagenetfs.index.member_encoder import (
     DIRECTORY_MODE,
     MemberRows,
     encode_member_table,
-    resolve_hard_links,
 )
 from imagenetfs.index.member_table import MemberTable
 from imagenetfs.index.names import NAME_MAX
@@ -25,15 +25,6 @@ def encoded(rows: MemberRows) -> MemberTable:
 
 
 # --- which rows there are -------------------------------------------------------------------------
-
-
-def test_a_later_entry_uses_a_file_as_a_directory() -> None:
-    members = members_of([(b"a", FILE), (b"a/b", FILE)])
-    assert list(members.names()) == [b"a", b"a/b"]
-    assert stat.S_ISDIR(members.mode(0))
-    members = members_of([(b"a/b", FILE), (b"a", FILE)])
-    assert list(members.names()) == [b"a"]
-    assert members.size(0) == 7
 
 
 def test_the_last_of_a_name_counts_in_a_flat_table_too() -> None:
@@ -155,12 +146,10 @@ def test_a_flat_table_has_no_column_for_it() -> None:
     assert columns["below"].tolist() == [1]
 
 
-def test_a_name_that_no_file_system_holds_is_left_out_and_said(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_name_that_no_file_system_holds_is_left_out_and_said() -> None:
     members = members_of([(b"x" * (NAME_MAX + 1), FILE), (b"y" * NAME_MAX, FILE)])
     assert list(members.names()) == [b"y" * NAME_MAX]
-    assert caplog.text.count("a member is not shown") == 1
+    assert "1 left out, for its name is longer than a path may be" in str(members.left_out)
 
 
 # --- columns --------------------------------------------------------------------------------------
@@ -225,14 +214,15 @@ def test_links_lead_where_they_led_unless_they_are_confined() -> None:
 def test_hard_links_are_to_the_last_of_a_name_before_them() -> None:
     rows = rows_of([(b"a", FILE), (b"one", FILE), (b"a", FILE), (b"two", FILE), (b"three", FILE)])
     rows.hardlinks = {1: b"a", 3: b"./a", 4: b"one"}
-    assert resolve_hard_links(rows) == ({1: 0, 3: 2, 4: 0}, set())
+    assert Extraction(rows).owners == {1: 0, 3: 2, 4: 0}
 
 
 def test_hard_links_to_nothing_and_to_directories_dangle() -> None:
     rows = rows_of([(b"one", FILE), (b"d", DIRECTORY), (b"two", FILE), (b"three", FILE)])
     rows.hardlinks = {0: b"later", 2: b"d", 3: b"two"}
-    assert resolve_hard_links(rows) == ({}, {0, 2, 3})
+    assert Extraction(rows).owners == {}
     assert list(encoded(rows).names()) == [b"d"]
+    assert "3 left out, for it is a hard link to nothing" in str(encoded(rows).left_out)
 
 
 def test_a_row_whose_header_has_another_name_says_so() -> None:

@@ -7,15 +7,7 @@ from functools import partial
 import pytest
 
 from imagenetfs.formats.tar.walk import MemberColumns, scan
-from tests.unit.formats.tar.test_header import (
-    END,
-    GNU,
-    header,
-    member,
-    padded,
-    pax,
-    scanned,
-)
+from tests.helpers.tars import END, GNU, header, member, padded, pax, scanned
 
 # --- extended headers -----------------------------------------------------------------------------
 

@@ -128,6 +128,11 @@ MEMBERS = st.one_of(
     st.just(header(b"link", 0, b"2", link=b"to")),
     st.just(member(b"label", b"", b"V")),
     st.just(pax((b"comment", b"of no weight"), kind=b"g")),
+    # What is out of form, and passed over.
+    st.integers(0, 900).map(lambda size: b"?" + member(b"damaged", b"x" * size)[1:]),
+    st.just(b"\0" * 1024),
+    st.just(member(b"x", b"12 mtime=99\n99 comment=x\n", b"x")),
+    st.just(pax((b"GNU.sparse.map", b"0,9"), (b"GNU.sparse.size", b"5")) + member(b"s", b"abc")),
 )
 GLOBALS = st.just(pax((b"mtime", b"99"), kind=b"g"))
 ENDINGS = st.sampled_from([END, b"", b"\0" * 512, END + b"junk" * 999, b"junk" * 200, END + END])

@@ -5,12 +5,22 @@ from __future__ import annotations
 import pytest
 
 from imagenetfs.errors import ArchiveError
+from imagenetfs.formats.tar import sparse
 from imagenetfs.formats.tar.extended import MAX_EXTENDED, Extended, ReadAt
 from imagenetfs.formats.tar.header import MAX_SIZE
-from imagenetfs.formats.tar.sparse import Runs, Sparse, old_gnu, pax
+from imagenetfs.formats.tar.sparse import Runs, Sparse, checked
 
 AT = 5 * 512
 """Where the header of the member stands."""
+
+
+def old_gnu(read_at: ReadAt, block: bytes, offset: int, end: int) -> Sparse:
+    return checked(sparse.old_gnu(read_at, block, offset, end), 1 << 62, offset)
+
+
+def pax(read_at: ReadAt, said: Extended, data: int, stored: int) -> Sparse | None:
+    found = sparse.pax(read_at, said, data, stored)
+    return None if found is None else checked(found, 1 << 62, AT)
 
 
 def nothing(offset: int, length: int) -> bytes:
@@ -214,7 +224,7 @@ def test_a_map_longer_than_is_read() -> None:
 @pytest.mark.parametrize(
     ("records", "words"),
     [
-        ({"size": b"5"}, "without a map"),
+        ({"size": b"x"}, "real size of a sparse member that is no number"),
         ({"map": b"0,1"}, "real size of a sparse member that is no number"),
         ({"size": b"5", "map": b"0"}, "ends within an entry"),
         ({"size": b"5", "map": b"0,,1"}, "entry of a sparse map that is no number"),
@@ -228,6 +238,25 @@ def test_records_that_make_no_sense(records: dict[str, bytes], words: str) -> No
     with pytest.raises(ArchiveError, match=words) as caught:
         pax(data_of(b"abc", 77), extended(**records), 77, 3)
     assert caught.value.offset == AT
+
+
+@pytest.mark.parametrize("stored", [0, 3, 9])
+def test_a_size_without_a_map(stored: int) -> None:
+    """What is stored stands at the beginning, as in GNU tar."""
+    runs = ((0, min(stored, 5)),) if stored else ()
+    assert pax(nothing, extended(size=b"5"), 77, stored) == Sparse(5, runs, 77)
+
+
+def test_pairs_out_of_turn() -> None:
+    said = extended([0, 3], size=b"3")
+    said.out_of_turn = True
+    with pytest.raises(ArchiveError, match="out of turn"):
+        pax(nothing, said, 77, 3)
+
+
+def test_more_data_than_is_stored() -> None:
+    with pytest.raises(ArchiveError, match="less data than its map says"):
+        checked(Sparse(10, ((0, 5),), 77), 77 + 4, AT)
 
 
 def test_the_real_size_counts_before_the_other() -> None:

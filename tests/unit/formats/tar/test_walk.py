@@ -14,18 +14,7 @@ import pytest
 from imagenetfs.errors import ArchiveError
 from imagenetfs.formats.tar import walk
 from imagenetfs.formats.tar.walk import MemberColumns, Problem, scan
-from tests.unit.formats.tar.test_header import (
-    END,
-    GNU,
-    USTAR,
-    V7,
-    header,
-    member,
-    padded,
-    pax,
-    refused,
-    scanned,
-)
+from tests.helpers.tars import END, GNU, USTAR, V7, header, member, padded, pax, refused, scanned
 
 # --- plain members --------------------------------------------------------------------------------
 
