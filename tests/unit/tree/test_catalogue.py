@@ -166,7 +166,7 @@ def test_a_val_tar_that_is_damaged_in_the_middle_is_told_when_it_is_listed(sourc
     path.write_bytes(path.read_bytes() + more)
     tree = tree_of(source)
     split = next(s for v in tree.catalogue.versions for s in v.splits if s.name == b"val")
-    assert len(split.shelf.problems()) >= 1
+    assert len(split.backend.problems()) >= 1
     assert any("val.tar is broken: zeros" in told for told in tree.catalogue.late_warnings.all())
 
 

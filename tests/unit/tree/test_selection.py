@@ -120,7 +120,7 @@ def test_what_is_whole_of_a_broken_archive_is_served(root: Path, whole: int, wor
     one = Selector(root)
     assert one.choose() == (TAR, None)
     [lost] = one.lost
-    assert f"What is whole before that is served ({words}), and the rest is missing" in lost
+    assert f"What is whole of it is served ({words}), and the rest is missing" in lost
     assert isinstance(one.survey.lost[0], BrokenArchivesError)
     assert one.survey.warnings == one.lost
 

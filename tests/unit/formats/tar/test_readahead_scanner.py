@@ -21,6 +21,7 @@ from imagenetfs.formats.tar.speculation import Cancelled, SplitPolicy
 from imagenetfs.formats.tar.walk import MemberColumns, Walk, scan
 from tests.helpers.clocks import FakeClock
 from tests.helpers.scanners import Source, images, threads
+from tests.helpers.tars import header
 
 
 class Announced(Source):
@@ -139,10 +140,21 @@ def test_an_interrupt_ends_it() -> None:
 
 def test_chains_behind_the_end_are_given_up() -> None:
     source = Announced(images(2000), end=10**7)
-    source.blocks[source.headers[700]] = b"\0" * 512  # the end, with chains at work behind it
+    source.blocks[source.headers[700]] = header(b"cut off", 1 << 40)  # chains are at work behind it
+    walk = Walk(source.read_at, source.end, MemberColumns(), source.hint)
+    with pytest.raises(ArchiveError, match="cut off"):
+        hop_in_chains(walk, 0, SplitPolicy(110_000), FixedConcurrency(8))
+    assert walk.into.headers == source.headers[:700]
+
+
+@pytest.mark.parametrize("damage", [b"\0" * 512, b"\xff" * 512])
+def test_chains_behind_damage_are_of_use(damage: bytes) -> None:
+    source = Announced(images(2000), end=10**7)
+    source.blocks[source.headers[700]] = damage
     walk = Walk(source.read_at, source.end, MemberColumns(), source.hint)
     hop_in_chains(walk, 0, SplitPolicy(110_000), FixedConcurrency(8))
-    assert walk.into.headers == source.headers[:700]
+    assert walk.into.headers == source.headers[:700] + source.headers[701:]
+    assert [problem.offset for problem in walk.into.problems] == [source.headers[700]]
 
 
 # --- the thread that scans for others

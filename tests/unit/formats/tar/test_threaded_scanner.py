@@ -18,6 +18,7 @@ from imagenetfs.formats.tar.parallel_scan import scan_parallel
 from imagenetfs.formats.tar.speculation import probe
 from imagenetfs.formats.tar.walk import MemberColumns, Walk, scan
 from tests.helpers.scanners import Source, images, threads
+from tests.helpers.tars import header
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_no_more_requests_than_allowed(in_flight: int) -> None:
 def test_one_request_at_a_time_is_a_scan() -> None:
     source = Source(images(200), seconds=0.0)
     scan_parallel(source.read_at, 0, source.end, MemberColumns(), in_flight=1)
-    assert (source.most, source.reads) == (1, 201)
+    assert (source.most, source.reads) == (1, 202)  # one for the end, one for what is behind it
 
 
 def test_the_number_of_requests_follows_the_latency(measured: Callable[[float], None]) -> None:
@@ -80,7 +81,7 @@ def test_where_threads_are_of_no_use_there_are_none(
     columns = MemberColumns()
     assert scan_parallel(source.read_at, 0, source.end, columns, in_flight=16) == source.behind
     assert columns.headers == source.headers
-    assert (source.truth, source.reads) == (len(sizes) + 1, len(sizes) + 1)
+    assert (source.truth, source.reads) == (len(sizes) + 2, len(sizes) + 2)
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.001])
@@ -190,8 +191,10 @@ def test_no_thread_is_left_at_the_moment_of_return(error: BaseException) -> None
     assert threads() == before
 
     source = Source(images(2000), end=10**7)
-    source.blocks[source.headers[700]] = b"\0" * 512  # the end, with chains at work behind it
-    scan_parallel(source.read_at, 0, source.end, columns := MemberColumns(), in_flight=8)
+    source.blocks[source.headers[700]] = header(b"cut off", 1 << 40)  # chains are at work behind it
+    columns = MemberColumns()
+    with pytest.raises(ArchiveError, match="cut off"):
+        scan_parallel(source.read_at, 0, source.end, columns, in_flight=8)
     assert threads() == before
     assert columns.headers == source.headers[:700]
 
