@@ -146,6 +146,10 @@ class ArchiveError(ImagenetfsError):
         return f"{self.reason} (at byte {self.offset:,})"
 
 
+class HelperDiedError(ImagenetfsError):
+    """A process of our own that was to read a file could not work: no verdict on the file."""
+
+
 class BrokenArchivesError(ImagenetfsError):
     """Some archives are broken; what is whole in them is served all the same."""
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imagenetfs.errors import ArchiveError
+from imagenetfs.errors import ArchiveError, HelperDiedError
 from imagenetfs.system.confined_call import call_confined
 
 _NUMBER = re.compile(rb"-?\d{1,9}")
@@ -48,7 +48,8 @@ class Devkit:
 
 
 def parse(meta_mat: bytes, ground_truth: bytes) -> Devkit:
-    """The kit's contents. Raises ArchiveError where a file is not what it should be."""
+    """The kit's contents. Raises ArchiveError where a file is not what it should be, HelperDiedError where
+    the process that reads it cannot work."""
     wnids, words = _classes(meta_mat)
     lines = ground_truth.split()
     kinds = set(lines)  # there are 1,000 classes and 50,000 lines
@@ -86,6 +87,8 @@ def _classes(meta_mat: bytes) -> tuple[dict[int, bytes], dict[bytes, str]]:
         rows = json.loads(call_confined(lambda: _rows(meta_mat)))
     except ArchiveError as error:
         raise ArchiveError(f"the devkit's meta.mat cannot be read: {error.reason}") from None
+    except HelperDiedError as error:
+        raise HelperDiedError(f"the devkit's meta.mat was not read: {error}") from None
     wnids = {number: wnid.encode() for number, wnid, _, children in rows if children == 0}
     if not wnids:
         raise ArchiveError("the devkit's meta.mat names no classes")

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container
 
-from imagenetfs.errors import ImagenetfsError
+from imagenetfs.errors import HelperDiedError, ImagenetfsError
 from imagenetfs.source.source import Source
 from imagenetfs.tree import devkit
 from imagenetfs.tree.devkit import Devkit
@@ -38,6 +38,11 @@ def read_devkit(discovery: Discovery, source: Source) -> Devkit | None:
         else:
             return None
         return devkit.parse(*files)
+    except HelperDiedError as error:
+        survey.warnings.append(
+            f"the labels are missing in this mount: {error}. Raise the limit and mount anew."
+        )
+        return None
     except ImagenetfsError as error:
         discovery.warnings.append(f"the devkit cannot be used: {error}")
         return None

@@ -13,7 +13,7 @@ from collections import Counter
 
 import numpy as np
 
-from imagenetfs.errors import ImagenetfsError
+from imagenetfs.errors import HelperDiedError, ImagenetfsError
 from imagenetfs.source.source import Source
 from imagenetfs.system.confined_call import call_confined
 from imagenetfs.tree.devkit import GROUND_TRUTH, META_MAT, parse
@@ -49,13 +49,16 @@ def images_of_classes(source: Source, version: bytes) -> dict[str, dict[bytes, i
     """Images a class (wnid) in ``train`` and ``val``, as the development kit in a
     version's directory says.
 
-    Empty where there is no kit that can be read.
+    Empty where there is no kit that can be read. Raises HelperDiedError where the process that reads it
+    cannot work.
     """
     kit = version + b"/" + DEVKIT + b"/"
     try:
         meta, truth = source.read_whole(kit + META_MAT), source.read_whole(kit + GROUND_TRUTH)
         known = parse(meta, truth)
         train = json.loads(call_confined(lambda: _train(meta)))
+    except HelperDiedError:
+        raise
     except ImagenetfsError:
         return {}
     val = Counter(known.wnids[number] for number in known.truth if number in known.wnids)

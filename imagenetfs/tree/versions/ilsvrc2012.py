@@ -97,7 +97,7 @@ def _val_labels(
         )
         return sorted({*known.values(), UNLABELED}), known.get
     finder.warn(
-        f"the devkit ({finder.path(DEVKIT).decode()}) is missing or damaged, so the labels of "
+        f"the devkit ({finder.path(DEVKIT).decode()}) is missing or cannot be used, so the labels of "
         "val are unknown: its images stand under val/unlabeled/."
     )
     return (UNLABELED,), None

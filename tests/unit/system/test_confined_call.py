@@ -1,126 +1,117 @@
-"""Work in a process of its own: its answer, its reason, or how it died."""
+"""Work in a process of its own: results, refusals, crashes, and deaths that say nothing of the input."""
 
 from __future__ import annotations
 
-import ctypes
-import json
 import os
 import resource
 import signal
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from imagenetfs.errors import ArchiveError
+from imagenetfs.errors import ArchiveError, HelperDiedError
+from imagenetfs.system import confined_call
 from imagenetfs.system.confined_call import call_confined
 
 
-@pytest.mark.parametrize("answer", [b"", b"+", b"-\0", bytes(3_000_000)])
-def test_an_answer_comes_as_it_is(answer: bytes) -> None:
-    assert call_confined(lambda: answer) == answer
-
-
-def test_its_own_reason() -> None:
-    def fail() -> bytes:
-        raise ValueError("no such ¼ matrix")
-
-    with pytest.raises(ArchiveError) as caught:
-        call_confined(fail)
-    assert caught.value.reason == "no such ¼ matrix"
-
-
-def test_a_reason_that_is_no_text() -> None:
-    def fail() -> bytes:
-        raise ValueError("name \udcff")
-
-    with pytest.raises(ArchiveError) as caught:
-        call_confined(fail)
-    assert caught.value.reason == "name \\udcff"
-
-
-def test_a_reason_without_words_is_named_by_its_kind() -> None:
-    def fail() -> bytes:
-        raise MemoryError
-
-    with pytest.raises(ArchiveError) as caught:
-        call_confined(fail)
-    assert caught.value.reason == "MemoryError"
-
-
-def test_more_memory_than_it_may_have() -> None:
-    with pytest.raises(ArchiveError) as caught:
-        call_confined(lambda: bytes(5 << 30))
-    assert caught.value.reason == "MemoryError"
-
-
-def test_a_crash_of_a_library() -> None:
-    with pytest.raises(ArchiveError) as caught:
-        call_confined(lambda: ctypes.string_at(0))
-    assert caught.value.reason == "the process that read it died (SIGSEGV)"
-
-
-def test_an_end_without_an_answer() -> None:
-    with pytest.raises(ArchiveError) as caught:
-        call_confined(lambda: os._exit(3))
-    assert caught.value.reason == "the process that read it died (3)"
-
-
-def test_an_end_by_a_signal_is_no_answer() -> None:
-    def end() -> bytes:
-        os.kill(os.getpid(), signal.SIGTERM)
+def die_by(number: int) -> Callable[[], bytes]:
+    def die() -> bytes:
+        os.kill(os.getpid(), number)
         return b"never"
 
-    with pytest.raises(ArchiveError, match=r"died \(SIGTERM\)"):
-        call_confined(end)
+    return die
 
 
-def test_its_limits() -> None:
-    def limits() -> bytes:
-        names = (resource.RLIMIT_CORE, resource.RLIMIT_CPU, resource.RLIMIT_AS)
-        return json.dumps([resource.getrlimit(name) for name in names]).encode()
-
-    assert json.loads(call_confined(limits)) == [[0, 0], [60, 60], [4 << 30, 4 << 30]]
-
-
-def test_it_holds_nothing_of_ours_and_ends_by_a_signal() -> None:
-    inherited = os.pipe()
-
-    def look() -> bytes:
-        there = sorted(map(int, os.listdir("/proc/self/fd")))
-        held = [fd for fd in there if os.path.exists(f"/proc/self/fd/{fd}")]
-        ends = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        defaults = [signal.getsignal(number) is signal.SIG_DFL for number in ends]
-        return json.dumps([held, defaults, signal.set_wakeup_fd(-1)]).encode()
-
-    held, defaults, wakeup = json.loads(call_confined(look))
-    for fd in inherited:
-        os.close(fd)
-    assert len(held) == 4  # the standard streams and the answer's pipe
-    assert inherited[0] not in held
-    assert (defaults, wakeup) == ([True] * 3, -1)
+def in_a_limited_process(kind: int, most: int, work: Callable[[], bytes]) -> str:
+    """What :func:`call_confined` comes to in a process with this hard limit."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            resource.setrlimit(kind, (most, most))
+            try:
+                said = call_confined(work).decode()
+            except Exception as error:
+                said = f"{type(error).__name__}: {error}"
+            os.write(writer, said.encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        said = pipe.read().decode()
+    os.waitpid(child, 0)
+    return said
 
 
-def test_one_that_nobody_waits_for_any_more_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller is told to end while the child is at work."""
-    pids, real, parent = [], os.fork, os.getpid()
+def test_a_result_and_a_refusal() -> None:
+    assert call_confined(lambda: b"+-?") == b"+-?"
 
-    def fork() -> int:
-        pids.append(real())
-        return pids[-1]
+    def refuse() -> bytes:
+        raise ValueError("no synsets")
 
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
+    with pytest.raises(ArchiveError, match="no synsets"):
+        call_confined(refuse)
 
+
+def limits() -> bytes:
+    kinds = (resource.RLIMIT_AS, resource.RLIMIT_CPU)
+    return ",".join(str(resource.getrlimit(kind)[1]) for kind in kinds).encode()
+
+
+def test_the_helpers_limits_are_the_lesser_of_ours_and_the_hard_ones() -> None:
+    own = resource.getrlimit(resource.RLIMIT_AS)[1]
+    if own == resource.RLIM_INFINITY:
+        assert call_confined(limits) == b"%d,60" % (4 << 30)
+    assert in_a_limited_process(resource.RLIMIT_AS, 3_000_000_000, limits) == "3000000000,60"
+    assert in_a_limited_process(resource.RLIMIT_CPU, 50, limits) == f"{4 << 30},50"
+
+
+def test_a_crash_that_comes_again_is_the_inputs() -> None:
+    with pytest.raises(ArchiveError, match="SIGSEGV"):
+        call_confined(die_by(signal.SIGSEGV))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGXCPU])
+def test_any_other_death_is_no_verdict(number: int) -> None:
+    with pytest.raises(HelperDiedError, match=signal.Signals(number).name):
+        call_confined(die_by(number))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_helper_that_died_once_is_asked_again(tmp_path: Path, number: int) -> None:
     def work() -> bytes:
-        os.kill(parent, signal.SIGUSR1)
-        signal.pause()
-        return b""
+        if not (tmp_path / "died").exists():
+            (tmp_path / "died").touch()
+            os.kill(os.getpid(), number)
+        return b"done"
 
-    monkeypatch.setattr(os, "fork", fork)
-    before = signal.signal(signal.SIGUSR1, interrupt)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            call_confined(work)
-    finally:
-        signal.signal(signal.SIGUSR1, before)
-    with pytest.raises(ChildProcessError):  # ended and reaped
-        os.waitpid(pids[0], os.WNOHANG)
+    assert call_confined(work) == b"done"
+
+
+def test_too_little_memory_is_no_verdict() -> None:
+    def work() -> bytes:
+        return b"%d" % len(bytearray(3 << 30))
+
+    said = in_a_limited_process(resource.RLIMIT_AS, 1 << 30, work)
+    assert said.startswith("HelperDiedError: ")
+    assert "says nothing of the file" in said
+
+
+def test_an_input_that_takes_all_of_our_memory_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(confined_call, "_MEMORY", 1 << 30)
+    with pytest.raises(ArchiveError):
+        call_confined(lambda: b"%d" % len(bytearray(3 << 30)))
+
+
+def test_where_no_process_can_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "fork", refuse)
+    with pytest.raises(HelperDiedError, match="temporarily unavailable"):
+        call_confined(lambda: b"")
+    assert len(os.listdir("/proc/self/fd")) == before
