@@ -1,35 +1,42 @@
 """Run the user's command as if it had been started directly.
 
-The command shares the process group, so the terminal's own signals (Ctrl-C, Ctrl-\\, Ctrl-Z)
-reach it without help; the front only must not die of them. Signals that somebody sends to the
-front alone are passed on.
+The command shares the process group, so what the group is sent reaches it without help: the terminal's own
+signals (Ctrl-C, Ctrl-\\, Ctrl-Z), a shell's job control. The front must not end of them. Every other signal
+that the front is sent is passed on. So each reaches the command once, however it was sent
+(group_sentinel.py tells which signals are the group's).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from types import FrameType
 
 from imagenetfs.errors import ExitCode, ImagenetfsError
 from imagenetfs.job import signals
+from imagenetfs.job.group_sentinel import GroupSentinel, is_stopped, signal_of
 
 PLACEHOLDER = "{mnt}"
 
-_FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
-_PASSED_ON = (
-    signal.SIGTERM,
-    signal.SIGHUP,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGCONT,
-    signal.SIGALRM,
-    signal.SIGXCPU,
+_PYTHONS_OWN = (signal.SIGPIPE, signal.SIGXFSZ)
+"""Ignored by Python itself: no wish of the user's. The command starts with their defaults."""
+
+_OF_A_TERMINAL = frozenset(
+    {
+        signal.SIGINT,
+        signal.SIGQUIT,
+        signal.SIGTSTP,
+        signal.SIGTTIN,
+        signal.SIGTTOU,
+        signal.SIGWINCH,
+    }
 )
+"""The kernel sends these to a process group."""
+
+_OF_A_HANGUP = (signal.SIGHUP, signal.SIGCONT)
+"""The kernel sends these to the session's leader alone when its terminal is gone."""
 
 
 class CommandNotFoundError(ImagenetfsError):
@@ -49,86 +56,112 @@ def fill_in(command: Sequence[str], mountpoint: str) -> list[str]:
     return [argument.replace(PLACEHOLDER, mountpoint) for argument in command]
 
 
-class Forwarder:
-    """Passes signals on to the command; made before it starts, so that none is missed.
-
-    Handlers, never SIG_IGN: exec puts a handled signal back to its default and leaves an ignored
-    one ignored, so the command starts with the dispositions that the front was started with.
-    """
-
-    def __init__(self) -> None:
-        self._pid: int | None = None
-        self._early: list[int] = []
-        for number in (*_FROM_TERMINAL, *_PASSED_ON):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's wish is the command's too
-                signal.signal(number, self._handle)
-
-    def aim(self, pid: int) -> None:
-        """From now on signals go to this process, first those that came before."""
-        self._pid = pid
-        for number in self._early:
-            self._send(number)
-
-    def end(self) -> None:
-        """The command is over: signals are heard and dropped, while the mount is taken away."""
-        self._pid = None
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if number in _FROM_TERMINAL:
-            return
-        if self._pid is None:
-            self._early.append(number)
-        else:
-            self._send(number)
-
-    def _send(self, number: int) -> None:
-        try:
-            if self._pid is not None:
-                os.kill(self._pid, number)
-        except (ProcessLookupError, PermissionError):
-            return
-
-
 def run(command: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run a command to its end; its exit code, or 128 and the number of the signal it died of.
 
     Raises CommandNotFoundError or CommandNotExecutableError, and StopSignal where one came before.
-    Signals stay caught afterwards.
+    Signals stay blocked afterwards: nothing shall disturb while the mount is taken away.
     """
-    forwarder = Forwarder()
-    signals.check()  # what came before the forwarder listened, and was lost in a destructor
+    dispositions = Dispositions()
+    signals.check()  # what came before they were blocked, and was lost in a destructor
     try:
-        process = subprocess.Popen(command, env=dict(environ))
+        sentinel = GroupSentinel(dispositions.caught)
+    except OSError as error:
+        raise _not_executable(command, error) from error
+    try:
+        process = subprocess.Popen(command, env=dict(environ), preexec_fn=dispositions.restore)
+        sentinel.aim(process.pid)
+        code = process.returncode = _Front(process.pid, sentinel, dispositions).wait()
     except FileNotFoundError as error:
         raise CommandNotFoundError(f"The command {command[0]} was not found.") from error
     except OSError as error:
-        raise CommandNotExecutableError(
-            f"The command {command[0]} could not be run: {error.strerror}."
-        ) from error
-    forwarder.aim(process.pid)
-    code = process.returncode = _wait(process.pid)
-    forwarder.end()
+        raise _not_executable(command, error) from error
+    finally:
+        sentinel.end()
     return code if code >= 0 else 128 - code
 
 
-def _wait(pid: int) -> int:
-    """Wait for the command's end; while it is stopped, be stopped too, as shells expect of a job.
+def _not_executable(command: Sequence[str], error: OSError) -> CommandNotExecutableError:
+    return CommandNotExecutableError(
+        f"The command {command[0]} could not be run: {error.strerror}."
+    )
 
-    Ctrl-Z stops both without this. A shell that suspends itself stops alone: it has a process
-    group of its own, and the shell that started us would wait for ever.
+
+class Dispositions:
+    """Blocks every signal that can be passed on; :meth:`restore` is for the command before its exec.
+
+    What the front was started to ignore (nohup) stays ignored, in the command too.
     """
-    while True:
-        _, status = os.waitpid(pid, os.WUNTRACED)
-        if not os.WIFSTOPPED(status):
-            return os.waitstatus_to_exitcode(status)
-        # After Ctrl-Z and `fg` we may come here just before the command has been continued.
-        time.sleep(0.02)
-        if _is_stopped(pid):
-            os.kill(os.getpid(), signal.SIGSTOP)
+
+    def __init__(self) -> None:
+        ignored = {
+            number
+            for number in signal.valid_signals()
+            if signal.getsignal(number) is signal.SIG_IGN and number not in _PYTHONS_OWN
+        }
+        self._ignores_children = signal.SIGCHLD in ignored
+        if self._ignores_children:  # else nobody hears of the command's end
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        never = {signal.SIGKILL, signal.SIGSTOP}
+        self.caught = frozenset(signal.valid_signals()) - never - (ignored - {signal.SIGCHLD})
+        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, self.caught)
+
+    def restore(self) -> None:
+        """In the command's process: what the front was started with."""
+        if self._ignores_children:
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
 
 
-def _is_stopped(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-    except OSError:
-        return False
+class _Front:
+    """Waits for the command, and passes on what is sent meanwhile."""
+
+    def __init__(self, pid: int, sentinel: GroupSentinel, dispositions: Dispositions) -> None:
+        self._pid = pid
+        self._sentinel = sentinel
+        self._caught = dispositions.caught
+
+    def wait(self) -> int:
+        """Until the command has ended: its exit code, or minus the signal that it died of."""
+        while True:
+            code = self._look()
+            if code is not None:
+                return code
+            info = signal.sigwaitinfo(self._caught)
+            is_about_a_child = info.si_signo == signal.SIGCHLD and info.si_code > 0
+            if not is_about_a_child and self._is_for_the_command(info):
+                with contextlib.suppress(PermissionError):  # it runs as another user by now
+                    os.kill(self._pid, info.si_signo)
+
+    def _is_for_the_command(self, info: signal.struct_siginfo) -> bool:
+        """Whether a signal that the front was sent has to be passed on."""
+        if info.si_pid in (os.getpid(), self._sentinel.pid):
+            return False  # the front's own SIGPIPE; the sentinel's SIGCONT
+        if info.si_signo == signal.SIGCONT:
+            self._sentinel.go_on()
+        is_kernels = info.si_code > 0
+        if is_kernels and info.si_signo in _OF_A_HANGUP and os.getsid(0) == os.getpid():
+            return True
+        if self._sentinel.heard(signal_of(info)):
+            is_in_group = os.getpgid(self._pid) == os.getpgrp()
+            return not is_in_group and not (is_kernels and info.si_signo in _OF_A_TERMINAL)
+        # Without a sentinel, which only a kill ends, what the kernel sends is taken for the terminal's.
+        return not (is_kernels and info.si_signo in _OF_A_TERMINAL)
+
+    def _look(self) -> int | None:
+        """The command's exit code if it has ended; while it is stopped, be stopped too, as shells
+        expect of a job.
+
+        Only where the sentinel will wake this process again when the command goes on, in whatever order
+        the two are continued.
+        """
+        while True:
+            pid, status = os.waitpid(self._pid, os.WUNTRACED | os.WNOHANG)
+            if pid == 0:
+                return None
+            if not os.WIFSTOPPED(status):
+                return os.waitstatus_to_exitcode(status)
+            if signal.SIGCONT in signal.sigpending():
+                continue  # this process has just been told to go on: a stop would undo that
+            if is_stopped(self._pid) and self._sentinel.wake_me_after_the_command():
+                os.kill(os.getpid(), signal.SIGSTOP)

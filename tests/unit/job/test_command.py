@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from imagenetfs.job import command
+from tests.helpers.bench import until
 
 FRONT = "import os, sys; from imagenetfs.job import command; sys.exit(command.run({}, os.environ))"
 
@@ -81,11 +85,11 @@ def test_a_signal_that_was_lost_before_the_command_ends_it() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _dispositions() -> object:
-    saved = {n: signal.getsignal(n) for n in (*command._FROM_TERMINAL, *command._PASSED_ON)}
+def _mask() -> Iterator[None]:
+    """What :func:`command.run` blocks in this very process is let through again."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     yield
-    for number, handler in saved.items():
-        signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 ECHO = textwrap.dedent(
@@ -93,37 +97,142 @@ ECHO = textwrap.dedent(
     import os, signal, sys
     def say(text):  # print may not be interrupted by itself
         os.write(1, text.encode() + b"\\n")
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT):
-        signal.signal(number, lambda n, f: say(signal.Signals(n).name))
-    say("ready")
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}:
+        signal.signal(number, lambda n, f: say(str(n)))
+    say(f"ready {os.getpid()}")
     for line in sys.stdin: pass
     sys.exit(9)
     """
 )
 
+LAST = signal.SIGRTMAX
+"""Sent at the end of a test: what was sent before has arrived then."""
 
-def test_signals_are_passed_on() -> None:
-    front = start_front([sys.executable, "-c", ECHO], stdin=subprocess.PIPE)
+SENDABLE = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, LAST})
+
+
+def start_echo(**options: object) -> tuple[subprocess.Popen[str], int]:
+    """A front, in a session of its own, whose command tells its signals; the command's process."""
+    front = start_front(
+        [sys.executable, "-c", ECHO], stdin=subprocess.PIPE, start_new_session=True, **options
+    )
     assert front.stdout is not None
-    assert front.stdout.readline() == "ready\n"
-    for name in ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGCONT"):
-        front.send_signal(getattr(signal, name))
-        assert front.stdout.readline() == f"{name}\n"
+    return front, int(front.stdout.readline().removeprefix("ready "))
+
+
+def told(front: subprocess.Popen[str]) -> list[int]:
+    """Which signals the command has got, in order, until LAST; then it ends with 9."""
+    assert front.stdout is not None
+    front.send_signal(LAST)
+    found = []
+    while (number := int(front.stdout.readline())) != LAST:
+        found.append(number)
     out, err = front.communicate(timeout=30)
     assert (front.returncode, out, err) == (9, "", "")
+    return found
 
 
-def test_signals_of_the_terminal_are_the_commands_own() -> None:
-    # The terminal sends them to the whole group; the front must neither die nor pass them on.
-    front = start_front([sys.executable, "-c", ECHO], stdin=subprocess.PIPE)
+def test_every_signal_to_the_front_alone_is_passed_on_once() -> None:
+    front, _ = start_echo()
     assert front.stdout is not None
-    assert front.stdout.readline() == "ready\n"
-    front.send_signal(signal.SIGINT)
-    front.send_signal(signal.SIGQUIT)
-    time.sleep(0.2)
-    assert front.poll() is None
-    assert front.communicate(timeout=30) == ("", "")
-    assert front.returncode == 9
+    for number in SENDABLE:
+        front.send_signal(number)
+        assert int(front.stdout.readline()) == number
+    assert told(front) == []
+
+
+@pytest.mark.parametrize("number", SENDABLE)
+def test_every_signal_to_the_group_reaches_the_command_once(number: int) -> None:
+    front, _ = start_echo()
+    os.killpg(front.pid, number)
+    assert told(front) == [number]
+
+
+def processes_of(session: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if os.getsid(int(path.name)) == session:
+                found.append(int(path.name))
+    return found
+
+
+def test_what_a_job_manager_sends_to_each_process_comes_once() -> None:
+    front, _ = start_echo()
+    for pid in processes_of(front.pid):
+        os.kill(pid, signal.SIGTERM)
+    assert told(front) == [signal.SIGTERM]
+
+
+def test_a_command_in_a_group_of_its_own_hears_what_the_fronts_is_sent() -> None:
+    # As an interactive shell makes one: `kill %1` of the shell outside is meant for it.
+    own_group = f"import os; os.setpgid(0, 0)\n{ECHO}"
+    front = start_front(
+        [sys.executable, "-c", own_group], stdin=subprocess.PIPE, start_new_session=True
+    )
+    assert front.stdout is not None
+    front.stdout.readline()
+    os.killpg(front.pid, signal.SIGTERM)
+    assert told(front) == [signal.SIGTERM]
+
+
+def test_two_of_a_kind_one_to_the_group_and_one_to_the_front() -> None:
+    front, _ = start_echo()
+    assert front.stdout is not None
+    os.killpg(front.pid, signal.SIGTERM)
+    assert int(front.stdout.readline()) == signal.SIGTERM
+    time.sleep(0.3)  # else the kernel may make one of two that are pending
+    front.send_signal(signal.SIGTERM)
+    assert told(front) == [signal.SIGTERM]
+
+
+def test_where_the_sentinel_was_killed() -> None:
+    front, command_pid = start_echo()
+    (sentinel,) = set(processes_of(front.pid)) - {front.pid, command_pid}
+    os.kill(sentinel, signal.SIGKILL)
+    front.send_signal(signal.SIGTERM)
+    assert told(front) == [signal.SIGTERM]
+
+
+def test_the_sentinel_ends_with_the_front() -> None:
+    front, command_pid = start_echo()
+    front.kill()
+    os.kill(command_pid, signal.SIGKILL)
+    front.communicate(timeout=30)
+    assert until(lambda: not processes_of(front.pid))
+
+
+def test_a_front_whose_parent_ignores_its_children() -> None:
+    code, _, err = run_front(
+        ["sh", "-c", "exit 4"], preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    )
+    assert (code, err) == (4, "")
+
+
+def test_a_terminals_signals_and_its_end_come_once(tmp_path: Path) -> None:
+    record = tmp_path / "record"
+    record.touch()
+    echo = ECHO.replace("os.write(1,", f"os.write(os.open({str(record)!r}, 1025),")
+    echo = echo.replace("for line in sys.stdin: pass", "while True: signal.pause()")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        code = FRONT.format(repr([sys.executable, "-c", echo]))
+        os.execv(sys.executable, [sys.executable, "-c", code])
+    assert until(lambda: "ready" in record.read_text())
+    for key, number in ((b"\x03", signal.SIGINT), (b"\x1c", signal.SIGQUIT)):
+        os.write(terminal, key)
+        assert until(lambda n=number: f"\n{n}\n" in record.read_text())
+    time.sleep(0.3)  # a second one would be passed on by now
+    os.close(terminal)
+    assert until(lambda: f"\n{int(signal.SIGHUP)}\n" in record.read_text())
+    assert until(lambda: f"\n{int(signal.SIGCONT)}\n" in record.read_text())
+    time.sleep(0.3)
+    _, command_pid, *got = record.read_text().split()
+    os.kill(int(command_pid), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert sorted(got) == sorted(
+        str(int(n)) for n in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGCONT)
+    )
 
 
 SHOW = ["grep", "^Sig[BI]", "/proc/self/status"]
@@ -161,6 +270,28 @@ def test_the_command_shares_the_process_group() -> None:
     assert run_front([sys.executable, "-c", script])[1] == "True\n"
 
 
+# --- stopping and going on ------------------------------------------------------------------------
+
+
+def start_sleeper() -> tuple[subprocess.Popen[str], int]:
+    """A front whose command says its process and waits for its input to end; it ends with 5."""
+    script = "echo $$; read line; exit 5"
+    front = start_front(["sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True)
+    assert front.stdout is not None
+    return front, int(front.stdout.readline())
+
+
+def state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def ends_well(front: subprocess.Popen[str], code: int = 5) -> None:
+    """The front runs, and ends with its command."""
+    assert until(lambda: state(front.pid) != "T")
+    front.communicate(timeout=30)
+    assert front.returncode == code
+
+
 def test_a_command_that_stops_itself_stops_the_front_too() -> None:
     # As bash does at `suspend`: the shell that started the front must get the terminal back.
     front = start_front(["sh", "-c", "kill -STOP $$; exit 5"])
@@ -169,3 +300,51 @@ def test_a_command_that_stops_itself_stops_the_front_too() -> None:
     front.send_signal(signal.SIGCONT)
     front.communicate(timeout=30)
     assert front.returncode == 5
+
+
+def test_a_command_that_is_stopped_and_continued_alone() -> None:
+    front, command_pid = start_sleeper()
+    for _ in range(3):
+        os.kill(command_pid, signal.SIGSTOP)
+        assert until(lambda: state(front.pid) == "T")
+        os.kill(command_pid, signal.SIGCONT)
+        assert until(lambda: state(front.pid) != "T")
+    ends_well(front)
+
+
+def test_a_command_that_is_killed_while_it_is_stopped() -> None:
+    front, command_pid = start_sleeper()
+    os.kill(command_pid, signal.SIGSTOP)
+    assert until(lambda: state(front.pid) == "T")
+    os.kill(command_pid, signal.SIGKILL)
+    ends_well(front, 137)
+
+
+@pytest.mark.parametrize(
+    ("stopped", "continued"),
+    [
+        (stopped, continued)
+        for stopped in ("command", "front", "group", "both")
+        for continued in ("command", "front", "group", "both")
+        if (stopped, continued) != ("front", "command")
+        if (stopped, continued) != ("group", "command")
+        if (stopped, continued) != ("both", "command")
+    ],
+)
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGTSTP])
+def test_stopped_and_continued_in_any_order(stopped: str, continued: str, number: int) -> None:
+    # A front that was stopped itself goes on when it is continued itself, as any process.
+    front, command_pid = start_sleeper()
+
+    def send(where: str, number: int) -> None:
+        if where == "group":
+            os.killpg(front.pid, number)
+        if where in ("command", "both"):
+            os.kill(command_pid, number)
+        if where in ("front", "both"):
+            front.send_signal(number)
+
+    send(stopped, number)
+    time.sleep(0.3)  # nothing tells when all of it has come to rest
+    send(continued, signal.SIGCONT)
+    ends_well(front)
