@@ -15,6 +15,9 @@ def command() -> None:
     Python's own way out takes every object apart first, which takes 0.1 s; the
     system is through at once.
     """
+    from imagenetfs.cli.standard_streams import open_missing
+
+    open_missing()
     code = main()
     for stream in (sys.stdout, sys.stderr):
         try:  # after a success that has been done
