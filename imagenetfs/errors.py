@@ -246,6 +246,10 @@ class PlaceRefusedError(ImagenetfsError):
     exit_code = ExitCode.PLACE_REFUSED
 
 
+class RunDirRefusedError(PlaceRefusedError):
+    """No place for mountpoints and locks can be used, and the user has named none."""
+
+
 class FuseUnavailableError(ImagenetfsError):
     """This machine has no usable FUSE: no /dev/fuse, no fusermount3."""
 

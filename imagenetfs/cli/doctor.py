@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,7 +17,7 @@ from imagenetfs.errors import ExitCode
 from imagenetfs.job import cleanup, preflight
 from imagenetfs.job.doctor import directories, node, source
 from imagenetfs.job.doctor.findings import Finding, Grade
-from imagenetfs.job.run_dir import MountPaths, root_of
+from imagenetfs.job.run_dir import find_paths
 from imagenetfs.system import mounts
 
 _CODES = {
@@ -51,7 +50,7 @@ def doctor(
     """
     settings = options.settings_of(context, named)
     if heal or (not as_json and _offer()):
-        _heal(root_of(settings))
+        _heal(settings)
     found = []
     for finding in _examine(settings):
         found.append(finding)
@@ -97,6 +96,6 @@ def _offer() -> bool:
     )
 
 
-def _heal(root: Path) -> None:
+def _heal(settings: Settings) -> None:
     for entry in _dead():
-        cleanup.heal(entry, MountPaths(mounts.resolve(entry.mountpoint), root), say)
+        cleanup.heal(entry, find_paths(mounts.resolve(entry.mountpoint), settings), say)

@@ -68,7 +68,7 @@ def mount(
     for note in asked.notes:
         say(note)
     request = MountRequest(
-        place=prepare_paths(mounts.resolve(places[-1]), settings),
+        place=prepare_paths(mounts.resolve(places[-1]), settings, say),
         source=settings.source or preflight.default_source(),
         settings=settings,
         born="mount",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from imagenetfs import config
 from imagenetfs.config import Settings
-from imagenetfs.errors import ExitCode, ImagenetfsError
+from imagenetfs.errors import ExitCode, ImagenetfsError, RunDirRefusedError
 from imagenetfs.job import namespace, preflight
 from imagenetfs.job.compatibility import OccupiedError
 from imagenetfs.job.mount_handle import (
@@ -20,7 +20,7 @@ from imagenetfs.job.mount_handle import (
     join_mount,
     join_or_start,
 )
-from imagenetfs.job.run_dir import digest, job_name, locked, prepare_paths, root_of
+from imagenetfs.job.run_dir import MountPaths, digest, job_name, locked, prepare_paths, prepare_root
 from imagenetfs.job.start import Say
 from imagenetfs.system import mounts, namespaces
 
@@ -47,8 +47,10 @@ def acquire(
     try:
         return _acquire_plainly(source, settings, at, environ, say)
     except ImagenetfsError as error:
-        is_refused = error.exit_code is ExitCode.FUSE_REFUSED
-        if not is_refused or settings.namespace == "never" or namespaces.may_mount():
+        # A namespace needs no fusermount3, and no place that others see.
+        is_refused = error.exit_code is ExitCode.FUSE_REFUSED and not namespaces.may_mount()
+        has_no_place = isinstance(error, RunDirRefusedError) and at is None
+        if not (is_refused or has_no_place) or settings.namespace == "never":
             raise
         say(f"{error} So it gets a namespace of its own.")
         with contextlib.suppress(ImagenetfsError):
@@ -65,23 +67,24 @@ def _acquire_plainly(
     source: Path, settings: Settings, at: Path | None, environ: Mapping[str, str], say: Say
 ) -> MountHandle:
     if at is not None:
-        return join_or_start(prepare_paths(mounts.resolve(at), settings), source, settings, say)
+        place = prepare_paths(mounts.resolve(at), settings, say)
+        return join_or_start(place, source, settings, say)
     refusal: OccupiedError | None = None
-    for mountpoint in _candidates(source, settings, environ):
+    root = prepare_root(settings, say)
+    for mountpoint in _candidates(root, source, settings, environ):
         try:
-            place = prepare_paths(mounts.resolve(mountpoint), settings)
-            return join_or_start(place, source, settings, say)
+            return join_or_start(MountPaths(mountpoint, root), source, settings, say)
         except OccupiedError as error:
             refusal = error
     assert refusal is not None
     raise refusal
 
 
-def _candidates(source: Path, settings: Settings, environ: Mapping[str, str]) -> Iterator[Path]:
-    """Names at the default place: another source, or one shown otherwise, then another
-    namespace, gets another one.
-    """
-    root = root_of(settings)
+def _candidates(
+    root: Path, source: Path, settings: Settings, environ: Mapping[str, str]
+) -> Iterator[Path]:
+    """Names below the root: another source, or one shown otherwise, then another namespace, gets
+    another one."""
     name = job_name(environ)
     yield root / name
     which = f"{mounts.resolve(source)} {settings.prefer} {config.as_text(settings.view)}"

@@ -9,10 +9,12 @@ docs/namespace.md for what does not work inside.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from imagenetfs.config import Settings
@@ -22,8 +24,11 @@ from imagenetfs.job.mount_handle import MountHandle, join_mount, join_or_start
 from imagenetfs.job.rendezvous import (
     ForeignSocketError,
     NamespaceServer,
+    Patience,
     RendezvousAddress,
+    answer,
     connect,
+    knock,
     list_addresses,
     listen,
 )
@@ -34,7 +39,7 @@ from imagenetfs.job.run_dir import (
     ensure_private,
     job_name,
     locked,
-    root_of,
+    prepare_root,
 )
 from imagenetfs.job.start import Say
 from imagenetfs.system import mounts, namespaces
@@ -48,7 +53,8 @@ SAID_ONCE = (
 )
 
 _QUIET_DIRECTORIES = (Path("/media"), Path("/srv"), Path("/mnt"))
-_DOOR_PAUSE = 0.05
+_NAMES = 4
+"""How many names are tried before a run goes on alone."""
 
 
 class _GoneError(Exception):
@@ -64,24 +70,57 @@ def acquire(
     """
     preflight.check_fuse(needs_helper=False)
     addresses = _addresses(source, settings, at, environ)
+    for number in range(_NAMES):
+        try:
+            numbered = [replace(address, number=number) for address in addresses]
+            return _join_or_make(numbered, source, settings, at, say)
+        except ForeignSocketError:
+            continue
+        except PermissionError:
+            break  # a container's: not ours to join
+    else:
+        say(
+            "processes of other users have the names by which the runs of a job find one another, so this "
+            "run has a mount of its own."
+        )
+    return _make_and_start(addresses[0].job, source, settings, at, say)
+
+
+def _join_or_make(
+    addresses: list[RendezvousAddress],
+    source: Path,
+    settings: Settings,
+    at: Path | None,
+    say: Say,
+) -> MountHandle:
+    """Join by one of these names, or start by the first. Raises ForeignSocketError where another user's
+    process has that, and PermissionError."""
+    own = addresses[0]
     deadline = time.monotonic() + LOCK_SECONDS
+    patience = Patience(own)
     while time.monotonic() < deadline:
         try:
             for address in addresses:
-                host = connect(address)
+                host = _connect(address, must_be_ours=address is own)
                 if host is not None:
                     return _join_and_use(host, address.job, source, settings, say)
-            listener = listen(addresses[0])
-            if listener is not None:
-                with listener:
-                    return _make_and_start(addresses[0].job, source, settings, at, say, listener)
+            door = listen(own)
+            if door is not None:
+                with door:
+                    return _make_and_start(own.job, source, settings, at, say, door)
         except _GoneError:
-            pass
-        except (ForeignSocketError, PermissionError):
-            break  # not ours to join: another user's process, or a container's
-        # The last owner of the name is on its way out.
-        time.sleep(_DOOR_PAUSE)
-    return _make_and_start(addresses[0].job, source, settings, at, say)
+            patience = Patience(own)
+        patience.wait()
+    raise ForeignSocketError
+
+
+def _connect(address: RendezvousAddress, *, must_be_ours: bool) -> NamespaceServer | None:
+    try:
+        return connect(address)
+    except ForeignSocketError:
+        if must_be_ours:
+            raise
+        return None
 
 
 def enter(job: str | None, environ: Mapping[str, str], say: Say) -> MountHandle:
@@ -90,29 +129,52 @@ def enter(job: str | None, environ: Mapping[str, str], say: Say) -> MountHandle:
     Raises NotMountedError where there is none, and UsageError where there are several.
     """
     wanted = job or environ.get("SLURM_JOB_ID")
-    found = [address for address in list_addresses() if _is_of(address.job, wanted)]
-    if not found:
-        which = f"of the job {wanted} " if wanted else ""
-        raise NotMountedError(
-            f"No namespace {which}made by `imagenetfs run --namespace` is on this node."
-        )
-    if len(found) > 1:
-        names = ", ".join(address.job for address in found)
-        raise UsageError(f"There are several namespaces here; name one of {names}.")
-    try:
-        host = connect(found[0])
-        session = host and _use(_join_host(host, found[0].job), say)
-    except (ForeignSocketError, PermissionError, _GoneError):
-        session = None
+    with contextlib.ExitStack() as stack:
+        found = []
+        for address in list_addresses():
+            connection = _knock(address) if _is_of(address, wanted) else None
+            if connection is not None:
+                found.append((address, stack.enter_context(connection)))
+        if not found:
+            which = f"of the job {wanted} " if wanted else ""
+            raise NotMountedError(
+                f"No namespace {which}made by `imagenetfs run --namespace` is on this node."
+            )
+        if len(found) > 1:
+            names = ", ".join(_names([address for address, _ in found]))
+            raise UsageError(f"There are several namespaces here; name one of {names}.")
+        address, connection = found[0]
+        try:
+            host = answer(connection)
+            session = host and _use(_join_host(host, address.job), say)
+        except (PermissionError, _GoneError):
+            session = None
     if not session:
-        raise NotMountedError(
-            f"The namespace of {found[0].job} could not be entered: it is ending."
-        )
+        raise NotMountedError(f"The namespace of {address.job} could not be entered: it is ending.")
     return session
 
 
-def _is_of(name: str, wanted: str | None) -> bool:
-    return wanted is None or name == wanted or name.startswith(f"{wanted}.")
+def _knock(address: RendezvousAddress) -> socket.socket | None:
+    """A connection where the process that listens is this user's."""
+    try:
+        return knock(address)
+    except ForeignSocketError:
+        return None
+
+
+def _names(addresses: list[RendezvousAddress]) -> list[str]:
+    """What to call each: its job, with the digest where the job has several."""
+    jobs = [address.job for address in addresses]
+    return [
+        f"{address.job}/{address.digest}" if jobs.count(address.job) > 1 else address.job
+        for address in addresses
+    ]
+
+
+def _is_of(address: RendezvousAddress, wanted: str | None) -> bool:
+    if wanted is None or f"{address.job}/{address.digest}" == wanted:
+        return True
+    return address.job == wanted or address.job.startswith(f"{wanted}.")
 
 
 def _use(place: MountPaths, say: Say) -> MountHandle | None:
@@ -131,7 +193,7 @@ def _addresses(
     """
     what = [
         mounts.resolve(source),
-        root_of(settings),
+        settings.run_dir,
         settings.view,
         settings.prefer,
         at and mounts.resolve(at),
@@ -185,10 +247,7 @@ def _make_and_start(
 
 def _make(settings: Settings, at: Path | None, job: str) -> MountPaths:
     """A namespace for this process, with a private directory in it; raises ImagenetfsError."""
-    root = _quiet_directory() or root_of(settings)
-    if root not in _QUIET_DIRECTORIES:
-        ensure_private(root)
-        root = root.resolve()
+    root = _quiet_directory() or prepare_root(settings)
     try:
         namespaces.make_own()
         namespaces.mount_private(root)

@@ -6,17 +6,19 @@ how. Whoever can bind the name is the one to start the mount; the others connect
 The mount's server answers them with one JSON packet ``{"pid", "root", "mountpoint"}`` and hangs up;
 when it could not start, the kernel ends their connections, and one of them is the next to bind.
 
-Anybody may connect to an abstract socket, or bind its name first: both sides
-look at who the other is.
+Anybody may connect to an abstract socket, or bind its name first. So both sides look at who the other is
+before anything else; a name that another user's process has is left to it, and the next one is taken.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,20 +28,28 @@ from imagenetfs.system.process import peer_of
 _SOCKETS = Path("/proc/net/unix")
 _PACKET = 1 << 16
 _BACKLOG = 1024
+_ACCEPTED_AT_ONCE = 64
+"""Others may connect as fast as they can: the server's other work gets its turn in between."""
+
+_PATIENCE = 2.0
+"""Seconds in which a process of ours that leaves a name has left it, on a machine that is not busy."""
+
+_PAUSE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class RendezvousAddress:
-    """A door's name: ``digest`` stands for source, place and views, and for
-    where they are seen from.
-    """
+    """A door's name: ``digest`` stands for source, place and views, and for where they are seen from.
+    ``number``: the first name is 0; the others are for where other users have taken those before."""
 
     job: str
     digest: str
+    number: int = 0
 
     def as_socket(self) -> str:
         """The name as bind(2) takes it: the leading NUL makes it abstract."""
-        return f"\0imagenetfs/{os.geteuid()}/{self.job}/{self.digest}"
+        name = f"\0imagenetfs/{os.geteuid()}/{self.job}/{self.digest}"
+        return f"{name}/{self.number}" if self.number else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,26 +84,89 @@ def listen(address: RendezvousAddress) -> socket.socket | None:
 
 def connect(address: RendezvousAddress) -> NamespaceServer | None:
     """Ask who is behind a door, and wait while the mount is being started; None if nobody is (any
-    more). Raises ForeignDoorError."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    connection.settimeout(LOCK_SECONDS)
-    with connection:
+    more). Raises ForeignSocketError."""
+    connection = knock(address)
+    return None if connection is None else answer(connection)
+
+
+def knock(address: RendezvousAddress) -> socket.socket | None:
+    """A connection to a process of this user's; None if nobody listens. Raises ForeignSocketError."""
+    start = time.monotonic()
+    while True:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        connection.settimeout(LOCK_SECONDS)
         try:
             connection.connect(address.as_socket())
             if peer_of(connection)[1] != os.geteuid():
                 raise ForeignSocketError
+            return connection
+        except BaseException as error:
+            connection.close()
+            if not isinstance(error, OSError):
+                raise
+            if error.errno != errno.EAGAIN:
+                return None
+        # So many wait to be let in that no more may.
+        waited = time.monotonic() - start
+        if waited > LOCK_SECONDS or (waited > _PATIENCE and not is_held_by_us(address)):
+            raise ForeignSocketError
+        time.sleep(_PAUSE)
+
+
+def answer(connection: socket.socket) -> NamespaceServer | None:
+    """What the process at the other end, which is ours, has to say; None if it ends first."""
+    with connection:
+        try:
             return NamespaceServer(**json.loads(connection.recv(_PACKET)))
         except (OSError, ValueError, TypeError):
             return None
 
 
+class Patience:
+    """For a name that cannot be bound though nobody answers there: its last owner is on its way out, or
+    another user's process holds it for no use."""
+
+    def __init__(self, address: RendezvousAddress) -> None:
+        self._address = address
+        self._since = time.monotonic()
+
+    def wait(self) -> None:
+        """Pause; raises ForeignSocketError where it is not one of ours."""
+        if time.monotonic() - self._since > _PATIENCE and not is_held_by_us(self._address):
+            raise ForeignSocketError
+        time.sleep(_PAUSE)
+
+
 def list_addresses() -> list[RendezvousAddress]:
-    """The doors of this user on this node (proc_pid_net(5))."""
-    own = re.compile(rf"@imagenetfs/{os.geteuid()}/([^/\s]+)/(\w+)$")
-    found = filter(None, map(own.search, _SOCKETS.read_text().splitlines()))
-    return sorted(
-        {RendezvousAddress(*match.groups()) for match in found}, key=lambda address: address.job
+    """The names on this node that look like this user's (proc_pid_net(5)); anybody may have bound them."""
+    own = re.compile(
+        rf"@imagenetfs/{os.geteuid()}/([A-Za-z0-9_+.-]+)/([0-9a-f]{{16}})(?:/(\d))?", re.ASCII
     )
+    found = (own.fullmatch(name) for _, name in _bound())
+    addresses = {RendezvousAddress(m[1], m[2], int(m[3] or 0)) for m in found if m is not None}
+    return sorted(addresses, key=lambda one: (one.job, one.digest, one.number))
+
+
+def is_held_by_us(address: RendezvousAddress) -> bool:
+    """Whether a process of this user has a socket of this name open, as far as that can be seen."""
+    name = address.as_socket().replace("\0", "@", 1)
+    sockets = {f"socket:[{inode}]" for inode, bound in _bound() if bound == name}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if process.stat().st_uid != os.geteuid():
+                continue
+            for descriptor in (process / "fd").iterdir():
+                with contextlib.suppress(OSError):
+                    if str(descriptor.readlink()) in sockets:
+                        return True
+    return False
+
+
+def _bound() -> list[tuple[str, str]]:
+    """(inode, name) of the Unix sockets of this network namespace; names may hold any bytes."""
+    lines = _SOCKETS.read_bytes().decode(errors="backslashreplace").split("\n")
+    columns = (line.split(maxsplit=7) for line in lines)
+    return [(found[6], found[7]) for found in columns if len(found) == 8]
 
 
 # --- the server's side ----------------------------------------------------------------------------
@@ -113,7 +186,7 @@ class RendezvousListener:
     def ready(self) -> bool:
         """Somebody is at the door; never ends the mount."""
         with contextlib.suppress(OSError):
-            while True:
+            for _ in range(_ACCEPTED_AT_ONCE):
                 connection, _ = self._listener.accept()
                 with connection, contextlib.suppress(OSError):
                     if peer_of(connection)[1] == os.geteuid():

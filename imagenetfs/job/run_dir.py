@@ -1,9 +1,17 @@
 """Directories of our own: where ``run`` mounts, where locks and sockets live, where logs go.
 
-    <root>/                    0700, ours: $IMAGENETFS_RUN_DIR, else /tmp/imagenetfs-<uid>
+    <root>/                    ours, and nobody else can write to it
     <root>/<name>/             a mountpoint that ``run`` makes
     <root>/.run/<key>.lock     held while a mount at one mountpoint starts, is joined, or ends
     <root>/.run/<key>.sock     the mount's server listens here for leases (leases.py)
+
+The root is the first of these that can be used. Others may have taken a name in /tmp before us, with a
+directory or with a file system that never answers; so nothing is asked of a root before the mount table.
+
+- $IMAGENETFS_RUN_DIR, or ``run_dir`` in the user's file, alone: itself where it is ours, else, where many
+  may write to it (/tmp), its part ``imagenetfs-<uid>``;
+- ``run_dir`` of the site: always its part ``imagenetfs-<uid>``; what follows, /tmp last;
+- /tmp/imagenetfs-<uid>; imagenetfs in $XDG_RUNTIME_DIR, else in /run/user/<uid>; for root /run/imagenetfs-0.
 
 ``key`` is a digest of the mountpoint's resolved path. All of it is local to the node: flock and
 sockets do not carry over a network.
@@ -18,18 +26,22 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagenetfs.config import Settings, at_home
-from imagenetfs.errors import NoSpaceError, PlaceRefusedError, StillBusyError
+from imagenetfs.config import Settings, at_home, site_config_path
+from imagenetfs.errors import NoSpaceError, PlaceRefusedError, RunDirRefusedError, StillBusyError
 from imagenetfs.job import signals
+from imagenetfs.system import mounts
 
 LOCK_SECONDS = 300.0  # longer than any start takes
 
 _KEEP_LOGS = 50
 _OPEN_TRIES = 100
+_OTHERS_WRITE = 0o022
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,43 +91,191 @@ def digest(text: str) -> str:
     return hashlib.sha256(os.fsencode(text)).hexdigest()[:16]
 
 
-def root_of(settings: Settings) -> Path:
-    """The root of all places, not made yet."""
-    # Not $TMPDIR: every process of this user on this node must come to the same place.
-    return settings.run_dir or _default_root()
+# --- the root -------------------------------------------------------------------------------------
 
 
-def _default_root() -> Path:
-    return Path(f"/tmp/imagenetfs-{os.geteuid()}")
+def prepare_root(settings: Settings, say: Say | None = None) -> Path:
+    """The root of all places, made and resolved, with its directory of locks.
+
+    ``say`` is told where it is not the usual one. Raises PlaceRefusedError, RunDirRefusedError where the
+    user has named none.
+    """
+    refusals: list[PlaceRefusedError] = []
+    for root in _roots(settings):
+        try:
+            ensure_private(root)
+            ensure_private(root / ".run")
+        except PlaceRefusedError as error:
+            refusals.append(error)
+            continue
+        if refusals and say is not None:
+            say(f"{refusals[0]} Until then {root} is used.")
+        return root.resolve()
+    if _is_named_by_user(settings):
+        raise refusals[0]
+    raise RunDirRefusedError(str(refusals[0]))
 
 
-def prepare_paths(mountpoint: Path, settings: Settings) -> MountPaths:
+def usable_roots(settings: Settings) -> list[Path]:
+    """The roots that :func:`prepare_root` may have come to, or would make; nothing is made here."""
+    return [root for root in _roots(settings) if _problem(root) is None]
+
+
+def find_root(settings: Settings) -> Path:
+    """The root that :func:`prepare_root` would come to; where all are refused, the first."""
+    return next(iter(usable_roots(settings)), None) or _roots(settings)[0]
+
+
+def find_paths(mountpoint: Path, settings: Settings) -> MountPaths:
+    """The place of a mountpoint below the root that has files of it; the usual root where none has."""
+    places = [MountPaths(mountpoint, root) for root in usable_roots(settings)]
+    known = (place for place in places if place.lock_path.exists() or place.socket_path.exists())
+    return next(known, None) or MountPaths(mountpoint, find_root(settings))
+
+
+def prepare_paths(mountpoint: Path, settings: Settings, say: Say | None = None) -> MountPaths:
     """The place of a mountpoint; makes the root, and refuses one that others could reach into."""
-    root = root_of(settings)
-    ensure_private(root)
-    root = root.resolve()
-    ensure_private(root / ".run")
-    return MountPaths(mountpoint, root)
+    return MountPaths(mountpoint, prepare_root(settings, say))
+
+
+def _is_named_by_user(settings: Settings) -> bool:
+    return settings.run_dir is not None and not _is_sites(settings)
+
+
+def _is_sites(settings: Settings) -> bool:
+    return settings.origins.get("run_dir") == str(site_config_path(os.environ))
+
+
+def _part() -> str:
+    """What a user's part of a directory for all is called."""
+    return f"imagenetfs-{os.geteuid()}"
+
+
+def _roots(settings: Settings) -> list[Path]:
+    """Where the root may be, the usual place first."""
+    # Not $TMPDIR: every process of this user on this node must come to the same place.
+    in_tmp, in_run = Path("/tmp") / _part(), _in_runtime_directory()
+    if settings.run_dir is None:
+        return [in_tmp, *in_run]
+    if _is_sites(settings):  # which has a reason not to take /tmp
+        return [settings.run_dir / _part(), *in_run, in_tmp]
+    return [_itself_or_part(settings.run_dir)]
+
+
+def _in_runtime_directory() -> list[Path]:
+    """Places in /run, where nobody but root makes names."""
+    uid = os.geteuid()
+    named = os.environ.get("XDG_RUNTIME_DIR", "")
+    found = [Path(named)] if named.startswith("/") else []
+    found.append(Path(f"/run/user/{uid}"))
+    places = []
+    for directory in dict.fromkeys(found):
+        status = _status(directory)
+        if status is not None and status.st_uid == uid and stat.S_ISDIR(status.st_mode):
+            places.append(directory / "imagenetfs")
+    return places if uid != 0 else [*places, Path("/run") / _part()]
+
+
+def _itself_or_part(named: Path) -> Path:
+    """A directory that the user has named, or this user's part of it where it is for many."""
+    status = _status(named)
+    if status is None or _problem_of(status) is None or not stat.S_ISDIR(status.st_mode):
+        return named
+    return named / _part() if _keeps_parts(status) else named
+
+
+def _keeps_parts(status: os.stat_result) -> bool:
+    """Whether what a user makes in a directory stays that user's: nobody else can move it away."""
+    is_kept = not status.st_mode & _OTHERS_WRITE or bool(status.st_mode & stat.S_ISVTX)
+    return status.st_uid in (0, os.geteuid()) and is_kept
 
 
 def ensure_private(directory: Path) -> None:
-    """Make a directory 0700, or see that it is one of ours; raises PlaceRefusedError."""
+    """Make a directory 0700, or see that it is one of ours; raises PlaceRefusedError.
+
+    What exists is left as it is.
+    """
     advice = "Set IMAGENETFS_RUN_DIR to a directory on a local disk that is yours alone."
-    try:
-        with contextlib.suppress(FileExistsError):
+    problem = _problem(directory)
+    if problem is None:
+        try:
+            _make(directory)
+        except OSError as error:
+            problem = f"could not be made or used: {error.strerror}"
+        else:
+            problem = _problem(directory)  # another may have been quicker
+    if problem is not None:
+        raise PlaceRefusedError(f"{directory} {problem}. {advice}")
+
+
+def _make(directory: Path) -> None:
+    with contextlib.suppress(FileExistsError):
+        if directory.name == _part():  # a part of what is there already: nobody could share it else
+            directory.mkdir(mode=0o700)
+        else:
             directory.mkdir(mode=0o700, parents=True)
-        status = directory.lstat()
-        if not stat.S_ISDIR(status.st_mode):
-            kind = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "no directory"
-            raise PlaceRefusedError(f"{directory} is {kind}. {advice}")
-        if status.st_uid != os.geteuid():
-            raise PlaceRefusedError(f"{directory} belongs to another user. {advice}")
-        if status.st_mode & 0o077:
-            directory.chmod(0o700)
+        with _looked_at(directory) as fd:
+            if os.fstat(fd).st_mode & 0o700 != 0o700:  # a strict umask
+                Path(f"/proc/self/fd/{fd}").chmod(0o700)
+
+
+def _problem(directory: Path) -> str | None:
+    """What is wrong with a directory of ours; None where there is nothing, or it is not there."""
+    entry = mounts.mount_above(directory)
+    is_mountpoint = entry is not None and entry.mountpoint == str(directory)
+    if entry is not None and (mounts.is_others(entry) or (is_mountpoint and entry.is_fuse)):
+        return f"lies under the mount of another program ({entry.fstype} at {entry.mountpoint})"
+    if directory.name == _part():
+        above = _status(directory.parent)
+        if above is not None and not _keeps_parts(above):
+            return f"could be moved away by others: {directory.parent} needs the mode 1777 (chmod)"
+    try:
+        with _looked_at(directory) as fd:
+            if mounts.is_others(mounts.mount_of_descriptor(fd)):
+                return "lies under the mount of another user"
+            return _problem_of(os.fstat(fd))
+    except FileNotFoundError:
+        return None
     except OSError as error:
-        raise PlaceRefusedError(
-            f"{directory} could not be made or used: {error.strerror}. {advice}"
-        ) from error
+        return f"could not be made or used: {error.strerror}"
+
+
+def _problem_of(status: os.stat_result) -> str | None:
+    if stat.S_ISLNK(status.st_mode):
+        return "is a symbolic link"
+    if not stat.S_ISDIR(status.st_mode):
+        return "is no directory"
+    if status.st_uid != os.geteuid():
+        return "belongs to another user"
+    if status.st_mode & _OTHERS_WRITE:
+        return f"can be written to by others (its mode is {stat.S_IMODE(status.st_mode):o})"
+    return None
+
+
+def _status(directory: Path) -> os.stat_result | None:
+    """The status of a path itself; None where it is not there, or may not be asked."""
+    if mounts.is_others(mounts.mount_above(directory)):
+        return None
+    try:
+        with _looked_at(directory) as fd:
+            if mounts.is_others(mounts.mount_of_descriptor(fd)):
+                return None
+            return os.fstat(fd)
+    except OSError:
+        return None
+
+
+@contextlib.contextmanager
+def _looked_at(path: Path) -> Iterator[int]:
+    """A descriptor that stands for a path. The file system that lies there is not asked for it."""
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+# --- locks ----------------------------------------------------------------------------------------
 
 
 def job_name(environ: Mapping[str, str]) -> str:
@@ -209,8 +369,8 @@ def forget(place: MountPaths) -> None:
         finally:
             os.close(fd)
         place.lock_path.parent.rmdir()
-        if place.root == _default_root():  # one that somebody has named stays
-            place.root.rmdir()
+        if place.root.name == _part() or place.root in _in_runtime_directory():
+            place.root.rmdir()  # one that the user has named stays
 
 
 def unlock(fd: int) -> None:

@@ -14,7 +14,7 @@ from imagenetfs.job import preflight
 from imagenetfs.job.cleanup import heal
 from imagenetfs.job.clients import MountClient
 from imagenetfs.job.processes import elsewhere, holders, wait_for_end
-from imagenetfs.job.run_dir import MountPaths, locked, root_of
+from imagenetfs.job.run_dir import MountPaths, find_paths, locked
 from imagenetfs.job.start import Say
 from imagenetfs.job.status import read_status
 from imagenetfs.system import mounts
@@ -97,7 +97,7 @@ def _server_pid(entry: mounts.MountEntry) -> int | None:
 
 
 def _place_of(entry: mounts.MountEntry) -> MountPaths:
-    return MountPaths(mounts.resolve(entry.mountpoint), root_of(resolve_settings()))
+    return find_paths(mounts.resolve(entry.mountpoint), resolve_settings())
 
 
 @contextlib.contextmanager

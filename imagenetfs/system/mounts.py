@@ -47,6 +47,11 @@ class MountEntry:
         return self.fstype == OUR_TYPE
 
     @property
+    def is_fuse(self) -> bool:
+        """Whether a process serves it, which may never answer."""
+        return self.fstype in ("fuse", "fuseblk") or self.fstype.startswith("fuse.")
+
+    @property
     def user_id(self) -> int | None:
         """Who mounted it, for FUSE mounts."""
         return self._number("user_id")
@@ -95,16 +100,26 @@ def find_mount(
     return next((e for e in reversed(entries) if e.mountpoint == str(mountpoint)), None)
 
 
-def covering_mount(
-    path: Path | str, table: Sequence[MountEntry] | None = None
-) -> MountEntry | None:
-    """The mount in which a (resolved) path lies, as far as the mount table tells; nothing is asked
-    of it.
-    """
+def mount_above(path: Path | str, table: Sequence[MountEntry] | None = None) -> MountEntry | None:
+    """The mount that a path lies in, by the table alone: links in the path are not followed."""
     entries = read_table() if table is None else table
-    within = f"{path}/".replace("//", "/")
-    above = (e for e in reversed(entries) if within.startswith(f"{e.mountpoint.rstrip('/')}/"))
-    return next(above, None)
+    absolute = Path(path).absolute()
+    found = (find_mount(above, entries) for above in (absolute, *absolute.parents))
+    return next((entry for entry in found if entry is not None), None)
+
+
+def mount_of_descriptor(fd: int) -> MountEntry | None:
+    """The mount that an open file lies in; nothing is asked of it. None where it is in another namespace."""
+    for line in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "mnt_id":
+            return next((e for e in read_table() if e.mount_id == int(value)), None)
+    return None
+
+
+def is_others(entry: MountEntry | None) -> bool:
+    """Whether another user than root and this one serves it: asking it may take for ever."""
+    return entry is not None and entry.is_fuse and entry.user_id not in (0, os.geteuid())
 
 
 def our_mounts(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from imagenetfs.config import Settings
 from imagenetfs.job.doctor.findings import Finding, green, red, yellow
-from imagenetfs.job.run_dir import log_directory, root_of
+from imagenetfs.job.run_dir import find_root, log_directory
 from imagenetfs.system import child_call, mounts
 
 _MIB, _GIB = 1 << 20, 1 << 30
@@ -32,7 +32,7 @@ def places(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
     named = {
         "index": settings.index_dir,
         "temporary files": Path(temporary),
-        "run directory": root_of(settings),
+        "run directory": find_root(settings),
         "log": _log_place(settings),
     }
     for name, place in named.items():

@@ -8,13 +8,19 @@ import socket
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from imagenetfs import config
-from imagenetfs.errors import FuseUnavailableError, GroupNeededError
+from imagenetfs.errors import (
+    FuseUnavailableError,
+    GroupNeededError,
+    NotMountedError,
+    UsageError,
+)
 from imagenetfs.job import namespace, preflight, rendezvous
 from imagenetfs.job.rendezvous import (
     ForeignSocketError,
@@ -93,17 +99,23 @@ def test_nobody_is_let_in_though_a_child_holds_a_copy(address: RendezvousAddress
 
 
 @contextmanager
-def stranger(address: RendezvousAddress) -> Iterator[None]:
-    """A process of another user that has taken our name."""
-    name = address.as_socket()
+def stranger(name: str | bytes, *, listens: bool = True, connects: int = 0) -> Iterator[None]:
+    """A process of another user that has taken a name, or has so many connections to it."""
     ready = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             os.setresuid(65534, 65534, 65534)
-            listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            listener.bind(name)
-            listener.listen()
+            made = [
+                socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(connects or 1)
+            ]
+            for one in made:
+                if connects:
+                    one.connect(name)
+                    continue
+                one.bind(name)
+                if listens:
+                    one.listen(0)
             os.write(ready[1], b"x")
             signal.pause()
         finally:
@@ -118,9 +130,162 @@ def stranger(address: RendezvousAddress) -> Iterator[None]:
         os.waitpid(child, 0)
 
 
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+
+
+@as_root
+def test_strangers_do_not_keep_the_server_from_its_work(address: RendezvousAddress) -> None:
+    listener = rendezvous.listen(address)
+    assert listener is not None
+    watcher = RendezvousListener(listener, HOST)
+    answers: list[NamespaceServer | None] = []
+    most = rendezvous._ACCEPTED_AT_ONCE
+    with stranger(address.as_socket(), connects=3 * most):
+        visitor = threading.Thread(target=lambda: answers.append(rendezvous.connect(address)))
+        visitor.start()
+        turns = 0
+        while visitor.is_alive():
+            accepted = count_accepts(watcher)
+            assert accepted <= most, "the loop's other work gets its turn"
+            turns += 1
+        assert turns > 3
+    assert answers == [HOST]
+    watcher.close()
+
+
+def count_accepts(watcher: RendezvousListener) -> int:
+    """How many connections one turn takes."""
+    listener, count = watcher._listener, 0
+
+    class Counting:
+        def accept(self) -> object:
+            nonlocal count
+            accepted = listener.accept()
+            count += 1
+            return accepted
+
+    watcher._listener = Counting()  # type: ignore[assignment]
+    try:
+        watcher.ready()
+    finally:
+        watcher._listener = listener
+    return count
+
+
+@as_root
+def test_a_name_that_is_held_for_no_use_is_given_up(
+    address: RendezvousAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rendezvous, "_PATIENCE", 0.2)
+    with stranger(address.as_socket(), listens=False):
+        assert rendezvous.connect(address) is None
+        assert rendezvous.listen(address) is None
+        assert not rendezvous.is_held_by_us(address)
+        patience = rendezvous.Patience(address)
+        with pytest.raises(ForeignSocketError):
+            for _ in range(1000):
+                patience.wait()
+
+
+def test_an_own_process_on_its_way_out_is_waited_for(
+    address: RendezvousAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rendezvous, "_PATIENCE", 0.0)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as own:
+        own.bind(address.as_socket())
+        assert rendezvous.connect(address) is None
+        assert rendezvous.is_held_by_us(address)
+        patience = rendezvous.Patience(address)
+        for _ in range(5):
+            patience.wait()
+
+
+@as_root
+def test_a_stranger_that_lets_nobody_in(
+    address: RendezvousAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rendezvous, "_PATIENCE", 0.2)
+    with stranger(address.as_socket()), ExitStack() as stack:
+        for _ in range(10):  # its queue is full
+            waiting = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+            waiting.setblocking(False)
+            with suppress(BlockingIOError):
+                waiting.connect(address.as_socket())
+        with pytest.raises(ForeignSocketError):
+            rendezvous.connect(address)
+
+
+@as_root
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_run_takes_the_next_name(
+    listens: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(rendezvous, "_PATIENCE", 0.2)
+    monkeypatch.setattr(preflight, "check_fuse", lambda needs_helper: None)
+    doors: list[bytes | None] = []
+
+    def make_and_start(*given: object) -> str:
+        door = given[-1]
+        doors.append(door.getsockname() if isinstance(door, socket.socket) else None)
+        return "started"
+
+    monkeypatch.setattr(namespace, "_make_and_start", make_and_start)
+    said: list[str] = []
+
+    def acquire() -> object:
+        return namespace.acquire(tmp_path, config.resolve(), None, {}, said.append)
+
+    (own,) = namespace._addresses(tmp_path, config.resolve(), None, {})
+    with ExitStack() as stack:
+        for number in range(namespace._NAMES):
+            assert acquire() == "started"
+            expected = replace(own, number=number).as_socket()
+            assert doors.pop() == expected.encode()
+            assert said == []
+            stack.enter_context(stranger(expected, listens=listens))
+        assert acquire() == "started"
+        assert doors == [None]
+        assert "processes of other users have the names" in said[0]
+
+
+@as_root
+def test_what_strangers_bind_is_neither_entered_nor_shown(tmp_path: Path) -> None:
+    job = f"test-{uuid.uuid4().hex}"
+    names = [
+        b"\0\xff\xfe-anything",
+        f"\0imagenetfs/{os.geteuid()}/{job}/0123456789abcdef".encode(),
+        f"\0imagenetfs/{os.geteuid()}/{job}/0123456789abcdee".encode(),
+        f"\0imagenetfs/{os.geteuid()}/{job}\x1b]0;OWNED\x07/0123456789abcdef".encode(),
+        f"\0imagenetfs/{os.geteuid()}/{job}/0123456789abcdef\nx".encode(),
+    ]
+    with ExitStack() as stack:
+        for name in names:
+            stack.enter_context(stranger(name))
+        assert [one.digest for one in rendezvous.list_addresses() if one.job == job] == [
+            "0123456789abcdee",
+            "0123456789abcdef",
+        ]
+        with pytest.raises(NotMountedError, match=f"No namespace of the job {job}"):
+            namespace.enter(job, {}, print)
+
+
+def test_two_namespaces_of_one_job_have_names_that_tell_them_apart() -> None:
+    job = f"test-{uuid.uuid4().hex}"
+    digests = ["0123456789abcdee", "0123456789abcdef"]
+    with ExitStack() as stack:
+        for digest in digests:
+            door = rendezvous.listen(RendezvousAddress(job, digest))
+            assert door is not None
+            stack.enter_context(door)
+        with pytest.raises(UsageError, match=f"{job}/{digests[0]}, {job}/{digests[1]}"):
+            namespace.enter(job, {}, print)
+    assert namespace._is_of(RendezvousAddress(job, digests[0]), f"{job}/{digests[0]}")
+    assert not namespace._is_of(RendezvousAddress(job, digests[1]), f"{job}/{digests[0]}")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
 def test_a_stranger_is_not_believed(address: RendezvousAddress) -> None:
-    with stranger(address), pytest.raises(ForeignSocketError):
+    with stranger(address.as_socket()), pytest.raises(ForeignSocketError):
         rendezvous.connect(address)
 
 

@@ -1,0 +1,132 @@
+"""What another user can put in the way of `run`, `mount`, `doctor`, and what happens then."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.hangfs import hanging
+from tests.helpers.user_bench import Make, There, places
+from tests.helpers.users import GROUP, USERS
+
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs other users"),
+]
+
+
+@pytest.fixture
+def make(tmp_path: Path, sample: Path) -> Iterator[Make]:
+    for closed in (tmp_path, tmp_path.parent, sample.parent):
+        closed.chmod(0o755)
+    yield from places(tmp_path)
+
+
+@pytest.fixture
+def ana(make: Make) -> There:
+    """Where the site's run directory stands for /tmp, and ana has a directory in /run/user."""
+    at = make("ana")
+    shared = at.directory / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    (at.directory / "site.toml").write_text(f'run_dir = "{shared}"\n')
+    runtime = at.directory / "runtime"
+    runtime.mkdir(mode=0o700)
+    os.chown(runtime, USERS["ana"], GROUP)
+    at.surroundings |= {"IMAGENETFS_RUN_DIR": "", "XDG_RUNTIME_DIR": str(runtime)}
+    return at
+
+
+def usual(at: There) -> Path:
+    return at.directory / "shared" / f"imagenetfs-{USERS['ana']}"
+
+
+def taken_by_ben(at: There) -> None:
+    usual(at).mkdir()
+    os.chown(usual(at), USERS["ben"], GROUP)
+
+
+def works_elsewhere(at: There, sample: Path, place: Path) -> None:
+    """Every command works, in another place, and says which."""
+    done = at.call("run", sample, "--", "echo", "{mnt}")
+    assert (done.returncode, done.stdout) == (0, f"{place}/imagenet\n"), done.stderr
+    assert str(usual(at)) in done.stderr
+    assert f"{place} is used" in done.stderr
+    mountpoint = at.directory / "home" / "mnt"
+    mountpoint.mkdir()
+    os.chown(mountpoint, USERS["ana"], GROUP)
+    done = at.call("mount", sample, mountpoint)
+    assert done.returncode == 0, done.stderr
+    assert at.call("run", "--at", mountpoint, sample, "--", "ls", "{mnt}").returncode == 0
+    assert at.call("umount", mountpoint).returncode == 0
+    done = at.call("doctor", sample)
+    assert done.returncode in (0, 40), done.stdout
+    assert f"run directory: {place}" in done.stdout
+    assert not place.exists()
+
+
+def test_the_usual_place_is_a_file_system_that_never_answers(ana: There, sample: Path) -> None:
+    taken_by_ben(ana)
+    front = ana.elsewhere.front("root")
+    with hanging(
+        usual(ana), f"--user-id={USERS['ben']}", "--allow-other", front=front, seconds=150
+    ):
+        works_elsewhere(ana, sample, ana.directory / "runtime" / "imagenetfs")
+
+
+def test_the_usual_place_belongs_to_another(ana: There, sample: Path) -> None:
+    taken_by_ben(ana)
+    works_elsewhere(ana, sample, ana.directory / "runtime" / "imagenetfs")
+
+
+def test_where_every_place_is_taken_run_gets_a_namespace(ana: There, sample: Path) -> None:
+    taken_by_ben(ana)
+    default = Path(f"/tmp/imagenetfs-{USERS['ana']}")
+    default.touch()
+    try:
+        done = ana.call("run", sample, "--", "echo", "{mnt}", XDG_RUNTIME_DIR="")
+        assert done.returncode == 0, done.stderr
+        assert "belongs to another user" in done.stderr
+        assert "So it gets a namespace of its own." in done.stderr
+        mountpoint = ana.mountpoint()
+        done = ana.call("mount", sample, mountpoint, XDG_RUNTIME_DIR="")
+        assert done.returncode == 27
+        assert "belongs to another user" in done.stderr
+    finally:
+        default.unlink()
+
+
+@pytest.mark.parametrize(("mode", "code"), [(0o1777, 0), (0o2775, 125), (0o755, 0)])
+def test_a_run_directory_that_exists_is_left_as_it_is(
+    make: Make, sample: Path, mode: int, code: int
+) -> None:
+    at = make("root")
+    shared = at.directory / "shared"
+    shared.mkdir()
+    shared.chmod(mode)
+    done = at.call("run", sample, "--", "true", IMAGENETFS_RUN_DIR=str(shared))
+    assert done.returncode == code, done.stderr
+    assert stat.S_IMODE(shared.stat().st_mode) == mode
+    assert code == 0 or "can be written to by others" in done.stderr
+
+
+def test_one_directory_of_the_site_for_all_its_users(make: Make, sample: Path) -> None:
+    shared = None
+    for user in ("ana", "ben", "root"):
+        at = make(user)
+        shared = shared or at.directory / "shared"
+        if not shared.exists():
+            shared.mkdir()
+            shared.chmod(0o1777)
+        (at.directory / "site.toml").write_text(f'run_dir = "{shared}"\n')
+        done = at.call("run", sample, "--", "echo", "{mnt}", IMAGENETFS_RUN_DIR="")
+        part = shared / f"imagenetfs-{USERS.get(user, 0)}"
+        assert (done.returncode, done.stdout) == (0, f"{part}/imagenet\n"), done.stderr
+        assert done.stderr == ""
+    assert shared is not None
+    assert list(shared.iterdir()) == []
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o1777
