@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ import typer
 
 from imagenetfs.cli import options
 from imagenetfs.cli.progress import ProgressBar
-from imagenetfs.cli.terminal import in_bytes, in_time, say, table
+from imagenetfs.cli.terminal import in_bytes, in_time, say, show, show_json, table
 from imagenetfs.errors import NoSpaceError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def ls(
     with _directory(context) as directory:
         found = list_volumes(directory)
         if as_json:
-            print(json.dumps([asdict(one) for one in found], indent=2))
+            show_json([asdict(one) for one in found])
             return
         head = ("version", "archive", "kept", "part", "hits", "misses", "saved", "last used")
         table(head, [_line(one) for one in found])
@@ -85,9 +84,9 @@ def verify(context: typer.Context, cache_dir: options.CacheDirOption = None) -> 
     with _directory(context) as directory:
         with ProgressBar("Verifying", unit="MB") as bar:
             verdict = look(directory, lambda done, all: bar.update(done / 1e6, all / 1e6))
-        print(f"{verdict.right:,} blocks are right, {verdict.wrong:,} were damaged and are gone.")
+        show(f"{verdict.right:,} blocks are right, {verdict.wrong:,} were damaged and are gone.")
         if verdict.files:
-            print(f"{verdict.files:,} files were no segments any more and are gone.")
+            show(f"{verdict.files:,} files were no segments any more and are gone.")
 
 
 def clear(
@@ -104,7 +103,7 @@ def clear(
     with _directory(context) as directory:
         _check_versions(directory, versions or ())
         freed = remove(directory, lambda one: not versions or one.version in versions)
-        print(f"{in_bytes(freed)} freed in {directory.path}.")
+        show(f"{in_bytes(freed)} freed in {directory.path}.")
 
 
 def _check_versions(directory: CacheDirectory, versions: Sequence[str]) -> None:

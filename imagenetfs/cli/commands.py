@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from imagenetfs.cli.argv import COMMANDS, Arranged
-from imagenetfs.cli.terminal import PROGRAM, say
+from imagenetfs.cli.terminal import PROGRAM, say, show
 from imagenetfs.errors import GroupNeededError, UsageError
 from imagenetfs.job import primary_group
 
@@ -26,7 +26,7 @@ def _print_version(value: bool) -> None:
     if value:
         from imagenetfs import __version__
 
-        typer.echo(f"{PROGRAM} {__version__}")
+        show(f"{PROGRAM} {__version__}")
         raise typer.Exit
 
 
@@ -108,7 +108,7 @@ def _execute(arranged: Arranged) -> int:
 
 def _sentence(error: Any) -> str:
     """The parser's message, and which help to read."""
-    message = str(error.format_message()) or "Name one of these commands."
+    message = " ".join(str(error.format_message()).split("\n")) or "Name one of these commands."
     message += "" if message.endswith((".", "?")) else "."
     context = getattr(error, "ctx", None)
     path = " ".join(context.command_path.split()) if context is not None else PROGRAM

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import Annotated
 import typer
 
 from imagenetfs.cli import options
-from imagenetfs.cli.terminal import say
+from imagenetfs.cli.terminal import say, show, show_graded, show_json
 from imagenetfs.config import Settings
 from imagenetfs.errors import ExitCode
 from imagenetfs.job import cleanup, preflight
@@ -19,6 +18,7 @@ from imagenetfs.job.doctor import directories, node, source
 from imagenetfs.job.doctor.findings import Finding, Grade
 from imagenetfs.job.run_dir import find_paths
 from imagenetfs.system import mounts
+from imagenetfs.system.text import printable
 
 _CODES = {
     Grade.GREEN: ExitCode.OK,
@@ -59,7 +59,7 @@ def doctor(
     worst = max(finding.grade for finding in found)
     if as_json:
         lines = [finding.as_json() for finding in found]
-        print(json.dumps({"worst": worst.name.lower(), "lines": lines}, indent=2))
+        show_json({"worst": worst.name.lower(), "lines": lines})
     return _CODES[worst]
 
 
@@ -75,10 +75,9 @@ def _examine(settings: Settings) -> Iterator[Finding]:
 
 def _show(finding: Finding) -> None:
     colour = finding.grade.name.lower()
-    line = f"{typer.style(f'{colour:<6}', fg=colour, bold=True)} {finding.about}: {finding.what}"
+    show_graded(colour, f"{finding.about}: {finding.what}")
     if finding.advice:
-        line += f"\n       -> {finding.advice}"
-    typer.echo(line)
+        show(f"       -> {finding.advice}")
 
 
 def _dead() -> list[mounts.MountEntry]:
@@ -91,9 +90,8 @@ def _offer() -> bool:
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         return False
     dead = _dead()
-    return bool(dead) and typer.confirm(
-        f"Take away dead mounts ({', '.join(entry.mountpoint for entry in dead)})?"
-    )
+    names = ", ".join(entry.mountpoint for entry in dead)
+    return bool(dead) and typer.confirm(printable(f"Take away dead mounts ({names})?"))
 
 
 def _heal(settings: Settings) -> None:

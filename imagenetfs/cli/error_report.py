@@ -7,11 +7,11 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 
-from imagenetfs.cli.terminal import say
+from imagenetfs.cli.terminal import say, say_traceback
 from imagenetfs.errors import ExitCode, ImagenetfsError
 from imagenetfs.job.signals import StopSignal
+from imagenetfs.system.text import printable
 
 DEBUG_VARIABLE = "IMAGENETFS_DEBUG"
 
@@ -58,7 +58,7 @@ def _tell_unexpected(error: Exception) -> int:
         say(f"There is no space left to write {error.filename or 'a file'}: {error.strerror}.")
         return ExitCode.NO_SPACE
     if os.environ.get(DEBUG_VARIABLE):
-        traceback.print_exc()
+        say_traceback(traceback.format_exc())
         where = "The traceback stands above."
     else:
         where = _keep_traceback()
@@ -70,12 +70,15 @@ def _keep_traceback() -> str:
     """Append the traceback to a small log; says where it is, or how to see it."""
     try:
         from imagenetfs.job.run_dir import log_directory
+        from imagenetfs.system.files import open_to_append
 
         path = log_directory() / "commands.log"
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mode = "w" if path.exists() and path.stat().st_size > _MOST_LOG_BYTES else "a"
-        with Path(path).open(mode, encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{' '.join(sys.argv)}\n{traceback.format_exc()}\n")
+        is_long = path.exists() and path.stat().st_size > _MOST_LOG_BYTES
+        opened = open_to_append(path, truncate=is_long)
+        with os.fdopen(opened, "a", encoding="utf-8", errors="backslashreplace") as file:
+            lines = [" ".join(sys.argv), *traceback.format_exc().splitlines(), ""]
+            file.writelines(printable(line) + "\n" for line in lines)
     except Exception:
         return f"Set {DEBUG_VARIABLE}=1 to see where."
     return f"The traceback is in {path}."

@@ -25,7 +25,7 @@ from imagenetfs.cli.index_common import (
     not_writable,
 )
 from imagenetfs.cli.progress import ProgressBar
-from imagenetfs.cli.terminal import say
+from imagenetfs.cli.terminal import say, show
 from imagenetfs.errors import (
     BrokenArchivesError,
     ImagenetfsError,
@@ -147,7 +147,7 @@ def _build(
                 raise not_writable(what, error, ANOTHER_PLACE) from error
             bar.update(outcome.members, outcome.members)
         seconds = time.monotonic() - start
-        print(_summary(group, outcome, part.file(target) if part else target, seconds))
+        show(_summary(group, outcome, part.file(target) if part else target, seconds))
         broken += outcome.broken
         unread += _reasons(opened.catalogue.index, outcome.left)
     _raise_if(broken, unread)

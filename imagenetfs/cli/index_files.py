@@ -23,7 +23,7 @@ from imagenetfs.cli.index_common import (
     not_writable,
 )
 from imagenetfs.cli.progress import ProgressBar
-from imagenetfs.cli.terminal import say
+from imagenetfs.cli.terminal import say, show
 from imagenetfs.config import Settings
 from imagenetfs.errors import ArchiveError, IndexWrongError, UsageError
 
@@ -104,7 +104,7 @@ def check(
             elif found < len(items):
                 wrong.append(f"{display_path(file)} lacks {counted(len(items) - found, 'table')}")
     for line in lines:
-        print(line)
+        show(line)
     if wrong:
         raise IndexWrongError(
             f"{'; '.join(wrong)}. `{_command(opened.path, settings)}` makes what is missing."
@@ -146,7 +146,7 @@ def export(
         carried = export(opened.catalogue.index, archives, file.absolute())
     except OSError as error:
         raise not_writable(str(file), error, "name another file") from error
-    print(f"{file}: {counted(carried.tables, 'table')}, {counted(carried.members, 'member')}")
+    show(f"{file}: {counted(carried.tables, 'table')}, {counted(carried.members, 'member')}")
 
 
 def import_(
@@ -192,6 +192,6 @@ def import_(
             raise not_writable(what, error, ANOTHER_PLACE) from error
     for reason in carried.refused:
         say(f"left out: {reason}.")
-    print(f"{counted(carried.tables, 'table')}, {counted(carried.members, 'member')}")
+    show(f"{counted(carried.tables, 'table')}, {counted(carried.members, 'member')}")
     if not carried.tables:
         raise IndexWrongError(f"{file} describes none of the archives of {opened.path}.")

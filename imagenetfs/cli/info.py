@@ -4,7 +4,6 @@ and where they come from.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +11,7 @@ import typer
 from imagenetfs.cli import options
 from imagenetfs.cli.index_common import Opened, build_or_keep_none, catalogue_of
 from imagenetfs.cli.progress import ProgressBar
-from imagenetfs.cli.terminal import in_bytes, say, table
+from imagenetfs.cli.terminal import in_bytes, say, show_json, table
 from imagenetfs.config import Settings
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def info(
     if as_json:
         warnings = [*catalogue.warnings, *problems]
         described = {"source": str(opened.path), "warnings": warnings, "splits": splits}
-        print(json.dumps(described, indent=2))
+        show_json(described)
         return
     table(_HEAD, [_row(split) for split in splits])
 

@@ -12,7 +12,7 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from imagenetfs.cli.terminal import in_time, say
+from imagenetfs.cli.terminal import in_time, literal, say
 
 DRAW_SECONDS = 0.1
 LINE_SECONDS = 5.0
@@ -88,7 +88,7 @@ class ProgressBar:
             self._task,
             completed=self._done,
             total=self._total,
-            description=name,
+            description=literal(name),
             count=count,
             left=self._left("", " left"),
         )

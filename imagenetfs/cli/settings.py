@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
 
 from imagenetfs import config
-from imagenetfs.cli.terminal import say, table
+from imagenetfs.cli.terminal import say, show_json, table
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +24,7 @@ def settings(
         say(note)
     rows = [(entry.name, getattr(current, entry.name)) for entry in config.table()]
     if as_json:
-        print(json.dumps({name: _entry(value, current.origins[name]) for name, value in rows}))
+        show_json({name: _entry(value, current.origins[name]) for name, value in rows}, indent=None)
         return
     lines = [
         (name, config.as_text(value) or "-", current.origins[name], config.help_of(name))

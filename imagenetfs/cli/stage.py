@@ -16,7 +16,7 @@ from imagenetfs.cli import options
 from imagenetfs.cli.error_report import INTERRUPTED
 from imagenetfs.cli.index_common import catalogue_of
 from imagenetfs.cli.progress import ProgressBar
-from imagenetfs.cli.terminal import in_bytes, in_time, say
+from imagenetfs.cli.terminal import in_bytes, in_time, say, show
 from imagenetfs.config.sizes import parse_size
 from imagenetfs.errors import ImagenetfsError, NoSpaceError, SourceReadError, UsageError
 from imagenetfs.job.cache_setup import CacheSetup, prepare_cache
@@ -118,7 +118,7 @@ def _run(stager: Stager, plan: StagePlan, place: CacheSetup) -> None:
             os._exit(INTERRUPTED)
         raise
     fetched, seconds = stager.progress.fetched, time.monotonic() - began
-    print(
+    show(
         f"{in_bytes(stager.progress.done)} are local, {in_bytes(fetched)} of them fetched in "
         f"{in_time(seconds)}."
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 
-from imagenetfs.cli.terminal import in_bytes, in_time, say, table
+from imagenetfs.cli.terminal import in_bytes, in_time, say, show_json, table
 from imagenetfs.job.status import MountStatus, collect
 
 _STATES = {
@@ -33,7 +32,7 @@ def status(
     """Show mounts: source, server, workers, and what was read from where."""
     found = collect(mountpoint)
     if as_json:
-        print(json.dumps([entry.as_json() for entry in found], indent=2))
+        show_json([entry.as_json() for entry in found])
         return
     if not found:
         say("this user has no mount of imagenetfs here.")

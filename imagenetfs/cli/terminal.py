@@ -1,10 +1,16 @@
-"""What a person reads: sentences on standard error, results on standard output."""
+"""What a person reads: sentences on standard error, results on standard output.
+
+All that the commands print goes through here: no control character reaches a terminal, whatever it
+is that a file, a member or another user's process is called.
+"""
 
 from __future__ import annotations
 
-import os
+import json
 import sys
 from collections.abc import Iterable, Sequence
+
+from imagenetfs.system.text import printable
 
 PROGRAM = "imagenetfs"
 
@@ -12,9 +18,32 @@ PROGRAM = "imagenetfs"
 def say(sentence: str) -> None:
     """One line on standard error, with the program's name in front."""
     try:
-        print(f"{PROGRAM}: {sentence}", file=sys.stderr, flush=True)
+        print(f"{PROGRAM}: {printable(sentence)}", file=sys.stderr, flush=True)
     except (OSError, ValueError):  # closed or broken: there is no one to tell
         return
+
+
+def say_traceback(text: str) -> None:
+    """Lines on standard error, as they are but for control characters."""
+    for line in text.splitlines():
+        print(printable(line), file=sys.stderr)
+
+
+def show(line: str) -> None:
+    """One line of the result."""
+    print(printable(line))
+
+
+def show_graded(colour: str, line: str) -> None:
+    """One line of the result behind its grade, which is a colour's name."""
+    import typer
+
+    typer.echo(f"{typer.style(f'{colour:<6}', fg=colour, bold=True)} {printable(line)}")
+
+
+def show_json(value: object, *, indent: int | None = 2) -> None:
+    """The result for programs; JSON has escapes of its own."""
+    print(json.dumps(value, indent=indent))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -23,7 +52,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """
     if not sys.stdout.isatty():
         for row in (head, *rows):
-            print("\t".join(map(_printable, row)))
+            print("\t".join(map(printable, row)))
         return
     from rich import box
     from rich.console import Console
@@ -31,22 +60,17 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in head:
-        grid.add_column(_literal(title), overflow="fold")
+        grid.add_column(literal(title), overflow="fold")
     for row in rows:
-        grid.add_row(*(_literal(cell) for cell in row))
+        grid.add_row(*(literal(cell) for cell in row))
     Console().print(grid)
 
 
-def _literal(text: str) -> str:
-    """Square brackets in a path are no markup."""
+def literal(text: str) -> str:
+    """For rich: square brackets in a path are no markup."""
     from rich.markup import escape
 
-    return escape(_printable(text))
-
-
-def _printable(text: str) -> str:
-    r"""Bytes of a path that are no UTF-8 as ``\xfc``."""
-    return os.fsencode(text).decode(errors="backslashreplace")
+    return escape(printable(text))
 
 
 def in_bytes(count: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +12,7 @@ from imagenetfs.cli import options
 from imagenetfs.cli.index_common import catalogue_of
 from imagenetfs.cli.info import index_splits
 from imagenetfs.cli.progress import ProgressBar
-from imagenetfs.cli.terminal import say
+from imagenetfs.cli.terminal import say, show, show_json
 from imagenetfs.config import Settings
 from imagenetfs.errors import ExitCode
 from imagenetfs.job import preflight
@@ -60,9 +59,9 @@ def verify(
     parts = _verify(settings, quick=quick, tell=not as_json)
     wrong = sum(len(found) for found in parts.values())
     if as_json:
-        print(json.dumps({"source": str(path), "wrong": wrong, **parts}, indent=2))
+        show_json({"source": str(path), "wrong": wrong, **parts})
     else:
-        print(_sentence(wrong))
+        show(_sentence(wrong))
     return ExitCode.VERIFY_FAILED if wrong else ExitCode.OK
 
 

@@ -30,6 +30,7 @@ from imagenetfs.config.sizes import Size
 from imagenetfs.config.value_types import Kind
 from imagenetfs.errors import UsageError
 from imagenetfs.limits import DEFAULT_MAX_IN_FLIGHT
+from imagenetfs.system.files import open_regular
 
 __all__ = [
     "SITE_CONFIG",
@@ -88,7 +89,7 @@ def site_config_path(environ: Mapping[str, str]) -> Path:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_regular(path), "rb") as file:
             return tomllib.load(file)
     except (FileNotFoundError, NotADirectoryError):
         return {}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from imagenetfs.fuse.stats import Counter, SharedStats
 from imagenetfs.limits import MAX_WORKERS
-from imagenetfs.source.failures import FailureRegister
+from imagenetfs.system.files import open_regular
 from imagenetfs.tree.late_warnings import LateWarnings
 
 _LOG_TAIL = 128 * 1024
@@ -61,7 +61,7 @@ class StatusFiles:
         if self._log_path is None:
             return b""
         try:
-            with self._log_path.open("rb") as file:
+            with os.fdopen(open_regular(self._log_path), "rb") as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - _LOG_TAIL))
                 return file.read(_LOG_TAIL)
         except OSError:

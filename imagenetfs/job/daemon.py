@@ -22,7 +22,7 @@ from imagenetfs.errors import ExitCode, ImagenetfsError
 from imagenetfs.job import logs
 from imagenetfs.job.processes import wait_for_end
 from imagenetfs.job.signals import StopSignal
-from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
+from imagenetfs.system.files import open_to_append
 from imagenetfs.system.process import close_inherited
 
 READY_SECONDS = 180.0
@@ -170,7 +170,7 @@ def _detach_and_serve(
 def _redirect(log: Path) -> None:
     """Standard input from nowhere, what libraries print into the log."""
     nothing = os.open(os.devnull, os.O_RDONLY)
-    output = os.open(log, os.O_WRONLY | os.O_APPEND)
+    output = open_to_append(log)
     for fd, target in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(fd, target)
     os.close(nothing)

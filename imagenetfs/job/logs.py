@@ -10,13 +10,17 @@ import os
 import re
 import socket
 import struct
+from io import TextIOWrapper
 from logging.handlers import SysLogHandler
 from pathlib import Path
+from typing import Any
 
 from imagenetfs.config import Settings
 from imagenetfs.config.value_types import SystemLog
 from imagenetfs.errors import PlaceRefusedError
 from imagenetfs.job.run_dir import MountPaths, forget_old_logs, log_path
+from imagenetfs.system.files import open_to_append
+from imagenetfs.system.text import printable
 
 ROTATE_BYTES = 1 << 20
 STOP_BYTES = 16 << 20
@@ -41,11 +45,33 @@ def is_own_line(line: str) -> bool:
     return _OWN_LINE.match(line) is not None
 
 
+class LineFormatter(logging.Formatter):
+    """A line for each record, whatever is in its message; a traceback's lines are indented, so that none of
+    them looks like a record of ours."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:
+        return _indented(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:
+        return _indented(super().formatStack(stack_info))
+
+
+def _indented(lines: str) -> str:
+    return "\n".join(f"  {printable(line)}" for line in lines.split("\n"))
+
+
 class BoundedFileHandler(logging.FileHandler):
     """Appends until the file has 16 MiB, then says so once and drops what follows.
 
     Rotating while running is no way out: the workers write to the same open file.
     """
+
+    def _open(self) -> TextIOWrapper:
+        opened = open_to_append(Path(self.baseFilename))
+        return os.fdopen(opened, "a", encoding=self.encoding, errors=self.errors)
 
     def emit(self, record: logging.LogRecord) -> None:
         if self._size() >= STOP_BYTES:
@@ -56,10 +82,7 @@ class BoundedFileHandler(logging.FileHandler):
             super().emit(logging.makeLogRecord({"msg": notice, "name": __name__}))
 
     def _size(self) -> int:
-        try:
-            return Path(self.baseFilename).stat().st_size
-        except OSError:
-            return 0
+        return os.fstat(self.stream.fileno()).st_size if self.stream is not None else 0
 
 
 def prepare(place: MountPaths, settings: Settings) -> Path:
@@ -97,9 +120,14 @@ def prepare(place: MountPaths, settings: Settings) -> Path:
 
 def _prepare(path: Path) -> Path:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.exists() and path.stat().st_size > ROTATE_BYTES and path.is_file():
+    opened = open_to_append(path)
+    try:
+        is_long = os.fstat(opened).st_size > ROTATE_BYTES
+    finally:
+        os.close(opened)
+    if is_long:
         path.replace(path.with_name(path.name + ".1"))
-    os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
+        os.close(open_to_append(path))
     return path
 
 
@@ -108,7 +136,7 @@ def install(settings: Settings, path: Path) -> None:
     system's log, or to the prepared file."""
     if isinstance(settings.log, SystemLog):
         handler = _system_handler(settings.log)
-        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(LineFormatter("%(levelname)s %(name)s: %(message)s"))
         _add(handler)
     else:
         _install(BoundedFileHandler(path, encoding="utf-8", errors="backslashreplace"))
@@ -162,7 +190,7 @@ def to_stderr() -> None:
 
 
 def _install(handler: logging.Handler) -> None:
-    handler.setFormatter(logging.Formatter(FORMAT))
+    handler.setFormatter(LineFormatter(FORMAT))
     _add(handler)
 
 

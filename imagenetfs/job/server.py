@@ -133,14 +133,18 @@ def _plan(request: MountRequest) -> MountPlan:
     settings = request.settings
     cache = prepare_cache(settings)
     warning = index_dir.index_dir_problem(settings.index_dir)
+    written, index_path = settings.index_dir, settings.index_path
+    if written is not None and warning and index_dir.belongs_to_another(written):
+        index_path = (written, *index_path)
+        written = None
     return MountPlan(
         source=request.source,
         mountpoint=request.place.mountpoint,
         fuse_options=request.fuse_options,
         workers=settings.workers,
         in_flight=settings.in_flight,
-        index_dir=settings.index_dir,
-        index_path=settings.index_path,
+        index_dir=written,
+        index_path=index_path,
         read_timeout=settings.read_timeout,
         revalidate=settings.revalidate,
         prefer=settings.prefer,

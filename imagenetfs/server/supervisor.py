@@ -49,6 +49,7 @@ from imagenetfs.server.worker import work
 from imagenetfs.server.worker_pool import WorkerPool
 from imagenetfs.source.file_state import Ownership
 from imagenetfs.source.source import REVALIDATE_SECONDS, Source
+from imagenetfs.system.files import open_regular
 from imagenetfs.system.fusermount import FUSE_CONF, may_let_others_in, mount_for
 from imagenetfs.system.process import no_core_dumps
 from imagenetfs.tree.catalogue import Catalogue, build_catalogue
@@ -181,7 +182,8 @@ def serve(
 
 def _list_of(name: str, path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with os.fdopen(open_regular(path), "rb") as file:
+            return file.read()
     except OSError as error:
         raise UsageError(
             f"the list of the view {name} cannot be read: {error.strerror} ({path})."

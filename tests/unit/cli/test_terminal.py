@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +39,44 @@ def test_times(seconds: float, text: str) -> None:
 def test_a_table_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.table(("a", "b"), [("1", "[red]x")])
     assert capsys.readouterr().out == "a\tb\n1\t[red]x\n"
+
+
+HOSTILE = "\x1b]0;PWN\x07\n[31mx\u202e"
+SHOWN = r"\x1b]0;PWN\x07\n[31mx\u202e"
+
+
+def test_no_control_character_is_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal.say(HOSTILE)
+    assert capsys.readouterr().err == f"imagenetfs: {SHOWN}\n"
+    terminal.show(HOSTILE)
+    terminal.table(("a",), [(HOSTILE,)])
+    assert capsys.readouterr().out == f"{SHOWN}\na\n{SHOWN}\n"
+    terminal.show_graded("red", HOSTILE)
+    assert SHOWN in capsys.readouterr().out
+    terminal.show_json([HOSTILE])
+    assert "\x1b" not in capsys.readouterr().out
+    terminal.say_traceback(f"one\n{HOSTILE}")
+    assert capsys.readouterr().err == "one\n" + SHOWN.replace(r"\n", "\n") + "\n"
+    screen = Screen()
+    monkeypatch.setattr(sys, "stdout", screen)
+    terminal.table(("a",), [(HOSTILE,)])
+    assert SHOWN in screen.getvalue()
+
+
+def test_all_that_commands_print_goes_through_one_place() -> None:
+    printing = []
+    for path in sorted(Path(terminal.__file__).parent.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if path.name == "terminal.py" or not isinstance(node, ast.Call):
+                continue
+            called = ast.unparse(node.func)
+            if called in ("print", "typer.echo", "typer.secho") or re.search(
+                r"(stdout|stderr)\.write", called
+            ):
+                printing.append(f"{path.name}:{node.lineno} {called}")
+    assert printing == []
 
 
 def test_a_table_for_people(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,71 @@
+"""Opening files by names that a user has given, where others may have laid something else.
+
+A FIFO would make the opener wait without end, and a symbolic link in a directory for all may lead into
+this user's own files.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+_FLAGS = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_MOST_LINKS = 40
+
+
+def open_regular(path: Path) -> int:
+    """A descriptor for reading a regular file, whoever's it is. Raises OSError; never waits for a writer."""
+    fd = os.open(path, os.O_RDONLY | _FLAGS)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def open_to_append(path: Path, *, truncate: bool = False) -> int:
+    """A descriptor for appending to a file, made 0600 where there is none.
+
+    It must be a regular file of this user's or a device (/dev/null); links are followed if root or this
+    user has made them. Raises OSError; never waits for a reader.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | _FLAGS
+    current = path
+    for _ in range(_MOST_LINKS):
+        try:
+            fd = os.open(current, flags, 0o600)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                raise OSError(errno.EINVAL, "it is no regular file", str(path)) from None
+            if error.errno != errno.ELOOP:
+                raise
+            current = _target(current)
+            continue
+        try:
+            _refuse_unless_ours(os.fstat(fd), path)
+            if truncate:
+                os.ftruncate(fd, 0)
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+
+
+def _target(link: Path) -> Path:
+    if link.lstat().st_uid not in (0, os.geteuid()):
+        raise OSError(errno.EPERM, "it is a symbolic link of another user's", str(link))
+    return link.parent / link.readlink()
+
+
+def _refuse_unless_ours(status: os.stat_result, path: Path) -> None:
+    if stat.S_ISCHR(status.st_mode):
+        return  # root alone makes devices
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    if status.st_uid != os.geteuid():
+        raise OSError(errno.EPERM, "it belongs to another user", str(path))
