@@ -1,7 +1,7 @@
 """Standard streams that are closed when the command starts (daemons, ``<&-``).
 
-The next files that are opened would get their numbers: a pipe to a server as standard output. So they
-are opened on /dev/null before anything else is done.
+The next files that are opened would get their numbers: a pipe to a server as standard output. So
+they are opened on /dev/null before anything else is done.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from imagenetfs.fuse.stats import Counter, SharedStats
 from imagenetfs.limits import MAX_WORKERS
+from imagenetfs.source.failures import FailureRegister
 from imagenetfs.system.files import open_regular
 from imagenetfs.tree.late_warnings import LateWarnings
 

@@ -1,9 +1,9 @@
 """Run the user's command as if it had been started directly.
 
-The command shares the process group, so what the group is sent reaches it without help: the terminal's own
-signals (Ctrl-C, Ctrl-\\, Ctrl-Z), a shell's job control. The front must not end of them. Every other signal
-that the front is sent is passed on. So each reaches the command once, however it was sent
-(group_sentinel.py tells which signals are the group's).
+The command shares the process group, so what the group is sent reaches it without help: the
+terminal's own signals (Ctrl-C, Ctrl-\\, Ctrl-Z), a shell's job control. The front must not end of
+them. Every other signal that the front is sent is passed on. So each reaches the command once,
+however it was sent (group_sentinel.py tells which signals are the group's).
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ def _not_executable(command: Sequence[str], error: OSError) -> CommandNotExecuta
 
 
 class Dispositions:
-    """Blocks every signal that can be passed on; :meth:`restore` is for the command before its exec.
+    """Blocks every signal that can be passed on; :meth:`restore` is for the command before its
+    exec.
 
     What the front was started to ignore (nohup) stays ignored, in the command too.
     """
@@ -145,15 +146,16 @@ class _Front:
         if self._sentinel.heard(signal_of(info)):
             is_in_group = os.getpgid(self._pid) == os.getpgrp()
             return not is_in_group and not (is_kernels and info.si_signo in _OF_A_TERMINAL)
-        # Without a sentinel, which only a kill ends, what the kernel sends is taken for the terminal's.
+        # Without a sentinel, which only a kill ends, what the kernel sends is taken for the
+        # terminal's.
         return not (is_kernels and info.si_signo in _OF_A_TERMINAL)
 
     def _look(self) -> int | None:
         """The command's exit code if it has ended; while it is stopped, be stopped too, as shells
         expect of a job.
 
-        Only where the sentinel will wake this process again when the command goes on, in whatever order
-        the two are continued.
+        Only where the sentinel will wake this process again when the command goes on, in whatever
+        order the two are continued.
         """
         while True:
             pid, status = os.waitpid(self._pid, os.WUNTRACED | os.WNOHANG)

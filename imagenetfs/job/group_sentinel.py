@@ -1,12 +1,13 @@
 """A process that hears what the whole process group is sent.
 
-The command shares the front's process group, so a signal to the group (from the terminal, a shell's job
-control, ``kill -- -PGID``) reaches it without help, and one to the front alone does not. A signal itself
-does not tell which of the two it is. The sentinel does: it is in the group, and no process sends it
-anything of its own. What a job manager sends to each process of a job, the sentinel is sent too.
+The command shares the front's process group, so a signal to the group (from the terminal, a shell's
+job control, ``kill -- -PGID``) reaches it without help, and one to the front alone does not. A
+signal itself does not tell which of the two it is. The sentinel does: it is in the group, and no
+process sends it anything of its own. What a job manager sends to each process of a job, the
+sentinel is sent too.
 
-It also wakes the front: while the front is stopped together with its command, the sentinel watches the command,
-and sends the front SIGCONT when the command goes on or ends.
+It also wakes the front: while the front is stopped together with its command, the sentinel watches
+the command, and sends the front SIGCONT when the command goes on or ends.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ _WAKE_SECONDS = 0.1
 """How soon a front is woken after its command."""
 
 _HEARD_SECONDS = 0.1
-"""How long a signal is waited for at the sentinel after the front has it; a job manager takes one process after
-the other."""
+"""How long a signal is waited for at the sentinel after the front has it; a job manager takes one
+process after the other.
+"""
 
 _FORGET_SECONDS = 2.0
 
@@ -106,7 +108,9 @@ class GroupSentinel:
             os.write(self._control, _PID.pack(command))
 
     def wake_me_after_the_command(self) -> bool:
-        """Have this process sent SIGCONT when the command is no longer stopped; False where nobody will."""
+        """Have this process sent SIGCONT when the command is no longer stopped; False where nobody
+        will.
+        """
         if not self._read():
             return False
         self.go_on()

@@ -46,8 +46,9 @@ def is_own_line(line: str) -> bool:
 
 
 class LineFormatter(logging.Formatter):
-    """A line for each record, whatever is in its message; a traceback's lines are indented, so that none of
-    them looks like a record of ours."""
+    """A line for each record, whatever is in its message; a traceback's lines are indented, so that
+    none of them looks like a record of ours.
+    """
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return printable(super().formatMessage(record))

@@ -28,7 +28,7 @@ from imagenetfs.job.rendezvous import (
     RendezvousAddress,
     answer,
     connect,
-    knock,
+    connect_own,
     list_addresses,
     listen,
 )
@@ -80,8 +80,8 @@ def acquire(
             break  # a container's: not ours to join
     else:
         say(
-            "processes of other users have the names by which the runs of a job find one another, so this "
-            "run has a mount of its own."
+            "processes of other users have the names by which the runs of a job find one "
+            "another, so this run has a mount of its own."
         )
     return _make_and_start(addresses[0].job, source, settings, at, say)
 
@@ -93,8 +93,9 @@ def _join_or_make(
     at: Path | None,
     say: Say,
 ) -> MountHandle:
-    """Join by one of these names, or start by the first. Raises ForeignSocketError where another user's
-    process has that, and PermissionError."""
+    """Join by one of these names, or start by the first. Raises ForeignSocketError where another
+    user's process has that, and PermissionError.
+    """
     own = addresses[0]
     deadline = time.monotonic() + LOCK_SECONDS
     patience = Patience(own)
@@ -104,10 +105,10 @@ def _join_or_make(
                 host = _connect(address, must_be_ours=address is own)
                 if host is not None:
                     return _join_and_use(host, address.job, source, settings, say)
-            door = listen(own)
-            if door is not None:
-                with door:
-                    return _make_and_start(own.job, source, settings, at, say, door)
+            listener = listen(own)
+            if listener is not None:
+                with listener:
+                    return _make_and_start(own.job, source, settings, at, say, listener)
         except _GoneError:
             patience = Patience(own)
         patience.wait()
@@ -132,7 +133,7 @@ def enter(job: str | None, environ: Mapping[str, str], say: Say) -> MountHandle:
     with contextlib.ExitStack() as stack:
         found = []
         for address in list_addresses():
-            connection = _knock(address) if _is_of(address, wanted) else None
+            connection = _connect_own(address) if _is_of(address, wanted) else None
             if connection is not None:
                 found.append((address, stack.enter_context(connection)))
         if not found:
@@ -154,10 +155,10 @@ def enter(job: str | None, environ: Mapping[str, str], say: Say) -> MountHandle:
     return session
 
 
-def _knock(address: RendezvousAddress) -> socket.socket | None:
+def _connect_own(address: RendezvousAddress) -> socket.socket | None:
     """A connection where the process that listens is this user's."""
     try:
-        return knock(address)
+        return connect_own(address)
     except ForeignSocketError:
         return None
 

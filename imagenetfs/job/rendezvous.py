@@ -6,8 +6,9 @@ how. Whoever can bind the name is the one to start the mount; the others connect
 The mount's server answers them with one JSON packet ``{"pid", "root", "mountpoint"}`` and hangs up;
 when it could not start, the kernel ends their connections, and one of them is the next to bind.
 
-Anybody may connect to an abstract socket, or bind its name first. So both sides look at who the other is
-before anything else; a name that another user's process has is left to it, and the next one is taken.
+Anybody may connect to an abstract socket, or bind its name first. So both sides look at who the
+other is before anything else; a name that another user's process has is left to it, and the next
+one is taken.
 """
 
 from __future__ import annotations
@@ -32,15 +33,17 @@ _ACCEPTED_AT_ONCE = 64
 """Others may connect as fast as they can: the server's other work gets its turn in between."""
 
 _PATIENCE = 2.0
-"""Seconds in which a process of ours that leaves a name has left it, on a machine that is not busy."""
+"""Seconds in which a process of ours that leaves a name has left it on an idle machine."""
 
 _PAUSE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class RendezvousAddress:
-    """A door's name: ``digest`` stands for source, place and views, and for where they are seen from.
-    ``number``: the first name is 0; the others are for where other users have taken those before."""
+    """A door's name: ``digest`` stands for source, place and views, and for where they are seen
+    from. ``number``: the first name is 0; the others are for where other users have taken those
+    before.
+    """
 
     job: str
     digest: str
@@ -85,12 +88,15 @@ def listen(address: RendezvousAddress) -> socket.socket | None:
 def connect(address: RendezvousAddress) -> NamespaceServer | None:
     """Ask who is behind a door, and wait while the mount is being started; None if nobody is (any
     more). Raises ForeignSocketError."""
-    connection = knock(address)
+    connection = connect_own(address)
     return None if connection is None else answer(connection)
 
 
-def knock(address: RendezvousAddress) -> socket.socket | None:
-    """A connection to a process of this user's; None if nobody listens. Raises ForeignSocketError."""
+def connect_own(address: RendezvousAddress) -> socket.socket | None:
+    """A connection to a process of this user's; None if nobody listens.
+
+    Raises ForeignSocketError.
+    """
     start = time.monotonic()
     while True:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -123,8 +129,9 @@ def answer(connection: socket.socket) -> NamespaceServer | None:
 
 
 class Patience:
-    """For a name that cannot be bound though nobody answers there: its last owner is on its way out, or
-    another user's process holds it for no use."""
+    """For a name that cannot be bound though nobody answers there: its last owner is on its way
+    out, or another user's process holds it for no use.
+    """
 
     def __init__(self, address: RendezvousAddress) -> None:
         self._address = address
@@ -138,7 +145,9 @@ class Patience:
 
 
 def list_addresses() -> list[RendezvousAddress]:
-    """The names on this node that look like this user's (proc_pid_net(5)); anybody may have bound them."""
+    """The names on this node that look like this user's (proc_pid_net(5)); anybody may have bound
+    them.
+    """
     own = re.compile(
         rf"@imagenetfs/{os.geteuid()}/([A-Za-z0-9_+.-]+)/([0-9a-f]{{16}})(?:/(\d))?", re.ASCII
     )

@@ -5,13 +5,15 @@
     <root>/.run/<key>.lock     held while a mount at one mountpoint starts, is joined, or ends
     <root>/.run/<key>.sock     the mount's server listens here for leases (leases.py)
 
-The root is the first of these that can be used. Others may have taken a name in /tmp before us, with a
-directory or with a file system that never answers; so nothing is asked of a root before the mount table.
+The root is the first of these that can be used. Others may have taken a name in /tmp before us,
+with a directory or with a file system that never answers; so nothing is asked of a root before the
+mount table.
 
-- $IMAGENETFS_RUN_DIR, or ``run_dir`` in the user's file, alone: itself where it is ours, else, where many
-  may write to it (/tmp), its part ``imagenetfs-<uid>``;
+- $IMAGENETFS_RUN_DIR, or ``run_dir`` in the user's file, alone: itself where it is ours, else,
+  where many may write to it (/tmp), its part ``imagenetfs-<uid>``;
 - ``run_dir`` of the site: always its part ``imagenetfs-<uid>``; what follows, /tmp last;
-- /tmp/imagenetfs-<uid>; imagenetfs in $XDG_RUNTIME_DIR, else in /run/user/<uid>; for root /run/imagenetfs-0.
+- /tmp/imagenetfs-<uid>; imagenetfs in $XDG_RUNTIME_DIR, else in /run/user/<uid>; for root
+  /run/imagenetfs-0.
 
 ``key`` is a digest of the mountpoint's resolved path. All of it is local to the node: flock and
 sockets do not carry over a network.
@@ -97,8 +99,8 @@ def digest(text: str) -> str:
 def prepare_root(settings: Settings, say: Say | None = None) -> Path:
     """The root of all places, made and resolved, with its directory of locks.
 
-    ``say`` is told where it is not the usual one. Raises PlaceRefusedError, RunDirRefusedError where the
-    user has named none.
+    ``say`` is told where it is not the usual one. Raises PlaceRefusedError, RunDirRefusedError
+    where the user has named none.
     """
     refusals: list[PlaceRefusedError] = []
     for root in _roots(settings):
@@ -127,7 +129,7 @@ def find_root(settings: Settings) -> Path:
 
 
 def find_paths(mountpoint: Path, settings: Settings) -> MountPaths:
-    """The place of a mountpoint below the root that has files of it; the usual root where none has."""
+    """The place of a mountpoint below the root that has files of it, or below the usual root."""
     places = [MountPaths(mountpoint, root) for root in usable_roots(settings)]
     known = (place for place in places if place.lock_path.exists() or place.socket_path.exists())
     return next(known, None) or MountPaths(mountpoint, find_root(settings))
@@ -221,7 +223,7 @@ def _make(directory: Path) -> None:
 
 def _problem(directory: Path) -> str | None:
     """What is wrong with a directory of ours; None where there is nothing, or it is not there."""
-    entry = mounts.mount_above(directory)
+    entry = mounts.covering_mount(directory)
     is_mountpoint = entry is not None and entry.mountpoint == str(directory)
     if entry is not None and (mounts.is_others(entry) or (is_mountpoint and entry.is_fuse)):
         return f"lies under the mount of another program ({entry.fstype} at {entry.mountpoint})"
@@ -254,7 +256,7 @@ def _problem_of(status: os.stat_result) -> str | None:
 
 def _status(directory: Path) -> os.stat_result | None:
     """The status of a path itself; None where it is not there, or may not be asked."""
-    if mounts.is_others(mounts.mount_above(directory)):
+    if mounts.is_others(mounts.covering_mount(directory)):
         return None
     try:
         with _looked_at(directory) as fd:

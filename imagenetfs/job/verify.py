@@ -137,7 +137,8 @@ def check_counts(catalogue: Catalogue) -> Iterator[str]:
         try:
             kit = published_counts.images_of_classes(catalogue.source, version.name)
         except HelperDiedError as error:
-            yield f"{_text(version.name)}: images a class were not compared with the devkit: {error}"
+            name = _text(version.name)
+            yield f"{name}: images a class were not compared with the devkit: {error}"
         for split in version.splits:
             yield from _check_split(version, split, kit.get(split.name.decode(), {}))
 

@@ -1,10 +1,11 @@
 """Work that may crash, hang or eat all memory, done in a process of its own.
 
-For libraries in C that read files from outside: scipy's MATLAB reader dies of SIGSEGV on some damaged files.
+For libraries in C that read files from outside: scipy's MATLAB reader dies of SIGSEGV on some
+damaged files.
 
-A child that dies is tried once more. If the same crash of the library comes again, the input is to blame
-(ArchiveError). Any other death (the OOM killer, a limit of this process, a signal) says nothing of the input
-(HelperDiedError).
+A child that dies is tried once more. If the same crash of the library comes again, the input is to
+blame (ArchiveError). Any other death (the OOM killer, a limit of this process, a signal) says
+nothing of the input (HelperDiedError).
 """
 
 from __future__ import annotations
@@ -31,14 +32,16 @@ _CRASHES = frozenset(
 _LACKS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 
 _RESULT, _REFUSED, _LACKED = b"+", b"-", b"?"
-"""The first byte of a child's answer: a result, what is wrong with the input, or what the child lacked."""
+"""The first byte of a child's answer: a result, what is wrong with the input, or what the child
+lacked.
+"""
 
 
 def call_confined(work: Callable[[], bytes]) -> bytes:
     """What ``work()`` returns, computed in a forked child with a limit of time and memory.
 
-    Raises ArchiveError with the child's own reason, or where it crashes each time; HelperDiedError where
-    it could not work for another reason. Call it in a process of one thread.
+    Raises ArchiveError with the child's own reason, or where it crashes each time; HelperDiedError
+    where it could not work for another reason. Call it in a process of one thread.
     """
     reason = ""
     for attempt in range(_ATTEMPTS):
@@ -59,8 +62,8 @@ def call_confined(work: Callable[[], bytes]) -> bytes:
             if -code in _CRASHES and attempt + 1 == _ATTEMPTS:
                 raise ArchiveError(f"the process that read it died each time ({reason})")
     raise HelperDiedError(
-        f"the process that was to read it could not ({reason}; tried {_ATTEMPTS} times): this is a limit "
-        "of this process or node (ulimit -v, -t, -u, memory), and says nothing of the file"
+        f"the process that was to read it could not ({reason}; tried {_ATTEMPTS} times): this is a "
+        "limit of this process or node (ulimit -v, -t, -u, memory), and says nothing of the file"
     )
 
 

@@ -1,7 +1,7 @@
 """Opening files by names that a user has given, where others may have laid something else.
 
-A FIFO would make the opener wait without end, and a symbolic link in a directory for all may lead into
-this user's own files.
+A FIFO would make the opener wait without end, and a symbolic link in a directory for all may lead
+into this user's own files.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ _MOST_LINKS = 40
 
 
 def open_regular(path: Path) -> int:
-    """A descriptor for reading a regular file, whoever's it is. Raises OSError; never waits for a writer."""
+    """A descriptor for reading a regular file, whoever's it is. Raises OSError; never waits for a
+    writer.
+    """
     fd = os.open(path, os.O_RDONLY | _FLAGS)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -30,8 +32,8 @@ def open_regular(path: Path) -> int:
 def open_to_append(path: Path, *, truncate: bool = False) -> int:
     """A descriptor for appending to a file, made 0600 where there is none.
 
-    It must be a regular file of this user's or a device (/dev/null); links are followed if root or this
-    user has made them. Raises OSError; never waits for a reader.
+    It must be a regular file of this user's or a device (/dev/null); links are followed if root or
+    this user has made them. Raises OSError; never waits for a reader.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | _FLAGS
     current = path

@@ -100,16 +100,22 @@ def find_mount(
     return next((e for e in reversed(entries) if e.mountpoint == str(mountpoint)), None)
 
 
-def mount_above(path: Path | str, table: Sequence[MountEntry] | None = None) -> MountEntry | None:
-    """The mount that a path lies in, by the table alone: links in the path are not followed."""
+def covering_mount(
+    path: Path | str, table: Sequence[MountEntry] | None = None
+) -> MountEntry | None:
+    """The mount in which a (resolved) path lies, as far as the mount table tells; nothing is asked
+    of it.
+    """
     entries = read_table() if table is None else table
-    absolute = Path(path).absolute()
-    found = (find_mount(above, entries) for above in (absolute, *absolute.parents))
-    return next((entry for entry in found if entry is not None), None)
+    within = f"{path}/".replace("//", "/")
+    above = (e for e in reversed(entries) if within.startswith(f"{e.mountpoint.rstrip('/')}/"))
+    return next(above, None)
 
 
 def mount_of_descriptor(fd: int) -> MountEntry | None:
-    """The mount that an open file lies in; nothing is asked of it. None where it is in another namespace."""
+    """The mount that an open file lies in; nothing is asked of it. None where it is in another
+    namespace.
+    """
     for line in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines():
         name, _, value = line.partition(":")
         if name == "mnt_id":

@@ -1,7 +1,8 @@
-"""Text that others had a hand in (names of files and members, messages), made fit for a terminal or a log.
+"""Text that others had a hand in (names of files and members, messages), made fit for a terminal or
+a log.
 
-A control character could rewrite what stands on the screen, set a terminal's title, or begin a line of a
-log that looks like one of ours.
+A control character could rewrite what stands on the screen, set a terminal's title, or begin a line
+of a log that looks like one of ours.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ import re
 _UNFIT = re.compile(
     "["
     "\x00-\x1f\x7f-\x9f"  # controls (C0, DEL, C1)
-    "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # line ends, and what turns the direction of writing
+    "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # line ends, and directions of writing
     "\ud800-\udfff"  # bytes that are no UTF-8 (os.fsdecode)
     "]"
 )
 
 
 def printable(text: str) -> str:
-    r"""The text on one line: ``\x1b`` for ESC, ``\n`` for a newline, ``\xfc`` for a byte that is no UTF-8."""
+    r"""The text on one line: ``\x1b`` for ESC, ``\n`` for a newline, ``\xfc`` for a byte that is no
+    UTF-8.
+    """
     return _UNFIT.sub(_escaped, text)
 
 

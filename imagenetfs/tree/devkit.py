@@ -48,8 +48,9 @@ class Devkit:
 
 
 def parse(meta_mat: bytes, ground_truth: bytes) -> Devkit:
-    """The kit's contents. Raises ArchiveError where a file is not what it should be, HelperDiedError where
-    the process that reads it cannot work."""
+    """The kit's contents. Raises ArchiveError where a file is not what it should be,
+    HelperDiedError where the process that reads it cannot work.
+    """
     wnids, words = _classes(meta_mat)
     lines = ground_truth.split()
     kinds = set(lines)  # there are 1,000 classes and 50,000 lines

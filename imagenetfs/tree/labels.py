@@ -39,7 +39,7 @@ def read_devkit(discovery: Discovery, source: Source) -> Devkit | None:
             return None
         return devkit.parse(*files)
     except HelperDiedError as error:
-        survey.warnings.append(
+        discovery.warnings.append(
             f"the labels are missing in this mount: {error}. Raise the limit and mount anew."
         )
         return None

@@ -49,8 +49,8 @@ def images_of_classes(source: Source, version: bytes) -> dict[str, dict[bytes, i
     """Images a class (wnid) in ``train`` and ``val``, as the development kit in a
     version's directory says.
 
-    Empty where there is no kit that can be read. Raises HelperDiedError where the process that reads it
-    cannot work.
+    Empty where there is no kit that can be read. Raises HelperDiedError where the process that
+    reads it cannot work.
     """
     kit = version + b"/" + DEVKIT + b"/"
     try:

@@ -1,8 +1,8 @@
 """A FUSE file system that takes every request and never answers, as another user's may.
 
-``python -m tests.helpers.hangfs PLACE [--seconds N] [--user-id N] [--group-id N] [--type T] [--allow-other]``
-prints READY, and ends with its input, after N seconds at the latest. Whatever happens, the mount is taken
-away then and all that waits on it is let go: its connection is aborted.
+``python -m tests.helpers.hangfs PLACE [--seconds N] [--user-id N] [--group-id N] [--type T]
+[--allow-other]`` prints READY, and ends with its input, after N seconds at the latest. Whatever
+happens, the mount is taken away then and all that waits on it is let go: its connection is aborted.
 """
 
 from __future__ import annotations

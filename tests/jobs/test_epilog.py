@@ -10,14 +10,13 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.bench import until
 from tests.helpers.hangfs import hanging
-from tests.helpers.user_bench import Make, There, places
+from tests.helpers.user_bench import There
 from tests.helpers.users import GROUP, REPOSITORY, USERS
 
 pytestmark = [
@@ -28,18 +27,6 @@ pytestmark = [
 EPILOG = REPOSITORY / "systemd" / "slurm-epilog"
 PROMISED_SECONDS = 10.0
 JOB = "77"
-
-
-@pytest.fixture
-def make(tmp_path: Path, sample: Path) -> Iterator[Make]:
-    for closed in (tmp_path, tmp_path.parent, sample.parent):
-        closed.chmod(0o755)
-    yield from places(tmp_path)
-
-
-@pytest.fixture
-def ana(make: Make) -> There:
-    return make("ana")
 
 
 def epilog(at: There, *, seconds: float | None = None) -> str:

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.bench import COMMAND, Bench, bench
+from tests.helpers.bench import COMMAND, Bench
 
 pytestmark = pytest.mark.timeout(180)
 
 CLOSED = [(0,), (1,), (2,), (0, 1), (1, 2), (0, 1, 2)]
-
-
-@pytest.fixture
-def at(tmp_path: Path) -> Iterator[Bench]:
-    yield from bench(tmp_path)
 
 
 def call_without(at: Bench, closed: tuple[int, ...], *words: object) -> tuple[int, bytes]:

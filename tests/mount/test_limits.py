@@ -1,21 +1,17 @@
-"""Mounts under limits of the process (ulimit): what works all the same, and what is said where it cannot."""
+"""Mounts under limits of the process (ulimit): what works all the same, and what is said where it
+cannot.
+"""
 
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.bench import Bench, bench
+from tests.helpers.bench import Bench
 
 pytestmark = pytest.mark.timeout(180)
-
-
-@pytest.fixture
-def at(tmp_path: Path) -> Iterator[Bench]:
-    yield from bench(tmp_path)
 
 
 def run_limited(at: Bench, sample: Path, kind: int, most: int, *words: str) -> tuple[int, str, str]:

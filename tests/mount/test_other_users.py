@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.hangfs import hanging
-from tests.helpers.user_bench import Make, There, places
+from tests.helpers.user_bench import Make, There
 from tests.helpers.users import GROUP, USERS
 
 pytestmark = [
     pytest.mark.timeout(180),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs other users"),
 ]
-
-
-@pytest.fixture
-def make(tmp_path: Path, sample: Path) -> Iterator[Make]:
-    for closed in (tmp_path, tmp_path.parent, sample.parent):
-        closed.chmod(0o755)
-    yield from places(tmp_path)
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def versions(discovery: Discovery, index: Index, kit: Devkit | None) -> list[Ver
             origin = " and ".join(sorted(path.decode("utf-8", "replace") for path in directories))
             version.splits.append(Split(name, ArraySplit(index, archives, ids), origin, aliases))
     if by_side and kit is None:
-        survey.warnings.append(
+        discovery.warnings.append(
             "the devkit is missing or cannot be used, so nobody knows which class a label of "
             "DownSampled means: its images stand under unlabeled/."
         )

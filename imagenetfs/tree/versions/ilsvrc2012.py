@@ -97,8 +97,8 @@ def _val_labels(
         )
         return sorted({*known.values(), UNLABELED}), known.get
     finder.warn(
-        f"the devkit ({finder.path(DEVKIT).decode()}) is missing or cannot be used, so the labels of "
-        "val are unknown: its images stand under val/unlabeled/."
+        f"the devkit ({finder.path(DEVKIT).decode()}) is missing or cannot be used, so the labels "
+        "of val are unknown: its images stand under val/unlabeled/."
     )
     return (UNLABELED,), None
 

@@ -6,6 +6,7 @@ import ast
 import io
 import re
 import sys
+import time
 from pathlib import Path
 
 import pytest

@@ -209,6 +209,10 @@ def test_a_front_whose_parent_ignores_its_children() -> None:
     assert (code, err) == (4, "")
 
 
+def until_said(record: Path, number: int) -> bool:
+    return until(lambda: f"\n{int(number)}\n" in record.read_text())
+
+
 def test_a_terminals_signals_and_its_end_come_once(tmp_path: Path) -> None:
     record = tmp_path / "record"
     record.touch()
@@ -221,11 +225,11 @@ def test_a_terminals_signals_and_its_end_come_once(tmp_path: Path) -> None:
     assert until(lambda: "ready" in record.read_text())
     for key, number in ((b"\x03", signal.SIGINT), (b"\x1c", signal.SIGQUIT)):
         os.write(terminal, key)
-        assert until(lambda n=number: f"\n{n}\n" in record.read_text())
+        assert until_said(record, number)
     time.sleep(0.3)  # a second one would be passed on by now
     os.close(terminal)
-    assert until(lambda: f"\n{int(signal.SIGHUP)}\n" in record.read_text())
-    assert until(lambda: f"\n{int(signal.SIGCONT)}\n" in record.read_text())
+    assert until_said(record, signal.SIGHUP)
+    assert until_said(record, signal.SIGCONT)
     time.sleep(0.3)
     _, command_pid, *got = record.read_text().split()
     os.kill(int(command_pid), signal.SIGKILL)

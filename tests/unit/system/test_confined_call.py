@@ -1,4 +1,6 @@
-"""Work in a process of its own: results, refusals, crashes, and deaths that say nothing of the input."""
+"""Work in a process of its own: results, refusals, crashes, and deaths that say nothing of the
+input.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Files that are opened by a name: what another user may have laid there is refused, and nothing waits."""
+"""Files that are opened by a name: what another user may have laid there is refused, and nothing
+waits.
+"""
 
 from __future__ import annotations
 
