@@ -268,6 +268,12 @@ class NoSpaceError(ImagenetfsError):
     exit_code = ExitCode.NO_SPACE
 
 
+class LimitTooLowError(ImagenetfsError):
+    """A limit of this process or node (open files, memory) is too low."""
+
+    exit_code = ExitCode.NO_SPACE
+
+
 class MissingPackageError(ImagenetfsError):
     """An optional package is needed for this command."""
 

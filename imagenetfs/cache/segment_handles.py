@@ -19,6 +19,7 @@ from imagenetfs.cache.segment import (
     open_segment,
 )
 from imagenetfs.cache.volume import Volume
+from imagenetfs.system.resources import files_to_keep
 
 HITS, MISSES, SAVED = range(3)
 """What a volume's tally counts, by segment."""
@@ -35,6 +36,7 @@ class SegmentHandles:
         self._directory = directory
         self.verified = verified
         self._opened: dict[Segment, tuple[Volume, int]] = {}
+        self._most_open = files_to_keep(_MOST_OPEN)
         self.look_at = 0.0
         """When :meth:`look` is due (monotonic seconds)."""
         self._tell_at = 0.0
@@ -95,7 +97,7 @@ class SegmentHandles:
 
     def _take(self, volume: Volume, number: int, segment: Segment | None) -> Segment | None:
         if segment is not None:
-            while len(self._opened) >= _MOST_OPEN:
+            while len(self._opened) >= self._most_open:
                 self._close(next(iter(self._opened)))
             volume.segments[number] = segment
             volume.tally[number] = [0, 0, 0]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from imagenetfs.cli.terminal import say, say_traceback
 from imagenetfs.errors import ExitCode, ImagenetfsError
 from imagenetfs.job.signals import StopSignal
+from imagenetfs.system.resources import shortage
 from imagenetfs.system.text import printable
 
 DEBUG_VARIABLE = "IMAGENETFS_DEBUG"
@@ -54,6 +55,10 @@ def guarded(work: Callable[[], int], *, is_run: bool = False) -> int:
 
 
 def _tell_unexpected(error: Exception) -> int:
+    lacking = shortage(error)
+    if lacking is not None:
+        say(str(lacking))
+        return lacking.exit_code
     if isinstance(error, OSError) and error.errno in _NO_SPACE:
         say(f"There is no space left to write {error.filename or 'a file'}: {error.strerror}.")
         return ExitCode.NO_SPACE

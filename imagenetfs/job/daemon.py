@@ -24,6 +24,7 @@ from imagenetfs.job.processes import wait_for_end
 from imagenetfs.job.signals import StopSignal
 from imagenetfs.system.files import open_to_append
 from imagenetfs.system.process import close_inherited
+from imagenetfs.system.resources import shortage
 
 READY_SECONDS = 180.0
 STOP_SECONDS = 10.0
@@ -210,14 +211,13 @@ def _serve_and_report(serve: Callable[[Ready], None], writer: int) -> int:
         return 128 + stop_signal.number
     except BaseException as error:
         _log.exception("the server ended")
-        report(
-            {
-                "error": f"The server failed: {type(error).__name__}: {error}. "
-                f"The traceback is in its log.",
-                "code": int(ExitCode.INTERNAL),
-            }
+        lacking = shortage(error)
+        code = ExitCode.INTERNAL if lacking is None else lacking.exit_code
+        sentence = (
+            f"The server failed: {type(error).__name__}: {error}. The traceback is in its log."
         )
-        return ExitCode.INTERNAL
+        report({"error": sentence if lacking is None else str(lacking), "code": int(code)})
+        return code
     return ExitCode.OK
 
 

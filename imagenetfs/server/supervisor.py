@@ -52,6 +52,7 @@ from imagenetfs.source.source import REVALIDATE_SECONDS, Source
 from imagenetfs.system.files import open_regular
 from imagenetfs.system.fusermount import FUSE_CONF, may_let_others_in, mount_for
 from imagenetfs.system.process import no_core_dumps
+from imagenetfs.system.resources import raise_open_files
 from imagenetfs.tree.catalogue import Catalogue, build_catalogue
 from imagenetfs.tree.source_paths import SourcePaths
 from imagenetfs.tree.tree import Tree
@@ -134,6 +135,7 @@ def serve(
     it cannot mount; nothing is left mounted then. The calling process must be single-threaded.
     """
     no_core_dumps()
+    raise_open_files()
     stats = SharedStats()
     source = Source(plan.source, stats.row(SUPERVISOR), revalidate=plan.revalidate)
     places = IndexSearchPath(plan.index_dir, plan.source, plan.index_path)

@@ -33,7 +33,7 @@ from imagenetfs.source.failures import FailureRegister
 from imagenetfs.source.file import BYTES, REQUESTS, SINCE, WAITING, IoStats, SourceFile
 from imagenetfs.source.file_state import SharedFileState
 from imagenetfs.source.retry import retry_transient, to_source_error
-from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
+from imagenetfs.system.resources import files_to_keep
 
 __all__ = [
     "BYTES",
@@ -76,6 +76,7 @@ class Source(SourceDirectory):
         self._changes = self.known.changes
         self._root_at = self.clock.monotonic() + revalidate
         self._files: dict[bytes, SourceFile] = {}
+        self._most_open = files_to_keep(_MAX_OPEN_FILES)
         self._pinned: dict[bytes, SourceFile] = {}
 
     def count_on(self, meter: IoStats) -> None:
@@ -100,8 +101,8 @@ class Source(SourceDirectory):
             return file
         file = self._opened(path, self._reopen)
         self._note_readable(path)
-        file.look_at = self.clock.monotonic() + self._revalidate
-        while len(self._files) >= _MAX_OPEN_FILES:
+        file.look_at = time.monotonic() + self._revalidate
+        while len(self._files) >= self._most_open:
             self._files.pop(next(iter(self._files))).close()
         self._files[path] = file
         return file
@@ -152,7 +153,7 @@ class Source(SourceDirectory):
         file = self._pinned.get(path)
         if file is None:
             file = self.open(path)
-            if len(self._pinned) < _MAX_PINNED_FILES:
+            if len(self._pinned) < files_to_keep(_MAX_PINNED_FILES):
                 self._pinned[path] = file
                 self._files.pop(path, None)
         return file
