@@ -22,6 +22,7 @@ from imagenetfs.errors import ExitCode, ImagenetfsError
 from imagenetfs.job import logs
 from imagenetfs.job.processes import wait_for_end
 from imagenetfs.job.signals import StopSignal
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 from imagenetfs.system.files import open_to_append
 from imagenetfs.system.process import close_inherited
 from imagenetfs.system.resources import shortage

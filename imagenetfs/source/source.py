@@ -33,6 +33,7 @@ from imagenetfs.source.failures import FailureRegister
 from imagenetfs.source.file import BYTES, REQUESTS, SINCE, WAITING, IoStats, SourceFile
 from imagenetfs.source.file_state import SharedFileState
 from imagenetfs.source.retry import retry_transient, to_source_error
+from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 from imagenetfs.system.resources import files_to_keep
 
 __all__ = [
@@ -101,7 +102,7 @@ class Source(SourceDirectory):
             return file
         file = self._opened(path, self._reopen)
         self._note_readable(path)
-        file.look_at = time.monotonic() + self._revalidate
+        file.look_at = self.clock.monotonic() + self._revalidate
         while len(self._files) >= self._most_open:
             self._files.pop(next(iter(self._files))).close()
         self._files[path] = file

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.bench import until
+from tests.helpers.forkserver import REPOSITORY
 from tests.helpers.hangfs import hanging
 from tests.helpers.user_bench import There
-from tests.helpers.users import GROUP, REPOSITORY, USERS
+from tests.helpers.users import GROUP, USERS
 
 pytestmark = [
     pytest.mark.timeout(180),

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import resource
+import subprocess
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,14 +22,12 @@ def run_limited(
     at: Bench, sample: Path, kind: int, most: int, *words: str, options: Sequence[str] = ()
 ) -> tuple[int, str, str]:
     """A run with a hard limit: its exit code, what its command printed, and what it said."""
-    front = at.start(
-        "run",
-        "--index-dir",
-        "none",
-        *options,
-        sample,
-        "--",
-        *words,
+    front = subprocess.Popen(
+        [*at.front, "run", "--index-dir", "none", *options, str(sample), "--", *words],
+        env=at.environ(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         preexec_fn=lambda: resource.setrlimit(kind, (most, most)),
     )
     out, err = front.communicate(timeout=90)
