@@ -118,6 +118,7 @@ def test_awkward_names_are_unmounted(ana: There) -> None:
 
 
 def test_a_server_that_never_answers_holds_nothing_up(ana: There, sample: Path) -> None:
+    """S18: the epilog ends, and does its work."""
     place = ana.directory / "home" / "hung"
     place.mkdir()
     with hanging(

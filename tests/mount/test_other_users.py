@@ -62,6 +62,7 @@ def works_elsewhere(at: There, sample: Path, place: Path) -> None:
 
 
 def test_the_usual_place_is_a_file_system_that_never_answers(ana: There, sample: Path) -> None:
+    """S18: another user's file system in the place of ours."""
     taken_by_ben(ana)
     front = ana.elsewhere.front("root")
     with hanging(
@@ -96,6 +97,7 @@ def test_where_every_place_is_taken_run_gets_a_namespace(ana: There, sample: Pat
 def test_a_run_directory_that_exists_is_left_as_it_is(
     make: Make, sample: Path, mode: int, code: int
 ) -> None:
+    """S18: no mode is changed."""
     at = make("root")
     shared = at.directory / "shared"
     shared.mkdir()
@@ -122,3 +124,56 @@ def test_one_directory_of_the_site_for_all_its_users(make: Make, sample: Path) -
     assert shared is not None
     assert list(shared.iterdir()) == []
     assert stat.S_IMODE(shared.stat().st_mode) == 0o1777
+
+
+# --- files that are named -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", ["--log", "--view", "config"])
+def test_a_fifo_in_the_place_of_a_file_is_refused(
+    make: Make, sample: Path, tmp_path: Path, option: str
+) -> None:
+    at = make("ana")
+    fifo = at.directory / "home" / "fifo"
+    os.mkfifo(fifo, 0o666)
+    os.chown(fifo, USERS["ana"], GROUP)
+    words = {"--log": ["--log", str(fifo)], "--view": ["--view", f"x={fifo}"]}.get(option, [])
+    site = {"IMAGENETFS_SITE_CONFIG": str(fifo)} if option == "config" else {}
+    done = at.call("run", *words, sample, "--", "true", **site)
+    assert done.returncode == 125
+    assert "no regular file" in done.stderr
+    assert at.leftovers() == []
+
+
+@pytest.mark.parametrize("kind", ["directory", "link"])
+def test_an_index_directory_of_another_is_not_written_to(
+    make: Make, sample: Path, kind: str
+) -> None:
+    at = make("ana")
+    theirs = at.directory / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, USERS["ben"], GROUP)
+    theirs.chmod(0o777)
+    given = theirs
+    if kind == "link":
+        given = at.directory / "link"
+        given.symlink_to(theirs)
+        os.chown(given, USERS["ben"], GROUP, follow_symlinks=False)
+    done = at.call("run", "--index-dir", given, sample, "--", "ls", "{mnt}/ILSVRC2012/train")
+    assert done.returncode == 0, done.stderr
+    assert "no index can be kept in" in done.stderr
+    assert "another user" in done.stderr
+    assert list(theirs.iterdir()) == []
+
+
+def test_escape_sequences_in_names_are_not_printed(make: Make, sample: Path) -> None:
+    """S19: of a file that a command names."""
+    at = make("ana")
+    hostile = "\x1b]0;PWN\x07\x1b[31m\nx"
+    view = at.directory / "home" / "view"
+    view.write_text(f"{hostile[:-2]}.JPEG\n")
+    done = at.call("run", "--view", f"v={view}", sample, "--", "true")
+    assert r"\x1b]0;PWN\x07" in done.stderr
+    missing = at.call("run", f"/nonexistent/{hostile}", "--", "true")
+    assert r"\x1b]0;PWN\x07\x1b[31m\nx" in missing.stderr
+    assert "\x1b" not in done.stderr + missing.stderr

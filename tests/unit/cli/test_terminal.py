@@ -49,6 +49,7 @@ SHOWN = r"\x1b]0;PWN\x07\n[31mx\u202e"
 def test_no_control_character_is_printed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """S19: on the terminal."""
     terminal.say(HOSTILE)
     assert capsys.readouterr().err == f"imagenetfs: {SHOWN}\n"
     terminal.show(HOSTILE)

@@ -133,6 +133,7 @@ def told(front: subprocess.Popen[str]) -> list[int]:
 
 
 def test_every_signal_to_the_front_alone_is_passed_on_once() -> None:
+    """S17: to the front alone."""
     front, _ = start_echo()
     assert front.stdout is not None
     for number in SENDABLE:
@@ -143,6 +144,7 @@ def test_every_signal_to_the_front_alone_is_passed_on_once() -> None:
 
 @pytest.mark.parametrize("number", SENDABLE)
 def test_every_signal_to_the_group_reaches_the_command_once(number: int) -> None:
+    """S17: to the process group."""
     front, _ = start_echo()
     os.killpg(front.pid, number)
     assert told(front) == [number]
@@ -158,6 +160,7 @@ def processes_of(session: int) -> list[int]:
 
 
 def test_what_a_job_manager_sends_to_each_process_comes_once() -> None:
+    """S17: to each process of the job."""
     front, _ = start_echo()
     for pid in processes_of(front.pid):
         os.kill(pid, signal.SIGTERM)
@@ -337,6 +340,7 @@ def test_a_command_that_is_killed_while_it_is_stopped() -> None:
 )
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGTSTP])
 def test_stopped_and_continued_in_any_order(stopped: str, continued: str, number: int) -> None:
+    """S17: the front goes on with its command."""
     # A front that was stopped itself goes on when it is continued itself, as any process.
     front, command_pid = start_sleeper()
 

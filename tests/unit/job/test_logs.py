@@ -103,6 +103,7 @@ FORGED = "x\n2026-01-01 00:00:00,000 1 ERROR imagenetfs: forged \x1b[31m"
 
 
 def test_a_record_is_one_line_whatever_is_in_it(tmp_path: Path) -> None:
+    """S19: in a log."""
     handler = logs.BoundedFileHandler(tmp_path / "log")
     handler.setFormatter(logs.LineFormatter(logs.FORMAT))
     try:

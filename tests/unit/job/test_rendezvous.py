@@ -220,6 +220,7 @@ def test_a_stranger_that_lets_nobody_in(
 def test_a_run_takes_the_next_name(
     listens: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """S18: names that other users have bound."""
     monkeypatch.setattr(rendezvous, "_PATIENCE", 0.2)
     monkeypatch.setattr(preflight, "check_fuse", lambda needs_helper: None)
     doors: list[bytes | None] = []
