@@ -6,7 +6,6 @@ import ast
 import io
 import re
 import sys
-import time
 from pathlib import Path
 
 import pytest
