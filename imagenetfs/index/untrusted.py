@@ -24,6 +24,7 @@ from imagenetfs.index.archives import Extent
 from imagenetfs.index.columns import Array, meta_of
 from imagenetfs.index.member_encoder import MemberRows
 from imagenetfs.index.names import sanitize_name
+from imagenetfs.system.text import printable
 
 _MOST_AFFIX = 4096
 """Bytes of what all names begin or end with: no path is longer."""
@@ -119,8 +120,7 @@ def _is_below_a_file(name: bytes, kinds: Mapping[bytes, int]) -> bool:
 
 def readable(text: str) -> str:
     """A stranger's text as part of a sentence: short, and without what a terminal would obey."""
-    shown = "".join(char if char.isprintable() else "?" for char in text[:_PROBLEM_LENGTH])
-    return shown.encode("utf-8", "replace").decode()
+    return printable(text[:_PROBLEM_LENGTH])
 
 
 @contextlib.contextmanager

@@ -100,7 +100,7 @@ def test_readers_are_served_beside_stopped_workers(
 def test_a_job_that_is_suspended_goes_on(
     directory: Path, digests: dict[str, str], mount: Mount
 ) -> None:
-    """S17: a read that was under way, over a source that answers only afterwards."""
+    """S20: a read that was under way, over a source that answers only afterwards."""
     with slow_source(directory, pages=True) as source:
         one = mount(source.path, read_timeout=TIMEOUT)
         name = max(digests)

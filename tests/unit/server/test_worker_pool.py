@@ -540,7 +540,7 @@ def test_long_work_that_is_stopped_for_a_moment_is_not_ended(world: World) -> No
 
 @pytest.mark.parametrize("seconds", [2.5, 120.0, 86_400.0])
 def test_what_was_suspended_is_not_overdue(world: World, seconds: float) -> None:
-    """S17: a deadline goes on where it stood, once and not anew with each suspension."""
+    """S20: a deadline goes on where it stood, once and not anew with each suspension."""
     mount = Mount(world)
     victim = mount.pids[0]
     mount.step()
