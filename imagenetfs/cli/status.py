@@ -66,7 +66,15 @@ def _workers(details: Mapping[str, Any]) -> str:
     workers = details.get("workers", [])
     waiting = sum(1 for worker in workers if "source" in str(worker.get("state")))
     text = f"{len(workers)}, {details.get('worker_restarts', 0)} restarts"
-    return f"{text}, {waiting} in the source" if waiting else text
+    text += f", {waiting} in the source" if waiting else ""
+    silent = [
+        str(worker.get("pid"))
+        for worker in workers
+        if str(worker.get("state")).startswith("does not answer")
+    ]
+    return (
+        f"{text}; stopped, and answering nothing: process {', '.join(silent)}" if silent else text
+    )
 
 
 def _cache(cache: Mapping[str, Any]) -> str:

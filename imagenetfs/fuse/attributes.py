@@ -227,7 +227,10 @@ class EntryPacker:
         """Each entry's own; those that are kept are kept no longer than
         what was looked at is good.
         """
+        access.prepare(heads["nodeid"].tolist())
         for head in heads:
+            if not head["attr_valid"]:  # the kernel asks for these each time
+                continue
             rights = access.of(int(head["nodeid"]), int(head["mode"]))
             if rights is not None:
                 head["uid"], head["gid"], head["mode"] = rights

@@ -270,6 +270,7 @@ class Operations:
         return data
 
     def _read_generated(self, inode: int, offset: int, size: int) -> bytes:
+        self._permit(inode)
         node = self._tree.file(inode)
         if not isinstance(node, FixedFile):  # a live file is another inode once it is looked up
             raise TypeError(f"inode {inode:#x} is {node!r}")
@@ -302,12 +303,14 @@ class Operations:
 
     def getxattr(self, inode: int, arguments: memoryview) -> bytes:
         """The value; its size where the reader's buffer is of 0 bytes."""
+        self._permit(inode)
         room, _ = XATTR_IN.unpack_from(arguments)
         name = bytes(arguments[XATTR_IN.size : -1])
         return _sized(self._tree.extended_value(inode, name), room)
 
     def listxattr(self, inode: int, arguments: memoryview) -> bytes:
         """The names, each ended by a zero byte; their size where the buffer is of 0 bytes."""
+        self._permit(inode)
         room, _ = XATTR_IN.unpack_from(arguments)
         return _sized(b"".join(name + b"\0" for name in self._tree.extended(inode)), room)
 

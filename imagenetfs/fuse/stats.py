@@ -49,6 +49,7 @@ class Counter(IntEnum):
     CACHE_TROUBLE = 43
     CACHE_ASIDE_UNTIL = 44
     READ_SINCE = 45
+    STOPPED_SINCE = 46
     TEXTS = 63
 
 

@@ -70,6 +70,9 @@ class StatusFiles:
 
 
 def _state(row: memoryview, now: int) -> str:
+    stopped = row[Counter.STOPPED_SINCE]
+    if stopped:
+        return f"does not answer: stopped for {(now - stopped) / 1e9:.1f} s"
     since = row[Counter.SOURCE_SINCE]
     if since:
         return f"in the source for {(now - since) / 1e9:.1f} s"

@@ -32,6 +32,9 @@ _FORMATS: dict[str, Literal["B", "H", "I", "L", "l"]] = {
 }
 """The dtypes that there are, and what the struct module calls them."""
 
+_MOST_HEADER = 1 << 20
+"""Bytes of JSON: a header names a dozen columns and a few numbers."""
+
 Array = npt.NDArray[Any]
 
 
@@ -94,8 +97,13 @@ def _header(block: memoryview) -> tuple[dict[str, Any], int]:
         raise ArchiveError("this is no block of the index")
     start = 12 + int.from_bytes(block[8:12], "little")
     try:
-        return json.loads(bytes(block[12:start])), start
-    except ValueError as error:
+        if start - 12 > _MOST_HEADER:
+            raise ValueError(f"a header of {start - 12:,} bytes")
+        header = json.loads(bytes(block[12:start]))
+        if not isinstance(header, dict) or not isinstance(header.get("meta"), dict):
+            raise ValueError("a header of another form")
+        return header, start
+    except (ValueError, RecursionError) as error:
         raise _damaged(error) from None
 
 

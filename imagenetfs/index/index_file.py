@@ -51,6 +51,9 @@ _HEAD = struct.Struct("<8sIIQQ")
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _DIRECTORY_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
+_MOST_DIRECTORY = 1 << 28
+"""Bytes of a directory: a hundred for each of as many archives as a mount may have."""
+
 _LEFT_BEHIND_SECONDS = 3600.0
 """What another node has not finished writing after this will not be finished."""
 
@@ -103,7 +106,10 @@ class IndexFile:
         try:
             self.version = _version(os.fstat(self._fd))
             self.is_complete = False
-            self._places = self._read_directory()
+            try:
+                self._places = self._read_directory()
+            except (ValueError, KeyError, TypeError, OverflowError) as error:
+                raise ArchiveError(f"the index file's directory is damaged ({error})") from None
         except BaseException:
             self.close()
             raise
@@ -115,8 +121,11 @@ class IndexFile:
         magic, version, crc, length, _ = _HEAD.unpack(head)
         if magic != _MAGIC or version != FORMAT_VERSION:
             raise ArchiveError("the index file has another format")
-        if length > os.fstat(self._fd).st_size:
+        file_size = os.fstat(self._fd).st_size
+        if length > file_size:
             raise ArchiveError("the index file is cut off")
+        if length > _MOST_DIRECTORY:
+            raise ArchiveError("the index file's directory is longer than one can be")
         block = os.pread(self._fd, length, _HEAD.size)
         if zlib.crc32(block) != crc:
             raise ArchiveError("the index file's directory is damaged")
@@ -127,8 +136,12 @@ class IndexFile:
             [columns[c].astype(np.int64) for c in ("starts", "stops", "sizes", "samples")]
             + [columns[c].astype(np.int64) for c in ("offsets", "lengths", "crcs")],
             axis=1,
-        ).tolist()
-        for end, row in zip(columns["ends"].tolist(), rows, strict=True):
+        )
+        # What is above 2**63 is negative now.
+        is_outside = (rows < 0).any() or (rows[:, 4:6] > file_size).any()
+        if is_outside or (rows[:, 4] + rows[:, 5] > file_size).any():
+            raise ArchiveError("the index file is cut off")
+        for end, row in zip(columns["ends"].tolist(), rows.tolist(), strict=True):
             places[names[start:end]] = BlockEntry(*row)
             start = end
         return places

@@ -18,11 +18,12 @@ import numpy as np
 from imagenetfs.errors import ArchiveError
 from imagenetfs.index.archives import Archive, Extent, Kind
 from imagenetfs.index.bulk_build import containers
-from imagenetfs.index.columns import unpack
+from imagenetfs.index.columns import meta_of, unpack
 from imagenetfs.index.fingerprint import sample_crc, tail_crc
 from imagenetfs.index.imported import MARK, rebuild_untrusted
 from imagenetfs.index.index import Index
 from imagenetfs.index.index_file import IndexFile, Record, write_index_file
+from imagenetfs.index.untrusted import bounded_memory, readable
 from imagenetfs.source.source import Source
 
 _MOST_SAMPLES = 64
@@ -57,10 +58,13 @@ def imported(
     ``archives`` are this source's, by path. Raises OSError, ArchiveError
     where ``file`` is no export.
     """
-    store = IndexFile(file, anyones=True)
+    try:
+        store = IndexFile(file, anyones=True)
+    except MemoryError:
+        raise ArchiveError("its directory needs more memory than there is") from None
     kept: dict[int, list[Record]] = {}
     refused: dict[bytes, str] = {}
-    with contextlib.closing(store):
+    with contextlib.closing(store), bounded_memory():
         for key in map(bytes, store.keys()):
             path, _, inner = key.partition(b"\0")
             archive = archives.get(path)
@@ -70,12 +74,14 @@ def imported(
                 continue
             try:
                 record = _import(source, archive, inner, store, key)
-            except ArchiveError as error:
-                refused[path] = error.reason
+            except (ArchiveError, MemoryError) as error:
+                is_large = isinstance(error, MemoryError)
+                reason = "has a table that needs more memory than there is" if is_large else ""
+                refused[path] = reason or getattr(error, "reason", "")
                 kept.pop(archive.number, None)
                 continue
             kept.setdefault(archive.number, []).append(record)
-    reasons = tuple(f"{os.fsdecode(path)} {reason}" for path, reason in refused.items())
+    reasons = tuple(f"{readable(os.fsdecode(path))} {reason}" for path, reason in refused.items())
     tables = [unpack(memoryview(r.block))[1]["rows"] for each in kept.values() for r in each]
     return kept, Carried(len(tables), sum(tables), reasons)
 
@@ -84,7 +90,7 @@ def _import(source: Source, archive: Archive, inner: bytes, store: IndexFile, ke
     place = store.place(key)
     assert place is not None
     block = store.block(place)
-    _, meta = unpack(memoryview(block))
+    meta = meta_of(memoryview(block))
     with source.opened(archive.path) as file:
         if file.size != meta.get("file"):
             raise ArchiveError("has another size here")

@@ -5,7 +5,9 @@ The server reads with one account's rights, so the kernel must check each caller
 his groups, of which NFSv3 tells a server sixteen. An image has owner, group and mode of its
 archive, or of its own file where it is one. Where a directory above that is closed too, both must
 be passed: what is closed in one way is for that owner or group alone, what is closed in several
-is for root alone.
+is for root alone. A directory of a class has the rights of its archives, a file that is made those
+of all that it is made of. They are asked for at once where no process has noted them yet: of very
+many in one directory by one listing of it.
 """
 
 from __future__ import annotations
@@ -13,16 +15,23 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
+from imagenetfs.errors import ImagenetfsError
 from imagenetfs.source.file_state import Ownership
-from imagenetfs.source.source import Source
+from imagenetfs.source.source import DirectoryEntry, Source
 from imagenetfs.tree.inode import InodeKind, kind_of
 from imagenetfs.tree.source_paths import SourcePaths
 
 NOBODY: Ownership = (0, 0, 0)
 
 _MOST_FILES = 10_000
+_MOST_DIRECTORIES = 16
+_MOST_SEVERAL = 4096
+_MANY = 64
+"""So many files of a directory are each asked about; more are listed."""
 _OF_SOURCE = (InodeKind.FILE, InodeKind.SOURCE, InodeKind.ALIAS, InodeKind.ARCHIVES)
 _READ, _SEARCH = 0o444, 0o111
 
@@ -38,6 +47,8 @@ class OwnershipMapper:
         twice as new as it must be.
         """
         self._files: dict[bytes, tuple[float, Ownership]] = {}
+        self._directories: dict[bytes, _ListedRights] = {}
+        self._several: dict[int, tuple[float, int, Ownership]] = {}
 
     def of(self, inode: int, mode: int) -> tuple[int, int, int] | None:
         """(owner, group, mode) to show of an inode whose kind and own bits ``mode`` has; None where
@@ -47,39 +58,131 @@ class OwnershipMapper:
         if kind in _OF_SOURCE:
             *_, path = self._backing.paths(inode)
             rights = self._of_path(path)
-        elif kind == InodeKind.CLASS:
-            # Many classes have archives that no process has opened yet: their images' rights tell
-            # then.
-            several = {self._noted(path) for path in self._backing.paths(inode)} - {None}
-            if not several:
+        elif kind in (InodeKind.CLASS, InodeKind.FIXED):
+            paths = list(self._backing.paths(inode))
+            if not paths:
                 return None
-            rights = several.pop() if len(several) == 1 else NOBODY  # type: ignore[assignment]
+            rights = self._of_several(inode, paths)
         else:
             return None
         uid, gid, bits = rights
         readable = bits & _READ
         return uid, gid, stat.S_IFMT(mode) | readable | (readable >> 2 if mode & _SEARCH else 0)
 
+    def prepare(self, inodes: Iterable[int]) -> None:
+        """These will be asked about next: look at what many of them need together."""
+        some = (inode for inode in inodes if kind_of(inode) != InodeKind.FIXED)
+        paths = {path for inode in some for path in self._backing.paths(inode)}
+        if len(paths) > _MANY:
+            self._list_unknown(paths)
+
+    def covers(self, inode: int, paths: tuple[bytes, ...]) -> bool:
+        """Whether all who may read an inode may read these files too."""
+        if not paths:
+            return True
+        rights = self._of_all(paths)
+        if rights[2] & _READ == _READ:
+            return True
+        if kind_of(inode) in _OF_SOURCE:
+            *_, path = self._backing.paths(inode)
+            return self._of_path(path) == rights
+        return self._of_all(list(self._backing.paths(inode))) == rights
+
+    def _of_several(self, inode: int, paths: list[bytes]) -> Ownership:
+        """Of what is made of more than one file; kept until other rights are noted of any."""
+        if len(paths) == 1:
+            return self._of_all(paths)
+        now, changes = time.monotonic(), self._source.known.rights_changes
+        until, state, rights = self._several.get(inode, (0.0, -1, NOBODY))
+        if now >= until or state != changes:
+            if len(paths) > _MANY:
+                self._list_unknown(paths)
+            rights = self._of_all(paths)
+            files = (self._files[path][0] for path in paths if path in self._files)
+            directories = {path.rpartition(b"/")[0] for path in paths} & self._directories.keys()
+            listed = (self._directories[directory].until for directory in directories)
+            if len(self._several) >= _MOST_SEVERAL:
+                self._several.clear()
+            until = min(now + self.keep, *files, *listed)
+            self._several[inode] = until, changes, rights
+        return rights
+
+    def _of_all(self, paths: Iterable[bytes]) -> Ownership:
+        """Who may read all of these; root alone where the source does not say."""
+        try:
+            return common_ownership([self._of_path(path) for path in paths])
+        except ImagenetfsError:
+            return NOBODY
+
     def _of_path(self, path: bytes) -> Ownership:
         *above, own = (self._rights(part) for part in (*parents(path), path))
         return effective_ownership(above, own)
 
-    def _noted(self, path: bytes) -> Ownership | None:
-        return self._of_path(path) if self._source.known.rights(path) is not None else None
-
     def _rights(self, path: bytes) -> Ownership:
+        now = time.monotonic()
+        known = self._known(path, now)
+        if known is not None:
+            return known
+        status = self._source.status(path)
+        rights = ownership_of(status) if status is not None else NOBODY
+        if len(self._files) >= _MOST_FILES:
+            self._files.clear()
+        self._files[path] = now + self.keep, rights
+        return rights
+
+    def _known(self, path: bytes, now: float) -> Ownership | None:
+        """What was noted by the access monitor, or found by this process a short while ago."""
         noted = self._source.known.rights(path)
         if noted is not None:
             return noted
-        now = time.monotonic()
         until, rights = self._files.get(path, (0.0, NOBODY))
-        if now >= until:
-            status = self._source.status(path)
-            rights = ownership_of(status) if status is not None else NOBODY
-            if len(self._files) >= _MOST_FILES:
-                self._files.clear()
-            self._files[path] = now + self.keep, rights
-        return rights
+        if now < until:
+            return rights
+        directory, _, name = path.rpartition(b"/")
+        listed = self._directories.get(directory)
+        return listed.of(name) if listed is not None and now < listed.until else None
+
+    def _list_unknown(self, paths: Iterable[bytes]) -> None:
+        """List the directories of which very many files are to be asked about."""
+        now = time.monotonic()
+        unknown = (path for path in paths if self._known(path, now) is None)
+        counts = Counter(path.rpartition(b"/")[0] for path in unknown)
+        for directory in [directory for directory, count in counts.items() if count > _MANY]:
+            try:
+                entries = self._source.entries(directory)
+            except ImagenetfsError:  # what lies in it may be asked about all the same
+                continue
+            if len(self._directories) >= _MOST_DIRECTORIES:
+                self._directories.clear()
+            self._directories[directory] = _listed_rights(entries, now + self.keep)
+
+
+@dataclass(frozen=True, slots=True)
+class _ListedRights:
+    """Owner, group and mode of a directory's entries: those of most of them, and those that differ;
+    None for links. Good until the monotonic time ``until``, in seconds.
+    """
+
+    until: float
+    usual: Ownership
+    others: dict[bytes, Ownership | None]
+
+    def of(self, name: bytes) -> Ownership | None:
+        """An entry's own; None where only asking tells."""
+        return self.others.get(name, self.usual)
+
+
+def _listed_rights(entries: Iterable[DirectoryEntry], until: float) -> _ListedRights:
+    found: dict[bytes, Ownership | None] = {
+        entry.name: None
+        if stat.S_ISLNK(entry.mode)
+        else (entry.uid, entry.gid, stat.S_IMODE(entry.mode) & 0o777)
+        for entry in entries
+    }
+    counts = Counter(rights for rights in found.values() if rights is not None)
+    usual = counts.most_common(1)[0][0] if counts else NOBODY
+    others = {name: rights for name, rights in found.items() if rights != usual}
+    return _ListedRights(until, usual, others)
 
 
 def ownership_of(status: os.stat_result) -> Ownership:
@@ -105,6 +208,16 @@ def effective_ownership(directories: Iterable[Ownership], own: Ownership) -> Own
     if own[2] & _READ != _READ:
         closed.add(_who(own, _READ))
     return closed.pop() if len(closed) == 1 else NOBODY
+
+
+def common_ownership(several: Iterable[Ownership]) -> Ownership:
+    """Who may read all of these, each as :func:`effective_ownership` has it."""
+    every = list(dict.fromkeys(several))
+    closed = [rights for rights in every if rights[2] & _READ != _READ]
+    if len(closed) <= 1:
+        return closed[0] if closed else every[0]
+    who = {_who(rights, _READ) for rights in closed}
+    return who.pop() if len(who) == 1 else NOBODY
 
 
 def _who(rights: Ownership, right: int) -> Ownership:

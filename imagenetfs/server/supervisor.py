@@ -155,10 +155,11 @@ def serve(
     revisit = min(REVISIT_SECONDS, plan.idle / 3) if plan.idle else REVISIT_SECONDS
     live = StatusFiles(stats, catalogue.late_warnings, plan.log_path, source.failures)
     backing = SourcePaths(tree)
-    permission = AccessGuard(source, backing)
     access = (
         OwnershipMapper(source, backing, plan.revalidate) if plan.root_access is not None else None
     )
+    permission = AccessGuard(source, backing, access)
+    tree.show_words_if(permission.may_show)
     operations = Operations(
         tree, reader, live, stats, permission, revisit, plan.root_access, access
     )

@@ -3,8 +3,8 @@
 As many as cores while they have work, more only while they wait for the source (up to the
 ceiling), and one when nothing has been asked for a minute. The ceiling is for those that ask
 something of the source: one that waits until another process has done so is not counted, lest all
-wait for the same array. A worker that dies is replaced at once; one that dies young again and
-again is replaced more and more slowly.
+wait for the same array, and neither is one that is stopped: others serve beside it. A worker that
+dies is replaced at once; one that dies young again and again is replaced more and more slowly.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from imagenetfs.fuse.stats import Counter, SharedStats
 from imagenetfs.limits import MAX_WORKERS
 from imagenetfs.server.child_process import DEATH_SECONDS
+from imagenetfs.server.suspension import ActiveClock, StoppedWorkers
 from imagenetfs.server.worker import RETIRED, SESSION_OVER
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 from imagenetfs.system.process import SYSTEM_PROCESSES, Processes
@@ -43,6 +44,17 @@ class _Worker:
     pid: int
     born: float
     ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """How many workers have a request in their hands, wait for the source or for another process,
+    and are stopped.
+    """
+
+    busy: int
+    waiting: int
+    stopped: int
 
 
 class WorkerPool:
@@ -76,6 +88,8 @@ class WorkerPool:
         self._last_use = self._clock.monotonic()
         self._failures = 0
         self._not_before = 0.0
+        self._active = ActiveClock()
+        self._stopped = StoppedWorkers(processes.is_stopped)
         self.restarts = 0
         self.over = False
 
@@ -117,7 +131,7 @@ class WorkerPool:
         row[Counter.PID] = row[Counter.BUSY_SINCE] = row[Counter.SOURCE_SINCE] = row[
             Counter.LOCK_SINCE
         ] = 0
-        row[Counter.READ_SINCE] = 0
+        row[Counter.READ_SINCE] = row[Counter.STOPPED_SINCE] = 0
 
     def _died(self, worker: _Worker, code: int) -> None:
         self.restarts += 1
@@ -155,12 +169,19 @@ class WorkerPool:
     def tick(self) -> bool:
         """Look at what the workers do and change their number; True while the mount is in use."""
         now, now_ns = self._clock.monotonic(), self._clock.monotonic_ns()
+        self._last_use += self._active.tick(now_ns)
+        if self._stopped.look(self._workers, now):
+            self._note_stopped(now)
         requests = self._stats.total_requests()
         in_use = requests != self._requests
         self._requests = requests
-        busy = waiting = parked = 0
+        busy = waiting = parked = stopped = 0
         for worker in self._workers.values():
             row = self._stats.row(worker.number)
+            if self._stopped.is_stopped(worker.pid, now):
+                stopped += 1
+                self._judge_stopped(worker, row, now_ns)
+                continue
             since, for_another = row[Counter.SOURCE_SINCE], bool(row[Counter.LOCK_SINCE])
             busy += bool(row[Counter.BUSY_SINCE])
             parked += for_another
@@ -171,42 +192,69 @@ class WorkerPool:
                 waiting += not for_another
                 # A read may ask for several things, and wait for others before: all of it counts.
                 read_since = row[Counter.READ_SINCE]
-                begun = read_since if now_ns - since > self._deadline_ns // 8 else 0
-                if now_ns - (begun or since) > self._deadline_ns and not worker.ended:
-                    self._end_stuck(worker, (now_ns - (begun or since)) / 1e9)
+                elapsed = self._active.elapsed_ns(since, now_ns)
+                begun = read_since if elapsed > self._deadline_ns // 8 else 0
+                elapsed = self._active.elapsed_ns(begun or since, now_ns)
+                if elapsed > self._deadline_ns and not worker.ended:
+                    self._end_stuck(worker, f"has waited {elapsed / 1e9:.0f} s for the source")
         if in_use or busy:
             self._last_use = now
-        ceiling = min(self._ceiling + parked, MAX_WORKERS)
-        self._grow(in_use, busy, waiting + parked, ceiling)
-        self._shrink(now, busy, ceiling)
+        ceiling = min(self._ceiling + parked + stopped, MAX_WORKERS)
+        load = _Load(busy, waiting + parked, stopped)
+        self._grow(in_use, load, ceiling)
+        self._shrink(now, load, ceiling)
         return in_use or busy > 0
 
-    def _end_stuck(self, worker: _Worker, seconds: float) -> None:
+    def _note_stopped(self, now: float) -> None:
+        """Let status say which workers are stopped."""
+        for worker in self._workers.values():
+            stopped = self._stopped.is_stopped(worker.pid, now)
+            since = int(self._stopped.since(worker.pid) * 1e9) if stopped else 0
+            self._stats.row(worker.number)[Counter.STOPPED_SINCE] = since
+
+    def _judge_stopped(self, worker: _Worker, row: memoryview, now_ns: int) -> None:
+        """End one that was stopped with a request in its hands: its caller waits."""
+        since = max(row[Counter.BUSY_SINCE], int(self._stopped.since(worker.pid) * 1e9))
+        elapsed = self._active.elapsed_ns(since, now_ns)
+        if row[Counter.BUSY_SINCE] and elapsed > self._deadline_ns and not worker.ended:
+            self._end_stuck(worker, f"has been stopped for {elapsed / 1e9:.0f} s within a request")
+
+    def _end_stuck(self, worker: _Worker, why: str) -> None:
         worker.ended = True  # in uninterruptible sleep it may live on until the server answers
-        log.warning("worker %d has waited %.0f s for the source; it is ended", worker.pid, seconds)
+        log.warning("worker %d %s; it is ended", worker.pid, why)
         self._processes.kill(worker.pid, signal.SIGKILL)
 
-    def _grow(self, in_use: bool, busy: int, waiting: int, ceiling: int) -> None:
-        alive = len(self._workers)
-        short = waiting > 0 and alive - waiting < _FREE  # too many of them wait for the source
-        crowded = busy >= alive and alive < self._cores
+    def _grow(self, in_use: bool, load: _Load, ceiling: int) -> None:
+        alive = len(self._workers) - load.stopped
+        # too many of them wait for the source
+        short = load.waiting > 0 and alive - load.waiting < _FREE
+        crowded = load.busy >= alive and alive < self._cores
         woken = in_use and alive < _FREE  # the first request after a quiet minute
-        if (short or crowded or woken) and self._wanted <= alive:
-            self._wanted = min(ceiling, alive + 1)
+        left_alone = load.stopped > 0 and alive < (_FREE if self._is_in_use() else 1)
+        if (short or crowded or woken or left_alone) and self._wanted <= len(self._workers):
+            self._wanted = min(ceiling, len(self._workers) + 1)
 
-    def _shrink(self, now: float, busy: int, ceiling: int) -> None:
-        self._busy.append((now, busy))
+    def _is_in_use(self) -> bool:
+        return self._clock.monotonic() - self._last_use <= _QUIET_SECONDS
+
+    def _shrink(self, now: float, load: _Load, ceiling: int) -> None:
+        self._busy.append((now, load.busy))
         while self._busy[0][0] < now - _IDLE_SECONDS:
             self._busy.popleft()
-        if now - self._last_use > _QUIET_SECONDS:
+        if not self._is_in_use():
             least = 1
         else:
-            least = max(_FREE, self._cores, max(count for _, count in self._busy) + 1)
+            # Not one of those that began because others wait: another would begin at once.
+            least = max(
+                _FREE + load.waiting, self._cores, max(count for _, count in self._busy) + 1
+            )
         least = min(least, ceiling)
-        idle = len(self._workers) > least and now - self._busy[0][0] > _IDLE_SECONDS * 0.9
-        if idle or len(self._workers) > ceiling:
+        alive = len(self._workers) - load.stopped
+        idle = alive > least and now - self._busy[0][0] > _IDLE_SECONDS * 0.9
+        if alive and (idle or len(self._workers) > ceiling):
             self._wanted = min(self._wanted, len(self._workers) - 1)
-            newest = max(self._workers.values(), key=lambda worker: worker.number)
+            going = (w for w in self._workers.values() if not self._stopped.is_stopped(w.pid, now))
+            newest = max(going, key=lambda worker: worker.number)
             self._processes.kill(newest.pid, signal.SIGTERM)
 
     # --- the end ----------------------------------------------------------------------------------

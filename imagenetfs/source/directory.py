@@ -31,13 +31,17 @@ OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 
 @dataclass(frozen=True, slots=True)
 class DirectoryEntry:
-    """A name in a directory of the source; ``mode`` carries the file type (a link's own)."""
+    """A name in a directory of the source; ``mode`` carries the file type (a link's own),
+    ``uid`` and ``gid`` are owner and group.
+    """
 
     name: bytes
     mode: int
     size: int
     mtime_ns: int
     ctime_ns: int
+    uid: int
+    gid: int
 
     @property
     def is_directory(self) -> bool:
@@ -216,7 +220,8 @@ def _entries(fd: int) -> list[DirectoryEntry]:
     for name in names:
         status = os.stat(name, dir_fd=fd, follow_symlinks=False)
         times = status.st_mtime_ns, status.st_ctime_ns
-        found.append(DirectoryEntry(name, status.st_mode, status.st_size, *times))
+        owner = status.st_uid, status.st_gid
+        found.append(DirectoryEntry(name, status.st_mode, status.st_size, *times, *owner))
     return found
 
 

@@ -34,8 +34,11 @@ _PATH, _VERDICT, _REFUSED, _OWNER, _MODE, _CTIME = range(6)
 _WORDS = 6
 _NOTED = 1 << 63
 _CHANGED = 1
-_CHANGED_COUNT, _REFUSED_COUNT = _WORDS * _SLOTS, _WORDS * _SLOTS + 1
-"""The words behind the slots: how many files have changed, how many may not be read now."""
+_CHANGED_COUNT, _REFUSED_COUNT, _REFUSAL_CHANGES, _RIGHTS_CHANGES = range(
+    _WORDS * _SLOTS, _WORDS * _SLOTS + 4
+)
+"""The words behind the slots: how many files have changed, how many may not be read now, and how
+often the latter, and what is noted of rights, has become another."""
 
 
 def _digest(value: object) -> int:
@@ -50,11 +53,11 @@ class SharedFileState:
     def __init__(self) -> None:
         self._lock = os.memfd_create("imagenetfs-known", os.MFD_CLOEXEC)
         # Memory is taken when it is written to: a page for each archive at most.
-        self._map = mmap.mmap(-1, (_WORDS * _SLOTS + 2) * _WORD)
+        self._map = mmap.mmap(-1, (_WORDS * _SLOTS + 4) * _WORD)
         self._words = memoryview(self._map).cast("Q")
         self.changes = self._words[_CHANGED_COUNT:_REFUSED_COUNT]
         """One word: how many files have changed. To be looked at before anything is asked here."""
-        self.refusals = self._words[_REFUSED_COUNT:]
+        self.refusals = self._words[_REFUSED_COUNT:_REFUSAL_CHANGES]
         """One word: how many may not be read now."""
         self._writing = threading.Lock()
 
@@ -114,6 +117,11 @@ class SharedFileState:
         """It may be read again. True where that is new."""
         return self.is_refused(path) and self._put(path, _REFUSED, 0, _REFUSED_COUNT)
 
+    @property
+    def refusal_changes(self) -> int:
+        """A number that is another one whenever a file is refused, or may be read again."""
+        return self._words[_REFUSAL_CHANGES]
+
     def note_permitted(self, path: bytes, ctime_ns: int) -> None:
         """The server let us read the file, and a change of its rights changes its ctime."""
         with self._locked():
@@ -136,10 +144,19 @@ class SharedFileState:
         uid, gid, bits = rights
         with self._locked():
             slot = self._claim(_digest(path))
-            if slot is not None:
+            if slot is None:
+                return
+            mode, owner = _NOTED | bits, uid << 32 | gid
+            if (self._words[slot + _MODE], self._words[slot + _OWNER]) != (mode, owner):
                 self._words[slot + _MODE] = 0
-                self._words[slot + _OWNER] = uid << 32 | gid
-                self._words[slot + _MODE] = _NOTED | bits
+                self._words[slot + _OWNER] = owner
+                self._words[slot + _MODE] = mode
+                self._words[_RIGHTS_CHANGES] += 1
+
+    @property
+    def rights_changes(self) -> int:
+        """A number that is another one whenever other rights are noted than before."""
+        return self._words[_RIGHTS_CHANGES]
 
     def rights(self, path: bytes) -> Ownership | None:
         """What was noted last; None where that is nothing, or is being written."""
@@ -160,6 +177,7 @@ class SharedFileState:
             if slot is None:
                 return True
             is_new = self._words[slot + which] != value
+            self._words[_REFUSAL_CHANGES] += is_new and which == _REFUSED
             self._words[slot + which] = value
             self._words[count] += is_new if value else -is_new
             return is_new

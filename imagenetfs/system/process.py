@@ -64,11 +64,20 @@ def is_waiting(pid: int) -> bool:
     """Whether the kernel has put the process to sleep (S or D), as
     opposed to being short of CPU.
     """
+    return _state(pid) in (b"S", b"D")
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a signal or a debugger has stopped the process (T or t)."""
+    return _state(pid) in (b"T", b"t")
+
+
+def _state(pid: int) -> bytes:
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
-        return False
-    return stat.rpartition(b")")[2].split()[0] in (b"S", b"D")
+        return b""
+    return stat.rpartition(b")")[2].split()[0]
 
 
 class Processes(Protocol):
@@ -83,11 +92,15 @@ class Processes(Protocol):
     def is_waiting(self, pid: int, /) -> bool:
         """As :func:`is_waiting`."""
 
+    def is_stopped(self, pid: int, /) -> bool:
+        """As :func:`is_stopped`."""
+
 
 class _SystemProcesses:
     kill = staticmethod(os.kill)
     waitpid = staticmethod(os.waitpid)
     is_waiting = staticmethod(is_waiting)
+    is_stopped = staticmethod(is_stopped)
 
 
 SYSTEM_PROCESSES: Processes = _SystemProcesses()

@@ -169,9 +169,11 @@ def _versions(found: Discovery, index: Index, prefer: str) -> list[Version]:
         *downsampled.versions(found, index, kit),
     ]
     wnids = {wnid for version in versions for split in version.splits for wnid in split.wnids}
-    words = read_words(found, index.source, kit, wnids)
+    words, known_from = read_words(found, index.source, kit, wnids)
     for version in versions:
         version.words = words
+        named = (known_from[wnid] for wnid in version.wnids if wnid in known_from)
+        version.words_from = tuple(dict.fromkeys(named))
     return versions
 
 

@@ -10,12 +10,15 @@ from imagenetfs.tree.split_backend import UNLABELED, SplitBackend
 
 @dataclass(slots=True)
 class Split:
-    """One split of a version; ``origin`` says where its images stand, for people."""
+    """One split of a version; ``origin`` says where its images stand, for people, ``labels_from``
+    which files of the source (paths) tell the images' classes, beside its archives.
+    """
 
     name: bytes
     backend: SplitBackend
     origin: str
     aliases: tuple[bytes, ...] = ()
+    labels_from: tuple[bytes, ...] = ()
 
     @property
     def wnids(self) -> list[bytes]:
@@ -28,6 +31,7 @@ class Version:
     """One version of the data set: its splits, the words of its classes, directories that answer
     without being listed (name -> path in the source), and the val classes in file order.
 
+    ``words_from`` and ``val_wnids_from``: the files of the source (paths) that tell these.
     ``classes_beside_splits``: train's classes answer beside it, where
     programs of old look for them.
     """
@@ -35,9 +39,11 @@ class Version:
     name: bytes
     splits: list[Split] = field(default_factory=list)
     words: dict[bytes, str] = field(default_factory=dict)
+    words_from: tuple[bytes, ...] = ()
     hidden_directories: dict[bytes, bytes] = field(default_factory=dict)
     classes_beside_splits: bool = False
     val_wnids: Callable[[], Sequence[bytes]] | None = None
+    val_wnids_from: tuple[bytes, ...] = ()
 
     @property
     def wnids(self) -> list[bytes]:

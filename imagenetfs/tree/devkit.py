@@ -39,6 +39,14 @@ class Devkit:
     wnids: dict[int, bytes]
     words: dict[bytes, str]
     truth: tuple[int, ...]
+    meta_path: bytes = b""
+    truth_path: bytes = b""
+    """Where the source has the two files: one path where it has the kit's archive."""
+
+    @property
+    def paths(self) -> tuple[bytes, ...]:
+        """Both paths, or the one."""
+        return tuple(dict.fromkeys((self.meta_path, self.truth_path)))
 
     def val_wnid(self, number: int) -> bytes | None:
         """The class of val image ``number`` (from 1), or None where the kit does not say."""

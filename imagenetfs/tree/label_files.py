@@ -41,6 +41,16 @@ def label_files(version: Version) -> dict[bytes, Callable[[], bytes]]:
     return files
 
 
+def label_file_sources(version: Version, name: bytes) -> tuple[bytes, ...]:
+    """The paths in the source of what one of these files is made of, beside the names of classes,
+    which all may see who may enter the source.
+    """
+    if name == b"wnids.txt":
+        return ()
+    more = version.val_wnids_from if name == b"meta.bin" else ()
+    return tuple(dict.fromkeys((*version.words_from, *more)))
+
+
 def _text(version: Version) -> list[str]:
     return [wnid.decode() for wnid in version.wnids]
 

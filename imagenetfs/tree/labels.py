@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container
+from dataclasses import replace
 
 from imagenetfs.errors import HelperDiedError, ImagenetfsError
 from imagenetfs.source.source import Source
@@ -29,15 +30,14 @@ def read_devkit(discovery: Discovery, source: Source) -> Devkit | None:
     packed = [name for name in discovery.files(root) if _PACKED.fullmatch(name)]
     try:
         if DEVKIT in discovery.directories(root):
-            files = (
-                source.read_whole(kit + devkit.META_MAT),
-                source.read_whole(kit + devkit.GROUND_TRUTH),
-            )
+            paths = kit + devkit.META_MAT, kit + devkit.GROUND_TRUTH
+            files = source.read_whole(paths[0]), source.read_whole(paths[1])
         elif packed:
-            files = devkit.unpacked(source.read_whole(root + b"/" + packed[0]))
+            paths = (root + b"/" + packed[0],) * 2
+            files = devkit.unpacked(source.read_whole(paths[0]))
         else:
             return None
-        return devkit.parse(*files)
+        return replace(devkit.parse(*files), meta_path=paths[0], truth_path=paths[1])
     except HelperDiedError as error:
         discovery.warnings.append(
             f"the labels are missing in this mount: {error}. Raise the limit and mount anew."
@@ -50,15 +50,17 @@ def read_devkit(discovery: Discovery, source: Source) -> Devkit | None:
 
 def read_words(
     discovery: Discovery, source: Source, kit: Devkit | None, wanted: Container[bytes]
-) -> dict[bytes, str]:
-    """The words of the ``wanted`` wnids: the devkit's, else tiny's, which
-    has all of WordNet's nouns.
+) -> tuple[dict[bytes, str], dict[bytes, bytes]]:
+    """The words of the ``wanted`` wnids: the devkit's, else tiny's, which has all of WordNet's
+    nouns; and the path of the file that each wnid's are from.
     """
     words: dict[bytes, str] = {}
+    known_from: dict[bytes, bytes] = {}
     root = discovery.root(TINY)
     if root is not None and _WORDS in discovery.files(root):
+        path = root + b"/" + _WORDS
         try:
-            text = source.read_whole(root + b"/" + _WORDS)
+            text = source.read_whole(path)
         except ImagenetfsError as error:
             discovery.warnings.append(f"words.txt cannot be used: {error}")
             text = b""
@@ -66,6 +68,9 @@ def read_words(
             wnid, _, known = line.partition(b"\t")
             if known and wnid in wanted:
                 words[wnid] = known.strip().decode("utf-8", "replace")
+                known_from[wnid] = path
     if kit is not None:
-        words.update({wnid: known for wnid, known in kit.words.items() if wnid in wanted})
-    return words
+        named = {wnid: known for wnid, known in kit.words.items() if wnid in wanted}
+        words.update(named)
+        known_from.update(dict.fromkeys(named, kit.meta_path))
+    return words, known_from

@@ -58,12 +58,16 @@ class SplitDirectory:
 
 @dataclass(slots=True)
 class FixedFile:
-    """A file of generated contents; a ``lazy`` one is sized when it is
-    looked up, not when listed.
+    """A file of generated contents; a ``lazy`` one is sized when it is looked up, not when listed.
+
+    It is made of the source's ``files`` (paths) and of what the archives of ``split`` hold, and so
+    it is closed to those to whom any of them is.
     """
 
     contents: Contents
     lazy: bool = False
+    files: tuple[bytes, ...] = ()
+    split: Split | None = None
 
 
 @dataclass(slots=True)

@@ -25,13 +25,17 @@ class SourcePaths:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._index = tree.catalogue.index
+        files = (path for file in tree.generated_files for path in file.files)
+        self._read_at_mount = tuple(dict.fromkeys(files))
 
     def paths(self, number: int) -> Iterator[bytes]:
-        """The paths in the source that an inode's content or names are read
-        from; none for what is made.
+        """The paths in the source that an inode's content or names are read from, or made of; none
+        for what says nothing of any file.
         """
         kind = kind_of(number)
-        if kind == InodeKind.CLASS:
+        if kind == InodeKind.FIXED:
+            yield from self._of_generated(number)
+        elif kind == InodeKind.CLASS:
             split, member = class_fields(number)
             yield from self._class_paths(self._tree.split_directories[split], member)
         elif kind == InodeKind.FILE or kind in _LOOSE:
@@ -43,6 +47,17 @@ class SourcePaths:
             if of_files and within >= 0 and self._index.known(archive, inner):
                 yield join_path(path, self._index.container(archive, inner).members.name(within))
 
+    def _of_generated(self, number: int) -> Iterable[bytes]:
+        """Of a file that is made: each path once, though a thousand classes stand in one tar."""
+        file = self._tree.generated_file(number)
+        if file is None:
+            return ()
+        found = dict.fromkeys(file.files)
+        if file.split is not None:
+            for member in range(len(file.split.backend.classes)):
+                found.update(dict.fromkeys(self._class_paths(file.split, member)))
+        return found
+
     def _class_paths(self, split: Split, member: int) -> Iterator[bytes]:
         for archive, inner in split.backend.places(member):
             yield self._path(archive, inner)
@@ -50,13 +65,16 @@ class SourcePaths:
     def _path(self, archive: int, inner: int) -> bytes:
         index = self._index
         own = index.archives[archive]
-        if inner == OUTER or own.kind is not Kind.DIRECTORY or not index.known(archive, inner):
+        if inner == OUTER or own.kind is not Kind.DIRECTORY or not index.known(archive):
             return own.path
-        return index.container(archive, inner).extent.path
+        return index.extent(archive, inner).path
 
     def shown(self) -> Iterator[bytes]:
-        """The paths of all of which somebody may have been shown something."""
+        """The paths of all of which somebody may have been shown something, those too that were
+        read when the mount was made.
+        """
         index = self._index
+        yield from self._read_at_mount
         for archive in index.archives:
             if not index.known(archive.number):
                 continue
@@ -69,8 +87,8 @@ class SourcePaths:
     # --- names that the kernel may hold -----------------------------------------------------------
 
     def names(self, paths: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-        """(directory, name) of the directories and files that show what
-        is read from these paths.
+        """(directory, name) of the directories and files that show what is read from these paths,
+        or made of it.
         """
         refused = frozenset(paths)
         for parent, name, number in self._tree.named():
@@ -78,7 +96,9 @@ class SourcePaths:
             found = self._tree.split_of(number)
             if found is not None:
                 yield from self._names_in_split(parent, name, number, *found, refused)
-            elif kind == InodeKind.CLASS and not refused.isdisjoint(self.paths(number)):
+            elif kind in (InodeKind.CLASS, InodeKind.FIXED) and not refused.isdisjoint(
+                self.paths(number)
+            ):
                 yield parent, name
             elif kind in _LOOSE:
                 yield from self._names_below(parent, name, number, refused)

@@ -10,7 +10,7 @@ from imagenetfs.index.archives import OUTER
 from imagenetfs.tree.catalogue import Catalogue
 from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.inode import InodeKind, class_inode, inode
-from imagenetfs.tree.label_files import PathLabels, label_files
+from imagenetfs.tree.label_files import PathLabels, label_file_sources, label_files
 from imagenetfs.tree.node import (
     DynamicFile,
     FixedDirectory,
@@ -81,14 +81,16 @@ def _splits(static_tree: StaticTree, version: Version) -> FixedDirectory:
 def _version(static_tree: StaticTree, version: Version) -> FixedDirectory:
     node = _splits(static_tree, version)
     for name, make in label_files(version).items():
-        node.children[name] = static_tree.add(FixedFile(GeneratedFile(make)))
+        files = label_file_sources(version, name)
+        node.children[name] = static_tree.add(FixedFile(GeneratedFile(make), files=files))
     labels = {wnid: label for label, wnid in enumerate(version.wnids)}
     meta = FixedDirectory()
     for name in (b"train", b"val"):
         listed = version.split(name)
         if listed is not None:
             contents = PathLabels(listed, labels)
-            meta.children[name + b".txt"] = static_tree.add(FixedFile(contents, lazy=True))
+            file = FixedFile(contents, lazy=True, files=listed.labels_from, split=listed)
+            meta.children[name + b".txt"] = static_tree.add(file)
     node.children[b"meta"] = static_tree.add(meta)
     for name, path in version.hidden_directories.items():
         archive = static_tree.catalogue.numbers[path]

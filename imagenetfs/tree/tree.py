@@ -38,7 +38,7 @@ from imagenetfs.tree.listing import (
 from imagenetfs.tree.node import DynamicFile, FixedDirectory, FixedFile, Node, SplitDirectory
 from imagenetfs.tree.source_view import loose_listing
 from imagenetfs.tree.static_tree import build_static_tree
-from imagenetfs.tree.xattrs import PREFIX, ExtendedAttributes
+from imagenetfs.tree.xattrs import PREFIX, ExtendedAttributes, MayShow
 
 _LOOSE = (InodeKind.SOURCE, InodeKind.ALIAS, InodeKind.ARCHIVES)
 
@@ -148,6 +148,16 @@ class Tree:
         node = self._node(number)
         return (isinstance(node, FixedFile) and node.lazy) or isinstance(node, DynamicFile)
 
+    def generated_file(self, number: int) -> FixedFile | None:
+        """The generated file that an inode is, if it is one."""
+        node = self._node(number) if kind_of(number) == InodeKind.FIXED else None
+        return node if isinstance(node, FixedFile) else None
+
+    @property
+    def generated_files(self) -> Iterator[FixedFile]:
+        """All of them."""
+        return (node for node in self._nodes if isinstance(node, FixedFile))
+
     def live_file(self, number: int) -> DynamicFile | None:
         """The file that an inode is, if it changes while the mount lives."""
         node = self._node(number) if kind_of(number) == InodeKind.FIXED else None
@@ -234,15 +244,20 @@ class Tree:
 
     # --- extended attributes ----------------------------------------------------------------------
 
+    def show_words_if(self, may_show: MayShow) -> None:
+        """Have ``may_show`` asked before an inode's words are shown."""
+        self._provenance.may_show = may_show
+
     def extended(self, number: int) -> dict[bytes, bytes]:
         """The extended attributes of an inode, by name."""
         kind = kind_of(number)
         if kind == InodeKind.FILE:
-            return self._provenance.of_file(*fields(number))
+            return self._provenance.of_file(number)
         if kind == InodeKind.CLASS:
             split, member = class_fields(number)
             if split < len(self._splits) and member < len(self._splits[split].backend.classes):
-                return self._provenance.of_class(self._versions[split], self._splits[split], member)
+                version, shown = self._versions[split], self._splits[split]
+                return self._provenance.of_class(number, version, shown, member)
         return {}
 
     def extended_value(self, number: int, name: bytes) -> bytes:

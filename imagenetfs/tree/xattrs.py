@@ -8,17 +8,21 @@ directories: ``wnid``, ``words``, ``label``, ``count``.
 from __future__ import annotations
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from imagenetfs.index.archives import Kind
 from imagenetfs.index.array_table import ArrayTable
 from imagenetfs.index.index import Index
 from imagenetfs.tree.dataset import Split, Version
+from imagenetfs.tree.inode import fields
 from imagenetfs.tree.split_backend import UNLABELED
 
 PREFIX = b"user.imagenetfs."
 
 Attributes = dict[bytes, bytes]
+
+MayShow = Callable[[int, tuple[bytes, ...]], bool]
+"""Whether those who may read an inode may know what is in these files of the source too."""
 
 
 class ExtendedAttributes:
@@ -28,9 +32,11 @@ class ExtendedAttributes:
         self._index = index
         self._versions = versions
         self._labels: dict[int, dict[bytes, int]] = {}
+        self.may_show: MayShow = lambda inode, paths: True
 
-    def of_file(self, archive: int, inner: int, row: int) -> Attributes:
+    def of_file(self, inode: int) -> Attributes:
         """The attributes of a member, an npz's row or a loose file."""
+        archive, inner, row = fields(inode)
         container = self._index.container(archive, inner)
         members, kind = container.members, container.extent.kind
         if not stat.S_ISREG(members.mode(row)):
@@ -43,19 +49,19 @@ class ExtendedAttributes:
             for split in version.splits:
                 number = split.backend.class_of(archive, inner, row)
                 if number is not None:
-                    return found | self._of_wnid(version, split.backend.classes[number])
+                    return found | self._of_wnid(inode, version, split.backend.classes[number])
         return found
 
-    def of_class(self, version: Version, split: Split, number: int) -> Attributes:
+    def of_class(self, inode: int, version: Version, split: Split, number: int) -> Attributes:
         """The attributes of a class directory. Indexes the class, to count its images."""
         count = {PREFIX + b"count": b"%d" % len(split.backend.listing(number))}
-        return self._of_wnid(version, split.backend.classes[number]) | count
+        return self._of_wnid(inode, version, split.backend.classes[number]) | count
 
-    def _of_wnid(self, version: Version, wnid: bytes) -> Attributes:
+    def _of_wnid(self, inode: int, version: Version, wnid: bytes) -> Attributes:
         if wnid == UNLABELED:
             return {}
         found = {PREFIX + b"wnid": wnid}
-        if wnid in version.words:
+        if wnid in version.words and self.may_show(inode, version.words_from):
             found[PREFIX + b"words"] = version.words[wnid].encode()
         labels = self._labels.get(id(version))
         if labels is None:

@@ -55,9 +55,10 @@ def train_tar(classes: int = 3, images: int = 3) -> bytes:
 
 
 def index_of(directory: Path, *paths: str, **more: Any) -> Index:
-    """An index over these tars and directories of ``directory``, in the order given."""
+    """An index over these tars, npz files and directories of ``directory``, in the order given."""
+    kinds = {".tar": Kind.TAR, ".npz": Kind.NPZ}
     archives = [
-        Archive(number, path.encode(), Kind.TAR if path.endswith(".tar") else Kind.DIRECTORY)
+        Archive(number, path.encode(), kinds.get(path[-4:], Kind.DIRECTORY))
         for number, path in enumerate(paths)
     ]
     index = Index(Source(directory), archives, Arena(len(archives)), **more)

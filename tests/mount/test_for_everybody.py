@@ -182,6 +182,82 @@ def test_archives_with_rights_of_their_own(at: Bench, elsewhere: Elsewhere, sour
     assert at.call("umount", mountpoint).returncode == 0
 
 
+def _shown(at: Bench, elsewhere: Elsewhere, script: str, *who: int) -> str:
+    """What a script of somebody else sees in the mount."""
+    words = [*as_user(elsewhere, *who), "sh", "-c", f"cd {at.directory / 'mnt'} && {script}"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    return done.stdout
+
+
+def _tells(at: Bench, elsewhere: Elsewhere, path: str, *who: int) -> bool:
+    """Whether somebody reads a file, or the names in a directory, of the mount."""
+    script = f"if [ -d {path} ]; then ls {path}; else cat {path}; fi | wc -c"
+    return int(_shown(at, elsewhere, script, *who)) > 0
+
+
+VERSION_FILES = ("words.txt", "labels.txt", "LOC_synset_mapping.txt", "imagenet_class_index.json")
+
+
+def _close(path: Path, mode: int = 0o640) -> None:
+    os.chown(path, 0, CLOSED)
+    path.chmod(mode)
+
+
+def test_what_is_made_of_closed_files_is_closed(
+    at: Bench, elsewhere: Elsewhere, sample: Path
+) -> None:
+    """S14: lists of images and of labels, and directories of classes from the first call on."""
+    copy = at.directory / "imagenet"
+    shutil.copytree(sample, copy, symlinks=True)
+    for path in (copy, *copy.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    _close(next((copy / "ILSVRC2012").glob("*img_val.tar")))
+    _close(next((copy / "ILSVRC2012").glob("*img_train.tar")))
+    _close(next((copy / "ILSVRC2012").glob("*devkit_t12")), 0o750)
+    _close(copy / "tiny-imagenet-200", 0o750)
+    npz = next(path for path in copy.rglob("*32_train*") if path.is_dir())
+    _close(npz, 0o750)
+    tars = sorted((copy / "winter21_whole").rglob("n*.tar"))
+    _close(tars[0])
+    mountpoint = at.directory / "mnt"
+    done = at.call("mount", "-o", "allow_other", "--revalidate", "30m", copy, mountpoint)
+    assert done.returncode == 0, done.stderr
+    ana, member = (USERS["ana"], GROUP), (USERS["ana"], GROUP, CLOSED)
+    classes = {
+        split: sorted(_shown(at, elsewhere, f"ls {split}", *ana).split())
+        for split in ("ILSVRC2012/train", "ILSVRC2012/val", "Imagenet32/train")
+    }
+    tiny = sorted(_shown(at, elsewhere, "ls tiny-imagenet-200/train", *ana).split())
+    assert tiny
+    top = "winter21_whole/train"
+    made = [
+        f"{top}/{tars[0].stem}",
+        "winter21_whole/meta/train.txt",
+        *(f"ILSVRC2012/{name}" for name in (*VERSION_FILES, "meta.bin")),
+        "ILSVRC2012/meta/train.txt",
+        "ILSVRC2012/meta/val.txt",
+        "Imagenet32/meta/train.txt",
+        "tiny-imagenet-200/meta/train.txt",
+        "tiny-imagenet-200/meta/val.txt",
+        *(f"{split}/{names[0]}" for split, names in classes.items()),
+        f"tiny-imagenet-200/train/{tiny[0]}",
+    ]
+    assert {path: _tells(at, elsewhere, path, *ana) for path in made} == dict.fromkeys(made, False)
+    assert {path: _tells(at, elsewhere, path, *member) for path in made} == dict.fromkeys(
+        made, True
+    )
+    beside = f"{top}/{tars[1].stem}"
+    assert _tells(at, elsewhere, beside, *ana)
+    assert _tells(at, elsewhere, "winter21_whole/wnids.txt", *ana), "names of classes may be seen"
+    ask = "import os, sys; print(os.getxattr(sys.argv[1], 'user.imagenetfs.' + sys.argv[2]))"
+    said = [
+        _shown(at, elsewhere, f'/usr/bin/python3 -c "{ask}" {beside} {what}', *ana)
+        for what in ("wnid", "words")
+    ]
+    assert said == [f"{tars[1].stem.encode()!r}\n", ""], "the words are the closed devkit's"
+    assert at.call("umount", mountpoint).returncode == 0
+
+
 def own_mounts(elsewhere: Elsewhere, directory: Path) -> str:
     table = elsewhere.mount_table().splitlines()
     return "\n".join(line for line in table if str(directory) in line)

@@ -20,7 +20,7 @@ from imagenetfs.tree.catalogue import build_catalogue
 from imagenetfs.tree.source_paths import SourcePaths
 from imagenetfs.tree.tree import Tree
 from tests.helpers.bench import until
-from tests.helpers.imagenet_tars import VAL
+from tests.helpers.imagenet_tars import TRAIN, VAL
 from tests.helpers.mounts import Mount
 from tests.helpers.passthrough import SlowSource, slow_source
 
@@ -123,6 +123,64 @@ def test_new_opens_are_refused(
 
 
 @pytest.mark.parametrize(
+    ("closed", "made"),
+    [
+        (f"ILSVRC2012/{TRAIN}", ["meta/train.txt"]),
+        (f"ILSVRC2012/{VAL}", ["meta/val.txt"]),
+        (
+            "ILSVRC2012/ILSVRC2012_devkit_t12/data/meta.mat",
+            ["words.txt", "labels.txt", "meta.bin", "meta/val.txt"],
+        ),
+    ],
+)
+def test_files_that_are_made_are_refused(
+    sample_copy: Path, source: SlowSource, mount: Mount, closed: str, made: list[str]
+) -> None:
+    """S8: lists and labels are what the archives and the devkit hold; kept pages do not help."""
+    one = mount(source.path, revalidate=REVALIDATE)
+    every = ["wnids.txt", "words.txt", "labels.txt", "meta.bin", "meta/train.txt", "meta/val.txt"]
+    before = {name: (one.root / name).read_bytes() for name in every}
+    held = os.open(one.root / made[-1], os.O_RDONLY)  # the kernel keeps its pages meanwhile
+    try:
+        (sample_copy / closed).chmod(0o600)
+        paths = [one.root / name for name in made]
+        assert _all_answer(errno.EACCES, *paths)
+        open_ones = {name: before[name] for name in every if name not in made}
+        assert {name: (one.root / name).read_bytes() for name in open_ones} == open_ones
+        (sample_copy / closed).chmod(0o644)
+        assert _all_answer(0, *paths)
+    finally:
+        os.close(held)
+    assert {name: (one.root / name).read_bytes() for name in every} == before
+
+
+def test_attributes_are_refused_with_what_they_are_of(
+    sample_copy: Path, source: SlowSource, mount: Mount
+) -> None:
+    """S8: an image's extended attributes with its archive, the words of its class with theirs."""
+    one = mount(source.path, revalidate=REVALIDATE)
+    image = next(next((one.root / "train").iterdir()).iterdir())
+    assert os.getxattr(image, "user.imagenetfs.words")
+    held = os.open(image, os.O_RDONLY)
+    try:
+        meta = sample_copy / "ILSVRC2012" / "ILSVRC2012_devkit_t12" / "data" / "meta.mat"
+        meta.chmod(0o600)
+        assert _all_answer(errno.EACCES, one.root / "words.txt")
+        with pytest.raises(OSError, match=os.strerror(errno.ENODATA)):
+            os.getxattr(held, "user.imagenetfs.words")
+        assert os.getxattr(held, "user.imagenetfs.wnid").decode() == image.parent.name
+        (sample_copy / "ILSVRC2012" / TRAIN).chmod(0o600)
+        assert _all_answer(errno.EACCES, image.parent)  # refused, not only unread
+        for name in ("source", "offset", "wnid"):
+            with pytest.raises(PermissionError):
+                os.getxattr(held, f"user.imagenetfs.{name}")
+        with pytest.raises(PermissionError):
+            os.listxattr(held)
+    finally:
+        os.close(held)
+
+
+@pytest.mark.parametrize(
     ("version", "split", "closed"),
     [
         ("winter21_whole", "train", "winter21_whole/tars/{}.tar"),
@@ -211,7 +269,7 @@ def test_the_kernel_is_told_no_more_than_it_must(sample: Path) -> None:
     backing, index = SourcePaths(tree), tree.catalogue.index
     path = f"ILSVRC2012/{VAL}".encode()
     assert path not in backing.shown()
-    assert {name for _, name in backing.names([path])} == set()
+    assert {name for _, name in backing.names([path])} == {b"val.txt"}
     archive = tree.catalogue.numbers[path]
     for number in (tree.catalogue.numbers[b""], tree.catalogue.numbers[b"ILSVRC2012"], archive):
         index.container(number)
@@ -220,6 +278,7 @@ def test_the_kernel_is_told_no_more_than_it_must(sample: Path) -> None:
     val = version.split(b"val")
     assert val is not None
     names = [name for _, name in backing.names([path])]
+    names.remove(b"val.txt")  # which is made of them
     # val and its other name, as a directory of split: each with its classes; then
     # source/ and archives/.
     assert sorted(names) == sorted(

@@ -52,7 +52,9 @@ def versions(discovery: Discovery, index: Index, kit: Devkit | None) -> list[Ver
             version = by_side.setdefault(side, Version(b"Imagenet%d" % side))
             aliases = (b"validation",) if name == b"val" else ()
             origin = " and ".join(sorted(path.decode("utf-8", "replace") for path in directories))
-            version.splits.append(Split(name, ArraySplit(index, archives, ids), origin, aliases))
+            labels_from = (kit.meta_path,) if kit is not None else ()
+            backend = ArraySplit(index, archives, ids)
+            version.splits.append(Split(name, backend, origin, aliases, labels_from))
     if by_side and kit is None:
         discovery.warnings.append(
             "the devkit is missing or cannot be used, so nobody knows which class a label of "

@@ -37,6 +37,7 @@ def versions(discovery: Discovery, index: Index, prefer: str, kit: Devkit | None
     }
     if kit is not None:
         main.val_wnids = lambda: [kit.wnids.get(label, UNLABELED) for label in kit.truth]
+        main.val_wnids_from = kit.paths
     t3 = Version(b"ILSVRC2012_t3")
     t3.splits = [s for s in (_t3(finder),) if s is not None]
     return [version for version in (main, t3) if version.splits]
@@ -72,19 +73,22 @@ def _val(finder: ArchiveSelector, kit: Devkit | None) -> Split | None:
     archive, _ = finder.choose(finder.tars(_VAL), directory)
     if archive is None:
         return None
+    labels_from: tuple[bytes, ...] = ()
     if archive == directory and finder.has_classes(archive):
         backend: SplitBackend = PerClassSplit(index, classes_within(index, archive))
     else:
-        classes, label = _val_labels(finder, kit, directory)
+        classes, label, labels_from = _val_labels(finder, kit, directory)
         tell = finder.discovery.late_warnings.tell
         backend = FlatSplit(index, (archive,), classes, label, tell=tell)
-    return Split(b"val", backend, index.title(archive), aliases=(b"validation",))
+    return Split(b"val", backend, index.title(archive), (b"validation",), labels_from)
 
 
 def _val_labels(
     finder: ArchiveSelector, kit: Devkit | None, directory: int | None
-) -> tuple[Sequence[bytes], Callable[[bytes], bytes | None] | None]:
-    """The classes of val, and the label of a file name: by the devkit, else by directories."""
+) -> tuple[Sequence[bytes], Callable[[bytes], bytes | None] | None, tuple[bytes, ...]]:
+    """The classes of val, the label of a file name, and the paths that tell it: by the devkit, else
+    by directories.
+    """
     if kit is not None:
         classes = set(kit.wnids.values())
         if not kit.wnids.keys() >= set(kit.truth):
@@ -92,28 +96,33 @@ def _val_labels(
                 "the devkit gives val images labels that it does not name: see val/unlabeled/."
             )
             classes.add(UNLABELED)
-        return sorted(classes), lambda name: kit.val_wnid(image_number(name))
+        return sorted(classes), lambda name: kit.val_wnid(image_number(name)), kit.paths
     if directory is not None and finder.has_classes(directory):
-        known = _labels_of_directories(finder.index, directory)
+        known, labels_from = _labels_of_directories(finder.index, directory)
         finder.warn(
             "the devkit is missing: val is labelled by the extracted class directories of "
             f"{finder.index.title(directory)}."
         )
-        return sorted({*known.values(), UNLABELED}), known.get
+        return sorted({*known.values(), UNLABELED}), known.get, labels_from
     finder.warn(
         f"the devkit ({finder.path(DEVKIT).decode()}) is missing or cannot be used, so the labels "
         "of val are unknown: its images stand under val/unlabeled/."
     )
-    return (UNLABELED,), None
+    return (UNLABELED,), None, ()
 
 
-def _labels_of_directories(index: Index, directory: int) -> dict[bytes, bytes]:
-    backend = PerClassSplit(index, classes_within(index, directory))
-    return {
+def _labels_of_directories(
+    index: Index, directory: int
+) -> tuple[dict[bytes, bytes], tuple[bytes, ...]]:
+    """File name -> class, by class directories, and the paths of these."""
+    places = classes_within(index, directory)
+    backend = PerClassSplit(index, places)
+    labels = {
         name: wnid
         for number, wnid in enumerate(backend.classes)
         for name, _, _ in backend.listing(number).entries(0)
     }
+    return labels, tuple(index.extent(*place).path for place in places.values())
 
 
 def _test(finder: ArchiveSelector) -> Split | None:

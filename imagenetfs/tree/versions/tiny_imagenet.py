@@ -46,7 +46,8 @@ def _val(finder: ArchiveSelector, train: Split | None) -> Split | None:
     if finder.has_classes(directory):
         return _by_class(finder, b"val", directory)
     index = finder.index
-    labels = _annotations(finder, index.archives[directory].path + b"/" + _ANNOTATIONS)
+    annotations = index.archives[directory].path + b"/" + _ANNOTATIONS
+    labels = _annotations(finder, annotations)
     classes = {*labels.values(), *(train.wnids if train is not None and labels else ())}
     backend = FlatSplit(
         index,
@@ -55,7 +56,8 @@ def _val(finder: ArchiveSelector, train: Split | None) -> Split | None:
         labels.get if labels else None,
         images_only=True,
     )
-    return Split(b"val", backend, index.title(directory), aliases=(b"validation",))
+    labels_from = (annotations,) if labels else ()
+    return Split(b"val", backend, index.title(directory), (b"validation",), labels_from)
 
 
 def _annotations(finder: ArchiveSelector, path: bytes) -> dict[bytes, bytes]:

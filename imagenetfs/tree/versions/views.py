@@ -82,6 +82,7 @@ def view(
         base = _version(version_name, wanted, versions)
         splits = [s for s in base.splits if split_name in (None, s.name, *s.aliases)]
         shown.words.update(base.words)
+        shown.words_from = tuple(dict.fromkeys((*shown.words_from, *base.words_from)))
         parts = [
             (split, ViewSplit(split.name, split.backend, wanted, tell_of_view)) for split in splits
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import signal
 
@@ -14,6 +15,8 @@ from imagenetfs.server.worker import RETIRED, SESSION_OVER
 from imagenetfs.server.worker_pool import WorkerPool
 
 DEADLINE = 20.0
+LOOK = 0.5
+"""The longest time between two looks of the supervisor, in seconds."""
 
 
 class World:
@@ -27,6 +30,7 @@ class World:
         self.dead: dict[int, int] = {}
         self.reaped: set[int] = set()
         self.asleep: set[int] = set()
+        self.stopped: set[int] = set()
         self.kills: list[tuple[int, int]] = []
         self.forks: list[float] = []
         self.refuse_forks = False
@@ -74,6 +78,13 @@ class World:
 
     def is_waiting(self, pid: int, /) -> bool:
         return pid in self.asleep
+
+    def is_stopped(self, pid: int, /) -> bool:
+        return pid in self.stopped
+
+    def ended(self) -> list[int]:
+        """Who was killed, and not asked to leave."""
+        return [pid for pid, number in self.kills if number == signal.SIGKILL]
 
     def kill(self, pid: int, number: int, /) -> None:
         assert pid not in self.reaped, "killed after it was reaped: by now somebody else's pid"
@@ -133,11 +144,16 @@ class Mount:
         self.stats.row(0)[Counter.FIRST_REQUEST] += 1
 
     def step(self, seconds: float = 0.02, times: int = 1) -> None:
-        for _ in range(times):
-            self.world.now += seconds
-            self.pool.tick()
-            self.pool.reap()
-            self.pool.fill()
+        """Time goes by, with the supervisor's looks at most half a second apart."""
+        looks = max(1, math.ceil(seconds / LOOK))
+        for _ in range(times * looks):
+            self.world.now += seconds / looks
+            self.look()
+
+    def look(self) -> None:
+        self.pool.tick()
+        self.pool.reap()
+        self.pool.fill()
 
 
 # --- growing --------------------------------------------------------------------------------------
@@ -456,6 +472,101 @@ def test_one_that_cannot_die_is_killed_once(world: World, caplog: pytest.LogCapt
     assert len([pid for pid, _ in world.kills if pid == victim]) <= 2
     assert len(mount.pool) == 3  # two others serve
     assert caplog.text.count("is ended") <= 2
+
+
+# --- stopped workers and suspended mounts ---------------------------------------------------------
+
+
+def test_others_serve_beside_stopped_ones(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Twice over the ceiling, one after the other; nobody is ended, for they hold no request."""
+    mount = Mount(world, ceiling=4)
+    for _ in range(4):
+        world.stopped |= set(mount.pids)
+        mount.request()
+        mount.step(1.0, times=6)
+        assert len([pid for pid in mount.pids if pid not in world.stopped]) == 2
+    assert world.ended() == []
+    assert caplog.text.count("is stopped and answers nothing") == 8
+    assert all(mount.row(pid)[Counter.STOPPED_SINCE] for pid in world.stopped)
+    world.stopped.clear()
+    mount.step(1.0, times=30)
+    assert len(mount.pids) <= 4
+    assert not any(mount.row(pid)[Counter.STOPPED_SINCE] for pid in mount.pids)
+
+
+def test_a_stop_of_a_moment_is_none(world: World) -> None:
+    mount = Mount(world)
+    for _ in range(20):
+        world.stopped = set(mount.pids)
+        mount.step(0.4)
+        world.stopped.clear()
+        mount.step(1.1)
+    assert (len(mount.pids), world.ended()) == (2, [])
+
+
+def test_a_quiet_mount_has_one_that_is_not_stopped(world: World) -> None:
+    mount = Mount(world)
+    mount.step(0.5, times=300)
+    assert len(mount.pids) == 1
+    world.stopped = set(mount.pids)
+    mount.step(0.5, times=300)
+    assert len(mount.pids) == 2
+    assert world.stopped <= set(mount.pids)
+
+
+def test_one_that_is_stopped_within_a_request_is_ended(world: World) -> None:
+    """S15: whoever waits for it gets an answer. Not so where it holds none."""
+    mount = Mount(world)
+    mount.step()
+    victim, idle = mount.pids
+    mount.row(victim)[Counter.BUSY_SINCE] = int(world.now * 1e9)
+    world.stopped = {victim, idle}
+    mount.step(DEADLINE * 0.9)
+    assert world.ended() == []
+    mount.step(DEADLINE * 0.2)
+    assert world.ended() == [victim]
+
+
+def test_long_work_that_is_stopped_for_a_moment_is_not_ended(world: World) -> None:
+    mount = Mount(world)
+    mount.step()
+    [first, _] = mount.pids
+    mount.row(first)[Counter.BUSY_SINCE] = int(world.now * 1e9)
+    mount.step(DEADLINE * 5)
+    world.stopped = {first}
+    mount.step(DEADLINE / 2)
+    assert world.ended() == []
+
+
+@pytest.mark.parametrize("seconds", [2.5, 120.0, 86_400.0])
+def test_what_was_suspended_is_not_overdue(world: World, seconds: float) -> None:
+    """S20: a deadline goes on where it stood, once and not anew with each suspension."""
+    mount = Mount(world)
+    victim = mount.pids[0]
+    mount.step()
+    mount.wait_in_source(victim)
+    for _ in range(3):
+        mount.step(DEADLINE * 0.3)
+        world.now += seconds
+        mount.look()
+    assert world.ended() == []
+    assert mount.pool.quiet_seconds < DEADLINE
+    mount.step(DEADLINE * 0.15)
+    assert world.ended() == [victim]
+
+
+def test_work_that_began_while_the_supervisor_was_suspended(world: World) -> None:
+    mount = Mount(world)
+    victim = mount.pids[0]
+    mount.step()
+    world.now += 100.0
+    mount.wait_in_source(victim)
+    world.now += 50.0
+    mount.look()
+    mount.step(DEADLINE * 0.9)
+    assert world.ended() == []
+    mount.step(DEADLINE * 0.2)
+    assert world.ended() == [victim]
 
 
 # --- the end --------------------------------------------------------------------------------------

@@ -166,7 +166,7 @@ def test_what_is_no_link_has_no_target(source: SourceDirectory) -> None:
     [(stat.S_IFDIR, True, False), (stat.S_IFREG, False, True), (stat.S_IFLNK, False, False)],
 )
 def test_what_an_entry_is(mode: int, directory: bool, file: bool) -> None:
-    entry = DirectoryEntry(b"x", mode | 0o644, 0, 0, 0)
+    entry = DirectoryEntry(b"x", mode | 0o644, 0, 0, 0, 0, 0)
     assert (entry.is_directory, entry.is_file) == (directory, file)
 
 

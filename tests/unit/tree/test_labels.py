@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,8 @@ def test_a_damaged_kit_is_a_warning(tmp_path: Path, damage: str) -> None:
 def words_of(root: Path, kit: Devkit | None, *wanted: bytes) -> tuple[dict[bytes, str], list[str]]:
     source = Source(root)
     survey = discover(source)
-    found = read_words(survey, source, kit, {*wanted})
+    found, known_from = read_words(survey, source, kit, {*wanted})
+    assert known_from.keys() == found.keys()
     source.close()
     return found, survey.warnings
 
@@ -98,6 +100,17 @@ def test_words_of_tiny_and_of_the_kit(tmp_path: Path) -> None:
         b"n00000001": "of the kit",
         b"n00000002": "second, other",
     }
+
+
+def test_the_files_that_the_words_are_from(tmp_path: Path) -> None:
+    """Who may not read them may not see the words."""
+    path = "tiny-imagenet-200/words.txt"
+    write(tmp_path / path, b"n00000001\tof tiny\nn00000002\tsecond\n")
+    kit = replace(KIT, meta_path=b"kit/data/meta.mat")
+    source = Source(tmp_path)
+    _, known_from = read_words(discover(source), source, kit, {b"n00000001", b"n00000002"})
+    source.close()
+    assert known_from == {b"n00000001": kit.meta_path, b"n00000002": path.encode()}
 
 
 def test_words_that_are_no_text(tmp_path: Path) -> None:
