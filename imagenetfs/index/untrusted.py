@@ -19,8 +19,9 @@ from imagenetfs.errors import ArchiveError
 from imagenetfs.formats.tar.header import BLOCK
 from imagenetfs.formats.tar.walk import MemberColumns, ReadAt, scan
 from imagenetfs.index.archives import Extent
-from imagenetfs.index.columns import Array, meta_of
+from imagenetfs.index.columns import Array
 from imagenetfs.index.member_encoder import MemberRows
+from imagenetfs.index.member_table import MemberTable
 from imagenetfs.index.names import sanitize_name
 from imagenetfs.system.text import printable
 
@@ -77,7 +78,10 @@ def check_all_shown(count: int, block: bytes) -> None:
     """See that each of ``count`` rows has one in what was made of them: names that are there twice,
     or are no names, and links to nothing would hide some. Raises ArchiveError.
     """
-    if meta_of(memoryview(block))["rows"] < count:
+    table = MemberTable(memoryview(block))
+    # Directories that no member names are made for what lies in them: they stand for no row.
+    implied = sum(map(table.is_implied, range(len(table)))) if len(table) >= count else 0
+    if len(table) - implied < count:
         raise ArchiveError("its table has names that hide members")
 
 
