@@ -114,7 +114,7 @@ class CacheDirectory:
         try:
             _refuse_unless_ours(path, os.fstat(self.fd))
         except PlaceRefusedError:
-            os.close(self.fd)
+            self.close()
             raise
 
     def find_again(self) -> None:
@@ -151,8 +151,14 @@ class CacheDirectory:
             os.unlink(name, dir_fd=self.fd)
 
     def close(self) -> None:
-        """Close the descriptor."""
-        os.close(self.fd)
+        """Close the descriptor; once is enough."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError, OSError):
+            self.close()
 
 
 def holds_removed(pid: int) -> bool:

@@ -87,6 +87,10 @@ class SpaceQuota:
             os.close(self._fd)
         self._fd = -1
 
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError, OSError):
+            self.close()
+
     # --- the account ------------------------------------------------------------------------------
 
     @contextlib.contextmanager

@@ -40,6 +40,12 @@ class ScratchFile:
         except OSError as error:
             log.warning("%s cannot be written to: %s", self.directory, error.strerror)
 
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError, OSError):
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+
     def after_fork(self) -> None:
         """Open the file anew, for locks that are this process's own. Call once in each child."""
         if self._fd >= 0:

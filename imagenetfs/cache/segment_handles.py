@@ -90,6 +90,10 @@ class SegmentHandles:
             segment.close()
         self._opened.clear()
 
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError, OSError):
+            self.forget()
+
     def _place(self, volume: Volume, number: int) -> SegmentPath:
         name = segment_name(volume.key, number)
         length = min(SEGMENT, volume.size - number * SEGMENT)

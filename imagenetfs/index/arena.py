@@ -59,6 +59,16 @@ class Arena:
         self._write(_HEADER, bytes(archives * _SLOT.size))
         self._write(0, _WORD.pack(-(-first_block // 64) * 64))
 
+    def close(self) -> None:
+        """Close the descriptor; once is enough. What is mapped stays so."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError, OSError):
+            self.close()
+
     def after_fork(self) -> None:
         """Open the file anew, for locks that are this process's own. Call once in each child."""
         own = os.open(f"/proc/self/fd/{self._fd}", os.O_RDWR | os.O_CLOEXEC)

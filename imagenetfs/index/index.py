@@ -73,6 +73,8 @@ class Index:
         self._nested: dict[int, Array] = {}
         self._kept = PersistedTables(source, stores)
         self.sharing = sharing or BuildCoordinator()
+        self.search_path: object = None
+        """Kept as long as the index is: the paths of its files may lead through its descriptors."""
         self.patience = math.inf
         """Seconds: who has waited so long for another process that built
         nothing does not begin anew.

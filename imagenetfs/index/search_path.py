@@ -35,7 +35,12 @@ class IndexSearchPath:
         found = [self._below(place) for place in places if place != directory]
         # Opened now and not by path later: the mount may lie over the source, and a server that
         # looks into its own mount waits for itself.
-        self._read_only = [opened for opened in map(_opened, found) if opened is not None]
+        self._descriptors = [fd for fd in map(_opened, found) if fd is not None]
+        self._read_only = [Path(f"/proc/self/fd/{fd}") for fd in self._descriptors]
+
+    def __del__(self) -> None:
+        for fd in self.__dict__.pop("_descriptors", ()):
+            os.close(fd)
 
     def file(self, group: str) -> Path | None:
         """Where the index file of a group is written."""
@@ -54,10 +59,9 @@ class IndexSearchPath:
         return place / f"{self.source.name or 'root'}-{key}"
 
 
-def _opened(directory: Path) -> Path | None:
-    """A path that leads to the directory as it is now, whatever is mounted over it later."""
+def _opened(directory: Path) -> int | None:
+    """The directory as it is now, whatever is mounted over it later."""
     try:
-        fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         return None
-    return Path(f"/proc/self/fd/{fd}")

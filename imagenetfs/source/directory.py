@@ -7,6 +7,7 @@ Everything that asks is metered, and tried again where that may help. Paths as i
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -209,8 +210,15 @@ class SourceDirectory:
         return self._ask(path, lambda: os.readlink(path, dir_fd=self._fd), requests=0)
 
     def close(self) -> None:
-        """Close the descriptor."""
-        os.close(self._fd)
+        """Close the descriptor; once is enough."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __del__(self) -> None:
+        # A caller may drop a source without closing it; its constructor may have failed.
+        with contextlib.suppress(AttributeError, BufferError, OSError):
+            self.close()
 
 
 def _entries(fd: int) -> list[DirectoryEntry]:

@@ -57,11 +57,14 @@ class FailureRegister:
         """
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Give the memory back; once is enough."""
+        if self._lock < 0:
+            return
         self.failing.release()
         self._head.release()
         self._map.close()
         os.close(self._lock)
+        self._lock = -1
 
     def note(self, path: bytes, kind: str, sentence: str) -> bool:
         """Count a request that failed. True where the file was not failing in this way before.

@@ -62,11 +62,14 @@ class SharedFileState:
         self._writing = threading.Lock()
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Give the memory back; once is enough."""
+        if self._lock < 0:
+            return
         for words in (self.changes, self.refusals, self._words):
             words.release()
         self._map.close()
         os.close(self._lock)
+        self._lock = -1
 
     # --- whether it is the right file
     # ---------------------------------------------------------------

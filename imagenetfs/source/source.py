@@ -233,9 +233,8 @@ class Source(SourceDirectory):
             log.info("%s can be read again; %d requests had failed", os.fsdecode(path), failed)
 
     def _reopen(self, file: SourceFile) -> None:
-        """Open the path anew, and go on with that if it is the same file. Loose files, which the
-        index does not
-        recognises, are the same while their size is."""
+        """Open the path anew, and go on with that if it is the same file. Loose files, which
+        the index does not know, are the same while their size is."""
         self._exchange(file, strictly=False)
 
     def _reopen_strictly(self, file: SourceFile) -> None:

@@ -107,6 +107,7 @@ def build_catalogue(
         sharing=BuildCoordinator(written),
         scan_alone=partial(scan_parallel, in_flight=in_flight),
     )
+    index.search_path = places
     versions = _versions(found, index, prefer)
     tell = found.late_warnings.tell
     named = (lists or {}).items() if versions else ()

@@ -5,6 +5,7 @@ Kept in memory that forked processes share, so that each sentence is said once a
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import mmap
@@ -26,7 +27,8 @@ class LateWarnings:
         self._writing = threading.Lock()
 
     def __del__(self) -> None:
-        os.close(self._lock)
+        with contextlib.suppress(AttributeError, OSError):
+            os.close(self._lock)
 
     def tell(self, sentence: str) -> None:
         """Say a sentence, if nobody has said it yet. Beyond 64 KB of them the log alone has it."""

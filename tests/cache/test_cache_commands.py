@@ -212,6 +212,7 @@ def test_progress_on_a_terminal(at: Bench, source: Path, tmp_path: Path) -> None
     assert b" s left" in shown
 
 
+@pytest.mark.expects_log("There is no version x: there are ILSVRC")
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import tarfile
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,7 @@ from imagenetfs.formats.tar import walk
 from imagenetfs.index.archives import OUTER, Archive, Kind
 from imagenetfs.index.arena import Arena
 from imagenetfs.index.index import Index
-from imagenetfs.index.index_file import IndexFile
 from imagenetfs.index.member_table import MemberTable
-from imagenetfs.index.revalidation import Revalidator
 from imagenetfs.source.source import Source
 
 
@@ -61,9 +57,7 @@ def index_of(directory: Path, *paths: str, **more: Any) -> Index:
         Archive(number, path.encode(), kinds.get(path[-4:], Kind.DIRECTORY))
         for number, path in enumerate(paths)
     ]
-    index = Index(Source(directory), archives, Arena(len(archives)), **more)
-    close_with(index, index)
-    return index
+    return Index(Source(directory), archives, Arena(len(archives)), **more)
 
 
 def tar_table(index: Index, archive: int, inner: int = OUTER) -> MemberTable:
@@ -73,22 +67,17 @@ def tar_table(index: Index, archive: int, inner: int = OUTER) -> MemberTable:
     return members
 
 
-def close_with(owner: object, index: Index) -> None:
-    """Close an index's descriptors when nobody has ``owner`` any more: a mount never needs that."""
-    # The finalizer holds the source, which would hold the index by what recognises its files.
-    index.source.recognise = Revalidator(weakref.proxy(index))
-    weakref.finalize(owner, _close, index.source, index._arena, index._kept._files)
+def forget_files(source: Source) -> None:
+    """Have a source open its files anew, as in a process that has not opened them yet."""
+    while source._files:
+        source._files.popitem()[1].close()
 
 
 def close(index: Index) -> None:
     """Close an index's descriptors now."""
-    _close(index.source, index._arena, index._kept._files)
-
-
-def _close(source: Source, arena: Arena, stores: dict[Path, IndexFile | None]) -> None:
-    source.close()
-    os.close(arena._fd)
-    for store in stores.values():
+    index.source.close()
+    index._arena.close()
+    for store in index._kept._files.values():
         if store is not None:
             store.close()
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.helpers import forkserver
+from tests.helpers import forkserver, log_watch
 from tests.helpers.forkserver import REPOSITORY, Constants
 
 READY_SECONDS = 60.0
@@ -61,6 +61,8 @@ class Mounted:
             self.process.wait()
             raise
         finally:
+            if self.process.stdout is not None:
+                self.process.stdout.close()
             if mounts_below(self.mountpoint):
                 detach(self.mountpoint)
 
@@ -78,6 +80,7 @@ def mounted(
     """
     mountpoint.mkdir(parents=True, exist_ok=True)
     log = mountpoint.with_name(mountpoint.name + ".log")
+    log_watch.watch(log)
     described = {
         "source": str(source),
         "mountpoint": str(mountpoint),

@@ -16,7 +16,7 @@ from imagenetfs.index.leases import Holder, Lease, acquire
 from imagenetfs.source.file import IoStats
 from imagenetfs.source.source import Source
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
-from tests.helpers.archives import close_with, contents, image, train_tar
+from tests.helpers.archives import contents, image, train_tar
 
 CLASSES, IMAGES = 12, 40
 
@@ -42,11 +42,9 @@ def sharing_index(
     source = Source(root, meter, clock=clock)
     archives = [Archive(0, b"t.tar", Kind.TAR)]
     sharing = BuildCoordinator({0: file}, clock, patience)
-    index = Index(
+    return Index(
         source, archives, Arena(1), stores=[(frozenset([0]), [file])], sharing=sharing, scan=scan
     )
-    close_with(index, index)
-    return index
 
 
 def all_right(index: Index) -> None:

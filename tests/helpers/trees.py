@@ -10,7 +10,7 @@ from imagenetfs.source.source import Source
 from imagenetfs.tree.catalogue import build_catalogue
 from imagenetfs.tree.node import FixedFile
 from imagenetfs.tree.tree import Tree
-from tests.helpers.archives import close_with, image, tar_of, train_tar
+from tests.helpers.archives import image, tar_of, train_tar
 from tests.helpers.devkit import meta_mat
 from tests.helpers.listings import check_listing
 
@@ -47,9 +47,7 @@ def ilsvrc2012(root: Path) -> Path:
 def tree_of(source: Path, places: IndexSearchPath | None = None) -> Tree:
     """The tree above a source."""
     catalogue = build_catalogue(Source(source), places=places or IndexSearchPath(None, source))
-    tree = Tree(catalogue, "1.2.3")
-    close_with(tree, catalogue.index)
-    return tree
+    return Tree(catalogue, "1.2.3")
 
 
 def at(tree: Tree, path: str) -> int:

@@ -113,6 +113,7 @@ def test_given_up(index: Index) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
 
 
+@pytest.mark.expects_log("data is damaged: its checksum does not hold")
 def test_damage_is_never_served(tmp_path: Path, index: Index) -> None:
     path = tmp_path / "source" / "a.npz"
     whole = bytearray(path.read_bytes())
@@ -141,6 +142,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", place], check=True)
 
 
+@pytest.mark.expects_log("point --cache-dir or TMPDIR to a directory on this")
 def test_no_room(index: Index, small_disk: Path) -> None:
     unpacked = unpacked_of(index, small_disk)
     with pytest.raises(NoSpaceError, match=r"--cache-dir or TMPDIR"):
@@ -148,6 +150,10 @@ def test_no_room(index: Index, small_disk: Path) -> None:
     assert unpacked.room.used == 0
 
 
+@pytest.mark.expects_log(
+    "cannot be written to: No such file or directory",
+    "point --cache-dir or TMPDIR to a directory on this",
+)
 def test_no_directory(index: Index, tmp_path: Path) -> None:
     with pytest.raises(NoSpaceError, match="576,000 bytes"):
         unpacked_of(index, tmp_path / "missing").read(0, 0, 192)
@@ -159,6 +165,10 @@ def test_long_work_tells_how_far_it_is(index: Index, caplog: pytest.LogCaptureFi
     assert "unpacking a.npz: 100 %" in caplog.text
 
 
+@pytest.mark.expects_log(
+    "cannot be written to: No such file or directory",
+    "point --cache-dir or TMPDIR to a directory on this",
+)
 def test_what_failed_is_tried_again_after_ten_seconds(
     index: Index, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -209,6 +219,7 @@ def test_what_was_unpacked_meanwhile_is_not_asked_for_again(index: Index, tmp_pa
     assert unpacked.asked() == []
 
 
+@pytest.mark.expects_log("is unpacked for this mount alone, into")
 def test_what_the_cache_does_not_take_is_unpacked_for_this_mount(
     index: Index, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -222,6 +233,7 @@ def test_what_the_cache_does_not_take_is_unpacked_for_this_mount(
     assert "the cache has no room for it" in caplog.text
 
 
+@pytest.mark.expects_log("is unpacked for this mount alone, into")
 def test_a_cache_that_fails(index: Index, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cache = fresh(tmp_path / "cache")
     (tmp_path / "cache" / "unpacking").mkdir()
@@ -231,6 +243,7 @@ def test_a_cache_that_fails(index: Index, tmp_path: Path, caplog: pytest.LogCapt
     assert "the cache fails (Is a directory)" in caplog.text
 
 
+@pytest.mark.expects_log("data is damaged: its checksum does not hold")
 def test_damage_is_never_kept(tmp_path: Path, index: Index) -> None:
     path = tmp_path / "source" / "a.npz"
     whole = bytearray(path.read_bytes())

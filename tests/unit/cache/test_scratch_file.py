@@ -96,6 +96,7 @@ def test_a_disk_that_fills_meanwhile_keeps_nothing_of_it(
     assert scratch.used == 0
 
 
+@pytest.mark.expects_log("cannot be written to: No such file or directory")
 def test_where_the_directory_cannot_be_written_to(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

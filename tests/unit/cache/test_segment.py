@@ -141,7 +141,8 @@ def test_a_checksum_is_looked_at_once_in_a_mount(
 
 def test_two_who_make_it_at_once_have_the_same(tmp_path: Path) -> None:
     prepare(tmp_path / "cache")
-    place = SegmentPath(CacheDirectory(tmp_path / "cache").fd, "s", bytes(32), 3, 1000)
+    cache = CacheDirectory(tmp_path / "cache")
+    place = SegmentPath(cache.fd, "s", bytes(32), 3, 1000)
     made = [make_segment(place, {"n": n}, Verified()) for n in range(2)]
     assert made[0].about() == made[1].about() == {"n": 0}
     for other in ({"number": 4}, {"name": "t"}, {"key": bytes(31) + b"x"}, {"length": 1001}):
@@ -161,7 +162,8 @@ def test_what_it_counted_stays_with_it(tmp_path: Path) -> None:
     read_all(again, volume(), Bytes())
     again.close()
     name = next(directory.glob("*.00000")).name
-    place = SegmentPath(CacheDirectory(directory).fd, name, volume().key, 0, len(DATA))
+    opened = CacheDirectory(directory)
+    place = SegmentPath(opened.fd, name, volume().key, 0, len(DATA))
     segment = open_segment(place, Verified())
     assert segment is not None
     hits, misses, saved = segment.counters()

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.cache import segment_handles
 from imagenetfs.cache.directory import CacheDirectory, prepare, segment_name
 from imagenetfs.cache.quota import Limits, QuotaExceededError, SpaceQuota
 from imagenetfs.cache.segment import BLOCK, SEGMENT, Verified, length_of
@@ -223,7 +222,7 @@ def test_a_forked_child_tells_nothing_of_what_its_parent_counted(cache: Cache) -
 
 
 def test_no_more_are_open_than_may_be(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segment_handles, "_MOST_OPEN", 3)
+    monkeypatch.setattr(cache.handles, "_most_open", 3)
     volumes = [Volume(bytes([n]) * 32, BLOCK, {}) for n in range(5)]
     before = descriptors()
     for volume in volumes:

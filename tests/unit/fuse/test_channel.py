@@ -124,6 +124,7 @@ def test_a_reply_that_nobody_waits_for(kernel: Kernel, monkeypatch: pytest.Monke
     assert kernel.replies() == []
 
 
+@pytest.mark.expects_log(r"the kernel does not take the reply: \[Errno")
 def test_a_reply_that_the_kernel_does_not_take(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

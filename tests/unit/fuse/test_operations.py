@@ -256,6 +256,7 @@ def test_the_last_word_is_answered(served: Served) -> None:
     assert served.ask(Opcode.DESTROY, 0) == b""
 
 
+@pytest.mark.expects_log("readlink", "the reason")
 @pytest.mark.parametrize(
     ("kind", "number", "counted", "logged"),
     [
@@ -285,6 +286,7 @@ def test_an_error_is_an_errno_and_told_where_it_is_news(
     assert ("Traceback" in caplog.text) is (kind in (ZeroDivisionError, KeyError))
 
 
+@pytest.mark.expects_log("cannot read")
 def test_a_file_that_fails_again_and_again_is_told_once_and_counted(
     served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -295,6 +297,7 @@ def test_a_file_that_fails_again_and_again_is_told_once_and_counted(
     assert [failure.count for failure in served.texts.failures.all()] == [2, 1]
 
 
+@pytest.mark.expects_log("answered with <class")
 def test_an_answer_of_a_wrong_type_never_reaches_the_kernel(
     served: Served, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -389,6 +392,7 @@ def test_a_live_file_s_attributes_are_those_of_its_text(served: Served) -> None:
     assert ("attributes", number) not in served.tree.asked
 
 
+@pytest.mark.expects_log("this file was opened too long ago; open it")
 def test_a_text_that_has_given_way(served: Served) -> None:
     assert served.ask(Opcode.READ, InodeKind.LIVE << 60 | 64, reading(0, 10)) == errno.EIO
 
@@ -426,6 +430,7 @@ def test_a_class_is_touched_when_its_listing_begins(served: Served) -> None:
     assert served.board.touched() == [2]
 
 
+@pytest.mark.expects_log("readdirplus")
 def test_a_class_whose_listing_fails_is_touched_too(served: Served) -> None:
     served.tree.error = SourceReadError("no")
     assert served.ask(Opcode.READDIRPLUS, CLASS, reading(0, 4096)) == errno.EIO
@@ -523,6 +528,7 @@ def test_a_generated_file(served: Served, offset: int, size: int, data: bytes) -
     assert served.row[Counter.IMAGES] == 0
 
 
+@pytest.mark.expects_log("a generated file changed its length")
 def test_a_generated_file_of_another_length_is_no_short_read(
     served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -532,6 +538,7 @@ def test_a_generated_file_of_another_length_is_no_short_read(
     assert issubclass(SourceChangedError, SourceReadError)
 
 
+@pytest.mark.expects_log("failed")
 def test_a_live_file_is_never_read_by_its_fixed_inode(served: Served) -> None:
     served.tree.files[LIVE] = DynamicFile("status.json")
     assert served.ask(Opcode.READ, LIVE, reading(0, 4096)) == errno.EIO

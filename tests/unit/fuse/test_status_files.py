@@ -71,6 +71,7 @@ def test_what_each_worker_does(board: SharedStats) -> None:
     assert "worker_pids" not in found
 
 
+@pytest.mark.expects_log("later")
 def test_warnings_of_the_start_come_before_those_of_later(board: SharedStats) -> None:
     board.publish({"warnings": ["at the start"]})
     notices = LateWarnings()

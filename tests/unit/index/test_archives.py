@@ -107,6 +107,7 @@ def test_one_that_is_killed_holds_up_nobody() -> None:
     assert archives.add_tar(b"x.tar") == 2
 
 
+@pytest.mark.expects_log("archives are all that a mount has numbers for:")
 def test_when_there_are_no_more_numbers(caplog: pytest.LogCaptureFixture) -> None:
     one, other = pair(most=4)
     assert [one.add_tar(path) for path in (b"1", b"2", b"3")] == [2, 3, None]
@@ -164,6 +165,7 @@ def test_a_listing_that_is_known_asks_nothing_of_the_source(source: Path) -> Non
     assert one.meter[REQUESTS] == before
 
 
+@pytest.mark.expects_log("archives are all that a mount has numbers for:")
 def test_beyond_the_numbers_they_are_files(
     source: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -22,6 +22,7 @@ from tests.helpers.archives import (
     Scans,
     class_tar,
     contents,
+    forget_files,
     image,
     index_of,
     tar_of,
@@ -85,6 +86,7 @@ def test_numbers_that_there_are_not(tmp_path: Path) -> None:
     assert not index.known(9)
 
 
+@pytest.mark.expects_log("bytes, cut off by the end; whole before that")
 def test_a_broken_tar_serves_its_whole_members(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -98,6 +100,7 @@ def test_a_broken_tar_serves_its_whole_members(
     assert index.check(0)
 
 
+@pytest.mark.expects_log("no tar header here: its checksum does not hold;")
 def test_a_broken_class_tar_names_its_offset_in_the_file(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -111,6 +114,9 @@ def test_a_broken_class_tar_names_its_offset_in_the_file(
     assert index.container(0, 0).members.problem is None
 
 
+@pytest.mark.expects_log(
+    "bytes are no tar archive, it has", "no tar header here: its checksum does not hold;"
+)
 def test_check_reads_next_to_nothing(tmp_path: Path) -> None:
     (tmp_path / "t.tar").write_bytes(train_tar(3, 3))
     scans = Scans()
@@ -292,6 +298,7 @@ _BELIEVED = (
 )
 
 
+@pytest.mark.expects_log("the archive is another one now; indexing")
 def test_an_archive_of_another_size_is_indexed_anew(tmp_path: Path) -> None:
     (tmp_path / "t.tar").write_bytes(train_tar(3))
     place = _stored(tmp_path, "t.tar")
@@ -302,6 +309,7 @@ def test_an_archive_of_another_size_is_indexed_anew(tmp_path: Path) -> None:
     assert scans.extents
 
 
+@pytest.mark.expects_log("the archive is another one now; indexing")
 def test_an_archive_of_another_size_is_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -321,6 +329,7 @@ def _shuffled(number: int) -> bytes:
     return tar_of({names[0]: image(number * 100 + 1, 601), names[1]: image(number * 100, 600)})
 
 
+@pytest.mark.expects_log("the archive is another one now; indexing")
 def test_an_archive_of_the_same_size_with_other_headers(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -333,6 +342,7 @@ def test_an_archive_of_the_same_size_with_other_headers(
     assert "the archive is another one now; indexing flat.tar anew" in caplog.text
 
 
+@pytest.mark.expects_log("the archive is another one now; indexing")
 def test_another_outer_archive_makes_its_class_tars_suspect(tmp_path: Path) -> None:
     def outer(first: bytes, mtime: int) -> bytes:
         return tar_of({"n00000001.tar": first, "n00000002.tar": class_tar(2, 2)}, mtime)
@@ -346,6 +356,7 @@ def test_another_outer_archive_makes_its_class_tars_suspect(tmp_path: Path) -> N
     }
 
 
+@pytest.mark.expects_log("the archive is another one now; indexing")
 def test_another_class_tar_in_the_same_outer_archive(tmp_path: Path) -> None:
     (tmp_path / "t.tar").write_bytes(tar_of({"n00000001.tar": class_tar(1, 2)}))
     place = _stored(tmp_path, "t.tar")
@@ -356,19 +367,21 @@ def test_another_class_tar_in_the_same_outer_archive(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.expects_log("the archive is another one now; indexing")
 def test_replaced_between_indexing_and_saving(tmp_path: Path) -> None:
     (tmp_path / "flat.tar").write_bytes(class_tar(1, 2))
     index = index_of(tmp_path, "flat.tar")
     index.container(0)
     (tmp_path / "new").write_bytes(_shuffled(1))
     (tmp_path / "new").rename(tmp_path / "flat.tar")
-    index.source._files.clear()  # as in a process that has not opened it yet
+    forget_files(index.source)  # as in a process that has not opened it yet
     place = tmp_path / "x.idx"
     save(index, [0], place)
     again, _ = _again(tmp_path, place, "flat.tar")
     assert contents(again, 0) == {b"n00000001_%d.JPEG" % k: image(100 + k, 600 + k) for k in (0, 1)}
 
 
+@pytest.mark.expects_log("the archive is another one now; indexing")
 def test_an_index_file_heals(tmp_path: Path) -> None:
     (tmp_path / "t.tar").write_bytes(class_tar(1, 2))
     place = _stored(tmp_path, "t.tar")
@@ -386,6 +399,7 @@ def test_an_index_file_heals(tmp_path: Path) -> None:
     assert scans.extents == []
 
 
+@pytest.mark.expects_log("a block of the index file is damaged; indexing")
 @pytest.mark.parametrize("cut", [1, 40, 200])
 def test_a_damaged_index_file_costs_a_scan(
     tmp_path: Path, cut: int, caplog: pytest.LogCaptureFixture
@@ -416,6 +430,7 @@ def test_each_byte_of_an_index_file_flipped(tmp_path: Path) -> None:
         logging.getLogger("imagenetfs").setLevel(logging.NOTSET)
 
 
+@pytest.mark.expects_log("it cannot be read")
 def test_an_index_file_that_goes_away_while_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -451,6 +466,7 @@ def test_the_first_place_that_has_it_counts(tmp_path: Path) -> None:
     assert scans.extents == []
 
 
+@pytest.mark.expects_log("the archive is another one now; indexing")
 def test_tars_in_a_directory_are_known_again_each_by_itself(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -107,6 +107,7 @@ def _open(path: Path) -> list[Record] | None:
     return found
 
 
+@pytest.mark.expects_log("is not used: the index file's directory is damaged;")
 def test_truncated_at_every_length(tmp_path: Path) -> None:
     path, records = tmp_path / "x.idx", records_of(4)
     write_index_file(path, records)
@@ -116,6 +117,11 @@ def test_truncated_at_every_length(tmp_path: Path) -> None:
         assert found is None or (len(found) < len(records) and all(r in records for r in found))
 
 
+@pytest.mark.expects_log(
+    "is not used: the index file has another format;",
+    "is not used: the index file is cut off;",
+    "is not used: the index file's directory is damaged;",
+)
 @pytest.mark.parametrize("mask", [0x01, 0x40, 0xFF])
 def test_each_byte_flipped(tmp_path: Path, mask: int) -> None:
     path, records = tmp_path / "x.idx", records_of(3)
@@ -132,6 +138,9 @@ def test_each_byte_flipped(tmp_path: Path, mask: int) -> None:
     assert _open(path) == records
 
 
+@pytest.mark.expects_log(
+    "is not used: the index file has another format;", "is not used: the index file is cut off;"
+)
 def test_garbage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "x.idx"
     for data in (b"", b"\0" * 4096, os.urandom(4096), b"INFSIDX1" + b"\xff" * 100):
@@ -141,6 +150,7 @@ def test_garbage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         assert "indexing anew" in caplog.text
 
 
+@pytest.mark.expects_log("is not used: the index file has another format;")
 def test_another_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -160,6 +170,7 @@ def test_none_is_no_trouble(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
 # --- whose file it is -----------------------------------------------------------------------------
 
 
+@pytest.mark.expects_log("is not used: the index file may be written")
 @pytest.mark.parametrize("mode", [0o664, 0o646, 0o666])
 def test_others_may_not_write_it(
     tmp_path: Path, mode: int, caplog: pytest.LogCaptureFixture
@@ -173,6 +184,7 @@ def test_others_may_not_write_it(
     assert _open(path) == records_of(2)
 
 
+@pytest.mark.expects_log("is not used: the index file may be written")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 def test_somebody_elses(tmp_path: Path) -> None:
     path = tmp_path / "x.idx"
@@ -199,6 +211,7 @@ def test_roots_file_serves_everybody(tmp_path: Path) -> None:
     os.close(fd)
 
 
+@pytest.mark.expects_log("cannot be read", "is not used: the index file is no regular")
 def test_links_and_directories_are_refused(tmp_path: Path) -> None:
     write_index_file(tmp_path / "real.idx", records_of(1))
     (tmp_path / "link.idx").symlink_to(tmp_path / "real.idx")
@@ -207,6 +220,7 @@ def test_links_and_directories_are_refused(tmp_path: Path) -> None:
     assert open_index_file(tmp_path / "dir.idx") is None
 
 
+@pytest.mark.expects_log("is not used: the index file is no regular")
 def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
     import signal
 

@@ -146,6 +146,7 @@ def test_a_flat_table_has_no_column_for_it() -> None:
     assert columns["below"].tolist() == [1]
 
 
+@pytest.mark.expects_log("a member is not shown, for no file system")
 def test_a_name_that_no_file_system_holds_is_left_out_and_said() -> None:
     members = members_of([(b"x" * (NAME_MAX + 1), FILE), (b"y" * NAME_MAX, FILE)])
     assert list(members.names()) == [b"y" * NAME_MAX]

@@ -95,6 +95,7 @@ def test_the_second_place_has_what_the_first_has_not(site: Site) -> None:
     assert site.block(site.tables()) == site.record(0).block
 
 
+@pytest.mark.expects_log("the archive is another one now; indexing")
 def test_another_archive_of_the_same_length(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     write_index_file(site.first, [site.record()])
     (site.root / "t.tar").write_bytes(class_tar(2))
@@ -104,6 +105,7 @@ def test_another_archive_of_the_same_length(site: Site, caplog: pytest.LogCaptur
     assert caplog.text.count("the archive is another one now; indexing t.tar anew") == 1
 
 
+@pytest.mark.expects_log("the archive is another one now; indexing")
 def test_an_archive_of_another_length(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     write_index_file(site.first, [site.record()])
     with (site.root / "t.tar").open("ab") as file:
@@ -114,6 +116,7 @@ def test_an_archive_of_another_length(site: Site, caplog: pytest.LogCaptureFixtu
     assert "the archive is another one" in caplog.text
 
 
+@pytest.mark.expects_log("the directory has changed now; indexing d anew")
 def test_a_directory_that_has_changed(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     write_index_file(site.first, [site.record(1)])
     (site.root / "d" / "y.JPEG").write_bytes(b"")
@@ -121,6 +124,7 @@ def test_a_directory_that_has_changed(site: Site, caplog: pytest.LogCaptureFixtu
     assert "the directory has changed now; indexing d anew" in caplog.text
 
 
+@pytest.mark.expects_log("the archive is another one now; indexing")
 def test_a_block_of_other_bytes_of_the_file_is_not_meant(site: Site) -> None:
     record = site.record()
     moved = Record(record.key, 512, record.stop, record.file_size, record.sample, record.block)
@@ -128,6 +132,7 @@ def test_a_block_of_other_bytes_of_the_file_is_not_meant(site: Site) -> None:
     assert site.block(site.tables()) is None
 
 
+@pytest.mark.expects_log("a block of the index is damaged")
 def test_a_block_without_what_it_is_known_by_is_damaged(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -139,6 +144,7 @@ def test_a_block_without_what_it_is_known_by_is_damaged(
     assert "a block of the index is damaged" in caplog.text
 
 
+@pytest.mark.expects_log("a block of the index file is damaged; indexing")
 def test_a_damaged_file_gives_way_to_the_next(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     for path in (site.first, site.second):
         write_index_file(path, [site.record()])
@@ -149,6 +155,7 @@ def test_a_damaged_file_gives_way_to_the_next(site: Site, caplog: pytest.LogCapt
     assert caplog.text.count(f"index file {site.first}") == 1
 
 
+@pytest.mark.expects_log("it cannot be read")
 def test_one_that_cannot_be_read_is_told_and_left(
     site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +169,7 @@ def test_one_that_cannot_be_read_is_told_and_left(
     assert "it cannot be read (Input/output error); indexing anew" in caplog.text
 
 
+@pytest.mark.expects_log("the archive is another one now; indexing")
 def test_of_all_processes_one_tells(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     write_index_file(site.first, [site.record()])
     (site.root / "t.tar").write_bytes(class_tar(2))

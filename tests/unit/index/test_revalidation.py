@@ -65,6 +65,7 @@ def test_a_tar_among_loose_files(tmp_path: Path) -> None:
     assert _recognised(index, b"d/t.tar") is False
 
 
+@pytest.mark.expects_log(r"unmount and mount again to see what it holds\.")
 def test_a_class_is_not_indexed_from_another_archive(tmp_path: Path) -> None:
     """The outer table is of the old archive: no table of the new one may be made by it."""
     (tmp_path / "t.tar").write_bytes(train_tar(3, 4))

@@ -63,7 +63,8 @@ def test_one_s_own_place_comes_first(source: Path, tmp_path: Path) -> None:
     assert places.files("t") == [places.file("t")]
     for place in (source / IN_SOURCE, own, site):
         _made(source, place)
-    files = IndexSearchPath(own, source, [site]).files("t")
+    again = IndexSearchPath(own, source, [site])
+    files = again.files("t")
     assert [file.parent.resolve() for file in files] == [
         places.files("t")[0].parent,
         source / IN_SOURCE,
@@ -80,6 +81,9 @@ def test_the_mount_may_lie_over_the_source(source: Path, tmp_path: Path) -> None
     assert _scans(source, places) == 0
 
 
+@pytest.mark.expects_log(
+    "is not used: the index directory may be written", "is not used: the index file may be written"
+)
 @pytest.mark.parametrize(
     ("which", "mode"),
     [("file", 0o664), ("file", 0o646), ("directory", 0o775), ("directory", 0o777)],
@@ -95,6 +99,9 @@ def test_what_others_may_write_is_not_believed(
     assert str(file) in record.message  # and not by which way it was reached
 
 
+@pytest.mark.expects_log(
+    "is not used: the index directory may be written", "is not used: the index file may be written"
+)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 @pytest.mark.parametrize("which", ["file", "directory"])
 def test_what_is_somebody_else_s_is_not_believed(source: Path, tmp_path: Path, which: str) -> None:
@@ -103,6 +110,11 @@ def test_what_is_somebody_else_s_is_not_believed(source: Path, tmp_path: Path, w
     assert _scans(source, IndexSearchPath(None, source, [tmp_path / "site"])) == 1
 
 
+@pytest.mark.expects_log(
+    "a block of the index file is damaged; indexing",
+    "is not used: the index file is cut off;",
+    "the archive is another one now; indexing",
+)
 @pytest.mark.parametrize("damage", ["stale", "torn", "of another kind"])
 def test_one_that_does_not_hold_is_rebuilt_with_one_line(
     source: Path, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture

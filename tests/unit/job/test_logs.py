@@ -39,6 +39,7 @@ def listener(tmp_path: Path) -> Iterator[socket.socket]:
         yield one
 
 
+@pytest.mark.expects_log("a worker ended")
 def test_syslog(
     listener: socket.socket,
     place: MountPaths,
@@ -56,6 +57,7 @@ def test_syslog(
     assert "WARNING imagenetfs.x: a worker ended" in message
 
 
+@pytest.mark.expects_log("a bug")
 def test_the_journal(
     listener: socket.socket,
     place: MountPaths,
@@ -89,6 +91,7 @@ def test_where_nobody_listens(
         logs.prepare(place, config.resolve({"log": name}))
 
 
+@pytest.mark.expects_log("a worker ended")
 def test_a_file(place: MountPaths, tmp_path: Path, root: logging.Logger) -> None:
     settings = config.resolve({"log": str(tmp_path / "a" / "x.log")})
     path = logs.prepare(place, settings)

@@ -94,6 +94,7 @@ def _damage(path: Path, at: int, new: bytes) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+@pytest.mark.expects_log(r"unmount and mount again to see what it holds\.")
 @pytest.mark.parametrize("offset", [0, 9_000])
 def test_another_member_stands_there(
     tmp_path: Path, reader_of: Open, offset: int, caplog: pytest.LogCaptureFixture

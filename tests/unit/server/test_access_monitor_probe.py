@@ -126,6 +126,7 @@ def test_what_may_be_read_is_said_by_its_status(source: Source) -> None:
     assert not source.known.some_refused
 
 
+@pytest.mark.expects_log("until you may, it is refused")
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
 def test_a_refusal_is_told_once_and_so_is_its_end(
     source: Source,
@@ -184,6 +185,7 @@ def monitor(source: Source, *shown: bytes, rights: bool = False) -> AccessMonito
     return AccessMonitor(source, paths, SharedStats(), 60.0, rights=rights)
 
 
+@pytest.mark.expects_log("until you may, it is refused")
 def test_a_round_finds_what_is_refused(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     refuse(monkeypatch, only=b"tars/n01.tar")
     one = monitor(source, b"a.tar", *tars(3))
@@ -218,6 +220,7 @@ def test_rights_are_noted_of_files_and_of_the_directories_above(source: Source, 
     assert source.known.rights(b"tars") == (*own, 0o700)
 
 
+@pytest.mark.expects_log("until you may, it is refused")
 def test_nothing_is_asked_of_what_lies_above_what_is_refused(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +240,7 @@ def test_names_are_forgotten_one_by_one() -> None:
         assert kernel.recv(4096) == entry_notice(7, b"n01440764")
 
 
+@pytest.mark.expects_log("the kernel keeps a name: Invalid argument")
 @pytest.mark.parametrize(
     ("number", "written", "told"),
     [

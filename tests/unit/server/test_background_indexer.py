@@ -185,6 +185,7 @@ def test_what_another_node_indexes_is_tried_again_after_a_while(
     assert indexed(nursery, asked) == [0, 1]
 
 
+@pytest.mark.expects_log("indexing ahead could not start: Resource temporarily unavailable")
 def test_a_process_that_is_not_to_be_had_is_tried_for_again(
     indexer: BackgroundIndexer,
     nursery: Nursery,
@@ -233,6 +234,7 @@ def test_a_group_with_a_file_is_shared_one_without_is_not(
     assert board.row(INDEXER_ROW)[5] == 99
 
 
+@pytest.mark.expects_log("cannot be written: Read-only file system")
 def test_a_file_that_cannot_be_written_costs_the_others_nothing(
     indexer: BackgroundIndexer,
     nursery: Nursery,

@@ -113,6 +113,7 @@ def test_one_that_ends_is_given_up_so_that_nobody_waits_for_it(
     assert not inflater.busy
 
 
+@pytest.mark.expects_log("unpacking could not start: Resource temporarily unavailable")
 def test_one_that_cannot_be_started_is_given_up(
     inflater: BackgroundInflater,
     nursery: Nursery,

@@ -336,6 +336,7 @@ def test_one_that_died_is_started_again_after_a_while_five_times(nursery: Nurser
     assert len(nursery.started) == 5
 
 
+@pytest.mark.expects_log("staging could not start: Resource temporarily unavailable")
 def test_a_process_that_is_not_to_be_had_is_tried_for_again(
     nursery: Nursery, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -407,6 +408,7 @@ def test_all_of_it_at_once(runs: Runs) -> None:
     assert (runs.made, runs.pauses) == (1, [])
 
 
+@pytest.mark.expects_log("staging train stops: the cache is as large as")
 def test_a_full_cache_ends_it(runs: Runs, caplog: pytest.LogCaptureFixture) -> None:
     runs.next = [QuotaExceededError()]
     run()
@@ -420,6 +422,11 @@ def test_a_disk_that_fails_is_waited_for_while_the_cache_steps_aside(runs: Runs)
     assert runs.pauses == [5.0, 5.0]
 
 
+@pytest.mark.expects_log(
+    "is not all staged: another",
+    "is not all staged: broken",
+    "is not all staged: it was changed while it",
+)
 @pytest.mark.parametrize(
     "error", [ChangedError(), SourceChangedError("another"), ArchiveError("broken")]
 )
@@ -432,6 +439,7 @@ def test_what_will_never_be_better_is_said_and_left(
     assert f"t.tar is not all staged: {error}" in caplog.text
 
 
+@pytest.mark.expects_log("is not all staged: gone")
 def test_a_source_that_fails_is_tried_for_a_quarter_of_an_hour(
     runs: Runs, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -441,6 +449,7 @@ def test_a_source_that_fails_is_tried_for_a_quarter_of_an_hour(
     assert caplog.text.count("t.tar is not all staged") == 1
 
 
+@pytest.mark.expects_log("is not all staged: gone")
 def test_while_something_comes_it_is_tried_on(runs: Runs) -> None:
     left: dict[str, Exception] = {"t.tar": SourceReadError("gone")}
     runs.next = [*[(left, 0)] * 50, (left, 1), *[(left, 0)] * 50, ({}, 1)]

@@ -32,6 +32,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     monkeypatch.undo()
 
 
+@pytest.mark.expects_log("what it does not have is read from the")
 def test_a_line_a_minute(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     stats = SharedStats()
@@ -55,6 +56,7 @@ def test_a_line_a_minute(clock: Clock, caplog: pytest.LogCaptureFixture) -> None
     assert watch.facts() == {"directory": "/c", "size": 5}
 
 
+@pytest.mark.expects_log("what it does not have is read from the")
 def test_a_short_trouble_and_its_end(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     stats = SharedStats()

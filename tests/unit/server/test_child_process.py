@@ -51,6 +51,7 @@ def test_what_its_work_returns_is_how_it_ends(
     child.kill()
 
 
+@pytest.mark.expects_log("indexing ahead ended early", "indexing ahead failed")
 def test_work_that_fails_is_told(
     session: tuple[int, int], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -120,6 +121,7 @@ def test_one_that_is_killed_is_reaped(
     assert caplog.text == ""
 
 
+@pytest.mark.expects_log("staging is left to end by itself")
 def test_one_that_cannot_die_is_left(
     session: tuple[int, int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -176,6 +176,7 @@ def test_who_waits_for_another_process_is_not_counted(world: World) -> None:
     assert {number for _, number in world.kills} == {signal.SIGTERM}
 
 
+@pytest.mark.expects_log("s for the source; it is ended", "s; another takes its place")
 def test_who_waits_for_another_process_has_a_deadline(world: World) -> None:
     mount = Mount(world)
     [first, _] = mount.pids
@@ -340,6 +341,7 @@ def test_one_that_is_slow_to_leave_is_not_replaced_by_killing_others(world: Worl
 # --- deaths ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.expects_log("s; another takes its place")
 def test_a_killed_worker_is_replaced_at_once(world: World) -> None:
     mount = Mount(world)
     for turn in range(100):
@@ -349,6 +351,7 @@ def test_a_killed_worker_is_replaced_at_once(world: World) -> None:
     assert mount.pool.restarts == 100
 
 
+@pytest.mark.expects_log("s; another takes its place")
 def test_a_replacement_begins_with_a_clean_row(world: World) -> None:
     mount = Mount(world)
     victim = mount.pids[0]
@@ -372,6 +375,7 @@ def _forks_in(mount: Mount, seconds: float, status: int) -> int:
     return len(mount.world.forks) - before
 
 
+@pytest.mark.expects_log("s; another takes its place")
 def test_workers_that_fail_are_replaced_more_and_more_slowly(world: World) -> None:
     mount = Mount(world)
     first = _forks_in(mount, 2.0, 1 << 8)
@@ -386,6 +390,7 @@ def test_workers_that_fail_are_replaced_more_and_more_slowly(world: World) -> No
     assert len(mount.pool) == 2
 
 
+@pytest.mark.expects_log("s; another takes its place")
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT])
 def test_workers_that_crash_are_slowed_down_too(world: World, number: int) -> None:
     assert _forks_in(Mount(world), 5.0, number) < 40
@@ -408,6 +413,9 @@ def test_the_end_of_the_session(world: World) -> None:
     assert mount.pool.restarts == 0
 
 
+@pytest.mark.expects_log(
+    "no new worker could be started: Resource temporarily unavailable", "s; another takes its place"
+)
 def test_no_process_to_be_had(world: World) -> None:
     mount = Mount(world)
     world.refuse_forks = True
@@ -423,6 +431,7 @@ def test_no_process_to_be_had(world: World) -> None:
 # --- the deadline ---------------------------------------------------------------------------------
 
 
+@pytest.mark.expects_log("s for the source; it is ended", "s; another takes its place")
 def test_a_worker_over_its_deadline_is_ended(world: World) -> None:
     mount = Mount(world)
     victim = mount.pids[0]
@@ -435,6 +444,7 @@ def test_a_worker_over_its_deadline_is_ended(world: World) -> None:
     assert len(mount.pool) >= 2
 
 
+@pytest.mark.expects_log("s for the source; it is ended", "s; another takes its place")
 def test_all_that_a_read_waits_for_counts(world: World) -> None:
     """It opens the archive, waits for another process's fetch, then reads: three
     times nearly the deadline.
@@ -462,6 +472,7 @@ def test_a_new_read_is_a_new_deadline(world: World) -> None:
     assert world.kills == []
 
 
+@pytest.mark.expects_log("s for the source; it is ended")
 def test_one_that_cannot_die_is_killed_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
     mount = Mount(world)
     victim = mount.pids[0]
@@ -582,6 +593,7 @@ def test_kill_ends_all(world: World) -> None:
     mount.pool.kill()
 
 
+@pytest.mark.expects_log("workers that wait for the source are left to")
 def test_the_end_does_not_wait_for_one_that_cannot_die(world: World) -> None:
     mount = Mount(world)
     world.unkillable.add(mount.pids[0])

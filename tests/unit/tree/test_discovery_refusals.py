@@ -81,6 +81,9 @@ def test_something_else_that_is_closed(tmp_path: Path, refuse: Callable[[bytes],
     assert isinstance(why(tmp_path), SourceUnknownError)
 
 
+@pytest.mark.expects_log(
+    "bytes are no tar archive, it has", "no tar header here: its checksum does not hold;"
+)
 @pytest.mark.parametrize("data", [b"", b"abc", b"garbage" * 1000])
 def test_an_archive_that_is_none(tmp_path: Path, data: bytes) -> None:
     write(tmp_path / TRAIN, data)
@@ -91,6 +94,7 @@ def test_an_archive_that_is_none(tmp_path: Path, data: bytes) -> None:
     assert "Nothing of it can be served; have the archive replaced." in str(error)
 
 
+@pytest.mark.expects_log("bytes, cut off by the end; whole before that")
 @pytest.mark.parametrize(("classes", "words"), [(4, "4 classes"), (1, "1 class")])
 def test_what_is_whole_of_a_cut_train_tar(tmp_path: Path, classes: int, words: str) -> None:
     every = tar_of({f"n{n:08d}.tar": class_tar(n) for n in range(5)})
@@ -103,12 +107,14 @@ def test_what_is_whole_of_a_cut_train_tar(tmp_path: Path, classes: int, words: s
     assert catalogue.lost == [warning]
 
 
+@pytest.mark.expects_log("bytes, cut off by the end; whole before that")
 def test_what_is_whole_of_a_cut_val_tar(tmp_path: Path) -> None:
     every = tar_of({f"ILSVRC2012_val_{n:08d}.JPEG": b"x" * 600 for n in range(1, 6)})
     write(tmp_path / "ILSVRC2012" / "ILSVRC2012_img_val.tar", every[: 3 * 1536 + 600])
     assert "is served (3 members)" in look(tmp_path).warnings[0]
 
 
+@pytest.mark.expects_log("no tar header here: its checksum does not hold;")
 def test_a_directory_in_the_place_of_an_archive_loses_nothing(tmp_path: Path) -> None:
     write(tmp_path / TRAIN, b"garbage" * 1000)
     write(tmp_path / "ILSVRC2012" / "train" / "n00000001" / "n00000001_1.JPEG", b"x")

@@ -9,6 +9,7 @@ import pytest
 from imagenetfs.tree.late_warnings import LateWarnings
 
 
+@pytest.mark.expects_log("a", "ab", "b", r"ü\?")
 def test_each_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     late_warnings = LateWarnings()
     for sentence in ("a.", "b\nc.", "a.", "ab.", "b\nc.", "ü\udcff."):
@@ -17,6 +18,7 @@ def test_each_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     assert len(caplog.records) == 4
 
 
+@pytest.mark.expects_log("is missing", "was here")
 def test_processes_share_them() -> None:
     late_warnings = LateWarnings()
     children = []
@@ -34,6 +36,9 @@ def test_processes_share_them() -> None:
     assert sorted(late_warnings.all()) == sorted(expected)
 
 
+@pytest.mark.expects_log(
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+)
 def test_what_has_no_room_is_left_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
     late_warnings = LateWarnings()
     for number in range(100):

@@ -15,7 +15,7 @@ from imagenetfs.tree.inode import InodeKind, inode
 from imagenetfs.tree.listing import FlatListing
 from imagenetfs.tree.source_view import LooseListing, loose_listing
 from imagenetfs.tree.tree import Tree
-from tests.helpers.archives import class_tar, close_with, image, train_tar
+from tests.helpers.archives import class_tar, image, train_tar
 from tests.helpers.listings import check_listing
 
 
@@ -35,9 +35,7 @@ def tree(tmp_path: Path) -> Tree:
     catalogue = build_catalogue(
         Source(source), places=IndexSearchPath(None, source), arena_dir=tmp_path
     )
-    tree = Tree(catalogue, "0")
-    close_with(tree, catalogue.index)
-    return tree
+    return Tree(catalogue, "0")
 
 
 def _walk(tree: Tree, number: int, path: Path, seen: set[int]) -> None:

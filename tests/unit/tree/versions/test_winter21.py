@@ -16,7 +16,7 @@ from imagenetfs.tree.catalogue import build_catalogue
 from imagenetfs.tree.discovery import index_group
 from imagenetfs.tree.inode import ROOT
 from imagenetfs.tree.tree import Tree
-from tests.helpers.archives import class_tar, close_with
+from tests.helpers.archives import class_tar
 from tests.helpers.trees import tree_of
 
 CLASSES = 700
@@ -42,7 +42,6 @@ def test_classes_cost_one_listing(source: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(os, "stat", noted)
     tree = Tree(build_catalogue(one, places=IndexSearchPath(None, source)), "1")
-    close_with(tree, tree.catalogue.index)
     train = tree.lookup(tree.lookup(ROOT, b"winter21_whole"), b"train")
     classes = list(tree.listing(train).entries(0))
     assert [name for name, _, _ in classes] == [b"n%08d" % n for n in range(CLASSES)]
