@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Sequence
 
 VARIABLE = "IMAGENETFS_TEST_SEED"
 
@@ -28,3 +29,15 @@ def seeded(*parts: object) -> random.Random:
     """
     print(f"random schedule {parts}: {VARIABLE}={SEED}", flush=True)
     return random.Random(repr((SEED, *parts)))
+
+
+PLACES = "IMAGENETFS_TEST_PLACES"
+"""How many places of a file are damaged, by :func:`places`: `make prove` takes all of them."""
+
+
+def places(all_of_them: Sequence[int], fewer: int = 200) -> list[int]:
+    """Where to damage a file: so many places as the long form asks for, else some drawn anew."""
+    most = int(os.environ.get(PLACES, fewer))
+    if most >= len(all_of_them):
+        return list(all_of_them)
+    return sorted(seeded("places", len(all_of_them)).sample(list(all_of_them), most))

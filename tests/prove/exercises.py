@@ -84,6 +84,15 @@ EXERCISES = (
         "IMAGENETFS_TEST_ROUNDS",
     ),
     Exercise(
+        "places",
+        "every byte of a tar and of a devkit damaged",
+        _tests("tests/faults/test_tar_broken.py", "tests/unit/tree/test_devkit.py"),
+        "places",
+        1_000_000,
+        2400,
+        "IMAGENETFS_TEST_PLACES",
+    ),
+    Exercise(
         "kill-workers",
         "workers killed while files are read",
         _tests("tests/faults/test_kill.py"),

@@ -12,6 +12,7 @@ import pytest
 from imagenetfs.errors import ArchiveError
 from imagenetfs.tree.devkit import Devkit, parse, unpacked
 from tests.helpers.devkit import LEAVES, mat_file, meta_mat
+from tests.helpers.randomness import places
 
 
 def test_a_sound_kit() -> None:
@@ -73,7 +74,7 @@ def test_truncated_meta_mat() -> None:
 def test_flipped_bytes_in_a_compressed_meta_mat() -> None:
     whole = meta_mat()
     sound = _parsed(whole)
-    for at in range(128, len(whole), 5):
+    for at in places(range(128, len(whole)), 60):
         damaged = bytearray(whole)
         damaged[at] ^= 0x55
         assert _parsed(bytes(damaged)) in (None, sound)
@@ -82,7 +83,7 @@ def test_flipped_bytes_in_a_compressed_meta_mat() -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_flipped_bytes_in_a_plain_meta_mat() -> None:
     whole = meta_mat(compress=False)
-    for at in range(128, len(whole), 3):
+    for at in places(range(128, len(whole)), 60):
         damaged = bytearray(whole)
         damaged[at] ^= 0x20
         _parsed(bytes(damaged))
