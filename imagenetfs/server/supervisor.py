@@ -288,7 +288,7 @@ class Supervisor:
                 catalogue, cached, unpacked, stats, plan.stage, streams
             )
         self._started = time.time()
-        self._warnings = [*plan.warnings, *catalogue.warnings]
+        self._warnings = [*plan.warnings, *catalogue.warnings, *catalogue.shortfalls]
         self._pool = WorkerPool(
             stats,
             self._fork,
@@ -394,6 +394,7 @@ class Supervisor:
                 "worker_pids": self._pool.pids,
                 "worker_restarts": self._pool.restarts,
                 "warnings": self._warnings,
+                "shortfalls": self._catalogue.shortfalls,
                 "versions": {
                     version.name.decode(): {
                         split.name.decode(): {

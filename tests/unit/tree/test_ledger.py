@@ -1,0 +1,192 @@
+"""What a split shows, leaves out and lacks; what is told of it, and when."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.index.archives import OUTER
+from imagenetfs.tree.class_listing import Place
+from imagenetfs.tree.dataset import Expected, Split, Version
+from imagenetfs.tree.devkit import Devkit
+from imagenetfs.tree.ledger import LedgerWatch, account, expect, survey
+from imagenetfs.tree.per_class_split import PerClassSplit
+from imagenetfs.tree.split_backend import FlatSplit
+from tests.helpers.archives import class_tar, image, index_of, tar_of
+from tests.helpers.splits import by_class
+
+WNIDS = [b"n%08d" % n for n in (1, 2, 3)]
+
+
+def train(directory: Path, tars: dict[str, bytes], expected: Expected | None = None) -> Split:
+    (directory / "t.tar").write_bytes(tar_of(tars))
+    backend = by_class(index_of(directory, "t.tar"), 0)
+    return Split(b"train", backend, "t.tar", expected=expected)
+
+
+def whole(images: int = 3) -> dict[str, bytes]:
+    return {f"{wnid.decode()}.tar": class_tar(n + 1, images) for n, wnid in enumerate(WNIDS)}
+
+
+KIT = Expected.of_classes(dict.fromkeys(WNIDS, 3), "the devkit")
+VERSION = Version(b"ILSVRC2012")
+
+
+def test_what_adds_up(tmp_path: Path) -> None:
+    ledger = account(VERSION, train(tmp_path, whole(), KIT))
+    assert ledger.adds_up
+    assert ledger.sentence("/s") is None
+    assert ledger.as_json()["shown"] == {"classes": 3, "images": 9}
+    assert ledger.as_json()["expected"] == {"classes": 3, "images": 9, "by": "the devkit"}
+
+
+def test_a_class_that_is_missing_is_known_from_the_names(tmp_path: Path) -> None:
+    tars = whole()
+    del tars["n00000002.tar"]
+    split = train(tmp_path, tars, KIT)
+    ledger = survey(VERSION, split)
+    assert ledger.sentence("/s x") == (
+        "ILSVRC2012/train does not add up, by the devkit: 2 of 3 classes (n00000002 not there). "
+        "`imagenetfs verify '/s x'` says what is damaged: have that fetched again. "
+        "`imagenetfs info '/s x'` counts the images too."
+    )
+    assert not any(split.backend._index.known(0, inner) for inner in range(2))  # type: ignore[attr-defined]  # nothing was read for it
+
+
+def test_images_that_are_missing_and_surplus(tmp_path: Path) -> None:
+    tars = whole() | {"n00000001.tar": class_tar(1, 2), "n00000003.tar": class_tar(3, 4)}
+    sentence = account(VERSION, train(tmp_path, tars, KIT)).sentence("/s")
+    assert sentence is not None
+    assert "2 classes with another number of images" in sentence
+    assert "(n00000001 has 2 of 3, n00000003 has 4 of 3)" in sentence
+
+
+def test_a_class_without_images(tmp_path: Path) -> None:
+    tars = whole() | {"n00000001.tar": tar_of({})}
+    for expected in (KIT, None):
+        ledger = account(VERSION, train(tmp_path, tars, expected))
+        sentence = ledger.sentence("/s")
+        assert sentence is not None
+        assert "1 class without an image (n00000001)" in sentence
+        assert "ImageFolder refuses" in sentence
+        assert ("6 of 9 images" in sentence) == (expected is not None)
+        assert not ledger.adds_up
+
+
+def test_droppings_are_counted_and_not_warned_of(tmp_path: Path) -> None:
+    tars = whole() | {
+        "n00000001.tar": tar_of(
+            [(f"._n00000001_{k}.JPEG", b"mac") for k in range(3)]
+            + [(f"n00000001_{k}.JPEG", image(k)) for k in range(3)]
+        )
+    }
+    ledger = account(VERSION, train(tmp_path, tars, KIT))
+    assert ledger.adds_up
+    assert ledger.as_json()["left_out"] == {
+        "dropping": {
+            "files": 3,
+            "first": ["._n00000001_0.JPEG", "._n00000001_1.JPEG", "._n00000001_2.JPEG"],
+        }
+    }
+
+
+def test_a_class_tar_that_is_none_is_a_problem_of_the_ledger(tmp_path: Path) -> None:
+    ledger = account(VERSION, train(tmp_path, whole() | {"n00000002.tar": b"no tar" * 300}, KIT))
+    assert not ledger.adds_up
+    [problem] = ledger.problems
+    assert "n00000002.tar" in problem
+    assert ledger.as_json()["broken"] == [problem]
+
+
+def test_labels_of_flat_images(tmp_path: Path) -> None:
+    (tmp_path / "v.tar").write_bytes(tar_of({f"{n}.JPEG": b"x" for n in range(5)}))
+    labels = {b"0.JPEG": b"n1", b"1.JPEG": b"n1", b"2.JPEG": b"n2"}
+    backend = FlatSplit(index_of(tmp_path, "v.tar"), (0,), (b"n1", b"n2"), labels.get)
+    ledger = account(VERSION, Split(b"val", backend, "v.tar"))
+    assert (ledger.classes, ledger.images) == (2, 3)
+    assert ledger.left_out.as_json() == {"no_label": {"files": 2, "first": ["3.JPEG"]}}
+    assert not ledger.adds_up
+
+
+def test_the_devkit_says_what_ought_to_be_there(tmp_path: Path) -> None:
+    counts = dict.fromkeys(WNIDS, 9)
+    kit = Devkit(dict(enumerate(WNIDS, 1)), {}, (1, 1, 3, 2), train_images=counts)
+    version = Version(b"ILSVRC2012", [train(tmp_path, whole()), train(tmp_path, whole())])
+    version.splits[1].name = b"val"
+    expect([version], kit)
+    of_train, of_val = (split.expected for split in version.splits)
+    assert of_train is not None
+    assert of_val is not None
+    assert (of_train.classes, of_train.images) == (3, 27)
+    assert of_val.of_class == {WNIDS[0]: 2, WNIDS[1]: 1, WNIDS[2]: 1}
+
+
+@pytest.mark.parametrize(
+    ("classes", "told"), [(1_000, False), (999, True), (501, True), (9, False)]
+)
+def test_published_totals_count_where_most_is_there(
+    tmp_path: Path, classes: int, told: bool
+) -> None:
+    (tmp_path / "t.tar").write_bytes(tar_of({"n.tar": class_tar(1)}))
+    places: dict[bytes, Place] = {b"n%08d" % n: (0, OUTER) for n in range(classes)}
+    backend = PerClassSplit(index_of(tmp_path, "t.tar"), places)
+    split = Split(b"train", backend, "t.tar")
+    sentence = survey(VERSION, split).sentence("/s")
+    assert (sentence is not None) == told
+    if sentence is not None:
+        assert f"{classes:,} of 1,000 classes" in sentence
+    # Whoever asks for all of it is told of a subset too.
+    assert survey(VERSION, split, strict=True).adds_up == (classes == 1_000)
+
+
+def watched(directory: Path, tars: dict[str, bytes]) -> tuple[LedgerWatch, Split, dict[str, str]]:
+    told: dict[str, str] = {}
+    watch = LedgerWatch("/s", lambda sentence, about: told.update({about: sentence}))
+    split = train(directory, tars, KIT)
+    watch.watch(VERSION, split)
+    return watch, split, told
+
+
+def test_the_first_class_with_something_wrong_is_told(tmp_path: Path) -> None:
+    bad = tar_of([(name, image(n)) for n, name in enumerate(["a.JPEG", "a.JPEG", "b.JPEG"])])
+    watch, split, told = watched(tmp_path, whole() | {"n00000002.tar": bad})
+    for member in range(3):
+        watch.listed(VERSION, split, member, split.backend.listing(member))
+        assert len(told) == (member > 0)
+    [sentence] = told.values()
+    assert "n00000002 has 2 of 3" in sentence
+    assert "1 file replaced by a later file of the same name (first: a.JPEG)" in sentence
+
+
+def test_the_whole_ledger_takes_the_place_of_the_first_sentence(tmp_path: Path) -> None:
+    watch, split, told = watched(tmp_path, whole() | {"n00000003.tar": tar_of({})})
+    watch.listed(VERSION, split, 2, split.backend.listing(2))
+    [first] = told.values()
+    assert "b'" not in first
+    assert "n00000003 has no image" in first
+    watch.complete(VERSION, split)
+    [sentence] = told.values()
+    assert "6 of 9 images" in sentence
+    watch.listed(VERSION, split, 2, split.backend.listing(2))
+    assert list(told.values()) == [sentence]
+
+
+def test_one_process_speaks_for_all(tmp_path: Path) -> None:
+    watch, split, told = watched(tmp_path, whole() | {"n00000003.tar": tar_of({})})
+    pid = os.fork()
+    if pid == 0:
+        watch.listed(VERSION, split, 2, split.backend.listing(2))
+        os._exit(len(told))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+    watch.listed(VERSION, split, 2, split.backend.listing(2))
+    assert told == {}
+
+
+def test_nothing_is_told_of_what_adds_up(tmp_path: Path) -> None:
+    watch, split, told = watched(tmp_path, whole())
+    for member in range(3):
+        watch.listed(VERSION, split, member, split.backend.listing(member))
+    watch.complete(VERSION, split)
+    assert told == {}
