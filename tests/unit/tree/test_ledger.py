@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from imagenetfs.errors import ArchiveError, ImagenetfsError, SourceUnreadableError
 from imagenetfs.index.archives import OUTER
 from imagenetfs.tree.class_listing import Place
 from imagenetfs.tree.dataset import Expected, Split, Version
 from imagenetfs.tree.devkit import Devkit
-from imagenetfs.tree.ledger import LedgerWatch, account, expect, survey
+from imagenetfs.tree.ledger import LedgerWatch, account, expect, problems_of, survey
+from imagenetfs.tree.left_out import LeftOut
+from imagenetfs.tree.listing import Attributes, FixedListing, Listing
 from imagenetfs.tree.per_class_split import PerClassSplit
 from imagenetfs.tree.split_backend import FlatSplit
 from tests.helpers.archives import class_tar, image, index_of, tar_of
@@ -32,6 +37,57 @@ def whole(images: int = 3) -> dict[str, bytes]:
 
 KIT = Expected.of_classes(dict.fromkeys(WNIDS, 3), "the devkit")
 VERSION = Version(b"ILSVRC2012")
+
+
+class Backend:
+    """A backend of listings, or of errors in their place."""
+
+    def __init__(self, *listings: Listing | ImagenetfsError, problems: Any = ()) -> None:
+        self.classes = [b"n%08d" % number for number in range(len(listings))]
+        self._listings, self._problems = listings, problems
+
+    def listing(self, number: int) -> Listing:
+        found = self._listings[number]
+        if isinstance(found, ImagenetfsError):
+            raise found
+        return found
+
+    def left_out(self) -> LeftOut:
+        return LeftOut()
+
+    def problems(self) -> Sequence[str]:
+        if isinstance(self._problems, ImagenetfsError):
+            raise self._problems
+        return list(self._problems)
+
+
+def listing(*sizes: int) -> Listing:
+    names = [(b"%d" % number, number) for number in range(len(sizes))]
+    return FixedListing(names, lambda number: Attributes(0o100444, sizes[number], 0, 1))
+
+
+def split_of(*listings: Listing | ImagenetfsError, problems: Any = ()) -> Split:
+    return Split(b"train", Backend(*listings, problems=problems), "x")  # type: ignore[arg-type]  # what a ledger asks of a backend
+
+
+def test_images_and_bytes() -> None:
+    found = account(VERSION, split_of(listing(1, 0, 3), listing(), listing(10)))
+    assert (found.classes, found.images, found.bytes, found.hollow) == (3, 4, 14, 1)
+    assert found.empty == ["n00000001"]
+    assert account(VERSION, split_of()).images == 0
+
+
+def test_what_cannot_be_read_is_left_out_and_told_once() -> None:
+    broken = ArchiveError("cut", 512)
+    found = account(VERSION, split_of(listing(5), broken, problems=[str(broken), "another"]))
+    assert (found.classes, found.images, found.bytes) == (2, 1, 5)
+    assert found.problems == ["cut (at byte 512)", "another"]
+
+
+def test_problems_that_cannot_be_asked_for() -> None:
+    refused = SourceUnreadableError("you may not read it.")
+    assert problems_of(split_of(problems=refused)) == ("you may not read it.",)
+    assert account(VERSION, split_of(listing(1), problems=refused)).problems == [str(refused)]
 
 
 def test_what_adds_up(tmp_path: Path) -> None:
