@@ -83,9 +83,11 @@ def test_apple_doubles_are_no_images_and_stay_in_archives(sample_copy: Path, mou
 
 def test_thumbnails_are_counted_and_told(sample_copy: Path, mount: Mount) -> None:
     images = train_images(sample_copy / "ILSVRC2012" / TRAIN)
-    repacked(
-        sample_copy, lambda _, members: [*members, *((f"t/{n}", b"small") for n, _ in members)]
-    )
+
+    def with_thumbnails(wnid: str, members: Members) -> Members:
+        return [*members, *((f"t/{name}", b"small") for name, _ in members)]
+
+    repacked(sample_copy, with_thumbnails)
     one = mount(sample_copy)
     assert below(one.root / "train") == images
     assert until(lambda: told(one, f"{len(images):,} files below the class", "(first: t/"))
@@ -144,7 +146,7 @@ def test_run_tells_at_its_start_and_its_end(sample_copy: Path, at: Bench) -> Non
     assert done.returncode == 0
 
 
-def test_require_refuses_to_mount(sample_copy: Path, at: Bench) -> None:
+def test_require_refuses_to_mount(sample_copy: Path, at: Bench, tmp_path: Path) -> None:
     (sample_copy / "ILSVRC2012" / "ILSVRC2012_img_val.tar").unlink()
     shutil.rmtree(sample_copy / "ILSVRC2012" / "validation")
     place = at.mountpoint()
@@ -152,9 +154,9 @@ def test_require_refuses_to_mount(sample_copy: Path, at: Bench) -> None:
     done = at.call("mount", str(sample_copy), str(place), *both)
     assert done.returncode == 15
     assert "ILSVRC2012/val is required (--require)" in done.stderr
-    done = at.call("run", str(sample_copy), *both, "--", "touch", str(at.home / "began"))
+    done = at.call("run", str(sample_copy), *both, "--", "touch", str(tmp_path / "began"))
     assert done.returncode == 15
-    assert not (at.home / "began").exists()
+    assert not (tmp_path / "began").exists()
     done = at.call("mount", "-o", "require=ILSVRC2012/val", str(sample_copy), str(place))
     assert done.returncode == 15
     done = at.call("run", str(sample_copy), "--", "true", IMAGENETFS_REQUIRE="ILSVRC2012/val")
