@@ -92,13 +92,14 @@ def has_images_alone(members: MemberTable) -> bool:
     Names that share an image's extension, as ImageNet's do, cost a look at each one's first byte:
     there is no dropping that ends so and begins with a letter or a digit.
     """
-    prefix, middles, ends, suffix = members.name_parts(0, len(members))
     if not len(members):
         return True
+    prefix, _, _, suffix = members.name_parts(0, 0)
     if _IMAGE.fullmatch(suffix):
         if prefix[:1].isalnum() or prefix[:1] == b"_":
             return True
         if not prefix:
+            _, middles, ends, _ = members.name_parts(0, len(members))
             starts = np.concatenate(([0], ends[:-1]))
             if (ends > starts).all():
                 first = middles[starts]
