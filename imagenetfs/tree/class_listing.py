@@ -61,7 +61,25 @@ def images_of(
     collector = _Collector(index, left_out, overlaid)
     for place in places:
         collector.take(place)
+        count_replaced(index, place, left_out)
     return collector.listing()
+
+
+def directory_listing(
+    index: Index, place: Place, directory: bytes, left_out: LeftOut
+) -> RowsListing:
+    """The images of one directory of a container, and of all below it.
+
+    What the container's own table has not (:func:`count_replaced`) is counted by the caller, once.
+    """
+    collector = _Collector(index, left_out, frozenset())
+    collector.take(place, directory)
+    return collector.listing()
+
+
+def count_replaced(index: Index, place: Place, left_out: LeftOut) -> None:
+    """Count the files whose name a later one of their container has too."""
+    _count_replaced(index.container(*place).members, left_out)
 
 
 class _Collector:
@@ -74,22 +92,26 @@ class _Collector:
         self._tables: list[tuple[Table, int]] = []
         self._found: dict[bytes, tuple[bool, int, int, int]] = {}
 
-    def take(self, place: Place) -> None:
-        """Take in the images of one more container."""
+    def take(self, place: Place, directory: bytes = b"") -> None:
+        """Take in the images of one more container, or of a directory in it."""
         container = self._index.container(*place)
         members, which = container.members, len(self._tables)
         self._tables.append(numbered_table(self._index, place))
         over = place[0] in self._overlaid
+        start, stop = _rows_below(members, directory)
         # A directory within an archive of loose files is a container of its own, one level down.
         level = 0 if place[1] == OUTER else 1
-        for row in members.regular().tolist():
+        regular = members.regular()
+        first, last = np.searchsorted(regular, (start, stop))
+        for row in regular[first:last].tolist():
             name = members.name(row)
-            if self._is_image(container, row, name):
+            if self._is_image(container, row, name[len(directory) :].lstrip(b"/")):
                 self._keep(name, (over, level + name.count(b"/"), which, row))
         for row in members.links:
-            if judge(members.name(row)) in (Verdict.IMAGE, Verdict.UNTOLD):
-                self._left_out.add(Reason.LINK, members.name(row))
-        _count_replaced(members, self._left_out)
+            if start <= row < stop:
+                name = members.name(row)
+                if judge(name) in (Verdict.IMAGE, Verdict.UNTOLD):
+                    self._left_out.add(Reason.LINK, name)
 
     def _is_image(self, container: Container, row: int, name: bytes) -> bool:
         verdict = judge(name)
@@ -133,6 +155,16 @@ class _Collector:
             [self._found[name][2:] for name in sorted(self._found)], dtype=np.int64
         ).reshape(-1, 2)
         return RowsListing(self._tables, chosen[:, 0].astype(np.uint32), chosen[:, 1])
+
+
+def _rows_below(members: Table, directory: bytes) -> tuple[int, int]:
+    """The rows of a directory's contents, [start, stop); all rows for no directory."""
+    if not directory:
+        return 0, len(members)
+    row = members.find(directory)
+    if row < 0 or not isinstance(members, MemberTable):
+        return 0, 0
+    return row + 1, members.below(row)
 
 
 def _count_replaced(members: Table, left_out: LeftOut) -> None:

@@ -13,7 +13,7 @@ import pytest
 from imagenetfs.index.archives import OUTER
 from imagenetfs.index.index import Index
 from imagenetfs.read.reader import Reader
-from imagenetfs.tree.class_listing import container_listing, images_of
+from imagenetfs.tree.class_listing import container_listing, directory_listing, images_of
 from imagenetfs.tree.left_out import LeftOut, Reason
 from imagenetfs.tree.listing import FlatListing
 from tests.helpers.archives import image, index_of, tar_of
@@ -75,6 +75,26 @@ def test_two_in_directories_side_by_side(tmp_path: Path) -> None:
     index, left_out = tar_index(tmp_path, ("x/a.JPEG", b"one"), ("y/a.JPEG", b"two")), LeftOut()
     assert shown(index, left_out) == {"a.JPEG": b"two"}
     assert left_out.counts == {Reason.SAME_NAME: 1}
+
+
+def test_one_directory_of_a_container(tmp_path: Path) -> None:
+    members = [
+        *(("train/n1/a.JPEG", image(1)), ("train/n1/t/a.JPEG", b"small"), ("train/n1/x.txt", b"x")),
+        *(("train/n10/a.JPEG", image(2)), ("train/n2/t/b.JPEG", image(3)), (".n1/c.JPEG", b"x")),
+    ]
+    index, left_out = tar_index(tmp_path, *members), LeftOut()
+    reader = Reader(index, index.source)
+
+    def of(directory: bytes) -> dict[bytes, bytes]:
+        listing = directory_listing(index, (0, OUTER), directory, left_out)
+        found = check_listing(listing).items()
+        return {name: reader.read(number, 0, 999) for name, (number, _) in found}
+
+    assert of(b"train/n1") == {b"a.JPEG": image(1)}
+    assert left_out.counts == {Reason.BELOW: 1, Reason.NOT_IMAGE: 1}
+    assert of(b"train/n2") == {b"b.JPEG": image(3)}
+    assert of(b".n1") == {b"c.JPEG": b"x"}  # the caller has chosen it as a class
+    assert of(b"train/n3") == {}
 
 
 def test_content_tells_where_the_name_does_not(tmp_path: Path) -> None:
