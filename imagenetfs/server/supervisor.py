@@ -325,6 +325,8 @@ class Supervisor:
             self._publish()
             ready(self._warnings)
             log.info("mounted %s on %s", self._plan.source, self._plan.mountpoint)
+            for shortfall in self._catalogue.shortfalls:
+                log.warning("%s", shortfall)
             self._loop(connection, watchers, wakeup, stopping)
             self._end(connection, wakeup)
         finally:

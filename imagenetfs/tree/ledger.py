@@ -76,6 +76,8 @@ class Ledger:
     bytes: int | None = None
     missing: list[str] = field(default_factory=list)
     """Classes that ought to be there, and are not."""
+    surplus: list[str] = field(default_factory=list)
+    """Classes that are there, and ought not to be."""
     empty: list[str] = field(default_factory=list)
     """Classes without an image."""
     hollow: int = 0
@@ -93,8 +95,11 @@ class Ledger:
 
     def _differences(self) -> Iterator[str]:
         expected = self.expected
-        if expected is not None and expected.classes not in (None, self.classes):
-            which = f" ({_some(self.missing)} not there)" if self.missing else ""
+        wrong = expected is not None and expected.classes not in (None, self.classes)
+        if expected is not None and (wrong or self.missing or self.surplus):
+            named = [f"{_some(self.missing)} not there"] if self.missing else []
+            named += [f"{_some(self.surplus)} not expected"] if self.surplus else []
+            which = f" ({'; '.join(named)})" if named else ""
             yield f"{self.classes:,} of {expected.classes:,} classes{which}"
         if expected is not None and self.images is not None:
             off = f" ({_some(self.off)})" if self.off else ""
@@ -152,6 +157,7 @@ class Ledger:
             else {"classes": expected.classes, "images": expected.images, "by": expected.by},
             "left_out": self.left_out.as_json(),
             "missing_classes": self.missing,
+            "surplus_classes": self.surplus,
             "empty_classes": self.empty,
             "classes_off": self.off,
             "images_of_0_bytes": self.hollow,
@@ -176,8 +182,11 @@ def survey(version: Version, split: Split, *, strict: bool = False) -> Ledger:
         whole = expected.classes is None or len(classes) * 2 > expected.classes
         expected = expected if whole else None
     of_class = expected.of_class if expected is not None else {}
-    missing = [os.fsdecode(wnid) for wnid in sorted(of_class.keys() - set(classes))]
-    return Ledger(title_of(version, split), len(classes), expected, missing=missing)
+    ledger = Ledger(title_of(version, split), len(classes), expected)
+    if of_class:
+        ledger.missing = [os.fsdecode(wnid) for wnid in sorted(of_class.keys() - set(classes))]
+        ledger.surplus = [os.fsdecode(wnid) for wnid in classes if wnid not in of_class]
+    return ledger
 
 
 def account(version: Version, split: Split, *, strict: bool = False) -> Ledger:
@@ -245,12 +254,10 @@ class LedgerWatch:
         number = self._numbers.get(title_of(version, split))
         if number is None or number >= len(self._told) or self._told[number]:
             return
-        found = survey(version, split)
-        expected, found.expected, found.missing = found.expected, None, []
         name = split.backend.classes[member]
-        wanted = expected.of_class.get(name) if expected is not None else None
+        wanted = split.expected.of_class.get(name) if split.expected is not None else None
+        found = Ledger(title_of(version, split), 1, None, left_out=split.backend.left_out())
         _note_class(found, name, len(listing), wanted)
-        found.left_out = split.backend.left_out()
         told = [*found.off, *(f"{name} has no image" for name in found.empty)]
         told += [found.left_out.phrase(reason) for reason in found.left_out.to_tell]
         if told:

@@ -117,6 +117,7 @@ def test_a_class_that_is_missing_is_told_at_mount(sample_copy: Path, mount: Moun
     [warning] = one.warnings
     assert f"9 of 10 classes ({wnids[0]} not there)" in warning
     assert told(one) == [warning]
+    assert warning in one.log.read_text()
 
 
 def test_a_class_without_images_is_told_when_it_is_indexed(sample_copy: Path, mount: Mount) -> None:

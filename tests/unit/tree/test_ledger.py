@@ -111,6 +111,17 @@ def test_a_class_that_is_missing_is_known_from_the_names(tmp_path: Path) -> None
     assert not any(split.backend._index.known(0, inner) for inner in range(2))  # type: ignore[attr-defined]  # nothing was read for it
 
 
+def test_a_class_that_ought_not_to_be_there(tmp_path: Path) -> None:
+    tars = whole() | {"n00000009.tar": class_tar(9)}
+    sentence = survey(VERSION, train(tmp_path, tars, KIT)).sentence("/s")
+    assert sentence is not None
+    assert "4 of 3 classes (n00000009 not expected)" in sentence
+    del tars["n00000002.tar"]
+    sentence = survey(VERSION, train(tmp_path, tars, KIT)).sentence("/s")
+    assert sentence is not None
+    assert "3 of 3 classes (n00000002 not there; n00000009 not expected)" in sentence
+
+
 def test_images_that_are_missing_and_surplus(tmp_path: Path) -> None:
     tars = whole() | {"n00000001.tar": class_tar(1, 2), "n00000003.tar": class_tar(3, 4)}
     sentence = account(VERSION, train(tmp_path, tars, KIT)).sentence("/s")
