@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from imagenetfs.errors import ArchiveError, SourceChangedError, SourceReplacedError
 from imagenetfs.formats.tar import walk
-from imagenetfs.index.archives import OUTER, Extent, Kind
+from imagenetfs.index.archives import OUTER, Extent, Kind, is_tar_name
 from imagenetfs.index.array_table import encode_array_table
 from imagenetfs.index.columns import meta_of
 from imagenetfs.index.fingerprint import mtimes_crc, pick_samples, sample_crc, tail_crc
@@ -248,7 +248,7 @@ def is_nested(kind: Kind) -> Callable[[bytes, int], bool]:
     def nested(name: bytes, mode: int) -> bool:
         if stat.S_ISDIR(mode):
             return kind is Kind.DIRECTORY
-        return stat.S_ISREG(mode) and name.endswith(b".tar")
+        return stat.S_ISREG(mode) and is_tar_name(name)
 
     return nested
 

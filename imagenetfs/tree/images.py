@@ -69,6 +69,11 @@ def is_dropping(name: bytes) -> bool:
     return _DROPPING.fullmatch(name) is not None
 
 
+def is_image_name(name: bytes) -> bool:
+    """Whether a name has an image's extension."""
+    return _IMAGE.fullmatch(name) is not None
+
+
 def judge(path: bytes) -> Verdict:
     """What the name of a file says; ``path`` is relative to its container.
 
@@ -76,7 +81,7 @@ def judge(path: bytes) -> Verdict:
     """
     if any(map(is_dropping, path.split(b"/"))):
         return Verdict.DROPPING
-    if _IMAGE.fullmatch(path):
+    if is_image_name(path):
         return Verdict.IMAGE
     return Verdict.OTHER if _OTHER.fullmatch(path) else Verdict.UNTOLD
 
