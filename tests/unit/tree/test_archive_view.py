@@ -13,7 +13,7 @@ from imagenetfs.index.archives import OUTER
 from imagenetfs.index.member_encoder import MemberRows, encode_member_table
 from imagenetfs.index.member_table import MemberTable
 from imagenetfs.source.source import BYTES, REQUESTS
-from imagenetfs.tree import archive_view, split_backend
+from imagenetfs.tree import archive_view, class_listing
 from imagenetfs.tree.archive_view import container_mtime_ns
 from imagenetfs.tree.inode import InodeKind, base, fields
 from imagenetfs.tree.listing import FlatListing
