@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from imagenetfs.tree.listing import Attributes, FixedListing, Listing
 from imagenetfs.tree.per_class_split import PerClassSplit
 from imagenetfs.tree.split_backend import FlatSplit
 from tests.helpers.archives import class_tar, image, index_of, tar_of
+from tests.helpers.sources import write
 from tests.helpers.splits import by_class
 
 WNIDS = [b"n%08d" % n for n in (1, 2, 3)]
@@ -257,3 +259,57 @@ def test_nothing_is_told_of_what_adds_up(tmp_path: Path) -> None:
         watch.listed(VERSION, split, member, split.backend.listing(member))
     watch.complete(VERSION, split)
     assert told == {}
+
+
+# --- every file of a source is shown or counted ---------------------------------------------------
+
+
+NAMES = ["a.JPEG", "b.jpg", "._a.JPEG", "a", "n.txt", "b.jpg~", "c.PNG", ".DS_Store", "d.JPEG"]
+FOLDERS = ["", "", "", "thumbs/", "x/y/", ".ipynb_checkpoints/", "@eaDir/"]
+JPEG = b"\xff\xd8\xff\xe0 of one"
+
+
+def random_files(choose: random.Random) -> dict[str, bytes]:
+    """Paths below a class, each once, and what stands there."""
+    paths = {choose.choice(FOLDERS) + choose.choice(NAMES) for _ in range(choose.randrange(20))}
+    return {path: choose.choice((JPEG, b"none of them")) for path in sorted(paths)}
+
+
+def images_by_hand(files: dict[str, bytes]) -> set[str]:
+    """The base names that a class with these files shows."""
+    found = set()
+    for path, data in files.items():
+        *above, name = path.split("/")
+        if any(part in (".ipynb_checkpoints", "@eaDir") for part in above):
+            continue
+        if name in ("a.JPEG", "b.jpg", "c.PNG", "d.JPEG") or (name == "a" and data == JPEG):
+            found.add(name)
+    return found
+
+
+@pytest.mark.parametrize("form", ["tar of tars", "directories"])
+@pytest.mark.parametrize("seed", range(25))
+def test_every_file_of_a_random_source_is_shown_or_counted(
+    tmp_path: Path, form: str, seed: int
+) -> None:
+    choose = random.Random(f"{seed} {form}")
+    classes = {wnid.decode(): random_files(choose) for wnid in WNIDS}
+    if form == "tar of tars":
+        tars = {f"{wnid}.tar": tar_of(list(files.items())) for wnid, files in classes.items()}
+        split = train(tmp_path, tars)
+    else:
+        for wnid, files in classes.items():
+            (tmp_path / "train" / wnid).mkdir(parents=True)
+            for path, data in files.items():
+                write(tmp_path / "train" / wnid / path, data)
+        split = Split(b"train", by_class(index_of(tmp_path, "train"), 0), "train")
+    ledger = account(VERSION, split)
+    shown = {
+        name.decode(): {os.fsdecode(each) for each, _, _ in split.backend.listing(k).entries(0)}
+        for k, name in enumerate(split.backend.classes)
+    }
+    assert shown == {wnid: images_by_hand(files) for wnid, files in classes.items()}
+    assert ledger.images == sum(map(len, shown.values()))
+    assert ledger.empty == [wnid for wnid, names in shown.items() if not names]
+    there = sum(map(len, classes.values()))
+    assert ledger.images + sum(ledger.left_out.counts.values()) == there
