@@ -7,6 +7,7 @@ later one, as extraction would have it. The other one is counted.
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Sequence
 
 import numpy as np
@@ -108,7 +109,8 @@ class _Collector:
             if self._is_image(container, row, name[len(directory) :].lstrip(b"/")):
                 self._keep(name, (over, level + name.count(b"/"), which, row))
         for row in members.links:
-            if start <= row < stop:
+            # A link that is followed has the mode of what it leads to.
+            if start <= row < stop and stat.S_ISLNK(members.mode(row)):
                 name = members.name(row)
                 if judge(name) in (Verdict.IMAGE, Verdict.UNTOLD):
                     self._left_out.add(Reason.LINK, name)
