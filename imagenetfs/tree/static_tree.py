@@ -87,11 +87,12 @@ def _version(static_tree: StaticTree, version: Version) -> FixedDirectory:
     meta = FixedDirectory()
     for name in (b"train", b"val"):
         listed = version.split(name)
-        if listed is not None:
+        if listed is not None and listed.wnids:
             contents = PathLabels(listed, labels)
             file = FixedFile(contents, lazy=True, files=listed.labels_from, split=listed)
             meta.children[name + b".txt"] = static_tree.add(file)
-    node.children[b"meta"] = static_tree.add(meta)
+    if meta.children:
+        node.children[b"meta"] = static_tree.add(meta)
     for name, path in version.hidden_directories.items():
         archive = static_tree.catalogue.numbers[path]
         node.hidden.setdefault(name, inode(InodeKind.ALIAS, archive, OUTER, 0))

@@ -12,11 +12,12 @@ import re
 
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
+from imagenetfs.tree.class_listing import Place
 from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.discovery import WINTER21, Discovery
 from imagenetfs.tree.per_class_split import PerClassSplit, classes_within
 from imagenetfs.tree.selection import ArchiveSelector
-from imagenetfs.tree.split_backend import WNID, Place
+from imagenetfs.tree.split_backend import WNID
 
 _WHOLE_TAR = re.compile(rb"winter_?21(_whole)?\.tar", re.IGNORECASE)
 _TARS = re.compile(rb"tars?", re.IGNORECASE)
