@@ -22,8 +22,8 @@ class Reason(StrEnum):
     NO_LABEL = "no_label"
 
 
-QUIET = frozenset({Reason.DROPPING, Reason.NOT_IMAGE})
-"""Counted, but nothing to warn of: no image is missing."""
+QUIET = frozenset({Reason.DROPPING, Reason.NOT_IMAGE, Reason.NO_LABEL})
+"""Counted, but not told with the ledger: no image is missing, or the split's backend says it."""
 
 PHRASES = {
     Reason.DROPPING: "left by desktops or editors",
@@ -62,7 +62,7 @@ class LeftOut:
 
     @property
     def to_tell(self) -> list[Reason]:
-        """The reasons that a user must hear of, in the order of :class:`Reason`."""
+        """The reasons that the ledger tells a user of, in the order of :class:`Reason`."""
         return [reason for reason in Reason if reason in self.counts and reason not in QUIET]
 
     def phrase(self, reason: Reason) -> str:
