@@ -285,12 +285,23 @@ class MemberTable:
             yield at
             at = self.below(at)
 
+    def within(self, row: int) -> range:
+        """The rows below the directory at ``row``, at whatever depth."""
+        return range(row + 1, self.below(row))
+
     def regular(self) -> Array:
         """The rows that are regular files (hard links included), as an array."""
+        return self._of_type(stat.S_IFREG)
+
+    def directories(self) -> Array:
+        """The rows that are directories, as an array."""
+        return self._of_type(stat.S_IFDIR)
+
+    def _of_type(self, kind: int) -> Array:
         if self._modes is None:
-            every = self.rows if stat.S_ISREG(self._mode) else 0
+            every = self.rows if stat.S_IFMT(self._mode) == kind else 0
             return np.arange(every, dtype=np.int64)
-        return np.flatnonzero(np.asarray(self._modes) & 0o170000 == stat.S_IFREG)
+        return np.flatnonzero(np.asarray(self._modes) & 0o170000 == kind)
 
 
 def _links(columns: dict[str, memoryview]) -> dict[int, bytes]:

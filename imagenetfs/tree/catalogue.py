@@ -32,6 +32,7 @@ from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.discovery import ILSVRC2012, Discovery, discover, index_group
 from imagenetfs.tree.labels import read_devkit, read_words
 from imagenetfs.tree.late_warnings import LateWarnings
+from imagenetfs.tree.locate import locate
 from imagenetfs.tree.versions import downsampled, ilsvrc2012, tiny_imagenet, views, winter21
 
 _LOOSE_TAR = re.compile(rb"ILSVRC2012_img_.*\.tar")
@@ -93,6 +94,7 @@ def build_catalogue(
     BrokenArchivesError where what it holds cannot be shown.
     """
     found = discover(source)
+    locate(found, source.path)
     arena = Arena(len(found.archives), arena_dir)
     groups: dict[str, list[int]] = {}
     for archive in found.archives:

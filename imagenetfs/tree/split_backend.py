@@ -104,6 +104,11 @@ def numbered_table(index: Index, place: Place) -> tuple[Table, int]:
     return members, base(InodeKind.FILE, *place)
 
 
+def is_image(name: bytes) -> bool:
+    """Whether a base name is one of an image."""
+    return _IMAGE.fullmatch(name) is not None
+
+
 def by_base_name(tables: Sequence[tuple[Table, int]], images_only: bool) -> RowsListing:
     """The regular files of all tables; a later table's file replaces an
     earlier one's of that name.

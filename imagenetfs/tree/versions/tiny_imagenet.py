@@ -15,6 +15,7 @@ from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import UNLABELED, WNID, FlatSplit
 
 _ANNOTATIONS = b"val_annotations.txt"
+_IMAGES = b"images"
 
 
 def versions(discovery: Discovery, index: Index) -> list[Version]:
@@ -43,9 +44,9 @@ def _val(finder: ArchiveSelector, train: Split | None) -> Split | None:
     directory = finder.directory(b"val", b"validation")
     if directory is None:
         return None
-    if finder.has_classes(directory):
-        return _by_class(finder, b"val", directory)
     index = finder.index
+    if finder.has_classes(directory) and not _is_unsorted(finder, directory):
+        return _by_class(finder, b"val", directory)
     annotations = index.archives[directory].path + b"/" + _ANNOTATIONS
     labels = _annotations(finder, annotations)
     classes = {*labels.values(), *(train.wnids if train is not None and labels else ())}
@@ -58,6 +59,22 @@ def _val(finder: ArchiveSelector, train: Split | None) -> Split | None:
     )
     labels_from = (annotations,) if labels else ()
     return Split(b"val", backend, index.title(directory), (b"validation",), labels_from)
+
+
+def _is_unsorted(finder: ArchiveSelector, directory: int) -> bool:
+    """Whether the images still stand in images/, beside the class directories that a script made
+    before it failed.
+    """
+    if _IMAGES not in finder.names(directory).others:
+        return False
+    path = finder.index.archives[directory].path + b"/" + _IMAGES
+    if not finder.index.source.has_entries(path):
+        return False
+    finder.warn(
+        f"{finder.index.title(directory)} has images in images/ beside class directories, as if "
+        "sorting them had failed: all are shown by val_annotations.txt."
+    )
+    return True
 
 
 def _annotations(finder: ArchiveSelector, path: bytes) -> dict[bytes, bytes]:

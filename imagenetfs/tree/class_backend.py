@@ -1,0 +1,99 @@
+"""The backend of a split whose archive tells the classes itself: by containers, by directories in
+it, or by its images' names.
+"""
+
+from __future__ import annotations
+
+import os
+
+from imagenetfs.index.index import Index
+from imagenetfs.tree.class_places import (
+    ClassPlace,
+    choose_split,
+    classes_by_name,
+    find_classes,
+    image_names,
+    wnid_of_name,
+)
+from imagenetfs.tree.directory_split import DirectorySplit
+from imagenetfs.tree.per_class_split import PerClassSplit
+from imagenetfs.tree.selection import ArchiveSelector
+from imagenetfs.tree.split_backend import UNLABELED, FlatSplit, Place, SplitBackend
+
+
+def class_backend(
+    finder: ArchiveSelector, archive: int, split: bytes, instead: int | None = None
+) -> SplitBackend | None:
+    """The classes of an archive as a split; ``instead``: an archive whose classes take the place
+    of broken ones. None, with a warning, where it has no classes.
+    """
+    index = finder.index
+    title = index.title(archive) or os.fsdecode(index.source.path.name)
+    left_out = index.container(archive).members.left_out
+    if left_out is not None:
+        finder.warn(f"{title}: not all members are shown: {left_out}.")
+    places = choose_split(find_classes(index, archive), split, finder.warn, title)
+    flat = image_names(index.container(archive).members, only_top=True)
+    if flat and (not places or all(_is_empty(index, place) for place in places.values())):
+        return _by_name(finder, archive, flat, len(places))
+    if places:
+        if flat:
+            finder.warn(
+                f"{title} has {len(flat):,} images beside its class directories (first: "
+                f"{os.fsdecode(min(flat))}): they are not shown."
+            )
+        return split_of_places(finder, places, instead)
+    if len(index.container(archive).members):
+        finder.warn(
+            f"{title} holds no classes: neither directories nor tars named as n01440764 is, nor "
+            "images named so. It is not shown."
+        )
+    return None
+
+
+def split_of_places(
+    finder: ArchiveSelector, places: dict[bytes, ClassPlace], instead: int | None = None
+) -> SplitBackend:
+    """The split of these classes."""
+    index, tell = finder.index, finder.discovery.late_warnings.tell
+    if any(place.below for place in places.values()):
+        return DirectorySplit(index, places, tell=tell)
+    whole = {name: (place.archive, place.inner) for name, place in places.items()}
+    return PerClassSplit(index, whole, lambda: _whole_places(index, instead), tell=tell)
+
+
+def _whole_places(index: Index, archive: int | None) -> dict[bytes, Place]:
+    found = find_classes(index, archive) if archive is not None else []
+    return {one.name: one.place[:2] for one in found if not one.place.below}
+
+
+def _by_name(
+    finder: ArchiveSelector, archive: int, flat: list[bytes], empty: int
+) -> SplitBackend | None:
+    counted = classes_by_name(flat)
+    title = finder.index.title(archive)
+    untold = len(flat) - sum(counted.values())
+    if empty:
+        finder.warn(
+            f"{title} has {empty:,} empty class directories, and {len(flat):,} images beside them: "
+            "these are sorted by their names."
+        )
+    if untold:
+        finder.warn(
+            f"{untold:,} of {len(flat):,} images of {title} stand in no class directory, and their "
+            "names tell no class: they are shown in unlabeled/."
+        )
+    classes = sorted({*counted, *((UNLABELED,) if untold else ())})
+    tell = finder.discovery.late_warnings.tell
+    return FlatSplit(finder.index, (archive,), classes, wnid_of_name, tell=tell)
+
+
+def _is_empty(index: Index, place: ClassPlace) -> bool:
+    """Whether a class has nothing in it, as far as names tell."""
+    extent = index.extent(place.archive, place.inner)
+    if place.below:
+        members = index.container(place.archive, place.inner).members
+        return not len(members.within(members.find(place.below)))
+    if extent.end:
+        return False
+    return not index.source.has_entries(extent.path)

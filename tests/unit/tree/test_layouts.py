@@ -1,0 +1,311 @@
+"""The trees that people really have (docs/layouts.md): what is shown of each, to the last byte, and
+what is said of it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.layouts import (
+    CLASSES,
+    by_directory,
+    class_tars,
+    devkit_files,
+    documented,
+    flat,
+    packed,
+    shown,
+    train_images,
+    tree_of,
+    val_images,
+    val_order,
+    versions,
+    without,
+    write,
+)
+
+TRAIN, VAL = train_images(), val_images()
+D = "ILSVRC2012/"
+TRAIN_TAR, VAL_TAR = f"{D}ILSVRC2012_img_train.tar", f"{D}ILSVRC2012_img_val.tar"
+KIT = f"{D}ILSVRC2012_devkit_t12"
+
+
+def both(source: Path, prefer: str = "archives") -> list[str]:
+    """See that train and val of ILSVRC2012 are shown whole; the warnings."""
+    tree = tree_of(source, prefer)
+    assert shown(tree, "ILSVRC2012/train") == TRAIN
+    assert shown(tree, "ILSVRC2012/val") == VAL
+    return tree.catalogue.warnings + tree.catalogue.late_warnings.all()
+
+
+def test_the_documented_tree(tmp_path: Path) -> None:
+    assert both(documented(tmp_path)) == []
+
+
+# --- val that was to be sorted (1) ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moved", [0, 3, 8])
+@pytest.mark.parametrize("name", ["val", "validation"])
+def test_sorting_val_failed(tmp_path: Path, moved: int, name: str) -> None:
+    """The class directories are made; some images have been moved into them, or all."""
+    source = without(documented(tmp_path), VAL_TAR)
+    for wnid in CLASSES:
+        (source / D / name / wnid.decode()).mkdir(parents=True)
+    left = by_directory(VAL)
+    for at, (path, data) in enumerate(sorted(left.items())):
+        write(source / D / name, {path if at < moved else path.rpartition("/")[2]: data})
+    warnings = both(source)
+    assert len(warnings) == (moved < 8)
+    assert moved == 8 or "beside 4 class directories, as if sorting them had failed" in warnings[0]
+
+
+def test_sorting_train_failed(tmp_path: Path) -> None:
+    source = without(documented(tmp_path), TRAIN_TAR)
+    for wnid in CLASSES:
+        (source / D / "train" / wnid.decode()).mkdir(parents=True)
+    write(source / D / "train", flat(TRAIN))
+    [warning] = both(source)
+    assert "4 empty class directories" in warning
+
+
+# --- containers of classes (2, 21, 27, 28) --------------------------------------------------------
+
+TRAIN_FORMS = {
+    "class tars in a tar": {TRAIN_TAR: packed(class_tars(TRAIN))},
+    "class tars below a directory in a tar": {TRAIN_TAR: packed(class_tars(TRAIN, "train/"))},
+    "class tars two directories deep": {TRAIN_TAR: packed(class_tars(TRAIN, "a/train/"))},
+    "class directories in a tar": {TRAIN_TAR: packed(by_directory(TRAIN, "train/"))},
+    "with entries": {TRAIN_TAR: packed(by_directory(TRAIN, "train/"), directories=True)},
+    "without train/": {TRAIN_TAR: packed(by_directory(TRAIN))},
+    "with ./": {TRAIN_TAR: packed(by_directory(TRAIN, "./"))},
+    "deep in a tar": {TRAIN_TAR: packed(by_directory(TRAIN, "ILSVRC/Data/CLS-LOC/train/"))},
+    "flat in a tar": {TRAIN_TAR: packed(flat(TRAIN))},
+    "a directory": by_directory(TRAIN, f"{D}train/"),
+    "a directory of class tars": class_tars(TRAIN, f"{D}train/"),
+    "under the archive's name": class_tars(TRAIN, f"{D}ILSVRC2012_img_train/"),
+    "extracted under the archive's name": by_directory(TRAIN, f"{D}ILSVRC2012_img_train/"),
+    "a level more": by_directory(TRAIN, f"{D}train/ILSVRC2012_img_train/"),
+    "two levels more": by_directory(TRAIN, f"{D}train/a/b/"),
+    "flat": {f"{D}train/{name}": data for name, data in flat(TRAIN).items()},
+    "right in the version's directory": by_directory(TRAIN, D),
+    "as class tars right there": class_tars(TRAIN, D),
+}
+
+
+@pytest.mark.parametrize("form", TRAIN_FORMS)
+def test_forms_of_train(tmp_path: Path, form: str) -> None:
+    source = write(without(documented(tmp_path), TRAIN_TAR), TRAIN_FORMS[form])
+    assert both(source) == []
+
+
+VAL_FORMS = {
+    "flat in a tar": {VAL_TAR: packed(flat(VAL))},
+    "below a directory": {VAL_TAR: packed({f"val/{n}": d for n, d in flat(VAL).items()})},
+    "below an entry": {
+        VAL_TAR: packed({f"./val/{n}": d for n, d in flat(VAL).items()}, directories=True)
+    },
+    "class directories": {VAL_TAR: packed(by_directory(VAL, "val/"), directories=True)},
+    "class directories, no entries": {VAL_TAR: packed(by_directory(VAL))},
+    "class tars": {VAL_TAR: packed(class_tars(VAL))},
+    "a directory": {f"{D}val/{name}": data for name, data in flat(VAL).items()},
+    "a directory by class": by_directory(VAL, f"{D}validation/"),
+    "under the archive's name": {
+        f"{D}ILSVRC2012_img_val/{name}": data for name, data in flat(VAL).items()
+    },
+    "a level more": {f"{D}val/images/{name}": data for name, data in flat(VAL).items()},
+    "a level more, by class": by_directory(VAL, f"{D}val/val/"),
+    "a directory of class tars": class_tars(VAL, f"{D}val/"),
+}
+
+
+@pytest.mark.parametrize("form", VAL_FORMS)
+def test_forms_of_val(tmp_path: Path, form: str) -> None:
+    source = write(without(documented(tmp_path), VAL_TAR), VAL_FORMS[form])
+    assert both(source) == []
+
+
+@pytest.mark.parametrize("level", ["images", "data/raw", "Data/CLS-LOC"])
+def test_a_level_more(tmp_path: Path, level: str) -> None:
+    source = without(documented(tmp_path), TRAIN_TAR, VAL_TAR)
+    write(source, by_directory(TRAIN, f"{D}{level}/train/"))
+    write(source, {f"{D}{level}/val/{name}": data for name, data in flat(VAL).items()})
+    assert both(source) == []
+
+
+@pytest.mark.parametrize("form", ["tars", "directories", "kit above", "kit's data alone"])
+@pytest.mark.parametrize("name", ["imagenet", "src"])
+def test_flat_in_the_source(tmp_path: Path, form: str, name: str) -> None:
+    """Tars, or train/ and val/, right in the source."""
+    source = (documented(tmp_path) / "ILSVRC2012").rename(tmp_path / name)
+    if form == "directories":
+        without(source, "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")
+        write(source, by_directory(TRAIN, "train/"))
+        write(source, {f"val/{image}": data for image, data in flat(VAL).items()})
+    elif form == "kit's data alone":
+        shutil.move(source / "ILSVRC2012_devkit_t12" / "data", source / "data")
+        without(source, "ILSVRC2012_devkit_t12")
+    warnings = both(source)
+    guessed = form == "directories" and name == "src"
+    assert [("taken for those of ILSVRC2012" in warning) for warning in warnings] == [
+        True
+    ] * guessed
+
+
+@pytest.mark.parametrize("levels", ["imagenet", "some data"])
+def test_one_level_too_high(tmp_path: Path, levels: str) -> None:
+    documented(tmp_path / levels)
+    write(tmp_path / levels, class_tars(TRAIN, "winter21_whole/tars/"))
+    assert both(tmp_path) == []
+    assert shown(tree_of(tmp_path), "winter21_whole/train") == TRAIN
+
+
+# --- names of archives (11, 22) -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["val.tar", "ILSVRC2012_img_val(1).tar", "imagenet validation.tar"]
+)
+def test_val_under_another_name(tmp_path: Path, name: str) -> None:
+    source = documented(tmp_path)
+    (source / VAL_TAR).rename(source / D / name)
+    assert both(source) == [f"{D}{name} is taken for val, by what it holds."]
+
+
+@pytest.mark.parametrize("form", ["class tars in a tar", "with entries", "without train/"])
+def test_train_under_another_name(tmp_path: Path, form: str) -> None:
+    source = without(documented(tmp_path), TRAIN_TAR)
+    write(source, {f"{D}something.tar": next(iter(TRAIN_FORMS[form].values()))})
+    assert both(source) == [f"{D}something.tar is taken for train, by what it holds."]
+
+
+def test_two_that_may_be_val(tmp_path: Path) -> None:
+    """Neither is used, and both are named; nor is one beside that of the right name."""
+    source = documented(tmp_path)
+    shutil.copy(source / VAL_TAR, source / D / "val.tar")
+    [warning] = both(source)
+    assert warning == f"{D}val.tar is not used: it looks like val, which is read from {VAL_TAR}."
+    (source / VAL_TAR).rename(source / D / "b.tar")
+    [warning] = tree_of(source).catalogue.warnings
+    assert f"{D}b.tar and {D}val.tar all look like val, and none is used" in warning
+    assert "ILSVRC2012_img_val.tar (ln -s)" in warning
+
+
+def test_fall11_and_names_that_lie(tmp_path: Path) -> None:
+    source = write(
+        tmp_path,
+        {
+            "fall11_whole.tar": packed(class_tars(TRAIN)),
+            "winter21_whole.tar.gz": packed(class_tars(VAL)),
+        },
+    )
+    tree = tree_of(source)
+    assert versions(tree) == {"winter21_whole": ["train"], "fall11_whole": ["train"]}
+    assert shown(tree, "fall11_whole/train") == TRAIN
+    assert shown(tree, "winter21_whole/train") == VAL
+
+
+# --- labels (20, 23, 26) --------------------------------------------------------------------------
+
+
+def test_no_devkit_but_class_directories(tmp_path: Path) -> None:
+    """meta.bin is there, in the order of the images' numbers, and words are the package's."""
+    source = write(tmp_path, by_directory(TRAIN, f"{D}train/") | by_directory(VAL, f"{D}val/"))
+    assert both(source) == []
+    tree = tree_of(source)
+    [version] = tree.catalogue.versions
+    assert version.val_wnids is not None
+    assert [wnid.decode() for wnid in version.val_wnids()] == val_order()
+    assert version.words[b"n01440764"] == "tench, Tinca tinca"
+
+
+KITS = {
+    "beside": devkit_files("ILSVRC2012_devkit_t12/"),
+    "called devkit": devkit_files(f"{D}devkit/"),
+    "of 2014": {
+        f"{D}ILSVRC2014_devkit/data/{new}": devkit_files()[f"data/{old}"]
+        for new, old in (
+            ("meta_clsloc.mat", "meta.mat"),
+            (
+                "ILSVRC2014_clsloc_validation_ground_truth.txt",
+                "ILSVRC2012_validation_ground_truth.txt",
+            ),
+        )
+    },
+    "nested": devkit_files(f"{KIT}/ILSVRC2012_devkit_t12/"),
+    "tar": {f"{KIT}.tar": packed(devkit_files("ILSVRC2012_devkit_t12/"))},
+    "tar.gz": {f"{KIT}.tar.gz": gzip.compress(packed(devkit_files("ILSVRC2012_devkit_t12/")))},
+    "nested in a tar": {f"{KIT}.tar": packed(devkit_files("a/ILSVRC2012_devkit_t12/"))},
+    "tar beside": {"ILSVRC2012_devkit_t12.tar": packed(devkit_files("ILSVRC2012_devkit_t12/"))},
+}
+
+
+@pytest.mark.parametrize("form", KITS)
+@pytest.mark.parametrize("broken", ["none", "empty", "damaged"])
+def test_forms_of_the_devkit(tmp_path: Path, form: str, broken: str) -> None:
+    source = write(without(documented(tmp_path), KIT), KITS[form])
+    if broken == "empty" and form != "nested":
+        (source / KIT).mkdir()
+    elif broken == "damaged" and form != "nested":
+        write(source, {f"{KIT}/data/meta.mat": b"none"})
+    warnings = both(source)
+    is_told = broken != "none" and form != "nested"
+    assert [("is used instead" in warning) for warning in warnings] == [True] * is_told
+
+
+def solution(order: list[str]) -> bytes:
+    lines = ["ImageId,PredictionString"]
+    lines += [f"ILSVRC2012_val_{k:08d},{w} 1 2 3 4 {w} 5 6 7 8" for k, w in enumerate(order, 1)]
+    return "\n".join(lines[:1] + lines[:0:-1]).encode()
+
+
+KAGGLE = {
+    **by_directory(TRAIN, "ILSVRC/Data/CLS-LOC/train/"),
+    **{f"ILSVRC/Data/CLS-LOC/val/{name}": data for name, data in flat(VAL).items()},
+    "ILSVRC/Data/CLS-LOC/test/ILSVRC2012_test_00000001.JPEG": b"\xff\xd8\xfftest",
+    "ILSVRC/Annotations/CLS-LOC/val/ILSVRC2012_val_00000001.xml": b"<annotation/>",
+    "ILSVRC/ImageSets/CLS-LOC/val.txt": "".join(
+        f"ILSVRC2012_val_{k:08d} {k}\n" for k in range(1, 9)
+    ).encode(),
+    "LOC_val_solution.csv": solution(val_order()),
+    "LOC_synset_mapping.txt": b"n01440764 a tench, of Kaggle\nn01443537 goldfish\n",
+}
+
+
+@pytest.mark.parametrize("above", ["", "imagenet/", "ILSVRC2012/"])
+def test_kaggles_tree(tmp_path: Path, above: str) -> None:
+    source = write(tmp_path, {above + path: data for path, data in KAGGLE.items()})
+    assert both(source) == []
+    tree = tree_of(source)
+    assert versions(tree) == {"ILSVRC2012": ["train", "val", "test"]}
+    [version] = tree.catalogue.versions
+    assert version.val_wnids is not None
+    assert [wnid.decode() for wnid in version.val_wnids()] == val_order()
+    assert version.words[b"n01440764"] == "a tench, of Kaggle"
+
+
+def test_labels_that_disagree(tmp_path: Path) -> None:
+    """The devkit is followed, and the number of differences is told."""
+    order = val_order()
+    other = [order[1], order[0], *order[2:-1]]
+    source = write(documented(tmp_path), {"LOC_val_solution.csv": solution(other)})
+    [warning] = both(source)
+    assert "disagree about 3 of 8 val images: the devkit is followed." in warning
+
+
+@pytest.mark.parametrize("label", ["wnid", "place"])
+@pytest.mark.parametrize("where", [D, f"{D}meta_data/", f"{D}ImageSets/CLS-LOC/"])
+def test_lists_of_labels(tmp_path: Path, label: str, where: str) -> None:
+    from imagenetfs.tree.wordnet import ilsvrc2012_wnids
+
+    places = {wnid: str(ilsvrc2012_wnids().index(wnid.encode())) for wnid in val_order()}
+    lines = [
+        f"ILSVRC2012_val_{k:08d}.JPEG {wnid if label == 'wnid' else places[wnid]}\n"
+        for k, wnid in enumerate(val_order(), 1)
+    ]
+    source = write(without(documented(tmp_path), KIT), {f"{where}val.txt": "".join(lines).encode()})
+    assert both(source) == []
