@@ -27,7 +27,11 @@ from imagenetfs.tree.split_backend import is_image
 _FEW = 8
 """Directories without a class's name that are looked into, in a directory without classes."""
 
-_SPLIT = re.compile(rb"(?P<train>train(ing)?)|(?P<val>val(id|idation)?)|(?P<test>test)", re.I)
+_SPLIT = re.compile(
+    rb"(?:(?P<train>train(?:ing)?)|(?P<val>val(?:id|idation)?)|(?P<test>test))(?:[._-]?x?\d*)", re.I
+)
+"""Kaggle's parts of ImageNet-100 are called train.X1 and on."""
+
 _NAMED_BY_CLASS = re.compile(rb"(?:.*_)?(n\d{8})(?:_\d+)?\.\w+", re.DOTALL)
 
 
@@ -107,7 +111,8 @@ def split_name(parent: bytes) -> bytes:
 
 def by_split(found: Iterable[FoundClass], default: bytes) -> dict[bytes, dict[bytes, ClassPlace]]:
     """Split -> class -> place. The directories that all parents begin with say nothing; the rest
-    names the split, its parts joined by ``-``. Classes right there are the split ``default``.
+    names the split, its parts joined by ``-``. Classes right there are the split ``default``. Two
+    directories of one split that have a class in common are splits of their own.
     """
     every = list(found)
     parents = {one.parent for one in every}
@@ -117,6 +122,8 @@ def by_split(found: Iterable[FoundClass], default: bytes) -> dict[bytes, dict[by
         parts = one.parent.split(b"/")[common:] if one.parent else []
         name = split_name(one.parent) if len(parts) <= 1 else b""
         name = name or b"-".join(parts) or default
+        if one.name in splits.get(name, {}):
+            name = one.parent.replace(b"/", b"-") or default + b"-2"
         splits.setdefault(name, {})[one.name] = one.place
     return splits
 

@@ -33,7 +33,7 @@ TINY = re.compile(rb"tiny[-_]?imagenet([-_]?200)?", re.IGNORECASE)
 DOWN_SAMPLED = re.compile(rb"down_?sampled", re.IGNORECASE)
 """How the directories of the versions are called."""
 
-_ROOTS = (ILSVRC2012, WINTER21, FALL11, TINY, DOWN_SAMPLED)
+ROOTS = (ILSVRC2012, WINTER21, FALL11, TINY, DOWN_SAMPLED)
 _OF_DIRECTORIES = (WINTER21, FALL11, DOWN_SAMPLED)
 """Those in whose directories the images stand, or the archives."""
 
@@ -43,11 +43,12 @@ _MOST_DEEPER, _MOST_WITHIN = 256, 64
 
 CLASS = re.compile(rb"n\d{8}")
 NUMBERED = re.compile(rb"0|[1-9]\d{0,2}")
+"""Classes of ImageNetV2, where there is one called 0."""
+
 IMAGES = re.compile(rb"train(ing|_t3)?|val(id|idation)?|test", re.IGNORECASE)
 """Directories with 100,000 names, which are not read."""
 
 DEVKIT = re.compile(rb"(ILSVRC20\d\d_)?dev_?kit.*", re.IGNORECASE)
-_FEW_NUMBERED = 16
 _LEVELS = re.compile(rb"images?|data(sets?)?|raw([-_]?data)?|imagenet.*", re.IGNORECASE)
 
 _SUFFIXED = re.compile(rb".*\.(tar\.(gz|xz|zst|zstd|bz2|lzma|Z)|tgz|txz|tbz2?|tzst)", re.DOTALL)
@@ -141,12 +142,14 @@ class _Survey:
 
     def _base(self) -> bytes:
         """Where the versions' directories stand: in the source, or all of them in one directory
-        of it.
+        below it. Of several the nearest counts.
         """
         result = self.result
-        if _holds_roots(result.directories(b"")):
+        holding = [path for path in result.names if _holds_roots(result.directories(path))]
+        nearest = min((path.count(b"/") for path in holding if path), default=0)
+        found = sorted(path for path in holding if path.count(b"/") == nearest)
+        if b"" in holding:
             return b""
-        found = [name for name in result.directories(b"") if _holds_roots(result.directories(name))]
         if len(found) > 1:
             several = " or ".join(_text(join_path(_bytes(self._source), name)) for name in found)
             result.warnings.append(
@@ -165,13 +168,14 @@ class _Survey:
             if path not in self.result.names and not self._list(path, depth):
                 continue
             names = [name for name, is_directory in self.result.names[path] if is_directory]
-            if depth >= _DEPTH and not self._is_level(path):
-                continue
-            many = sum(map(bool, map(NUMBERED.fullmatch, names))) > _FEW_NUMBERED
+            is_level = depth < _DEPTH or self._is_level(path)
+            are_numbered = b"0" in names
             for name in names:
                 below = join_path(path, name)
-                self._found.setdefault(below, Kind.DIRECTORY)
-                if not (is_of_images(name) or (many and NUMBERED.fullmatch(name))):
+                is_class = CLASS.fullmatch(name) or (are_numbered and NUMBERED.fullmatch(name))
+                if is_level or is_class:
+                    self._found.setdefault(below, Kind.DIRECTORY)
+                if is_level and not is_class and not IMAGES.fullmatch(name):
                     pending.append((below, depth + 1))
 
     def _list(self, path: bytes, depth: int) -> bool:
@@ -192,8 +196,8 @@ class _Survey:
 
     def _is_level(self, path: bytes) -> bool:
         """Whether a directory is no more than a level between others."""
-        names = self.result.names[path]
-        if any(not is_directory for _, is_directory in names) or len(names) > _MOST_WITHIN:
+        names = [name for name, _ in self.result.names[path] if not CLASS.fullmatch(name)]
+        if len(names) > _MOST_WITHIN or self.result.files(path):
             return False
         return not any(DEVKIT.fullmatch(part) for part in path.split(b"/"))
 
@@ -203,7 +207,7 @@ class _Survey:
         """
         below_base = path[len(self.result.base) :].lstrip(b"/")
         top, _, below = below_base.partition(b"/")
-        return any(pattern.fullmatch(top) for pattern in (_OF_DIRECTORIES if below else _ROOTS))
+        return any(pattern.fullmatch(top) for pattern in (_OF_DIRECTORIES if below else ROOTS))
 
     # --- files ------------------------------------------------------------------------------------
 
@@ -240,7 +244,7 @@ class _Survey:
 
 
 def _holds_roots(names: list[bytes]) -> bool:
-    return any(pattern.fullmatch(name) for name in names for pattern in _ROOTS)
+    return any(pattern.fullmatch(name) for name in names for pattern in ROOTS)
 
 
 def _bytes(source: Source) -> bytes:

@@ -58,8 +58,11 @@ def compression(head: bytes) -> str:
     return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), "")
 
 
-def peek(source: Source, path: bytes) -> Peek:
-    """Look at a file's first bytes. Raises SourceReadError, SourceUnreadableError."""
+def peek(source: Source, path: bytes, members: int = _MEMBERS) -> Peek:
+    """Look at a file's first bytes, and so many headers of a tar.
+
+    Raises SourceReadError, SourceUnreadableError.
+    """
     with source.opened(path) as file:
         head = file.read_up_to(0, 512)
         if found := compression(head):
@@ -68,8 +71,8 @@ def peek(source: Source, path: bytes) -> Peek:
             return Peek()
         columns = MemberColumns()
         with contextlib.suppress(ArchiveError):  # what is broken further on is told when it is read
-            Walk(file.read_up_to, file.size, columns).until(0, file.size, _MEMBERS)
-    first = zip(columns.names[:_MEMBERS], columns.modes, strict=False)
+            Walk(file.read_up_to, file.size, columns).until(0, file.size, members)
+    first = zip(columns.names[:members], columns.modes, strict=False)
     return Peek(tuple((name, stat.S_ISDIR(mode)) for name, mode in first))
 
 

@@ -136,10 +136,13 @@ def _role(finder: ArchiveSelector, number: int, *, has_train: bool) -> str | Non
     """What a tar is by its first members; by its name where they leave that open."""
     path = finder.index.archives[number].path
     try:
-        names = [name.lstrip(b"./") for name, _ in peek(finder.index.source, path).names]
+        seen = peek(finder.index.source, path)
     except ImagenetfsError as error:
         finder.warn(f"{error} It is not shown.")
         return None
+    if seen.compressed:
+        finder.discovery.compressed[path] = seen.compressed
+    names = [name.lstrip(b"./") for name, _ in seen.names]
     called = [word.lower() for word in _SPEAKING.findall(path.rpartition(b"/")[2])]
     for name in names:
         of = _IMAGE_OF.fullmatch(name.rpartition(b"/")[2])

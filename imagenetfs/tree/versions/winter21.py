@@ -26,6 +26,8 @@ _WHOLE = (
 )
 """Name, how the directory is called, how the tar of all is called."""
 
+WHOLE_TARS = tuple(tar for _, _, tar in _WHOLE)
+
 _TARS = re.compile(rb"tars?", re.IGNORECASE)
 
 

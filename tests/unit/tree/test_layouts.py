@@ -4,12 +4,18 @@ what is said of it.
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from imagenetfs.errors import SourceUnknownError
+from imagenetfs.tree.wordnet import ilsvrc2012_wnids
 from tests.helpers.layouts import (
     CLASSES,
     by_directory,
@@ -156,7 +162,7 @@ def test_flat_in_the_source(tmp_path: Path, form: str, name: str) -> None:
     ] * guessed
 
 
-@pytest.mark.parametrize("levels", ["imagenet", "some data"])
+@pytest.mark.parametrize("levels", ["imagenet", "some data", "a/b"])
 def test_one_level_too_high(tmp_path: Path, levels: str) -> None:
     documented(tmp_path / levels)
     write(tmp_path / levels, class_tars(TRAIN, "winter21_whole/tars/"))
@@ -300,8 +306,6 @@ def test_labels_that_disagree(tmp_path: Path) -> None:
 @pytest.mark.parametrize("label", ["wnid", "place"])
 @pytest.mark.parametrize("where", [D, f"{D}meta_data/", f"{D}ImageSets/CLS-LOC/"])
 def test_lists_of_labels(tmp_path: Path, label: str, where: str) -> None:
-    from imagenetfs.tree.wordnet import ilsvrc2012_wnids
-
     places = {wnid: str(ilsvrc2012_wnids().index(wnid.encode())) for wnid in val_order()}
     lines = [
         f"ILSVRC2012_val_{k:08d}.JPEG {wnid if label == 'wnid' else places[wnid]}\n"
@@ -309,3 +313,252 @@ def test_lists_of_labels(tmp_path: Path, label: str, where: str) -> None:
     ]
     source = write(without(documented(tmp_path), KIT), {f"{where}val.txt": "".join(lines).encode()})
     assert both(source) == []
+
+
+# --- other sets of classes (31) -------------------------------------------------------------------
+
+
+def numbered(images: dict[str, dict[str, bytes]], above: str = "") -> dict[str, bytes]:
+    """Classes called by their places in the sorted wnids of ILSVRC2012, as ImageNetV2 has them."""
+    places = {wnid: str(ilsvrc2012_wnids().index(wnid.encode())) for wnid in images}
+    assert "0" in places.values()
+    return by_directory({places[wnid]: some for wnid, some in images.items()}, above)
+
+
+SETS = {
+    "imagenet-a.tar": (
+        {
+            "imagenet-a.tar": packed(
+                {"imagenet-a/README.txt": b"x", **by_directory(TRAIN, "imagenet-a/")}
+            )
+        },
+        {"imagenet-a": ["val"]},
+    ),
+    "imagenet-r, extracted": (
+        {"imagenet-r/README.txt": b"x", **by_directory(TRAIN, "imagenet-r/")},
+        {"imagenet-r": ["val"]},
+    ),
+    "a subset": (by_directory(TRAIN, "mine/"), {"mine": ["train"]}),
+    "a subset of class tars": (class_tars(TRAIN, "mine/"), {"mine": ["train"]}),
+    "sketch": (by_directory(TRAIN, "sketch/"), {"sketch": ["val"]}),
+    "V2 in a tar": (
+        {"imagenetv2-matched-frequency.tar": packed(numbered(TRAIN, "imagenetv2-format-val/"))},
+        {"imagenetv2-matched-frequency": ["val"]},
+    ),
+    "V2, extracted": (
+        numbered(TRAIN, "imagenetv2-top-images/"),
+        {"imagenetv2-top-images": ["val"]},
+    ),
+    "imagenette": (
+        by_directory(TRAIN, "imagenette2/train/") | by_directory(TRAIN, "imagenette2/val/"),
+        {"imagenette2": ["train", "val"]},
+    ),
+    "imagenette in a tar": (
+        {
+            "imagenette2-320.tar": packed(
+                by_directory(TRAIN, "imagenette2-320/train/")
+                | by_directory(TRAIN, "imagenette2-320/val/"),
+                directories=True,
+            )
+        },
+        {"imagenette2-320": ["train", "val"]},
+    ),
+    "twice the same name": (
+        by_directory(TRAIN, "imagenette2/imagenette2/train/"),
+        {"imagenette2": ["train"]},
+    ),
+    "-C in a tar": (
+        {
+            "blur.tar": packed(
+                by_directory(TRAIN, "blur/defocus_blur/1/")
+                | by_directory(TRAIN, "blur/defocus_blur/5/")
+                | by_directory(TRAIN, "blur/zoom_blur/1/"),
+                directories=True,
+            )
+        },
+        {"blur": ["defocus_blur-1", "defocus_blur-5", "zoom_blur-1"]},
+    ),
+    "-C, extracted": (
+        by_directory(TRAIN, "ImageNet-C/fog/1/") | by_directory(TRAIN, "ImageNet-C/snow/3/"),
+        {"ImageNet-C": ["fog-1", "snow-3"]},
+    ),
+    "ImageNet-100 in parts": (
+        by_directory(dict(list(TRAIN.items())[:2]), "imagenet100/train.X1/")
+        | by_directory(dict(list(TRAIN.items())[2:]), "imagenet100/train.X2/")
+        | by_directory(TRAIN, "imagenet100/val.X/"),
+        {"imagenet100": ["train", "val"]},
+    ),
+    "21K-P": (
+        by_directory(TRAIN, "imagenet21k_train/") | by_directory(TRAIN, "imagenet21k_val/"),
+        {"imagenet21k_train": ["train"], "imagenet21k_val": ["val"]},
+    ),
+}
+
+
+@pytest.mark.parametrize("form", SETS)
+@pytest.mark.parametrize("beside", [False, True])
+def test_other_sets_of_classes(tmp_path: Path, form: str, beside: bool) -> None:
+    """Alone, or beside ILSVRC2012."""
+    files, expected = SETS[form]
+    source = write(documented(tmp_path) if beside else tmp_path, files)
+    tree = tree_of(source)
+    found = versions(tree)
+    assert tree.catalogue.warnings == []
+    assert found.pop("ILSVRC2012", None) == (["train", "val"] if beside else None)
+    assert found == expected
+    for name, splits in expected.items():
+        for split in splits:
+            assert shown(tree, f"{name}/{split}") == TRAIN
+    if beside:
+        assert shown(tree, "ILSVRC2012/train") == TRAIN
+
+
+@pytest.mark.parametrize("form", SETS)
+def test_the_set_itself_as_the_source(tmp_path: Path, form: str) -> None:
+    files, expected = SETS[form]
+    [(name, splits), *more] = expected.items()
+    source = write(tmp_path, files) / name
+    if more or not source.is_dir():
+        pytest.skip("it is not one directory")
+    tree = tree_of(source)
+    assert versions(tree) == {name: splits}
+    for split in splits:
+        assert shown(tree, f"{name}/{split}") == TRAIN
+
+
+def test_a_class_in_two_parts_of_a_split_is_not_lost(tmp_path: Path) -> None:
+    source = write(
+        tmp_path, by_directory(TRAIN, "mine/train.X1/") | by_directory(VAL, "mine/train.X2/")
+    )
+    tree = tree_of(source)
+    [(name, splits)] = versions(tree).items()
+    every = [shown(tree, f"{name}/{split}") for split in splits]
+    assert sorted(image for one in every for image in flat(one)) == sorted(
+        {**flat(TRAIN), **flat(VAL)}
+    )
+
+
+def test_years_are_no_classes(tmp_path: Path) -> None:
+    """Directories of numbers that no set has."""
+    source = write(documented(tmp_path), by_directory({"1": TRAIN["n01440764"]}, "results/"))
+    assert list(versions(tree_of(source))) == ["ILSVRC2012"]
+
+
+# --- what is refused (25, 28, 29, 30) -------------------------------------------------------------
+
+
+def refusal(source: Path) -> str:
+    with pytest.raises(SourceUnknownError) as caught:
+        tree_of(source)
+    return str(caught.value)
+
+
+COMPRESS: dict[str, tuple[Callable[[bytes], bytes], str, str]] = {
+    "gzip": (gzip.compress, "gunzip", "gz"),
+    "xz": (lzma.compress, "unxz", "xz"),
+    "bzip2": (bz2.compress, "bunzip2", "bz2"),
+    "zstd": (lambda data: b"\x28\xb5\x2f\xfd" + data, "unzstd", "zst"),
+}
+
+
+@pytest.mark.parametrize("how", COMPRESS)
+@pytest.mark.parametrize("where", ["ILSVRC2012/ILSVRC2012_img_train.tar", "mine.tar"])
+def test_compressed_beside(tmp_path: Path, how: str, where: str) -> None:
+    compress, command, ending = COMPRESS[how]
+    source = write(tmp_path, {f"{where}.{ending}": compress(packed(class_tars(TRAIN)))})
+    said = refusal(source)
+    assert f"{where}.{ending} is compressed with {how}" in said
+    assert f"({command} {'--rm ' * (how == 'zstd')}{source}/{where}.{ending})" in said
+    write(source, {where: packed(class_tars(TRAIN))})
+    tree = tree_of(source)
+    assert tree.catalogue.warnings == []
+    assert [shown(tree, f"{v}/{s}") for v, splits in versions(tree).items() for s in splits] == [
+        TRAIN
+    ]
+
+
+@pytest.mark.parametrize("how", COMPRESS)
+@pytest.mark.parametrize("name", ["ILSVRC2012_img_val.tar", "val.tar"])
+def test_compressed_under_a_tars_name(tmp_path: Path, how: str, name: str) -> None:
+    compress, command, _ = COMPRESS[how]
+    source = without(documented(tmp_path), VAL_TAR)
+    write(source, {f"{D}{name}": compress(packed(flat(VAL)))})
+    [warning] = tree_of(source).catalogue.warnings
+    file = source / D / name
+    assert warning == (
+        f"{D}{name} is compressed with {how}, and images cannot be read from the middle of it: "
+        f"unpack it once ({command} -c < {file} > {file}.unpacked && mv {file}.unpacked {file})."
+    )
+
+
+def test_the_command_that_unpacks_does_so(tmp_path: Path) -> None:
+    source = without(documented(tmp_path), VAL_TAR)
+    write(source, {VAL_TAR: gzip.compress(packed(flat(VAL)))})
+    [warning] = tree_of(source).catalogue.warnings
+    subprocess.run(warning.partition("once (")[2].removesuffix(")."), shell=True, check=True)
+    assert both(source) == []
+
+
+@pytest.mark.parametrize("suffixes", [("aa", "ab", "ac"), ("00", "01", "02"), ("part1", "part2")])
+def test_parts_of_an_archive(tmp_path: Path, suffixes: tuple[str, ...]) -> None:
+    source = without(documented(tmp_path), VAL_TAR)
+    whole = packed(flat(VAL))
+    each = -(-len(whole) // len(suffixes))
+    pieces = {
+        f"{VAL_TAR}.{suffix}": whole[at * each : (at + 1) * each]
+        for at, suffix in enumerate(suffixes)
+    }
+    [warning] = tree_of(write(source, pieces)).catalogue.warnings
+    assert f"{VAL_TAR} is there in {len(suffixes)} parts" in warning
+    subprocess.run(warning.partition("once (")[2].removesuffix(")."), shell=True, check=True)
+    assert both(source) == []
+
+
+def test_hugging_faces_archives(tmp_path: Path) -> None:
+    """Named; the commands unpack them; then the classes come from the images' names."""
+    images = list(flat(TRAIN).items())
+    halves = {0: images[:6], 1: images[6:]}
+    named = {
+        wnid: {f"{Path(name).stem}_{wnid}.JPEG": data for name, data in some.items()}
+        for wnid, some in TRAIN.items()
+    }
+    labelled = {
+        wnid: {f"{Path(name).stem}_{wnid}.JPEG": data for name, data in some.items()}
+        for wnid, some in VAL.items()
+    }
+    shards = {
+        f"data/train_images_{k}.tar.gz": gzip.compress(
+            packed({f"{Path(name).stem}_{name[:9]}.JPEG": data for name, data in half})
+        )
+        for k, half in halves.items()
+    }
+    source = write(
+        tmp_path / "hf", {**shards, "data/val_images.tar.gz": gzip.compress(packed(flat(labelled)))}
+    )
+    said = refusal(source)
+    assert "these are Hugging Face's archives of ILSVRC2012" in said
+    commands = said.partition("there is room (")[2].partition("), and give")[0]
+    subprocess.run(commands, shell=True, check=True, cwd=tmp_path, executable="/bin/bash")
+    tree = tree_of(tmp_path)
+    assert shown(tree, "ILSVRC2012/train") == named
+    assert shown(tree, "ILSVRC2012/val") == labelled
+
+
+def test_several_that_may_be_meant(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        documented(tmp_path / name)
+    said = refusal(tmp_path)
+    assert f"give one of them: {tmp_path}/one or {tmp_path}/other" in said
+
+
+def test_too_many_levels_too_high(tmp_path: Path) -> None:
+    """The path to give is named, where the survey comes by it."""
+    source = tmp_path / "a" / "b" / "c"
+    write(source, {"ILSVRC2012_img_train.tar": packed(class_tars(TRAIN))})
+    assert f"But {source} does: give that." in refusal(tmp_path)
+
+
+def test_nothing_at_all(tmp_path: Path) -> None:
+    write(tmp_path, {"bin/x": b"x", "notes.txt": b"x"})
+    said = refusal(tmp_path)
+    assert "it has bin/, notes.txt. Give the directory that holds ILSVRC2012/" in said
