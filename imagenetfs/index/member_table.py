@@ -16,7 +16,8 @@ sizes       bytes of content
 mtimes      modification time less meta["mtime"], in meta["tick"] nanoseconds
 modes       st_mode, unless all are meta["mode"]
 headers     offset of the first header block, unless each is its data offset - 512
-linked      rows that are symbolic links, with their targets in ``link_ends``, ``link_names``
+linked      rows that are symbolic links, with their targets in ``link_ends``, ``link_names``; a
+            row with the mode of a file or a directory is a link that is followed
 hard        rows that are one file with others, ``hard_owners``: the row that stands for all
 sparse      rows with holes, ``sparse_ends`` and pairs in ``sparse_starts``, ``sparse_lengths``
 below       for directories: the row behind the last one below (only where there are any)

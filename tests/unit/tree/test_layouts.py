@@ -9,15 +9,19 @@ import gzip
 import lzma
 import shutil
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from imagenetfs.errors import SourceUnknownError
+from imagenetfs.read.ownership import OwnershipMapper
+from imagenetfs.tree.source_paths import SourcePaths
 from imagenetfs.tree.wordnet import ilsvrc2012_wnids
 from tests.helpers.layouts import (
     CLASSES,
+    at,
     by_directory,
     class_tars,
     devkit_files,
@@ -63,8 +67,8 @@ def test_sorting_val_failed(tmp_path: Path, moved: int, name: str) -> None:
     for wnid in CLASSES:
         (source / D / name / wnid.decode()).mkdir(parents=True)
     left = by_directory(VAL)
-    for at, (path, data) in enumerate(sorted(left.items())):
-        write(source / D / name, {path if at < moved else path.rpartition("/")[2]: data})
+    for place, (path, data) in enumerate(sorted(left.items())):
+        write(source / D / name, {path if place < moved else path.rpartition("/")[2]: data})
     warnings = both(source)
     assert len(warnings) == (moved < 8)
     assert moved == 8 or "beside 4 class directories, as if sorting them had failed" in warnings[0]
@@ -505,8 +509,8 @@ def test_parts_of_an_archive(tmp_path: Path, suffixes: tuple[str, ...]) -> None:
     whole = packed(flat(VAL))
     each = -(-len(whole) // len(suffixes))
     pieces = {
-        f"{VAL_TAR}.{suffix}": whole[at * each : (at + 1) * each]
-        for at, suffix in enumerate(suffixes)
+        f"{VAL_TAR}.{suffix}": whole[number * each : (number + 1) * each]
+        for number, suffix in enumerate(suffixes)
     }
     [warning] = tree_of(write(source, pieces)).catalogue.warnings
     assert f"{VAL_TAR} is there in {len(suffixes)} parts" in warning
@@ -562,3 +566,102 @@ def test_nothing_at_all(tmp_path: Path) -> None:
     write(tmp_path, {"bin/x": b"x", "notes.txt": b"x"})
     said = refusal(tmp_path)
     assert "it has bin/, notes.txt. Give the directory that holds ILSVRC2012/" in said
+
+
+# --- symbolic links (6) ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Path:
+    """Images that lie elsewhere."""
+    return write(tmp_path / "real", by_directory(TRAIN, "train/") | by_directory(VAL, "val/"))
+
+
+def link(source: Path, at: str, target: Path | str) -> None:
+    path = source / at
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(target)
+
+
+@pytest.mark.parametrize("form", ["absolute", "relative", "of links"])
+def test_images_that_are_links(tmp_path: Path, real: Path, form: str) -> None:
+    source = tmp_path / "source"
+    for split, images in (("train", TRAIN), ("val", VAL)):
+        for path in by_directory(images, f"{split}/"):
+            target: Path | str = real / path
+            if form == "of links":
+                link(tmp_path, f"middle/{path}", target)
+                target = tmp_path / "middle" / path
+            elif form == "relative":
+                target = f"../../../../real/{path}"
+            link(source, D + path, target)
+    assert both(source) == []
+
+
+@pytest.mark.parametrize("flat_val", [False, True])
+@pytest.mark.parametrize("form", ["splits", "classes", "class tars"])
+def test_directories_and_tars_that_are_links(
+    tmp_path: Path, real: Path, form: str, flat_val: bool
+) -> None:
+    source = write(tmp_path / "source", devkit_files(f"{KIT}/"))
+    if form == "splits":
+        link(source, f"{D}train", real / "train")
+    elif form == "classes":
+        for wnid in TRAIN:
+            link(source, f"{D}train/{wnid}", real / "train" / wnid)
+    else:
+        write(real, class_tars(TRAIN, "tars/"))
+        for wnid in TRAIN:
+            link(source, f"{D}train/{wnid}.tar", real / "tars" / f"{wnid}.tar")
+    if flat_val:
+        for path in by_directory(VAL):
+            link(source, f"{D}val/{Path(path).name}", real / "val" / path)
+    else:
+        link(source, f"{D}val", real / "val")
+    assert both(source) == []
+
+
+def test_links_that_lead_nowhere_or_in_circles(tmp_path: Path, real: Path) -> None:
+    source = tmp_path / "source"
+    for path in by_directory(TRAIN):
+        link(source, f"{D}train/{path}", real / "train" / path)
+    wnid = "n01440764"
+    link(source, f"{D}train/{wnid}/dangling.JPEG", "nowhere.JPEG")
+    link(source, f"{D}train/{wnid}/circle.JPEG", "circle.JPEG")
+    link(source, f"{D}train/{wnid}/up.JPEG", "..")
+    link(source, f"{D}train/{wnid}/{wnid}", "..")
+    link(source, f"{D}train/{wnid}/images", "../../train")
+    tree = tree_of(source)
+    assert shown(tree, "ILSVRC2012/train") == TRAIN
+    # They are there as they stand in source/.
+    directory = at(tree, f"source/{D}train/{wnid}")
+    for name in ("dangling.JPEG", "circle.JPEG", "up.JPEG", wnid, "images"):
+        assert tree.link_target(tree.lookup(directory, name.encode()))
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that all users may enter, and all above it."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+def test_a_link_out_of_the_source_in_a_mount_for_all_users(open_directory: Path) -> None:
+    """A user who may not pass the directory above a link's target may not read it."""
+    real = write(open_directory / "real", by_directory(TRAIN, "train/"))
+    source = open_directory / "source"
+    for path in by_directory(TRAIN):
+        link(source, f"{D}train/{path}", real / "train" / path)
+    wnid = "n01440764"
+    closed = real / "train" / wnid
+    closed.chmod(0o700)
+    tree = tree_of(source)
+    owners = OwnershipMapper(tree.catalogue.source, SourcePaths(tree), 60.0)
+    seen = {}
+    for name in TRAIN:
+        inode = at(tree, f"ILSVRC2012/train/{name}/{name}_1.JPEG")
+        rights = owners.of(inode, tree.attributes(inode).mode)
+        assert rights is not None
+        seen[name] = rights[2] & 0o777
+    assert seen == {name: 0o400 if name == wnid else 0o444 for name in TRAIN}
