@@ -18,6 +18,7 @@ import pytest
 from imagenetfs.errors import SourceUnknownError
 from imagenetfs.read.ownership import OwnershipMapper
 from imagenetfs.tree.source_paths import SourcePaths
+from imagenetfs.tree.tree import Tree
 from imagenetfs.tree.wordnet import ilsvrc2012_wnids
 from tests.helpers.layouts import (
     CLASSES,
@@ -28,6 +29,7 @@ from tests.helpers.layouts import (
     documented,
     flat,
     packed,
+    read,
     shown,
     train_images,
     tree_of,
@@ -42,6 +44,10 @@ TRAIN, VAL = train_images(), val_images()
 D = "ILSVRC2012/"
 TRAIN_TAR, VAL_TAR = f"{D}ILSVRC2012_img_train.tar", f"{D}ILSVRC2012_img_val.tar"
 KIT = f"{D}ILSVRC2012_devkit_t12"
+
+
+def file_at(tree: Tree, path: str) -> bytes:
+    return read(tree, at(tree, path))
 
 
 def both(source: Path, prefer: str = "archives") -> list[str]:
@@ -665,3 +671,29 @@ def test_a_link_out_of_the_source_in_a_mount_for_all_users(open_directory: Path)
         assert rights is not None
         seen[name] = rights[2] & 0o777
     assert seen == {name: 0o400 if name == wnid else 0o444 for name in TRAIN}
+
+
+# --- lists that other programs read (32) ----------------------------------------------------------
+
+
+def test_lists_that_answer_without_being_listed(tmp_path: Path) -> None:
+    tree = tree_of(documented(tmp_path))
+    version = at(tree, "ILSVRC2012")
+    listed = {name.decode() for name, _, _ in tree.listing(version).entries(0)}
+    assert listed.isdisjoint({"train_list.txt", "val_list.txt", "meta_data"})
+    wnids = sorted(TRAIN)
+    for split, images in (("train", TRAIN), ("val", VAL)):
+        lines = [
+            f"{wnid}/{name} {wnids.index(wnid)}\n"
+            for wnid in wnids
+            for name in sorted(images[wnid])
+        ]
+        assert file_at(tree, f"ILSVRC2012/meta/{split}.txt") == "".join(lines).encode()
+        assert file_at(tree, f"ILSVRC2012/meta_data/{split}.txt") == "".join(lines).encode()
+        above = [f"{split}/{line}" for line in lines]
+        assert file_at(tree, f"ILSVRC2012/{split}_list.txt") == "".join(above).encode()
+    whole = file_at(tree, "ILSVRC2012/meta.bin")
+    for split in ("train", "val", "validation"):
+        assert file_at(tree, f"ILSVRC2012/{split}/meta.bin") == whole
+        names = [name for name, _, _ in tree.listing(at(tree, f"ILSVRC2012/{split}")).entries(0)]
+        assert names == sorted(CLASSES)
