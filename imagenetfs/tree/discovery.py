@@ -52,6 +52,9 @@ DEVKIT = re.compile(rb"(ILSVRC20\d\d_)?dev_?kit.*", re.IGNORECASE)
 _LEVELS = re.compile(rb"images?|data(sets?)?|raw([-_]?data)?|imagenet.*", re.IGNORECASE)
 
 _SUFFIXED = re.compile(rb".*\.(tar\.(gz|xz|zst|zstd|bz2|lzma|Z)|tgz|txz|tbz2?|tzst)", re.DOTALL)
+_BESIDE = re.compile(rb".*(bbox|bounding|annotation).*", re.IGNORECASE | re.DOTALL)
+"""Archives that come with ImageNet and hold no images."""
+
 _PART = re.compile(rb"(?P<whole>.*\.tar)\.(?P<part>[a-z]{2}|\d{1,3}|part[-_.]?\w{1,3})", re.DOTALL)
 
 
@@ -64,6 +67,7 @@ class Discovery:
     ``base``: the directory in which the versions' directories stand. ``roots``: where a version
     stands that no directory in the base is called by. ``compressed``: path of a tar -> what it is
     compressed with. ``parts``: path of a tar -> the names of the pieces that it is there in.
+    ``wrapped``: path of a tar -> the published tars that are in it.
     """
 
     archives: list[Archive] = field(default_factory=list)
@@ -76,6 +80,7 @@ class Discovery:
     roots: dict[re.Pattern[bytes], bytes] = field(default_factory=dict)
     compressed: dict[bytes, str] = field(default_factory=dict)
     parts: dict[bytes, list[bytes]] = field(default_factory=dict)
+    wrapped: dict[bytes, list[bytes]] = field(default_factory=dict)
 
     def lose(self, error: ImagenetfsError) -> None:
         """Warn that some images are not shown."""
@@ -221,7 +226,9 @@ class _Survey:
                     self._found[join_path(path, name)] = Kind.TAR
                 elif name.endswith(b".npz"):
                     self._found[join_path(path, name)] = Kind.NPZ
-                elif _SUFFIXED.fullmatch(name) and not DEVKIT.fullmatch(name):
+                elif DEVKIT.fullmatch(name) or _BESIDE.fullmatch(name):
+                    continue
+                elif _SUFFIXED.fullmatch(name):
                     self._look_into(join_path(path, name))
                 elif part := _PART.fullmatch(name):
                     self.result.parts.setdefault(join_path(path, part["whole"]), []).append(name)

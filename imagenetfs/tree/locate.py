@@ -24,7 +24,7 @@ from imagenetfs.tree.discovery import (
 
 TRAIN_DIRECTORY = re.compile(rb"train(ing)?|ILSVRC20\d\d_img_train", re.IGNORECASE)
 VAL_DIRECTORY = re.compile(rb"val(id|idation)?|ILSVRC20\d\d_img_val", re.IGNORECASE)
-_SPLIT_TAR = re.compile(rb"ILSVRC20\d\d_img_.*\.tar|(train|val(id|idation)?)\.tar", re.IGNORECASE)
+SPLIT_TAR = re.compile(rb"ILSVRC20\d\d_img_.*\.tar|(train|val(id|idation)?)\.tar", re.IGNORECASE)
 _ARRAYS = re.compile(rb"imagenet(8|16|32|64)_(train|val|validation)\b.*", re.IGNORECASE)
 
 OTHER_SET = re.compile(
@@ -83,7 +83,7 @@ def _ilsvrc2012(found: Discovery, source: Path, own: bytes) -> bytes | None:
         if ILSVRC2012.fullmatch(own) and (holds_split(found, base) or holds_classes(found, base)):
             return base
         if holds_split(found, base) and not OTHER_SET.fullmatch(own):
-            has_tars = any(map(_SPLIT_TAR.fullmatch, found.files(base)))
+            has_tars = any(map(SPLIT_TAR.fullmatch, found.files(base)))
             if not has_tars and not _GENERAL.fullmatch(own):
                 here = os.fsdecode(join_path(os.fsencode(source), base))
                 found.warnings.append(
@@ -120,7 +120,7 @@ def _below(found: Discovery, top: bytes) -> Iterator[bytes]:
 
 def holds_split(found: Discovery, path: bytes) -> bool:
     """Whether train or val stand in a directory, as directories or as tars."""
-    if any(map(_SPLIT_TAR.fullmatch, found.files(path))):
+    if any(map(SPLIT_TAR.fullmatch, found.files(path))):
         return True
     names = found.directories(path)
     return any(TRAIN_DIRECTORY.fullmatch(name) or VAL_DIRECTORY.fullmatch(name) for name in names)

@@ -38,6 +38,14 @@ def unusable(found: Discovery, source: Path) -> Iterator[str]:
         plain = plain_name(path)
         if plain == path or plain not in found.numbers:
             yield sentence_of_compressed(source, path, found.compressed[path])
+    for path, inside in found.wrapped.items():
+        where = shlex.quote(str((source / os.fsdecode(path)).parent))
+        held = " and ".join(os.fsdecode(name) for name in inside)
+        command = f"cd {where} && tar -xf {shlex.quote(os.fsdecode(_last(path)))}"
+        yield (
+            f"{os.fsdecode(path)} holds {held}: a tar of tars of tars is not read. Unpack it once, "
+            f"but not what is in it ({command})."
+        )
     for path, names in found.parts.items():
         parts = " ".join(shlex.quote(os.fsdecode(name)) for name in sorted(names))
         directory = shlex.quote(str(source / os.fsdecode(path.rpartition(b"/")[0])))

@@ -14,7 +14,8 @@ from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.tree.class_places import find_classes
 from imagenetfs.tree.discovery import Discovery
-from imagenetfs.tree.peek import peek, sentence_of_compressed
+from imagenetfs.tree.locate import SPLIT_TAR
+from imagenetfs.tree.peek import Peek, peek, sentence_of_compressed
 from imagenetfs.tree.split_backend import WNID, is_image
 
 
@@ -125,6 +126,23 @@ class ArchiveSelector:
         advice = "" if "compressed" in broken else f" {served}; have the archive replaced."
         self.discovery.lose(BrokenArchivesError(f"{broken}{advice}"))
         return (tars[0], None) if whole else (None, None)
+
+    def look_into(self, archive: int, members: int = 4) -> Peek | None:
+        """The first members of a tar whose name does not tell what it is. What cannot be served of
+        it is noted; None where it cannot be read, with a warning.
+        """
+        path = self.index.archives[archive].path
+        try:
+            seen = peek(self.index.source, path, members)
+        except ImagenetfsError as error:
+            self.warn(f"{error} It is not shown.")
+            return None
+        if seen.compressed:
+            self.discovery.compressed[path] = seen.compressed
+        tars = [name for name, _ in seen.names if SPLIT_TAR.fullmatch(name.rpartition(b"/")[2])]
+        if tars:
+            self.discovery.wrapped[path] = tars
+        return seen
 
     def _compressed(self, archive: int) -> str:
         """Of a tar that is compressed under a plain name: that it is, and what to do."""

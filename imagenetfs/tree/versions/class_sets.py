@@ -15,7 +15,6 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from imagenetfs.errors import ImagenetfsError
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
@@ -40,7 +39,7 @@ from imagenetfs.tree.discovery import (
     is_of_images,
 )
 from imagenetfs.tree.locate import OTHER_SET
-from imagenetfs.tree.peek import peek, plain_name
+from imagenetfs.tree.peek import plain_name
 from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.versions.winter21 import WHOLE_TARS
 from imagenetfs.tree.wordnet import ilsvrc2012_wnids
@@ -198,14 +197,9 @@ def _free_tars(discovery: Discovery, index: Index) -> Iterator[int]:
 
 def _may_hold_classes(finder: ArchiveSelector, number: int) -> bool:
     """Whether there is a class among the first members of a tar."""
-    path = finder.index.archives[number].path
-    try:
-        seen = peek(finder.index.source, path, _MEMBERS)
-    except ImagenetfsError as error:
-        finder.warn(f"{error} It is not shown.")
+    seen = finder.look_into(number, _MEMBERS)
+    if seen is None:
         return False
-    if seen.compressed:
-        finder.discovery.compressed[path] = seen.compressed
     parts = (part.removesuffix(b".tar") for name, _ in seen.names for part in name.split(b"/")[:-1])
     tars = (name.rpartition(b"/")[2].removesuffix(b".tar") for name, _ in seen.names)
     return any(CLASS.fullmatch(part) or NUMBERED.fullmatch(part) for part in (*parts, *tars))

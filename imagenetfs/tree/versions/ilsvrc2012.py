@@ -5,6 +5,7 @@ takes the place of an archive that is missing or broken.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -26,7 +27,6 @@ from imagenetfs.tree.devkit import Devkit
 from imagenetfs.tree.discovery import CLASS, ILSVRC2012, Discovery
 from imagenetfs.tree.labels import DEVKIT_NAMES
 from imagenetfs.tree.locate import holds_classes
-from imagenetfs.tree.peek import peek
 from imagenetfs.tree.per_class_split import PerClassSplit, classes_within
 from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import (
@@ -135,13 +135,9 @@ def _use_other(
 def _role(finder: ArchiveSelector, number: int, *, has_train: bool) -> str | None:
     """What a tar is by its first members; by its name where they leave that open."""
     path = finder.index.archives[number].path
-    try:
-        seen = peek(finder.index.source, path)
-    except ImagenetfsError as error:
-        finder.warn(f"{error} It is not shown.")
+    seen = finder.look_into(number)
+    if seen is None:
         return None
-    if seen.compressed:
-        finder.discovery.compressed[path] = seen.compressed
     names = [name.lstrip(b"./") for name, _ in seen.names]
     called = [word.lower() for word in _SPEAKING.findall(path.rpartition(b"/")[2])]
     for name in names:
@@ -151,6 +147,12 @@ def _role(finder: ArchiveSelector, number: int, *, has_train: bool) -> str | Non
             return "patch" if role == "test" and b"patch" in called + name.split(b"_") else role
     parts = [part.removesuffix(b".tar") for name in names for part in name.split(b"/")]
     if not any(CLASS.fullmatch(part) or wnid_of_name(part) for part in parts):
+        if called and names and path not in finder.discovery.wrapped:
+            first = os.fsdecode(names[0])
+            finder.warn(
+                f"{os.fsdecode(path)} is not used: its first member is {first}, and no image of "
+                "ILSVRC2012 or class is among the first ones."
+            )
         return None
     above = [split_name(part) for part in parts if split_name(part)]
     if b"t3" in called:

@@ -697,3 +697,41 @@ def test_lists_that_answer_without_being_listed(tmp_path: Path) -> None:
         assert file_at(tree, f"ILSVRC2012/{split}/meta.bin") == whole
         names = [name for name, _, _ in tree.listing(at(tree, f"ILSVRC2012/{split}")).entries(0)]
         assert names == sorted(CLASSES)
+
+
+# --- what is there and not used -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["", D])
+def test_a_tar_of_the_published_tars(tmp_path: Path, where: str) -> None:
+    """The command that is named mends it."""
+    source = documented(tmp_path)
+    inside = {Path(path).name: (source / path).read_bytes() for path in (TRAIN_TAR, VAL_TAR)}
+    without(source, TRAIN_TAR, VAL_TAR)
+    write(source, {f"{where}all.tar": packed(inside)})
+    said = refusal(source)
+    assert f"{where}all.tar holds ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar" in said
+    command = said.partition("what is in it (")[2].partition(").")[0]
+    subprocess.run(command, shell=True, check=True)
+    without(source, f"{where}all.tar")
+    if not where:
+        for name in inside:
+            (source / name).rename(source / D / name)
+    assert both(source) == []
+
+
+def test_a_tar_whose_name_promises_a_split(tmp_path: Path) -> None:
+    source = write(documented(tmp_path), {f"{D}old-val.tar": packed({"notes.txt": b"x"})})
+    [warning] = both(source)
+    assert f"{D}old-val.tar is not used: its first member is notes.txt" in warning
+
+
+def test_boxes_are_no_loss(tmp_path: Path) -> None:
+    boxes = gzip.compress(packed({"n01440764/n01440764_1.xml": b"<x/>"}))
+    source = write(documented(tmp_path), {f"{D}ILSVRC2012_bbox_train_v2.tar.gz": boxes})
+    assert both(source) == []
+
+
+def test_a_tar_that_is_no_part_of_it(tmp_path: Path) -> None:
+    source = write(documented(tmp_path), {"code.tar": packed({"a/b.py": b"x"})})
+    assert both(source) == []
