@@ -144,7 +144,7 @@ def _versions(found: Discovery, index: Index, prefer: str) -> list[Version]:
         *tiny_imagenet.versions(found, index),
         *downsampled.versions(found, index, kit),
     ]
-    versions += class_sets.versions(found, index, prefer, versions)
+    versions += class_sets.versions(found, index, prefer, versions, kit)
     wnids = {wnid for version in versions for split in version.splits for wnid in split.wnids}
     words, known_from = read_words(found, index.source, kit, wnids)
     for version in versions:

@@ -5,14 +5,18 @@ it, or by its images' names.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
+from imagenetfs.index.archives import OUTER
 from imagenetfs.index.index import Index
 from imagenetfs.tree.class_places import (
     ClassPlace,
+    FoundClass,
     choose_split,
     classes_by_name,
     find_classes,
     image_names,
+    outside_of_classes,
     wnid_of_name,
 )
 from imagenetfs.tree.directory_split import DirectorySplit
@@ -32,16 +36,13 @@ def class_backend(
     left_out = index.container(archive).members.left_out
     if left_out is not None:
         finder.warn(f"{title}: not all members are shown: {left_out}.")
-    places = choose_split(find_classes(index, archive), split, finder.warn, title)
+    found = find_classes(index, archive)
+    places = choose_split(found, split, finder.warn, title)
     flat = image_names(index.container(archive).members, only_top=True)
     if flat and (not places or all(_is_empty(index, place) for place in places.values())):
         return _by_name(finder, archive, flat, len(places))
     if places:
-        if flat:
-            finder.warn(
-                f"{title} has {len(flat):,} images beside its class directories (first: "
-                f"{os.fsdecode(min(flat))}): they are not shown."
-            )
+        tell_outside(finder, archive, found, flat)
         return split_of_places(finder, places, instead)
     if len(index.container(archive).members):
         finder.warn(
@@ -49,6 +50,21 @@ def class_backend(
             "images named so. It is not shown."
         )
     return None
+
+
+def tell_outside(
+    finder: ArchiveSelector, archive: int, found: Sequence[FoundClass], flat: list[bytes]
+) -> None:
+    """Tell of images in no class: ``flat`` at the top, and in a tar those anywhere else in it."""
+    if any(one.place.below for one in found):
+        members = finder.index.container(archive).members
+        own = [one.place for one in found if one.place[:2] == (archive, OUTER)]
+        flat = outside_of_classes(members, own) if own else flat
+    if flat:
+        finder.warn(
+            f"{finder.index.title(archive)} has {len(flat):,} images in no class directory (first: "
+            f"{os.fsdecode(min(flat))}): they are not shown."
+        )
 
 
 def split_of_places(

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
+import numpy as np
+
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
 from imagenetfs.index.table import Table
@@ -186,6 +188,19 @@ def image_names(members: Table, *, only_top: bool = False) -> list[bytes]:
     names = (members.name(row) for row in members.regular().tolist())
     chosen = (name for name in names if not (only_top and b"/" in name))
     return [base for name in chosen if is_image(base := name.rpartition(b"/")[2])]
+
+
+def outside_of_classes(members: Table, places: Iterable[ClassPlace]) -> list[bytes]:
+    """The images of a tar that stand in none of these directories of it, by name."""
+    rows = members.regular()
+    outside = np.ones(len(rows), dtype=bool)
+    for place in places:
+        if place.below:
+            within = members.within(members.find(place.below))
+            first, last = np.searchsorted(rows, (within.start, within.stop))
+            outside[first:last] = False
+    names = (members.name(row) for row in rows[outside].tolist())
+    return [name for name in names if is_image(name.rpartition(b"/")[2])]
 
 
 def renamed(places: Mapping[bytes, ClassPlace], wnids: Sequence[bytes]) -> dict[bytes, ClassPlace]:

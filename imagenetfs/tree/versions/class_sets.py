@@ -18,7 +18,7 @@ from pathlib import Path
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
-from imagenetfs.tree.class_backend import split_of_places
+from imagenetfs.tree.class_backend import split_of_places, tell_outside
 from imagenetfs.tree.class_places import (
     ClassPlace,
     FoundClass,
@@ -27,8 +27,10 @@ from imagenetfs.tree.class_places import (
     is_numbered,
     renamed,
     split_name,
+    wnid_of_name,
 )
 from imagenetfs.tree.dataset import Split, Version
+from imagenetfs.tree.devkit import Devkit
 from imagenetfs.tree.discovery import (
     CLASS,
     DEVKIT,
@@ -41,6 +43,8 @@ from imagenetfs.tree.discovery import (
 from imagenetfs.tree.locate import OTHER_SET
 from imagenetfs.tree.peek import plain_name
 from imagenetfs.tree.selection import ArchiveSelector
+from imagenetfs.tree.split_backend import UNLABELED, FlatSplit
+from imagenetfs.tree.val_labels import find_labels
 from imagenetfs.tree.versions.winter21 import WHOLE_TARS
 from imagenetfs.tree.wordnet import ilsvrc2012_wnids
 
@@ -58,7 +62,11 @@ _MEMBERS = 32
 
 
 def versions(
-    discovery: Discovery, index: Index, prefer: str, known: Sequence[Version]
+    discovery: Discovery,
+    index: Index,
+    prefer: str,
+    known: Sequence[Version],
+    kit: Devkit | None,
 ) -> list[Version]:
     """The sets that are there, by their names, beside the ``known`` versions."""
     finder = ArchiveSelector(discovery, index, prefer, discovery.base)
@@ -66,12 +74,16 @@ def versions(
     names = {version.name for version in known}
     for path in _free_directories(discovery, index.source.path):
         name = path.rpartition(b"/")[2] or os.fsencode(index.source.path.name)
-        _add(finder, found, names, name, path, _classes_below(discovery, index, path))
+        version = _add(finder, found, names, name, path, _classes_below(discovery, index, path))
+        if version is not None:
+            _add_flat(finder, version, path, kit)
     for number in _free_tars(discovery, index):
         path = discovery.archives[number].path
         if _may_hold_classes(finder, number):
             stem = plain_name(path.rpartition(b"/")[2]).removesuffix(b".tar")
-            _add(finder, found, names, stem, path, _classes_in(index, number))
+            classes = _classes_in(index, number)
+            if _add(finder, found, names, stem, path, classes) is not None:
+                tell_outside(finder, number, classes, [])
     return [found[name] for name in sorted(found)]
 
 
@@ -82,14 +94,14 @@ def _add(
     name: bytes,
     path: bytes,
     classes: list[FoundClass],
-) -> None:
+) -> Version | None:
     """The set ``name`` of these classes, which stand at ``path``."""
     if not classes:
-        return
+        return None
     title = os.fsdecode(path) or str(finder.index.source.path)
     if name in found or name in known:
         finder.warn(f"{title} is not shown: there is a version {os.fsdecode(name)} already.")
-        return
+        return None
     if split_name(name) and path == finder.discovery.base:
         finder.warn(
             f"{finder.index.source.path} looks like the split {os.fsdecode(name)} of a version; "
@@ -105,6 +117,36 @@ def _add(
         backend = split_of_places(finder, places)
         version.splits.append(Split(split, backend, title, aliases))
     found[name] = version
+    return version
+
+
+def _add_flat(finder: ArchiveSelector, version: Version, path: bytes, kit: Devkit | None) -> None:
+    """The splits of a set that have no class directories: by the images' names, else by what labels
+    ILSVRC2012's val, of which many sets have parts.
+    """
+    discovery, index = finder.discovery, finder.index
+    for name in discovery.directories(path):
+        number = discovery.number(join_path(path, name), Kind.DIRECTORY)
+        split = split_name(name)
+        if not split or number is None or version.split(split) is not None:
+            continue
+        images = finder.names(number).images
+        labels = find_labels(finder, kit) if split == b"val" and images else None
+        by_name = any(map(wnid_of_name, images))
+        of = labels.of if labels is not None and not by_name else wnid_of_name
+        classes = {of(image) or UNLABELED for image in images}
+        if not classes:
+            continue
+        if UNLABELED in classes and split != b"test":
+            finder.warn(
+                f"{index.title(number)} has images of which nothing says what class they are: they "
+                "stand in unlabeled/."
+            )
+        tell = discovery.late_warnings.tell
+        backend = FlatSplit(index, (number,), sorted(classes), of, tell=tell)
+        aliases = (b"validation",) if split == b"val" else ()
+        told_by = labels.paths if labels is not None else ()
+        version.splits.append(Split(split, backend, index.title(number), aliases, told_by))
 
 
 # --- directories ----------------------------------------------------------------------------------

@@ -735,3 +735,37 @@ def test_boxes_are_no_loss(tmp_path: Path) -> None:
 def test_a_tar_that_is_no_part_of_it(tmp_path: Path) -> None:
     source = write(documented(tmp_path), {"code.tar": packed({"a/b.py": b"x"})})
     assert both(source) == []
+
+
+@pytest.mark.parametrize("name", [D + "ILSVRC2012_img_train.tar", "mine.tar"])
+def test_images_in_no_class_of_a_tar_are_told(tmp_path: Path, name: str) -> None:
+    files = by_directory(TRAIN, "data/train/") | {f"data/val/{i}": d for i, d in flat(VAL).items()}
+    source = without(documented(tmp_path), TRAIN_TAR)
+    tree = tree_of(write(source, {name: packed(files)}))
+    split = "ILSVRC2012/train" if name.startswith(D) else "mine/train"
+    assert shown(tree, split) == TRAIN
+    [warning] = tree.catalogue.warnings
+    assert f"{name} has 8 images in no class directory (first: data/val/" in warning
+
+
+@pytest.mark.parametrize("labels", ["devkit", "names", "none"])
+def test_a_set_whose_val_is_flat(tmp_path: Path, labels: str) -> None:
+    source = write(tmp_path, by_directory(TRAIN, "mine/train/"))
+    expected = VAL
+    if labels == "devkit":
+        write(source, devkit_files("ILSVRC2012_devkit_t12/"))
+    elif labels == "names":
+        expected = {
+            wnid: {f"{Path(name).stem}_{wnid}.JPEG": data for name, data in some.items()}
+            for wnid, some in VAL.items()
+        }
+    write(source, {f"mine/val/{name}": data for name, data in flat(expected).items()})
+    tree = tree_of(source)
+    assert versions(tree) == {"mine": ["train", "val"]}
+    assert shown(tree, "mine/train") == TRAIN
+    if labels == "none":
+        assert shown(tree, "mine/val") == {"unlabeled": flat(VAL)}
+        assert "mine/val has images of which nothing says" in tree.catalogue.warnings[0]
+    else:
+        assert shown(tree, "mine/val") == expected
+        assert tree.catalogue.warnings == []
