@@ -72,7 +72,8 @@ def _in_outer(index: Index, archive: int, fits: re.Pattern[bytes]) -> Iterator[F
     for inner, row in enumerate(index.nested(archive).tolist()):
         parent, _, name = members.name(row).rpartition(b"/")
         wnid = name.removesuffix(b".tar")
-        if fits.fullmatch(wnid):
+        # Tars that are called by numbers are shards of other programs, and no classes.
+        if fits.fullmatch(name) or CLASS.fullmatch(wnid):
             # A file has one inode: what is an archive of its own is named as that.
             own = None if is_tar else index.archives.number(container.locate(row)[0])
             place = ClassPlace(archive, inner) if own is None else ClassPlace(own, OUTER)

@@ -210,7 +210,8 @@ def _walk(
             kind = Kind.DIRECTORY if name in names else Kind.TAR
             own = join_path(path, name if kind is Kind.DIRECTORY else name + b".tar")
             number = discovery.number(own, kind)
-            if fits.fullmatch(name) and number is not None:
+            called = fits if kind is Kind.DIRECTORY else CLASS
+            if called.fullmatch(name) and number is not None:
                 yield FoundClass(parent, name, ClassPlace(number, OUTER))
             elif kind is Kind.DIRECTORY:
                 pending.append(own)

@@ -448,6 +448,13 @@ def test_a_class_in_two_parts_of_a_split_is_not_lost(tmp_path: Path) -> None:
     )
 
 
+def test_numbered_tars_are_no_classes(tmp_path: Path) -> None:
+    """They are shards of other programs."""
+    shards = {f"shards/{number}.tar": packed(flat(TRAIN)) for number in range(3)}
+    source = write(documented(tmp_path), shards)
+    assert list(versions(tree_of(source))) == ["ILSVRC2012"]
+
+
 def test_years_are_no_classes(tmp_path: Path) -> None:
     """Directories of numbers that no set has."""
     source = write(documented(tmp_path), by_directory({"1": TRAIN["n01440764"]}, "results/"))
