@@ -19,7 +19,6 @@ from imagenetfs.source.source import Source
 from imagenetfs.tree.catalogue import build_catalogue
 from imagenetfs.tree.node import FixedFile
 from imagenetfs.tree.tree import Tree
-from tests.helpers.archives import close_with
 from tests.helpers.devkit import meta_mat
 
 CLASSES = [b"n01440764", b"n01443537", b"n02119789", b"n03126707"]
@@ -145,9 +144,7 @@ def without(root: Path, *paths: str) -> Path:
 def tree_of(source: Path, prefer: str = "archives") -> Tree:
     """The tree over a source, as a mount has it."""
     catalogue = build_catalogue(Source(source), places=IndexSearchPath(None, source), prefer=prefer)
-    tree = Tree(catalogue, "1.2.3")
-    close_with(tree, catalogue.index)
-    return tree
+    return Tree(catalogue, "1.2.3")
 
 
 def at(tree: Tree, path: str) -> int:
