@@ -20,7 +20,7 @@ from imagenetfs.tree.class_places import (
     wnid_of_name,
 )
 from imagenetfs.tree.directory_split import DirectorySplit
-from imagenetfs.tree.per_class_split import PerClassSplit
+from imagenetfs.tree.per_class_split import PerClassSplit, classes_within
 from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import UNLABELED, FlatSplit, Place, SplitBackend
 
@@ -113,3 +113,17 @@ def _is_empty(index: Index, place: ClassPlace) -> bool:
     if extent.end:
         return False
     return not index.source.has_entries(extent.path)
+
+
+def labels_of_directories(
+    index: Index, directory: int
+) -> tuple[dict[bytes, bytes], tuple[bytes, ...]]:
+    """File name -> class, by class directories, and the paths of these."""
+    places = classes_within(index, directory)
+    backend = PerClassSplit(index, places)
+    labels = {
+        name: wnid
+        for number, wnid in enumerate(backend.classes)
+        for name, _, _ in backend.listing(number).entries(0)
+    }
+    return labels, tuple(index.extent(*place).path for place in places.values())

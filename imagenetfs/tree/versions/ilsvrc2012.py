@@ -14,7 +14,7 @@ from imagenetfs.errors import ImagenetfsError
 from imagenetfs.formats.tar.header import name_of
 from imagenetfs.index.archives import Kind
 from imagenetfs.index.index import Index
-from imagenetfs.tree.class_backend import class_backend
+from imagenetfs.tree.class_backend import class_backend, labels_of_directories
 from imagenetfs.tree.class_places import (
     classes_by_name,
     find_classes,
@@ -27,7 +27,6 @@ from imagenetfs.tree.devkit import Devkit
 from imagenetfs.tree.discovery import CLASS, ILSVRC2012, Discovery
 from imagenetfs.tree.labels import DEVKIT_NAMES
 from imagenetfs.tree.locate import holds_classes
-from imagenetfs.tree.per_class_split import PerClassSplit, classes_within
 from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import (
     UNLABELED,
@@ -252,7 +251,7 @@ def _labelled(
         backend = FlatSplit(index, (archive,), labels.classes, labels.of, tell=tell)
         return backend, lambda: list(labels.by_stem().values()), labels.paths
     if directory is not None and finder.names(directory).classes:
-        known, told_by = _labels_of_directories(index, directory)
+        known, told_by = labels_of_directories(index, directory)
         if known:
             finder.warn(
                 "the devkit is missing: val is labelled by the extracted class directories of "
@@ -281,20 +280,6 @@ def _tell_unsorted(finder: ArchiveSelector, directory: int) -> None:
             f"{len(names.classes):,} class directories, as if sorting them had failed: all are "
             "shown by their labels."
         )
-
-
-def _labels_of_directories(
-    index: Index, directory: int
-) -> tuple[dict[bytes, bytes], tuple[bytes, ...]]:
-    """File name -> class, by class directories, and the paths of these."""
-    places = classes_within(index, directory)
-    backend = PerClassSplit(index, places)
-    labels = {
-        name: wnid
-        for number, wnid in enumerate(backend.classes)
-        for name, _, _ in backend.listing(number).entries(0)
-    }
-    return labels, tuple(index.extent(*place).path for place in places.values())
 
 
 def _test(finder: ArchiveSelector, tars: list[int], patch: list[int]) -> Split | None:

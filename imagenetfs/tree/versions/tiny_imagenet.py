@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from imagenetfs.errors import ImagenetfsError
 from imagenetfs.index.index import Index
+from imagenetfs.tree.class_backend import labels_of_directories
 from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.discovery import TINY, Discovery
 from imagenetfs.tree.per_class_split import PerClassSplit, classes_within
@@ -45,10 +46,13 @@ def _val(finder: ArchiveSelector, train: Split | None) -> Split | None:
     if directory is None:
         return None
     index = finder.index
-    if finder.has_classes(directory) and not _is_unsorted(finder, directory):
+    has_classes = finder.has_classes(directory)
+    if has_classes and not _is_unsorted(finder, directory):
         return _by_class(finder, b"val", directory)
     annotations = index.archives[directory].path + b"/" + _ANNOTATIONS
     labels = _annotations(finder, annotations)
+    if has_classes:
+        labels |= labels_of_directories(index, directory)[0]
     classes = {*labels.values(), *(train.wnids if train is not None and labels else ())}
     backend = FlatSplit(
         index,
@@ -72,7 +76,7 @@ def _is_unsorted(finder: ArchiveSelector, directory: int) -> bool:
         return False
     finder.warn(
         f"{finder.index.title(directory)} has images in images/ beside class directories, as if "
-        "sorting them had failed: all are shown by val_annotations.txt."
+        "sorting them had failed: those in images/ are shown by val_annotations.txt."
     )
     return True
 
