@@ -187,15 +187,15 @@ class Settings:
             "fusermount3 does not work.",
         )
     )
-    opt_in_page: str = field(
+    opt_in_page: str | None = field(
         metadata=_about(
             TEXT,
-            "https://ccdb.computecanada.ca/services/opt_in",
-            "Where a user asks for access to the data set.",
+            None,
+            "Where a user asks for access to the data set: the site's file says it.",
         )
     )
-    support_address: str = field(
-        metadata=_about(TEXT, "support@tech.alliancecan.ca", "Whom to write to for help.")
+    support_address: str | None = field(
+        metadata=_about(TEXT, None, "Whom to write to for help: the site's file says it.")
     )
     support_subject: str = field(
         metadata=_about(TEXT, "ImageNet dataset", "The subject of a letter to the support.")

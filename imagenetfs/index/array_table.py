@@ -173,6 +173,12 @@ class ArrayTable:
     def children(self, row: int = -1) -> Iterator[int]:
         return iter(range(self.rows))
 
+    def within(self, row: int) -> range:
+        return range(row + 1, row + 1)
+
+    def directories(self) -> Array:
+        return _NONE
+
     def regular(self) -> Array:
         return np.arange(self.rows, dtype=np.int64)
 

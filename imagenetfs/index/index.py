@@ -71,6 +71,7 @@ class Index:
         self._scan_alone = scan_alone or scan
         self._containers: dict[tuple[int, int], Container] = {}
         self._nested: dict[int, Array] = {}
+        self._first: dict[int, bytes] = {}
         self._kept = PersistedTables(source, stores)
         self.sharing = sharing or BuildCoordinator()
         self.search_path: object = None
@@ -169,10 +170,16 @@ class Index:
         """
         with self.source.opened(self.archives[archive].path) as file:
             sound = file.size >= 1024 and not any(file.read(file.size - 1024, 1024))
-            sound = sound and is_sound(file.read(0, 512))
+            if sound:
+                first = self._first[archive] = file.read(0, 512)
+                sound = is_sound(first)
         if sound and not self.known(archive):
             return None
         return self.container(archive).members.problem
+
+    def first_block(self, archive: int) -> bytes:
+        """The first 512 bytes of a tar that :meth:`check` has looked at; nothing of others."""
+        return self._first.get(archive, b"")
 
     def title(self, archive: int, inner: int = OUTER) -> str:
         """How a log line names a container."""

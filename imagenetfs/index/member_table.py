@@ -16,7 +16,8 @@ sizes       bytes of content
 mtimes      modification time less meta["mtime"], in meta["tick"] nanoseconds
 modes       st_mode, unless all are meta["mode"]
 headers     offset of the first header block, unless each is its data offset - 512
-linked      rows that are symbolic links, with their targets in ``link_ends``, ``link_names``
+linked      rows that are symbolic links, with their targets in ``link_ends``, ``link_names``; a
+            row with the mode of a file or a directory is a link that is followed
 hard        rows that are one file with others, ``hard_owners``: the row that stands for all
 sparse      rows with holes, ``sparse_ends`` and pairs in ``sparse_starts``, ``sparse_lengths``
 below       for directories: the row behind the last one below (only where there are any)
@@ -288,12 +289,23 @@ class MemberTable:
             yield at
             at = self.below(at)
 
+    def within(self, row: int) -> range:
+        """The rows below the directory at ``row``, at whatever depth."""
+        return range(row + 1, self.below(row))
+
     def regular(self) -> Array:
         """The rows that are regular files (hard links included), as an array."""
+        return self._of_type(stat.S_IFREG)
+
+    def directories(self) -> Array:
+        """The rows that are directories, as an array."""
+        return self._of_type(stat.S_IFDIR)
+
+    def _of_type(self, kind: int) -> Array:
         if self._modes is None:
-            every = self.rows if stat.S_ISREG(self._mode) else 0
+            every = self.rows if stat.S_IFMT(self._mode) == kind else 0
             return np.arange(every, dtype=np.int64)
-        return np.flatnonzero(np.asarray(self._modes) & 0o170000 == stat.S_IFREG)
+        return np.flatnonzero(np.asarray(self._modes) & 0o170000 == kind)
 
 
 def _replaced(meta: dict[str, Any]) -> tuple[int, bytes] | None:

@@ -78,8 +78,16 @@ class Table(Protocol):
         """The rows directly within the directory at ``row`` (-1: the container itself)."""
         ...
 
+    def within(self, row: int) -> range:
+        """The rows below the directory at ``row``, at whatever depth."""
+        ...
+
     def regular(self) -> Array:
         """The rows that are regular files."""
+        ...
+
+    def directories(self) -> Array:
+        """The rows that are directories."""
         ...
 
 

@@ -18,6 +18,7 @@ from imagenetfs.index.archives import OUTER, Extent, Kind, is_tar_name
 from imagenetfs.index.array_table import encode_array_table
 from imagenetfs.index.columns import meta_of
 from imagenetfs.index.fingerprint import mtimes_crc, pick_samples, sample_crc, tail_crc
+from imagenetfs.index.links import followed
 from imagenetfs.index.member_encoder import MemberRows, encode_member_table
 from imagenetfs.index.names import sanitize_name
 from imagenetfs.index.run_map import RunMap
@@ -219,10 +220,16 @@ def _list(
         changed[below] = changed_ns(source, path)
         for entry in source.entries(path):
             name = join_path(below, entry.name)
-            _append(rows, name, entry.size, entry.mtime_ns, entry.mode)
-            if stat.S_ISLNK(entry.mode):
+            is_link = stat.S_ISLNK(entry.mode)
+            shown = (
+                followed(source, join_path(path, entry.name), entry) if is_link else None
+            ) or entry
+            if recursive and is_link and shown.is_directory:
+                shown = entry
+            _append(rows, name, shown.size, shown.mtime_ns, shown.mode)
+            if is_link:
                 rows.links[len(rows.names) - 1] = source.link_target(join_path(path, entry.name))
-            if recursive and entry.is_directory:
+            if recursive and shown.is_directory:
                 pending.append(name)
     meta = {"changes": mtimes_crc(changed)}
     if max(changed.values()) > now - _SETTLED_NS:

@@ -72,9 +72,10 @@ def _refusal_at(denied: DeniedPath, user: User) -> SourceUnreadableError:
         )
     if reason is Reason.NOT_A_MEMBER:
         why = f"it is open to the group {name}, of which you are no member"
+        page = config.resolve().opt_in_page
         help = (
-            f"Ask for access at {config.resolve().opt_in_page}, then log in anew; if that "
-            "does not help,"
+            f"Ask {f'at {page}' if page else 'its owner or your site'} for access, then log in "
+            "anew; if that does not help,"
         )
     elif reason is Reason.ACCESS_LIST:
         why = "its access list decides that (getfacl, nfs4_getfacl), and not its group"
@@ -105,7 +106,17 @@ def _refusal_at(denied: DeniedPath, user: User) -> SourceUnreadableError:
 def support() -> str:
     """Whom to write to, as part of a sentence."""
     settings = config.resolve()
+    if settings.support_address is None:
+        return "write to your cluster's support"
     return f"write to {settings.support_address} (subject: {settings.support_subject})"
+
+
+def support_for(path: Path) -> str:
+    """As :func:`support`; nothing for a directory of the user's own, who alone can mend it."""
+    with contextlib.suppress(OSError):
+        if path.stat().st_uid == os.getuid():
+            return ""
+    return support()
 
 
 # --- under another group --------------------------------------------------------------------------

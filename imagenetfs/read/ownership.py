@@ -58,6 +58,8 @@ class OwnershipMapper:
         if kind in _OF_SOURCE:
             *_, path = self._backing.paths(inode)
             rights = self._of_path(path)
+            if self._backing.is_link(inode):
+                rights = self._of_target(path, rights)
         elif kind in (InodeKind.CLASS, InodeKind.FIXED):
             paths = list(self._backing.paths(inode))
             if not paths:
@@ -116,6 +118,15 @@ class OwnershipMapper:
 
     def _of_path(self, path: bytes) -> Ownership:
         *above, own = (self._rights(part) for part in (*parents(path), path))
+        return effective_ownership(above, own)
+
+    def _of_target(self, path: bytes, own: Ownership) -> Ownership:
+        """Of a file that a link leads to: the directories above that file must be passed too."""
+        try:
+            target = (self._source.path / os.fsdecode(path)).resolve(strict=True)
+            above = [ownership_of(directory.stat()) for directory in target.parents]
+        except OSError:
+            return NOBODY
         return effective_ownership(above, own)
 
     def _rights(self, path: bytes) -> Ownership:

@@ -7,20 +7,12 @@ of class tars, the devkit. What it holds is the same in every process that is fo
 from __future__ import annotations
 
 import contextlib
-import os
-import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from imagenetfs.errors import (
-    BrokenArchivesError,
-    ImagenetfsError,
-    SourceUnknownError,
-    SourceUnreadableError,
-)
+from imagenetfs.errors import ImagenetfsError
 from imagenetfs.formats.tar.parallel_scan import scan_parallel
 from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.index.arena import Arena
@@ -29,13 +21,20 @@ from imagenetfs.index.index import Index
 from imagenetfs.index.search_path import IndexSearchPath
 from imagenetfs.source.source import Source
 from imagenetfs.tree.dataset import Split, Version
-from imagenetfs.tree.discovery import ILSVRC2012, Discovery, discover, index_group
+from imagenetfs.tree.discovery import Discovery, discover, index_group
 from imagenetfs.tree.labels import read_devkit, read_words
 from imagenetfs.tree.late_warnings import LateWarnings
 from imagenetfs.tree.ledger import LedgerWatch, Tell, expect, survey
-from imagenetfs.tree.versions import downsampled, ilsvrc2012, tiny_imagenet, views, winter21
-
-_LOOSE_TAR = re.compile(rb"ILSVRC2012_img_.*\.tar")
+from imagenetfs.tree.locate import locate
+from imagenetfs.tree.refusals import nothing_known, unusable
+from imagenetfs.tree.versions import (
+    class_sets,
+    downsampled,
+    ilsvrc2012,
+    tiny_imagenet,
+    views,
+    winter21,
+)
 
 _FEW = 16
 """A split in so many files has them open, and their sizes known, from the
@@ -97,6 +96,7 @@ def build_catalogue(
     BrokenArchivesError where what it holds cannot be shown.
     """
     found = discover(source)
+    locate(found, source.path)
     arena = Arena(len(found.archives), arena_dir)
     groups: dict[str, list[int]] = {}
     for archive in found.archives:
@@ -118,7 +118,8 @@ def build_catalogue(
     shown = [views.view(name, text, versions, tell) for name, text in named]
     found.warnings.extend(warning for _, warnings in shown for warning in warnings)
     if not versions:
-        raise _nothing_known(source, found)
+        raise nothing_known(source, found)
+    found.warnings.extend(unusable(found, source.path))
     _pin(source, found.archives, versions)
     short, ledgers = _ledgers(source, versions, tell)
     splits = [split for version in versions for split in version.splits]
@@ -157,32 +158,6 @@ def _ledgers(
     return short, watch
 
 
-def _nothing_known(source: Source, found: Discovery) -> ImagenetfsError:
-    """Why no version is shown: what cannot be read or is broken, or what
-    the directory is instead.
-    """
-    if found.lost:
-        broken = any(isinstance(error, BrokenArchivesError) for error in found.lost)
-        kind = BrokenArchivesError if broken else SourceUnreadableError
-        return kind(f"{source.path} shows nothing: {' '.join(map(str, found.lost))}")
-    nothing = f"{source.path} holds no version of ImageNet that is known here"
-    tars = [name for name in found.files(b"") if _LOOSE_TAR.fullmatch(name)]
-    if not tars:
-        return SourceUnknownError(
-            f"{nothing}; give the directory that holds ILSVRC2012/ and the others "
-            "(see the layout in the README)."
-        )
-    if ILSVRC2012.fullmatch(os.fsencode(source.path.name)):
-        parent = f"give its parent, {source.path.parent}"
-    else:
-        here = shlex.quote(str(source.path))
-        parent = f"make one (mkdir -p ~/in && ln -s {here} ~/in/ILSVRC2012) and give ~/in"
-    return SourceUnknownError(
-        f"{nothing}, but {os.fsdecode(tars[0])}: such tars belong into a "
-        f"directory ILSVRC2012; {parent}."
-    )
-
-
 def _versions(found: Discovery, index: Index, prefer: str) -> list[Version]:
     kit = read_devkit(found, index.source)
     versions = [
@@ -191,6 +166,7 @@ def _versions(found: Discovery, index: Index, prefer: str) -> list[Version]:
         *tiny_imagenet.versions(found, index),
         *downsampled.versions(found, index, kit),
     ]
+    versions += class_sets.versions(found, index, prefer, versions, kit)
     wnids = {wnid for version in versions for split in version.splits for wnid in split.wnids}
     words, known_from = read_words(found, index.source, kit, wnids)
     for version in versions:

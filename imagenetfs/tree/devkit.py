@@ -24,12 +24,22 @@ from imagenetfs.system.confined_call import call_confined
 
 _NUMBER = re.compile(rb"-?\d{1,9}")
 _WNID = re.compile(r"n\d{8}")
+_ID = re.compile(r"ILSVRC20\d\d_ID")
 
 _LARGEST = 1 << 26
 """Bytes; the real files have 140 KB and less."""
 
-META_MAT = b"data/meta.mat"
-GROUND_TRUTH = b"data/ILSVRC2012_validation_ground_truth.txt"
+META_NAMES = (b"meta.mat", b"meta_clsloc.mat")
+TRUTH_NAMES = (
+    b"ILSVRC2012_validation_ground_truth.txt",
+    b"ILSVRC2014_clsloc_validation_ground_truth.txt",
+    b"ILSVRC2013_clsloc_validation_ground_truth.txt",
+    b"ILSVRC2015_clsloc_validation_ground_truth.txt",
+)
+"""In data/: as the kit of 2012 has them, then those of later years, with the same val images."""
+
+META_MAT = b"data/" + META_NAMES[0]
+GROUND_TRUTH = b"data/" + TRUTH_NAMES[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +87,25 @@ def unpacked(archive: bytes) -> tuple[bytes, bytes]:
 
     Raises ArchiveError where it is none, or has them not.
     """
-    found: dict[str, bytes] = {}
-    wanted = [name.decode() for name in (META_MAT, GROUND_TRUTH)]
+    found: dict[bytes, bytes] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             for member in tar:
-                name = "/".join(member.name.split("/")[-2:])
-                file = tar.extractfile(member) if name in wanted and member.isreg() else None
+                parts = member.name.encode("utf-8", "surrogateescape").split(b"/")
+                is_wanted = parts[-2:-1] == [b"data"] and parts[-1] in (*META_NAMES, *TRUTH_NAMES)
+                file = tar.extractfile(member) if is_wanted and member.isreg() else None
                 if file is not None and member.size <= _LARGEST:
-                    found[name] = file.read()
+                    found[parts[-1]] = file.read()
     except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise ArchiveError(f"the devkit's archive cannot be read: {error}") from None
-    missing = [name for name in wanted if name not in found]
-    if missing:
-        raise ArchiveError(f"the devkit's archive has no {missing[0]}")
-    return found[wanted[0]], found[wanted[1]]
+    first, second = (
+        next((found[name] for name in names if name in found), None)
+        for names in (META_NAMES, TRUTH_NAMES)
+    )
+    if first is None or second is None:
+        missing = META_MAT if first is None else GROUND_TRUTH
+        raise ArchiveError(f"the devkit's archive has no {missing.decode()}")
+    return first, second
 
 
 def _classes(meta_mat: bytes) -> tuple[dict[int, bytes], dict[bytes, str], dict[bytes, int]]:
@@ -124,7 +138,9 @@ def _rows(meta_mat: bytes) -> bytes:
         wnid = str(row["WNID"])
         if not _WNID.fullmatch(wnid):
             raise ValueError(f"{wnid!r} is no WordNet id")
+        fields = row.dtype.names
+        number = next(name for name in fields if _ID.fullmatch(name))
+        children = int(row["num_children"]) if "num_children" in fields else 0
         images = int(row["num_train_images"]) if counts else -1
-        numbers = int(row["ILSVRC2012_ID"]), int(row["num_children"])
-        found.append([numbers[0], wnid, str(row["words"]), numbers[1], images])
+        found.append([int(row[number]), wnid, str(row["words"]), children, images])
     return json.dumps(found).encode()

@@ -4,35 +4,58 @@ Directories down to the second level, and the tars and npz files in them, are ar
 order of their paths; what lies deeper is found in the directories' tables when it is touched,
 tars too (index.archives). A survey reads the names in those directories (19,167 class tars are
 one of them), but not where they are called as directories of loose images are; it opens no
-archive and asks for no attributes.
+archive whose name tells what it is, and asks for no attributes.
+
+Two things make it look deeper, and neither is in the documented tree. A directory with nothing but
+directories in it is a level more (Kaggle's ``ILSVRC/Data/CLS-LOC``). Where the source holds no
+version by name and one directory in it does, that directory is the ``base`` of all.
 """
 
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import itemgetter
 
 from imagenetfs.errors import ImagenetfsError, SourceReadError, SourceUnreadableError
 from imagenetfs.index.archives import Archive, Kind
+from imagenetfs.index.table_builder import join_path
 from imagenetfs.source.source import Source
 from imagenetfs.tree.late_warnings import LateWarnings
+from imagenetfs.tree.peek import peek
 
 ILSVRC2012 = re.compile(rb"ILSVRC2012|ILSVRC2012.*CLS.*", re.IGNORECASE)
 WINTER21 = re.compile(rb"winter_?21(_whole)?", re.IGNORECASE)
+FALL11 = re.compile(rb"fall_?11(_whole)?", re.IGNORECASE)
 TINY = re.compile(rb"tiny[-_]?imagenet([-_]?200)?", re.IGNORECASE)
 DOWN_SAMPLED = re.compile(rb"down_?sampled", re.IGNORECASE)
 """How the directories of the versions are called."""
 
-_ROOTS = (ILSVRC2012, WINTER21, TINY, DOWN_SAMPLED)
-_OF_DIRECTORIES = (WINTER21, DOWN_SAMPLED)
+ROOTS = (ILSVRC2012, WINTER21, FALL11, TINY, DOWN_SAMPLED)
+_OF_DIRECTORIES = (WINTER21, FALL11, DOWN_SAMPLED)
 """Those in whose directories the images stand, or the archives."""
 
-_DEPTH = 2
-_CLASS = re.compile(rb"n\d{8}")
-_IMAGES = re.compile(rb"train(_t3)?|val(idation)?|test|images", re.IGNORECASE)
+_DEPTH, _DEEPEST = 2, 5
+_MOST_DEEPER, _MOST_WITHIN = 256, 64
+"""Directories below the second level that are listed at most; and how many stand in one of them."""
+
+CLASS = re.compile(rb"n\d{8}")
+NUMBERED = re.compile(rb"0|[1-9]\d{0,2}")
+"""Classes of ImageNetV2, where there is one called 0."""
+
+IMAGES = re.compile(rb"train(ing|_t3)?|val(id|idation)?|test", re.IGNORECASE)
 """Directories with 100,000 names, which are not read."""
+
+DEVKIT = re.compile(rb"(ILSVRC20\d\d_)?dev_?kit.*", re.IGNORECASE)
+_LEVELS = re.compile(rb"images?|data(sets?)?|raw([-_]?data)?|imagenet.*", re.IGNORECASE)
+
+_SUFFIXED = re.compile(rb".*\.(tar\.(gz|xz|zst|zstd|bz2|lzma|Z)|tgz|txz|tbz2?|tzst)", re.DOTALL)
+_BESIDE = re.compile(rb".*(bbox|bounding|annotation).*", re.IGNORECASE | re.DOTALL)
+"""Archives that come with ImageNet and hold no images."""
+
+_PART = re.compile(rb"(?P<whole>.*\.tar)\.(?P<part>[a-z]{2}|\d{1,3}|part[-_.]?\w{1,3})", re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -40,6 +63,11 @@ class Discovery:
     """Archives by number, numbers by path, the names in each surveyed directory, and
     warnings: those of now, and what will be noticed later. ``lost``: those of now that say
     why images are not shown at all.
+
+    ``base``: the directory in which the versions' directories stand. ``roots``: where a version
+    stands that no directory in the base is called by. ``compressed``: path of a tar -> what it is
+    compressed with. ``parts``: path of a tar -> the names of the pieces that it is there in.
+    ``wrapped``: path of a tar -> the published tars that are in it.
     """
 
     archives: list[Archive] = field(default_factory=list)
@@ -48,6 +76,11 @@ class Discovery:
     warnings: list[str] = field(default_factory=list)
     lost: list[ImagenetfsError] = field(default_factory=list)
     late_warnings: LateWarnings = field(default_factory=LateWarnings)
+    base: bytes = b""
+    roots: dict[re.Pattern[bytes], bytes] = field(default_factory=dict)
+    compressed: dict[bytes, str] = field(default_factory=dict)
+    parts: dict[bytes, list[bytes]] = field(default_factory=dict)
+    wrapped: dict[bytes, list[bytes]] = field(default_factory=dict)
 
     def lose(self, error: ImagenetfsError) -> None:
         """Warn that some images are not shown."""
@@ -62,9 +95,17 @@ class Discovery:
         return number
 
     def root(self, pattern: re.Pattern[bytes]) -> bytes | None:
-        """The first directory of the first level whose name fits."""
-        found = (name for name in self.directories(b"") if pattern.fullmatch(name))
-        return next(found, None)
+        """The directory of a version: as it was located, else the first in the base whose name
+        fits.
+        """
+        if pattern in self.roots:
+            return self.roots[pattern]
+        return self.named(pattern)
+
+    def named(self, pattern: re.Pattern[bytes]) -> bytes | None:
+        """The first directory in the base whose name fits."""
+        found = (name for name in self.directories(self.base) if pattern.fullmatch(name))
+        return next((join_path(self.base, name) for name in found), None)
 
     def files(self, directory: bytes) -> list[bytes]:
         """The names of the files in a surveyed directory."""
@@ -77,55 +118,153 @@ class Discovery:
 
 def discover(source: Source) -> Discovery:
     """Look at the source's upper levels. A directory that cannot be read becomes a warning."""
-    result = Discovery()
-    found: list[tuple[bytes, Kind]] = []
-    pending = [(b"", 0)]
-    while pending:
-        path, depth = pending.pop()
-        found.append((path, Kind.DIRECTORY))
-        if depth == _DEPTH and _is_of_images(path):
-            continue
+    survey = _Survey(source)
+    survey.look()
+    return survey.result
+
+
+class _Survey:
+    """One survey, breadth first."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.result = Discovery()
+        self._found: dict[bytes, Kind] = {b"": Kind.DIRECTORY}
+        self._deeper = 0
+
+    def look(self) -> None:
+        """Fill ``result``."""
+        result = self.result
+        result.names[b""] = self._source.names(b"")
+        self._walk(b"")
+        result.base = self._base()
+        if result.base:
+            self._walk(result.base)
+        self._files()
+        found = sorted(self._found.items(), key=itemgetter(0))
+        result.archives = [Archive(number, path, kind) for number, (path, kind) in enumerate(found)]
+        result.numbers = {path: number for number, (path, _) in enumerate(found)}
+
+    def _base(self) -> bytes:
+        """Where the versions' directories stand: in the source, or all of them in one directory
+        below it. Of several the nearest counts.
+        """
+        result = self.result
+        holding = [path for path in result.names if _holds_roots(result.directories(path))]
+        nearest = min((path.count(b"/") for path in holding if path), default=0)
+        found = sorted(path for path in holding if path.count(b"/") == nearest)
+        if b"" in holding:
+            return b""
+        if len(found) > 1:
+            several = " or ".join(_text(join_path(_bytes(self._source), name)) for name in found)
+            result.warnings.append(
+                f"several directories of {self._source.path} hold versions of ImageNet: none of "
+                f"these is shown as such; give one of them: {several}."
+            )
+        return found[0] if len(found) == 1 else b""
+
+    def _walk(self, top: bytes) -> None:
+        """List what is not listed yet, to the second level below ``top``, and below that the
+        directories of directories.
+        """
+        pending = deque([(top, 0)])
+        while pending:
+            path, depth = pending.popleft()
+            if path not in self.result.names and not self._list(path, depth):
+                continue
+            names = [name for name, is_directory in self.result.names[path] if is_directory]
+            is_level = depth < _DEPTH or self._is_level(path)
+            are_numbered = b"0" in names
+            for name in names:
+                below = join_path(path, name)
+                is_class = CLASS.fullmatch(name) or (are_numbered and NUMBERED.fullmatch(name))
+                if is_level or is_class:
+                    self._found.setdefault(below, Kind.DIRECTORY)
+                if is_level and not is_class and not IMAGES.fullmatch(name):
+                    pending.append((below, depth + 1))
+
+    def _list(self, path: bytes, depth: int) -> bool:
+        if depth > _DEPTH:
+            self._deeper += 1
+            if depth > _DEEPEST or self._deeper > _MOST_DEEPER:
+                return False
         try:
-            names = source.names(path)
+            self.result.names[path] = self._source.names(path)
         except (SourceReadError, SourceUnreadableError) as error:
-            if depth == 0:
-                raise
             refused = SourceUnreadableError(f"{error} It is not shown.")
-            if _holds_images(path):
-                result.lose(refused)
+            if self._holds_images(path):
+                self.result.lose(refused)
             else:
-                result.warnings.append(str(refused))
-            continue
-        result.names[path] = names
-        above = path + b"/" if path else b""
-        for name, is_directory in names:
-            if is_directory:
-                if depth < _DEPTH:
-                    pending.append((above + name, depth + 1))
-            elif name.endswith(b".tar"):
-                found.append((above + name, Kind.TAR))
-            elif name.endswith(b".npz"):
-                found.append((above + name, Kind.NPZ))
-    found.sort(key=itemgetter(0))
-    result.archives = [Archive(number, path, kind) for number, (path, kind) in enumerate(found)]
-    result.numbers = {path: number for number, (path, _) in enumerate(found)}
-    return result
+                self.result.warnings.append(str(refused))
+            return False
+        return True
+
+    def _is_level(self, path: bytes) -> bool:
+        """Whether a directory is no more than a level between others."""
+        names = [name for name, _ in self.result.names[path] if not CLASS.fullmatch(name)]
+        if len(names) > _MOST_WITHIN or self.result.files(path):
+            return False
+        return not any(DEVKIT.fullmatch(part) for part in path.split(b"/"))
+
+    def _holds_images(self, path: bytes) -> bool:
+        """Whether images, or archives of them, must be thought to stand in a
+        directory that cannot be read.
+        """
+        below_base = path[len(self.result.base) :].lstrip(b"/")
+        top, _, below = below_base.partition(b"/")
+        return any(pattern.fullmatch(top) for pattern in (_OF_DIRECTORIES if below else ROOTS))
+
+    # --- files ------------------------------------------------------------------------------------
+
+    def _files(self) -> None:
+        """The archives among the files: by name where it tells, else by their first bytes."""
+        for path, names in self.result.names.items():
+            for name, is_directory in names:
+                if is_directory:
+                    continue
+                if name.endswith(b".tar"):
+                    self._found[join_path(path, name)] = Kind.TAR
+                elif name.endswith(b".npz"):
+                    self._found[join_path(path, name)] = Kind.NPZ
+                elif DEVKIT.fullmatch(name) or _BESIDE.fullmatch(name):
+                    continue
+                elif _SUFFIXED.fullmatch(name):
+                    self._look_into(join_path(path, name))
+                elif part := _PART.fullmatch(name):
+                    self.result.parts.setdefault(join_path(path, part["whole"]), []).append(name)
+        whole = self.result.parts.items()
+        self.result.parts = {
+            p: pieces for p, pieces in whole if len(pieces) > 1 and p not in self._found
+        }
+
+    def _look_into(self, path: bytes) -> None:
+        """A file whose name says that it is compressed: it may be a plain tar all the same."""
+        try:
+            seen = peek(self._source, path)
+        except ImagenetfsError as error:
+            self.result.warnings.append(f"{error} It is not shown.")
+            return
+        if seen.compressed:
+            self.result.compressed[path] = seen.compressed
+        elif seen.names:
+            self._found[path] = Kind.TAR
 
 
-def _last(path: bytes) -> bytes:
-    return path.rpartition(b"/")[2]
+def _holds_roots(names: list[bytes]) -> bool:
+    return any(pattern.fullmatch(name) for name in names for pattern in ROOTS)
 
 
-def _is_of_images(path: bytes) -> bool:
-    return bool(_CLASS.fullmatch(_last(path)) or _IMAGES.fullmatch(_last(path)))
+def _bytes(source: Source) -> bytes:
+    return bytes(source.path)
 
 
-def _holds_images(path: bytes) -> bool:
-    """Whether images, or archives of them, must be thought to stand in a
-    directory that cannot be read.
-    """
-    top, _, below = path.partition(b"/")
-    return any(pattern.fullmatch(top) for pattern in (_OF_DIRECTORIES if below else _ROOTS))
+def _text(path: bytes) -> str:
+    return path.decode("utf-8", "backslashreplace")
+
+
+def is_of_images(name: bytes) -> bool:
+    """Whether a directory is called as one of a class, or of a split's images."""
+    return bool(CLASS.fullmatch(name) or IMAGES.fullmatch(name))
 
 
 def index_group(archive: Archive) -> str:

@@ -74,6 +74,11 @@ def is_image_name(name: bytes) -> bool:
     return _IMAGE.fullmatch(name) is not None
 
 
+def is_image(path: bytes) -> bool:
+    """Whether the name says that it is an image, and no dropping."""
+    return judge(path) is Verdict.IMAGE
+
+
 def judge(path: bytes) -> Verdict:
     """What the name of a file says; ``path`` is relative to its container.
 

@@ -107,8 +107,10 @@ class PathLabels:
     that is asked needs them.
     """
 
-    def __init__(self, split: Split, labels: Mapping[bytes, int]) -> None:
+    def __init__(self, split: Split, labels: Mapping[bytes, int], above: bytes = b"") -> None:
+        """``above`` stands before each path: ``train/``."""
         self._backend = split.backend
+        self._above = above
         self._labels = labels
         self._ends: list[int] | None = None
         self._last: tuple[int, bytes] = (-1, b"")
@@ -116,7 +118,7 @@ class PathLabels:
     def _around(self, number: int) -> tuple[bytes, bytes]:
         """What stands before and behind each name of a class in its line."""
         wnid = self._backend.classes[number]
-        return wnid + b"/", b" %d\n" % self._labels.get(wnid, -1)
+        return self._above + wnid + b"/", b" %d\n" % self._labels.get(wnid, -1)
 
     def _text(self, number: int) -> bytes:
         if self._last[0] != number:

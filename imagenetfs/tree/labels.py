@@ -4,73 +4,164 @@ whichever file has them.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from dataclasses import replace
 
-from imagenetfs.errors import HelperDiedError, ImagenetfsError
+from imagenetfs.errors import ArchiveError, HelperDiedError, ImagenetfsError, SourceReadError
+from imagenetfs.index.table_builder import join_path
 from imagenetfs.source.source import Source
 from imagenetfs.tree import devkit
 from imagenetfs.tree.devkit import Devkit
 from imagenetfs.tree.discovery import ILSVRC2012, TINY, Discovery
+from imagenetfs.tree.wordnet import words_of
 
 DEVKIT = b"ILSVRC2012_devkit_t12"
-_PACKED = re.compile(rb"ILSVRC2012_devkit_t12\.(tar(\.\w+)?|tgz)")
+DEVKIT_NAMES = re.compile(
+    rb"(ILSVRC20\d\d[-_])?dev_?kit(_t12|_t1_t2)?([-_ (]?\d?\)?)?", re.IGNORECASE
+)
+_PACKED = re.compile(rb"(?P<stem>.*?)\.(tar(\.\w+)?|tgz|txz|tbz2?)", re.IGNORECASE | re.DOTALL)
+_DATA = b"data"
 _WORDS = b"words.txt"
+_MAPPING = b"LOC_synset_mapping.txt"
 
 
 def read_devkit(discovery: Discovery, source: Source) -> Devkit | None:
-    """The development kit's labels, from its directory or its archive; None, with a warning where
-    it is damaged, if there is none.
+    """The development kit's labels, from its directory or its archive, the first that is usable;
+    None if there is none. A damaged one is told.
     """
-    root = discovery.root(ILSVRC2012)
-    if root is None:
-        return None
-    kit = root + b"/" + DEVKIT + b"/"
-    packed = [name for name in discovery.files(root) if _PACKED.fullmatch(name)]
-    try:
-        if DEVKIT in discovery.directories(root):
-            paths = kit + devkit.META_MAT, kit + devkit.GROUND_TRUTH
-            files = source.read_whole(paths[0]), source.read_whole(paths[1])
-        elif packed:
-            paths = (root + b"/" + packed[0],) * 2
-            files = devkit.unpacked(source.read_whole(paths[0]))
-        else:
-            return None
-        return replace(devkit.parse(*files), meta_path=paths[0], truth_path=paths[1])
-    except HelperDiedError as error:
-        discovery.warnings.append(
-            f"the labels are missing in this mount: {error}. Raise the limit and mount anew."
-        )
-        return None
-    except ImagenetfsError as error:
-        discovery.warnings.append(f"the devkit cannot be used: {error}")
-        return None
+    damaged: list[str] = []
+    for path, is_directory in _kits(discovery):
+        try:
+            if is_directory:
+                (meta_path, meta), (truth_path, truth) = _files(source, discovery, path)
+            else:
+                meta_path, truth_path = path, path
+                meta, truth = devkit.unpacked(source.read_whole(path))
+            kit = replace(devkit.parse(meta, truth), meta_path=meta_path, truth_path=truth_path)
+        except HelperDiedError as error:
+            damaged.append(
+                f"the labels are missing in this mount: {error}. Raise the limit and mount anew."
+            )
+            break
+        except ImagenetfsError as error:
+            damaged.append(f"the devkit cannot be used: {error}")
+            continue
+        used = f" {os.fsdecode(path) or source.path} is used instead."
+        discovery.warnings.extend(told + used for told in damaged)
+        return kit
+    discovery.warnings.extend(damaged)
+    return None
+
+
+def _kits(discovery: Discovery) -> Iterator[tuple[bytes, bool]]:
+    """(path, whether it is a directory) of what is called as a devkit: in the version's directory,
+    then above it; the one of 2012 first, directories before archives.
+    """
+    directory = discovery.root(ILSVRC2012)
+    seen: set[bytes] = set()
+    for where in _above(discovery, directory):
+        if where in seen:
+            continue
+        seen.add(where)
+        directories = [n for n in discovery.directories(where) if DEVKIT_NAMES.fullmatch(n)]
+        packed = [
+            name
+            for name in discovery.files(where)
+            if (match := _PACKED.fullmatch(name)) and DEVKIT_NAMES.fullmatch(match["stem"])
+        ]
+        for name in sorted(directories, key=_preferred):
+            yield join_path(where, name), True
+        for name in sorted(packed, key=_preferred):
+            yield join_path(where, name), False
+        if _DATA in discovery.directories(where) and any(
+            name in discovery.files(join_path(where, _DATA)) for name in devkit.META_NAMES
+        ):
+            yield where, True
+
+
+def _above(discovery: Discovery, directory: bytes | None) -> Iterator[bytes]:
+    while directory:
+        yield directory
+        directory = directory.rpartition(b"/")[0]
+    yield discovery.base
+    yield b""
+
+
+def _preferred(name: bytes) -> tuple[bool, bytes]:
+    return not name.startswith(DEVKIT), name
+
+
+_File = tuple[bytes, bytes]
+"""Path and contents."""
+
+
+def _files(source: Source, discovery: Discovery, kit: bytes) -> tuple[_File, _File]:
+    """meta.mat and ground truth of a devkit's directory, or of the one within it."""
+    nested = [n for n in discovery.directories(kit) if DEVKIT_NAMES.fullmatch(n)]
+    is_nested = nested and _DATA not in discovery.directories(kit)
+    data = join_path(join_path(kit, nested[0]) if is_nested else kit, _DATA)
+    if kit in discovery.names and not discovery.names[kit]:
+        raise ArchiveError(f"{os.fsdecode(kit)} is empty")
+    wanted = (devkit.META_NAMES, devkit.TRUTH_NAMES)
+    first, second = (_first(source, data, names) for names in wanted)
+    return first, second
+
+
+def _first(source: Source, directory: bytes, names: tuple[bytes, ...]) -> _File:
+    """The first of these files that is there."""
+    missing: ImagenetfsError | None = None
+    for name in names:
+        path = join_path(directory, name)
+        try:
+            return path, source.read_whole(path)
+        except SourceReadError as error:
+            missing = missing or error
+    assert missing is not None
+    raise missing
 
 
 def read_words(
     discovery: Discovery, source: Source, kit: Devkit | None, wanted: Container[bytes]
 ) -> tuple[dict[bytes, str], dict[bytes, bytes]]:
-    """The words of the ``wanted`` wnids: the devkit's, else tiny's, which has all of WordNet's
-    nouns; and the path of the file that each wnid's are from.
+    """The words of the ``wanted`` wnids: the devkit's, else Kaggle's, else tiny's, which has all
+    of WordNet's nouns, else those that the package has; and the path of the file that each wnid's
+    are from.
     """
     words: dict[bytes, str] = {}
     known_from: dict[bytes, bytes] = {}
+
+    def take(path: bytes, found: dict[bytes, str]) -> None:
+        words.update(found)
+        known_from.update(dict.fromkeys(found, path))
+
     root = discovery.root(TINY)
     if root is not None and _WORDS in discovery.files(root):
-        path = root + b"/" + _WORDS
-        try:
-            text = source.read_whole(path)
-        except ImagenetfsError as error:
-            discovery.warnings.append(f"words.txt cannot be used: {error}")
-            text = b""
-        for line in text.splitlines():
-            wnid, _, known = line.partition(b"\t")
-            if known and wnid in wanted:
-                words[wnid] = known.strip().decode("utf-8", "replace")
-                known_from[wnid] = path
-    if kit is not None:
-        named = {wnid: known for wnid, known in kit.words.items() if wnid in wanted}
-        words.update(named)
-        known_from.update(dict.fromkeys(named, kit.meta_path))
+        path = join_path(root, _WORDS)
+        take(path, _read_words(discovery, source, path, b"\t", wanted))
+    for where in dict.fromkeys(_above(discovery, discovery.root(ILSVRC2012))):
+        if _MAPPING in discovery.files(where):
+            path = join_path(where, _MAPPING)
+            take(path, _read_words(discovery, source, path, b" ", wanted))
+            break
+    if kit is None:
+        return words_of(wanted) | words, known_from
+    take(kit.meta_path, {wnid: known for wnid, known in kit.words.items() if wnid in wanted})
     return words, known_from
+
+
+def _read_words(
+    discovery: Discovery, source: Source, path: bytes, separator: bytes, wanted: Container[bytes]
+) -> dict[bytes, str]:
+    try:
+        text = source.read_whole(path)
+    except ImagenetfsError as error:
+        discovery.warnings.append(f"{os.fsdecode(path)} cannot be used: {error}")
+        return {}
+    pairs = (line.partition(separator) for line in text.splitlines())
+    return {
+        wnid: known.strip().decode("utf-8", "replace")
+        for wnid, _, known in pairs
+        if known and wnid in wanted
+    }

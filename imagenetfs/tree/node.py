@@ -50,10 +50,13 @@ class FixedDirectory:
 
 @dataclass(slots=True)
 class SplitDirectory:
-    """The classes of one split; ``number`` is its place in the tree's list of split directories."""
+    """The classes of one split; ``number`` is its place in the tree's list of split directories,
+    ``hidden`` what answers in it to its name and is not listed, beside images.
+    """
 
     split: Split
     number: int
+    hidden: dict[bytes, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

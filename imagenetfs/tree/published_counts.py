@@ -30,7 +30,7 @@ TOTALS = {
 }
 """(version, split) -> (classes, images); None where classes are not told."""
 
-VERSIONS = frozenset({version for version, _ in TOTALS} | {"ILSVRC2012_t3"}) | {
+VERSIONS = frozenset({version for version, _ in TOTALS} | {"ILSVRC2012_t3", "fall11_whole"}) | {
     f"Imagenet{side}" for side in (8, 16, 32, 64)
 }
 """The names of all versions that are known."""

@@ -5,13 +5,28 @@ its place where it is not.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from imagenetfs.errors import BrokenArchivesError, ImagenetfsError, SourceUnreadableError
 from imagenetfs.index.archives import Kind
 from imagenetfs.index.index import Index
+from imagenetfs.index.table_builder import join_path
+from imagenetfs.tree.class_places import find_classes
 from imagenetfs.tree.discovery import Discovery
-from imagenetfs.tree.per_class_split import classes_within
+from imagenetfs.tree.images import is_image
+from imagenetfs.tree.locate import SPLIT_TAR
+from imagenetfs.tree.peek import Peek, peek, sentence_of_compressed
 from imagenetfs.tree.split_backend import WNID
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryNames:
+    """What stands in a directory, by name: class directories, other ones, images."""
+
+    classes: Sequence[bytes]
+    others: Sequence[bytes]
+    images: Sequence[bytes]
 
 
 class ArchiveSelector:
@@ -26,10 +41,11 @@ class ArchiveSelector:
         self.root = root
         self.prefer_directories = prefer == "directories"
         self.warn = discovery.warnings.append
+        self._names: dict[int, DirectoryNames] = {}
 
     def path(self, name: bytes) -> bytes:
         """The path in the source of a name below the root."""
-        return self.root + b"/" + name
+        return join_path(self.root, name)
 
     def tars(self, pattern: re.Pattern[bytes]) -> list[int]:
         """The numbers of the tars whose name fits."""
@@ -52,12 +68,25 @@ class ArchiveSelector:
             self.warn(f"{error} It is not used.")
             return False
 
+    def names(self, directory: int) -> DirectoryNames:
+        """What stands in a directory, by its names alone: it may have 100,000 files."""
+        found = self._names.get(directory)
+        if found is None:
+            every = self.index.source.names(self.index.archives[directory].path)
+            directories = [name for name, is_directory in every if is_directory]
+            found = self._names[directory] = DirectoryNames(
+                [name for name in directories if WNID.fullmatch(name)],
+                [name for name in directories if not WNID.fullmatch(name)],
+                [name for name, is_directory in every if not is_directory and is_image(name)],
+            )
+        return found
+
     def has_classes(self, directory: int) -> bool:
-        """Whether there are class directories in a directory: by name, for
-        it may have 100,000 files.
+        """Whether there are class directories in a directory, and no images beside them: those
+        would mean that it was never sorted, or not to the end.
         """
-        names = self.index.source.names(self.index.archives[directory].path)
-        return any(is_directory and WNID.fullmatch(name) for name, is_directory in names)
+        names = self.names(directory)
+        return bool(names.classes) and not names.images
 
     def choose(
         self, tars: list[int], directory: int | None, *, scanned: bool = False
@@ -82,9 +111,10 @@ class ArchiveSelector:
             return directory, None
         if problem is None:
             return tars[0], directory
+        broken = self._compressed(tars[0]) or f"{name} is broken: {problem}."
         if directory is not None:
             self.warn(
-                f"{name} is broken: {problem}. The extracted directory "
+                f"{broken} The extracted directory "
                 f"{self.index.title(directory)} takes its place; have the archive replaced."
             )
             return directory, None
@@ -94,16 +124,39 @@ class ArchiveSelector:
             if whole
             else "Nothing of it can be served"
         )
-        self.discovery.lose(
-            BrokenArchivesError(
-                f"{name} is broken: {problem}. {served}; have the archive replaced."
-            )
-        )
+        advice = "" if "compressed" in broken else f" {served}; have the archive replaced."
+        self.discovery.lose(BrokenArchivesError(f"{broken}{advice}"))
         return (tars[0], None) if whole else (None, None)
+
+    def look_into(self, archive: int, members: int = 4) -> Peek | None:
+        """The first members of a tar whose name does not tell what it is. What cannot be served of
+        it is noted; None where it cannot be read, with a warning.
+        """
+        path = self.index.archives[archive].path
+        try:
+            seen = peek(self.index.source, path, members)
+        except ImagenetfsError as error:
+            self.warn(f"{error} It is not shown.")
+            return None
+        if seen.compressed:
+            self.discovery.compressed[path] = seen.compressed
+        tars = [name for name, _ in seen.names if SPLIT_TAR.fullmatch(name.rpartition(b"/")[2])]
+        if tars:
+            self.discovery.wrapped[path] = tars
+        return seen
+
+    def _compressed(self, archive: int) -> str:
+        """Of a tar that is compressed under a plain name: that it is, and what to do."""
+        path = self.index.archives[archive].path
+        try:
+            how = peek(self.index.source, path).compressed
+        except ImagenetfsError:
+            return ""
+        return sentence_of_compressed(self.index.source.path, path, how) if how else ""
 
     def _whole(self, archive: int) -> str:
         """How much of a broken archive is whole, in words; nothing where nothing is."""
-        classes = len(classes_within(self.index, archive))
+        classes = len(find_classes(self.index, archive))
         number = classes or len(self.index.container(archive).members)
         noun = ("class", "classes") if classes else ("member", "members")
         return f"{number:,} {noun[number != 1]}" if number else ""

@@ -58,6 +58,16 @@ class SourcePaths:
                 found.update(dict.fromkeys(self._class_paths(file.split, member)))
         return found
 
+    def is_link(self, number: int) -> bool:
+        """Whether an inode is a loose file that a symbolic link leads to."""
+        if kind_of(number) != InodeKind.FILE:
+            return False
+        archive, inner, row = fields(number)
+        is_loose = self._index.archives[archive].kind is Kind.DIRECTORY
+        if not is_loose or not self._index.known(archive, inner):
+            return False
+        return row in self._index.container(archive, inner).members.links
+
     def _class_paths(self, split: Split, member: int) -> Iterator[bytes]:
         for archive, inner in split.backend.places(member):
             yield self._path(archive, inner)

@@ -4,6 +4,7 @@ files, views, .imagenetfs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from imagenetfs.index.archives import OUTER
@@ -83,16 +84,12 @@ def _version(static_tree: StaticTree, version: Version) -> FixedDirectory:
     for name, make in label_files(version).items():
         files = label_file_sources(version, name)
         node.children[name] = static_tree.add(FixedFile(GeneratedFile(make), files=files))
-    labels = {wnid: label for label, wnid in enumerate(version.wnids)}
-    meta = FixedDirectory()
-    for name in (b"train", b"val"):
-        listed = version.split(name)
-        if listed is not None and listed.wnids:
-            contents = PathLabels(listed, labels)
-            file = FixedFile(contents, lazy=True, files=listed.labels_from, split=listed)
-            meta.children[name + b".txt"] = static_tree.add(file)
-    if meta.children:
-        node.children[b"meta"] = static_tree.add(meta)
+    if b"meta.bin" in node.children:
+        for name in (*node.children, *node.hidden):
+            split = static_tree.nodes[node.children.get(name) or node.hidden[name]]
+            if isinstance(split, SplitDirectory):
+                split.hidden[b"meta.bin"] = node.children[b"meta.bin"]
+    _add_lists(static_tree, version, node)
     for name, path in version.hidden_directories.items():
         archive = static_tree.catalogue.numbers[path]
         node.hidden.setdefault(name, inode(InodeKind.ALIAS, archive, OUTER, 0))
@@ -102,3 +99,27 @@ def _version(static_tree: StaticTree, version: Version) -> FixedDirectory:
         number = len(static_tree.splits) - 1
         node.hidden.update({n: class_inode(number, at) for at, n in enumerate(train.wnids)})
     return node
+
+
+def _add_lists(static_tree: StaticTree, version: Version, node: FixedDirectory) -> None:
+    """meta/{train,val}.txt; and where other programs look for the same, unlisted: meta_data/, and
+    train_list.txt and val_list.txt, whose paths begin with the split.
+    """
+    labels = {wnid: label for label, wnid in enumerate(version.wnids)}
+    meta = FixedDirectory()
+    for name in (b"train", b"val"):
+        listed = version.split(name)
+        if listed is None or not listed.wnids:
+            continue
+        meta.children[name + b".txt"] = _list_of(static_tree, listed, labels, b"")
+        node.hidden[name + b"_list.txt"] = _list_of(static_tree, listed, labels, name + b"/")
+    if meta.children:
+        node.children[b"meta"] = static_tree.add(meta)
+        node.hidden[b"meta_data"] = static_tree.add(FixedDirectory(dict(meta.children)))
+
+
+def _list_of(
+    static_tree: StaticTree, split: Split, labels: Mapping[bytes, int], above: bytes
+) -> int:
+    contents = PathLabels(split, labels, above)
+    return static_tree.add(FixedFile(contents, lazy=True, files=split.labels_from, split=split))

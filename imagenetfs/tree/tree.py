@@ -79,7 +79,8 @@ class Tree:
         if isinstance(node, FixedDirectory):
             return node.hidden.get(name)
         if isinstance(node, SplitDirectory):
-            return node.split.backend.find_anywhere(name)
+            hidden = node.hidden.get(name)
+            return node.split.backend.find_anywhere(name) if hidden is None else hidden
         return None
 
     def listing(self, number: int) -> Listing:
@@ -132,6 +133,9 @@ class Tree:
         for number, node in enumerate(self._nodes):
             if isinstance(node, FixedDirectory):
                 for name, inode in (*node.children.items(), *node.hidden.items()):
+                    yield number, name, inode
+            elif isinstance(node, SplitDirectory):
+                for name, inode in node.hidden.items():
                     yield number, name, inode
 
     def split_of(self, number: int) -> tuple[int, Split] | None:

@@ -195,4 +195,4 @@ def test_sources_that_refuse(sample: Path, base: Path, make: Make) -> None:
         assert done.returncode == 41
         line = _lines(done)["source"]
         assert "of which you are no member" in line["what"]
-        assert "services/opt_in" in line["what"]
+        assert "Ask its owner or your site for access" in line["what"]

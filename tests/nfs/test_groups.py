@@ -173,8 +173,8 @@ def test_no_member(source: SlowSource, tree: Path, make: Make) -> None:
     assert done.returncode == 11
     for words in (
         f"open to the group {HIDDEN}, of which you are no member",
-        "https://ccdb.computecanada.ca/services/opt_in",
-        "support@tech.alliancecan.ca (subject: ImageNet dataset)",
+        "Ask its owner or your site for access",
+        "write to your cluster's support",
     ):
         assert words in done.stderr
     config.mkdir(parents=True)

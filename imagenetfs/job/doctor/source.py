@@ -103,7 +103,8 @@ def _contents(path: Path, settings: Settings) -> list[Finding]:
             red(
                 "contents",
                 held["error"],
-                f"see that this is the right directory; {primary_group.support()}",
+                "see that this is the right directory: docs/layouts.md has what is accepted, and "
+                "how to mend the rest",
             )
         ]
     text = "; ".join(
@@ -113,7 +114,7 @@ def _contents(path: Path, settings: Settings) -> list[Finding]:
     found = [green("contents", archives + _unread(held), **held)]
     for warning in held["warnings"]:
         grade = red if warning in held["lost"] else yellow
-        found.append(grade("contents", warning, primary_group.support()))
+        found.append(grade("contents", warning, primary_group.support_for(path)))
     found += [yellow("contents", shortfall) for shortfall in held["shortfalls"]]
     return found
 

@@ -17,6 +17,7 @@ from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.array_table import ArrayTable
 from imagenetfs.index.columns import Array
 from imagenetfs.index.index import Index
+from imagenetfs.index.table_builder import join_path
 from imagenetfs.tree.class_listing import Place
 from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.devkit import Devkit
@@ -45,7 +46,7 @@ def versions(discovery: Discovery, index: Index, kit: Devkit | None) -> list[Ver
         match = _DIRECTORY.fullmatch(name)
         if match is not None:
             split = b"train" if match[2].lower() == b"train" else b"val"
-            found.setdefault((int(match[1]), split), []).append((root or b"") + b"/" + name)
+            found.setdefault((int(match[1]), split), []).append(join_path(root or b"", name))
     ids = {wnid: number for number, wnid in kit.wnids.items()} if kit is not None else None
     by_side: dict[int, Version] = {}
     for (side, name), directories in sorted(found.items()):

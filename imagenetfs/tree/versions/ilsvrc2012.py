@@ -1,27 +1,63 @@
-"""ILSVRC2012 and ILSVRC2012_t3: train and t3 from tars of class tars, val labelled by the
-devkit, test with its patch laid over it; an extracted directory takes the place of an archive
-that is missing or broken.
+"""ILSVRC2012 and ILSVRC2012_t3: train and t3 from whatever holds their classes, val labelled by its
+class directories or by what else tells, test with its patch laid over it; an extracted directory
+takes the place of an archive that is missing or broken.
 """
 
 from __future__ import annotations
 
+import os
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 
+from imagenetfs.errors import ImagenetfsError
+from imagenetfs.formats.tar.header import name_of
+from imagenetfs.index.archives import Kind
 from imagenetfs.index.index import Index
-from imagenetfs.tree.dataset import Split, Version
+from imagenetfs.tree.class_backend import class_backend, labels_of_directories
+from imagenetfs.tree.class_places import (
+    classes_by_name,
+    find_classes,
+    image_names,
+    split_name,
+    wnid_of_name,
+)
+from imagenetfs.tree.dataset import Expected, Split, Version
 from imagenetfs.tree.devkit import Devkit
-from imagenetfs.tree.discovery import ILSVRC2012, Discovery
-from imagenetfs.tree.labels import DEVKIT
-from imagenetfs.tree.per_class_split import PerClassSplit, classes_within
+from imagenetfs.tree.discovery import CLASS, ILSVRC2012, Discovery
+from imagenetfs.tree.labels import DEVKIT_NAMES
+from imagenetfs.tree.locate import holds_classes
 from imagenetfs.tree.selection import ArchiveSelector
-from imagenetfs.tree.split_backend import UNLABELED, FlatSplit, SplitBackend, image_number
+from imagenetfs.tree.split_backend import (
+    UNLABELED,
+    FlatSplit,
+    SplitBackend,
+    image_number,
+)
+from imagenetfs.tree.val_labels import find_labels
 
 _TRAIN = re.compile(rb"ILSVRC2012_img_train\.tar")
 _T3 = re.compile(rb"ILSVRC2012_img_train_t3\.tar")
 _VAL = re.compile(rb"ILSVRC2012_img_val\.tar")
 _TEST = re.compile(rb"ILSVRC2012_img_test(?!_patch)\w*\.tar")
 _PATCH = re.compile(rb"ILSVRC2012_img_test_patch\w*\.tar")
+
+_NAMED = (("train", _TRAIN), ("train_t3", _T3), ("val", _VAL), ("test", _TEST), ("patch", _PATCH))
+_IMAGE_OF = re.compile(rb"ILSVRC20\d\d_(val|test)_\d{8}(?:_n\d{8})?\.\w+")
+_FLAT_VAL = re.compile(rb"ILSVRC20\d\d_val_\d{8}\.\w+")
+_SPEAKING = re.compile(rb"(?:^|[^a-z])(train|val|test|t3|patch)(?![a-hj-z])", re.IGNORECASE)
+
+_DIRECTORIES = {
+    "train": (b"train", b"ILSVRC2012_img_train", b"training"),
+    "train_t3": (b"train_T3", b"train_t3", b"ILSVRC2012_img_train_t3"),
+    "val": (b"validation", b"val", b"ILSVRC2012_img_val", b"valid"),
+    "test": (b"test", b"ILSVRC2012_img_test", b"ILSVRC2012_img_test_v10102019"),
+}
+
+
+Order = Callable[[], Sequence[bytes]]
+"""The classes of val's images, in the order of these."""
 
 
 def versions(discovery: Discovery, index: Index, prefer: str, kit: Devkit | None) -> list[Version]:
@@ -30,109 +66,239 @@ def versions(discovery: Discovery, index: Index, prefer: str, kit: Devkit | None
     if root is None:
         return []
     finder = ArchiveSelector(discovery, index, prefer, root)
+    tars = _tars_by_role(finder)
     main = Version(b"ILSVRC2012")
-    main.splits = [s for s in (_train(finder), _val(finder, kit), _test(finder)) if s is not None]
+    train = _by_class(finder, tars["train"], _directory(finder, "train"))
+    val, main.val_wnids, main.val_wnids_from = _val(finder, tars["val"], kit)
+    test = _test(finder, tars["test"], tars["patch"])
+    main.splits = [split for split in (train, val, test) if split is not None]
     main.hidden_directories = {
         name: finder.path(name) for name in discovery.directories(root) if b"devkit" in name
     }
-    if kit is not None:
-        main.val_wnids = lambda: [kit.wnids.get(label, UNLABELED) for label in kit.truth]
-        main.val_wnids_from = kit.paths
     t3 = Version(b"ILSVRC2012_t3")
-    t3.splits = [s for s in (_t3(finder),) if s is not None]
+    split = _by_class(finder, tars["train_t3"], _directory(finder, "train_t3"))
+    t3.splits = [split] if split is not None else []
     return [version for version in (main, t3) if version.splits]
+
+
+def _directory(finder: ArchiveSelector, role: str) -> int | None:
+    """The directory of a split. Where there is none, and classes stand right in the version's
+    directory, those are train.
+    """
+    found = finder.directory(*_DIRECTORIES[role])
+    if found is None and role == "train" and holds_classes(finder.discovery, finder.root):
+        return finder.discovery.number(finder.root, Kind.DIRECTORY)
+    return found
+
+
+# --- which tar is what ----------------------------------------------------------------------------
+
+
+def _tars_by_role(finder: ArchiveSelector) -> dict[str, list[int]]:
+    """The tars of each split: those that are called so; where there are none, the one that holds
+    the same under another name.
+    """
+    roles = {role: finder.tars(pattern) for role, pattern in _NAMED}
+    known = {number for numbers in roles.values() for number in numbers}
+    others: dict[str, list[int]] = {}
+    for number in finder.tars(re.compile(rb".*\.tar(\..*)?|.*\.t[gxbz].*", re.DOTALL)):
+        path = finder.index.archives[number].path
+        stem = path.rpartition(b"/")[2].removesuffix(b".tar")
+        if number in known or CLASS.fullmatch(stem) or DEVKIT_NAMES.fullmatch(stem):
+            continue
+        role = _role(finder, number, has_train=bool(roles["train"]))
+        if role is not None:
+            others.setdefault(role, []).append(number)
+    for role, numbers in others.items():
+        _use_other(finder, roles, role, numbers)
+    return roles
+
+
+def _use_other(
+    finder: ArchiveSelector, roles: dict[str, list[int]], role: str, numbers: Sequence[int]
+) -> None:
+    titles = " and ".join(map(finder.index.title, numbers))
+    if roles[role]:
+        used = finder.index.title(roles[role][0])
+        finder.warn(f"{titles} is not used: it looks like {role}, which is read from {used}.")
+    elif len(numbers) > 1:
+        right = {"patch": "test_patch_v10102019", "test": "test_v10102019"}.get(role, role)
+        finder.warn(
+            f"{titles} all look like {role}, and none is used: name the right one "
+            f"ILSVRC2012_img_{right}.tar (ln -s)."
+        )
+    else:
+        roles[role] = list(numbers)
+        finder.warn(f"{titles} is taken for {role}, by what it holds.")
+
+
+def _role(finder: ArchiveSelector, number: int, *, has_train: bool) -> str | None:
+    """What a tar is by its first members; by its name where they leave that open."""
+    path = finder.index.archives[number].path
+    seen = finder.look_into(number)
+    if seen is None:
+        return None
+    names = [name.lstrip(b"./") for name, _ in seen.names]
+    called = [word.lower() for word in _SPEAKING.findall(path.rpartition(b"/")[2])]
+    for name in names:
+        of = _IMAGE_OF.fullmatch(name.rpartition(b"/")[2])
+        if of is not None:
+            role = of[1].decode()
+            return "patch" if role == "test" and b"patch" in called + name.split(b"_") else role
+    parts = [part.removesuffix(b".tar") for name in names for part in name.split(b"/")]
+    if not any(CLASS.fullmatch(part) or wnid_of_name(part) for part in parts):
+        if called and names and path not in finder.discovery.wrapped:
+            first = os.fsdecode(names[0])
+            finder.warn(
+                f"{os.fsdecode(path)} is not used: its first member is {first}, and no image of "
+                "ILSVRC2012 or class is among the first ones."
+            )
+        return None
+    above = [split_name(part) for part in parts if split_name(part)]
+    if b"t3" in called:
+        return "train_t3"
+    told = next((word for word in (*called, *above) if word in (b"train", b"val")), None)
+    if told is None and has_train:
+        return None
+    return told.decode() if told is not None else "train"
+
+
+# --- splits ---------------------------------------------------------------------------------------
 
 
 def _by_class(finder: ArchiveSelector, tars: list[int], directory: int | None) -> Split | None:
     archive, instead = finder.choose(tars, directory, scanned=True)
     if archive is None:
         return None
-    index = finder.index
-    left_out = index.container(archive).members.left_out
-    if left_out is not None:
-        finder.warn(f"{index.title(archive)}: not all members are shown: {left_out}.")
-    backend = PerClassSplit(
-        index,
-        classes_within(index, archive),
-        lambda: classes_within(index, instead) if instead is not None else {},
-        tell=finder.discovery.late_warnings.tell,
-    )
-    return Split(b"train", backend, index.title(archive)) if backend.classes else None
+    backend = class_backend(finder, archive, b"train", instead)
+    return Split(b"train", backend, _title(finder, archive)) if backend is not None else None
 
 
-def _train(finder: ArchiveSelector) -> Split | None:
-    return _by_class(finder, finder.tars(_TRAIN), finder.directory(b"train"))
+def _title(finder: ArchiveSelector, archive: int) -> str:
+    return finder.index.title(archive) or str(finder.index.source.path)
 
 
-def _t3(finder: ArchiveSelector) -> Split | None:
-    return _by_class(finder, finder.tars(_T3), finder.directory(b"train_T3", b"train_t3"))
-
-
-def _val(finder: ArchiveSelector, kit: Devkit | None) -> Split | None:
-    index, directory = finder.index, finder.directory(b"validation", b"val")
-    archive, _ = finder.choose(finder.tars(_VAL), directory)
-    if archive is None:
-        return None
-    labels_from: tuple[bytes, ...] = ()
-    if archive == directory and finder.has_classes(archive):
-        backend: SplitBackend = PerClassSplit(index, classes_within(index, archive))
-    else:
-        classes, label, labels_from = _val_labels(finder, kit, directory)
-        tell = finder.discovery.late_warnings.tell
-        backend = FlatSplit(index, (archive,), classes, label, tell=tell)
-    return Split(b"val", backend, index.title(archive), (b"validation",), labels_from)
-
-
-def _val_labels(
-    finder: ArchiveSelector, kit: Devkit | None, directory: int | None
-) -> tuple[Sequence[bytes], Callable[[bytes], bytes | None] | None, tuple[bytes, ...]]:
-    """The classes of val, the label of a file name, and the paths that tell it: by the devkit, else
-    by directories.
+def _val(
+    finder: ArchiveSelector, tars: list[int], kit: Devkit | None
+) -> tuple[Split | None, Order | None, tuple[bytes, ...]]:
+    """val, its classes in the order of its images where they can be known, and the paths that tell
+    these.
     """
-    if kit is not None:
-        classes = set(kit.wnids.values())
-        if not kit.wnids.keys() >= set(kit.truth):
+    of_kit = (partial(_wnids_of_kit, kit), kit.paths) if kit is not None else (None, ())
+    directory = _directory(finder, "val")
+    archive, _ = finder.choose(tars, directory)
+    if archive is None:
+        return None, *of_kit
+    backend = class_backend(finder, archive, b"val") if _may_have_classes(finder, archive) else None
+    title, aliases = _title(finder, archive), (b"validation",)
+    if backend is None:
+        backend, order, told_by = _labelled(finder, archive, directory, kit)
+        expected = _expected(order, told_by) if kit is None else None
+        return Split(b"val", backend, title, aliases, told_by, expected), order, told_by
+    if kit is None:
+        paths = tuple(finder.index.archives[number].path for number in backend.archives)
+        return Split(b"val", backend, title, aliases), _order_of(backend), paths
+    return Split(b"val", backend, title, aliases), *of_kit
+
+
+def _expected(order: Order | None, told_by: Sequence[bytes]) -> Expected | None:
+    """What a list of labels says of val: all its images, by class."""
+    if order is None or not told_by:
+        return None
+    return Expected.of_classes(Counter(order()), os.fsdecode(told_by[0].rpartition(b"/")[2]))
+
+
+def _wnids_of_kit(kit: Devkit) -> list[bytes]:
+    return [kit.wnids.get(label, UNLABELED) for label in kit.truth]
+
+
+def _order_of(backend: SplitBackend) -> Order:
+    """The classes in the order of the numbers in the images' names, which are known when all are
+    listed.
+    """
+
+    def order() -> Sequence[bytes]:
+        every = [
+            (image_number(name), name, wnid)
+            for number, wnid in enumerate(backend.classes)
+            for name, _, _ in backend.listing(number).entries(0)
+        ]
+        return [wnid for _, _, wnid in sorted(every)]
+
+    return order
+
+
+def _may_have_classes(finder: ArchiveSelector, archive: int) -> bool:
+    """Whether val's archive tells its classes: by the names in a directory, by the first header of
+    a tar. Only where that is not val's own image is the tar's table made.
+    """
+    index = finder.index
+    if index.archives[archive].kind is Kind.DIRECTORY:
+        names = finder.names(archive)
+        if names.classes or names.images:
+            return bool(names.classes and not names.images) or bool(classes_by_name(names.images))
+        return bool(find_classes(index, archive))
+    block = index.first_block(archive)
+    if block and _FLAT_VAL.fullmatch(name_of(block).rpartition(b"/")[2]):
+        return False
+    try:
+        known = find_classes(index, archive)
+        return bool(known or classes_by_name(image_names(index.container(archive).members)))
+    except ImagenetfsError:  # told by who chose it
+        return False
+
+
+def _labelled(
+    finder: ArchiveSelector, archive: int, directory: int | None, kit: Devkit | None
+) -> tuple[SplitBackend, Order | None, tuple[bytes, ...]]:
+    """val from flat images, by what says of which class they are; and the paths of that."""
+    index, labels = finder.index, find_labels(finder, kit)
+    tell = finder.discovery.late_warnings.tell
+    if archive == directory:
+        _tell_unsorted(finder, archive)
+    if labels is not None:
+        backend = FlatSplit(index, (archive,), labels.classes, labels.of, tell=tell)
+        return backend, lambda: list(labels.by_stem().values()), labels.paths
+    if directory is not None and finder.names(directory).classes:
+        known, told_by = labels_of_directories(index, directory)
+        if known:
             finder.warn(
-                "the devkit gives val images labels that it does not name: see val/unlabeled/."
+                "the devkit is missing: val is labelled by the extracted class directories of "
+                f"{index.title(directory)}."
             )
-            classes.add(UNLABELED)
-        return sorted(classes), lambda name: kit.val_wnid(image_number(name)), kit.paths
-    if directory is not None and finder.has_classes(directory):
-        known, labels_from = _labels_of_directories(finder.index, directory)
-        finder.warn(
-            "the devkit is missing: val is labelled by the extracted class directories of "
-            f"{finder.index.title(directory)}."
-        )
-        return sorted({*known.values(), UNLABELED}), known.get, labels_from
+            classes = sorted({*known.values(), UNLABELED})
+            return FlatSplit(index, (archive,), classes, known.get, tell=tell), None, told_by
     finder.warn(
-        f"the devkit ({finder.path(DEVKIT).decode()}) is missing or cannot be used, so the labels "
-        "of val are unknown: its images stand under val/unlabeled/."
+        "the devkit is missing or cannot be used, so the labels of val are unknown: its images "
+        f"stand under val/unlabeled/. {DEVKIT_ADVICE}"
     )
-    return (UNLABELED,), None, ()
+    return FlatSplit(index, (archive,), (UNLABELED,), None, tell=tell), None, ()
 
 
-def _labels_of_directories(
-    index: Index, directory: int
-) -> tuple[dict[bytes, bytes], tuple[bytes, ...]]:
-    """File name -> class, by class directories, and the paths of these."""
-    places = classes_within(index, directory)
-    backend = PerClassSplit(index, places)
-    labels = {
-        name: wnid
-        for number, wnid in enumerate(backend.classes)
-        for name, _, _ in backend.listing(number).entries(0)
-    }
-    return labels, tuple(index.extent(*place).path for place in places.values())
+DEVKIT_ADVICE = (
+    "ILSVRC2012_devkit_t12.tar.gz (2.5 MB, from image-net.org's download page) beside the tars "
+    "is enough."
+)
 
 
-def _test(finder: ArchiveSelector) -> Split | None:
-    index, directory = finder.index, finder.directory(b"test")
-    archive, _ = finder.choose(finder.tars(_TEST), directory)
+def _tell_unsorted(finder: ArchiveSelector, directory: int) -> None:
+    names = finder.names(directory)
+    if names.classes:
+        finder.warn(
+            f"{finder.index.title(directory)} has {len(names.images):,} images beside "
+            f"{len(names.classes):,} class directories, as if sorting them had failed: all are "
+            "shown by their labels."
+        )
+
+
+def _test(finder: ArchiveSelector, tars: list[int], patch: list[int]) -> Split | None:
+    index, directory = finder.index, _directory(finder, "test")
+    archive, _ = finder.choose(tars, directory)
     if archive is None:
         return None
     patches: list[int] = []
     if archive != directory:  # an extracted directory holds the patched images already
-        patches = [p for p in finder.tars(_PATCH) if finder.choose([p], None)[0] is not None]
+        patches = [p for p in patch if finder.choose([p], None)[0] is not None]
     origin = " and ".join(map(index.title, (archive, *patches)))
     tell = finder.discovery.late_warnings.tell
     return Split(b"test", FlatSplit(index, (archive, *patches), tell=tell), origin)

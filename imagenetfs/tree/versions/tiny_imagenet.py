@@ -10,6 +10,7 @@ from collections import Counter
 
 from imagenetfs.errors import ImagenetfsError
 from imagenetfs.index.index import Index
+from imagenetfs.tree.class_backend import labels_of_directories
 from imagenetfs.tree.dataset import Expected, Split, Version
 from imagenetfs.tree.discovery import TINY, Discovery
 from imagenetfs.tree.per_class_split import PerClassSplit, classes_within
@@ -17,6 +18,7 @@ from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import UNLABELED, WNID, FlatSplit
 
 _ANNOTATIONS = b"val_annotations.txt"
+_IMAGES = b"images"
 
 
 def versions(discovery: Discovery, index: Index) -> list[Version]:
@@ -45,11 +47,14 @@ def _val(finder: ArchiveSelector, train: Split | None) -> Split | None:
     directory = finder.directory(b"val", b"validation")
     if directory is None:
         return None
-    if finder.has_classes(directory):
-        return _by_class(finder, b"val", directory)
     index = finder.index
+    has_classes = finder.has_classes(directory)
+    if has_classes and not _is_unsorted(finder, directory):
+        return _by_class(finder, b"val", directory)
     annotations = index.archives[directory].path + b"/" + _ANNOTATIONS
     labels = _annotations(finder, annotations)
+    if has_classes:
+        labels |= labels_of_directories(index, directory)[0]
     classes = {*labels.values(), *(train.wnids if train is not None and labels else ())}
     backend = FlatSplit(
         index,
@@ -60,6 +65,22 @@ def _val(finder: ArchiveSelector, train: Split | None) -> Split | None:
     listed = Expected.of_classes(Counter(labels.values()), "val_annotations.txt")
     labels_from, expected = ((annotations,), listed) if labels else ((), None)
     return Split(b"val", backend, index.title(directory), (b"validation",), labels_from, expected)
+
+
+def _is_unsorted(finder: ArchiveSelector, directory: int) -> bool:
+    """Whether the images still stand in images/, beside the class directories that a script made
+    before it failed.
+    """
+    if _IMAGES not in finder.names(directory).others:
+        return False
+    path = finder.index.archives[directory].path + b"/" + _IMAGES
+    if not finder.index.source.has_entries(path):
+        return False
+    finder.warn(
+        f"{finder.index.title(directory)} has images in images/ beside class directories, as if "
+        "sorting them had failed: those in images/ are shown by val_annotations.txt."
+    )
+    return True
 
 
 def _annotations(finder: ArchiveSelector, path: bytes) -> dict[bytes, bytes]:

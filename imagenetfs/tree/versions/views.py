@@ -18,10 +18,11 @@ from functools import cached_property
 
 from imagenetfs.tree.class_listing import Place
 from imagenetfs.tree.dataset import Split, Version
+from imagenetfs.tree.directory_split import DirectorySplit
 from imagenetfs.tree.left_out import LeftOut
 from imagenetfs.tree.listing import Attributes, Entry, FixedListing, Listing
 from imagenetfs.tree.per_class_split import PerClassSplit
-from imagenetfs.tree.split_backend import UNLABELED, WNID, SplitBackend
+from imagenetfs.tree.split_backend import UNLABELED, WNID, FlatSplit, SplitBackend
 
 _LABELED = re.compile(rb"(.*(?:\.\w+|n\d{8}|unlabeled))[ \t]+\d+", re.DOTALL)
 """An entry and a label behind it; a name may have spaces and digits in it."""
@@ -145,7 +146,8 @@ class ViewSplit:
         self._tell = tell
         self._split = split
         # An image called <wnid>_... stands in that class of train, unseen.
-        self._named_by_class = split == b"train" and isinstance(base, PerClassSplit)
+        by_class = isinstance(base, PerClassSplit | DirectorySplit | FlatSplit)
+        self._named_by_class = split == b"train" and by_class
         self._numbers: list[int] | None = None
         self._classes: list[bytes] | None = None
         self._files: dict[int, list[bytes]] = {}

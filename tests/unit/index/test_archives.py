@@ -120,11 +120,12 @@ def test_when_there_are_no_more_numbers(caplog: pytest.LogCaptureFixture) -> Non
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    for place in ("winter21_whole", "site/b/c/d", "site/val", "site/n00000001"):
+    for place in ("winter21_whole", "site/b/c/d", "site/val", "site/test"):
         (tmp_path / place).mkdir(parents=True)
         for number in range(3):
             name = f"n{number:08}.tar" if place == "winter21_whole" else f"{number}.tar"
             (tmp_path / place / name).write_bytes(class_tar(number, 2))
+    (tmp_path / "site" / "b" / "note.txt").touch()  # so that it is no mere level between others
     return tmp_path
 
 
@@ -139,7 +140,7 @@ def tree_of(source: Path, one: Source | None = None) -> Tree:
     return Tree(build_catalogue(one or Source(source), places=IndexSearchPath(None, source)), "1")
 
 
-@pytest.mark.parametrize("place", ["site/b/c/d", "site/val", "site/n00000001"])
+@pytest.mark.parametrize("place", ["site/b/c/d", "site/val", "site/test"])
 def test_every_tar_is_a_directory(source: Path, place: str) -> None:
     tree = tree_of(source)
     first = len(tree.catalogue.archives)

@@ -27,7 +27,7 @@ from imagenetfs.system.mounts import MountEntry
 
 NUMBERS = tuple(range(3_000_001, 3_000_021))
 LAST = NUMBERS[-1]
-SUPPORT = "write to support@tech.alliancecan.ca (subject: ImageNet dataset)."
+SUPPORT = "write to your cluster's support."
 
 
 def why(monkeypatch: pytest.MonkeyPatch, user: User, **gate: object) -> SourceUnreadableError:
@@ -61,8 +61,7 @@ def test_a_hidden_group(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_member(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(why(monkeypatch, User(9, 9, NUMBERS[:3]))) == (
         f"/d s may not be read by you: it is open to the group {LAST}, of which you are no "
-        f"member. Ask for "
-        "access at https://ccdb.computecanada.ca/services/opt_in, then log in anew; if that "
+        "member. Ask its owner or your site for access, then log in anew; if that "
         "does not help, " + SUPPORT
     )
 

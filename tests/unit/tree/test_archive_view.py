@@ -30,6 +30,7 @@ def tree(tmp_path: Path) -> Tree:
         "ILSVRC2012/ILSVRC2012_img_train.tar": train_tar(2),
         "ILSVRC2012/extra/deep/more.tar": tar_of({"a.JPEG": b"a", "b/c.JPEG": b"c"}),
         "ILSVRC2012/nested.tar": tar_of({"inner.tar": deeper, "readme.txt": b"r"}),
+        "ILSVRC2012/extra/notes.txt": b"so that it is no mere level between others",
         "ILSVRC2012/notes.txt": b"notes",
     }
     for name, data in files.items():

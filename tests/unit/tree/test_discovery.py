@@ -12,7 +12,7 @@ import pytest
 
 from imagenetfs.errors import SourceReadError
 from imagenetfs.index.archives import Archive, Kind
-from imagenetfs.source.source import Source
+from imagenetfs.source.source import BYTES, REQUESTS, Source
 from imagenetfs.tree.discovery import discover, index_group
 
 T = TypeVar("T")
@@ -126,3 +126,41 @@ def test_index_groups() -> None:
     assert all(name and "/" not in name and "\0" not in name for name in names)
     assert group(b"ILSVRC2012/train", Kind.DIRECTORY) == group(b"ILSVRC2012/val", Kind.DIRECTORY)
     assert group(b"", Kind.DIRECTORY)
+
+
+def test_the_documented_tree_costs_no_more_than_its_listings(tmp_path: Path) -> None:
+    """No level more is looked into, and no file is opened, whatever else is accepted."""
+    for directory in (
+        *("DownSampled/Imagenet8_train_npz", "ILSVRC2012/ILSVRC2012_devkit_t12/data"),
+        *("ILSVRC2012/ILSVRC2012_devkit_t12/evaluation", "ILSVRC2012/ILSVRC2012_devkit_t3/data"),
+        *("ILSVRC2012/test", "ILSVRC2012/train/n01440764", "ILSVRC2012/train_T3/n02085620"),
+        *("ILSVRC2012/validation", "tiny-imagenet-200/test/images", "tiny-imagenet-200/val/images"),
+        *("tiny-imagenet-200/train/n01443537/images", "winter21_whole/n00004475"),
+        "winter21_whole/tars",
+    ):
+        (tmp_path / directory).mkdir(parents=True)
+    for name in ("img_train", "img_val", "img_test_v10102019", "img_train_t3"):
+        (tmp_path / "ILSVRC2012" / f"ILSVRC2012_{name}.tar").write_bytes(b"")
+    for file in (
+        *("ILSVRC2012/ILSVRC2012.md5", "ILSVRC2012/ILSVRC2012_devkit_t12.tar.gz"),
+        *("tiny-imagenet-200/wnids.txt", "winter21_whole/tars/n00004475.tar"),
+        "DownSampled/Imagenet8_train_npz/train_data_batch_1.npz",
+    ):
+        (tmp_path / file).write_bytes(b"")
+    meter = [0, 0, 0, 0]
+    source = Source(tmp_path, meter)
+    listed: list[bytes] = []
+    inner = source._ask
+
+    def ask(path: bytes, work: Callable[[], T], requests: int = 1) -> T:
+        listed.append(path)
+        return inner(path, work, requests)
+
+    source._ask = ask  # type: ignore[method-assign]
+    discover(source)
+    assert sorted(listed) == [
+        *(b"", b"DownSampled", b"DownSampled/Imagenet8_train_npz", b"ILSVRC2012"),
+        *(b"ILSVRC2012/ILSVRC2012_devkit_t12", b"ILSVRC2012/ILSVRC2012_devkit_t3"),
+        *(b"tiny-imagenet-200", b"winter21_whole", b"winter21_whole/tars"),
+    ]
+    assert (meter[REQUESTS], meter[BYTES]) == (9, 0)

@@ -124,18 +124,14 @@ def test_a_directory_in_the_place_of_an_archive_loses_nothing(tmp_path: Path) ->
 
 
 def test_the_tars_themselves(tmp_path: Path) -> None:
-    """SOURCE is what should be called ILSVRC2012, or is called so."""
+    """SOURCE is what should be called ILSVRC2012, or is called so: it is shown as it stands."""
     loose = tmp_path / "my tars"
-    write(loose / "ILSVRC2012_img_val.tar", b"")
-    error = why(loose)
-    assert isinstance(error, SourceUnknownError)
-    assert str(error) == (
-        f"{loose} holds no version of ImageNet that is known here, but ILSVRC2012_img_val.tar: "
-        "such tars belong into a directory ILSVRC2012; make one (mkdir -p ~/in && ln -s "
-        f"'{loose}' ~/in/ILSVRC2012) and give ~/in."
-    )
-    named = loose.rename(tmp_path / "ILSVRC2012")
-    assert f"a directory ILSVRC2012; give its parent, {tmp_path}." in str(why(named))
+    write(loose / "ILSVRC2012_img_train.tar", tar_of({"n00000001.tar": class_tar(1)}))
+    for name in ("my tars", "ILSVRC2012"):
+        loose = loose.rename(tmp_path / name)
+        catalogue = look(loose)
+        assert [version.name for version in catalogue.versions] == [b"ILSVRC2012"]
+        assert catalogue.warnings == []
 
 
 def test_links_are_followed(tmp_path: Path) -> None:

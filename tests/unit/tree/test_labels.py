@@ -127,5 +127,5 @@ def test_words_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Source, "read_whole", refuse)
     assert words_of(tmp_path, KIT, b"n00000001") == (
         {b"n00000001": "of the kit"},
-        ["words.txt cannot be used: you may not read it."],
+        ["tiny-imagenet-200/words.txt cannot be used: you may not read it."],
     )

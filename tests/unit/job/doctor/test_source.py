@@ -24,7 +24,16 @@ def test_a_part_that_is_missing(sample_copy: Path) -> None:
     shutil.rmtree(sample_copy / "ILSVRC2012" / "ILSVRC2012_devkit_t12")
     line = about(source_lines.source(settings_with(source=sample_copy)), "contents")
     assert line.grade is Grade.YELLOW
-    assert "support@tech.alliancecan.ca (subject: ImageNet dataset)" in line.advice
+    assert "ILSVRC2012_devkit_t12.tar.gz (2.5 MB" in line.what
+    assert line.advice == ""  # one's own
+
+
+@ROOT
+def test_a_part_that_is_missing_of_what_belongs_to_another_user(sample_copy: Path) -> None:
+    shutil.rmtree(sample_copy / "ILSVRC2012" / "ILSVRC2012_devkit_t12")
+    os.chown(sample_copy, 12345, -1)
+    line = about(source_lines.source(settings_with(source=sample_copy)), "contents")
+    assert line.advice == "write to your cluster's support"
 
 
 def test_what_is_not_shown_is_red(sample_copy: Path) -> None:

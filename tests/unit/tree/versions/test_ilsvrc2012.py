@@ -79,11 +79,11 @@ def test_without_a_kit_and_directories_val_is_unlabelled(source: Path) -> None:
     _without_kit(source)
     tree = tree_of(source)
     assert names(tree, "ILSVRC2012/val") == ["unlabeled"]
-    [warning] = [w for w in tree.catalogue.warnings if "is missing or damaged" in w]
+    [warning] = [w for w in tree.catalogue.warnings if "is missing or cannot be used" in w]
     assert warning == (
-        "the devkit (ILSVRC2012/ILSVRC2012_devkit_t12) is missing or damaged, so the labels "
-        "of val are "
-        "unknown: its images stand under val/unlabeled/."
+        "the devkit is missing or cannot be used, so the labels of val are unknown: its images "
+        "stand under val/unlabeled/. ILSVRC2012_devkit_t12.tar.gz (2.5 MB, from image-net.org's "
+        "download page) beside the tars is enough."
     )
 
 

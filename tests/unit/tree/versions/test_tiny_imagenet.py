@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -63,8 +64,20 @@ def test_annotations_that_are_not_there(source: Path) -> None:
     )
 
 
+def test_a_val_that_was_sorted_in_part(source: Path) -> None:
+    write(source / ROOT / "val" / "n00000001" / "val_7.JPEG", b"x")
+    (source / ROOT / "val" / "n00000009").mkdir()
+    tree = tree_of(source)
+    assert names(tree, f"{ROOT}/val/n00000001") == ["val_7.JPEG"]
+    assert names(tree, f"{ROOT}/val/n00000002") == ["val_0.JPEG"]
+    assert names(tree, f"{ROOT}/val/n00000009") == ["val_1.JPEG"]
+    [warning] = tree.catalogue.warnings
+    assert "as if sorting them had failed" in warning
+
+
 def test_a_val_of_class_directories(source: Path) -> None:
     write(source / ROOT / "val" / "n00000001" / "val_7.JPEG", b"x")
+    shutil.rmtree(source / ROOT / "val" / "images")
     tree = tree_of(source)
     assert names(tree, f"{ROOT}/val") == ["n00000001"]
     assert names(tree, f"{ROOT}/validation/n00000001") == ["val_7.JPEG"]

@@ -1,0 +1,130 @@
+"""The backend of a split whose archive tells the classes itself: by containers, by directories in
+it, or by its images' names.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from imagenetfs.index.archives import OUTER
+from imagenetfs.index.index import Index
+from imagenetfs.tree.class_listing import Place
+from imagenetfs.tree.class_places import (
+    ClassPlace,
+    FoundClass,
+    choose_split,
+    classes_by_name,
+    find_classes,
+    image_names,
+    outside_of_classes,
+    wnid_of_name,
+)
+from imagenetfs.tree.directory_split import DirectorySplit
+from imagenetfs.tree.per_class_split import PerClassSplit, classes_within
+from imagenetfs.tree.selection import ArchiveSelector
+from imagenetfs.tree.split_backend import UNLABELED, FlatSplit, SplitBackend
+
+
+def class_backend(
+    finder: ArchiveSelector, archive: int, split: bytes, instead: int | None = None
+) -> SplitBackend | None:
+    """The classes of an archive as a split; ``instead``: an archive whose classes take the place
+    of broken ones. None, with a warning, where it has no classes.
+    """
+    index = finder.index
+    title = index.title(archive) or os.fsdecode(index.source.path.name)
+    left_out = index.container(archive).members.left_out
+    if left_out is not None:
+        finder.warn(f"{title}: not all members are shown: {left_out}.")
+    found = find_classes(index, archive)
+    places = choose_split(found, split, finder.warn, title)
+    flat = image_names(index.container(archive).members, only_top=True)
+    if flat and (not places or all(_is_empty(index, place) for place in places.values())):
+        return _by_name(finder, archive, flat, len(places))
+    if places:
+        tell_outside(finder, archive, found, flat)
+        return split_of_places(finder, places, instead)
+    if len(index.container(archive).members):
+        finder.warn(
+            f"{title} holds no classes: neither directories nor tars named as n01440764 is, nor "
+            "images named so. It is not shown."
+        )
+    return None
+
+
+def tell_outside(
+    finder: ArchiveSelector, archive: int, found: Sequence[FoundClass], flat: list[bytes]
+) -> None:
+    """Tell of images in no class: ``flat`` at the top, and in a tar those anywhere else in it."""
+    if any(one.place.below for one in found):
+        members = finder.index.container(archive).members
+        own = [one.place for one in found if one.place[:2] == (archive, OUTER)]
+        flat = outside_of_classes(members, own) if own else flat
+    if flat:
+        finder.warn(
+            f"{finder.index.title(archive)} has {len(flat):,} images in no class directory (first: "
+            f"{os.fsdecode(min(flat))}): they are not shown."
+        )
+
+
+def split_of_places(
+    finder: ArchiveSelector, places: dict[bytes, ClassPlace], instead: int | None = None
+) -> SplitBackend:
+    """The split of these classes."""
+    index, tell = finder.index, finder.discovery.late_warnings.tell
+    if any(place.below for place in places.values()):
+        return DirectorySplit(index, places, tell=tell)
+    whole = {name: (place.archive, place.inner) for name, place in places.items()}
+    return PerClassSplit(index, whole, lambda: _whole_places(index, instead), tell=tell)
+
+
+def _whole_places(index: Index, archive: int | None) -> dict[bytes, Place]:
+    found = find_classes(index, archive) if archive is not None else []
+    return {one.name: one.place[:2] for one in found if not one.place.below}
+
+
+def _by_name(
+    finder: ArchiveSelector, archive: int, flat: list[bytes], empty: int
+) -> SplitBackend | None:
+    counted = classes_by_name(flat)
+    title = finder.index.title(archive)
+    untold = len(flat) - sum(counted.values())
+    if empty:
+        finder.warn(
+            f"{title} has {empty:,} empty class directories, and {len(flat):,} images beside them: "
+            "these are sorted by their names."
+        )
+    if untold:
+        finder.warn(
+            f"{untold:,} of {len(flat):,} images of {title} stand in no class directory, and their "
+            "names tell no class: they are shown in unlabeled/."
+        )
+    classes = sorted({*counted, *((UNLABELED,) if untold else ())})
+    tell = finder.discovery.late_warnings.tell
+    return FlatSplit(finder.index, (archive,), classes, wnid_of_name, tell=tell)
+
+
+def _is_empty(index: Index, place: ClassPlace) -> bool:
+    """Whether a class has nothing in it, as far as names tell."""
+    extent = index.extent(place.archive, place.inner)
+    if place.below:
+        members = index.container(place.archive, place.inner).members
+        return not len(members.within(members.find(place.below)))
+    if extent.end:
+        return False
+    return not index.source.has_entries(extent.path)
+
+
+def labels_of_directories(
+    index: Index, directory: int
+) -> tuple[dict[bytes, bytes], tuple[bytes, ...]]:
+    """File name -> class, by class directories, and the paths of these."""
+    places = classes_within(index, directory)
+    backend = PerClassSplit(index, places)
+    labels = {
+        name: wnid
+        for number, wnid in enumerate(backend.classes)
+        for name, _, _ in backend.listing(number).entries(0)
+    }
+    return labels, tuple(index.extent(*place).path for place in places.values())

@@ -1,0 +1,224 @@
+"""Containers of classes: which classes an archive holds, and where, however it is built.
+
+A tar of class tars, class directories in a tar, a directory of class tars and a directory of class
+directories are one idea. A class stands at a place: a container, and the directory in it that is
+the class's (none where the whole container is). Above the classes there may be directories
+(``train/``, ``imagenette2/train/``): the *parent* of a class.
+
+Only tables are looked at that are there or are made anyway: the archive's own. Where a directory
+has no classes, but a few directories, theirs are made as well.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+
+from imagenetfs.index.archives import OUTER, Kind
+from imagenetfs.index.index import Index
+from imagenetfs.index.table import Table
+from imagenetfs.tree.discovery import CLASS, NUMBERED
+from imagenetfs.tree.images import is_image
+
+_FEW = 8
+"""Directories without a class's name that are looked into, in a directory without classes."""
+
+_SPLIT = re.compile(
+    rb"(?:(?P<train>train(?:ing)?)|(?P<val>val(?:id|idation)?)|(?P<test>test))(?:[._-]?x?\d*)", re.I
+)
+"""Kaggle's parts of ImageNet-100 are called train.X1 and on."""
+
+_NAMED_BY_CLASS = re.compile(rb"(?:.*_)?(n\d{8})(?:_\d+)?\.\w+", re.DOTALL)
+
+
+class ClassPlace(NamedTuple):
+    """Where a class stands: in this container, the directory ``below`` of it (b"": all of it)."""
+
+    archive: int
+    inner: int
+    below: bytes = b""
+
+
+class FoundClass(NamedTuple):
+    """A class by its name in the archive, and the directories above it there."""
+
+    parent: bytes
+    name: bytes
+    place: ClassPlace
+
+
+def find_classes(index: Index, archive: int, fits: re.Pattern[bytes] = CLASS) -> list[FoundClass]:
+    """All classes whose names fit in an archive. Of the same name under the same parent the tar
+    comes last.
+    """
+    found = list(_in_outer(index, archive, fits))
+    if not found and index.archives[archive].kind is Kind.DIRECTORY:
+        found = list(_a_level_deeper(index, archive, fits))
+    return found
+
+
+def _in_outer(index: Index, archive: int, fits: re.Pattern[bytes]) -> Iterator[FoundClass]:
+    container = index.container(archive)
+    members = container.members
+    is_tar = index.archives[archive].kind is Kind.TAR
+    if is_tar:
+        yield from _directories(members, ClassPlace(archive, OUTER), fits)
+    for inner, row in enumerate(index.nested(archive).tolist()):
+        parent, _, name = members.name(row).rpartition(b"/")
+        wnid = name.removesuffix(b".tar")
+        if fits.fullmatch(wnid):
+            # A file has one inode: what is an archive of its own is named as that.
+            own = None if is_tar else index.archives.number(container.locate(row)[0])
+            place = ClassPlace(archive, inner) if own is None else ClassPlace(own, OUTER)
+            yield FoundClass(parent, wnid, place)
+
+
+def _a_level_deeper(index: Index, archive: int, fits: re.Pattern[bytes]) -> Iterator[FoundClass]:
+    """Class directories in the few directories of a directory."""
+    members, rows = index.container(archive).members, index.nested(archive).tolist()
+    if len(rows) > _FEW:
+        return
+    for inner, row in enumerate(rows):
+        if stat.S_ISDIR(members.mode(row)):
+            name = members.name(row)
+            within = index.container(archive, inner).members
+            for found in _directories(within, ClassPlace(archive, inner), fits):
+                yield found._replace(parent=b"/".join(filter(None, (name, found.parent))))
+
+
+def _directories(
+    members: Table, place: ClassPlace, fits: re.Pattern[bytes]
+) -> Iterator[FoundClass]:
+    for row in members.directories().tolist():
+        path = members.name(row)
+        parent, _, name = path.rpartition(b"/")
+        if fits.fullmatch(name):
+            yield FoundClass(parent, name, place._replace(below=path))
+
+
+# --- from classes to splits -----------------------------------------------------------------------
+
+
+def split_name(parent: bytes) -> bytes:
+    """``train``, ``val`` or ``test`` where a directory is called so; else b""."""
+    found = _SPLIT.fullmatch(parent.rpartition(b"/")[2])
+    return (found.lastgroup or "").encode() if found else b""
+
+
+def by_split(found: Iterable[FoundClass], default: bytes) -> dict[bytes, dict[bytes, ClassPlace]]:
+    """Split -> class -> place. The directories that all parents begin with say nothing; the rest
+    names the split, its parts joined by ``-``. Classes right there are the split ``default``. Two
+    directories of one split that have a class in common are splits of their own.
+    """
+    every = list(found)
+    parents = {one.parent for one in every}
+    common = _common([parent.split(b"/") if parent else [] for parent in parents])
+    splits: dict[bytes, dict[bytes, ClassPlace]] = {}
+    for one in every:
+        parts = one.parent.split(b"/")[common:] if one.parent else []
+        name = split_name(one.parent) if len(parts) <= 1 else b""
+        name = name or b"-".join(parts) or default
+        if one.name in splits.get(name, {}):
+            name = one.parent.replace(b"/", b"-") or default + b"-2"
+        splits.setdefault(name, {})[one.name] = one.place
+    return splits
+
+
+def _common(paths: Sequence[Sequence[bytes]]) -> int:
+    shortest = min(map(len, paths), default=0)
+    return next((at for at in range(shortest) if len({path[at] for path in paths}) > 1), shortest)
+
+
+def choose_split(
+    found: Sequence[FoundClass], wanted: bytes, tell: Callable[[str], None], title: str
+) -> dict[bytes, ClassPlace]:
+    """The classes of one split in an archive that should hold just that: those below a directory
+    that is called so, else all that stand at one place; what is left aside is told.
+    """
+    groups: dict[bytes, list[FoundClass]] = {}
+    for one in found:
+        groups.setdefault(one.parent, []).append(one)
+    called = [parent for parent in groups if split_name(parent) == wanted]
+    free = [parent for parent in groups if not split_name(parent)]
+    chosen: dict[bytes, ClassPlace] = {}
+    aside: list[FoundClass] = []
+    for parent in sorted(called or free or groups, key=lambda p: (-len(groups[p]), p)):
+        own = {one.name: one for one in groups[parent]}
+        aside += [one for name, one in own.items() if name in chosen]
+        chosen = {name: one.place for name, one in own.items()} | chosen
+    if aside:
+        first = _text(b"/".join(filter(None, aside[0][:2])))
+        tell(
+            f"{title} holds classes twice: {len(aside):,} of them (first: {first}) stand in "
+            "another directory too, and are shown from the one with the most classes."
+        )
+    return chosen
+
+
+def _text(path: bytes) -> str:
+    return path.decode("utf-8", "backslashreplace")
+
+
+# --- flat images ----------------------------------------------------------------------------------
+
+
+def wnid_of_name(name: bytes) -> bytes | None:
+    """The class that an image's name says: n01440764_10026.JPEG, or Hugging Face's
+    n01440764_10026_n01440764.JPEG and ILSVRC2012_val_00000001_n01751748.JPEG.
+    """
+    found = _NAMED_BY_CLASS.fullmatch(name)
+    return found[1] if found else None
+
+
+def classes_by_name(names: Iterable[bytes]) -> Counter[bytes]:
+    """How many of these images are of which class, as far as their names say."""
+    return Counter(wnid for name in names if (wnid := wnid_of_name(name)) is not None)
+
+
+def image_names(members: Table, *, only_top: bool = False) -> list[bytes]:
+    """The base names of the images in a table; ``only_top``: of those in no directory."""
+    if only_top and not len(members.directories()) and len(members.nested) == len(members):
+        return []  # a tar of class tars
+    names = (members.name(row) for row in members.regular().tolist())
+    chosen = (name for name in names if not (only_top and b"/" in name))
+    return [base for name in chosen if is_image(base := name.rpartition(b"/")[2])]
+
+
+def outside_of_classes(members: Table, places: Iterable[ClassPlace]) -> list[bytes]:
+    """The images of a tar that stand in none of these directories of it, by name."""
+    rows = members.regular()
+    outside = np.ones(len(rows), dtype=bool)
+    for place in places:
+        if place.below:
+            within = members.within(members.find(place.below))
+            first, last = np.searchsorted(rows, (within.start, within.stop))
+            outside[first:last] = False
+    names = (members.name(row) for row in rows[outside].tolist())
+    return [name for name in names if is_image(name.rpartition(b"/")[2])]
+
+
+def renamed(places: Mapping[bytes, ClassPlace], wnids: Sequence[bytes]) -> dict[bytes, ClassPlace]:
+    """Classes that are called by their places in the sorted ``wnids``, by wnid."""
+    return {wnids[int(name)]: place for name, place in places.items() if int(name) < len(wnids)}
+
+
+def is_numbered(names: Iterable[bytes]) -> bool:
+    """Whether all of these are called by numbers, and there are several."""
+    some = list(names)
+    return len(some) > 1 and all(map(NUMBERED.fullmatch, some))
+
+
+def together(places: Mapping[bytes, ClassPlace]) -> list[ClassPlace]:
+    """The containers of classes, each once."""
+    return list(dict.fromkeys(place._replace(below=b"") for place in places.values()))
+
+
+def merged(*some: Mapping[bytes, ClassPlace]) -> dict[bytes, ClassPlace]:
+    """Classes of several archives; of one name the first counts."""
+    return dict(chain.from_iterable(reversed([list(each.items()) for each in some])))

@@ -1,0 +1,104 @@
+"""What a file is by its first bytes: a tar, and of what; or what it is compressed with.
+
+One open and a few reads, for files whose name does not tell or tells something else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagenetfs.errors import ArchiveError
+from imagenetfs.formats.tar.header import is_sound
+from imagenetfs.formats.tar.walk import MemberColumns, Walk
+from imagenetfs.source.source import Source
+
+_MAGIC = {
+    b"\x1f\x8b": "gzip",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bzip2",
+    b"\x1f\x9d": "compress",
+}
+"""RFC 1952; the .xz file format 1.2, 2.1.1.1; RFC 8878, 3.1.1; bzip2's and compress's own."""
+
+_UNPACK = {
+    "gzip": ("gunzip", ".gz"),
+    "xz": ("unxz", ".xz"),
+    "zstd": ("unzstd --rm", ".zst"),
+    "bzip2": ("bunzip2", ".bz2"),
+    "compress": ("uncompress", ".Z"),
+}
+"""What is compressed so -> the command that unpacks a file once, in its place, and the ending of
+the names that it takes.
+"""
+
+_ENDINGS = (b".gz", b".xz", b".zst", b".bz2", b".Z", b".lzma")
+_SHORT = (b".tgz", b".txz", b".tbz", b".tbz2", b".tzst")
+
+_MEMBERS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Peek:
+    """``names``: the first members of a tar and whether they are directories; none where it is no
+    tar. ``compressed``: what with, or nothing.
+    """
+
+    names: tuple[tuple[bytes, bool], ...] = ()
+    compressed: str = ""
+
+
+def compression(head: bytes) -> str:
+    """What bytes that begin so are compressed with; nothing where they are not."""
+    return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), "")
+
+
+def peek(source: Source, path: bytes, members: int = _MEMBERS) -> Peek:
+    """Look at a file's first bytes, and so many headers of a tar.
+
+    Raises SourceReadError, SourceUnreadableError.
+    """
+    with source.opened(path) as file:
+        head = file.read_up_to(0, 512)
+        if found := compression(head):
+            return Peek(compressed=found)
+        if len(head) < 512 or not is_sound(head):
+            return Peek()
+        columns = MemberColumns()
+        with contextlib.suppress(ArchiveError):  # what is broken further on is told when it is read
+            Walk(file.read_up_to, file.size, columns).until(0, file.size, members)
+    first = zip(columns.names[:members], columns.modes, strict=False)
+    return Peek(tuple((name, stat.S_ISDIR(mode)) for name, mode in first))
+
+
+def plain_name(path: bytes) -> bytes:
+    """The path of what is in a compressed file: its own without the ending that says so."""
+    for ending in _ENDINGS:
+        if path.endswith(ending):
+            return path.removesuffix(ending)
+    short = (path.removesuffix(e) + b".tar" for e in _SHORT if path.endswith(e))
+    return next(short, path)
+
+
+def sentence_of_compressed(source: Path, path: bytes, how: str) -> str:
+    """That a file of the source is compressed, and the command that unpacks it once."""
+    command, ending = _UNPACK[how]
+    file = source / os.fsdecode(path)
+    target = source / os.fsdecode(plain_name(path))
+    if os.fsencode(file.name).endswith(ending.encode()):
+        what = f"{command} {shlex.quote(str(file))}"
+    else:
+        unpacked = file.with_name(f"{file.name}.unpacked") if file == target else target
+        what = f"{command.partition(' ')[0]} -c < {shlex.quote(str(file))} > "
+        what += shlex.quote(str(unpacked))
+        if file == target:
+            what += f" && mv {shlex.quote(str(unpacked))} {shlex.quote(str(file))}"
+    return (
+        f"{os.fsdecode(path)} is compressed with {how}, and images cannot be read from the middle "
+        f"of it: unpack it once ({what})."
+    )

@@ -1,0 +1,259 @@
+"""Any other set of classes as a version of its own, ``<name>/<split>/<class>``: ImageNetV2, -A, -R,
+-Sketch, -C, Imagenette, ImageNet-100, a subset of one's own.
+
+A set is a directory in the base with class directories or class tars in it, or one level or more
+below it (``imagenette2/train/``, ``ImageNet-C/fog/3/``), the base itself if nothing else stands in
+it, or a tar of that. The directories between the set and its classes name the split; what all of
+them begin with says nothing. ImageNetV2's classes are called by their places in the sorted wnids of
+ILSVRC2012: they are shown as these.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from imagenetfs.index.archives import OUTER, Kind
+from imagenetfs.index.index import Index
+from imagenetfs.index.table_builder import join_path
+from imagenetfs.tree.class_backend import split_of_places, tell_outside
+from imagenetfs.tree.class_places import (
+    ClassPlace,
+    FoundClass,
+    by_split,
+    find_classes,
+    is_numbered,
+    renamed,
+    split_name,
+    wnid_of_name,
+)
+from imagenetfs.tree.dataset import Split, Version
+from imagenetfs.tree.devkit import Devkit
+from imagenetfs.tree.discovery import (
+    CLASS,
+    DEVKIT,
+    ILSVRC2012,
+    NUMBERED,
+    ROOTS,
+    Discovery,
+    is_of_images,
+)
+from imagenetfs.tree.locate import OTHER_SET
+from imagenetfs.tree.peek import plain_name
+from imagenetfs.tree.selection import ArchiveSelector
+from imagenetfs.tree.split_backend import UNLABELED, FlatSplit
+from imagenetfs.tree.val_labels import find_labels
+from imagenetfs.tree.versions.winter21 import WHOLE_TARS
+from imagenetfs.tree.wordnet import ilsvrc2012_wnids
+
+_EVALUATION = re.compile(
+    rb"imagenet[-_]?(v2|a|o|r|c|p|sketch|renditions)\b.*|sketch|imagenetv2.*|.*_val|"
+    rb"(blur|digital|noise|weather|extra)|.*_(noise|blur|transform|compression)|snow|frost|fog|"
+    rb"brightness|contrast|pixelate|spatter|saturate",
+    re.IGNORECASE,
+)
+"""Sets that are made to test with: their one split is val."""
+
+_TAKEN = frozenset({b"source", b"archives", b"views", b".imagenetfs"})
+_MEMBERS = 32
+"""Members that a tar is looked into for a class, before it is taken for something else."""
+
+
+def versions(
+    discovery: Discovery,
+    index: Index,
+    prefer: str,
+    known: Sequence[Version],
+    kit: Devkit | None,
+) -> list[Version]:
+    """The sets that are there, by their names, beside the ``known`` versions."""
+    finder = ArchiveSelector(discovery, index, prefer, discovery.base)
+    found: dict[bytes, Version] = {}
+    names = {version.name for version in known}
+    for path in _free_directories(discovery, index.source.path):
+        name = path.rpartition(b"/")[2] or os.fsencode(index.source.path.name)
+        version = _add(finder, found, names, name, path, _classes_below(discovery, index, path))
+        if version is not None:
+            _add_flat(finder, version, path, kit)
+    for number in _free_tars(discovery, index):
+        path = discovery.archives[number].path
+        if _may_hold_classes(finder, number):
+            stem = plain_name(path.rpartition(b"/")[2]).removesuffix(b".tar")
+            classes = _classes_in(index, number)
+            if _add(finder, found, names, stem, path, classes) is not None:
+                tell_outside(finder, number, classes, [])
+    return [found[name] for name in sorted(found)]
+
+
+def _add(
+    finder: ArchiveSelector,
+    found: dict[bytes, Version],
+    known: set[bytes],
+    name: bytes,
+    path: bytes,
+    classes: list[FoundClass],
+) -> Version | None:
+    """The set ``name`` of these classes, which stand at ``path``."""
+    if not classes:
+        return None
+    title = os.fsdecode(path) or str(finder.index.source.path)
+    if name in found or name in known:
+        finder.warn(f"{title} is not shown: there is a version {os.fsdecode(name)} already.")
+        return None
+    if split_name(name) and path == finder.discovery.base:
+        finder.warn(
+            f"{finder.index.source.path} looks like the split {os.fsdecode(name)} of a version; "
+            f"to have all of it, give its parent, {finder.index.source.path.parent}."
+        )
+    default = b"val" if _EVALUATION.fullmatch(name) else b"train"
+    splits = by_split(classes, split_name(name) or default)
+    version = Version(name if name not in _TAKEN else b"set-" + name)
+    for split, places in sorted(splits.items()):
+        if is_numbered(places):
+            places = renamed(places, ilsvrc2012_wnids())
+        aliases = (b"validation",) if split == b"val" else ()
+        backend = split_of_places(finder, places)
+        version.splits.append(Split(split, backend, title, aliases))
+    found[name] = version
+    return version
+
+
+def _add_flat(finder: ArchiveSelector, version: Version, path: bytes, kit: Devkit | None) -> None:
+    """The splits of a set that have no class directories: by the images' names, else by what labels
+    ILSVRC2012's val, of which many sets have parts.
+    """
+    discovery, index = finder.discovery, finder.index
+    for name in discovery.directories(path):
+        number = discovery.number(join_path(path, name), Kind.DIRECTORY)
+        split = split_name(name)
+        if not split or number is None or version.split(split) is not None:
+            continue
+        images = finder.names(number).images
+        labels = find_labels(finder, kit) if split == b"val" and images else None
+        by_name = any(map(wnid_of_name, images))
+        of = labels.of if labels is not None and not by_name else wnid_of_name
+        classes = {of(image) or UNLABELED for image in images}
+        if not classes:
+            continue
+        if UNLABELED in classes and split != b"test":
+            finder.warn(
+                f"{index.title(number)} has images of which nothing says what class they are: they "
+                "stand in unlabeled/."
+            )
+        tell = discovery.late_warnings.tell
+        backend = FlatSplit(index, (number,), sorted(classes), of, tell=tell)
+        aliases = (b"validation",) if split == b"val" else ()
+        told_by = labels.paths if labels is not None else ()
+        version.splits.append(Split(split, backend, index.title(number), aliases, told_by))
+
+
+# --- directories ----------------------------------------------------------------------------------
+
+
+def _free_directories(discovery: Discovery, source: Path) -> Iterator[bytes]:
+    """The directories of the base that no version is read from; the base itself, where classes or
+    nothing but splits stand right in it.
+    """
+    base, root = discovery.base, discovery.root(ILSVRC2012)
+    located = set(discovery.roots.values())
+    if base not in located and root != base:
+        names = [*discovery.directories(base), *_stems(discovery, base)]
+        own = base.rpartition(b"/")[2] or os.fsencode(source.name)
+        if OTHER_SET.fullmatch(own) and not any(map(discovery.named, ROOTS)):
+            yield base
+            return
+        if any(CLASS.fullmatch(name) or split_name(name) for name in names) or _is_numbered(names):
+            yield base
+            return
+    for name in discovery.directories(base):
+        path = join_path(base, name)
+        is_above = root is not None and (root + b"/").startswith(path + b"/")
+        is_known = any(pattern.fullmatch(name) for pattern in ROOTS)
+        is_part = base in located and (is_of_images(name) or name.startswith(b"ILSVRC"))
+        if not (is_above or is_known or is_part or path in located or DEVKIT.fullmatch(name)):
+            yield path
+
+
+def _stems(discovery: Discovery, path: bytes) -> list[bytes]:
+    return [n.removesuffix(b".tar") for n in discovery.files(path) if n.endswith(b".tar")]
+
+
+def _is_numbered(names: Sequence[bytes]) -> bool:
+    return b"0" in names and is_numbered(names)
+
+
+def _classes_below(discovery: Discovery, index: Index, top: bytes) -> list[FoundClass]:
+    found = list(_walk(discovery, index, top, CLASS))
+    return found or [one for one in _walk(discovery, index, top, NUMBERED) if one.name.isdigit()]
+
+
+def _walk(
+    discovery: Discovery, index: Index, top: bytes, fits: re.Pattern[bytes]
+) -> Iterator[FoundClass]:
+    """The classes in a directory and in those below it that the survey has seen."""
+    pending = [top]
+    while pending:
+        path = pending.pop()
+        parent = path[len(top) :].lstrip(b"/")
+        if path not in discovery.names:
+            number = discovery.number(path, Kind.DIRECTORY)
+            if number is not None and split_name(path):
+                for one in find_classes(index, number, fits):
+                    yield one._replace(parent=join_path(parent, one.parent))
+            continue
+        names = discovery.directories(path)
+        if fits is NUMBERED and not _is_numbered(names):
+            names = [name for name in names if not NUMBERED.fullmatch(name)]
+        for name in [*names, *_stems(discovery, path)]:
+            kind = Kind.DIRECTORY if name in names else Kind.TAR
+            own = join_path(path, name if kind is Kind.DIRECTORY else name + b".tar")
+            number = discovery.number(own, kind)
+            called = fits if kind is Kind.DIRECTORY else CLASS
+            if called.fullmatch(name) and number is not None:
+                yield FoundClass(parent, name, ClassPlace(number, OUTER))
+            elif kind is Kind.DIRECTORY:
+                pending.append(own)
+
+
+# --- tars -----------------------------------------------------------------------------------------
+
+
+def _free_tars(discovery: Discovery, index: Index) -> Iterator[int]:
+    """The tars in the base, and in directories of it, that no version is read from."""
+    root = discovery.root(ILSVRC2012)
+    free = _free_directories(discovery, index.source.path)
+    directories = [path for path in free if path != discovery.base]
+    for directory in (discovery.base, *directories):
+        if directory == root:
+            continue  # its tars are known by the splits that they are
+        for name in discovery.files(directory):
+            number = discovery.number(join_path(directory, name), Kind.TAR)
+            stem = plain_name(name).removesuffix(b".tar")
+            is_whole = any(called.fullmatch(name) for called in WHOLE_TARS)
+            if number is not None and not (
+                CLASS.fullmatch(stem) or is_whole or DEVKIT.fullmatch(name)
+            ):
+                yield number
+
+
+def _may_hold_classes(finder: ArchiveSelector, number: int) -> bool:
+    """Whether there is a class among the first members of a tar."""
+    seen = finder.look_into(number, _MEMBERS)
+    if seen is None:
+        return False
+    parts = (part.removesuffix(b".tar") for name, _ in seen.names for part in name.split(b"/")[:-1])
+    tars = (name.rpartition(b"/")[2].removesuffix(b".tar") for name, _ in seen.names)
+    return any(CLASS.fullmatch(part) or NUMBERED.fullmatch(part) for part in (*parts, *tars))
+
+
+def _classes_in(index: Index, number: int) -> list[FoundClass]:
+    found = find_classes(index, number)
+    if found:
+        return found
+    numbered = find_classes(index, number, NUMBERED)
+    groups: dict[bytes, list[FoundClass]] = {}
+    for one in numbered:
+        groups.setdefault(one.parent, []).append(one)
+    return [one for some in groups.values() if _is_numbered([s.name for s in some]) for one in some]
