@@ -25,6 +25,7 @@ class ExitCode(IntEnum):
     SOURCE_UNKNOWN = 12
     ARCHIVE_BROKEN = 13
     INDEX_WRONG = 14
+    REQUIREMENT_NOT_MET = 15
     MOUNTPOINT_MISSING = 20
     MOUNTPOINT_NOT_DIRECTORY = 21
     MOUNTPOINT_NOT_EMPTY = 22
@@ -160,6 +161,12 @@ class IndexWrongError(ImagenetfsError):
     """An index does not describe its archives, or is not there."""
 
     exit_code = ExitCode.INDEX_WRONG
+
+
+class RequirementError(ImagenetfsError):
+    """The source does not have what ``--require`` asks for."""
+
+    exit_code = ExitCode.REQUIREMENT_NOT_MET
 
 
 # --- names in the tree --------------------------------------------------------------------------

@@ -22,7 +22,11 @@ INTERRUPTED = 130
 PIPE_CLOSED = 141
 """128 and SIGPIPE: the reader of our output has gone."""
 
-_RUN_CODES = (ExitCode.COMMAND_NOT_EXECUTABLE, ExitCode.COMMAND_NOT_FOUND)
+_RUN_CODES = (
+    ExitCode.COMMAND_NOT_EXECUTABLE,
+    ExitCode.COMMAND_NOT_FOUND,
+    ExitCode.REQUIREMENT_NOT_MET,
+)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _MOST_LOG_BYTES = 1 << 20
 
@@ -30,7 +34,8 @@ _MOST_LOG_BYTES = 1 << 20
 def guarded(work: Callable[[], int], *, is_run: bool = False) -> int:
     """``work``'s exit code, or that of the error it raised, which is told on standard error.
 
-    ``is_run``: 125 for every failure of our own, so that the command's codes stay its own.
+    ``is_run``: 125 for every failure of our own, so that the command's codes stay its own; but what
+    ``--require`` refuses has the code that a script asks for by that option.
     """
     try:
         code = work()

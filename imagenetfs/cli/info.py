@@ -4,7 +4,7 @@ and where they come from.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,9 +13,6 @@ from imagenetfs.cli.index_common import Opened, build_or_keep_none, catalogue_of
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import in_bytes, say, show_json, table
 from imagenetfs.config import Settings
-
-if TYPE_CHECKING:
-    from imagenetfs.tree.catalogue import Catalogue
 
 _MOST_NAMED = 20
 _HEAD = ("version", "split", "classes", "images", "bytes", "from")
@@ -41,7 +38,7 @@ def info(
     index_dir: options.IndexDirOption = None,
     prefer: options.PreferOption = None,
 ) -> None:
-    """Show what a source holds, without mounting it.
+    """Show what a source holds, without mounting it, and what of it does not add up.
 
     Counting images indexes every archive that is not indexed yet, and keeps the index.
     """
@@ -52,7 +49,7 @@ def info(
         say(f"warning: {warning}")
     if not quick:
         index_splits(opened, settings)
-    splits, problems = _splits(catalogue, count=not quick)
+    splits, problems = _splits(opened, count=not quick)
     for problem in problems[:_MOST_NAMED]:
         say(f"warning: {problem}")
     if len(problems) > _MOST_NAMED:
@@ -78,24 +75,26 @@ def index_splits(opened: Opened, settings: Settings) -> None:
             )
 
 
-def _splits(catalogue: Catalogue, *, count: bool) -> tuple[list[dict[str, Any]], list[str]]:
-    """(what there is, what only counting shows to be wrong: a mount opens few archives)."""
-    from imagenetfs.tree.totals import totals
+def _splits(opened: Opened, *, count: bool) -> tuple[list[dict[str, Any]], list[str]]:
+    """(what there is, what is broken or does not add up: counted, or as far as names tell)."""
+    from imagenetfs.tree.ledger import account, survey
 
     found: list[dict[str, Any]] = []
     problems: list[str] = []
-    for version in catalogue.versions:
+    for version in opened.catalogue.versions:
         for split in version.splits:
-            counted = totals(split) if count else None
-            problems += counted.problems if counted else ()
+            ledger = account(version, split) if count else survey(version, split)
+            sentence = ledger.sentence(str(opened.path))
+            problems += [*ledger.problems, *([sentence] if sentence is not None else ())]
             found.append(
                 {
                     "version": version.name.decode(),
                     "split": split.name.decode(),
                     "classes": len(split.backend.classes),
-                    "images": counted.images if counted else None,
-                    "bytes": counted.bytes if counted else None,
+                    "images": ledger.images,
+                    "bytes": ledger.bytes,
                     "from": split.origin,
+                    "ledger": ledger.as_json(),
                 }
             )
     return found, problems

@@ -13,6 +13,7 @@ from imagenetfs.cli.terminal import say
 from imagenetfs.config.value_types import SystemLog
 from imagenetfs.errors import UsageError
 from imagenetfs.job import logs, preflight, signals
+from imagenetfs.job.requirements import check_required
 from imagenetfs.job.run_dir import locked, prepare_paths
 from imagenetfs.job.server import MountRequest, make_mountpoint, serve_mount
 from imagenetfs.job.start import check_all, start_mount
@@ -49,6 +50,7 @@ def mount(
     cache_size: options.CacheSizeOption = None,
     keep_free: options.KeepFreeOption = None,
     stage: options.StageOption = None,
+    require: options.RequireOption = None,
     log: options.LogOption = None,
     idle: options.IdleOption = None,
     make: Annotated[
@@ -75,6 +77,7 @@ def mount(
         fuse_options=tuple(asked.fuse),
     )
     signals.raise_when_told_to_end()
+    check_required(request.source, settings, say)
     with locked(request.place) as lock:
         if make:
             request = replace(request, made=make_mountpoint(request.place.mountpoint, say))

@@ -32,6 +32,7 @@ CacheDirOption = Annotated[str | None, _option("cache_dir", "DIR")]
 CacheSizeOption = Annotated[str | None, _option("cache_size", "SIZE")]
 KeepFreeOption = Annotated[str | None, _option("keep_free", "SIZE")]
 StageOption = Annotated[list[str] | None, _option("stage", "VERSION[/SPLIT]")]
+RequireOption = Annotated[list[str] | None, _option("require", "VERSION/SPLIT[:complete],...")]
 LogOption = Annotated[str | None, _option("log", "FILE|syslog|journal")]
 IdleOption = Annotated[str | None, _option("idle", "TIME")]
 

@@ -14,8 +14,9 @@ from imagenetfs.cli.terminal import say
 from imagenetfs.errors import UsageError
 from imagenetfs.job import command as commands
 from imagenetfs.job import signals
-from imagenetfs.job.acquire import acquire
+from imagenetfs.job.acquire import acquire, source_to_use
 from imagenetfs.job.mount_handle import release
+from imagenetfs.job.requirements import check_required
 from imagenetfs.job.status import problems_of
 
 
@@ -55,6 +56,7 @@ def run(
     cache_size: options.CacheSizeOption = None,
     keep_free: options.KeepFreeOption = None,
     stage: options.StageOption = None,
+    require: options.RequireOption = None,
     log: options.LogOption = None,
 ) -> int:
     """Mount, run a command, and unmount when it ends, whatever way it ends.
@@ -70,6 +72,8 @@ def run(
     asked = {True: {"namespace": "always"}, False: {"namespace": "never"}, None: {}}
     settings = options.settings_of(context, place, asked[own_namespace])
     signals.raise_when_told_to_end()  # until there is a command to pass them on to
+    if settings.require:
+        check_required(source_to_use(settings, Path(at) if at else None, os.environ), settings, say)
     session = acquire(settings, Path(at) if at else None, os.environ, say)
     try:
         filled = commands.fill_in(command, str(session.mountpoint))

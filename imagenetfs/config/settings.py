@@ -18,6 +18,7 @@ from imagenetfs.config.value_types import (
     PATH,
     PATH_OR_NONE,
     PATHS,
+    REQUIREMENTS,
     SIZE,
     STAGES,
     TEXT,
@@ -147,6 +148,14 @@ class Settings:
             VIEWS,
             (),
             "NAME=FILE: show under views/NAME the classes or images that FILE lists. Repeatable.",
+        )
+    )
+    require: tuple[str, ...] = field(
+        metadata=_about(
+            REQUIREMENTS,
+            (),
+            "VERSION/SPLIT[:complete],...: refuse to mount where one is not there, or its images "
+            "do not add up. Repeatable; in `-o` separated by colons.",
         )
     )
     log: Path | SystemLog | None = field(

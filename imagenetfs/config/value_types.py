@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -92,6 +93,20 @@ def _parse_stages(text: str) -> tuple[str, ...]:
     return () if names == ["none"] else tuple(dict.fromkeys(names))
 
 
+def _parse_requirements(text: str) -> tuple[str, ...]:
+    """``VERSION/SPLIT`` or ``VERSION/SPLIT:complete``, separated by commas or colons."""
+    names: list[str] = []
+    for word in re.split("[,:]", text):
+        name = word.strip().strip("/")
+        if name == "complete" and names and not names[-1].endswith(":complete"):
+            names[-1] += ":complete"
+        elif not name or name == "complete" or name.count("/") > 1:
+            raise ValueError(text)
+        else:
+            names.append(name)
+    return () if names == ["none"] else tuple(dict.fromkeys(names))
+
+
 def _parse_paths(text: str) -> tuple[Path, ...]:
     """Several paths, separated by colons as in $PATH."""
     return tuple(_parse_path(path) for path in text.split(os.pathsep) if path)
@@ -143,6 +158,11 @@ VIEWS = Kind(
     _parse_views,
     types=(str, list),
     paths_in=_paths_of_views,
+)
+REQUIREMENTS = Kind(
+    "VERSION/SPLIT or VERSION/SPLIT:complete, several separated by commas",
+    _parse_requirements,
+    (str, list),
 )
 STAGES = Kind("VERSION or VERSION/SPLIT, several separated by colons", _parse_stages, (str, list))
 SIZE = Kind("an amount such as 200G, 500M or 50%", parse_size, types=(int, str))

@@ -47,7 +47,8 @@ class StatusFiles:
         failures = self.failures.all()
         problems = [*self._late_warnings.all(), *map(str, failures)]
         facts["warnings"] = [*facts.get("warnings", ()), *problems]
-        facts["problems"] = problems
+        # What was known to be missing at mount is a problem of whatever ran on it.
+        facts["problems"] = [*facts.pop("shortfalls", ()), *problems]
         facts["failures"] = [
             {"problem": failure.sentence, "requests": failure.count, "over": failure.is_over}
             for failure in failures

@@ -28,6 +28,11 @@ OUTER = -1
 """The inner number that means the archive itself."""
 
 
+def is_tar_name(path: bytes) -> bool:
+    """Whether a file is taken for a tar; a hidden one (``._x.tar`` of a Mac) is a file."""
+    return path.endswith(b".tar") and not path.rpartition(b"/")[2].startswith(b".")
+
+
 class Kind(Enum):
     """How the bytes of an archive's members are reached."""
 

@@ -71,6 +71,7 @@ class MemberTable:
         "links",
         "nested",
         "problem",
+        "replaced",
         "rows",
         "sparse",
     )
@@ -96,6 +97,8 @@ class MemberTable:
         """What was wrong with the archive; None for a sound one."""
         self.left_out: str | None = meta.get("left_out")
         """Which sound members are not shown, and why; None where all are."""
+        self.replaced = _replaced(meta)
+        """How many files a later one of the same name replaces, and one of these names."""
         self._check(columns)
         self._names = columns["names"]
         self._ends = columns["ends"]
@@ -303,6 +306,13 @@ class MemberTable:
             every = self.rows if stat.S_IFMT(self._mode) == kind else 0
             return np.arange(every, dtype=np.int64)
         return np.flatnonzero(np.asarray(self._modes) & 0o170000 == kind)
+
+
+def _replaced(meta: dict[str, Any]) -> tuple[int, bytes] | None:
+    if "replaced" not in meta:
+        return None
+    count, name = meta["replaced"]
+    return int(count), bytes.fromhex(name)
 
 
 def _links(columns: dict[str, memoryview]) -> dict[int, bytes]:

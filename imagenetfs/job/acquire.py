@@ -22,6 +22,7 @@ from imagenetfs.job.mount_handle import (
 )
 from imagenetfs.job.run_dir import MountPaths, digest, job_name, locked, prepare_paths, prepare_root
 from imagenetfs.job.start import Say
+from imagenetfs.job.status import source_of
 from imagenetfs.system import mounts, namespaces
 
 
@@ -56,6 +57,22 @@ def acquire(
         with contextlib.suppress(ImagenetfsError):
             return namespace.acquire(source, settings, at, environ, say)
         raise
+
+
+def source_to_use(settings: Settings, at: Path | None, environ: Mapping[str, str]) -> Path:
+    """The source that the mount will show: the one asked for, else that of the live mount which the
+    environment names, else the default one.
+    """
+    named = environ.get(MOUNT_VARIABLE)
+    if at is None and named and not settings.origins["source"].startswith("--"):
+        entry = mounts.find_mount(mounts.resolve(named))
+        if entry is not None and entry.is_ours and _is_live(entry):
+            return Path(source_of(entry))
+    return settings.source or preflight.default_source()
+
+
+def _is_live(entry: mounts.MountEntry) -> bool:
+    return preflight.health(entry) is preflight.Health.LIVE
 
 
 def can_mount_plainly() -> bool:
@@ -101,7 +118,7 @@ def _named_mount(
         return None
     mountpoint = mounts.resolve(named)
     entry = mounts.find_mount(mountpoint)
-    if entry is None or not entry.is_ours or preflight.health(entry) is not preflight.Health.LIVE:
+    if entry is None or not entry.is_ours or not _is_live(entry):
         return None
     place = prepare_paths(mountpoint, settings)
     with locked(place), contextlib.suppress(OccupiedError):

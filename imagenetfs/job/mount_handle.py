@@ -20,7 +20,7 @@ from imagenetfs.job.processes import wait_for_end
 from imagenetfs.job.run_dir import MountPaths, locked
 from imagenetfs.job.server import MountRequest
 from imagenetfs.job.start import Say, start_mount
-from imagenetfs.job.status import source_of
+from imagenetfs.job.status import problems_of, source_of
 from imagenetfs.system import mounts
 
 MOUNT_VARIABLE = "IMAGENETFS_MOUNT"
@@ -139,7 +139,7 @@ def join_or_start(
 
 def check_joined(session: MountHandle, settings: Settings, say: Say) -> None:
     """See that a mount that was joined shows what was asked for, and say which
-    options have no effect there.
+    options have no effect there, and what was found wrong since it began.
 
     Raises OccupiedError, and leaves the session then.
     """
@@ -153,6 +153,8 @@ def check_joined(session: MountHandle, settings: Settings, say: Say) -> None:
     sentence = without_effect(server, settings)
     if sentence is not None:
         say(sentence)
+    for problem in problems_of(str(session.mountpoint)):
+        say(f"warning: {problem}")
 
 
 def _make_directory(place: MountPaths) -> bool:

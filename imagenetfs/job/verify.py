@@ -34,7 +34,7 @@ from imagenetfs.tree import published_counts
 from imagenetfs.tree.catalogue import Catalogue
 from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.inode import fields
-from imagenetfs.tree.totals import problems_of
+from imagenetfs.tree.ledger import problems_of
 
 Progress = Callable[[int, int], None]
 

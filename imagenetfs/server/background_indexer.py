@@ -74,14 +74,16 @@ class BackgroundIndexer:
         self._done.update(archives)
         try:
             self._child = Child(
-                session_fd, lambda: self._index(archives), "indexing ahead", INDEXER
+                session_fd, lambda: self._index(split, archives), "indexing ahead", INDEXER
             )
         except OSError as error:
             log.warning("indexing ahead could not start: %s", error.strerror)
             self._try_again(split, archives)
 
-    def _index(self, archives: list[int]) -> int:
-        """In the child: index what no other process is indexing; NOT_YET where one is."""
+    def _index(self, split: int, archives: list[int]) -> int:
+        """In the child: index what no other process is indexing, and take stock of the split;
+        NOT_YET where one is.
+        """
         index = self._catalogue.index
         index.after_fork()
         self._catalogue.source.count_on(self._stats.row(INDEXER_ROW))
@@ -99,6 +101,8 @@ class BackgroundIndexer:
                 outcome.members,
                 time.monotonic() - start,
             )
+        if code == 0:
+            self._tree.take_stock(split)
         return code
 
     def _index_group(self, group: str, archives: list[int]) -> Outcome | Holder:

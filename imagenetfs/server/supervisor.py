@@ -288,7 +288,7 @@ class Supervisor:
                 catalogue, cached, unpacked, stats, plan.stage, streams
             )
         self._started = time.time()
-        self._warnings = [*plan.warnings, *catalogue.warnings]
+        self._warnings = [*plan.warnings, *catalogue.warnings, *catalogue.shortfalls]
         self._pool = WorkerPool(
             stats,
             self._fork,
@@ -325,6 +325,8 @@ class Supervisor:
             self._publish()
             ready(self._warnings)
             log.info("mounted %s on %s", self._plan.source, self._plan.mountpoint)
+            for shortfall in self._catalogue.shortfalls:
+                log.warning("%s", shortfall)
             self._loop(connection, watchers, wakeup, stopping)
             self._end(connection, wakeup)
         finally:
@@ -394,6 +396,7 @@ class Supervisor:
                 "worker_pids": self._pool.pids,
                 "worker_restarts": self._pool.restarts,
                 "warnings": self._warnings,
+                "shortfalls": self._catalogue.shortfalls,
                 "versions": {
                     version.name.decode(): {
                         split.name.decode(): {

@@ -13,7 +13,7 @@ import stat
 
 from imagenetfs.errors import ArchiveError
 from imagenetfs.formats.tar.header import BLOCK
-from imagenetfs.index.archives import OUTER, Kind
+from imagenetfs.index.archives import OUTER, Kind, is_tar_name
 from imagenetfs.index.table import Table
 from imagenetfs.tree.catalogue import Catalogue
 from imagenetfs.tree.inode import MAX_INNER, InodeKind, inode, max_rows
@@ -25,9 +25,7 @@ def tar_inode(catalogue: Catalogue, archive: int, inner: int, row: int) -> int |
     container = index.container(archive, inner)
     if not stat.S_ISREG(container.members.mode(row)):
         return None
-    if container.extent.kind is Kind.DIRECTORY and container.members.base_name(row).endswith(
-        b".tar"
-    ):
+    if container.extent.kind is Kind.DIRECTORY and is_tar_name(container.members.base_name(row)):
         path, numbers = container.locate(row)[0], index.archives
         own = numbers.number(path) if archive in catalogue.served else numbers.add_tar(path)
         if own is not None:

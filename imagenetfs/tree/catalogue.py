@@ -24,6 +24,7 @@ from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.discovery import Discovery, discover, index_group
 from imagenetfs.tree.labels import read_devkit, read_words
 from imagenetfs.tree.late_warnings import LateWarnings
+from imagenetfs.tree.ledger import LedgerWatch, Tell, expect, survey
 from imagenetfs.tree.locate import locate
 from imagenetfs.tree.refusals import nothing_known, unusable
 from imagenetfs.tree.versions import (
@@ -45,7 +46,8 @@ start: each costs round trips.
 class Catalogue:
     """The source as it was at mount: archives, versions, and what is wrong with it
     (``lost``: the warnings of images that are not shown; ``late_warnings``: what is found
-    when it is first touched).
+    when it is first touched). ``shortfalls``: warnings of splits in which something is missing, as
+    far as the names of their classes tell; ``ledgers`` tells the rest when it shows.
 
     ``archives`` and their ``numbers`` by path are those found then; ``index.archives`` has those to
     come too. ``served``: the directories that splits read.
@@ -63,6 +65,8 @@ class Catalogue:
     served: frozenset[int]
     mtime_ns: int
     size: int
+    shortfalls: list[str]
+    ledgers: LedgerWatch
 
     def paths_of(self, kind: Kind) -> dict[int, bytes]:
         """The archives of one kind: number -> path in the source."""
@@ -117,6 +121,7 @@ def build_catalogue(
         raise nothing_known(source, found)
     found.warnings.extend(unusable(found, source.path))
     _pin(source, found.archives, versions)
+    short, ledgers = _ledgers(source, versions, tell)
     splits = [split for version in versions for split in version.splits]
     status = source.status(b"")
     mtime_ns = status.st_mtime_ns if status else 0
@@ -133,7 +138,24 @@ def build_catalogue(
         frozenset(n for n in archives_of(splits) if found.archives[n].kind is Kind.DIRECTORY),
         mtime_ns,
         _bytes(source, index, versions),
+        short,
+        ledgers,
     )
+
+
+def _ledgers(
+    source: Source, versions: Sequence[Version], tell: Tell
+) -> tuple[list[str], LedgerWatch]:
+    """What is missing as far as names tell, and what watches for the rest."""
+    place = str(source.path)
+    watch, short = LedgerWatch(place, tell), []
+    for version in versions:
+        for split in version.splits:
+            watch.watch(version, split)
+            sentence = survey(version, split).sentence(place)
+            if sentence is not None:
+                short.append(sentence)
+    return short, watch
 
 
 def _versions(found: Discovery, index: Index, prefer: str) -> list[Version]:
@@ -151,6 +173,7 @@ def _versions(found: Discovery, index: Index, prefer: str) -> list[Version]:
         version.words = words
         named = (known_from[wnid] for wnid in version.wnids if wnid in known_from)
         version.words_from = tuple(dict.fromkeys(named))
+    expect(versions, kit)
     return versions
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from imagenetfs.index.archives import OUTER
 from imagenetfs.index.index import Index
+from imagenetfs.tree.class_listing import Place
 from imagenetfs.tree.class_places import (
     ClassPlace,
     FoundClass,
@@ -22,7 +23,7 @@ from imagenetfs.tree.class_places import (
 from imagenetfs.tree.directory_split import DirectorySplit
 from imagenetfs.tree.per_class_split import PerClassSplit, classes_within
 from imagenetfs.tree.selection import ArchiveSelector
-from imagenetfs.tree.split_backend import UNLABELED, FlatSplit, Place, SplitBackend
+from imagenetfs.tree.split_backend import UNLABELED, FlatSplit, SplitBackend
 
 
 def class_backend(

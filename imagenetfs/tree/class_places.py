@@ -24,7 +24,7 @@ from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
 from imagenetfs.index.table import Table
 from imagenetfs.tree.discovery import CLASS, NUMBERED
-from imagenetfs.tree.split_backend import is_image
+from imagenetfs.tree.images import is_image_name
 
 _FEW = 8
 """Directories without a class's name that are looked into, in a directory without classes."""
@@ -188,7 +188,7 @@ def image_names(members: Table, *, only_top: bool = False) -> list[bytes]:
         return []  # a tar of class tars
     names = (members.name(row) for row in members.regular().tolist())
     chosen = (name for name in names if not (only_top and b"/" in name))
-    return [base for name in chosen if is_image(base := name.rpartition(b"/")[2])]
+    return [base for name in chosen if is_image_name(base := name.rpartition(b"/")[2])]
 
 
 def outside_of_classes(members: Table, places: Iterable[ClassPlace]) -> list[bytes]:
@@ -201,7 +201,7 @@ def outside_of_classes(members: Table, places: Iterable[ClassPlace]) -> list[byt
             first, last = np.searchsorted(rows, (within.start, within.stop))
             outside[first:last] = False
     names = (members.name(row) for row in rows[outside].tolist())
-    return [name for name in names if is_image(name.rpartition(b"/")[2])]
+    return [name for name in names if is_image_name(name.rpartition(b"/")[2])]
 
 
 def renamed(places: Mapping[bytes, ClassPlace], wnids: Sequence[bytes]) -> dict[bytes, ClassPlace]:

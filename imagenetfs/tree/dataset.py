@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from imagenetfs.tree.split_backend import UNLABELED, SplitBackend
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a split ought to hold, and ``by`` what that is known, for people.
+
+    ``classes`` and ``images`` are totals, None where they are not told; ``of_class``: images a
+    class, for all classes, or empty.
+    """
+
+    by: str
+    classes: int | None = None
+    images: int | None = None
+    of_class: Mapping[bytes, int] = field(default_factory=dict)
+
+    @classmethod
+    def of_classes(cls, of_class: Mapping[bytes, int], by: str) -> Expected:
+        """From the images of each class."""
+        return cls(by, len(of_class), sum(of_class.values()), of_class)
+
+
 @dataclass(slots=True)
 class Split:
     """One split of a version; ``origin`` says where its images stand, for people, ``labels_from``
-    which files of the source (paths) tell the images' classes, beside its archives.
+    which files of the source (paths) tell the images' classes, beside its archives; ``expected``
+    what a list beside the images says of them.
     """
 
     name: bytes
@@ -19,6 +39,7 @@ class Split:
     origin: str
     aliases: tuple[bytes, ...] = ()
     labels_from: tuple[bytes, ...] = ()
+    expected: Expected | None = None
 
     @property
     def wnids(self) -> list[bytes]:

@@ -14,7 +14,8 @@ import lzma
 import re
 import tarfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -44,7 +45,8 @@ GROUND_TRUTH = b"data/" + TRUTH_NAMES[0]
 @dataclass(frozen=True, slots=True)
 class Devkit:
     """``wnids``: ILSVRC2012_ID -> wnid of the leaves; ``words``: wnid -> words, ancestors included;
-    ``truth``: the ILSVRC2012_ID of val image number k at position k - 1."""
+    ``truth``: the ILSVRC2012_ID of val image number k at position k - 1; ``train_images``: the
+    number of train images of each leaf, empty where the kit does not say."""
 
     wnids: dict[int, bytes]
     words: dict[bytes, str]
@@ -52,6 +54,7 @@ class Devkit:
     meta_path: bytes = b""
     truth_path: bytes = b""
     """Where the source has the two files: one path where it has the kit's archive."""
+    train_images: Mapping[bytes, int] = field(default_factory=dict)
 
     @property
     def paths(self) -> tuple[bytes, ...]:
@@ -69,13 +72,14 @@ def parse(meta_mat: bytes, ground_truth: bytes) -> Devkit:
     """The kit's contents. Raises ArchiveError where a file is not what it should be,
     HelperDiedError where the process that reads it cannot work.
     """
-    wnids, words = _classes(meta_mat)
+    wnids, words, train_images = _classes(meta_mat)
     lines = ground_truth.split()
     kinds = set(lines)  # there are 1,000 classes and 50,000 lines
     if not all(map(_NUMBER.fullmatch, kinds)):
         raise ArchiveError("the devkit's ground truth is no list of numbers")
     numbers = {line: int(line) for line in kinds}
-    return Devkit(wnids, words, tuple(map(numbers.__getitem__, lines)))
+    truth = tuple(map(numbers.__getitem__, lines))
+    return Devkit(wnids, words, truth, train_images=train_images)
 
 
 def unpacked(archive: bytes) -> tuple[bytes, bytes]:
@@ -104,31 +108,39 @@ def unpacked(archive: bytes) -> tuple[bytes, bytes]:
     return first, second
 
 
-def _classes(meta_mat: bytes) -> tuple[dict[int, bytes], dict[bytes, str]]:
-    """(ILSVRC2012_ID -> wnid of the leaves, wnid -> words of all)."""
+def _classes(meta_mat: bytes) -> tuple[dict[int, bytes], dict[bytes, str], dict[bytes, int]]:
+    """(ILSVRC2012_ID -> wnid of the leaves, wnid -> words of all, wnid -> train images)."""
     try:
         rows = json.loads(call_confined(lambda: _rows(meta_mat)))
     except ArchiveError as error:
         raise ArchiveError(f"the devkit's meta.mat cannot be read: {error.reason}") from None
     except HelperDiedError as error:
         raise HelperDiedError(f"the devkit's meta.mat was not read: {error}") from None
-    wnids = {number: wnid.encode() for number, wnid, _, children in rows if children == 0}
+    leaves = [row for row in rows if row[3] == 0]
+    wnids = {number: wnid.encode() for number, wnid, *_ in leaves}
     if not wnids:
         raise ArchiveError("the devkit's meta.mat names no classes")
-    return wnids, {wnid.encode(): words for _, wnid, words, _ in rows}
+    counts = {wnid.encode(): images for _, wnid, _, _, images in leaves if images > 0}
+    words = {wnid.encode(): words for _, wnid, words, *_ in rows}
+    return wnids, words, counts if len(counts) == len(wnids) else {}
 
 
 def _rows(meta_mat: bytes) -> bytes:
-    """JSON of [ILSVRC2012_ID, wnid, words, number of children] a row. In a process of its own."""
+    """JSON of [ILSVRC2012_ID, wnid, words, number of children, of train images (-1 where that is
+    not told)] a row. In a process of its own.
+    """
     from scipy.io import loadmat
 
     found = []
-    for row in np.atleast_1d(loadmat(io.BytesIO(meta_mat), squeeze_me=True)["synsets"]):
+    rows = np.atleast_1d(loadmat(io.BytesIO(meta_mat), squeeze_me=True)["synsets"])
+    counts = "num_train_images" in (rows.dtype.names or ())
+    for row in rows:
         wnid = str(row["WNID"])
         if not _WNID.fullmatch(wnid):
             raise ValueError(f"{wnid!r} is no WordNet id")
         fields = row.dtype.names
         number = next(name for name in fields if _ID.fullmatch(name))
         children = int(row["num_children"]) if "num_children" in fields else 0
-        found.append([int(row[number]), wnid, str(row["words"]), children])
+        images = int(row["num_train_images"]) if counts else -1
+        found.append([int(row[number]), wnid, str(row["words"]), children, images])
     return json.dumps(found).encode()

@@ -4,33 +4,28 @@ level deeper than directories are containers of their own.
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Callable, Mapping, Sequence
-
-import numpy as np
 
 from imagenetfs.errors import ImagenetfsError
 from imagenetfs.index.index import Index
-from imagenetfs.index.table import Table
-from imagenetfs.tree.class_places import ClassPlace
-from imagenetfs.tree.listing import Listing, RowsListing
-from imagenetfs.tree.split_backend import (
-    WNID,
+from imagenetfs.tree.class_listing import (
     Place,
-    by_base_name,
-    is_image,
-    log_warning,
-    numbered_table,
-    troubles,
+    container_listing,
+    count_replaced,
+    directory_listing,
 )
+from imagenetfs.tree.class_places import ClassPlace
+from imagenetfs.tree.left_out import LeftOut
+from imagenetfs.tree.listing import Listing
+from imagenetfs.tree.split_backend import WNID, log_warning, troubles
 
 
 class DirectorySplit:
     """One directory of a container a class, as a
     :class:`imagenetfs.tree.split_backend.SplitBackend`.
 
-    An image is one that stands at the class's own level; where there is none, one below it
-    (tiny-imagenet's ``images/``). ``tell`` hears of images below that are not shown.
+    Its images are those of :mod:`imagenetfs.tree.class_listing`. ``tell`` hears what of its
+    containers is broken or not shown.
     """
 
     def __init__(
@@ -45,23 +40,25 @@ class DirectorySplit:
         self._places = [places[name] for name in self.classes]
         self.archives = tuple(dict.fromkeys(place.archive for place in self._places))
         self._tell = tell
+        self._left_out = LeftOut()
+        self._counted: set[int | Place] = set()
 
     def listing(self, number: int) -> Listing:
         archive, inner, below = self._places[number]
-        members, first = numbered_table(self._index, (archive, inner))
-        for sentence in troubles(self._index, (archive, inner)):
+        place, left_out = (archive, inner), LeftOut()
+        for sentence in troubles(self._index, place):
             self._tell(sentence)
-        if not below:
-            return by_base_name([(members, first)], images_only=True)
-        own, deeper = _images(members, below)
-        if own and deeper:
-            self._tell(
-                f"{len(deeper):,} images below {self._index.title(archive, inner)}/"
-                f"{below.decode('utf-8', 'backslashreplace')} stand in directories of their own: "
-                "they are not shown in the class."
-            )
-        rows = np.array(own or _by_base_name(members, deeper), dtype=np.int64)
-        return RowsListing([(members, first)], None, rows)
+        if below:
+            listing: Listing = directory_listing(self._index, place, below, left_out)
+            if place not in self._counted:
+                self._counted.add(place)
+                count_replaced(self._index, place, self._left_out)
+        else:
+            listing = container_listing(self._index, place, left_out)
+        if number not in self._counted:
+            self._counted.add(number)
+            self._left_out.add_all(left_out)
+        return listing
 
     def places(self, number: int) -> Sequence[Place]:
         archive, inner, _ = self._places[number]
@@ -93,6 +90,9 @@ class DirectorySplit:
         row = members.find(below) if below else -1
         return members.mtime_ns(row) if row >= 0 else None
 
+    def left_out(self) -> LeftOut:
+        return self._left_out
+
     def problems(self) -> Sequence[str]:
         found: list[str] = []
         for archive, inner in dict.fromkeys(place[:2] for place in self._places):
@@ -101,21 +101,3 @@ class DirectorySplit:
             except ImagenetfsError as error:
                 found.append(str(error))
         return found
-
-
-def _images(members: Table, below: bytes) -> tuple[list[int], list[int]]:
-    """The rows of the images in a directory, and of those in directories below it."""
-    own, deeper = list[int](), list[int]()
-    directory = members.find(below)
-    level = below.count(b"/") + 1
-    for row in members.within(directory):
-        name = members.name(row)
-        if stat.S_ISREG(members.mode(row)) and is_image(name.rpartition(b"/")[2]):
-            (own if name.count(b"/") == level else deeper).append(row)
-    return own, deeper
-
-
-def _by_base_name(members: Table, rows: Sequence[int]) -> list[int]:
-    """Rows in the order of their base names, each name once: the last."""
-    last = {members.name(row).rpartition(b"/")[2]: row for row in rows}
-    return [last[name] for name in sorted(last)]

@@ -26,7 +26,12 @@ def first_word(words: str) -> str:
 
 
 def label_files(version: Version) -> dict[bytes, Callable[[], bytes]]:
-    """Name -> a call that makes the contents. Nothing is made before it is asked for."""
+    """Name -> a call that makes the contents. Nothing is made before it is asked for.
+
+    None where no class is known: an empty list would be taken for an answer.
+    """
+    if not version.wnids:
+        return {}
     files: dict[bytes, Callable[[], bytes]] = {
         b"wnids.txt": lambda: _lines(wnid.decode() for wnid in version.wnids),
         b"words.txt": lambda: _lines(f"{w}\t{_words(version, w)}" for w in _text(version)),

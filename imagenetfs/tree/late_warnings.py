@@ -18,6 +18,14 @@ _BYTES = 1 << 16
 _HEAD = 8
 
 
+_ABOUT = b"\0"
+"""Between what a sentence is about and the sentence."""
+
+
+def _line(text: str) -> bytes:
+    return text.replace("\n", " ").replace("\0", " ").encode("utf-8", "backslashreplace")
+
+
 class LateWarnings:
     """Sentences, in the order in which they were found. Make it before forking."""
 
@@ -30,28 +38,44 @@ class LateWarnings:
         with contextlib.suppress(AttributeError, OSError):
             os.close(self._lock)
 
-    def tell(self, sentence: str) -> None:
-        """Say a sentence, if nobody has said it yet. Beyond 64 KB of them the log alone has it."""
-        data = sentence.replace("\n", " ").encode("utf-8", "backslashreplace") + b"\n"
+    def tell(self, sentence: str, about: str = "") -> None:
+        """Say a sentence, if nobody has said it yet. Beyond 64 KB of them the log alone has it.
+
+        ``about``: the sentence takes the place of an earlier one about the same.
+        """
+        key = _line(about) + _ABOUT if about else b""
+        data = key + _line(sentence) + b"\n"
         # A record lock belongs to a process; threads need one more.
         with self._writing:
             fcntl.lockf(self._lock, fcntl.LOCK_EX)
             try:
                 told = self._told()
-                if data[:-1] in told.split(b"\n"):
+                lines = told.split(b"\n")
+                if data[:-1] in lines:
                     return
-                end = _HEAD + len(told) + len(data)
-                if end <= _BYTES:
-                    self._map[end - len(data) : end] = data
-                    self._map[:_HEAD] = (end - _HEAD).to_bytes(_HEAD, "little")
+                if key and any(line.startswith(key) for line in lines):
+                    told = b"\n".join(line for line in lines if not line.startswith(key))
+                    self._put(_HEAD, told)
+                if _HEAD + len(told) + len(data) <= _BYTES:
+                    self._put(_HEAD + len(told), data)
             finally:
                 fcntl.lockf(self._lock, fcntl.LOCK_UN)
         log.warning("%s", sentence)
 
+    def _put(self, start: int, data: bytes) -> None:
+        end = start + len(data)
+        self._map[start:end] = data
+        self._map[:_HEAD] = (end - _HEAD).to_bytes(_HEAD, "little")
+
     def all(self) -> list[str]:
         """What has been said so far."""
-        return [line.decode() for line in self._told().split(b"\n") if line]
+        with self._writing:
+            fcntl.lockf(self._lock, fcntl.LOCK_EX)
+            try:
+                told = self._told()
+            finally:
+                fcntl.lockf(self._lock, fcntl.LOCK_UN)
+        return [line.rpartition(_ABOUT)[2].decode() for line in told.split(b"\n") if line]
 
     def _told(self) -> bytes:
-        # The length is written last: whoever reads without the lock sees whole sentences.
         return self._map[_HEAD : _HEAD + int.from_bytes(self._map[:_HEAD], "little")]

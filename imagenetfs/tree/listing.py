@@ -17,6 +17,7 @@ import numpy as np
 from imagenetfs.index.columns import Array
 from imagenetfs.index.member_table import MemberTable
 from imagenetfs.index.table import Table
+from imagenetfs.tree.images import has_images_alone, is_image_name
 
 
 class Attributes(NamedTuple):
@@ -114,7 +115,9 @@ def member_attributes(members: Table, row: int) -> Attributes:
     """Attributes of a member: the archive's own, but never writable and always readable."""
     mode = members.mode(row)
     size = len(members.links[row]) if stat.S_ISLNK(mode) else members.size(row)
-    shown = mode & ~0o7777 | mode & 0o555 | 0o444
+    # An image is no program, whatever mode its archive was packed with.
+    execute = 0 if stat.S_ISREG(mode) and is_image_name(members.name(row)) else mode & 0o111
+    shown = mode & ~0o7777 | execute | 0o444
     return Attributes(shown, size, members.mtime_ns(row), members.links_to(row))
 
 
@@ -136,27 +139,26 @@ class FlatListing:
     @staticmethod
     def fits(members: Table) -> TypeGuard[MemberTable]:
         """Whether the table has that shape: plain names, one mode, all of
-        them files, each its own.
+        them files, each its own, and shown as no programs.
         """
         if not isinstance(members, MemberTable) or members.hard or not members.flat:
             return False
-        return members.one_mode and (len(members) == 0 or stat.S_ISREG(members.mode(0)))
+        if not members.one_mode or not len(members):
+            return members.one_mode
+        mode = members.mode(0)
+        return stat.S_ISREG(mode) and (not mode & 0o111 or has_images_alone(members))
 
     def __len__(self) -> int:
         return len(self._members)
 
-    def _mode(self) -> int:
-        return FILE_MODE | (self._members.mode(0) & 0o111 if len(self._members) else 0)
-
     def entries(self, start: int) -> Iterator[Entry]:
-        mode = self._mode()
         for low in range(start, len(self), _WINDOW):
             some = self.columns(low, low + _WINDOW)
             blob, at = some.middles.tobytes(), 0
             columns = (some.ends, some.inodes, some.sizes, some.mtimes_ns)
             for end, number, size, mtime_ns in zip(*(c.tolist() for c in columns), strict=True):
                 name = some.prefix + blob[at:end] + some.suffix
-                yield name, number, Attributes(mode, size, mtime_ns, 1)
+                yield name, number, Attributes(FILE_MODE, size, mtime_ns, 1)
                 at = end
 
     def columns(self, start: int, stop: int) -> Columns:
@@ -168,7 +170,7 @@ class FlatListing:
             inodes=np.arange(self._base + start, self._base + stop, dtype=np.uint64),
             sizes=members.sizes(start, stop),
             mtimes_ns=members.mtimes_ns(start, stop),
-            modes=self._mode(),
+            modes=FILE_MODE,
             nlinks=1,
         )
 

@@ -9,23 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from imagenetfs.errors import ArchiveError, ImagenetfsError, SourceUnreadableError
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
-from imagenetfs.tree.listing import FlatListing, Listing
-from imagenetfs.tree.split_backend import (
-    WNID,
-    Place,
-    by_base_name,
-    log_warning,
-    numbered_table,
-    troubles,
-)
-
-
-def container_listing(index: Index, place: Place, images_only: bool = False) -> Listing:
-    """All regular files of a container by their base names; the last of a name counts."""
-    members, first = numbered_table(index, place)
-    if FlatListing.fits(members) and not images_only:
-        return FlatListing(members, first)
-    return by_base_name([(members, first)], images_only)
+from imagenetfs.tree.class_listing import Place, container_listing
+from imagenetfs.tree.left_out import LeftOut
+from imagenetfs.tree.listing import Listing
+from imagenetfs.tree.split_backend import WNID, log_warning, troubles
 
 
 class PerClassSplit:
@@ -33,7 +20,6 @@ class PerClassSplit:
 
     Those of ``instead`` take the place of broken ones, and of tars of their own that
     may not be read. ``tell`` hears of it when such a class is first listed.
-    ``images_only`` leaves other files out.
     """
 
     def __init__(
@@ -43,7 +29,6 @@ class PerClassSplit:
         instead: Callable[[], Mapping[bytes, Place]] = dict,
         *,
         tell: Callable[[str], None] = log_warning,
-        images_only: bool = False,
     ) -> None:
         self._index = index
         self.classes: Sequence[bytes] = sorted(places)
@@ -54,7 +39,8 @@ class PerClassSplit:
         # A byte a class, in memory that forked processes share: they all show the same container.
         self._replaced = mmap.mmap(-1, max(1, len(places)))
         self._tell = tell
-        self._images_only = images_only
+        self._left_out = LeftOut()
+        self._counted: set[int] = set()
         self._numbers: dict[Place, int] | None = None
 
     def _replacements(self) -> Mapping[bytes, Place]:
@@ -66,7 +52,11 @@ class PerClassSplit:
         place, problem = self._shown(number), None
         if not self._replaced[number]:
             place, problem = self._judge(number)
-        listing = container_listing(self._index, place, self._images_only)
+        left_out = LeftOut()
+        listing = container_listing(self._index, place, left_out)
+        if left_out and number not in self._counted:
+            self._counted.add(number)
+            self._left_out.add_all(left_out)
         if problem is not None:
             self._replaced[number] = place != self._places[number]
             self._tell(problem)
@@ -112,6 +102,9 @@ class PerClassSplit:
             return None
         row = int(self._index.nested(archive)[inner])
         return self._index.container(archive).members.mtime_ns(row)
+
+    def left_out(self) -> LeftOut:
+        return self._left_out
 
     def problems(self) -> Sequence[str]:
         found: list[str] = []

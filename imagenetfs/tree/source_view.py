@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.tree.archive_view import tar_inode
 from imagenetfs.tree.catalogue import Catalogue
+from imagenetfs.tree.class_listing import numbered_table
 from imagenetfs.tree.inode import MAX_INNER, InodeKind, base, fields, inode, kind_of
 from imagenetfs.tree.listing import (
     DIRECTORY_MODE,
@@ -23,7 +24,7 @@ from imagenetfs.tree.listing import (
     RowwiseListing,
     member_attributes,
 )
-from imagenetfs.tree.split_backend import numbered_table, troubles
+from imagenetfs.tree.split_backend import troubles
 
 
 def directory_inode(catalogue: Catalogue, kind: int, archive: int, inner: int, row: int) -> int:

@@ -13,11 +13,11 @@ from typing import Protocol
 
 import numpy as np
 
-from imagenetfs.errors import ArchiveError
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
-from imagenetfs.index.table import Table
-from imagenetfs.tree.inode import InodeKind, base, max_rows
+from imagenetfs.tree.class_listing import Place, images_of
+from imagenetfs.tree.images import Verdict, is_dropping, judge
+from imagenetfs.tree.left_out import LeftOut, Reason
 from imagenetfs.tree.listing import Listing, RowsListing
 
 log = logging.getLogger(__name__)
@@ -26,10 +26,6 @@ UNLABELED = b"unlabeled"
 
 WNID = re.compile(rb"n\d{8}")
 _NUMBER = re.compile(rb"_(\d{8})\.[A-Za-z]+$")
-_IMAGE = re.compile(rb".*\.(jpe?g|png|ppm|bmp|pgm|tiff?|webp)", re.IGNORECASE | re.DOTALL)
-
-Place = tuple[int, int]
-"""(archive, inner) of a container."""
 
 
 class SplitBackend(Protocol):
@@ -71,6 +67,10 @@ class SplitBackend(Protocol):
         """When the class's archive was made, where its archive tells."""
         ...
 
+    def left_out(self) -> LeftOut:
+        """What is not shown of all that has been listed so far; the caller does not change it."""
+        ...
+
     def problems(self) -> Sequence[str]:
         """What of it is broken or not shown, in sentences. Indexes all of it, to know."""
         ...
@@ -92,41 +92,11 @@ def troubles(index: Index, place: Place) -> list[str]:
     return found
 
 
-def numbered_table(index: Index, place: Place) -> tuple[Table, int]:
-    """A container's table and the inode of its row 0. ArchiveError where there are more rows than
-    numbers."""
-    members = index.container(*place).members
-    if len(members) > max_rows(place[1]):
-        raise ArchiveError(
-            f"{index.title(*place)} has {len(members):,} members, and a container within an "
-            f"archive can show {max_rows(place[1]):,}: take it out of that, or divide it"
-        )
-    return members, base(InodeKind.FILE, *place)
-
-
-def is_image(name: bytes) -> bool:
-    """Whether a base name is one of an image."""
-    return _IMAGE.fullmatch(name) is not None
-
-
-def by_base_name(tables: Sequence[tuple[Table, int]], images_only: bool) -> RowsListing:
-    """The regular files of all tables; a later table's file replaces an
-    earlier one's of that name.
-    """
-    last: dict[bytes, tuple[int, int]] = {}
-    for which, (members, _) in enumerate(tables):
-        for row in members.regular().tolist():
-            name = members.base_name(row)
-            if not images_only or _IMAGE.fullmatch(name):
-                last[name] = (which, row)
-    chosen = np.array([last[name] for name in sorted(last)], dtype=np.int64).reshape(-1, 2)
-    return RowsListing(tables, chosen[:, 0].astype(np.uint32), chosen[:, 1])
-
-
 class FlatSplit:
     """All images in one archive, or in several laid over one another, told apart by a label.
 
-    ``label(name)`` gives the class of a base name, or None. ``images_only`` leaves other files out.
+    ``label(name)`` gives the class of a base name, or None. The images of the archives behind the
+    first one take the place of its images of the same names (test's patch).
     """
 
     def __init__(
@@ -136,7 +106,6 @@ class FlatSplit:
         classes: Sequence[bytes] = (UNLABELED,),
         label: Callable[[bytes], bytes | None] | None = None,
         *,
-        images_only: bool = False,
         tell: Callable[[str], None] = log_warning,
     ) -> None:
         """``tell`` hears what is broken or not shown when it is first listed."""
@@ -146,11 +115,11 @@ class FlatSplit:
         self.classes = sorted(classes)
         self._numbers = {name: number for number, name in enumerate(self.classes)}
         self._label = label
-        self._images_only = images_only
         self._places: list[Place] | None = None
         self._every: RowsListing | None = None
         self._by_class: list[Listing] | None = None
         self._problems: list[str] = []
+        self._left_out = LeftOut()
 
     def _containers(self) -> list[Place]:
         """The archives' containers: a tar itself; a directory, and those within it."""
@@ -159,15 +128,19 @@ class FlatSplit:
             for archive in self.archives:
                 self._places.append((archive, OUTER))
                 if self._index.archives[archive].kind is Kind.DIRECTORY:
-                    within = range(len(self._index.nested(archive)))
-                    self._places += [(archive, inner) for inner in within]
+                    members = self._index.container(archive).members
+                    for inner, row in enumerate(self._index.nested(archive).tolist()):
+                        if is_dropping(members.name(row)):
+                            self._left_out.add(Reason.DROPPING, members.name(row))
+                        else:
+                            self._places.append((archive, inner))
         return self._places
 
     def _all(self) -> RowsListing:
         if self._every is None:
-            tables = [numbered_table(self._index, place) for place in self._containers()]
-            self._every = by_base_name(tables, self._images_only)
-            for place in self._containers():
+            places, over = self._containers(), frozenset(self.archives[1:])
+            self._every = images_of(self._index, places, self._left_out, overlaid=over)
+            for place in places:
                 self._problems += troubles(self._index, place)
             for problem in self._problems:
                 self._tell(problem)
@@ -198,6 +171,8 @@ class FlatSplit:
         )
         lost = int(np.count_nonzero(of_class < 0))
         if lost:
+            first = every.name(int(np.argmax(of_class < 0)))
+            self._left_out.add(Reason.NO_LABEL, first, lost)
             self._problems.append(
                 f"{lost:,} images of {self._index.title(self.archives[0])} have no label and "
                 "stand in no class; they answer to their names in the split."
@@ -208,7 +183,10 @@ class FlatSplit:
         return [every.part(np.sort(order[ends[k] : ends[k + 1]])) for k in range(len(self.classes))]
 
     def find_anywhere(self, name: bytes) -> int | None:
-        return self._all().find(name) if _IMAGE.fullmatch(name) else None
+        # What is no image's name must not make anyone index the archive.
+        if self._every is None and judge(name) is not Verdict.IMAGE:
+            return None
+        return self._all().find(name)
 
     def class_of(self, archive: int, inner: int, row: int) -> int | None:
         if archive not in self.archives or (archive, inner) not in self._containers():
@@ -222,6 +200,9 @@ class FlatSplit:
 
     def mtime_ns(self, number: int) -> int | None:
         return None
+
+    def left_out(self) -> LeftOut:
+        return self._left_out
 
     def problems(self) -> Sequence[str]:
         self.listing(0)

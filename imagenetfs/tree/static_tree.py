@@ -109,12 +109,13 @@ def _add_lists(static_tree: StaticTree, version: Version, node: FixedDirectory) 
     meta = FixedDirectory()
     for name in (b"train", b"val"):
         listed = version.split(name)
-        if listed is None:
+        if listed is None or not listed.wnids:
             continue
         meta.children[name + b".txt"] = _list_of(static_tree, listed, labels, b"")
         node.hidden[name + b"_list.txt"] = _list_of(static_tree, listed, labels, name + b"/")
-    node.children[b"meta"] = static_tree.add(meta)
-    node.hidden[b"meta_data"] = static_tree.add(FixedDirectory(dict(meta.children)))
+    if meta.children:
+        node.children[b"meta"] = static_tree.add(meta)
+        node.hidden[b"meta_data"] = static_tree.add(FixedDirectory(dict(meta.children)))
 
 
 def _list_of(

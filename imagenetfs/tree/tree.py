@@ -96,7 +96,9 @@ class Tree:
             split, member = class_fields(number)
             if split >= len(self._splits) or member >= len(self._splits[split].backend.classes):
                 raise NoEntryError(f"no inode {number}.")
-            return self._splits[split].backend.listing(member)
+            made = self._splits[split].backend.listing(member)
+            self.catalogue.ledgers.listed(self._versions[split], self._splits[split], member, made)
+            return made
         if kind in _LOOSE:
             return loose_listing(self.catalogue, number)
         if kind != InodeKind.FIXED:
@@ -121,6 +123,10 @@ class Tree:
     def split_directories(self) -> list[Split]:
         """The splits by the number of their directory (a split has one a name)."""
         return self._splits
+
+    def take_stock(self, split: int) -> None:
+        """Tell what of a split does not add up, once it is indexed; by its directory's number."""
+        self.catalogue.ledgers.complete(self._versions[split], self._splits[split])
 
     def named(self) -> Iterator[tuple[int, bytes, int]]:
         """(directory, name, inode) of all that stands in a fixed directory, listed or not."""

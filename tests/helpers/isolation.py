@@ -73,6 +73,7 @@ def environment(inherited: Mapping[str, str], base: Path, own: Path) -> dict[str
         "LANG": "C.UTF-8",
         "TZ": "UTC",
         "TERM": "xterm",
+        "OPENBLAS_NUM_THREADS": "1",  # as the commands have it, also where they run in this process
         "USER": _user(),
         "TMPDIR": str(own / "tmp"),
         "HOME": str(own / "home"),

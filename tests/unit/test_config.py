@@ -148,7 +148,7 @@ def test_files_may_hold_every_setting(files: tuple[Path, Path]) -> None:
         "['ILSVRC2012/val']\n"
         "index_path = ['/site/index', '~/more']\n"
         "revalidate = 30\nopt_in_page = 'u'\nsupport_address = 'a@b'\nsupport_subject = 's'\n"
-        "namespace = 'never'\nidle = '30m'\n"
+        "namespace = 'never'\nidle = '30m'\nrequire = ['a/b:complete', 'c']\n"
     )
     settings = config.resolve()
     assert settings.read_timeout == 120.0
@@ -156,6 +156,7 @@ def test_files_may_hold_every_setting(files: tuple[Path, Path]) -> None:
     assert settings.view == (("a", Path("/x")), ("b", Path("/y")))
     assert settings.cache_size == Size(count=200 * 10**9)
     assert settings.stage == ("ILSVRC2012/val",)
+    assert settings.require == ("a/b:complete", "c")
     assert set(settings.origins.values()) == {str(files[0])}
 
 
@@ -179,6 +180,20 @@ def test_what_to_stage(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
     assert config.resolve({"stage": ["none"]}).stage == ()
     with pytest.raises(UsageError, match="--stage must be VERSION or VERSION/SPLIT"):
         config.resolve({"stage": ["a/b/c"]})
+
+
+def test_what_is_required(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert config.resolve().require == ()
+    wanted = ("a/b", "a/c:complete", "d")
+    for given in (["a/b,a/c:complete,d"], ["a/b", "a/c:complete", "d"], ["a/b:a/c:complete:d,a/b"]):
+        assert config.resolve({"require": given}).require == wanted
+    assert config.resolve({"require": [config.as_text(wanted)]}).require == wanted
+    monkeypatch.setenv("IMAGENETFS_REQUIRE", "a/b,a/c:complete,d")
+    assert config.resolve().require == wanted
+    assert config.resolve({"require": ["none"]}).require == ()
+    for wrong in ("a/b/c", "complete", "a:complete:complete", "a,,b", "/"):
+        with pytest.raises(UsageError, match="--require must be VERSION/SPLIT"):
+            config.resolve({"require": [wrong]})
 
 
 def test_views(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -92,8 +92,8 @@ def test_state():
     assert os.environ["LANG"] == "C.UTF-8" and "LC_ALL" not in os.environ
     assert time.tzname == ("UTC", "UTC")
     assert os.path.isdir(os.environ["HOME"])
-    assert not [name for name in os.environ if name.startswith(("PYTHON", "IMAGENETFS_SOURCE", "
-    ""SLURM"))]
+    named = ("PYTHON", "IMAGENETFS_SOURCE", "SLURM")
+    assert not [name for name in os.environ if name.startswith(named)]
     for descriptor in (0, 1, 2):
         os.fstat(descriptor)
     assert sys.flags.ignore_environment

@@ -115,6 +115,7 @@ def _contents(path: Path, settings: Settings) -> list[Finding]:
     for warning in held["warnings"]:
         grade = red if warning in held["lost"] else yellow
         found.append(grade("contents", warning, primary_group.support_for(path)))
+    found += [yellow("contents", shortfall) for shortfall in held["shortfalls"]]
     return found
 
 
@@ -150,6 +151,7 @@ def _discovery(path: Path, settings: Settings) -> dict[str, Any]:
         "class_tars": sum(_CLASS_TAR.fullmatch(a.path) is not None for a in catalogue.archives),
         "warnings": list(catalogue.warnings),
         "lost": list(catalogue.lost),
+        "shortfalls": catalogue.shortfalls,
         "largest": os.fsdecode(max(sizes, key=lambda file: sizes[file])) if sizes else None,
     }
 

@@ -18,12 +18,14 @@ from imagenetfs.index.array_table import ArrayTable
 from imagenetfs.index.columns import Array
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
+from imagenetfs.tree.class_listing import Place
 from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.devkit import Devkit
 from imagenetfs.tree.discovery import DOWN_SAMPLED, Discovery
 from imagenetfs.tree.inode import InodeKind, base
+from imagenetfs.tree.left_out import LeftOut
 from imagenetfs.tree.listing import Entry, Listing, RowwiseListing, member_attributes
-from imagenetfs.tree.split_backend import UNLABELED, Place
+from imagenetfs.tree.split_backend import UNLABELED
 
 log = logging.getLogger(__name__)
 
@@ -148,6 +150,9 @@ class ArraySplit:
 
     def mtime_ns(self, number: int) -> int | None:
         return None
+
+    def left_out(self) -> LeftOut:
+        return LeftOut()  # rows of an array have no names: see problems
 
     def problems(self) -> Sequence[str]:
         self._all()

@@ -6,10 +6,12 @@ Only images are shown: the lists of boxes beside them stand under archives/ and 
 
 from __future__ import annotations
 
+from collections import Counter
+
 from imagenetfs.errors import ImagenetfsError
 from imagenetfs.index.index import Index
 from imagenetfs.tree.class_backend import labels_of_directories
-from imagenetfs.tree.dataset import Split, Version
+from imagenetfs.tree.dataset import Expected, Split, Version
 from imagenetfs.tree.discovery import TINY, Discovery
 from imagenetfs.tree.per_class_split import PerClassSplit, classes_within
 from imagenetfs.tree.selection import ArchiveSelector
@@ -36,7 +38,7 @@ def _by_class(finder: ArchiveSelector, name: bytes, directory: int | None) -> Sp
     if directory is None:
         return None
     places = classes_within(finder.index, directory)
-    backend = PerClassSplit(finder.index, places, images_only=True)
+    backend = PerClassSplit(finder.index, places)
     aliases = (b"validation",) if name == b"val" else ()
     return Split(name, backend, finder.index.title(directory), aliases) if places else None
 
@@ -59,10 +61,10 @@ def _val(finder: ArchiveSelector, train: Split | None) -> Split | None:
         (directory,),
         sorted(classes) or (UNLABELED,),
         labels.get if labels else None,
-        images_only=True,
     )
-    labels_from = (annotations,) if labels else ()
-    return Split(b"val", backend, index.title(directory), (b"validation",), labels_from)
+    listed = Expected.of_classes(Counter(labels.values()), "val_annotations.txt")
+    labels_from, expected = ((annotations,), listed) if labels else ((), None)
+    return Split(b"val", backend, index.title(directory), (b"validation",), labels_from, expected)
 
 
 def _is_unsorted(finder: ArchiveSelector, directory: int) -> bool:
@@ -102,5 +104,5 @@ def _test(finder: ArchiveSelector) -> Split | None:
     if directory is None:
         return None
     index = finder.index
-    backend = FlatSplit(index, (directory,), images_only=True)
+    backend = FlatSplit(index, (directory,))
     return Split(b"test", backend, index.title(directory))

@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from imagenetfs.tree.class_listing import Place
 from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.directory_split import DirectorySplit
+from imagenetfs.tree.left_out import LeftOut
 from imagenetfs.tree.listing import Attributes, Entry, FixedListing, Listing
 from imagenetfs.tree.per_class_split import PerClassSplit
-from imagenetfs.tree.split_backend import UNLABELED, WNID, FlatSplit, Place, SplitBackend
+from imagenetfs.tree.split_backend import UNLABELED, WNID, FlatSplit, SplitBackend
 
 _LABELED = re.compile(rb"(.*(?:\.\w+|n\d{8}|unlabeled))[ \t]+\d+", re.DOTALL)
 """An entry and a label behind it; a name may have spaces and digits in it."""
@@ -243,6 +245,9 @@ class ViewSplit:
 
     def mtime_ns(self, number: int) -> int | None:
         return self.base.mtime_ns(self._chosen()[number])
+
+    def left_out(self) -> LeftOut:
+        return LeftOut()  # the split's own ledger has it
 
     def problems(self) -> Sequence[str]:
         return ()

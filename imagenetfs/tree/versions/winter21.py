@@ -14,11 +14,12 @@ from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.tree.class_backend import class_backend
+from imagenetfs.tree.class_listing import Place
 from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.discovery import FALL11, WINTER21, Discovery
 from imagenetfs.tree.per_class_split import PerClassSplit
 from imagenetfs.tree.selection import ArchiveSelector
-from imagenetfs.tree.split_backend import WNID, Place
+from imagenetfs.tree.split_backend import WNID
 
 _WHOLE = (
     (b"winter21_whole", WINTER21, re.compile(rb"winter_?21(_whole)?\.tar(\..*)?", re.IGNORECASE)),

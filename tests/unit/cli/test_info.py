@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.cli import info
-from imagenetfs.tree import totals
-from imagenetfs.tree.totals import Totals
+from imagenetfs.tree import ledger
+from imagenetfs.tree.ledger import Ledger
 from tests.helpers.in_process import call_forked
 from tests.helpers.sources import TEST, TRAIN, train_and_test, write
 
@@ -41,6 +41,9 @@ def test_for_programs(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done = call_forked(capsys, "info", "--source", source, "--json", "--index-dir", "none")
     shown = json.loads(done.out)
     assert (shown["source"], shown["warnings"]) == (str(source), [])
+    accounts = shown["splits"][0].pop("ledger")
+    assert accounts["shown"] == {"classes": 3, "images": 9}
+    assert (accounts["left_out"], accounts["adds_up"]) == ({}, True)
     assert shown["splits"][0] == {
         "version": "ILSVRC2012",
         "split": "train",
@@ -57,8 +60,9 @@ def test_warnings_of_the_source_and_of_counting(
     source: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(source / "ILSVRC2012" / "ILSVRC2012_img_val.tar", b"no tar" * 200)
-    problems = tuple(f"{number} is broken" for number in range(15))
-    monkeypatch.setattr(totals, "totals", lambda split: Totals(1, 2, 3, problems))
+    problems = [f"{number} is broken" for number in range(15)]
+    found = Ledger("x", 1, None, images=2, bytes=3, problems=problems)
+    monkeypatch.setattr(ledger, "account", lambda version, split: found)
     done = call_forked(capsys, "info", source, "--index-dir", "none")
     assert done.code == 0
     warnings = [line for line in done.err.splitlines() if "warning: " in line]

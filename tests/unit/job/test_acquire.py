@@ -85,6 +85,26 @@ def test_the_default_place(node: Node) -> None:
     assert (node.root / ".run").is_dir()
 
 
+def test_the_source_that_is_to_be_looked_at(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mnt").mkdir()
+    environ = {MOUNT_VARIABLE: str(tmp_path / "mnt")}
+    monkeypatch.setattr(acquire, "source_of", lambda entry: "/another")
+
+    def source(at: Path | None = None, **given: Any) -> Path:
+        return acquire.source_to_use(settings_with(**given), at, environ)
+
+    assert source(source=node.source) == node.source
+    node.table.add(tmp_path / "mnt")
+    assert source() == Path("/another")
+    assert source(source=node.source) == node.source
+    monkeypatch.setattr(preflight, "default_source", lambda: Path("/default"))
+    assert source(tmp_path / "elsewhere") == Path("/default")
+    monkeypatch.setattr(preflight, "health", lambda entry: Health.DEAD)
+    assert source() == Path("/default")
+
+
 def test_a_given_place(node: Node, tmp_path: Path) -> None:
     assert node.acquire(tmp_path / "x" / ".." / "mnt") == f"mount at {tmp_path}/mnt"
 

@@ -13,7 +13,7 @@ from imagenetfs.index.archives import OUTER
 from imagenetfs.index.member_encoder import MemberRows, encode_member_table
 from imagenetfs.index.member_table import MemberTable
 from imagenetfs.source.source import BYTES, REQUESTS
-from imagenetfs.tree import archive_view, split_backend
+from imagenetfs.tree import archive_view, class_listing
 from imagenetfs.tree.archive_view import container_mtime_ns
 from imagenetfs.tree.inode import InodeKind, base, fields
 from imagenetfs.tree.listing import FlatListing
@@ -150,6 +150,6 @@ def test_a_directory_with_more_rows_than_numbers_says_so(
     tree = tree_of(small_source)
     assert len(names(tree, "source/some/where")) == 9
     tree = tree_of(small_source)
-    monkeypatch.setattr(split_backend, "max_rows", lambda inner: 5)
+    monkeypatch.setattr(class_listing, "max_rows", lambda inner: 5)
     with pytest.raises(ArchiveError, match=r"has \d+ members, and a container within"):
         tree.listing(at(tree, "source/some/where"))

@@ -113,15 +113,15 @@ def test_path_labels_in_random_pieces(version: Version) -> None:
 
 
 def test_empty_classes_and_no_classes(tmp_path: Path) -> None:
-    (tmp_path / "v.tar").write_bytes(tar_of({"a": b"1", "b": b"2"}))
+    (tmp_path / "v.tar").write_bytes(tar_of({"a.jpg": b"1", "b.jpg": b"2"}))
     index = index_of(tmp_path, "v.tar")
     classes = [b"n1", b"n2", b"n3", b"n4"]
-    label = {b"a": b"n2", b"b": b"n4"}.get
+    label = {b"a.jpg": b"n2", b"b.jpg": b"n4"}.get
     split = Split(b"val", FlatSplit(index, (0,), classes, label), "v.tar")
     labels = PathLabels(split, {wnid: n for n, wnid in enumerate(classes)})
-    assert labels.read(0, 100) == b"n2/a 1\nn4/b 3\n"
-    assert [labels.read(at, 1) for at in range(15)] == [
-        bytes([byte]) for byte in b"n2/a 1\nn4/b 3\n"
+    assert labels.read(0, 100) == b"n2/a.jpg 1\nn4/b.jpg 3\n"
+    assert [labels.read(at, 1) for at in range(23)] == [
+        bytes([byte]) for byte in b"n2/a.jpg 1\nn4/b.jpg 3\n"
     ] + [b""]
     nothing = PathLabels(Split(b"val", FlatSplit(index, (), (), label), "v.tar"), {})
     assert nothing.size() == 0
@@ -129,17 +129,15 @@ def test_empty_classes_and_no_classes(tmp_path: Path) -> None:
 
 
 def test_unlabelled_images_are_not_in_the_list(tmp_path: Path) -> None:
-    (tmp_path / "v.tar").write_bytes(tar_of({"a": b"1"}))
+    (tmp_path / "v.tar").write_bytes(tar_of({"a.jpg": b"1"}))
     backend = FlatSplit(index_of(tmp_path, "v.tar"), (0,))
     assert PathLabels(Split(b"val", backend, "v.tar"), {}).size() == 0
-    (tmp_path / "v.tar").write_bytes(tar_of({"a": b"1", "b": b"2"}))
+    (tmp_path / "v.tar").write_bytes(tar_of({"a.jpg": b"1", "b.jpg": b"2"}))
     index, classes = index_of(tmp_path, "v.tar"), (b"n1", UNLABELED, b"z1")
-    some = FlatSplit(index, (0,), classes, {b"b": b"z1"}.get)
+    some = FlatSplit(index, (0,), classes, {b"b.jpg": b"z1"}.get)
     labels = PathLabels(Split(b"val", some, "v.tar"), {b"n1": 0, b"z1": 1})
-    assert (labels.size(), labels.read(0, 100)) == (7, b"z1/b 1\n")
+    assert (labels.size(), labels.read(0, 100)) == (11, b"z1/b.jpg 1\n")
 
 
-def test_a_version_without_classes() -> None:
-    files = _files(Version(b"V"))
-    assert files["wnids.txt"] == files["labels.txt"] == b""
-    assert json.loads(files["imagenet_class_index.json"]) == {}
+def test_a_version_without_classes_has_no_lists() -> None:
+    assert _files(Version(b"V")) == {}

@@ -45,3 +45,15 @@ def test_what_has_no_room_is_left_to_the_log(caplog: pytest.LogCaptureFixture) -
         late_warnings.tell(f"{number:05d}" + "x" * 995)
     assert len(late_warnings.all()) == 65
     assert len(caplog.records) == 100
+
+
+def test_a_later_sentence_about_the_same_takes_the_place_of_the_earlier() -> None:
+    late_warnings = LateWarnings()
+    late_warnings.tell("a.")
+    late_warnings.tell("train lacks 1.", "train")
+    late_warnings.tell("val lacks 2.", "val")
+    late_warnings.tell("b.")
+    late_warnings.tell("train lacks 300.", "train")
+    assert late_warnings.all() == ["a.", "val lacks 2.", "b.", "train lacks 300."]
+    late_warnings.tell("train lacks 300.", "train")
+    assert late_warnings.all() == ["a.", "val lacks 2.", "b.", "train lacks 300."]

@@ -53,6 +53,18 @@ def test_attributes_are_readable_and_never_writable() -> None:
     assert modes == [stat.S_IFREG | mode for mode in (0o555, 0o444, 0o544)]
 
 
+def test_images_are_no_programs() -> None:
+    program, image = (b"a.sh", stat.S_IFREG | 0o755), (b"b.JPEG", stat.S_IFREG | 0o755)
+    mixed, images = members_of([program, image]), members_of([image, (b"c.jpg", image[1])])
+    modes = [member_attributes(mixed, row).mode for row in range(2)]
+    assert modes == [stat.S_IFREG | 0o555, stat.S_IFREG | 0o444]
+    assert not FlatListing.fits(mixed)
+    assert FlatListing.fits(images)
+    listing = FlatListing(images, base(InodeKind.FILE, 0, OUTER))
+    assert {attributes.mode for _, _, attributes in listing.entries(0)} == {stat.S_IFREG | 0o444}
+    assert listing.columns(0, 2).modes == stat.S_IFREG | 0o444
+
+
 def test_rows_of_several_tables() -> None:
     tables = [
         members_of([(b"x/b", FILE), (b"a", FILE), (b"x/d", FILE)]),

@@ -8,8 +8,8 @@ import pytest
 
 from imagenetfs.errors import ArchiveError
 from imagenetfs.index.archives import OUTER
-from imagenetfs.tree import split_backend
-from imagenetfs.tree.per_class_split import container_listing
+from imagenetfs.tree import class_listing
+from imagenetfs.tree.class_listing import container_listing
 from tests.helpers.archives import class_tar, image, index_of, tar_of
 from tests.helpers.listings import check_listing
 from tests.helpers.splits import by_class, expected_class, images_of, shelf_images
@@ -101,7 +101,7 @@ def test_a_container_with_more_rows_than_numbers_is_refused_in_a_sentence(
 ) -> None:
     (tmp_path / "t.tar").write_bytes(tar_of({"n00000001.tar": class_tar(1)}))
     index = index_of(tmp_path, "t.tar")
-    monkeypatch.setattr(split_backend, "max_rows", lambda inner: 2)
+    monkeypatch.setattr(class_listing, "max_rows", lambda inner: 2)
     with pytest.raises(ArchiveError, match=r"n00000001\.tar has 3 members"):
         by_class(index, 0).listing(0)
 

@@ -9,7 +9,7 @@ import pytest
 
 from imagenetfs.errors import ArchiveError
 from imagenetfs.index.index import Index
-from imagenetfs.tree import split_backend
+from imagenetfs.tree import class_listing
 from imagenetfs.tree.inode import max_rows
 from imagenetfs.tree.split_backend import UNLABELED, FlatSplit, image_number
 from tests.helpers.archives import image, index_of, tar_of
@@ -113,7 +113,7 @@ def test_a_container_with_more_rows_than_numbers_is_refused_in_a_sentence(
     index = _flat_directory(tmp_path, ["a"])
     (tmp_path / "val" / "a" / "1.JPEG").write_bytes(image(1))
     assert max_rows(0) > 2
-    monkeypatch.setattr(split_backend, "max_rows", lambda inner: 1)
+    monkeypatch.setattr(class_listing, "max_rows", lambda inner: 1)
     with pytest.raises(ArchiveError, match="val: a has 2 members"):
         FlatSplit(index, (0,)).listing(0)
 

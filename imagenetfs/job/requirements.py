@@ -1,0 +1,143 @@
+"""``--require``: refuse to mount where a split is not there, or not whole, instead of warning.
+
+The source is looked at in a child process: the command that mounts stays small and has one thread.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imagenetfs import config
+from imagenetfs.config import Settings
+from imagenetfs.errors import (
+    ImagenetfsError,
+    RequirementError,
+    SourceUnreadableError,
+    did_you_mean,
+)
+from imagenetfs.job import preflight
+from imagenetfs.job.daemon import reported_error
+from imagenetfs.system import child_call
+
+if TYPE_CHECKING:
+    from imagenetfs.tree.catalogue import Catalogue
+    from imagenetfs.tree.dataset import Split, Version
+
+COMPLETE = ":complete"
+
+_LOOK_SECONDS = 120.0
+_INDEX_SECONDS = 12 * 3600.0
+_LOOK_AGAIN_SECONDS = 0.5
+
+
+def check_required(source: Path, settings: Settings, say: Callable[[str], None]) -> None:
+    """See that the source shows what ``settings.require`` names; raises RequirementError, or what
+    looking at the source raises. What is to be complete is indexed first.
+    """
+    if not settings.require:
+        return
+    preflight.check_source(source)
+    counted = [name for name in settings.require if name.endswith(COMPLETE)]
+    if counted:
+        say(f"counting the images of {', '.join(n.removesuffix(COMPLETE) for n in counted)}.")
+    seconds = _INDEX_SECONDS if counted else _LOOK_SECONDS
+    try:
+        found = child_call.call_in_child(lambda: _look(source, settings), seconds)
+    except child_call.NoAnswerError:
+        raise SourceUnreadableError(
+            f"{source} did not answer in time, so it is not known to have what is required."
+        ) from None
+    for warning in found["warnings"]:
+        say(f"warning: {warning}")
+    if "error" in found:
+        raise reported_error(found["error"], found["code"])
+
+
+def _look(source: Path, settings: Settings) -> dict[str, Any]:
+    """What is wrong, as JSON; in a child of its own."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from imagenetfs.index.search_path import IndexSearchPath
+    from imagenetfs.source.source import Source
+    from imagenetfs.tree.catalogue import build_catalogue
+
+    places = IndexSearchPath(settings.index_dir, source, settings.index_path)
+    warnings: list[str] = []
+    try:
+        catalogue = build_catalogue(
+            Source(source), places=places, prefer=settings.prefer, in_flight=settings.in_flight
+        )
+        warnings += catalogue.warnings
+        for name in settings.require:
+            _check(catalogue, name, lambda numbers: _index(catalogue, places, numbers, settings))
+    except ImagenetfsError as error:
+        return {"warnings": warnings, "error": str(error), "code": int(error.exit_code)}
+    return {"warnings": []}  # the mount says them
+
+
+def _check(catalogue: Catalogue, name: str, index: Callable[[Sequence[int]], None]) -> None:
+    from imagenetfs.tree.catalogue import archives_of
+    from imagenetfs.tree.ledger import account
+
+    wanted, source = name.removesuffix(COMPLETE), catalogue.source.path
+    chosen = _splits(catalogue, wanted)
+    if not chosen:
+        known = list(_titles(catalogue))
+        raise RequirementError(
+            f"{wanted} is required (--require), and {source} does not show it; it shows "
+            f"{', '.join(known)}.{did_you_mean(wanted, known)} Fetch what is missing, or require "
+            "less."
+        )
+    if name == wanted:
+        return
+    index(archives_of([split for _, split in chosen]))
+    for version, split in chosen:
+        ledger = account(version, split, strict=True)
+        if not ledger.adds_up:
+            told = [*ledger.problems[:3], ledger.sentence(str(source)) or ""]
+            raise RequirementError(
+                f"{ledger.title} is required to be complete (--require), and is not. "
+                f"{' '.join(filter(None, told))}"
+            )
+
+
+def _titles(catalogue: Catalogue) -> dict[str, tuple[Version, Split]]:
+    from imagenetfs.tree.ledger import title_of
+
+    return {
+        title_of(version, split): (version, split)
+        for version in catalogue.versions
+        for split in version.splits
+    }
+
+
+def _splits(catalogue: Catalogue, wanted: str) -> list[tuple[Version, Split]]:
+    """The split of that name, or all of the version of that name."""
+    return [
+        found
+        for title, found in _titles(catalogue).items()
+        if wanted in (title, title.partition("/")[0])
+    ]
+
+
+def _index(catalogue: Catalogue, places: Any, archives: Sequence[int], settings: Settings) -> None:
+    """Make the tables that are counted; what another process is at is waited for."""
+    from imagenetfs.index.bulk_build import build_all
+    from imagenetfs.index.group_build import index_group
+    from imagenetfs.index.leases import Holder
+
+    index, cpus, in_flight = catalogue.index, config.cpus(), settings.in_flight
+    for group, numbers in catalogue.groups(archives).items():
+        file = places.file(group)
+        try:
+            while file is not None and isinstance(
+                index_group(index, numbers, file, in_flight=in_flight, processes=cpus), Holder
+            ):
+                time.sleep(_LOOK_AGAIN_SECONDS)
+        except OSError:
+            file = None  # no index can be kept: it serves this check alone
+        if file is None:
+            build_all(index, numbers, in_flight=in_flight, processes=cpus)

@@ -1,0 +1,176 @@
+"""The images of some containers as one listing, and what of the containers is left out of it.
+
+Images are shown by their base names. Of two of one name the one that lies higher is shown, for
+what lies below a class (thumbnails, crops) often has its images' names; of two at one level the
+later one, as extraction would have it. The other one is counted.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Sequence
+
+import numpy as np
+
+from imagenetfs.errors import ArchiveError, SourceReadError, SourceUnreadableError
+from imagenetfs.index.archives import OUTER, Kind
+from imagenetfs.index.container import Container
+from imagenetfs.index.index import Index
+from imagenetfs.index.member_table import MemberTable
+from imagenetfs.index.table import Table
+from imagenetfs.tree.images import FIRST_BYTES, Verdict, begins_as_image, has_images_alone, judge
+from imagenetfs.tree.inode import InodeKind, base, max_rows
+from imagenetfs.tree.left_out import LeftOut, Reason
+from imagenetfs.tree.listing import FlatListing, Listing, RowsListing
+
+Place = tuple[int, int]
+"""(archive, inner) of a container."""
+
+
+def numbered_table(index: Index, place: Place) -> tuple[Table, int]:
+    """A container's table and the inode of its row 0. ArchiveError where there are more rows than
+    numbers."""
+    members = index.container(*place).members
+    if len(members) > max_rows(place[1]):
+        raise ArchiveError(
+            f"{index.title(*place)} has {len(members):,} members, and a container within an "
+            f"archive can show {max_rows(place[1]):,}: take it out of that, or divide it"
+        )
+    return members, base(InodeKind.FILE, *place)
+
+
+def container_listing(index: Index, place: Place, left_out: LeftOut | None = None) -> Listing:
+    """The images of one container; what is left out is added to ``left_out``."""
+    members, first = numbered_table(index, place)
+    left_out = LeftOut() if left_out is None else left_out
+    if FlatListing.fits(members) and has_images_alone(members):
+        _count_replaced(members, left_out)
+        return FlatListing(members, first)
+    return images_of(index, (place,), left_out)
+
+
+def images_of(
+    index: Index,
+    places: Sequence[Place],
+    left_out: LeftOut,
+    *,
+    overlaid: frozenset[int] = frozenset(),
+) -> RowsListing:
+    """The images of all containers together. ``overlaid``: archives whose images take the place of
+    those of one name in the others, as they are meant to (test's patch): not counted.
+    """
+    collector = _Collector(index, left_out, overlaid)
+    for place in places:
+        collector.take(place)
+        count_replaced(index, place, left_out)
+    return collector.listing()
+
+
+def directory_listing(
+    index: Index, place: Place, directory: bytes, left_out: LeftOut
+) -> RowsListing:
+    """The images of one directory of a container, and of all below it.
+
+    What the container's own table has not (:func:`count_replaced`) is counted by the caller, once.
+    """
+    collector = _Collector(index, left_out, frozenset())
+    collector.take(place, directory)
+    return collector.listing()
+
+
+def count_replaced(index: Index, place: Place, left_out: LeftOut) -> None:
+    """Count the files whose name a later one of their container has too."""
+    _count_replaced(index.container(*place).members, left_out)
+
+
+class _Collector:
+    """Images by base name: (whether it is laid over, level, table, row)."""
+
+    def __init__(self, index: Index, left_out: LeftOut, overlaid: frozenset[int]) -> None:
+        self._index = index
+        self._left_out = left_out
+        self._overlaid = overlaid
+        self._tables: list[tuple[Table, int]] = []
+        self._found: dict[bytes, tuple[bool, int, int, int]] = {}
+
+    def take(self, place: Place, directory: bytes = b"") -> None:
+        """Take in the images of one more container, or of a directory in it."""
+        container = self._index.container(*place)
+        members, which = container.members, len(self._tables)
+        self._tables.append(numbered_table(self._index, place))
+        over = place[0] in self._overlaid
+        start, stop = _rows_below(members, directory)
+        # A directory within an archive of loose files is a container of its own, one level down.
+        level = 0 if place[1] == OUTER else 1
+        regular = members.regular()
+        first, last = np.searchsorted(regular, (start, stop))
+        for row in regular[first:last].tolist():
+            name = members.name(row)
+            if self._is_image(container, row, name[len(directory) :].lstrip(b"/")):
+                self._keep(name, (over, level + name.count(b"/"), which, row))
+        for row in members.links:
+            # A link that is followed has the mode of what it leads to.
+            if start <= row < stop and stat.S_ISLNK(members.mode(row)):
+                name = members.name(row)
+                if judge(name) in (Verdict.IMAGE, Verdict.UNTOLD):
+                    self._left_out.add(Reason.LINK, name)
+
+    def _is_image(self, container: Container, row: int, name: bytes) -> bool:
+        verdict = judge(name)
+        if verdict is Verdict.UNTOLD:
+            try:
+                verdict = Verdict.IMAGE if self._begins_as_image(container, row) else Verdict.OTHER
+            except (SourceReadError, SourceUnreadableError):
+                self._left_out.add(Reason.UNREADABLE, name)
+                return False
+        if verdict is Verdict.IMAGE:
+            return True
+        reason = Reason.DROPPING if verdict is Verdict.DROPPING else Reason.NOT_IMAGE
+        self._left_out.add(reason, name)
+        return False
+
+    def _begins_as_image(self, container: Container, row: int) -> bool:
+        path, offset, size = container.locate(row)
+        length = min(size, FIRST_BYTES)
+        if container.extent.kind is Kind.DIRECTORY:
+            with self._index.source.opened(path) as file:
+                return begins_as_image(file.read(0, min(length, file.size)))
+        return begins_as_image(self._index.source.open(path).read(offset, length))
+
+    def _keep(self, path: bytes, image: tuple[bool, int, int, int]) -> None:
+        name = path.rpartition(b"/")[2]
+        other = self._found.get(name)
+        if other is None:
+            self._found[name] = image
+            return
+        if image[0] != other[0]:
+            self._found[name] = image if image[0] else other
+            return
+        higher = image if image[1] <= other[1] else other
+        lower = other if higher is image else image
+        reason = Reason.BELOW if lower[1] > higher[1] else Reason.SAME_NAME
+        self._left_out.add(reason, self._tables[lower[2]][0].name(lower[3]))
+        self._found[name] = higher
+
+    def listing(self) -> RowsListing:
+        chosen = np.array(
+            [self._found[name][2:] for name in sorted(self._found)], dtype=np.int64
+        ).reshape(-1, 2)
+        return RowsListing(self._tables, chosen[:, 0].astype(np.uint32), chosen[:, 1])
+
+
+def _rows_below(members: Table, directory: bytes) -> tuple[int, int]:
+    """The rows of a directory's contents, [start, stop); all rows for no directory."""
+    if not directory:
+        return 0, len(members)
+    row = members.find(directory)
+    if row < 0 or not isinstance(members, MemberTable):
+        return 0, 0
+    return row + 1, members.below(row)
+
+
+def _count_replaced(members: Table, left_out: LeftOut) -> None:
+    """What the table itself has not: members whose name a later one has too."""
+    if isinstance(members, MemberTable) and members.replaced is not None:
+        count, name = members.replaced
+        left_out.add(Reason.SAME_NAME, name, count)

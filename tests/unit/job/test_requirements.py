@@ -1,0 +1,119 @@
+"""--require: what must be there, and be whole, or nothing is mounted."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from imagenetfs.errors import ExitCode, ImagenetfsError, SourceMissingError, SourceUnreadableError
+from imagenetfs.job import preflight
+from imagenetfs.job.requirements import check_required
+from imagenetfs.system import child_call
+from tests.helpers.archives import image, tar_of
+from tests.helpers.devkit import LEAVES, meta_mat
+from tests.helpers.mount_table import settings_with
+from tests.helpers.sources import train_and_test, write
+
+VAL = "ILSVRC2012/ILSVRC2012_img_val.tar"
+DATA = "ILSVRC2012/ILSVRC2012_devkit_t12/data"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A train that is a small part of what is published, and a val that the devkit confirms."""
+    root = train_and_test(tmp_path / "source")
+    write(root / DATA / "meta.mat", meta_mat())
+    write(root / DATA / "ILSVRC2012_validation_ground_truth.txt", b"1\n2\n3\n4\n1")
+    names = (f"ILSVRC2012_val_{number:08d}.JPEG" for number in range(1, 6))
+    write(root / VAL, tar_of({name: image(n) for n, name in enumerate(names)}))
+    return root
+
+
+def check(source: Path, *names: str, index_dir: object = "none") -> list[str]:
+    said: list[str] = []
+    settings = settings_with(require=list(names) or None, index_dir=index_dir)
+    check_required(source, settings, said.append)
+    return said
+
+
+def refused(source: Path, *names: str) -> str:
+    with pytest.raises(ImagenetfsError) as caught:
+        check(source, *names)
+    assert caught.value.exit_code is ExitCode.REQUIREMENT_NOT_MET
+    return str(caught.value)
+
+
+def test_nothing_is_looked_at_where_nothing_is_required(tmp_path: Path) -> None:
+    assert check(tmp_path / "nowhere") == []
+
+
+def test_what_is_there(source: Path) -> None:
+    assert check(source, "ILSVRC2012/train,ILSVRC2012/val", "ILSVRC2012") == []
+
+
+def test_what_is_not_there(source: Path) -> None:
+    sentence = refused(source, "ILSVRC2012/train", "ILSVRC2012/vall")
+    assert f"ILSVRC2012/vall is required (--require), and {source} does not show it" in sentence
+    assert "it shows ILSVRC2012/train, ILSVRC2012/val, ILSVRC2012/test" in sentence
+    assert "Did you mean ILSVRC2012/val?" in sentence
+    assert "winter21_whole is required" in refused(source, "winter21_whole")
+
+
+def test_what_is_whole(source: Path, tmp_path: Path) -> None:
+    said = check(source, "ILSVRC2012/val:complete", index_dir=tmp_path / "index")
+    assert said == ["counting the images of ILSVRC2012/val."]
+    assert any((tmp_path / "index").rglob("*.idx"))  # the mount need not index it again
+
+
+def test_what_is_not_whole(source: Path) -> None:
+    names = (f"ILSVRC2012_val_{number:08d}.JPEG" for number in (1, 2, 3))
+    write(source / VAL, tar_of(dict.fromkeys(names, b"x")))
+    assert check(source, "ILSVRC2012/val") == []
+    sentence = refused(source, "ILSVRC2012/val:complete")
+    assert sentence.startswith(
+        "ILSVRC2012/val is required to be complete (--require), and is not. ILSVRC2012/val does "
+        "not add up, by the devkit: 3 of 5 images"
+    )
+    assert LEAVES[3].decode() in sentence
+    assert f"imagenetfs verify {source}" in sentence
+
+
+def test_a_subset_is_not_whole_although_no_list_says_so(source: Path) -> None:
+    assert "2 of 100,000 images" in refused(source, "ILSVRC2012/test:complete")
+
+
+def test_why_something_is_not_there_is_said_before(source: Path) -> None:
+    said: list[str] = []
+    (source / VAL).write_bytes(b"no tar" * 200)
+    settings = settings_with(require=["ILSVRC2012/val"], index_dir="none")
+    with pytest.raises(ImagenetfsError, match="ILSVRC2012/val is required"):
+        check_required(source, settings, said.append)
+    assert any(VAL in line and line.startswith("warning: ") for line in said)
+
+
+def test_other_failures_keep_their_own_codes(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SourceMissingError):
+        check(tmp_path / "nowhere", "ILSVRC2012/val")
+    (tmp_path / "other" / "x").mkdir(parents=True)
+    with pytest.raises(ImagenetfsError) as caught:
+        check(tmp_path / "other", "ILSVRC2012/val")
+    assert caught.value.exit_code == ExitCode.SOURCE_UNKNOWN
+
+    def never(question: object, seconds: float) -> object:
+        raise child_call.NoAnswerError
+
+    monkeypatch.setattr(preflight, "check_source", lambda source: None)
+    monkeypatch.setattr(child_call, "call_in_child", never)
+    with pytest.raises(SourceUnreadableError, match="did not answer in time"):
+        check(source, "ILSVRC2012/val")
+
+
+def test_an_index_that_cannot_be_kept_is_no_hindrance(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    said = check(source, "ILSVRC2012/val:complete", index_dir=tmp_path / "file" / "index")
+    assert len(said) == 1
+    assert os.listdir(tmp_path / "source") == ["ILSVRC2012"]
