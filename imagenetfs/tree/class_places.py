@@ -24,7 +24,7 @@ from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
 from imagenetfs.index.table import Table
 from imagenetfs.tree.discovery import CLASS, NUMBERED
-from imagenetfs.tree.images import is_image
+from imagenetfs.tree.images import is_image_name
 
 _FEW = 8
 """Directories without a class's name that are looked into, in a directory without classes."""
@@ -72,7 +72,8 @@ def _in_outer(index: Index, archive: int, fits: re.Pattern[bytes]) -> Iterator[F
     for inner, row in enumerate(index.nested(archive).tolist()):
         parent, _, name = members.name(row).rpartition(b"/")
         wnid = name.removesuffix(b".tar")
-        if fits.fullmatch(wnid):
+        # Tars that are called by numbers are shards of other programs, and no classes.
+        if fits.fullmatch(name) or CLASS.fullmatch(wnid):
             # A file has one inode: what is an archive of its own is named as that.
             own = None if is_tar else index.archives.number(container.locate(row)[0])
             place = ClassPlace(archive, inner) if own is None else ClassPlace(own, OUTER)
@@ -187,7 +188,7 @@ def image_names(members: Table, *, only_top: bool = False) -> list[bytes]:
         return []  # a tar of class tars
     names = (members.name(row) for row in members.regular().tolist())
     chosen = (name for name in names if not (only_top and b"/" in name))
-    return [base for name in chosen if is_image(base := name.rpartition(b"/")[2])]
+    return [base for name in chosen if is_image_name(base := name.rpartition(b"/")[2])]
 
 
 def outside_of_classes(members: Table, places: Iterable[ClassPlace]) -> list[bytes]:
@@ -200,7 +201,7 @@ def outside_of_classes(members: Table, places: Iterable[ClassPlace]) -> list[byt
             first, last = np.searchsorted(rows, (within.start, within.stop))
             outside[first:last] = False
     names = (members.name(row) for row in rows[outside].tolist())
-    return [name for name in names if is_image(name.rpartition(b"/")[2])]
+    return [name for name in names if is_image_name(name.rpartition(b"/")[2])]
 
 
 def renamed(places: Mapping[bytes, ClassPlace], wnids: Sequence[bytes]) -> dict[bytes, ClassPlace]:

@@ -14,7 +14,7 @@ from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.tree.class_places import find_classes
 from imagenetfs.tree.discovery import Discovery
-from imagenetfs.tree.images import is_image
+from imagenetfs.tree.images import is_image_name
 from imagenetfs.tree.locate import SPLIT_TAR
 from imagenetfs.tree.peek import Peek, peek, sentence_of_compressed
 from imagenetfs.tree.split_backend import WNID
@@ -77,7 +77,7 @@ class ArchiveSelector:
             found = self._names[directory] = DirectoryNames(
                 [name for name in directories if WNID.fullmatch(name)],
                 [name for name in directories if not WNID.fullmatch(name)],
-                [name for name, is_directory in every if not is_directory and is_image(name)],
+                [name for name, is_directory in every if not is_directory and is_image_name(name)],
             )
         return found
 
