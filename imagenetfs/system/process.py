@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 import resource
 import signal
@@ -42,16 +43,31 @@ def reset_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
+_dropped: list[logging.Handler] = []
+
+
 def close_inherited(keep: tuple[int, ...] = ()) -> None:
     """Close every descriptor but the standard streams and ``keep``: after a fork, in the child.
 
-    A stray copy keeps locks held, pipes open, and readers of a mount waiting.
+    A stray copy keeps locks held, pipes open, and readers of a mount waiting. Log handlers go too:
+    their descriptors are closed, and the next file that is opened may get the number of one.
     """
+    drop_log_handlers()
     first = FIRST_FREE_FD
     for fd in sorted(keep):
         os.closerange(first, fd)
         first = fd + 1
     os.closerange(first, os.sysconf("SC_OPEN_MAX"))
+
+
+def drop_log_handlers() -> None:
+    """Let no logger of this process write to a file any more; nothing is flushed or closed."""
+    named = (logging.getLogger(name) for name in logging.root.manager.loggerDict)
+    for logger in (logging.root, *named):
+        # Kept: a handler that is freed closes its descriptor once more, whatever has the number by then.
+        _dropped.extend(logger.handlers)
+        logger.handlers = []
+    logging.root.addHandler(logging.NullHandler())
 
 
 def no_core_dumps() -> None:

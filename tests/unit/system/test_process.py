@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import resource
 import select
@@ -102,6 +103,20 @@ def test_only_what_is_kept_stays_open(order: int) -> None:
     expected, held = literal_eval(read_to_end(reader).decode())
     assert held == expected
     assert ended(pid) == 0
+
+
+def test_no_log_line_goes_into_another_file(tmp_path: Path) -> None:
+    """The descriptor of a log file is closed, and a new file may get its number."""
+
+    def child() -> None:
+        handler = logging.FileHandler(tmp_path / "log")
+        logging.getLogger("imagenetfs.here").addHandler(handler)
+        process.close_inherited()
+        with (tmp_path / "other").open("wb"):
+            logging.getLogger("imagenetfs.here").error("a line")
+
+    assert ended(in_child(child)) == 0
+    assert (tmp_path / "other").read_bytes() == b""
 
 
 def test_nothing_but_the_standard_streams_stays_open() -> None:
