@@ -64,7 +64,7 @@ def drop_log_handlers() -> None:
     """Let no logger of this process write to a file any more; nothing is flushed or closed."""
     named = (logging.getLogger(name) for name in logging.root.manager.loggerDict)
     for logger in (logging.root, *named):
-        # Kept: a handler that is freed closes its descriptor once more, whatever has the number by then.
+        # Kept: one that is freed would close its descriptor again, whatever has the number then.
         _dropped.extend(logger.handlers)
         logger.handlers = []
     logging.root.addHandler(logging.NullHandler())

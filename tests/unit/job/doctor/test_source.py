@@ -146,7 +146,7 @@ def test_nothing_that_is_known(tmp_path: Path) -> None:
     assert lines[-1].about == "contents"
     assert lines[-1].grade is Grade.RED
     assert "holds no version of ImageNet" in lines[-1].what
-    assert lines[-1].advice.startswith("see that this is the right directory; write to ")
+    assert lines[-1].advice.startswith("see that this is the right directory: docs/layouts.md")
 
 
 @pytest.mark.parametrize(
