@@ -215,6 +215,10 @@ class Channel:
             self._drop_pipes()  # what the kernel did not take must not come before the next answer
             raise
 
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError, OSError):
+            self._drop_pipes()
+
     def _drop_pipes(self) -> None:
         for end in (*(self._pipe or ()), *(self._front or ())):
             os.close(end)

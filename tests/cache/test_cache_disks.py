@@ -90,6 +90,7 @@ def test_a_disk_smaller_than_the_data(
     assert mounted.status()["counters"]["cache_bytes"] - before > 35e6, "what fits is there"
 
 
+@pytest.mark.expects_log("what it does not have is read from the")
 @pytest.mark.timeout(300)
 def test_few_inodes(train: tuple[Path, object], mount: Mount, disk: Callable[[str], Path]) -> None:
     cache = disk("tmpfs:size=1g,nr_inodes=3") / "cache"
@@ -98,6 +99,7 @@ def test_few_inodes(train: tuple[Path, object], mount: Mount, disk: Callable[[st
     check(mounted, seed=2)
 
 
+@pytest.mark.expects_log("what it does not have is read from the")
 @pytest.mark.timeout(300)
 def test_a_disk_that_turns_read_only(
     train: tuple[Path, object], mount: Mount, disk: Callable[[str], Path]
@@ -132,6 +134,7 @@ def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library
 
 
+@pytest.mark.expects_log("what it does not have is read from the")
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("number", "calls", "every"),

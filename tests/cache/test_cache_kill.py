@@ -126,6 +126,7 @@ class _Run:
         directory.close()
 
 
+@pytest.mark.expects_log("s; another takes its place", "staging ended early")
 @pytest.mark.timeout(1200)
 def test_kill_anybody_while_it_fills(tmp_path: Path) -> None:
     source, cache, stop = tmp_path / "source", tmp_path / "cache", tmp_path / "stop"

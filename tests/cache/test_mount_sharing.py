@@ -131,6 +131,7 @@ def test_staging_beside_four_readers(train: tuple[Path, int], mount: Mount, tmp_
     print(f"\nthe readers' rate beside the stager: {beside:.2f} of that without it")
 
 
+@pytest.mark.expects_log("is not all staged: cannot read")
 def test_staging_outlives_the_sources_trouble(
     train: tuple[Path, int], mount: Mount, cache_dir: Path
 ) -> None:

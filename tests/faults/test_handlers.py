@@ -96,6 +96,9 @@ def breakable(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         one.close()
 
 
+@pytest.mark.expects_log(
+    "answered with <class", "failed", "getxattr", "listxattr", "lookup", "readdirplus", "statfs"
+)
 @pytest.mark.parametrize(("target", "name", "act"), CASES, ids=[case[1] for case in CASES])
 @pytest.mark.parametrize(
     ("deed", "version"),
@@ -126,6 +129,7 @@ def test_bug_in_a_handler(
     assert breakable.errors() > errors
 
 
+@pytest.mark.expects_log("answered with <class", "failed")
 @pytest.mark.parametrize(
     "deed",
     ["raise ZeroDivisionError('a bug')", "return 'text'", "return None", "return bytearray()"],
@@ -141,6 +145,7 @@ def test_bug_in_read(breakable: Breakable, deed: str) -> None:
     assert one.status()["worker_restarts"] == 0
 
 
+@pytest.mark.expects_log("failed")
 @pytest.mark.parametrize(
     "deed",
     [

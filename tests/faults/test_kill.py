@@ -91,6 +91,7 @@ def _wait_until_all_went_on(
             time.sleep(0.005)
 
 
+@pytest.mark.expects_log("s; another takes its place")
 @pytest.mark.timeout(max(300, 3 * KILLS))
 def test_kill_workers_under_load(sample_mount_here: Mounted, tmp_path: Path) -> None:
     mounted, enough = sample_mount_here, tmp_path / "enough"
@@ -133,6 +134,7 @@ def test_kill_workers_under_load(sample_mount_here: Mounted, tmp_path: Path) -> 
     assert mounted.process.poll() is None
 
 
+@pytest.mark.expects_log("s; another takes its place")
 @pytest.mark.timeout(120)
 def test_reads_of_open_files_survive_kills(sample_mount_here: Mounted) -> None:
     """A buffered read in the hands of a killed worker is tried again by the kernel."""

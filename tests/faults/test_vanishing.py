@@ -88,6 +88,7 @@ def _until_refused(images: Iterator[Path]) -> bool:
     return until(lambda: _is_refused(next(images)))
 
 
+@pytest.mark.expects_log("is unpacked for this mount alone, into")
 @pytest.mark.parametrize("cached", [False, True], ids=["source", "cache"])
 @pytest.mark.parametrize("how", GOING)
 def test_an_archive_that_goes_away(

@@ -222,10 +222,13 @@ class Terminal:
         os.write(self._fd, text.encode())
 
     def hang_up(self) -> None:
-        """The window is closed."""
-        os.close(self._fd)
+        """The window is closed; once is enough."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
     def end(self) -> int:
         """Wait for the command's end: its exit code, negative for a signal."""
         _, status = os.waitpid(self.pid, 0)
+        self.hang_up()
         return os.waitstatus_to_exitcode(status)

@@ -48,6 +48,18 @@ _PRELOADED = ("tests.helpers.mounts", "tests.helpers.users", "tests.helpers.pass
 _TYPICAL = (["info", "/nonexistent"], ["run", "--help"], ["status", "/"], ["settings"])
 _READ_AT_START = ("PYTHON", "LC_", "LANG", "TZ", "LD_", "OPENBLAS_", "OMP_")
 
+
+def _is_read_at_start(name: str) -> bool:
+    return name.startswith(_READ_AT_START)
+
+
+def _read_at_start(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if _is_read_at_start(name)}
+
+
+_AT_FIRST = _read_at_start(os.environ)
+"""The run's own: this module is imported before any test runs."""
+
 _PR_SET_DUMPABLE = 4
 _ARG_START, _ENV_START = 45, 47
 """Fields of /proc/pid/stat behind the name; the end of each part follows its start."""
@@ -95,19 +107,30 @@ class ForkServer:
     ) -> None:
         self._control = control
         self._process = started
-        self._environ = dict(os.environ)
+        self._environ = dict(_AT_FIRST)
 
     def can_give(self, environ: Mapping[str, str]) -> bool:
         """Whether a child can have these variables: those that an interpreter or the loader reads
         at its start are as they were when the server started. Otherwise the test needs a new
         interpreter.
         """
-        names = {name for name in (*environ, *self._environ) if name.startswith(_READ_AT_START)}
-        return all(environ.get(name) == self._environ.get(name) for name in names)
+        return not self._differing(environ)
+
+    def _differing(self, environ: Mapping[str, str]) -> list[str]:
+        """The names of those that are not as the server has them."""
+        now = _read_at_start(environ)
+        return sorted(
+            name for name in now | self._environ if now.get(name) != self._environ.get(name)
+        )
 
     @classmethod
     def start(cls) -> ForkServer:
-        """Start one; returns at once, and its first child waits for its imports."""
+        """Start one; returns at once, and its first child waits for its imports.
+
+        What the test that happens to start it has set for itself (LD_PRELOAD) is not for the
+        children of others.
+        """
+        others = {name: v for name, v in os.environ.items() if not _is_read_at_start(name)}
         control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         control.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MESSAGE_BYTES)
         with other:
@@ -117,7 +140,7 @@ class ForkServer:
                 cwd=REPOSITORY,
                 stdin=subprocess.DEVNULL,
                 pass_fds=[other.fileno()],
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "_ROOM": "-" * _ROOM},
+                env={**others, **_AT_FIRST, "OPENBLAS_NUM_THREADS": "1", "_ROOM": "-" * _ROOM},
             )
         return cls(control, process)
 
@@ -139,7 +162,8 @@ class ForkServer:
         """
         environ = os.environ if environ is None else environ
         if not self.can_give(environ):
-            raise ValueError("these variables need a new interpreter")
+            names = ", ".join(self._differing(environ))
+            raise ValueError(f"these variables need a new interpreter: {names}")
         request = {
             "function": function,
             "argv": [function, *map(str, words)],

@@ -122,6 +122,8 @@ class Held:
         lines += [
             f"shared mapping: {mappings[mapping]} (since {test})"
             for mapping, test in sorted(self._mappings_since.items())
+            # A semaphore of multiprocessing (a DataLoader's) is unlinked at once.
+            if not mappings[mapping].startswith("/dev/shm/sem.")
         ]
         lines += [
             f"thread: {thread.name}"

@@ -39,6 +39,9 @@ none is alone at the end.
 
 _LARGEST_RUN = 8
 
+_CURRENT = "PYTEST_CURRENT_TEST"
+"""Pytest's own variable, which it sets anew for each phase of a test."""
+
 _CHECK_LOGS = os.environ.get("IMAGENETFS_TEST_CHECK_LOGS") == "1"
 
 _run: Run | None = None
@@ -159,11 +162,14 @@ def expect_log(request: pytest.FixtureRequest) -> Callable[..., None]:
 
 @pytest.fixture(autouse=True)
 def _same_process_state() -> Iterator[None]:
-    """A test that changes the working directory, umask or signal mask comes back."""
+    """A test that changes the working directory, umask or signal mask comes back, and with it the
+    environment, which some of the product's commands change where they run in this process.
+    """
     import signal
 
-    directory = Path.cwd()
+    directory, environ = Path.cwd(), dict(os.environ)
     yield
+    isolation.replace_environment({**environ, _CURRENT: os.environ.get(_CURRENT, "")})
     after, umask = Path.cwd(), os.umask(0o022)
     mask = signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.chdir(directory)

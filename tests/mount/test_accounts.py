@@ -81,6 +81,9 @@ def test_apple_doubles_are_no_images_and_stay_in_archives(sample_copy: Path, mou
     assert told(one) == []
 
 
+@pytest.mark.expects_log(
+    "Give files of one name names of their own,", "files below the class, with the name of an"
+)
 def test_thumbnails_are_counted_and_told(sample_copy: Path, mount: Mount) -> None:
     images = train_images(sample_copy / "ILSVRC2012" / TRAIN)
 
@@ -110,6 +113,7 @@ def test_droppings_in_directories(sample_copy: Path, mount: Mount) -> None:
     assert {".DS_Store", "Thumbs.db", ".ipynb_checkpoints"} <= set(shown)
 
 
+@pytest.mark.expects_log(r"` says what is damaged: have that fetched again\.")
 def test_a_class_that_is_missing_is_told_at_mount(sample_copy: Path, mount: Mount) -> None:
     wnids: list[str] = []
     repacked(sample_copy, lambda wnid, members: wnids.append(wnid) if not wnids else members)
@@ -120,6 +124,9 @@ def test_a_class_that_is_missing_is_told_at_mount(sample_copy: Path, mount: Moun
     assert warning in one.log.read_text()
 
 
+@pytest.mark.expects_log(
+    r"` says what is damaged: have that fetched again\.", "does not add up, as far as it has"
+)
 def test_a_class_without_images_is_told_when_it_is_indexed(sample_copy: Path, mount: Mount) -> None:
     wnids: list[str] = []
 
@@ -135,6 +142,7 @@ def test_a_class_without_images_is_told_when_it_is_indexed(sample_copy: Path, mo
     assert until(lambda: told(one, f"1 class without an image ({wnids[0]})", "ImageFolder"))
 
 
+@pytest.mark.expects_log(r"` says what is damaged: have that fetched again\.")
 def test_run_tells_at_its_start_and_its_end(sample_copy: Path, at: Bench) -> None:
     wnids: list[str] = []
     repacked(sample_copy, lambda wnid, members: wnids.append(wnid) if not wnids else members)

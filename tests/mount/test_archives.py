@@ -265,6 +265,24 @@ def test_as_gnu_tar_extracts(odd: Path, odd_source: Path, tmp_path: Path, name: 
     assert {int(found.st_mtime) for found in every if stat.S_ISDIR(found.st_mode)} == {PAST}
 
 
+@pytest.mark.expects_log(
+    "header with an impossible size",
+    "is broken: header with an impossible size",
+    "is broken: no tar header here: its checksum does",
+    "is broken: pax record that is not of the",
+    "is broken: pax size that is no number",
+    "is broken: zeros, as at an archive's end, and",
+    "left out, for it has no name",
+    "left out, for it is a hard link to",
+    "left out, for it lies below what is no",
+    "left out, for it would take the place of",
+    "left out, for its name has",
+    "no tar header here: its checksum does not hold",
+    "not all members are shown",
+    "pax record that is not of the form",
+    "pax size that is no number",
+    "zeros, as at an archive's end, and",
+)
 @pytest.mark.parametrize("name", SHORT)
 def test_odd_tars_as_gnu_tar_extracts(
     odd: Path, odd_source: Path, tmp_path: Path, name: str
@@ -290,6 +308,15 @@ def test_a_tar_with_holes_within_a_tar(
     }
 
 
+@pytest.mark.expects_log(
+    "bytes, cut off by the end",
+    "bytes, cut off by the end; whole before that",
+    "is broken: no tar header here: its checksum does",
+    "is broken: this is no tar, but compressed with",
+    "left out, for its name has",
+    "no tar header here: its checksum does not hold;",
+    "this is no tar, but compressed with gzip: decompress",
+)
 def test_what_is_wrong_is_told_by_its_name(odd_mount: Mounted) -> None:
     root = odd_mount.mountpoint / "archives" / "unknown" / "odd"
     assert os.listdir(root / "cut.tar" / "cut.tar") == ["f"]
@@ -315,6 +342,7 @@ def test_hard_links_are_one_inode(odd: Path) -> None:
     assert (root / "plain").stat().st_ino != (root / "empty").stat().st_ino
 
 
+@pytest.mark.expects_log("left out, for it is a hard link to")
 def test_duplicates_as_extracted(odd: Path, odd_source: Path, tmp_path: Path) -> None:
     root = odd / "archives" / "unknown" / "odd" / "repeated.tar"
     expected = extract(odd_source / "unknown" / "odd" / "repeated.tar", tmp_path / "x")
@@ -323,6 +351,7 @@ def test_duplicates_as_extracted(odd: Path, odd_source: Path, tmp_path: Path) ->
     assert (root / "file").stat().st_nlink == 3
 
 
+@pytest.mark.expects_log("left out, for its name is longer than a")
 def test_names_that_no_file_system_holds_hide_no_others(
     odd: Path, odd_source: Path, tmp_path: Path
 ) -> None:
@@ -332,6 +361,7 @@ def test_names_that_no_file_system_holds_hide_no_others(
     assert walk(odd / "archives" / tar) == expected
 
 
+@pytest.mark.expects_log("left out, for its name has")
 def test_nothing_leads_outside(odd: Path) -> None:
     root = odd / "archives" / "unknown" / "odd" / "harmful.tar"
     assert (root / "absolute").read_bytes() == b"absolute"
@@ -374,6 +404,19 @@ def inodes(root: Path) -> dict[str, int]:
     return {os.path.relpath(path, root): os.lstat(path).st_ino for path in every}
 
 
+@pytest.mark.expects_log(
+    "is broken: no tar header here: its checksum does",
+    "is broken: pax record that is not of the",
+    "is broken: pax size that is no number",
+    "left out, for it has no name",
+    "left out, for it is a hard link to",
+    "left out, for it lies below what is no",
+    "left out, for its name has",
+    "no tar header here: its checksum does not hold",
+    "not all members are shown",
+    "pax record that is not of the form",
+    "pax size that is no number",
+)
 def test_inodes_are_the_same_at_every_mount(odd: Path, odd_source: Path, mount: Mount) -> None:
     """But those in tars below the second level, which stay as they are while the mount lives."""
     expected = inodes(odd / "archives")

@@ -40,6 +40,12 @@ def members(path: Path) -> list[tarfile.TarInfo]:
         return archive.getmembers()
 
 
+@pytest.mark.expects_log(
+    "` says what is damaged: have that fetched again",
+    "bytes, cut off by the end",
+    "bytes, cut off by the end; whole before that",
+    "does not add up, as far as it has",
+)
 def test_cut_val_serves_its_whole_members(sample_copy: Path, mount: Mount) -> None:
     root = only_archives(sample_copy)
     every = members(root / VAL)
@@ -52,12 +58,13 @@ def test_cut_val_serves_its_whole_members(sample_copy: Path, mount: Mount) -> No
     assert shown == whole
     log = one.log.read_text()
     assert VAL in log
-    assert str(broken.offset) in log
+    assert f"{broken.offset:,}" in log
     for directory in (one.root / "val").iterdir():
         for path in directory.iterdir():
             assert path.read_bytes()
 
 
+@pytest.mark.expects_log("bytes, cut off by the end; whole before that")
 def test_cut_val_gives_way_to_the_directory(sample_copy: Path, mount: Mount) -> None:
     root = sample_copy / "ILSVRC2012"
     names = {m.name for m in members(root / VAL)}
@@ -68,6 +75,10 @@ def test_cut_val_gives_way_to_the_directory(sample_copy: Path, mount: Mount) -> 
     assert shown == names
 
 
+@pytest.mark.expects_log(
+    r"` says what is damaged: have that fetched again\.",
+    "bytes, cut off by the end; whole before that",
+)
 def test_cut_train_serves_its_whole_classes(sample_copy: Path, mount: Mount) -> None:
     root = only_archives(sample_copy)
     every = members(root / TRAIN)
@@ -78,6 +89,7 @@ def test_cut_train_serves_its_whole_classes(sample_copy: Path, mount: Mount) -> 
     assert any(TRAIN in warning for warning in one.warnings)
 
 
+@pytest.mark.expects_log("bytes, cut off by the end; whole before that")
 def test_cut_train_gives_way_to_the_directory(sample_copy: Path, mount: Mount) -> None:
     root = sample_copy / "ILSVRC2012"
     cut(root / TRAIN, 0.6)
@@ -86,6 +98,11 @@ def test_cut_train_gives_way_to_the_directory(sample_copy: Path, mount: Mount) -
     assert any("takes its place" in warning for warning in one.warnings)
 
 
+@pytest.mark.expects_log(
+    "does not add up, as far as it has",
+    "is broken: no tar header here: its checksum does",
+    "no tar header here: its checksum does not hold",
+)
 def test_broken_class_tar(sample_copy: Path, mount: Mount) -> None:
     """A class tar that is damaged in its middle: its whole members serve, or its directory does."""
     root = sample_copy / "ILSVRC2012"
@@ -108,6 +125,7 @@ def test_broken_class_tar(sample_copy: Path, mount: Mount) -> None:
     assert str(victim.offset_data + bad.offset) in two.log.read_text().replace(",", "")
 
 
+@pytest.mark.expects_log("no tar header here: its checksum does not hold;")
 def test_no_tar_at_all(sample_copy: Path, mount: Mount) -> None:
     root = only_archives(sample_copy)
     (root / TRAIN).write_bytes(b"this is no tar\n" * 1000)
@@ -117,6 +135,7 @@ def test_no_tar_at_all(sample_copy: Path, mount: Mount) -> None:
     assert any(TRAIN in warning for warning in one.warnings)
 
 
+@pytest.mark.expects_log("bytes are no tar archive, it has")
 def test_empty_archive(sample_copy: Path, mount: Mount) -> None:
     root = only_archives(sample_copy)
     (root / TRAIN).write_bytes(b"")
@@ -178,6 +197,7 @@ def test_prefer(sample_copy: Path, mount: Mount, prefer: str) -> None:
     assert all(origin.endswith(".tar") == (prefer == "archives") for origin in origins.values())
 
 
+@pytest.mark.expects_log(r"unmount and mount again to see what it holds\.")
 def test_archive_cut_while_mounted(sample_copy: Path, mount: Mount) -> None:
     """Never a short or a zero byte: all of an archive that was cut is an
     error, the others are read.

@@ -120,6 +120,11 @@ def test_directories_preferred(make_site: MakeSite, mount: Mount) -> None:
     assert any(name.startswith("n15102894/") for name in shown), "the tar where there is no other"
 
 
+@pytest.mark.expects_log(
+    "bytes, cut off by the end",
+    "bytes, cut off by the end; whole before that",
+    "takes its place; have it replaced",
+)
 def test_a_broken_class_tar_gives_way_to_its_directory(
     make_site: MakeSite, sample: Path, mount: Mount, sample_mount: Mounted
 ) -> None:
@@ -138,6 +143,9 @@ def test_a_broken_class_tar_gives_way_to_its_directory(
     assert "n15102894.tar is broken" in one.log.read_text()
 
 
+@pytest.mark.expects_log(
+    "cannot be indexed: this is no sound npz file:", "is not shown: this is no sound npz file:"
+)
 def test_a_broken_npz_does_not_take_the_others_with_it(make_site: MakeSite, mount: Mount) -> None:
     site = make_site("DownSampled")
     directory = site / "DownSampled" / "Imagenet16_train_npz"
@@ -149,6 +157,7 @@ def test_a_broken_npz_does_not_take_the_others_with_it(make_site: MakeSite, moun
     assert "train_data_batch_3.npz is not shown" in one.log.read_text()
 
 
+@pytest.mark.expects_log("have labels that the devkit does not name, and")
 def test_rows_whose_label_is_no_class_are_left_out_and_told(
     make_site: MakeSite, mount: Mount
 ) -> None:
@@ -199,6 +208,7 @@ def test_unknown_things_stand_under_archives_alone(make_site: MakeSite, mount: M
     assert (one.mountpoint / "archives" / "imagenet-x" / "readme").read_text() == "?"
 
 
+@pytest.mark.expects_log("the directory has changed now; indexing")
 def test_a_second_mount_lists_directories_from_the_index(
     make_site: MakeSite, tmp_path: Path, mount: Mount
 ) -> None:

@@ -48,6 +48,7 @@ def _indexed_ahead(mount: Mounted) -> None:
     assert "indexed" in mount.log.read_text()
 
 
+@pytest.mark.expects_log("cannot be written: No space left on device")
 def test_a_full_index_directory(sample: Path, mount: Mount, tmp_path: Path) -> None:
     place = tmp_path / "index"
     with _small_disk(place, "-t", "tmpfs", "-o", "size=8k", "none"):
@@ -61,6 +62,7 @@ def test_a_full_index_directory(sample: Path, mount: Mount, tmp_path: Path) -> N
         one.close()
 
 
+@pytest.mark.expects_log("cannot be written: Read-only file system")
 def test_a_read_only_index_directory(sample: Path, mount: Mount, tmp_path: Path) -> None:
     place = tmp_path / "index"
     place.mkdir()

@@ -80,6 +80,7 @@ def test_the_command_keeps_its_own_limit(at: Bench, sample: Path) -> None:
     assert (code, out) == (0, "200\n")
 
 
+@pytest.mark.expects_log("files open here, and that is too few: `ulimit")
 @pytest.mark.parametrize("most", [16, 24, 40, 63])
 def test_too_few_open_files_are_told_in_one_sentence(at: Bench, sample: Path, most: int) -> None:
     code, out, err = run_limited(at, sample, resource.RLIMIT_NOFILE, most, "true")

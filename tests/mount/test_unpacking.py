@@ -115,6 +115,7 @@ def small_tmpdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
         subprocess.run(["umount", "-l", place], check=True)
 
 
+@pytest.mark.expects_log("point --cache-dir or TMPDIR to a directory on this")
 def test_without_room(
     sample: Path, small_tmpdir: Path, sample_mount: Mounted, mount: Mount
 ) -> None:
@@ -271,6 +272,7 @@ def test_thrown_out_under_the_mount(
     assert "this mount alone" not in one.log.read_text()
 
 
+@pytest.mark.expects_log("is unpacked for this mount alone, into")
 def test_a_cache_without_room(
     sample: Path, sample_mount: Mounted, cache_dir: Path, mount: Mount
 ) -> None:

@@ -118,6 +118,7 @@ def test_labels_behind_names(sample: Path, tmp_path: Path, mount: Mount) -> None
     assert two.status()["warnings"] == []
 
 
+@pytest.mark.expects_log("are not there", "names in val are not there")
 def test_what_a_list_names_in_vain_is_told(sample: Path, tmp_path: Path, mount: Mount) -> None:
     """At mount what names and classes tell; when a class is listed, which of its images are not
     there.

@@ -72,6 +72,11 @@ CHANGES: dict[str, Callable[[Path], None]] = {
 }
 
 
+@pytest.mark.expects_log(
+    "bytes, cut off by the end; whole before that",
+    "is no longer there",
+    r"unmount and mount again to see what it holds\.",
+)
 @pytest.mark.parametrize("how", CHANGES)
 def test_an_archive_that_changes(
     tree: Path,
@@ -140,6 +145,7 @@ def test_a_touch_changes_nothing(
     assert "another file" not in one.log.read_text()
 
 
+@pytest.mark.expects_log(r"unmount and mount again to see what it holds\.")
 def test_a_class_that_was_not_indexed_yet(tree: Path, source: SlowSource, mount: Mount) -> None:
     """S4: no table is made of an archive that is another one than when it was mounted."""
     one = mount(source.path)

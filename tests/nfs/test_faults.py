@@ -102,6 +102,7 @@ def _faults(source: SlowSource) -> int:
     return sum(n for kind, n in source.counters().items() if kind.startswith("fault."))
 
 
+@pytest.mark.expects_log("you may no longer read")
 @pytest.mark.timeout(max(120, FAULTS // 20))
 def test_faulted_reads(source: SlowSource, images: dict[str, bytes], mount: Mount) -> None:
     """S1 S2 S3: right bytes or an errno, and well again as soon as the source is."""
@@ -126,6 +127,7 @@ def test_faulted_reads(source: SlowSource, images: dict[str, bytes], mount: Moun
         _read(one.root / name, choose, data)
 
 
+@pytest.mark.expects_log("cannot read")
 def test_a_source_that_is_away_for_a_while(
     source: SlowSource, images: dict[str, bytes], mount: Mount
 ) -> None:

@@ -130,6 +130,11 @@ def list_class(path: Path, expected: bytes) -> None:
     assert path.name in os.listdir(path.parent)
 
 
+@pytest.mark.expects_log(
+    "could not be read: others waited for it in",
+    "s for the source; it is ended",
+    "s; another takes its place",
+)
 @pytest.mark.parametrize(
     ("how", "indexed", "ends", "cached"),
     [
@@ -212,6 +217,7 @@ def test_others_go_on(
         assert (train / name).read_bytes() == images[name]
 
 
+@pytest.mark.expects_log("s for the source; it is ended", "s; another takes its place")
 def test_the_bytes_before_are_right(directory: Path, source: SlowSource, mount: Mount) -> None:
     """S1: a read that goes on into what hangs gives what came before, then fails."""
     one = mount(source.path, read_timeout=TIMEOUT)

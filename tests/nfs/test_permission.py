@@ -66,6 +66,7 @@ def _in_pairs(split: Path) -> Iterator[tuple[Path, Path]]:
         yield first, second
 
 
+@pytest.mark.expects_log("until you may, it is refused")
 @pytest.mark.parametrize("cached", [False, True], ids=["uncached", "cached"])
 def test_new_opens_are_refused(
     sample_copy: Path,
@@ -122,6 +123,7 @@ def test_new_opens_are_refused(
     assert said.count("you may no longer read") == said.count("may be read again") == 1
 
 
+@pytest.mark.expects_log("until you may, it is refused")
 @pytest.mark.parametrize(
     ("closed", "made"),
     [
@@ -154,6 +156,12 @@ def test_files_that_are_made_are_refused(
     assert {name: (one.root / name).read_bytes() for name in every} == before
 
 
+@pytest.mark.expects_log(
+    "` says what is damaged: have that fetched again",
+    "cannot be indexed: you may no longer read",
+    "cannot be indexed: you may not read",
+    "until you may, it is refused",
+)
 def test_attributes_are_refused_with_what_they_are_of(
     sample_copy: Path, source: SlowSource, mount: Mount
 ) -> None:
@@ -180,6 +188,7 @@ def test_attributes_are_refused_with_what_they_are_of(
         os.close(held)
 
 
+@pytest.mark.expects_log("until you may, it is refused")
 @pytest.mark.parametrize(
     ("version", "split", "closed"),
     [

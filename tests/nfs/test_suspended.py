@@ -82,6 +82,7 @@ def silent(one: Mounted) -> list[int]:
     return sorted(pid for pid, state in states(one).items() if "does not answer: stopped" in state)
 
 
+@pytest.mark.expects_log("is stopped and answers nothing; others serve beside it")
 def test_readers_are_served_beside_stopped_workers(
     directory: Path, digests: dict[str, str], mount: Mount
 ) -> None:

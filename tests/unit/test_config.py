@@ -220,7 +220,7 @@ def test_a_variable_that_is_almost_a_setting(files: tuple[Path, Path]) -> None:
 
 def test_a_file_that_may_not_be_read(files: tuple[Path, Path]) -> None:
     files[0].mkdir()
-    with pytest.raises(UsageError, match="could not be read: Is a directory"):
+    with pytest.raises(UsageError, match="could not be read: it is no regular file"):
         config.resolve()
 
 

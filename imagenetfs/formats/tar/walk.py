@@ -406,6 +406,7 @@ class Walk:
         """Pass over bytes [begin, stop), and say so; a strict walk does not."""
         if self.strict:
             raise error
+        stop = min(stop, self.end)  # the last member's padding may be missing
         self.into.problems.append(Problem(begin, stop - begin, error.reason))
 
     def _complain(self, reason: str, offset: int) -> None:

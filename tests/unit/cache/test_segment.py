@@ -148,8 +148,11 @@ def test_two_who_make_it_at_once_have_the_same(tmp_path: Path) -> None:
     for other in ({"number": 4}, {"name": "t"}, {"key": bytes(31) + b"x"}, {"length": 1001}):
         assert open_segment(replace(place, **other), Verified()) is None
     (tmp_path / "cache" / "s").write_bytes(b"damaged")
-    assert make_segment(place, {"n": 7}, Verified()).about() == {"n": 7}
+    made.append(make_segment(place, {"n": 7}, Verified()))
+    assert made[2].about() == {"n": 7}
     assert not made[0].is_current()
+    for segment in made:
+        segment.close()
     assert sorted(p.name for p in (tmp_path / "cache").iterdir()) == ["s"], "no temporary file"
 
 
@@ -170,6 +173,7 @@ def test_what_it_counted_stays_with_it(tmp_path: Path) -> None:
     assert saved >= read
     assert hits >= len(members())
     assert 0 < misses <= len(members())
+    segment.close()
 
 
 Spoil = Callable[[bytearray, random.Random], None]

@@ -58,6 +58,7 @@ def test_only_a_real_command_line_is_isolated(
     assert executed[-1] == Arranged(["info", "/y"])
 
 
+@pytest.mark.expects_log("odd")
 def test_layers_below_write_no_log_to_the_terminal(
     executed: list[Arranged], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,6 +90,7 @@ def test_exit_codes_are_never_renumbered() -> None:
         "SOURCE_UNKNOWN": 12,
         "ARCHIVE_BROKEN": 13,
         "INDEX_WRONG": 14,
+        "REQUIREMENT_NOT_MET": 15,
         "MOUNTPOINT_MISSING": 20,
         "MOUNTPOINT_NOT_DIRECTORY": 21,
         "MOUNTPOINT_NOT_EMPTY": 22,

@@ -95,6 +95,7 @@ def test_carried_to_another_site(
     assert index("check", there, at="theirs").code == 0
 
 
+@pytest.mark.expects_log("bytes are no tar archive, it has")
 def test_only_archives_that_are_the_same_are_taken_over(
     source: Path, index: Command, tmp_path: Path
 ) -> None:

@@ -75,7 +75,7 @@ def test_the_usage_line() -> None:
 def test_every_shared_option_is_a_setting() -> None:
     names = {config.option_name(entry.name) for entry in config.table()}
     shared = [value for name, value in vars(options).items() if name.endswith("Option")]
-    assert len(shared) == 14
+    assert len(shared) == 15
     for annotated in shared:
         [option] = annotated.__metadata__
         assert set(option.param_decls) | {option.default} & names

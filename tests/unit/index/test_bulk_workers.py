@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from imagenetfs.errors import ArchiveError
 from imagenetfs.formats.tar.concurrency import FixedConcurrency
 from imagenetfs.formats.tar.threaded_scanner import ThreadedScanner
 from imagenetfs.formats.tar.walk import MemberColumns
@@ -21,7 +22,7 @@ from imagenetfs.index.table_builder import Scan
 from imagenetfs.source.file import SourceFile
 from tests.helpers.archives import index_of, tar_of, tar_table
 from tests.helpers.children import ended, in_child
-from tests.helpers.tars import END, member
+from tests.helpers.tars import END, header, member
 
 SIZES = (500, 3, 260, 40)
 
@@ -164,7 +165,8 @@ def test_what_a_reader_builds_is_left_to_it(
 def test_a_scan_returns_when_nobody_reads_for_it_any_more() -> None:
     """Whoever opened the file closes it then."""
     images = [member(b"%d" % i, b"\xff" * 700) for i in range(2000)]
-    archive = b"".join([*images[:130], END, *images[130:]])  # with chains behind the end
+    cut = header(b"cut", 1 << 30)  # it ends the walk, with chains behind it
+    archive = b"".join([*images[:130], cut, *images[130:]])
     threads, late, returned = set[int](), list[int](), threading.Event()
 
     def read_at(offset: int, length: int) -> bytes:
@@ -178,7 +180,8 @@ def test_a_scan_returns_when_nobody_reads_for_it_any_more() -> None:
     helpers = [threading.Thread(target=scanner.help) for _ in range(7)]
     for thread in helpers:
         thread.start()
-    scanner.scan(read_at, 0, len(archive), found)
+    with pytest.raises(ArchiveError, match="cut off by the end"):
+        scanner.scan(read_at, 0, len(archive), found)
     returned.set()
     time.sleep(0.02)
     scanner.close()

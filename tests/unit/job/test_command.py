@@ -95,12 +95,20 @@ def _mask() -> Iterator[None]:
 ECHO = textwrap.dedent(
     """
     import os, signal, sys
-    def say(text):  # print may not be interrupted by itself
+    def say(text):
         os.write(1, text.encode() + b"\\n")
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}:
-        signal.signal(number, lambda n, f: say(str(n)))
+    heard = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}
+    # Waited for, not handled: a handler may be interrupted by another before it has said anything.
+    if signal.pthread_sigmask(signal.SIG_BLOCK, heard):
+        sys.exit("some were blocked")
     say(f"ready {os.getpid()}")
+    number = 0
+    while number != signal.SIGRTMAX:  # of those that are pending, the last
+        number = signal.sigwait(heard)
+        say(str(int(number)))
     for line in sys.stdin: pass
+    for number in signal.sigpending():
+        say(str(int(number)))
     sys.exit(9)
     """
 )

@@ -45,6 +45,9 @@ class Everything:
     def count_on(self, meter: object) -> None:
         self.meter = meter
 
+    def take_stock(self, split: int) -> None:
+        self.done.append(f"stock of {split}")
+
     def groups(self, archives: Sequence[int]) -> dict[str, list[int]]:
         found = {"a": [n for n in archives if n < 2], "b": [n for n in archives if n >= 2]}
         return {group: numbers for group, numbers in found.items() if numbers}
@@ -228,7 +231,7 @@ def test_a_group_with_a_file_is_shared_one_without_is_not(
     indexer.tick(SESSION)
     assert nursery.last.work() == 0
     assert asked == [("group", [1], Path("/i/a")), ("all", [2], None)]
-    assert everything.done == ["after fork"]
+    assert everything.done == ["after fork", "stock of 1"]
     meter = cast(memoryview, everything.meter)
     meter[5] = 99
     assert board.row(INDEXER_ROW)[5] == 99

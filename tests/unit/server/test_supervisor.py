@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ from imagenetfs.system import mounts
 from imagenetfs.tree.catalogue import Catalogue
 
 SESSION = 77
+
+pytestmark = pytest.mark.expects_log("fewer than there ought to be")
 
 
 def plan(**more: Any) -> MountPlan:
@@ -51,7 +54,12 @@ def initiated(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, set[str]]]:
     def init(operations: object, place: str, options: set[str]) -> None:
         asked.append((place, options))
 
+    @contextlib.contextmanager
+    def new_session() -> Iterator[list[int]]:
+        yield [7]
+
     monkeypatch.setattr(pyfuse3, "init", init)
+    monkeypatch.setattr(module, "new_session", new_session)
     monkeypatch.setattr(mounts, "read_table", list)
     return asked
 
@@ -59,7 +67,8 @@ def initiated(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, set[str]]]:
 def test_a_mount_is_read_only_and_says_what_it_is(
     initiated: list[tuple[str, set[str]]],
 ) -> None:
-    module._mount(plan(fuse_options=("allow_other",)))
+    _, session_fd = module._mount(plan(fuse_options=("allow_other",)))
+    assert session_fd == 7
     assert initiated == [("/m", {"fsname=/s", "subtype=imagenetfs", "ro", "allow_other"})]
 
 
@@ -235,7 +244,10 @@ class Running:
         monkeypatch.setattr(module, "_GRACE_SECONDS", 0.02)
         monkeypatch.setattr(module, "_LAST_SECONDS", 0.02)
         self.catalogue = SimpleNamespace(
-            index=SimpleNamespace(patience=0.0), warnings=["found"], versions=[]
+            index=SimpleNamespace(patience=0.0),
+            warnings=["found"],
+            shortfalls=["fewer than there ought to be"],
+            versions=[],
         )
         self.supervisor = Supervisor(
             plan(**more),
@@ -280,7 +292,7 @@ def test_it_is_ready_when_workers_serve_and_facts_are_told(start: Start) -> None
     one.run()
     assert one.pool.done[0] == "fill"
     (facts,) = told
-    assert facts["warnings"] == ["of the plan", "found"]
+    assert facts["warnings"] == ["of the plan", "found", "fewer than there ought to be"]
     assert (facts["worker_pids"], facts["mountpoint"], facts["source"]) == ([501, 502], "/m", "/s")
     assert facts["cache"] is None
 

@@ -488,6 +488,7 @@ def test_one_that_cannot_die_is_killed_once(world: World, caplog: pytest.LogCapt
 # --- stopped workers and suspended mounts ---------------------------------------------------------
 
 
+@pytest.mark.expects_log("is stopped and answers nothing; others serve beside it")
 def test_others_serve_beside_stopped_ones(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """Twice over the ceiling, one after the other; nobody is ended, for they hold no request."""
     mount = Mount(world, ceiling=4)
@@ -515,6 +516,7 @@ def test_a_stop_of_a_moment_is_none(world: World) -> None:
     assert (len(mount.pids), world.ended()) == (2, [])
 
 
+@pytest.mark.expects_log("is stopped and answers nothing; others serve beside it")
 def test_a_quiet_mount_has_one_that_is_not_stopped(world: World) -> None:
     mount = Mount(world)
     mount.step(0.5, times=300)
@@ -525,6 +527,11 @@ def test_a_quiet_mount_has_one_that_is_not_stopped(world: World) -> None:
     assert world.stopped <= set(mount.pids)
 
 
+@pytest.mark.expects_log(
+    "is stopped and answers nothing; others serve beside it",
+    "s within a request; it is ended",
+    "s; another takes its place",
+)
 def test_one_that_is_stopped_within_a_request_is_ended(world: World) -> None:
     """S15: whoever waits for it gets an answer. Not so where it holds none."""
     mount = Mount(world)
@@ -538,6 +545,7 @@ def test_one_that_is_stopped_within_a_request_is_ended(world: World) -> None:
     assert world.ended() == [victim]
 
 
+@pytest.mark.expects_log("is stopped and answers nothing; others serve beside it")
 def test_long_work_that_is_stopped_for_a_moment_is_not_ended(world: World) -> None:
     mount = Mount(world)
     mount.step()
@@ -549,6 +557,7 @@ def test_long_work_that_is_stopped_for_a_moment_is_not_ended(world: World) -> No
     assert world.ended() == []
 
 
+@pytest.mark.expects_log("s for the source; it is ended", "s; another takes its place")
 @pytest.mark.parametrize("seconds", [2.5, 120.0, 86_400.0])
 def test_what_was_suspended_is_not_overdue(world: World, seconds: float) -> None:
     """S20: a deadline goes on where it stood, once and not anew with each suspension."""
@@ -566,6 +575,7 @@ def test_what_was_suspended_is_not_overdue(world: World, seconds: float) -> None
     assert world.ended() == [victim]
 
 
+@pytest.mark.expects_log("s for the source; it is ended", "s; another takes its place")
 def test_work_that_began_while_the_supervisor_was_suspended(world: World) -> None:
     mount = Mount(world)
     victim = mount.pids[0]

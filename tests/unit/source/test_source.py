@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import os
 import socket
 from pathlib import Path
@@ -31,6 +32,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def _descriptors() -> int:
+    gc.collect()  # what tests before left in cycles is closed at any time otherwise
     return len(os.listdir("/proc/self/fd"))
 
 

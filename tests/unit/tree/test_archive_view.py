@@ -120,6 +120,7 @@ def small_source(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.expects_log("it is shown as a file; take it out")
 def test_a_tar_with_more_rows_than_numbers_is_a_file_and_that_is_told(
     small_source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ def test_what_has_no_room_is_left_to_the_log(caplog: pytest.LogCaptureFixture) -
     assert len(caplog.records) == 100
 
 
+@pytest.mark.expects_log("a", "b", "train lacks", "val lacks")
 def test_a_later_sentence_about_the_same_takes_the_place_of_the_earlier() -> None:
     late_warnings = LateWarnings()
     late_warnings.tell("a.")

@@ -494,6 +494,9 @@ def test_compressed_beside(tmp_path: Path, how: str, where: str) -> None:
     ]
 
 
+@pytest.mark.expects_log(
+    "bytes are no tar archive, it has", "this is no tar, but compressed with zstd: decompress"
+)
 @pytest.mark.parametrize("how", COMPRESS)
 @pytest.mark.parametrize("name", ["ILSVRC2012_img_val.tar", "val.tar"])
 def test_compressed_under_a_tars_name(tmp_path: Path, how: str, name: str) -> None:
@@ -508,6 +511,7 @@ def test_compressed_under_a_tars_name(tmp_path: Path, how: str, name: str) -> No
     )
 
 
+@pytest.mark.expects_log("bytes are no tar archive, it has")
 def test_the_command_that_unpacks_does_so(tmp_path: Path) -> None:
     source = without(documented(tmp_path), VAL_TAR)
     write(source, {VAL_TAR: gzip.compress(packed(flat(VAL)))})
@@ -634,6 +638,7 @@ def test_directories_and_tars_that_are_links(
     assert both(source) == []
 
 
+@pytest.mark.expects_log("does not add up, as far as it has")
 def test_links_that_lead_nowhere_or_in_circles(tmp_path: Path, real: Path) -> None:
     source = tmp_path / "source"
     for path in by_directory(TRAIN):
