@@ -22,6 +22,7 @@ def _fork_server() -> Iterator[None]:
     """The process that forks the tests' programs starts with the first of them and ends with the
     run.
     """
+    forkserver.at_first()
     yield
     forkserver.close_shared()
 

@@ -91,7 +91,12 @@ def check(
             files += 1
             try:
                 found, others = compare(index, items, file)
-            except (ArchiveError, OSError) as error:
+            except ArchiveError as error:
+                wrong.append(
+                    f"{display_path(file)} cannot be used ({error.reason}): remove that file"
+                )
+                continue
+            except OSError as error:
                 wrong.append(f"{display_path(file)}: {error}")
                 continue
             lines.append(

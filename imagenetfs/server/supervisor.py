@@ -197,10 +197,10 @@ def _mount(plan: MountPlan) -> tuple[Connection, int]:
     """The connection, and the descriptor of its session. Raises FuseRefusedError."""
     options = {f"fsname={_escaped(plan.source)}", f"subtype={_SUBTYPE}", "ro", *plan.fuse_options}
     place = str(plan.mountpoint)
-    if plan.shown_to is not None:
-        place = f"/dev/fd/{mount_for(plan.shown_to, plan.mountpoint, options)}"
     try:
         with new_session() as opened:
+            if plan.shown_to is not None:
+                place = f"/dev/fd/{mount_for(plan.shown_to, plan.mountpoint, options)}"
             pyfuse3.init(pyfuse3.Operations(), place, options)
     except RuntimeError as error:
         raise FuseRefusedError(

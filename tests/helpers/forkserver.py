@@ -57,8 +57,11 @@ def _read_at_start(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if _is_read_at_start(name)}
 
 
-_AT_FIRST = _read_at_start(os.environ)
-"""The run's own: this module is imported before any test runs."""
+@functools.cache
+def at_first() -> dict[str, str]:
+    """The run's own: the run asks once before any test, which may set others for itself."""
+    return _read_at_start(os.environ)
+
 
 _PR_SET_DUMPABLE = 4
 _ARG_START, _ENV_START = 45, 47
@@ -107,7 +110,7 @@ class ForkServer:
     ) -> None:
         self._control = control
         self._process = started
-        self._environ = dict(_AT_FIRST)
+        self._environ = dict(at_first())
 
     def can_give(self, environ: Mapping[str, str]) -> bool:
         """Whether a child can have these variables: those that an interpreter or the loader reads
@@ -140,7 +143,7 @@ class ForkServer:
                 cwd=REPOSITORY,
                 stdin=subprocess.DEVNULL,
                 pass_fds=[other.fileno()],
-                env={**others, **_AT_FIRST, "OPENBLAS_NUM_THREADS": "1", "_ROOM": "-" * _ROOM},
+                env={**others, **at_first(), "OPENBLAS_NUM_THREADS": "1", "_ROOM": "-" * _ROOM},
             )
         return cls(control, process)
 

@@ -120,7 +120,8 @@ def test_broken_class_tar(sample_copy: Path, mount: Mount) -> None:
     assert one.close() == 0
     only_archives(sample_copy)
     two = mount(sample_copy)
-    plain = {m.name for m in every[: len(every) // 2]}
+    # The walk goes on behind the damage: only the member whose header it was is lost.
+    plain = {m.name for m in every if m is not bad}
     assert set(os.listdir(two.root / "train" / wnid)) == plain
     assert str(victim.offset_data + bad.offset) in two.log.read_text().replace(",", "")
 

@@ -80,7 +80,11 @@ def test_check_export_import(at: Bench, sample: Path, tmp_path: Path) -> None:
         assert said.count(", 0 wrong") == 7
         assert "is right: 7 files" in error
     file = next((tmp_path / "here").rglob("ILSVRC2012_img_val.idx"))
-    file.write_bytes(file.read_bytes()[:-1])
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    _, error = _done(at, "check", sample, *here, code=14)
+    assert f"{file} cannot be used (the index file is cut off): remove that file" in error
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     _, error = _done(at, "check", sample, *here, code=14)
     assert f"{file} is wrong about ILSVRC2012/ILSVRC2012_img_val.tar: remove that file" in error
 

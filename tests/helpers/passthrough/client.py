@@ -94,7 +94,7 @@ def slow_source(
     ``below``: a directory to mount in, where the temporary one is closed to
     the users who shall read.
     """
-    base = Path(tempfile.mkdtemp(prefix="passthrough-", dir=below))
+    base = Path(tempfile.mkdtemp(prefix="slow-", dir=below))
     base.chmod(0o755)
     mountpoint, control = base / "mnt", base / "control"
     mountpoint.mkdir()

@@ -68,7 +68,7 @@ def test_a_file_that_is_no_index(source: Path, index: Command, tmp_path: Path) -
     train.write_bytes(b"garbage" * 100)
     done = index("check", source)
     assert done.code == 14
-    assert f"{train}: " in done.err
+    assert f"{train} cannot be used" in done.err
     assert "makes what is missing" in done.err
 
 

@@ -35,6 +35,7 @@ from tests.helpers.archives import (
     train_tar,
 )
 from tests.helpers.children import ended, in_child
+from tests.helpers.system_calls import patch_os
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
@@ -375,7 +376,7 @@ def test_interrupted_between_two_children(
 
     index = index_of(train, "t.tar", scan=scanner)
     index.container(0)
-    monkeypatch.setattr(os, "waitpid", interrupted)
+    patch_os(monkeypatch, "imagenetfs.index", waitpid=interrupted)
     before = _children()
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -401,7 +402,7 @@ def test_a_fork_that_fails(
 
     index = index_of(train, "t.tar", scan=scanner)
     index.container(0)
-    monkeypatch.setattr(os, "fork", second_fails)
+    patch_os(monkeypatch, "imagenetfs.index", fork=second_fails)
     try:
         with contextlib.suppress(OSError):
             build_all(index, [0], in_flight=1, processes=2)
