@@ -24,7 +24,7 @@ from . import (
     staging,
     terminal,
 )
-from .children import CHECKOUT, stop_like_interrupt
+from .children import CHECKOUT, check_interrupted, stop_like_interrupt
 from .data import Size, prepare
 from .errors import BenchmarkError
 from .peers import find_peers
@@ -101,6 +101,7 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, Part]:
         run = Run(space, peers, size, data, options.rounds, options.patience, options.date, say)
         for name in options.parts:
             parts[name] = MEASURES[name](run)
+            check_interrupted()
             say(f"{name} is done; {parts[name].disturbance}.")
             results.save(options.results, parts)
             document.write(options.document, parts)

@@ -23,14 +23,28 @@ _END_SECONDS = 5.0
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+_asked: list[int] = []
+"""The signals that asked for the end."""
+
+
 def stop_like_interrupt() -> None:
-    """Let SIGTERM and SIGHUP end the run as Ctrl-C does, through every ``finally``."""
+    """Let SIGINT, SIGTERM and SIGHUP end the run alike, through every ``finally``."""
 
     def stop(number: int, frame: object) -> None:
+        _asked.append(number)
         raise KeyboardInterrupt
 
-    for number in _STOPS[1:]:
+    for number in _STOPS:
         signal.signal(number, stop)
+
+
+def check_interrupted() -> None:
+    """Raise KeyboardInterrupt where a signal came whose exception was lost.
+
+    Python prints exceptions of hooks, such as those around a fork, and goes on.
+    """
+    if _asked:
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
