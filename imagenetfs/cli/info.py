@@ -77,13 +77,13 @@ def index_splits(opened: Opened, settings: Settings) -> None:
 
 def _splits(opened: Opened, *, count: bool) -> tuple[list[dict[str, Any]], list[str]]:
     """(what there is, what is broken or does not add up: counted, or as far as names tell)."""
-    from imagenetfs.tree.ledger import account, survey
+    from imagenetfs.tree.ledger import account, preview
 
     found: list[dict[str, Any]] = []
     problems: list[str] = []
     for version in opened.catalogue.versions:
         for split in version.splits:
-            ledger = account(version, split) if count else survey(version, split)
+            ledger = account(version, split) if count else preview(version, split)
             sentence = ledger.sentence(str(opened.path))
             problems += [*ledger.problems, *([sentence] if sentence is not None else ())]
             found.append(

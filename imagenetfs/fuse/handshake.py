@@ -41,7 +41,7 @@ _FUSE_DEVICE = os.makedev(10, 229)
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class FuseSession:
     """The FUSE session of a mount: its descriptor, and what its kernel wants to be answered.
 
     ``opens``: OPEN and RELEASE; ``opens_directories``: OPENDIR and RELEASEDIR. Kernels that can do
@@ -78,7 +78,7 @@ def new_session() -> Iterator[list[int]]:
         raise RuntimeError(f"mounting opened {len(opened)} FUSE sessions")
 
 
-def handshake(fd: int, seconds: float = _SECONDS) -> Session:
+def handshake(fd: int, seconds: float = _SECONDS) -> FuseSession:
     """Answer INIT on the session's descriptor, within ``seconds`` of mounting.
 
     Raises FuseRefusedError where the kernel sends nothing, or what is not understood here.
@@ -102,7 +102,7 @@ def handshake(fd: int, seconds: float = _SECONDS) -> Session:
         *(BACKGROUND, BACKGROUND, _SMALLEST_WRITE, 1, _MOST_PAGES),
     )
     os.writev(fd, (reply_header(unique, len(answer)), answer))
-    return Session(
+    return FuseSession(
         fd,
         opens=not offered & NO_OPEN_SUPPORT,
         opens_directories=not offered & NO_OPENDIR_SUPPORT,

@@ -24,7 +24,7 @@ from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.discovery import Discovery, discover, index_group
 from imagenetfs.tree.labels import read_devkit, read_words
 from imagenetfs.tree.late_warnings import LateWarnings
-from imagenetfs.tree.ledger import LedgerWatch, Tell, expect, survey
+from imagenetfs.tree.ledger import LedgerWatch, Tell, expect, preview
 from imagenetfs.tree.locate import locate
 from imagenetfs.tree.refusals import nothing_known, unusable
 from imagenetfs.tree.versions import (
@@ -152,7 +152,7 @@ def _ledgers(
     for version in versions:
         for split in version.splits:
             watch.watch(version, split)
-            sentence = survey(version, split).sentence(place)
+            sentence = preview(version, split).sentence(place)
             if sentence is not None:
                 short.append(sentence)
     return short, watch

@@ -118,12 +118,12 @@ class Discovery:
 
 def discover(source: Source) -> Discovery:
     """Look at the source's upper levels. A directory that cannot be read becomes a warning."""
-    survey = _Survey(source)
-    survey.look()
-    return survey.result
+    walker = _Walker(source)
+    walker.look()
+    return walker.result
 
 
-class _Survey:
+class _Walker:
     """One survey, breadth first."""
 
     def __init__(self, source: Source) -> None:

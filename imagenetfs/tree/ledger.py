@@ -171,7 +171,7 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:FIRST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def survey(version: Version, split: Split, *, strict: bool = False) -> Ledger:
+def preview(version: Version, split: Split, *, strict: bool = False) -> Ledger:
     """The ledger as far as the names of the classes tell. Nothing is read for it.
 
     ``strict``: the published totals count however little is there.
@@ -191,7 +191,7 @@ def survey(version: Version, split: Split, *, strict: bool = False) -> Ledger:
 
 def account(version: Version, split: Split, *, strict: bool = False) -> Ledger:
     """The whole ledger. Indexes the split."""
-    ledger = survey(version, split, strict=strict)
+    ledger = preview(version, split, strict=strict)
     of_class = ledger.expected.of_class if ledger.expected is not None else {}
     images = size = 0
     problems: dict[str, None] = {}

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from imagenetfs.errors import FuseRefusedError
-from imagenetfs.fuse.handshake import Session, handshake, new_session
+from imagenetfs.fuse.handshake import FuseSession, handshake, new_session
 from imagenetfs.fuse.protocol import BACKGROUND, NO_OPENDIR_SUPPORT, REPLY, REQUEST, WANTED, Opcode
 
 
@@ -86,7 +86,7 @@ def test_what_a_kernel_wants_to_be_answered(
     session: Kernel, offered: int, opens: bool, opens_directories: bool
 ) -> None:
     session.send(Opcode.INIT, flags=offered)
-    assert handshake(session.fd) == Session(session.fd, opens, opens_directories)
+    assert handshake(session.fd) == FuseSession(session.fd, opens, opens_directories)
 
 
 @pytest.mark.skipif(not os.access("/dev/fuse", os.R_OK | os.W_OK), reason="/dev/fuse is closed")

@@ -15,7 +15,7 @@ from imagenetfs.index.archives import OUTER
 from imagenetfs.tree.class_listing import Place
 from imagenetfs.tree.dataset import Expected, Split, Version
 from imagenetfs.tree.devkit import Devkit
-from imagenetfs.tree.ledger import LedgerWatch, account, expect, problems_of, survey
+from imagenetfs.tree.ledger import LedgerWatch, account, expect, preview, problems_of
 from imagenetfs.tree.left_out import LeftOut
 from imagenetfs.tree.listing import Attributes, FixedListing, Listing
 from imagenetfs.tree.per_class_split import PerClassSplit
@@ -104,7 +104,7 @@ def test_a_class_that_is_missing_is_known_from_the_names(tmp_path: Path) -> None
     tars = whole()
     del tars["n00000002.tar"]
     split = train(tmp_path, tars, KIT)
-    ledger = survey(VERSION, split)
+    ledger = preview(VERSION, split)
     assert ledger.sentence("/s x") == (
         "ILSVRC2012/train does not add up, by the devkit: 2 of 3 classes (n00000002 not there). "
         "`imagenetfs verify '/s x'` says what is damaged: have that fetched again. "
@@ -115,11 +115,11 @@ def test_a_class_that_is_missing_is_known_from_the_names(tmp_path: Path) -> None
 
 def test_a_class_that_ought_not_to_be_there(tmp_path: Path) -> None:
     tars = whole() | {"n00000009.tar": class_tar(9)}
-    sentence = survey(VERSION, train(tmp_path, tars, KIT)).sentence("/s")
+    sentence = preview(VERSION, train(tmp_path, tars, KIT)).sentence("/s")
     assert sentence is not None
     assert "4 of 3 classes (n00000009 not expected)" in sentence
     del tars["n00000002.tar"]
-    sentence = survey(VERSION, train(tmp_path, tars, KIT)).sentence("/s")
+    sentence = preview(VERSION, train(tmp_path, tars, KIT)).sentence("/s")
     assert sentence is not None
     assert "3 of 3 classes (n00000002 not there; n00000009 not expected)" in sentence
 
@@ -207,12 +207,12 @@ def test_published_totals_count_where_most_is_there(
     places: dict[bytes, Place] = {b"n%08d" % n: (0, OUTER) for n in range(classes)}
     backend = PerClassSplit(index_of(tmp_path, "t.tar"), places)
     split = Split(b"train", backend, "t.tar")
-    sentence = survey(VERSION, split).sentence("/s")
+    sentence = preview(VERSION, split).sentence("/s")
     assert (sentence is not None) == told
     if sentence is not None:
         assert f"{classes:,} of 1,000 classes" in sentence
     # Whoever asks for all of it is told of a subset too.
-    assert survey(VERSION, split, strict=True).adds_up == (classes == 1_000)
+    assert preview(VERSION, split, strict=True).adds_up == (classes == 1_000)
 
 
 def watched(directory: Path, tars: dict[str, bytes]) -> tuple[LedgerWatch, Split, dict[str, str]]:
