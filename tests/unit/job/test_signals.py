@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 
@@ -29,7 +28,7 @@ def _as_before() -> Iterator[None]:
 def test_a_signal_is_raised(number: signal.Signals) -> None:
     signals.raise_when_told_to_end()
     with pytest.raises(StopSignal) as caught:
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
     assert caught.value.number == number
     assert str(caught.value) == number.name
 
@@ -41,7 +40,7 @@ def test_nothing_that_handles_errors_catches_it() -> None:
 def test_what_is_ignored_stays_ignored() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     signals.raise_when_told_to_end()
-    os.kill(os.getpid(), signal.SIGHUP)
+    signal.raise_signal(signal.SIGHUP)
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
@@ -49,7 +48,7 @@ def test_a_signal_that_was_lost_is_raised_again() -> None:
     signals.raise_when_told_to_end()
     signals.check()
     with pytest.raises(StopSignal):
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
     with pytest.raises(StopSignal) as caught:
         signals.check()
     assert caught.value.number == signal.SIGTERM
@@ -62,7 +61,7 @@ def test_a_signal_is_put_off_until_a_block_is_left(number: signal.Signals) -> No
     with pytest.raises(StopSignal):
         with signals.blocked():
             with signals.blocked():
-                os.kill(os.getpid(), number)
+                signal.raise_signal(number)
                 steps.append("inner")
             steps.append("outer")
         steps.append("too late")
@@ -75,7 +74,7 @@ def test_ctrl_c_is_put_off_too() -> None:
     reached = False
     with pytest.raises(KeyboardInterrupt):
         with signals.blocked():
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
             reached = True
     assert reached
 
@@ -90,5 +89,5 @@ def test_at_the_end_nothing_is_listened_to() -> None:
     signals.raise_when_told_to_end()
     signals.ignore()
     for number in (*signals.ENDING, signal.SIGINT):
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
     signals.check()

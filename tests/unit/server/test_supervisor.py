@@ -129,11 +129,11 @@ def test_signals_wake_and_three_of_them_stop() -> None:
     with module._signals() as (wakeup, alarm, stopping):
         with pytest.raises(BlockingIOError):
             os.read(wakeup, 1)
-        os.kill(os.getpid(), signal.SIGCHLD)
+        signal.raise_signal(signal.SIGCHLD)
         assert os.read(wakeup, 10) == bytes([signal.SIGCHLD])
         assert stopping == []
         for number in heeded:
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
         assert stopping == list(heeded)
         assert sorted(os.read(wakeup, 10)) == sorted(heeded)
         module._wake(alarm)
