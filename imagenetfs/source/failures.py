@@ -12,15 +12,13 @@ for, the first one of a file and reason is logged, and status and the end of `ru
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import mmap
-import os
 import struct
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+
+from imagenetfs.system.locks import SharedLock
 
 _ENTRY_BYTES = 512
 _MAX_ENTRIES = 512
@@ -47,9 +45,8 @@ class FailureRegister:
     """Make it before forking."""
 
     def __init__(self) -> None:
-        self._lock = os.memfd_create("imagenetfs-failures", os.MFD_CLOEXEC)
+        self._lock = SharedLock("imagenetfs-failures")
         self._map = mmap.mmap(-1, mmap.PAGESIZE + _MAX_ENTRIES * _ENTRY_BYTES)
-        self._writing = threading.Lock()
         self._head = memoryview(self._map)[: _HEAD.size].cast("Q")
         self.failing = self._head[1:2]
         """One word: how many entries have not recovered. To be looked at before anything is asked
@@ -58,13 +55,12 @@ class FailureRegister:
 
     def close(self) -> None:
         """Give the memory back; once is enough."""
-        if self._lock < 0:
+        if self._map.closed:
             return
         self.failing.release()
         self._head.release()
         self._map.close()
-        os.close(self._lock)
-        self._lock = -1
+        self._lock.close()
 
     def note(self, path: bytes, kind: str, sentence: str) -> bool:
         """Count a request that failed. True where the file was not failing in this way before.
@@ -74,7 +70,7 @@ class FailureRegister:
         Beyond 512 files and reasons the log alone has it: then this is True each time.
         """
         key, reason = _digest(path), _digest(kind.encode())
-        with self._locked():
+        with self._lock.held():
             for at in self._entries():
                 count, state, *keys, length = _ENTRY.unpack_from(self._map, at)
                 if keys == [key, reason]:
@@ -93,7 +89,7 @@ class FailureRegister:
         if not self.failing[0]:
             return 0
         key, failed = _digest(path), 0
-        with self._locked():
+        with self._lock.held():
             for at in self._entries():
                 count, state, own, reason, length = _ENTRY.unpack_from(self._map, at)
                 if own == key and state == _FAILING:
@@ -121,16 +117,6 @@ class FailureRegister:
         start = at + _ENTRY.size
         self._map[start : start + len(text)] = text
         _ENTRY.pack_into(self._map, at, 1, _FAILING, key, reason, len(text))
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        # A record lock belongs to a process, whatever descriptor it came by; threads need one more.
-        with self._writing:
-            fcntl.lockf(self._lock, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                fcntl.lockf(self._lock, fcntl.LOCK_UN)
 
 
 def _digest(data: bytes) -> bytes:

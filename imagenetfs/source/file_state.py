@@ -8,13 +8,10 @@ about one is new) and locked, so that just one process is the first to say so.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import mmap
-import os
-import threading
-from collections.abc import Iterator
+
+from imagenetfs.system.locks import SharedLock
 
 Identity = tuple[int, int, int, int]
 """inode, size in bytes, mtime and ctime in ns: while these are the same, so is the file."""
@@ -51,7 +48,7 @@ class SharedFileState:
     """Make it before forking."""
 
     def __init__(self) -> None:
-        self._lock = os.memfd_create("imagenetfs-known", os.MFD_CLOEXEC)
+        self._lock = SharedLock("imagenetfs-known")
         # Memory is taken when it is written to: a page for each archive at most.
         self._map = mmap.mmap(-1, (_WORDS * _SLOTS + 4) * _WORD)
         self._words = memoryview(self._map).cast("Q")
@@ -59,17 +56,15 @@ class SharedFileState:
         """One word: how many files have changed. To be looked at before anything is asked here."""
         self.refusals = self._words[_REFUSED_COUNT:_REFUSAL_CHANGES]
         """One word: how many may not be read now."""
-        self._writing = threading.Lock()
 
     def close(self) -> None:
         """Give the memory back; once is enough."""
-        if self._lock < 0:
+        if self._map.closed:
             return
         for words in (self.changes, self.refusals, self._words):
             words.release()
         self._map.close()
-        os.close(self._lock)
-        self._lock = -1
+        self._lock.close()
 
     # --- whether it is the right file
     # ---------------------------------------------------------------
@@ -88,7 +83,7 @@ class SharedFileState:
 
     def found_right(self, path: bytes, identity: Identity) -> None:
         """This file is the right one; a process that opens the same one need not look again."""
-        with self._locked():
+        with self._lock.held():
             slot = self._claim(_digest(path))
             if slot is not None and self._words[slot + _VERDICT] != _CHANGED:
                 self._words[slot + _VERDICT] = _digest(identity)
@@ -127,7 +122,7 @@ class SharedFileState:
 
     def note_permitted(self, path: bytes, ctime_ns: int) -> None:
         """The server let us read the file, and a change of its rights changes its ctime."""
-        with self._locked():
+        with self._lock.held():
             slot = self._claim(_digest(path))
             if slot is not None:
                 self._words[slot + _CTIME] = _digest(ctime_ns)
@@ -145,7 +140,7 @@ class SharedFileState:
     def note_rights(self, path: bytes, rights: Ownership) -> None:
         """The file's owner, group and permission bits are these now."""
         uid, gid, bits = rights
-        with self._locked():
+        with self._lock.held():
             slot = self._claim(_digest(path))
             if slot is None:
                 return
@@ -175,7 +170,7 @@ class SharedFileState:
 
     def _put(self, path: bytes, which: int, value: int, count: int) -> bool:
         """Set a word of 0 or 1 and count those that are 1; True where it was another."""
-        with self._locked():
+        with self._lock.held():
             slot = self._claim(_digest(path))
             if slot is None:
                 return True
@@ -203,14 +198,3 @@ class SharedFileState:
         if slot is not None:
             self._words[slot] = digest
         return slot
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        # A record lock belongs to a process, wherever its descriptor came from;
-        # threads need one more.
-        with self._writing:
-            fcntl.lockf(self._lock, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                fcntl.lockf(self._lock, fcntl.LOCK_UN)

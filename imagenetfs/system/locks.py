@@ -8,9 +8,12 @@ where each opened it itself.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import struct
+import threading
+from collections.abc import Iterator
 
 
 def _request(kind: int, start: int, length: int) -> bytes:
@@ -43,3 +46,36 @@ def share(fd: int, start: int, length: int) -> None:
 def unlock(fd: int, start: int, length: int) -> None:
     """Give these bytes free."""
     fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _request(fcntl.F_UNLCK, start, length))
+
+
+class SharedLock:
+    """One lock for all processes that are forked after it was made, and for their threads.
+
+    It is a record lock, which belongs to a process wherever its descriptor came from, so that
+    nothing has to be opened anew after a fork; threads need one more.
+    """
+
+    def __init__(self, name: str) -> None:
+        """``name``: what /proc shows of it."""
+        self._fd = os.memfd_create(name, os.MFD_CLOEXEC)
+        self._threads = threading.Lock()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold it for a block."""
+        with self._threads:
+            fcntl.lockf(self._fd, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.lockf(self._fd, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Close the descriptor; once is enough."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError, OSError):
+            self.close()

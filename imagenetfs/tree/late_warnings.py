@@ -5,12 +5,10 @@ Kept in memory that forked processes share, so that each sentence is said once a
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import logging
 import mmap
-import os
-import threading
+
+from imagenetfs.system.locks import SharedLock
 
 log = logging.getLogger(__name__)
 
@@ -30,13 +28,8 @@ class LateWarnings:
     """Sentences, in the order in which they were found. Make it before forking."""
 
     def __init__(self) -> None:
-        self._lock = os.memfd_create("imagenetfs-notices", os.MFD_CLOEXEC)
+        self._lock = SharedLock("imagenetfs-notices")
         self._map = mmap.mmap(-1, _BYTES)
-        self._writing = threading.Lock()
-
-    def __del__(self) -> None:
-        with contextlib.suppress(AttributeError, OSError):
-            os.close(self._lock)
 
     def tell(self, sentence: str, about: str = "") -> None:
         """Say a sentence, if nobody has said it yet. Beyond 64 KB of them the log alone has it.
@@ -45,21 +38,16 @@ class LateWarnings:
         """
         key = _line(about) + _ABOUT if about else b""
         data = key + _line(sentence) + b"\n"
-        # A record lock belongs to a process; threads need one more.
-        with self._writing:
-            fcntl.lockf(self._lock, fcntl.LOCK_EX)
-            try:
-                told = self._told()
-                lines = told.split(b"\n")
-                if data[:-1] in lines:
-                    return
-                if key and any(line.startswith(key) for line in lines):
-                    told = b"\n".join(line for line in lines if not line.startswith(key))
-                    self._put(_HEAD, told)
-                if _HEAD + len(told) + len(data) <= _BYTES:
-                    self._put(_HEAD + len(told), data)
-            finally:
-                fcntl.lockf(self._lock, fcntl.LOCK_UN)
+        with self._lock.held():
+            told = self._told()
+            lines = told.split(b"\n")
+            if data[:-1] in lines:
+                return
+            if key and any(line.startswith(key) for line in lines):
+                told = b"\n".join(line for line in lines if not line.startswith(key))
+                self._put(_HEAD, told)
+            if _HEAD + len(told) + len(data) <= _BYTES:
+                self._put(_HEAD + len(told), data)
         log.warning("%s", sentence)
 
     def _put(self, start: int, data: bytes) -> None:
@@ -69,12 +57,8 @@ class LateWarnings:
 
     def all(self) -> list[str]:
         """What has been said so far."""
-        with self._writing:
-            fcntl.lockf(self._lock, fcntl.LOCK_EX)
-            try:
-                told = self._told()
-            finally:
-                fcntl.lockf(self._lock, fcntl.LOCK_UN)
+        with self._lock.held():
+            told = self._told()
         return [line.rpartition(_ABOUT)[2].decode() for line in told.split(b"\n") if line]
 
     def _told(self) -> bytes:

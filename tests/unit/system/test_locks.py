@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -9,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.system.locks import lock, share, try_lock, unlock
+from imagenetfs.system.locks import SharedLock, lock, share, try_lock, unlock
 from imagenetfs.system.process import is_waiting
+from tests.helpers.children import ended, in_child
 from tests.helpers.forked import answer, wait_until
 
 Open = Callable[[], int]
@@ -118,3 +120,26 @@ def test_a_lock_is_waited_for(opening: Open, wait: Callable[[int, int, int], Non
 def test_other_errors_are_not_taken_for_a_lock_that_is_held(opening: Open) -> None:
     with pytest.raises(OSError, match="Invalid argument"):
         try_lock(opening(), -1, 1)
+
+
+def test_a_lock_for_forks_and_threads() -> None:
+    """Each holds it alone, whether it was forked or is a thread."""
+    count = mmap.mmap(-1, 8)
+    lock = SharedLock("imagenetfs-test")
+
+    def work() -> None:
+        for _ in range(200):
+            with lock.held():
+                count[:8] = (int.from_bytes(count[:8], "little") + 1).to_bytes(8, "little")
+
+    children = [in_child(work) for _ in range(3)]
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [ended(child) for child in children] == [0, 0, 0]
+    assert int.from_bytes(count[:8], "little") == 6 * 200
+    lock.close()
+    lock.close()
+    count.close()
