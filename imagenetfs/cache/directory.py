@@ -11,12 +11,13 @@ import contextlib
 import os
 import re
 import stat
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from imagenetfs.errors import ImagenetfsError, NoSpaceError, PlaceRefusedError
-from imagenetfs.system import mounts
+from imagenetfs.system import files, mounts
 
 _ADVICE = "Name another directory with --cache-dir; one that does not exist yet is made."
 
@@ -72,15 +73,10 @@ def _refuse_unless_ours(directory: Path, status: os.stat_result) -> None:
 
 
 def _problem(status: os.stat_result) -> str | None:
-    if stat.S_ISLNK(status.st_mode):
-        return "is a symbolic link"
-    if not stat.S_ISDIR(status.st_mode):
-        return "is no directory"
-    if status.st_uid != os.geteuid():
-        return "belongs to another user"
-    if status.st_mode & 0o077:
+    problem = files.directory_problem(status)
+    if problem is None and status.st_mode & 0o077:
         return f"may be entered by others (its mode is {status.st_mode & 0o777:o}, not 700)"
-    return None
+    return problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +107,7 @@ class CacheDirectory:
             raise NoSpaceError(
                 f"The cache directory {path} cannot be opened: {error.strerror}."
             ) from error
+        self._closer = weakref.finalize(self, os.close, self.fd)
         try:
             _refuse_unless_ours(path, os.fstat(self.fd))
         except PlaceRefusedError:
@@ -152,13 +149,7 @@ class CacheDirectory:
 
     def close(self) -> None:
         """Close the descriptor; once is enough."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-    def __del__(self) -> None:
-        with contextlib.suppress(AttributeError, OSError):
-            self.close()
+        self._closer()
 
 
 def holds_removed(pid: int) -> bool:

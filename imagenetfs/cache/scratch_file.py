@@ -14,6 +14,7 @@ import logging
 import os
 import struct
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,14 +38,9 @@ class ScratchFile:
         try:
             with tempfile.TemporaryFile(dir=self.directory) as file:
                 self._fd = fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
+            weakref.finalize(self, os.close, self._fd)
         except OSError as error:
             log.warning("%s cannot be written to: %s", self.directory, error.strerror)
-
-    def __del__(self) -> None:
-        with contextlib.suppress(AttributeError, OSError):
-            if self._fd >= 0:
-                os.close(self._fd)
-                self._fd = -1
 
     def after_fork(self) -> None:
         """Open the file anew, for locks that are this process's own. Call once in each child."""

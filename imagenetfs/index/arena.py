@@ -29,6 +29,7 @@ import mmap
 import os
 import struct
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -52,6 +53,7 @@ class Arena:
 
     def __init__(self, archives: int, directory: Path | None = None) -> None:
         self._fd = _unlinked_file(directory)
+        self._closer = weakref.finalize(self, os.close, self._fd)
         self._segments: dict[int, memoryview] = {}
         self._archives = archives
         first_block = _HEADER + archives * _SLOT.size
@@ -61,13 +63,7 @@ class Arena:
 
     def close(self) -> None:
         """Close the descriptor; once is enough. What is mapped stays so."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def __del__(self) -> None:
-        with contextlib.suppress(AttributeError, OSError):
-            self.close()
+        self._closer()
 
     def after_fork(self) -> None:
         """Open the file anew, for locks that are this process's own. Call once in each child."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,12 +36,10 @@ class IndexSearchPath:
         found = [self._below(place) for place in places if place != directory]
         # Opened now and not by path later: the mount may lie over the source, and a server that
         # looks into its own mount waits for itself.
-        self._descriptors = [fd for fd in map(_opened, found) if fd is not None]
-        self._read_only = [Path(f"/proc/self/fd/{fd}") for fd in self._descriptors]
-
-    def __del__(self) -> None:
-        for fd in self.__dict__.pop("_descriptors", ()):
-            os.close(fd)
+        descriptors = [fd for fd in map(_opened, found) if fd is not None]
+        for fd in descriptors:
+            weakref.finalize(self, os.close, fd)
+        self._read_only = [Path(f"/proc/self/fd/{fd}") for fd in descriptors]
 
     def file(self, group: str) -> Path | None:
         """Where the index file of a group is written."""

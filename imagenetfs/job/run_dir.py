@@ -35,7 +35,7 @@ from pathlib import Path
 from imagenetfs.config import Settings, at_home, site_config_path
 from imagenetfs.errors import NoSpaceError, PlaceRefusedError, RunDirRefusedError, StillBusyError
 from imagenetfs.job import signals
-from imagenetfs.system import mounts
+from imagenetfs.system import files, mounts
 
 LOCK_SECONDS = 300.0  # longer than any start takes
 
@@ -243,15 +243,10 @@ def _problem(directory: Path) -> str | None:
 
 
 def _problem_of(status: os.stat_result) -> str | None:
-    if stat.S_ISLNK(status.st_mode):
-        return "is a symbolic link"
-    if not stat.S_ISDIR(status.st_mode):
-        return "is no directory"
-    if status.st_uid != os.geteuid():
-        return "belongs to another user"
-    if status.st_mode & _OTHERS_WRITE:
+    problem = files.directory_problem(status)
+    if problem is None and status.st_mode & _OTHERS_WRITE:
         return f"can be written to by others (its mode is {stat.S_IMODE(status.st_mode):o})"
-    return None
+    return problem
 
 
 def _status(directory: Path) -> os.stat_result | None:

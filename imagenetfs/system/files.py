@@ -15,6 +15,17 @@ _FLAGS = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _MOST_LINKS = 40
 
 
+def directory_problem(status: os.stat_result) -> str | None:
+    """Why what stat (links not followed) says of is no directory of ours; None where it is."""
+    if stat.S_ISLNK(status.st_mode):
+        return "is a symbolic link"
+    if not stat.S_ISDIR(status.st_mode):
+        return "is no directory"
+    if status.st_uid != os.geteuid():
+        return "belongs to another user"
+    return None
+
+
 def open_regular(path: Path) -> int:
     """A descriptor for reading a regular file, whoever's it is. Raises OSError; never waits for a
     writer.

@@ -13,6 +13,7 @@ import fcntl
 import os
 import struct
 import threading
+import weakref
 from collections.abc import Iterator
 
 
@@ -58,6 +59,7 @@ class SharedLock:
     def __init__(self, name: str) -> None:
         """``name``: what /proc shows of it."""
         self._fd = os.memfd_create(name, os.MFD_CLOEXEC)
+        self._closer = weakref.finalize(self, os.close, self._fd)
         self._threads = threading.Lock()
 
     @contextlib.contextmanager
@@ -72,10 +74,4 @@ class SharedLock:
 
     def close(self) -> None:
         """Close the descriptor; once is enough."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def __del__(self) -> None:
-        with contextlib.suppress(AttributeError, OSError):
-            self.close()
+        self._closer()

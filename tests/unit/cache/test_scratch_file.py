@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -18,10 +17,8 @@ from tests.helpers.forked import answer, wait_until
 
 
 @pytest.fixture
-def scratch(tmp_path: Path) -> Iterator[ScratchFile]:
-    one = ScratchFile(tmp_path)
-    yield one
-    os.close(one._fd)
+def scratch(tmp_path: Path) -> ScratchFile:
+    return ScratchFile(tmp_path)
 
 
 def test_it_has_no_name(scratch: ScratchFile, tmp_path: Path) -> None:
