@@ -5,7 +5,7 @@ something to verify and to carry.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,6 +29,7 @@ from imagenetfs.errors import ArchiveError, IndexWrongError, UsageError
 
 if TYPE_CHECKING:
     from imagenetfs.index.bulk_build import Progress
+    from imagenetfs.index.index import Index
 
 _SOURCE = typer.Argument(metavar="[SOURCE]", help="The source it is of.", show_default=False)
 _FILE = typer.Argument(metavar="FILE", help="The file with the index.", show_default=False)
@@ -64,11 +65,11 @@ def check(
     opened = catalogue_of(settings, indexed=False)
     from imagenetfs.index.archives import Kind
     from imagenetfs.index.bulk_build import build_all, containers
-    from imagenetfs.index.index_file import display_path
-    from imagenetfs.index.transfer import compare
 
     index = opened.catalogue.index
-    lines, wrong, files, listings = [], [], 0, 0
+    lines: list[str] = []
+    wrong: list[str] = []
+    files = listings = 0
     for group, archives in opened.groups(()).items():
         tars = [n for n in archives if index.archives[n].kind is not Kind.DIRECTORY]
         present = [file for file in opened.places.files(group) if file.exists()]
@@ -89,25 +90,9 @@ def check(
         items = [item for item in containers(index, tars) if index.known(*item)]
         for file in present:
             files += 1
-            try:
-                found, others = compare(index, items, file)
-            except ArchiveError as error:
-                wrong.append(
-                    f"{display_path(file)} cannot be used ({error.reason}): remove that file"
-                )
-                continue
-            except OSError as error:
-                wrong.append(f"{display_path(file)}: {error}")
-                continue
-            lines.append(
-                f"{display_path(file)}: {found:,} of {counted(len(items), 'table')}, "
-                f"{len(others):,} wrong"
-            )
-            if others:
-                named_here = ", ".join(others[:_MOST_NAMED])
-                wrong.append(f"{display_path(file)} is wrong about {named_here}: remove that file")
-            elif found < len(items):
-                wrong.append(f"{display_path(file)} lacks {counted(len(items) - found, 'table')}")
+            line, fault = _compared(index, items, file)
+            lines += [line] if line else []
+            wrong += [fault] if fault else []
     for line in lines:
         show(line)
     if wrong:
@@ -116,6 +101,28 @@ def check(
         )
     beside = f" ({counted(listings, 'file')} of listings beside, not looked at)" if listings else ""
     say(f"the index of {opened.path} is right: {counted(files, 'file')}{beside}.")
+
+
+def _compared(
+    index: Index, items: Sequence[tuple[int, int]], file: Path
+) -> tuple[str | None, str | None]:
+    """(what an index file has, what is wrong with it); None where there is nothing to say."""
+    from imagenetfs.index.index_file import display_path
+    from imagenetfs.index.transfer import compare
+
+    shown = display_path(file)
+    try:
+        found, others = compare(index, items, file)
+    except ArchiveError as error:
+        return None, f"{shown} cannot be used ({error.reason}): remove that file"
+    except OSError as error:
+        return None, f"{shown}: {error}"
+    line = f"{shown}: {found:,} of {counted(len(items), 'table')}, {len(others):,} wrong"
+    if others:
+        return line, f"{shown} is wrong about {', '.join(others[:_MOST_NAMED])}: remove that file"
+    if found < len(items):
+        return line, f"{shown} lacks {counted(len(items) - found, 'table')}"
+    return line, None
 
 
 def _command(source: Path, settings: Settings) -> str:

@@ -17,7 +17,7 @@ from imagenetfs.tree.class_listing import (
 from imagenetfs.tree.class_places import ClassPlace
 from imagenetfs.tree.left_out import LeftOut
 from imagenetfs.tree.listing import Listing
-from imagenetfs.tree.split_backend import WNID, log_warning, troubles
+from imagenetfs.tree.split_backend import class_by_name, log_warning, troubles
 
 
 class DirectorySplit:
@@ -78,11 +78,7 @@ class DirectorySplit:
         return None
 
     def class_of_name(self, name: bytes) -> int | None:
-        wnid = name.partition(b"_")[0]
-        if WNID.fullmatch(wnid):
-            return next((k for k, known in enumerate(self.classes) if known == wnid), None)
-        every = range(len(self.classes))
-        return next((k for k in every if self.listing(k).find(name) is not None), None)
+        return class_by_name(self, name)
 
     def mtime_ns(self, number: int) -> int | None:
         archive, inner, below = self._places[number]

@@ -76,6 +76,15 @@ class SplitBackend(Protocol):
         ...
 
 
+def class_by_name(backend: SplitBackend, name: bytes) -> int | None:
+    """The class of an image's name: by the wnid in front of it, else by looking it up in each."""
+    classes = backend.classes
+    wnid = name.partition(b"_")[0]
+    if WNID.fullmatch(wnid):
+        return next((k for k, known in enumerate(classes) if known == wnid), None)
+    return next((k for k in range(len(classes)) if backend.listing(k).find(name) is not None), None)
+
+
 def log_warning(sentence: str) -> None:
     """Tell nobody but the log."""
     log.warning("%s", sentence)

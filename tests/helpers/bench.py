@@ -230,5 +230,7 @@ class Terminal:
     def end(self) -> int:
         """Wait for the command's end: its exit code, negative for a signal."""
         _, status = os.waitpid(self.pid, 0)
-        self.hang_up()
         return os.waitstatus_to_exitcode(status)
+
+    def __del__(self) -> None:
+        self.hang_up()

@@ -13,13 +13,11 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from imagenetfs.index.search_path import IndexSearchPath
 from imagenetfs.read.reader import Reader
-from imagenetfs.source.source import Source
-from imagenetfs.tree.catalogue import build_catalogue
 from imagenetfs.tree.node import FixedFile
 from imagenetfs.tree.tree import Tree
 from tests.helpers.devkit import meta_mat
+from tests.helpers.trees import at
 
 CLASSES = [b"n01440764", b"n01443537", b"n02119789", b"n03126707"]
 PER_CLASS = 3
@@ -139,20 +137,6 @@ def without(root: Path, *paths: str) -> Path:
 
 
 # --- what is shown --------------------------------------------------------------------------------
-
-
-def tree_of(source: Path, prefer: str = "archives") -> Tree:
-    """The tree over a source, as a mount has it."""
-    catalogue = build_catalogue(Source(source), places=IndexSearchPath(None, source), prefer=prefer)
-    return Tree(catalogue, "1.2.3")
-
-
-def at(tree: Tree, path: str) -> int:
-    """The inode of a path."""
-    number = 1
-    for name in path.split("/"):
-        number = tree.lookup(number, name.encode())
-    return number
 
 
 def read(tree: Tree, number: int) -> bytes:

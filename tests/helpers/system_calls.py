@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
@@ -26,3 +27,20 @@ def patch_os(monkeypatch: pytest.MonkeyPatch, package: str, **calls: object) -> 
     assert found, package
     for module in found:
         monkeypatch.setattr(module, "os", stand_in)
+
+
+def failing(
+    monkeypatch: pytest.MonkeyPatch, package: str, name: str, number: int, times: int
+) -> Callable[[], int]:
+    """Let ``os.<name>`` fail so often for a package; the call returns how often it was asked."""
+    real, asked = getattr(os, name), 0
+
+    def fail(*arguments: object, **more: object) -> object:
+        nonlocal asked
+        asked += 1
+        if asked <= times:
+            raise OSError(number, os.strerror(number))
+        return real(*arguments, **more)
+
+    patch_os(monkeypatch, package, **{name: fail})
+    return lambda: asked

@@ -44,9 +44,10 @@ def ilsvrc2012(root: Path) -> Path:
     return root
 
 
-def tree_of(source: Path, places: IndexSearchPath | None = None) -> Tree:
-    """The tree above a source."""
-    catalogue = build_catalogue(Source(source), places=places or IndexSearchPath(None, source))
+def tree_of(source: Path, places: IndexSearchPath | None = None, prefer: str = "archives") -> Tree:
+    """The tree over a source, as a mount has it."""
+    places = places or IndexSearchPath(None, source)
+    catalogue = build_catalogue(Source(source), places=places, prefer=prefer)
     return Tree(catalogue, "1.2.3")
 
 

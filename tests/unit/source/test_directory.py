@@ -14,6 +14,7 @@ from imagenetfs.errors import SourceMissingError, SourceReadError, SourceUnreada
 from imagenetfs.source import retry
 from imagenetfs.source.directory import DirectoryEntry, SourceDirectory
 from imagenetfs.source.file import REQUESTS, SINCE
+from tests.helpers.system_calls import failing
 
 
 @pytest.fixture(autouse=True)
@@ -36,23 +37,6 @@ def source(root: Path) -> Iterator[SourceDirectory]:
     one.close()
 
 
-def failing(
-    monkeypatch: pytest.MonkeyPatch, name: str, number: int, times: int
-) -> Callable[[], int]:
-    """Let os.<name> fail so many times; the call returns how often it was asked."""
-    real, asked = getattr(os, name), 0
-
-    def fail(*arguments: object, **more: object) -> object:
-        nonlocal asked
-        asked += 1
-        if asked <= times:
-            raise OSError(number, os.strerror(number))
-        return real(*arguments, **more)
-
-    monkeypatch.setattr(os, name, fail)
-    return lambda: asked
-
-
 # --- the root itself ------------------------------------------------------------------------------
 
 
@@ -68,14 +52,14 @@ def test_a_source_that_is_no_directory(root: Path) -> None:
 
 
 def test_a_source_that_may_not_be_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    failing(monkeypatch, "open", errno.EACCES, 1)
+    failing(monkeypatch, "imagenetfs.source", "open", errno.EACCES, 1)
     with pytest.raises(SourceUnreadableError, match="you may not read the source") as caught:
         SourceDirectory(root)
     assert "`id`" in str(caught.value)
 
 
 def test_a_source_that_fails_in_another_way(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    failing(monkeypatch, "open", errno.EIO, 1)
+    failing(monkeypatch, "imagenetfs.source", "open", errno.EIO, 1)
     with pytest.raises(SourceUnreadableError, match=r"cannot open .*: Input/output error"):
         SourceDirectory(root)
 
@@ -194,7 +178,7 @@ def test_what_passes_is_tried_again_and_is_one_request(
     (root / "link").symlink_to("a")
     expected = ask(source)
     before = source.meter[REQUESTS]
-    asked = failing(monkeypatch, call, errno.ESTALE, 3)
+    asked = failing(monkeypatch, "imagenetfs.source", call, errno.ESTALE, 3)
     assert ask(source) == expected
     assert asked() >= 4
     assert source.meter[REQUESTS] == before + requests
@@ -217,7 +201,7 @@ def test_what_does_not_pass_is_the_projects_own_error(
 ) -> None:
     (root / "link").symlink_to("a")
     before = source.meter[REQUESTS]
-    failing(monkeypatch, call, number, 99)
+    failing(monkeypatch, "imagenetfs.source", call, number, 99)
     with pytest.raises(error):
         ask(source)
     assert source.meter[REQUESTS] == before + requests  # asked, and answered so

@@ -25,7 +25,7 @@ from imagenetfs.source.file_state import Identity, SharedFileState
 from imagenetfs.source.source import SINCE, Source, SourceFile
 from tests.helpers.archives import forget_files
 from tests.helpers.clocks import FakeClock
-from tests.helpers.system_calls import patch_os
+from tests.helpers.system_calls import failing, patch_os
 
 OLD, NEW = bytes(range(256)) * 40, bytes(reversed(range(256))) * 40
 
@@ -49,23 +49,6 @@ def _source(root: Path, revalidate: float = 60.0, clock: FakeClock | None = None
     return source
 
 
-def _failing(
-    monkeypatch: pytest.MonkeyPatch, name: str, number: int, times: int
-) -> Callable[[], int]:
-    """Let os.<name> fail so many times; the call returns how often it was asked."""
-    real, asked = getattr(os, name), 0
-
-    def fail(*arguments: object, **more: object) -> object:
-        nonlocal asked
-        asked += 1
-        if asked <= times:
-            raise OSError(number, os.strerror(number))
-        return real(*arguments, **more)
-
-    patch_os(monkeypatch, "imagenetfs.source", **{name: fail})
-    return lambda: asked
-
-
 # --- retries --------------------------------------------------------------------------------------
 
 
@@ -78,7 +61,7 @@ def test_errors_that_pass_are_waited_for(
     clock = FakeClock()
     source = _source(root, clock=clock)
     file = source.open(b"a.tar")
-    asked = _failing(monkeypatch, "pread", number, times)
+    asked = failing(monkeypatch, "imagenetfs.source", "pread", number, times)
     assert file.read(100, 1000) == OLD[100:1100]
     assert asked() == times + 1
     assert clock.pauses == list(retry.PAUSES[:times])
@@ -91,7 +74,7 @@ def test_they_are_not_waited_for_for_ever(
 ) -> None:
     clock = FakeClock()
     file = _source(root, clock=clock).open(b"a.tar")
-    asked = _failing(monkeypatch, "pread", number, 1000)
+    asked = failing(monkeypatch, "imagenetfs.source", "pread", number, 1000)
     with pytest.raises(SourceReadError, match=r"cannot read a\.tar at byte 100"):
         file.read(100, 1000)
     assert asked() == 4
@@ -123,11 +106,11 @@ def test_no_permission_is_no_matter_of_time(root: Path, monkeypatch: pytest.Monk
     """S2: EACCES is the answer."""
     source = _source(root)
     file = source.open(b"a.tar")
-    asked = _failing(monkeypatch, "pread", errno.EACCES, 1000)
+    asked = failing(monkeypatch, "imagenetfs.source", "pread", errno.EACCES, 1000)
     with pytest.raises(SourceUnreadableError, match=r"you may no longer read a\.tar"):
         file.read(100, 1000)
     assert asked() == 1
-    asked = _failing(monkeypatch, "open", errno.EACCES, 1000)
+    asked = failing(monkeypatch, "imagenetfs.source", "open", errno.EACCES, 1000)
     with pytest.raises(SourceUnreadableError, match=r"you may not read .*/b\.tar"):
         source.open(b"b.tar")
     assert asked() == 1
@@ -144,11 +127,11 @@ def test_opening_and_listing_are_tried_again_too(
         lambda: source.has_entries(b""),
         lambda: source.read_whole(b"b.tar"),
     ):
-        asked = _failing(monkeypatch, "open", errno.ESTALE, 2)
+        asked = failing(monkeypatch, "imagenetfs.source", "open", errno.ESTALE, 2)
         assert work()
         assert asked() >= 3
         monkeypatch.undo()
-    _failing(monkeypatch, "stat", errno.ESTALE, 2)
+    failing(monkeypatch, "imagenetfs.source", "stat", errno.ESTALE, 2)
     assert source.status(b"a.tar") is not None
 
 
@@ -318,7 +301,7 @@ def test_paths_are_looked_at_again_after_a_while(
     clock = FakeClock()
     source = _source(root, revalidate=60.0, clock=clock)
     source.open(b"a.tar")
-    asked = _failing(monkeypatch, "open", errno.EACCES, 1)
+    asked = failing(monkeypatch, "imagenetfs.source", "open", errno.EACCES, 1)
     clock.advance(59.9)
     source.check_access(b"a.tar")
     assert asked() == 0

@@ -22,7 +22,6 @@ from imagenetfs.tree.tree import Tree
 from imagenetfs.tree.wordnet import ilsvrc2012_wnids
 from tests.helpers.layouts import (
     CLASSES,
-    at,
     by_directory,
     class_tars,
     devkit_files,
@@ -32,13 +31,13 @@ from tests.helpers.layouts import (
     read,
     shown,
     train_images,
-    tree_of,
     val_images,
     val_order,
     versions,
     without,
     write,
 )
+from tests.helpers.trees import at, tree_of
 
 TRAIN, VAL = train_images(), val_images()
 D = "ILSVRC2012/"
@@ -52,7 +51,7 @@ def file_at(tree: Tree, path: str) -> bytes:
 
 def both(source: Path, prefer: str = "archives") -> list[str]:
     """See that train and val of ILSVRC2012 are shown whole; the warnings."""
-    tree = tree_of(source, prefer)
+    tree = tree_of(source, prefer=prefer)
     assert shown(tree, "ILSVRC2012/train") == TRAIN
     assert shown(tree, "ILSVRC2012/val") == VAL
     return tree.catalogue.warnings + tree.catalogue.late_warnings.all()
