@@ -66,6 +66,15 @@ def descriptors() -> dict[int, str]:
     return found
 
 
+def opened_since(before: dict[int, str]) -> dict[int, str]:
+    """What is open now and was not in ``before``, a result of :func:`descriptors`.
+
+    A count of descriptors would fall at any time: the collector closes what earlier tests left.
+    """
+    now = descriptors()
+    return {fd: what for fd, what in now.items() if before.get(fd) != what}
+
+
 def shared_mappings() -> dict[str, str]:
     """Anonymous shared memory that this process maps: address range to what it is."""
     found = {}
@@ -91,8 +100,7 @@ class Held:
 
     def note(self, test: str) -> None:
         """Look at the descriptors after a test."""
-        now = descriptors()
-        new = {(fd, what) for fd, what in now.items() if self._first.get(fd) != what}
+        new = set(opened_since(self._first).items())
         self._since = {key: since for key, since in self._since.items() if key in new}
         for key in new:
             self._since.setdefault(key, test)

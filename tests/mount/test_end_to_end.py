@@ -57,7 +57,8 @@ def test_every_command(at: Bench, installed: Installed, sample: Path, tmp_path: 
     installed("umount", mountpoint)
     assert "ILSVRC2012" in installed("run", "--", "ls", "{mnt}")
     assert json.loads(installed("verify", sample, "--quick", "--json", codes=(42,)))
-    installed("doctor", sample, "--json", codes=(0, 40))
+    # Red is also a dead mount of another test, which there may be just now.
+    installed("doctor", sample, "--json", codes=(0, 40, 41))
     installed("enter", "--", "true", codes=(125,))
     assert installed.called == set(COMMANDS)
     assert at.leftovers() == []

@@ -20,6 +20,7 @@ from imagenetfs.cache.directory import (
 from imagenetfs.errors import NoSpaceError, PlaceRefusedError
 from imagenetfs.system import mounts
 from imagenetfs.system.mounts import MountEntry
+from tests.helpers.leaks import descriptors, opened_since
 
 KEY = bytes(range(32))
 
@@ -120,13 +121,13 @@ def test_what_is_not_ours_alone_is_refused(tmp_path: Path, what: str, words: str
     else:
         path.mkdir()
         path.chmod(0o750 if what == "group" else 0o701)
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     with pytest.raises(PlaceRefusedError, match=words) as caught:
         prepare(path)
     assert "--cache-dir" in str(caught.value)
     with pytest.raises(PlaceRefusedError, match=words):
         CacheDirectory(path)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert opened_since(before) == {}
 
 
 def test_another_users_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +158,7 @@ def test_one_that_is_there_stays_the_same(directory: CacheDirectory) -> None:
 def test_what_stands_at_its_path_takes_the_place_of_one_removed(
     directory: CacheDirectory, place: Path
 ) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     place.rmdir()
     directory.find_again()
     assert not place.exists()
@@ -167,7 +168,7 @@ def test_what_stands_at_its_path_takes_the_place_of_one_removed(
     directory.find_again()
     assert [one.number for one in directory.segments()] == [0]
     assert not os.get_inheritable(directory.fd)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert opened_since(before) == {}
 
 
 def test_another_that_is_not_ours_alone_does_not(directory: CacheDirectory, place: Path) -> None:

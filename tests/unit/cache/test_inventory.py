@@ -17,6 +17,7 @@ from imagenetfs.cache.segment import (
     Verified,
     make_segment,
 )
+from tests.helpers.leaks import descriptors, opened_since
 
 DATA_AT = 4096 + (1 << 14) * 16
 """Where a segment's first block stands in its file."""
@@ -134,10 +135,10 @@ def test_a_segment_under_a_name_that_is_not_its_own_holds_nothing(
 def test_nothing_stays_open(directory: Directory) -> None:
     held(directory, b"a", [full(b"x")])
     path_of(directory, b"b").write_bytes(b"")
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     list_volumes(directory)
     verify(directory, lambda done, total: None)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert opened_since(before) == {}
 
 
 # --- verified -------------------------------------------------------------------------------------

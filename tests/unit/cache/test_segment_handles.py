@@ -14,6 +14,7 @@ from imagenetfs.cache.quota import Limits, QuotaExceededError, SpaceQuota
 from imagenetfs.cache.segment import BLOCK, SEGMENT, Verified, length_of
 from imagenetfs.cache.segment_handles import SegmentHandles
 from imagenetfs.cache.volume import Volume
+from tests.helpers.leaks import descriptors
 
 KEY = bytes(range(32))
 PLENTY, NOTHING = Limits(1 << 40, 0), Limits(0, 0)
@@ -59,15 +60,17 @@ def cache(tmp_path: Path) -> Iterator[Cache]:
     one.close()
 
 
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+def opened(cache: Cache) -> int:
+    """How many files of the cache are open, and its directory."""
+    below = os.readlink(f"/proc/self/fd/{cache.directory.fd}")
+    return sum(what.startswith(below) for what in descriptors().values())
 
 
 def test_there_is_none_before_it_is_made(cache: Cache) -> None:
-    before = descriptors()
+    before = opened(cache)
     assert cache.handles.get(cache.volume, 0) is None
     assert cache.volume.segments == {}
-    assert descriptors() == before
+    assert opened(cache) == before
 
 
 def test_one_that_is_made_stands_in_its_volume(cache: Cache) -> None:
@@ -113,11 +116,11 @@ def test_one_that_is_gone_is_made_anew_to_write_to(cache: Cache, how: str) -> No
         cache.file(0).unlink()
     else:
         os.truncate(cache.file(0), 5000)
-    before = descriptors()
+    before = opened(cache)
     second = cache.handles.to_write(cache.volume, 0, cache.room)
     assert second is not first
     assert second.is_current()
-    assert descriptors() == before
+    assert opened(cache) == before
 
 
 def test_one_of_a_disk_that_became_read_only_is_read_not_written_to(
@@ -148,11 +151,11 @@ def test_one_of_a_disk_that_became_read_only_is_read_not_written_to(
 def test_a_look_lets_go_of_what_is_gone(cache: Cache) -> None:
     cache.make(0)
     cache.make(1)
-    before = descriptors()
+    before = opened(cache)
     cache.file(0).unlink()
     cache.handles.look(100.0)
     assert list(cache.volume.segments) == list(cache.volume.tally) == [1]
-    assert descriptors() == before - 1
+    assert opened(cache) == before - 1
     assert cache.handles.look_at == 101.0
 
 
@@ -201,12 +204,12 @@ def test_what_cannot_be_told_is_no_error(cache: Cache, monkeypatch: pytest.Monke
 
 
 def test_closing_tells_and_they_are_opened_again_when_needed(cache: Cache) -> None:
-    before = descriptors()
+    before = opened(cache)
     cache.make()
     cache.volume.tally[0] = [1, 1, 7]
     cache.handles.close()
     assert (cache.volume.segments, cache.volume.tally) == ({}, {})
-    assert descriptors() == before
+    assert opened(cache) == before
     assert cache.told() == (1, 1, 7)
     assert cache.handles.get(cache.volume, 0) is not None
 
@@ -214,21 +217,21 @@ def test_closing_tells_and_they_are_opened_again_when_needed(cache: Cache) -> No
 def test_a_forked_child_tells_nothing_of_what_its_parent_counted(cache: Cache) -> None:
     cache.make()
     cache.volume.tally[0] = [1, 1, 7]
-    before = descriptors()
+    before = opened(cache)
     cache.handles.forget()
     assert (cache.volume.segments, cache.volume.tally) == ({}, {})
-    assert descriptors() == before - 1
+    assert opened(cache) == before - 1
     assert cache.told() == (0, 0, 0)
 
 
 def test_no_more_are_open_than_may_be(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache.handles, "_most_open", 3)
     volumes = [Volume(bytes([n]) * 32, BLOCK, {}) for n in range(5)]
-    before = descriptors()
+    before = opened(cache)
     for volume in volumes:
         cache.handles.to_write(volume, 0, cache.room)
         volume.tally[0][0] += 1
-    assert descriptors() == before + 3
+    assert opened(cache) == before + 3
     assert [len(volume.segments) for volume in volumes] == [0, 0, 1, 1, 1]
     segment = cache.handles.get(volumes[0], 0)
     assert segment is not None

@@ -22,6 +22,7 @@ from imagenetfs.cache.volume import Volume
 from imagenetfs.errors import SourceReadError
 from tests.helpers.block_cache import DATA, Bytes, fresh, read_all, volume
 from tests.helpers.clocks import FakeClock
+from tests.helpers.leaks import descriptors, opened_since
 
 LARGE = DATA * 8
 HANG_SECONDS = 100.0
@@ -160,12 +161,10 @@ def test_a_bug_ends_it_and_a_full_cache_too(tmp_path: Path) -> None:
 def test_it_leaves_no_descriptor(tmp_path: Path, kept: bool) -> None:
     """Where the disk fails it is begun anew every few seconds, for hours."""
     cache = fresh(tmp_path / "cache", Limits(1 << 40 if kept else WINDOW, 0))
-    before = set(Path("/proc/self/fd").iterdir())
+    before = descriptors()
     with contextlib.nullcontext() if kept else pytest.raises(QuotaExceededError):
         run(cache, Bytes(LARGE))
-    assert (
-        set(Path("/proc/self/fd").iterdir()) <= before
-    )  # another test's may be collected meanwhile
+    assert opened_since(before) == {}
 
 
 def test_an_interrupt_does_not_wait_for_the_pace(tmp_path: Path) -> None:

@@ -18,16 +18,17 @@ from imagenetfs.fuse.channel import Channel, SplicedReply, clone, serve_requests
 from imagenetfs.fuse.protocol import REPLY, REQUEST
 from imagenetfs.system.process import is_waiting
 from tests.helpers.bench import until
+from tests.helpers.leaks import descriptors, opened_since
 
 HANG_SECONDS = 100
 
 
 def test_a_clone_of_what_is_no_session() -> None:
     reader, writer = os.pipe()
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     with pytest.raises(OSError):
         clone(reader)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert opened_since(before) == {}
     os.write(writer, b"x")
     assert os.read(reader, 1) == b"x"  # untouched
     os.close(reader)
@@ -192,9 +193,9 @@ def test_what_was_poured_in_part_is_never_sent(device: tuple[int, int]) -> None:
         os.write(pipe, b"half of i")
         return False
 
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     assert one.pipe_in(Held(fail), 0, 100) is None
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert opened_since(before) == {}
     one.unique = 2
     answer = one.pipe_in(holding(b"all"), 0, 3)
     assert answer is not None

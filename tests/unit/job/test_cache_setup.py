@@ -12,6 +12,7 @@ from imagenetfs.config import Settings
 from imagenetfs.errors import NoSpaceError, PlaceRefusedError, UsageError
 from imagenetfs.job import cache_setup
 from imagenetfs.job.cache_setup import prepare_cache
+from tests.helpers.leaks import descriptors, opened_since
 from tests.helpers.mount_table import settings_with
 
 
@@ -97,7 +98,7 @@ def test_a_file_system_that_does_not_say_its_size(
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(cache_setup, "limits_of", fail)
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     with pytest.raises(NoSpaceError, match=r"c cannot be used: Input/output error\.$"):
         prepare_cache(settings_with(cache_dir=tmp_path / "c"))
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert opened_since(before) == {}

@@ -26,6 +26,7 @@ from imagenetfs.job.run_dir import MountPaths, ensure_private, try_lock
 from imagenetfs.job.server import MountRequest
 from imagenetfs.system import mounts
 from imagenetfs.system.mounts import MountEntry
+from tests.helpers.leaks import descriptors, opened_since
 from tests.helpers.mount_table import MountTable, settings_with
 
 
@@ -262,7 +263,7 @@ def test_a_directory_that_a_killed_server_left_goes(node: Node, starts: list[Mou
 def test_a_start_that_fails_leaves_no_directory(
     node: Node, monkeypatch: pytest.MonkeyPatch, raised: BaseException, kind: type[BaseException]
 ) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
 
     def start(*arguments: object) -> None:
         raise raised
@@ -273,7 +274,7 @@ def test_a_start_that_fails_leaves_no_directory(
     if kind is FuseRefusedError:
         assert "ended as soon as it had started" in str(caught.value)
     assert not node.place.mountpoint.exists()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert opened_since(before) == {}
 
 
 def test_dead_mounts_of_other_jobs_go_first(

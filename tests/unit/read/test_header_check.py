@@ -27,6 +27,7 @@ from imagenetfs.read.reader import Reader
 from imagenetfs.source.source import REQUESTS
 from imagenetfs.tree.inode import InodeKind, inode
 from tests.helpers.archives import index_of, tar_table
+from tests.helpers.leaks import descriptors
 from tests.helpers.randomness import seeded
 
 COUNT = 60
@@ -165,9 +166,10 @@ def test_by_the_pipe(tmp_path: Path) -> None:
     def refuse(block: bytes) -> None:
         raise SourceReplacedError("another")
 
-    opened = len(os.listdir("/proc/self/fd"))
+    opened = descriptors()
     with pytest.raises(SourceReplacedError):
         one.pipe_in(index.source.open(b"t.tar"), 512, 9, refuse, 512)
-    assert len(os.listdir("/proc/self/fd")) == opened - 4
+    closed = [opened[fd] for fd in opened.keys() - descriptors().keys()]
+    assert sum(what.startswith("pipe:") for what in closed) == 4
     os.close(end)
     os.close(device)

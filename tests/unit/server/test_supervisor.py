@@ -24,6 +24,7 @@ from imagenetfs.server.background_indexer import BackgroundIndexer
 from imagenetfs.server.supervisor import MountPlan, Supervisor, Watcher
 from imagenetfs.system import mounts
 from imagenetfs.tree.catalogue import Catalogue
+from tests.helpers.leaks import descriptors, opened_since
 
 SESSION = 77
 
@@ -125,7 +126,7 @@ def test_the_list_of_a_view(tmp_path: Path) -> None:
 def test_signals_wake_and_three_of_them_stop() -> None:
     heeded = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     before = [signal.getsignal(number) for number in (*heeded, signal.SIGCHLD)]
-    descriptors = len(os.listdir("/proc/self/fd"))
+    opened = descriptors()
     with module._signals() as (wakeup, alarm, stopping):
         with pytest.raises(BlockingIOError):
             os.read(wakeup, 1)
@@ -139,7 +140,7 @@ def test_signals_wake_and_three_of_them_stop() -> None:
         module._wake(alarm)
         assert os.read(wakeup, 10) == b"\0"
     assert [signal.getsignal(number) for number in (*heeded, signal.SIGCHLD)] == before
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert opened_since(opened) == {}
 
 
 def test_the_wakeup_never_blocks() -> None:

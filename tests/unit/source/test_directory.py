@@ -14,6 +14,7 @@ from imagenetfs.errors import SourceMissingError, SourceReadError, SourceUnreada
 from imagenetfs.source import retry
 from imagenetfs.source.directory import DirectoryEntry, SourceDirectory
 from imagenetfs.source.file import REQUESTS, SINCE
+from tests.helpers.leaks import descriptors, opened_since
 from tests.helpers.system_calls import failing
 
 
@@ -65,9 +66,9 @@ def test_a_source_that_fails_in_another_way(root: Path, monkeypatch: pytest.Monk
 
 
 def test_it_is_reached_by_one_descriptor_wherever_it_is_moved(root: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     source = SourceDirectory(root)
-    assert len(os.listdir("/proc/self/fd")) == before + 1
+    assert len(opened_since(before)) == 1
     aside = root.with_name(root.name + "-aside")
     root.rename(aside)
     try:
@@ -75,7 +76,7 @@ def test_it_is_reached_by_one_descriptor_wherever_it_is_moved(root: Path) -> Non
     finally:
         aside.rename(root)
     source.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert opened_since(before) == {}
 
 
 # --- listings -------------------------------------------------------------------------------------
@@ -133,11 +134,11 @@ def test_whether_there_is_anything(root: Path, source: SourceDirectory) -> None:
 
 @pytest.mark.parametrize("path", [b"nothing", b"b", b"a/file/x"])
 def test_what_is_no_directory_has_no_listing(source: SourceDirectory, path: bytes) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     for ask in (source.names, source.entries, source.has_entries):
         with pytest.raises(SourceReadError, match=f"cannot read .*/{path.decode()}"):
             ask(path)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert opened_since(before) == {}
 
 
 def test_what_is_no_link_has_no_target(source: SourceDirectory) -> None:

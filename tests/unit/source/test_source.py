@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import os
 import socket
 from pathlib import Path
@@ -20,6 +19,7 @@ from imagenetfs.errors import (
 from imagenetfs.source import source as directory_module
 from imagenetfs.source.source import BYTES, REQUESTS, SINCE, Source
 from tests.helpers.clocks import FakeClock
+from tests.helpers.leaks import descriptors, opened_since
 from tests.helpers.system_calls import patch_os
 
 
@@ -29,11 +29,6 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "a" / "file").write_bytes(bytes(range(256)) * 40)
     (tmp_path / "b").write_bytes(b"second")
     return tmp_path
-
-
-def _descriptors() -> int:
-    gc.collect()  # what tests before left in cycles is closed at any time otherwise
-    return len(os.listdir("/proc/self/fd"))
 
 
 def test_reading(root: Path) -> None:
@@ -122,20 +117,19 @@ def test_descriptors_are_bounded(root: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(directory_module, "_MAX_OPEN_FILES", 5)
     for n in range(40):
         (root / f"f{n:02d}").write_bytes(b"%d" % n)
-    before = _descriptors()
+    before = descriptors()
     source = Source(root)
     for turn in range(3):
         for n in range(40):
             assert source.open(b"f%02d" % n).read(0, len(b"%d" % n)) == b"%d" % n
-            assert _descriptors() <= before + 3 + 5, (
-                turn
-            )  # the directory, what is known, failures, the files
+            # the directory, what is known, failures, the files
+            assert len(opened_since(before)) <= 3 + 5, turn
     source.close()
-    assert _descriptors() == before
+    assert opened_since(before) == {}
 
 
 def test_nothing_leaks_where_it_fails(root: Path) -> None:
-    before = _descriptors()
+    before = descriptors()
     source = Source(root)
     for path in (b"nothing", b"a/file/x", b"a/nothing"):
         with pytest.raises(SourceReadError):
@@ -149,7 +143,7 @@ def test_nothing_leaks_where_it_fails(root: Path) -> None:
     source.close()
     with pytest.raises(SourceMissingError):
         Source(root / "b")
-    assert _descriptors() == before
+    assert opened_since(before) == {}
 
 
 def test_descriptors_do_not_reach_other_programs(root: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from imagenetfs.errors import ArchiveError, HelperDiedError
 from imagenetfs.system import confined_call
 from imagenetfs.system.confined_call import call_confined
+from tests.helpers.leaks import descriptors, opened_since
 
 
 def die_by(number: int) -> Callable[[], bytes]:
@@ -112,8 +113,8 @@ def test_where_no_process_can_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> int:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     monkeypatch.setattr(os, "fork", refuse)
     with pytest.raises(HelperDiedError, match="temporarily unavailable"):
         call_confined(lambda: b"")
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert opened_since(before) == {}

@@ -11,6 +11,7 @@ import pytest
 from imagenetfs.errors import FuseRefusedError
 from imagenetfs.system import fusermount
 from imagenetfs.system.fusermount import may_let_others_in, mount_for
+from tests.helpers.leaks import descriptors, opened_since
 
 _SG = """#!/bin/sh
 printf '%s\\n' "$1" "$2" > "$SAID/group"
@@ -92,10 +93,10 @@ def test_a_message_without_a_descriptor(said: Path) -> None:
 
 def test_nothing_is_left_open(said: Path) -> None:
     _fusermount(said, "sys.exit(1)")
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     with pytest.raises(FuseRefusedError):
         mount_for("imagenet", Path("/m"), ["ro"])
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert opened_since(before) == {}
 
 
 def test_one_that_does_not_come_back(said: Path, monkeypatch: pytest.MonkeyPatch) -> None:

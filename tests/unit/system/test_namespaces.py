@@ -11,6 +11,7 @@ import pytest
 
 from imagenetfs.system import namespaces
 from tests.helpers.forked import answer, held_child
+from tests.helpers.leaks import descriptors, opened_since
 
 
 def _may_make_own() -> bool:
@@ -98,10 +99,10 @@ def test_one_s_own_namespaces_need_not_be_entered() -> None:
 def test_the_namespaces_of_a_process_that_has_ended() -> None:
     with held_child() as pid:
         pass
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     with pytest.raises(FileNotFoundError):
         namespaces.enter_namespaces(pid)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert opened_since(before) == {}
 
 
 def test_a_refusal_is_the_kernels(tmp_path: Path) -> None:

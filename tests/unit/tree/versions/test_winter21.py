@@ -17,6 +17,7 @@ from imagenetfs.tree.discovery import index_group
 from imagenetfs.tree.inode import ROOT
 from imagenetfs.tree.tree import Tree
 from tests.helpers.archives import class_tar
+from tests.helpers.leaks import descriptors, opened_since
 from tests.helpers.trees import tree_of
 
 CLASSES = 700
@@ -51,12 +52,12 @@ def test_classes_cost_one_listing(source: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_descriptors_are_bounded(source: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))  # other tests' among them
+    before = descriptors()  # other tests' among them
     tree = tree_of(source)
     train = tree.lookup(tree.lookup(ROOT, b"winter21_whole"), b"train")
     for name, number, _ in tree.listing(train).entries(0):
         assert tree.listing(number).find(name + b"_1.JPEG")
-    assert len(os.listdir("/proc/self/fd")) < before + 200
+    assert len(opened_since(before)) < 200
 
 
 def test_all_class_tars_share_an_index_file(source: Path) -> None:
