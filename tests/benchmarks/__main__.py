@@ -51,12 +51,22 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help=f"of {', '.join(MEASURES)}; by itself all but full"
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help=f"of {', '.join(MEASURES)}; by default all but full",
     )
     parser.add_argument("--full", action="store_true", help="the full-size tree too (5 GB)")
     parser.add_argument("--classes", type=int, default=20)
     parser.add_argument("--images", type=int, default=1300, help="in each class, of about 100 KB")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--milliseconds",
+        type=int,
+        nargs="+",
+        default=latency.MILLISECONDS,
+        help="what a request of the slow sources takes",
+    )
     parser.add_argument(
         "--patience",
         type=float,
@@ -98,7 +108,17 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, Part]:
             data = prepare(space, size, peers.mksquashfs)
             if machine.available_memory() < 5 * size.bytes:
                 say("Memory may not hold it all: some reads will come from the disk.")
-        run = Run(space, peers, size, data, options.rounds, options.patience, options.date, say)
+        run = Run(
+            space,
+            peers,
+            size,
+            data,
+            options.rounds,
+            tuple(options.milliseconds),
+            options.patience,
+            options.date,
+            say,
+        )
         for name in options.parts:
             parts[name] = MEASURES[name](run)
             check_interrupted()

@@ -38,7 +38,9 @@ does not count for much.
 """
 
 _TIMES = 5
-"""So often imagenetfs indexes it, in seconds; a peer is at it for minutes."""
+"""So often imagenetfs indexes it, in seconds; a peer is at it for minutes. Once in a single
+round, which is a trial.
+"""
 
 _MOST_VAL = 50_000
 _IMAGE_BYTES = 110_000
@@ -79,12 +81,12 @@ def measure(run: Run) -> Part:
     )
     program = _program(run)
     source = _source(run, run.size.classes, val)
-    for milliseconds in MILLISECONDS:
+    for milliseconds in run.milliseconds:
         with _slow(run, program, source, milliseconds) as slow:
             one = partial(_measure, run, slow, milliseconds)
             title = f"{milliseconds} ms"
             take_turns(run, part, title, _systems(run, slow), one, range(run.rounds))
-    with _slow(run, program, _source(run, more, 0), MILLISECONDS[0]) as slow:
+    with _slow(run, program, _source(run, more, 0), run.milliseconds[0]) as slow:
         one = partial(_measure_more, run, slow)
         take_turns(run, part, f"{more} classes", _systems(run, slow), one, range(run.rounds))
     return part
@@ -189,8 +191,9 @@ def _slow(run: Run, program: Path, source: Path, milliseconds: int) -> Iterator[
 def _measure_more(run: Run, slow: _Slow, system: System) -> dict[str, float]:
     """All of the larger train indexed; the median where that was done several times."""
     if system.name in (OURS, OURS_64):
-        times = sorted((_index(run, slow, system) for _ in range(_TIMES)), key=itemgetter("index"))
-        values = times[_TIMES // 2]
+        count = _TIMES if run.rounds > 1 else 1
+        times = sorted((_index(run, slow, system) for _ in range(count)), key=itemgetter("index"))
+        values = times[count // 2]
     else:
         slow.forget()
         before = slow.requests

@@ -36,6 +36,7 @@ class Run:
     size: Size
     data: Data | None
     rounds: int
+    milliseconds: tuple[int, ...]
     patience: float
     when: str
     say: Callable[[str], None]

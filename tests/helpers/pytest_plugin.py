@@ -11,6 +11,7 @@ from __future__ import annotations
 import compileall
 import contextlib
 import fcntl
+import gc
 import logging
 import os
 import shutil
@@ -110,6 +111,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return _ORDER.index(folder) if folder in _ORDER else len(_ORDER)
 
     items.sort(key=rank)
+
+
+def pytest_collection_finish() -> None:
+    """The thousands of tests, and the modules, are looked through by no later collection.
+
+    A full collection takes a second with them, in each of the test processes and their forks.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -86,6 +86,7 @@ ConstrainSwapSpace=no
 # what the next start heals.
 _EPILOG = """\
 #!/bin/sh
+: > {directory}/ended/$SLURM_JOB_ID
 [ -e {directory}/no-epilog ] && exit 0
 export IMAGENETFS_RUN_DIR={directory}/node/run
 {epilog} || exit
@@ -121,7 +122,7 @@ class Cluster:
         }
         self._daemons: list[subprocess.Popen[bytes]] = []
         self._nodes: dict[str, Elsewhere] = {}
-        for name in ("etc", "state", "run", "log", "node", *(f"spool/{n}" for n in NODES)):
+        for name in ("etc", "state", "run", "log", "node", "ended", *(f"spool/{n}" for n in NODES)):
             (directory / name).mkdir(parents=True)
         for name in ("out", "home"):
             (directory / name).mkdir()
@@ -292,6 +293,8 @@ class Cluster:
 
     def wait(self, job: str, seconds: float = 120.0) -> Job:
         """Wait until a job is over, and its nodes are done with it."""
+        if job.isdecimal():  # asking Slurm again and again would take a third of a CPU
+            assert _wait((self.directory / "ended" / job).exists, seconds), self._explain(job)
         assert _wait(lambda: self.state(job).startswith(_OVER), seconds), self._explain(job)
         shown = self._show(job)
         output = "".join(
