@@ -7,7 +7,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 LOCK    = flock $(VENV)/lock
 # -E: no PYTHON* variable of the caller counts. A file's tests stay together, and long folders come first.
-PYTEST  = $(BIN)/python -E -m pytest -n auto --dist loadgroup --no-loadscope-reorder
+PYTEST  = $(BIN)/python -E -m pytest -n auto --dist loadscope --no-loadscope-reorder
 # A small build for the CPU where the index has one; give another requirement if you have a GPU.
 TORCH_REQUIREMENT       ?= torch==2.13.0
 TORCHVISION_REQUIREMENT ?= torchvision==0.28.0

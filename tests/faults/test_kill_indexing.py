@@ -26,7 +26,7 @@ from tests.helpers.randomness import seeded
 from tests.helpers.shared_index import sharing_index
 from tests.helpers.system_calls import patch_os
 
-KILLS = int(os.environ.get("IMAGENETFS_TEST_INDEX_KILLS", "30"))
+KILLS = int(os.environ.get("IMAGENETFS_TEST_INDEX_KILLS", "10"))
 CLASSES, IMAGES = 30, 50
 
 

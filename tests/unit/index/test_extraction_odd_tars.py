@@ -96,7 +96,7 @@ def test_a_tar_with_holes_is_read_in_parts_too(tmp_path: Path) -> None:
     "data",
     [
         long(b"a/" * 40_000 + b"f") + member(b"a", b"1"),
-        b"".join(long(b"%04d/" % i + b"a/" * 2000 + b"f") + member(b"a", b"1") for i in range(180)),
+        b"".join(long(b"%04d/" % i + b"a/" * 2000 + b"f") + member(b"a", b"1") for i in range(50)),
         b"".join(member(b"%x" % i) for i in range(1950)),
     ],
     ids=["one deep name", "many deep names", "many members"],
@@ -111,5 +111,5 @@ def test_memory_is_linear_in_the_bytes_of_headers(data: bytes, tmp_path: Path) -
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 100_000_000
+    assert peak < 10_000_000 + 90 * len(data), "100 MB for 1 MB"
     assert len(members) == 0 or members.name(len(members) - 1)

@@ -395,7 +395,7 @@ def test_what_may_not_be_read_any_more() -> None:
 
 def test_more_files_than_the_first_level_has_slots() -> None:
     """Each is known for itself, however many there are, and none is said to be new twice."""
-    known, count = SharedFileState(), 150_000
+    known, count = SharedFileState(), 80_000
     paths = [b"%d.tar" % number for number in range(count)]
     assert all(known.found_changed(path) for path in paths[::1000])
     for path in paths:
