@@ -26,27 +26,43 @@ def reason_of(error: OSError | NoAnswerError) -> str:
     return "no answer" if isinstance(error, NoAnswerError) else error.strerror or str(error)
 
 
-def call_in_child(question: Callable[[], Any], seconds: float, clock: Clock = SYSTEM_CLOCK) -> Any:
-    """``question()``'s answer, which JSON must be able to carry.
+class ChildCall:
+    """A question that a child is at; several can be under way at once.
 
-    Raises OSError as the question did, and NoAnswerError after ``seconds`` or when the child died.
+    ``question``'s answer is what JSON can carry. Each must be asked for its answer, once.
     """
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        _answer(question, writer)
-    os.close(writer)
-    try:
-        text = _read_all(reader, clock.monotonic() + seconds, clock)
-    finally:
-        os.close(reader)
-        _bury(pid, clock)
-    answer = json.loads(text) if text else {}
-    if "errno" in answer:
-        raise OSError(answer["errno"], os.strerror(answer["errno"]))
-    if "value" not in answer:
-        raise NoAnswerError
-    return answer["value"]
+
+    def __init__(self, question: Callable[[], Any], clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
+        self._reader, writer = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            _answer(question, writer)
+        os.close(writer)
+
+    def answer(self, deadline: float) -> Any:
+        """What the question returned.
+
+        Raises OSError as the question did, and NoAnswerError at the ``deadline``, a time of the
+        clock's, or when the child died.
+        """
+        try:
+            text = _read_all(self._reader, deadline, self._clock)
+        finally:
+            os.close(self._reader)
+            _bury(self._pid, self._clock)
+        answer = json.loads(text) if text else {}
+        if "errno" in answer:
+            raise OSError(answer["errno"], os.strerror(answer["errno"]))
+        if "value" not in answer:
+            raise NoAnswerError
+        return answer["value"]
+
+
+def call_in_child(question: Callable[[], Any], seconds: float, clock: Clock = SYSTEM_CLOCK) -> Any:
+    """``question()``'s answer within ``seconds``; raises as :meth:`ChildCall.answer` does."""
+    deadline = clock.monotonic() + seconds
+    return ChildCall(question, clock).answer(deadline)
 
 
 def _answer(question: Callable[[], Any], writer: int) -> None:
@@ -66,13 +82,13 @@ def _answer(question: Callable[[], Any], writer: int) -> None:
 
 
 def _read_all(reader: int, deadline: float, clock: Clock) -> bytes:
-    """All until the end of the pipe; raises NoAnswerError at the deadline."""
+    """All until the end of the pipe; raises NoAnswerError where there is none by the deadline."""
     poller = select.poll()
     poller.register(reader, select.POLLIN)
     pieces: list[bytes] = []
     while True:
-        left = deadline - clock.monotonic()
-        if left <= 0 or not poller.poll(left * 1000):
+        # What has come is taken, though other answers took all the time.
+        if not poller.poll(max(0.0, deadline - clock.monotonic()) * 1000):
             raise NoAnswerError
         piece = os.read(reader, 1 << 16)
         if not piece:

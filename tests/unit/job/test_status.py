@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from imagenetfs.errors import ExitCode, NotMountedError
-from imagenetfs.job import preflight
-from imagenetfs.job.preflight import Health
-from imagenetfs.job.status import MountStatus, collect, read_status, source_of
+from imagenetfs.job import status
+from imagenetfs.job.status import collect, read_status, source_of
 from imagenetfs.system import child_call
 from tests.helpers.mount_table import MountTable
 
@@ -69,20 +70,36 @@ def test_mounts_of_this_user(tmp_path: Path, table: MountTable) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("health", "state"),
-    [(Health.DEAD, "stale"), (Health.SILENT, "silent"), (Health.LIVE, "silent")],
-)
 def test_mounts_that_say_nothing(
-    tmp_path: Path,
-    table: MountTable,
-    monkeypatch: pytest.MonkeyPatch,
-    health: Health,
-    state: str,
+    tmp_path: Path, table: MountTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preflight, "health", lambda entry: health)
-    table.add(tmp_path / "m", source="/s")
-    assert collect() == [MountStatus(str(tmp_path / "m"), "/s", state)]
+    """However many do not answer, they are waited for once."""
+    errors = {"gone": errno.ENOTCONN, "aborted": errno.ECONNABORTED, "other": errno.EIO}
+    asked: list[str] = []
+
+    def read(mountpoint: str) -> str:
+        name = Path(mountpoint).name
+        if name in errors:
+            raise OSError(errors[name], "")
+        while True:
+            signal.pause()
+
+    monkeypatch.setattr(status, "_read", read)
+    monkeypatch.setattr(status, "ANSWER_SECONDS", 0.2)
+    states = {"gone": "stale", "aborted": "stale", "other": "silent"}
+    states |= {f"never{number}": "silent" for number in range(5)}
+    for name in states:
+        table.add(tmp_path / name, source="/s")
+    answer = child_call.ChildCall.answer
+
+    def noted(call: child_call.ChildCall, deadline: float) -> object:
+        asked.append(str(deadline))
+        return answer(call, deadline)
+
+    monkeypatch.setattr(child_call.ChildCall, "answer", noted)
+    assert {Path(one.mountpoint).name: one.state for one in collect()} == states
+    assert len(asked) == len(states)
+    assert len(set(asked)) == 1, "one deadline for all"
 
 
 def test_one_mount(tmp_path: Path, table: MountTable, monkeypatch: pytest.MonkeyPatch) -> None:
