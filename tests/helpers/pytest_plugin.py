@@ -132,6 +132,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=rank)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """Where pytest has not yet kept its own form of most test modules, one process makes it for
+    the others: to compile them takes 15 s of a CPU.
+    """
+    if _run is None or not _run.is_worker:
+        return (yield)
+    with (_run.base / "collection.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _are_compiled():
+            return (yield)
+    return (yield)
+
+
+def _are_compiled() -> bool:
+    modules = list((_REPOSITORY / "tests").rglob("test_*.py"))
+    kept = sum(1 for _ in (_REPOSITORY / "tests").rglob(f"test_*-pytest-{pytest.__version__}.pyc"))
+    return kept > len(modules) // 2
+
+
 def pytest_collection_finish() -> None:
     """The thousands of tests, and the modules, are looked through by no later collection.
 
