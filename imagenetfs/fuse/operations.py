@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 
 from imagenetfs.errors import ImagenetfsError, SourceChangedError, TreeError
 from imagenetfs.fuse.attributes import REVISIT_SECONDS, AttributePacker, EntryPacker
-from imagenetfs.fuse.channel import Buffer, Channel, SplicedReply
+from imagenetfs.fuse.channel import Buffer, Channel
 from imagenetfs.fuse.errnos import errno_of, was_logged
 from imagenetfs.fuse.protocol import (
     CACHE_DIRECTORY,
@@ -35,11 +35,11 @@ from imagenetfs.fuse.protocol import (
     XATTR_OUT,
     Opcode,
 )
+from imagenetfs.fuse.reply_pipe import SplicedReply
 from imagenetfs.fuse.stats import REQUESTS, Counter, SharedStats
 from imagenetfs.fuse.status_files import StatusFiles
 from imagenetfs.read.access_guard import AccessGuard
 from imagenetfs.read.backend import MIN_SPLICE_BYTES, FileExtent
-from imagenetfs.read.header_check import HEADER
 from imagenetfs.read.ownership import OwnershipMapper
 from imagenetfs.read.reader import Reader
 from imagenetfs.source.file_state import Ownership
@@ -258,9 +258,10 @@ class Operations:
         if not isinstance(found, FileExtent):
             data = found
         else:
-            file, start, length, look = found
-            if length >= MIN_SPLICE_BYTES and self._channel is not None:
-                data = self._channel.pipe_in(file, start, length, look, HEADER)
+            file, start, length = found
+            channel = self._channel
+            if length >= MIN_SPLICE_BYTES and channel is not None:
+                data = channel.reply_pipe.fill(channel.unique, file, start, length)
                 if data is not None:
                     row[_BYTES] += length
             if data is None:

@@ -69,7 +69,8 @@ class Index:
         self._arena = arena
         self._scan = scan
         self._scan_alone = scan_alone or scan
-        self._containers: dict[tuple[int, int], Container] = {}
+        self.loaded: dict[tuple[int, int], Container] = {}
+        """By (archive, inner): the containers whose tables this process has mapped."""
         self._nested: dict[int, Array] = {}
         self._first: dict[int, bytes] = {}
         self._kept = PersistedTables(source, stores)
@@ -84,7 +85,7 @@ class Index:
 
     def container(self, archive: int, inner: int = OUTER) -> Container:
         """The container, built if need be. Raises ArchiveError, SourceReadError, NoEntryError."""
-        container = self._containers.get((archive, inner))
+        container = self.loaded.get((archive, inner))
         if container is None:
             extent = self.extent(archive, inner)
             block = self._block(archive, inner, extent)
@@ -93,12 +94,12 @@ class Index:
             if MARK in meta and isinstance(table, MemberTable):
                 check = HeaderCheck(self.source, extent, table)
             container = Container(extent, table, meta.get("file", 0), check)
-            self._containers[archive, inner] = container
+            self.loaded[archive, inner] = container
         return container
 
     def known(self, archive: int, inner: int = OUTER) -> bool:
         """Whether the container has been built already, here or by another process."""
-        if (archive, inner) in self._containers:
+        if (archive, inner) in self.loaded:
             return True
         if not 0 <= archive < len(self.archives):
             return False

@@ -35,6 +35,7 @@ from typing import Any
 
 import numpy as np
 
+from imagenetfs.byte_range import ByteRange
 from imagenetfs.errors import ArchiveError
 from imagenetfs.index.columns import Array, meta_of, unpack, views
 
@@ -154,9 +155,10 @@ class MemberTable:
         """Whether all rows are regular files that stand in the archive as they are: no holes."""
         return self._modes is None and stat.S_ISREG(self._mode) and not self.sparse
 
-    def place(self, row: int) -> tuple[int, int]:
-        """Offset and size in one call, for reads."""
-        return self._offsets[row] * self._unit, self._sizes[row]
+    def byte_range(self, row: int) -> ByteRange:
+        """Where the content stands in the file, in one call, for reads of a :attr:`plain` table."""
+        start = self._offsets[row] * self._unit
+        return ByteRange(start, start + self._sizes[row])
 
     def base_name(self, row: int) -> bytes:
         """The last part of the name."""

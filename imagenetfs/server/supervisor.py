@@ -280,7 +280,7 @@ class Supervisor:
         self._watch: CacheHealthReporter | None = None
         self._keeper = CacheJanitor(stats, cached.cache) if cached is not None else None
         if cached is not None and plan.cache_dir is not None:
-            self._watch = CacheHealthReporter(stats, plan.cache_dir, cached.cache.room.limits)
+            self._watch = CacheHealthReporter(stats, plan.cache_dir, cached.cache.quota.limits)
         self._staging: BackgroundStager | None = None
         if cached is not None and plan.stage:
             streams = plan.in_flight or STREAMS

@@ -42,7 +42,7 @@ class Reopen(Protocol):
 class SourceFile:
     """An open file of the source. Its size is the one it had when it was opened.
 
-    ``look_at``: the monotonic time in seconds at which its path should be looked at again.
+    ``revalidate_at``: the monotonic time in seconds at which its path is to be opened anew.
     """
 
     __slots__ = (
@@ -50,11 +50,11 @@ class SourceFile:
         "_reopen",
         "fd",
         "identity",
-        "look_at",
         "meter",
         "mode",
         "mtime_ns",
         "path",
+        "revalidate_at",
         "size",
     )
 
@@ -69,7 +69,7 @@ class SourceFile:
         self.fd = fd
         self.path = path
         self.meter = meter
-        self.look_at = float("inf")
+        self.revalidate_at = float("inf")
         self._reopen = reopen
         self._clock = clock
         # Headers and images stand far apart: reading ahead would fetch what was not asked for, over

@@ -438,7 +438,7 @@ def test_an_archive_that_was_replaced_stops_no_other(tmp_path: Path, in_flight: 
     assert len(index.container(0).members) == CLASSES
     (tmp_path / "new").write_bytes(train_tar(2, 1))
     os.replace(tmp_path / "new", tmp_path / "a.tar")
-    index._containers.clear()  # as in a process that touches it for the first time
+    index.loaded.clear()  # as in a process that touches it for the first time
     forget_files(index.source)
     file = tmp_path / "index"
     for _ in range(2):
