@@ -28,10 +28,9 @@ from imagenetfs.index.arena import Arena
 from imagenetfs.index.array_table import ArrayTable
 from imagenetfs.index.columns import Array, meta_of
 from imagenetfs.index.container import Container
-from imagenetfs.index.coordination import BuildCoordinator
+from imagenetfs.index.coordination import BuildCoordinator, Claim
 from imagenetfs.index.imported import MARK, HeaderCheck
 from imagenetfs.index.index_file import Record, container_key
-from imagenetfs.index.leases import Lease
 from imagenetfs.index.member_table import MemberTable
 from imagenetfs.index.persisted import PersistedTables, Stores
 from imagenetfs.index.revalidation import Revalidator
@@ -273,20 +272,20 @@ class Index:
         found = find()
         if found is not None:
             return found
-        turn: bytes | Lease | None = None
+        claim = Claim()
         if extent.kind is Kind.TAR:
-            turn = self.sharing.turn(archive, partial(find, now=True), self._show_waiting)
-        if turn is None:
+            claim = self.sharing.claim(archive, partial(find, now=True), self._show_waiting)
+        if claim.found is not None:
+            return claim.found
+        lease = claim.lease
+        if lease is None:
             return build_table(self.source, self._scan_alone, extent, inner)
-        if isinstance(turn, bytes):
-            return turn
         try:
-            block = build_table(
-                self.source, with_heartbeat(self._scan_alone, turn.heartbeat), extent, inner
-            )
+            scan = with_heartbeat(self._scan_alone, lease.heartbeat)
+            block = build_table(self.source, scan, extent, inner)
             self.sharing.publish(archive, self._kept.record(key, extent, block))
         finally:
-            turn.release()
+            lease.release()
         return block
 
     def _show_waiting(self, waits: bool) -> None:
