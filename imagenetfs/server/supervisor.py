@@ -296,7 +296,7 @@ class Supervisor:
             ceiling=plan.workers,
             deadline=plan.read_timeout / _ATTEMPTS,
         )
-        catalogue.index.patience = plan.read_timeout / _ATTEMPTS
+        catalogue.index.builder.wait_limit = plan.read_timeout / _ATTEMPTS
         self._ahead = ahead
         self._permitted = permitted
         self._unpacking = BackgroundInflater(catalogue.index, unpacked)

@@ -43,7 +43,12 @@ def sharing_index(
     archives = [Archive(0, b"t.tar", Kind.TAR)]
     sharing = BuildCoordinator({0: file}, clock, patience)
     return Index(
-        source, archives, Arena(1), stores=[(frozenset([0]), [file])], sharing=sharing, scan=scan
+        source,
+        archives,
+        Arena(1),
+        stores=[(frozenset([0]), [file])],
+        coordinator=sharing,
+        scan=scan,
     )
 
 

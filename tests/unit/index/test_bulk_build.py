@@ -182,9 +182,9 @@ def test_what_is_read_directly_is_right_and_counted(train: Path) -> None:
     index = index_of(train, "t.tar")
     index.container(0)
     asked = index.source.meter[REQUESTS]
-    block = index.prepare(0, 3)()
+    block = index.build_task(0, 3)()
     assert index.source.meter[REQUESTS] - asked >= IMAGES
-    assert block == index.prepare(0, 3, walk.scan)()
+    assert block == index.build_task(0, 3, walk.scan)()
 
 
 def test_what_is_there_is_not_done_again(train: Path) -> None:

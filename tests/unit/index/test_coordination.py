@@ -17,6 +17,7 @@ from imagenetfs.index import index_file as store_module
 from imagenetfs.index import leases as leases_module
 from imagenetfs.index.coordination import BuildCoordinator, lease_path
 from imagenetfs.index.index_file import records_in
+from imagenetfs.index.records import record_of
 from imagenetfs.source.source import REQUESTS, WAITING
 from tests.helpers.archives import Scans
 from tests.helpers.children import ended, in_child
@@ -73,9 +74,9 @@ def test_a_reader_waits_for_what_is_being_built(train: Path, file: Path) -> None
     def publish() -> None:
         waits.append(bool(index.source.meter[WAITING]))
         alone = sharing_index(train, file)
-        alone.sharing = BuildCoordinator()
+        alone.builder.coordinator = BuildCoordinator()
         alone.container(0, 1)
-        record = alone.record(0, 1)
+        record = record_of(alone, 0, 1)
         assert record is not None
         store_module.merge(file, [record])
 
@@ -119,7 +120,7 @@ def test_after_a_minute_it_waits_once_more(train: Path, file: Path) -> None:
 def test_a_mount_does_not_wait_for_itself(train: Path, file: Path) -> None:
     clock = FakeClock()
     index = sharing_index(train, file, clock=clock)
-    lease = index.sharing.lease(file)  # as its process that indexes ahead has it
+    lease = index.builder.coordinator.lease(file)  # as its process that indexes ahead has it
     all_right(index)
     assert clock.pauses == []
     lease.release()

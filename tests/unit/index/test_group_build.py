@@ -185,7 +185,7 @@ def test_archives_whose_tables_are_not_known_are_dealt_out_whole(tmp_path: Path)
             Source(root),
             archives,
             Arena(7),
-            sharing=BuildCoordinator(dict.fromkeys(range(7), file)),
+            coordinator=BuildCoordinator(dict.fromkeys(range(7), file)),
         )
         outcome = index_group(
             index, range(7), file, in_flight=1, processes=1, shard=Shard(number, 3)
