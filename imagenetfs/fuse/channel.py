@@ -117,7 +117,7 @@ class Channel:
         """Answer the request; a number is an errno."""
         try:
             if isinstance(answer, SplicedReply):
-                self._send_pipe(answer.length)
+                self._send_pipe(answer)
             elif isinstance(answer, int):
                 os.write(self._fd, reply_header(self.unique, 0, answer))
             else:
@@ -129,9 +129,9 @@ class Channel:
             if answer != errno.EIO:
                 self.reply(errno.EIO)
 
-    def _send_pipe(self, length: int) -> None:
+    def _send_pipe(self, answer: SplicedReply) -> None:
         try:
-            os.splice(self.reply_pipe.reading_end, self._fd, REPLY.size + length)
+            os.splice(answer.pipe, self._fd, REPLY.size + answer.length)
         except OSError:
             self.reply_pipe.drop()  # what is left in it must not come before the next answer
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from imagenetfs.fuse.protocol import REPLY
 from imagenetfs.read.backend import SpliceSource
@@ -13,11 +13,12 @@ from imagenetfs.system.splice import MAX_SPLICE_BYTES, make_pipe
 
 @dataclass(slots=True)
 class SplicedReply:
-    """An answer of ``length`` bytes that stands in the channel's pipe, behind its header, and is
-    sent next or never.
+    """An answer of ``length`` bytes that stands in a pipe, behind its header, and is sent next or
+    never. ``pipe``: the descriptor from which the pipe is read.
     """
 
     length: int
+    pipe: int = field(default=-1, compare=False)
 
 
 class ReplyPipe:
@@ -49,7 +50,7 @@ class ReplyPipe:
         if not is_whole:
             return None
         reply = self._reply  # one for all answers: there is one pipe
-        reply.length = length
+        reply.length, reply.pipe = length, self._pipe[0]
         return reply
 
     def _has_pipe(self) -> bool:
@@ -58,12 +59,6 @@ class ReplyPipe:
             if self._pipe is None:
                 self._max_length = 0
         return self._pipe is not None
-
-    @property
-    def reading_end(self) -> int:
-        """The descriptor from which a filled pipe is read."""
-        assert self._pipe is not None
-        return self._pipe[0]
 
     def drop(self) -> None:
         """Close the pipe, with the bytes that it still holds."""

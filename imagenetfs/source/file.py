@@ -136,7 +136,12 @@ class SourceFile:
         """
         meter = self.meter
         meter[SINCE] = self._clock.monotonic_ns()
-        done = splice_exactly(self.fd, pipe, offset, length)
+        try:
+            done = os.splice(self.fd, pipe, length, offset)
+        except OSError:
+            done = 0
+        if 0 < done < length:
+            done += splice_exactly(self.fd, pipe, offset + done, length - done)
         meter[SINCE] = 0
         meter[REQUESTS] += 1
         meter[BYTES] += done

@@ -171,6 +171,7 @@ class Guard:
 
     def __init__(self) -> None:
         self.refused: set[int] = set()
+        self.refusals = [1]
         self.asked: list[int] = []
 
     def check(self, number: int) -> None:
