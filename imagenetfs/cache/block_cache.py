@@ -264,10 +264,7 @@ class BlockCache:
         return True
 
     def keep_floor(self) -> None:
-        """Give space back where the file system has less left than shall stay free.
-
-        Raises OSError.
-        """
+        """Evict where the file system has less left than shall stay free. Raises OSError."""
         if self.quota.is_over:
             self.quota.evict()
 
