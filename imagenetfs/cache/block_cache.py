@@ -1,55 +1,34 @@
 """The block cache: bytes of a volume from local disk, else from their origin, which is asked once.
 
 Knows nothing of FUSE or ImageNet. A miss fetches the whole missing part of the member in one
-request, under the lock of its blocks, so that all who ask for it during that time wait for that
-one fetch. What will not be kept, for want of room, is read exactly as asked. Where the disk fails
-(full, over quota, read-only, broken) the cache steps aside for a few seconds and tries again: a
-reader sees nothing of it. See docs/decisions/0011 and 0012.
+request, under the lock of its blocks, so that all processes that ask for it during that time wait
+for that one fetch. Bytes that will not be kept, because the quota is used up, are read exactly as
+asked. Where the disk fails (full, over quota, read-only, broken) the cache is bypassed for a few
+seconds: a reader sees nothing of it. See docs/decisions/0011 and 0012.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 from collections.abc import Callable
-from typing import Protocol
 
+from imagenetfs.byte_range import ByteRange
+from imagenetfs.cache.bypass import Bypass, CacheMeter
 from imagenetfs.cache.directory import CacheDirectory
-from imagenetfs.cache.quota import ASIDE_SECONDS, Limits, QuotaExceededError, SpaceQuota
-from imagenetfs.cache.segment import BLOCK, BLOCKS, SEGMENT, Segment, Verified
+from imagenetfs.cache.fetcher import BlockFetcher, BlocksBusyError, ChangedError, Fetched
+from imagenetfs.cache.quota import Limits, QuotaExceededError, SpaceQuota
+from imagenetfs.cache.segment import BLOCK, SEGMENT, Segment, Verified
 from imagenetfs.cache.segment_handles import HITS, MISSES, SAVED, SegmentHandles
 from imagenetfs.cache.volume import Origin, Volume
 from imagenetfs.cache.volume_writer import VolumeWriter
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
-TROUBLE, ASIDE_UNTIL = 3, 4
-"""A meter counts HITS, reads that needed no origin, MISSES, those that did, and SAVED, bytes
-that came from here; then the errno for which the cache stepped aside last, and until when
-(monotonic nanoseconds).
-"""
-
 LARGEST_FETCH = 1 << 24
-"""Members up to this size (bytes) are fetched whole; of larger ones what is
-asked for, in whole blocks.
+"""Members up to this size (bytes) are fetched whole; of larger ones what is asked for, in whole
+blocks.
 """
 
 _SMALL_GAP = 4 * BLOCK
-
-
-class ChangedError(Exception):
-    """The origin is not any more what the volume is of."""
-
-    def __str__(self) -> str:
-        return "it was changed while it was read."
-
-
-class CacheMeter(Protocol):
-    """Five integers to count in: a list, a part of a row of shared memory."""
-
-    def __getitem__(self, at: int, /) -> int: ...
-
-    def __setitem__(self, at: int, value: int, /) -> None: ...
 
 
 class BlockCache:
@@ -65,73 +44,134 @@ class BlockCache:
         self._directory = directory
         self._clock = clock
         self._monotonic = clock.monotonic  # asked with every read
-        self.room = SpaceQuota(directory, limits, clock)
+        self.quota = SpaceQuota(directory, limits, clock)
         self._segments = SegmentHandles(directory, verified or Verified())
-        self._aside_until = 0.0
-        self._waits: Callable[[bool], None] | None = None
-        self.meter: CacheMeter = [0] * 5
+        self._bypass = Bypass(self._find_disk, clock)
+        self._fetcher = BlockFetcher(self._segments, self.quota, self._bypass, clock)
+        self.meter: CacheMeter = self._bypass.meter
 
     def after_fork(
-        self, meter: CacheMeter | None = None, waits: Callable[[bool], None] | None = None
+        self, meter: CacheMeter | None = None, on_wait: Callable[[bool], None] | None = None
     ) -> None:
         """Descriptors of this process's own. Call once in each child.
 
-        ``waits(True)`` is called while another process fetches what is asked
-        for, then ``waits(False)``.
+        ``on_wait(True)`` is called while another process fetches what is asked for, then
+        ``on_wait(False)``.
         """
         self._segments.forget()
-        self.room.close()
-        self._waits = waits
+        self.quota.close()
+        self._fetcher.on_wait = on_wait
         if meter is not None:
-            self.meter = meter
+            self._count_in(meter)
+
+    def _count_in(self, meter: CacheMeter) -> None:
+        self.meter = self._bypass.meter = meter
 
     def twin(self) -> BlockCache:
         """Another one on the same directory, for a thread: locks belong to what opened the file."""
-        other = BlockCache(self._directory, self.room.limits, self._segments.verified, self._clock)
-        other.meter = self.meter
+        other = BlockCache(self._directory, self.quota.limits, self._segments.verified, self._clock)
+        other._count_in(self.meter)
         return other
 
     def writer(self) -> VolumeWriter:
         """For volumes that are written whole, by descriptors of its own."""
-        room = SpaceQuota(self._directory, self.room.limits, self._clock)
-        return VolumeWriter(self._directory, room, self._segments.verified, self._clock)
+        quota = SpaceQuota(self._directory, self.quota.limits, self._clock)
+        return VolumeWriter(self._directory, quota, self._segments.verified, self._clock)
 
     def close(self) -> None:
         """Close all segments; they are opened again when they are needed."""
         self._segments.close()
-        self.room.close()
+        self.quota.close()
 
     # --- reading ----------------------------------------------------------------------------------
 
-    def read(
-        self, volume: Volume, offset: int, length: int, start: int, end: int, origin: Origin
-    ) -> bytes:
-        """Bytes [offset, offset + length) of a volume, which lie in its member [start, end).
+    def read(self, volume: Volume, wanted: ByteRange, member: ByteRange, origin: Origin) -> bytes:
+        """The bytes ``wanted`` of a volume, at least one, which lie in those of its ``member``.
 
-        ``length`` is at least 1. Raises only what ``origin`` raises.
+        Raises only what ``origin`` raises.
         """
-        number, at = divmod(offset, SEGMENT)
-        if at + length > SEGMENT:
-            part = SEGMENT - at
-            rest = self.read(volume, offset + part, length - part, start, end, origin)
-            return self.read(volume, offset, part, start, end, origin) + rest
-        data = self._hit(volume, number, at, length)
+        start, end = wanted
+        number, at = divmod(start, SEGMENT)
+        border = start - at + SEGMENT
+        if end > border:
+            rest = self.read(volume, ByteRange(border, end), member, origin)
+            return self.read(volume, ByteRange(start, border), member, origin) + rest
+        data = self._hit(volume, number, at, end - start)
         if data is not None:
             return data
-        return self._read_missing(volume, offset, length, start, end, origin)
+        return self._read_missing(volume, wanted, member, origin)
 
-    def find(self, volume: Volume, offset: int, length: int) -> bytes | None:
-        """These bytes, if all of them are here and right; else None, and nothing is fetched."""
-        number, at = divmod(offset, SEGMENT)
-        part = min(length, SEGMENT - at)
-        data = self._hit(volume, number, at, part)
-        if data is None or part == length:
+    def read_if_cached(self, volume: Volume, wanted: ByteRange) -> bytes | None:
+        """These bytes, if all of them are in the cache and right; else None, and nothing is
+        fetched. It counts as a hit or a miss.
+        """
+        start, end = wanted
+        number, at = divmod(start, SEGMENT)
+        border = min(end, start - at + SEGMENT)
+        data = self._hit(volume, number, at, border - start)
+        if data is None or border == end:
             return data
-        rest = self.find(volume, offset + part, length - part)
+        rest = self.read_if_cached(volume, ByteRange(border, end))
         return data + rest if rest is not None else None
 
+    def read_uncounted(self, volume: Volume, wanted: ByteRange) -> bytes | None:
+        """As :meth:`read_if_cached`, for bytes of one segment that is open; no hit is counted."""
+        start, length = wanted.start, wanted.length
+        segment = volume.segments.get(start // SEGMENT)
+        if length <= 0 or segment is None:
+            return None if length > 0 else b""
+        try:
+            return segment.read(start % SEGMENT, length)
+        except OSError as error:
+            self._bypass.begin(error)
+            return None
+
+    def locate(self, volume: Volume, wanted: ByteRange) -> tuple[int, int] | None:
+        """(descriptor, offset in its file) of these bytes, for a splice in the next moment; None
+        unless all of them are in the cache and were found right before. It counts as a hit.
+        """
+        start, end = wanted
+        number, at = divmod(start, SEGMENT)
+        segment = volume.segments.get(number)
+        length = end - start
+        if segment is None or at + length > SEGMENT:
+            return None
+        try:
+            if self._tick():
+                return None
+            offset = segment.locate(at, length)
+        except OSError as error:
+            self._bypass.begin(error)
+            return None
+        if offset is None:
+            return None
+        self._note(volume, number, segment, length)
+        return segment.fd, offset
+
+    def missing_ranges(self, volume: Volume, wanted: ByteRange) -> list[ByteRange]:
+        """The parts of the bytes ``wanted``, of one segment, of which some block is not in the
+        cache by its record; no checksum is verified. Few blocks between two of them do not part
+        them. Raises OSError.
+        """
+        low, high = wanted
+        number, at = divmod(low, SEGMENT)
+        segment = self._segments.get(volume, number)
+        if segment is None:
+            return [wanted]
+        first, count = at // BLOCK, -(-(at % BLOCK + high - low) // BLOCK)
+        present = {block for block, _ in segment.present(first, count)}
+        found: list[ByteRange] = []
+        for block in range(first, first + count):
+            if block not in present:
+                begin = number * SEGMENT + block * BLOCK
+                if found and begin - found[-1].end <= _SMALL_GAP:
+                    begin = found.pop().start
+                end = number * SEGMENT + (block + 1) * BLOCK
+                found.append(ByteRange(max(low, begin), min(high, end)))
+        return found
+
     def _hit(self, volume: Volume, number: int, at: int, length: int) -> bytes | None:
-        """Bytes of one segment, if they are here; counted as a hit or a miss."""
+        """Bytes of one segment, if they are in the cache; counted as a hit or a miss."""
         try:
             self._tick()
             segment = self._segments.get(volume, number)
@@ -141,39 +181,12 @@ class BlockCache:
                     self._note(volume, number, segment, length)
                     return data
         except OSError as error:
-            self._step_aside(error)
+            self._bypass.begin(error)
         self.meter[MISSES] += 1
         tally = volume.tally.get(number)
         if tally is not None:
             tally[MISSES] += 1
         return None
-
-    def look_again(self) -> None:
-        """Let go of segments that have gone: others may stand under their names."""
-        try:
-            self._segments.look(self._monotonic())
-        except OSError as error:
-            self._step_aside(error)
-
-    def locate(self, volume: Volume, offset: int, length: int) -> tuple[int, int] | None:
-        """(a descriptor, an offset in its file) where these bytes stand, if all of them are here
-        and have been found right; for the next moment. It counts as a hit.
-        """
-        number, at = divmod(offset, SEGMENT)
-        segment = volume.segments.get(number)
-        if segment is None or at + length > SEGMENT:
-            return None
-        try:
-            if self._tick():
-                return None
-            place = segment.locate(at, length)
-        except OSError as error:
-            self._step_aside(error)
-            return None
-        if place is None:
-            return None
-        self._note(volume, number, segment, length)
-        return segment.fd, place
 
     def _note(self, volume: Volume, number: int, segment: Segment, length: int) -> None:
         meter, tally = self.meter, volume.tally[number]
@@ -183,186 +196,86 @@ class BlockCache:
         tally[SAVED] += length
         segment.used = True
 
-    def _read_missing(
-        self, volume: Volume, offset: int, length: int, start: int, end: int, origin: Origin
-    ) -> bytes:
-        fetched: tuple[int, bytes] | None = None
-        if self._monotonic() >= self._aside_until:
-            # A member too large to be fetched whole: what is asked for.
-            low, high = (start, end) if end - start <= LARGEST_FETCH else (offset, offset + length)
-            try:
-                limit = end if volume.apart else volume.size
-                fetched = self.fill(volume, offset // SEGMENT, low, high, limit, origin)
-            except OSError as error:
-                self._step_aside(error)
-            except QuotaExceededError:
-                pass
-            except ChangedError:
-                return origin.read(offset, length)  # all of it: never half an old file
-        if fetched is None:
-            fetched = self._exactly(volume, offset, length, origin)
-        return self._joined(volume, offset, length, fetched, origin)
+    # --- a miss -----------------------------------------------------------------------------------
 
     def fill(
-        self, volume: Volume, number: int, low: int, high: int, limit: int, origin: Origin
-    ) -> tuple[int, bytes] | None:
-        """Have the blocks that hold bytes [low, high) here, as far as they
-        lie in segment ``number``.
-
-        ``limit``: where the last of them ends, if it is not whole. Fetches all from the first
-        missing one to the last in one request; returns (offset, the bytes fetched), or None where
-        another process that fetches them takes too long. Raises NoRoomError, ChangedError, and
-        OSError where the disk fails.
-        """
+        self, volume: Volume, number: int, wanted: ByteRange, limit: int, origin: Origin
+    ) -> Fetched:
+        """See :meth:`BlockFetcher.fill`."""
         self._tick()
-        base = number * SEGMENT
-        first = max(low - base, 0) // BLOCK
-        count = min(-(-(high - base) // BLOCK), BLOCKS) - first
-        segment = self._segments.to_write(volume, number, self.room)
-        with segment.locked(first, count, self._waits, self._clock) as had:
-            if not had:
-                return None
-            missing = segment.missing(first, count)  # another process may have fetched them
-            if not missing:
-                return low, b""
-            offset = base + missing[0] * BLOCK
-            stop = base + (missing[-1] + 1) * BLOCK
-            length = min(stop, limit) - offset
-            if not self.room.has(length):
-                raise QuotaExceededError
-            if not origin.is_same():
-                raise ChangedError
-            data = origin.read(offset, length)
-            if not origin.is_same():
-                raise ChangedError
-            kept = self._keep(segment, missing[0], data)
-        if kept:
-            origin.forget(offset, length)
-        return offset, data
+        return self._fetcher.fill(volume, number, wanted, limit, origin)
 
-    def _keep(self, segment: Segment, first: int, data: bytes) -> bool:
-        """Write fetched blocks; False where that fails. A full disk is no error to the reader."""
-        try:
-            with self.room.taken(len(data)) as had:
-                if not had:
-                    return False
-                segment.write(first, data)
-        except OSError as error:
-            self._step_aside(error)
-            return False
-        segment.used = True
-        return True
-
-    def _exactly(
-        self, volume: Volume, offset: int, length: int, origin: Origin
-    ) -> tuple[int, bytes]:
-        """What is not here of the bytes that are asked for, and no more."""
-        number, at = divmod(offset, SEGMENT)
-        segment = volume.segments.get(number)
-        low, high = offset, offset + length
-        if segment is not None:
-            first = at // BLOCK
-            try:
-                missing = segment.missing(first, (at + length - 1) // BLOCK - first + 1)
-            except OSError as error:
-                self._step_aside(error)
-            else:
-                base = number * SEGMENT
-                if missing and origin.is_same():
-                    low = max(low, base + missing[0] * BLOCK)
-                    high = min(high, base + (missing[-1] + 1) * BLOCK)
-        return low, origin.read(low, high - low)
-
-    def _joined(
-        self, volume: Volume, offset: int, length: int, fetched: tuple[int, bytes], origin: Origin
+    def _read_missing(
+        self, volume: Volume, wanted: ByteRange, member: ByteRange, origin: Origin
     ) -> bytes:
-        """The bytes asked for: those fetched, and what was here already before and behind them."""
+        fetched: Fetched | None = None
+        if not self._bypass.is_on:
+            # A member too large to be fetched whole: what is asked for.
+            part = member if member.length <= LARGEST_FETCH else wanted
+            try:
+                limit = member.end if volume.apart else volume.size
+                fetched = self.fill(volume, wanted.start // SEGMENT, part, limit, origin)
+            except OSError as error:
+                self._bypass.begin(error)
+            except (BlocksBusyError, QuotaExceededError):
+                pass
+            except ChangedError:
+                return origin.read(wanted.start, wanted.length)  # never half an old file
+        if fetched is None:
+            fetched = self._fetcher.read_missing(volume, wanted, origin)
+        return self._joined(volume, wanted, fetched, origin)
+
+    def _joined(self, volume: Volume, wanted: ByteRange, fetched: Fetched, origin: Origin) -> bytes:
+        """The bytes wanted: those fetched, and those before and behind that were in the cache."""
         begin, data = fetched
-        end = offset + length
+        offset, end = wanted
         stop = begin + len(data)
         if begin <= offset and end <= stop:
             return data[offset - begin : end - begin]
         low, high = max(begin, offset), min(stop, end)
-        if high <= low:  # all of it was here by the time we looked
-            found = self._here(volume, offset, length)
-            return found if found is not None else origin.read(offset, length)
-        head = self._here(volume, offset, low - offset)
-        tail = self._here(volume, high, end - high)
+        if high <= low:  # another process had fetched all of it by the time the lock was had
+            found = self.read_uncounted(volume, wanted)
+            return found if found is not None else origin.read(offset, end - offset)
+        head = self.read_uncounted(volume, ByteRange(offset, low))
+        tail = self.read_uncounted(volume, ByteRange(high, end))
         if head is None or tail is None:
-            return origin.read(offset, length)
+            return origin.read(offset, end - offset)
         self.meter[SAVED] += len(head) + len(tail)
         return head + data[low - begin : high - begin] + tail
 
-    def peek(self, volume: Volume, offset: int, length: int) -> bytes | None:
-        """These bytes of one segment if they are here; no hit is counted."""
-        return self._here(volume, offset, length)
-
-    def _here(self, volume: Volume, offset: int, length: int) -> bytes | None:
-        segment = volume.segments.get(offset // SEGMENT)
-        if length <= 0 or segment is None:
-            return None if length > 0 else b""
-        try:
-            return segment.read(offset % SEGMENT, length)
-        except OSError as error:
-            self._step_aside(error)
-            return None
-
-    def absent(self, volume: Volume, low: int, high: int) -> list[tuple[int, int]]:
-        """The stretches of bytes [low, high), of one segment, of which some block is not
-        here by its record; no checksum is looked at. Few blocks between two of them do not
-        part them. Raises OSError.
-        """
-        number, at = divmod(low, SEGMENT)
-        segment = self._segments.get(volume, number)
-        if segment is None:
-            return [(low, high)]
-        first, count = at // BLOCK, -(-(at % BLOCK + high - low) // BLOCK)
-        here = {block for block, _ in segment.present(first, count)}
-        found: list[tuple[int, int]] = []
-        for block in range(first, first + count):
-            if block not in here:
-                begin = number * SEGMENT + block * BLOCK
-                if found and begin - found[-1][1] <= _SMALL_GAP:
-                    begin = found.pop()[0]
-                end = number * SEGMENT + (block + 1) * BLOCK
-                found.append((max(low, begin), min(high, end)))
-        return found
-
     # --- the disk ---------------------------------------------------------------------------------
 
-    def _tick(self) -> bool:
-        """Now and then: let go of segments that were unlinked, and see
-        whether the disk is too full.
+    def refresh(self) -> None:
+        """Let go of segments that have gone: others may stand under their names."""
+        try:
+            self._segments.check(self._monotonic())
+        except OSError as error:
+            self._bypass.begin(error)
 
-        Whether it was time to. Raises OSError.
+    def _tick(self) -> bool:
+        """Now and then: let go of segments that were unlinked, and see whether the disk is too
+        full. Returns whether it was time to. Raises OSError.
         """
         now = self._monotonic()
-        if now < self._segments.look_at:
+        if now < self._segments.check_at:
             return False
-        self._segments.look(now)
+        self._segments.check(now)
         self.keep_floor()
         return True
 
     def keep_floor(self) -> None:
-        """Give space back where the file system has less left than shall stay free.
+        """Evict where the file system has less left than shall stay free. Raises OSError."""
+        if self.quota.is_over:
+            self.quota.evict()
 
-        Raises OSError.
+    def check_disk(self) -> None:
+        """Raise the OSError for which the cache is bypassed now, if it is: nothing is kept until
+        that is over.
         """
-        if self.room.is_over:
-            self.room.make_room()
+        self._bypass.check()
 
-    def see_disk(self) -> None:
-        """Raise the OSError for which the cache steps aside now, if it does:
-        nothing is kept until then.
-        """
-        if self._monotonic() < self._aside_until:
-            raise OSError(self.meter[TROUBLE], os.strerror(self.meter[TROUBLE]))
-
-    def _step_aside(self, error: OSError) -> None:
-        self._aside_until = self._monotonic() + ASIDE_SECONDS
-        self.meter[TROUBLE] = error.errno or errno.EIO
-        self.meter[ASIDE_UNTIL] = int(self._aside_until * 1e9)
-        if error.errno == errno.ENOENT:
-            with contextlib.suppress(OSError):
-                self._directory.find_again()
-            self.room.close()  # its file went with the directory
+    def _find_disk(self) -> None:
+        """The cache's directory has gone, and others may have made it anew."""
+        with contextlib.suppress(OSError):
+            self._directory.find_again()
+        self.quota.close()  # its file went with the directory

@@ -32,9 +32,6 @@ from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 UNUSED_SECONDS = 3600.0
 """What has not been used for so long may go when there is no room for something else."""
 
-ASIDE_SECONDS = 5.0
-"""How long nothing is written after the disk refused to."""
-
 _AGAIN_SECONDS = 5.0
 _COMES_BACK_SECONDS = 15.0
 """After so long the space of an unlinked segment is free: even idle workers have let go of it."""
@@ -128,7 +125,7 @@ class SpaceQuota:
         wanted = on_disk(length) + _OVERHEAD
         if self._fits(wanted):
             return True
-        self.make_room(wanted)  # and if nothing went: all has been counted anew
+        self.evict(wanted)  # and if nothing went: all has been counted anew
         return self._fits(wanted)
 
     def _fits(self, wanted: int) -> bool:
@@ -163,7 +160,7 @@ class SpaceQuota:
 
     # --- making room ------------------------------------------------------------------------------
 
-    def make_room(self, wanted: int = 0) -> bool:
+    def evict(self, wanted: int = 0) -> bool:
         """Unlink segments: unused ones for ``wanted`` bytes, any while the limits are exceeded.
 
         Returns whether something went. Looks no more often than every few seconds; counts all anew

@@ -24,7 +24,7 @@ from imagenetfs.system.resources import files_to_keep
 HITS, MISSES, SAVED = range(3)
 """What a volume's tally counts, by segment."""
 
-_LOOK_SECONDS = 1.0
+_CHECK_SECONDS = 1.0
 _TELL_SECONDS = 10.0
 _MOST_OPEN = 256
 
@@ -37,8 +37,8 @@ class SegmentHandles:
         self.verified = verified
         self._opened: dict[Segment, tuple[Volume, int]] = {}
         self._most_open = files_to_keep(_MOST_OPEN)
-        self.look_at = 0.0
-        """When :meth:`look` is due (monotonic seconds)."""
+        self.check_at = 0.0
+        """When :meth:`check` is due (monotonic seconds)."""
         self._tell_at = 0.0
 
     def get(self, volume: Volume, number: int) -> Segment | None:
@@ -47,14 +47,14 @@ class SegmentHandles:
             volume, number, open_segment(self._place(volume, number), self.verified)
         )
 
-    def to_write(self, volume: Volume, number: int, room: SpaceQuota) -> Segment:
-        """The segment, made where there is none. Raises NoRoomError, OSError."""
+    def to_write(self, volume: Volume, number: int, quota: SpaceQuota) -> Segment:
+        """The segment, made where there is none. Raises QuotaExceededError, OSError."""
         segment = volume.segments.get(number)
         if segment is not None and not (segment.is_current() and segment.writable):
             self._close(segment)  # unlinked, or cut, or opened while the disk was read-only
         segment = self.get(volume, number)
         if segment is None:
-            if not room.has(0):
+            if not quota.has(0):
                 raise QuotaExceededError
             place = self._place(volume, number)
             segment = make_segment(place, volume.about, self.verified)
@@ -63,12 +63,12 @@ class SegmentHandles:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         return segment
 
-    def look(self, now: float) -> None:
+    def check(self, now: float) -> None:
         """Let go of those whose file has gone; leave what was counted with the others.
 
         Raises OSError.
         """
-        self.look_at = now + _LOOK_SECONDS
+        self.check_at = now + _CHECK_SECONDS
         telling = now >= self._tell_at
         if telling:
             self._tell_at = now + _TELL_SECONDS

@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
-from imagenetfs.cache.block_cache import BlockCache, ChangedError
+from imagenetfs.byte_range import ByteRange
+from imagenetfs.cache.block_cache import BlockCache
+from imagenetfs.cache.fetcher import BlocksBusyError, ChangedError
 from imagenetfs.cache.segment import BLOCK, SEGMENT
 from imagenetfs.cache.volume import Origin, Volume
 from imagenetfs.errors import ImagenetfsError, SourceChangedError
@@ -141,10 +143,10 @@ class Stager:
         """Bring all of it here but what cannot be read (:attr:`left_out`).
         ``tell`` is called now and then.
 
-        Raises NoRoomError where the cache is full, OSError where its disk fails, and what the
-        source raises where it fails again and again; what was fetched by then is kept. An interrupt
-        does not wait for the source: where that still has requests, :attr:`is_stuck`, and the
-        process has to end by force.
+        Raises QuotaExceededError where the cache is full, OSError where its disk fails, and what
+        the source raises where it fails again and again; what was fetched by then stays. An
+        interrupt does not wait for the source: where that still has requests, :attr:`is_stuck`,
+        and the process has to end by force.
         """
         pool, pending = ThreadPoolExecutor(self._streams), dict[Future[None], StageRange]()
         patience: float | None = None
@@ -205,25 +207,28 @@ class Stager:
             window = min(self._pace.window, _SMALL_WINDOW if polite else WINDOW)
             stop = min(stretch.end, at - at % window + window)
             fetched = stop - at if stretch.brought else 0
-            for low, high in cache.absent(volume, at, stop):
+            for missing in cache.missing_ranges(volume, ByteRange(at, stop)):
                 with self._alone if polite else contextlib.nullcontext():
-                    if not self._pace.wait(high - low, self._stopping):
+                    if not self._pace.wait(missing.length, self._stopping):
                         return
-                    fetched += self._fetch(cache, volume, low, high, stretch)
+                    fetched += self._fetch(cache, volume, missing, stretch)
             with self._counting:
                 self.progress.done += stop - at
                 self.progress.fetched += fetched
             at = stop
 
     def _fetch(
-        self, cache: BlockCache, volume: Volume, low: int, high: int, stretch: StageRange
+        self, cache: BlockCache, volume: Volume, missing: ByteRange, stretch: StageRange
     ) -> int:
-        began = self._clock.monotonic()
-        result = cache.fill(volume, low // SEGMENT, low, high, stretch.limit, stretch.origin())
-        cache.see_disk()
+        """Fetch these bytes, of one segment; how many it were."""
+        began, fetched = self._clock.monotonic(), 0
+        number = missing.start // SEGMENT
+        with contextlib.suppress(BlocksBusyError):  # a reader is at it, and will have it
+            fetched = len(cache.fill(volume, number, missing, stretch.limit, stretch.origin()).data)
+        cache.check_disk()
         if self._others_read():
             self._clock.sleep(_SHARE * (self._clock.monotonic() - began))
-        return len(result[1]) if result is not None else 0
+        return fetched
 
     def _mine(self, volume: Volume) -> tuple[BlockCache, Volume]:
         """This thread's own cache, and the volume as it has it open."""

@@ -38,20 +38,21 @@ class VolumeWriter:
     def __init__(
         self,
         directory: CacheDirectory,
-        room: SpaceQuota,
+        quota: SpaceQuota,
         verified: Verified,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._clock = clock
         self._directory = directory
-        self._room = room
+        self._quota = quota
         self._segments = SegmentHandles(directory, verified)
 
     def write(self, volume: Volume, pieces: Pieces, moved: Callable[[], None]) -> None:
         """Have all of a volume here; ``pieces()`` is not called where it is already.
 
         ``moved()`` is called as it goes on, be it here or in another process that was quicker.
-        Raises NoRoomError, OSError, and what ``pieces()`` raises; nothing is kept of it then.
+        Raises QuotaExceededError, OSError, and what ``pieces()`` raises; nothing of it is kept
+        then.
         """
         mine = Volume(volume.key, volume.size, volume.about)
         try:
@@ -61,7 +62,7 @@ class VolumeWriter:
                     self._write(mine, pieces(), missing, go_on)
         finally:
             self._segments.close()
-            self._room.close()
+            self._quota.close()
 
     @contextlib.contextmanager
     def _turn(self, key: bytes, moved: Callable[[], None]) -> Iterator[Callable[[], None]]:
@@ -106,7 +107,7 @@ class VolumeWriter:
         missing: list[set[int]],
         go_on: Callable[[], None],
     ) -> None:
-        if not self._room.has(BLOCK * sum(map(len, missing))):
+        if not self._quota.has(BLOCK * sum(map(len, missing))):
             raise QuotaExceededError
         wanted = [number for number, blocks in enumerate(missing) if blocks]
         fresh = [n for n in wanted if len(missing[n]) == _blocks_of(volume, n)]
@@ -114,10 +115,10 @@ class VolumeWriter:
         try:
             # Opened once: a process that makes room leaves us writing to
             # what has no name any more.
-            segments = {n: self._segments.to_write(volume, n, self._room) for n in wanted}
+            segments = {n: self._segments.to_write(volume, n, self._quota) for n in wanted}
             for at, data in _in_blocks(pieces):
                 for number, first, some in _runs(at, data, missing):
-                    with self._room.taken(len(some)) as had:
+                    with self._quota.taken(len(some)) as had:
                         if not had:
                             raise QuotaExceededError
                         laid.append((segments[number], first, segments[number].lay(first, some)))

@@ -30,7 +30,6 @@ from imagenetfs.job.index_dir import ADVICE
 if TYPE_CHECKING:
     from imagenetfs.index.bulk_build import Outcome, Progress
     from imagenetfs.index.group_build import Shard
-    from imagenetfs.index.leases import Holder
     from imagenetfs.index.search_path import IndexSearchPath
     from imagenetfs.tree.catalogue import Catalogue
     from imagenetfs.tree.dataset import Split
@@ -130,7 +129,7 @@ def build_group(
     assert file is not None
     index = opened.catalogue.index
 
-    def build() -> Outcome | Holder:
+    def build() -> Outcome:
         return index_group(
             index,
             archives,
@@ -186,14 +185,18 @@ def build_or_keep_none(
     )
 
 
-def in_turn(attempt: Callable[[], T | Holder], what: str) -> T:
-    """What ``attempt()`` returns when it is its turn; says once for whom it waits."""
-    from imagenetfs.index.leases import Holder
+def in_turn(attempt: Callable[[], T], what: str) -> T:
+    """What ``attempt()`` returns when no other process has the lease; says once for which process
+    it waits.
+    """
+    from imagenetfs.index.leases import HeldElsewhereError
 
     told = False
-    while isinstance(result := attempt(), Holder):
-        if not told:
-            say(f"{what} by {result}: waiting for it.")
+    while True:
+        try:
+            return attempt()
+        except HeldElsewhereError as held:
+            if not told:
+                say(f"{what} by {held.holder}: waiting for it.")
         told = True
         time.sleep(_LOOK_AGAIN_SECONDS)
-    return result

@@ -192,7 +192,7 @@ def import_(
         target = opened.places.file(group)
         assert target is not None
         records = [record for number in numbers for record in found[number]]
-        take = partial(catalogue.index.sharing.lease, target)
+        take = partial(catalogue.index.builder.coordinator.lease, target)
         try:
             lease = in_turn(take, f"{group} is being indexed")
             try:

@@ -15,7 +15,6 @@ See docs/decisions/0001 for the reasons.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import logging
@@ -23,24 +22,14 @@ import os
 import signal
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import FrameType
 
 from imagenetfs.fuse.protocol import REPLY, REQUEST, REQUEST_BYTES, REQUEST_HEAD, reply_header
-from imagenetfs.read.backend import SpliceSource
+from imagenetfs.fuse.reply_pipe import ReplyPipe, SplicedReply
 
 log = logging.getLogger(__name__)
 
 Buffer = bytes | memoryview
-
-
-@dataclass(slots=True)
-class SplicedReply:
-    """An answer of ``length`` bytes that stands in the channel's pipe,
-    and is sent next or never.
-    """
-
-    length: int
 
 
 Answer = Callable[[int, int, memoryview], Buffer | SplicedReply | int | None]
@@ -49,9 +38,6 @@ where no reply is expected.
 """
 
 _FUSE_DEV_IOC_CLONE = 0x8004E500
-_PIPE_BYTES = 512 * 1024
-"""Twice what the kernel asks for at once (see connection.py): a pipe's pages need not be full."""
-
 _NO_LENGTH = bytes(4)
 
 
@@ -87,10 +73,7 @@ class Channel:
         """Which request that is."""
         self._waiting = False
         self.leaving = False
-        self._pipe: tuple[int, int] | None = None
-        self._front: tuple[int, int] | None = None
-        self._piped = SplicedReply(0)
-        self._room = _PIPE_BYTES - 4 * os.sysconf("SC_PAGE_SIZE")  # heads, first and last page
+        self.reply_pipe = ReplyPipe()
 
     def leave_when_told(self) -> None:
         """Let SIGTERM end :meth:`next`: at once where no request is in
@@ -134,7 +117,7 @@ class Channel:
         """Answer the request; a number is an errno."""
         try:
             if isinstance(answer, SplicedReply):
-                self._send_pipe(answer.length)
+                self._send_pipe(answer)
             elif isinstance(answer, int):
                 os.write(self._fd, reply_header(self.unique, 0, answer))
             else:
@@ -146,99 +129,12 @@ class Channel:
             if answer != errno.EIO:
                 self.reply(errno.EIO)
 
-    # --- answers that need not be copied into this process ----------------------------------------
-
-    def pipe_in(
-        self,
-        file: SpliceSource,
-        offset: int,
-        length: int,
-        look: Callable[[bytes], None] | None = None,
-        head: int = 0,
-    ) -> SplicedReply | None:
-        """Have an answer's bytes put into a pipe, from which the kernel takes them without another
-        copy (splice). None where that does not work: answer with a buffer then.
-
-        With ``look``, ``head`` bytes more are asked for, those before ``offset``, in the same
-        request; they are taken off for it to look at; what it raises comes out.
-        """
-        if length > self._room or not self._has_pipes(look is not None):
-            return None
-        assert self._pipe is not None
-        poured = False
+    def _send_pipe(self, answer: SplicedReply) -> None:
         try:
-            if look is None:
-                os.write(self._pipe[1], REPLY.pack(REPLY.size + length, 0, self.unique))
-                poured = file.splice_to(self._pipe[1], offset, length)
-            else:
-                poured = self._pour_behind(file, offset, length, look, head)
-        finally:
-            if not poured:
-                self._drop_pipes()
-        if not poured:
-            return None
-        piped = self._piped  # one for all answers: there is one pipe
-        piped.length = length
-        return piped
-
-    def _pour_behind(
-        self,
-        file: SpliceSource,
-        offset: int,
-        length: int,
-        look: Callable[[bytes], None],
-        head: int,
-    ) -> bool:
-        """By way of another pipe, from which the head is read."""
-        assert self._pipe is not None and self._front is not None
-        pipe, (front, into_front) = self._pipe[1], self._front
-        if not file.splice_to(into_front, offset - head, head + length):
-            return False
-        look(os.read(front, head))
-        os.write(pipe, REPLY.pack(REPLY.size + length, 0, self.unique))
-        return os.splice(front, pipe, length) == length
-
-    def _has_pipes(self, two: bool) -> bool:
-        if self._pipe is None:
-            self._pipe = _make_pipe()
-            if self._pipe is None:
-                self._room = 0
-        if two and self._front is None:
-            self._front = _make_pipe()
-        return self._pipe is not None and (self._front is not None or not two)
-
-    def _send_pipe(self, length: int) -> None:
-        assert self._pipe is not None
-        try:
-            os.splice(self._pipe[0], self._fd, REPLY.size + length)
+            os.splice(answer.pipe, self._fd, REPLY.size + answer.length)
         except OSError:
-            self._drop_pipes()  # what the kernel did not take must not come before the next answer
+            self.reply_pipe.drop()  # what is left in it must not come before the next answer
             raise
-
-    def __del__(self) -> None:
-        with contextlib.suppress(AttributeError, OSError):
-            self._drop_pipes()
-
-    def _drop_pipes(self) -> None:
-        for end in (*(self._pipe or ()), *(self._front or ())):
-            os.close(end)
-        self._pipe = self._front = None
-
-
-def _make_pipe() -> tuple[int, int] | None:
-    """A pipe of _PIPE_BYTES; None where there is none to be had (a user's
-    pipes may fill 64 MB in all).
-    """
-    try:
-        pipe = os.pipe2(os.O_CLOEXEC)
-    except OSError:
-        return None
-    with contextlib.suppress(OSError):
-        if fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, _PIPE_BYTES) >= _PIPE_BYTES:
-            return pipe
-    for end in pipe:
-        os.close(end)
-    return None
 
 
 def serve_requests(channel: Channel, answer: Answer) -> None:

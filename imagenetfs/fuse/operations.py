@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 
 from imagenetfs.errors import ImagenetfsError, SourceChangedError, TreeError
 from imagenetfs.fuse.attributes import REVISIT_SECONDS, AttributePacker, EntryPacker
-from imagenetfs.fuse.channel import Buffer, Channel, SplicedReply
+from imagenetfs.fuse.channel import Buffer, Channel
 from imagenetfs.fuse.errnos import errno_of, was_logged
 from imagenetfs.fuse.protocol import (
     CACHE_DIRECTORY,
@@ -35,15 +35,15 @@ from imagenetfs.fuse.protocol import (
     XATTR_OUT,
     Opcode,
 )
+from imagenetfs.fuse.reply_pipe import SplicedReply
 from imagenetfs.fuse.stats import REQUESTS, Counter, SharedStats
 from imagenetfs.fuse.status_files import StatusFiles
 from imagenetfs.read.access_guard import AccessGuard
 from imagenetfs.read.backend import MIN_SPLICE_BYTES, FileExtent
-from imagenetfs.read.header_check import HEADER
 from imagenetfs.read.ownership import OwnershipMapper
 from imagenetfs.read.reader import Reader
 from imagenetfs.source.file_state import Ownership
-from imagenetfs.tree.inode import InodeKind, kind_of, live_handle, live_inode
+from imagenetfs.tree.inode import KIND_SHIFT, InodeKind, kind_of, live_handle, live_inode
 from imagenetfs.tree.listing import FILE_MODE, Attributes
 from imagenetfs.tree.node import FixedFile
 from imagenetfs.tree.tree import Tree
@@ -93,6 +93,7 @@ class Operations:
         self._failures = live.failures
         self._stats = stats
         self._permit = permission.check
+        self._refusals = permission.refusals
         self._packer = AttributePacker(revisit, root_access, access)
         self._entries = EntryPacker(revisit, access)
         counted: Mapping[Opcode, tuple[Handler, str]] = {
@@ -237,7 +238,7 @@ class Operations:
         """Exactly the bytes that lie within the file."""
         offset, size = READ_RANGE.unpack_from(arguments)
         row = self.row
-        kind = kind_of(inode)
+        kind = inode >> KIND_SHIFT
         if kind == _FILE:
             found = self._read_member(inode, offset, size)
             if isinstance(found, SplicedReply):
@@ -252,15 +253,17 @@ class Operations:
     def _read_member(self, inode: int, offset: int, size: int) -> Buffer | SplicedReply:
         row = self.row
         row[_READ_SINCE] = row[_BUSY_SINCE]
-        self._permit(inode)
+        if self._refusals[0]:
+            self._permit(inode)
         found = self._reader.find(inode, offset, size)
         data: Buffer | SplicedReply | None = None
         if not isinstance(found, FileExtent):
             data = found
         else:
-            file, start, length, look = found
-            if length >= MIN_SPLICE_BYTES and self._channel is not None:
-                data = self._channel.pipe_in(file, start, length, look, HEADER)
+            file, start, length = found
+            channel = self._channel
+            if length >= MIN_SPLICE_BYTES and channel is not None:
+                data = channel.reply_pipe.fill(channel.unique, file, start, length)
                 if data is not None:
                     row[_BYTES] += length
             if data is None:

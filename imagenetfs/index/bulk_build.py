@@ -35,6 +35,7 @@ from imagenetfs.index.bulk_workers import (
 )
 from imagenetfs.index.index import Index
 from imagenetfs.index.index_file import load, write_index_file
+from imagenetfs.index.records import record_of
 from imagenetfs.source.file import SourceFile
 from imagenetfs.system.clock import Clock
 from imagenetfs.system.process import INDEXER, reset_signals, set_parent_death_signal
@@ -289,7 +290,7 @@ def save(
     for item in containers(index, archives, chosen):
         if index.known(*item):
             with contextlib.suppress(ImagenetfsError):  # it has gone, or is another one now
-                record = index.record(*item, records.get(index.key(*item)))
+                record = record_of(index, *item, records.get(index.key(*item)))
                 if record is not None and records.get(record.key) is not record:
                     records[record.key] = record
                     changed = True

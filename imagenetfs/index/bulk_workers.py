@@ -16,7 +16,8 @@ from imagenetfs.errors import ImagenetfsError, SourceReplacedError
 from imagenetfs.formats.tar.concurrency import AdaptiveConcurrency
 from imagenetfs.formats.tar.readahead_scanner import ReadaheadScannerThread
 from imagenetfs.formats.tar.threaded_scanner import ThreadedScanner
-from imagenetfs.index.index import BuildInProgressError, Index
+from imagenetfs.index.container_builder import BuildInProgressError
+from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import Scan
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def build_serial(index: Index, work: list[Work], count: Count) -> None:
 
 
 def _make_now(index: Index, item: Work) -> bytes:
-    return index.prepare(*item)()
+    return index.build_task(*item)()
 
 
 def build_with_readahead(
@@ -118,8 +119,8 @@ def _build(
                 done += 1
                 continue
             try:
-                reserved.enter_context(index.reserved(*item))
-                pending[pool.submit(index.prepare(*item, scan))] = item, reserved
+                reserved.enter_context(index.builder.building_lock(*item))
+                pending[pool.submit(index.build_task(*item, scan))] = item, reserved
             except BuildInProgressError:
                 left.append(item)
             except ImagenetfsError as error:
@@ -152,7 +153,7 @@ def _build_left(index: Index, left: _Left, count: Count) -> None:
 def _adopt(index: Index, item: Work, block: Callable[[], bytes]) -> int:
     """Publish a block in the arena; how many members it has, none where it cannot be made."""
     try:
-        return index.adopt(*item, block())
+        return index.builder.publish_built(*item, block())
     except ImagenetfsError as error:
         _tell(index, item, error)
         return 0

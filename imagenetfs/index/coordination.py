@@ -15,10 +15,11 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from imagenetfs.index import leases
 from imagenetfs.index.index_file import Record, merge, remove_stale_temp_files
-from imagenetfs.index.leases import Lease
+from imagenetfs.index.leases import HeldElsewhereError, Lease
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,16 @@ _UNWRITABLE_SECONDS = 60.0
 def lease_path(index_file: Path) -> Path:
     """The lease that goes with an index file."""
     return index_file.with_name(f"{index_file.name}.lease")
+
+
+class Claim(NamedTuple):
+    """What a process is to do about a container that was in no index file: take what has been
+    ``found`` after all; else build and publish it under the ``lease``; else, where it has neither,
+    build it for its own mount alone.
+    """
+
+    found: bytes | None = None
+    lease: Lease | None = None
 
 
 class BuildCoordinator:
@@ -57,80 +68,82 @@ class BuildCoordinator:
         self._owner = secrets.token_hex(8)
         self._not_before: dict[Path, float] = {}
 
-    def lease(self, file: Path) -> Lease | leases.Holder:
-        """The lease of an index file, or who has it.
+    def lease(self, file: Path) -> Lease:
+        """The lease of an index file.
 
-        Raises OSError where the place cannot be written.
+        Raises HeldElsewhereError, and OSError where its directory cannot be written.
         """
         lease = leases.acquire(lease_path(file), self._owner, self.clock)
-        if isinstance(lease, Lease):
-            remove_stale_temp_files(file)
+        remove_stale_temp_files(file)
         return lease
 
-    def lease_for_all(self, file: Path) -> Lease | leases.Holder:
-        """As :meth:`lease`, for who builds a whole group: a process of this same mount that builds
-        a single container has the lease for a moment, and is waited for.
+    def lease_for_group(self, file: Path) -> Lease:
+        """As :meth:`lease`, for a process that builds a whole group: a process of this same mount
+        that builds a single container has the lease for a moment, and is waited for.
         """
         deadline, pause = self.clock.monotonic() + self._patience, _SHORTEST_POLL
         while True:
-            lease = self.lease(file)
-            is_own = isinstance(lease, leases.Holder) and lease.owner == self._owner
-            if not is_own or self.clock.monotonic() > deadline:
-                return lease
+            try:
+                return self.lease(file)
+            except HeldElsewhereError as held:
+                if held.holder.owner != self._owner or self.clock.monotonic() > deadline:
+                    raise
             self.clock.sleep(pause)
             pause = min(_FIRST_POLL, 1.2 * pause)
 
     def tidy(self, file: Path) -> None:
         """Take away what processes that were killed left beside an index file. Raises nothing."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, HeldElsewhereError):
             if lease_path(file).exists():
-                lease = self.lease(file)  # which takes it from a dead holder
-                if isinstance(lease, Lease):
-                    lease.release()
+                self.lease(file).release()  # which takes it from a dead holder
 
-    def turn(
-        self, archive: int, find: Callable[[], bytes | None], waits: Callable[[bool], None]
-    ) -> bytes | Lease | None:
-        """What is to be done about a container that is in no index file: here it is after all
-        (bytes), build and publish it (a lease), or build it for this mount alone (None).
+    def claim(
+        self, archive: int, find: Callable[[], bytes | None], on_wait: Callable[[bool], None]
+    ) -> Claim:
+        """Claim the building of a container that is in no index file.
 
-        ``find()`` looks for it in the newest index file; ``waits`` is told while this waits.
+        ``find()`` looks for it in the newest index file; ``on_wait(True)`` is called when this
+        begins to wait for another process, ``on_wait(False)`` when that is over.
         """
         file = self._files.get(archive)
         if file is None or self.clock.monotonic() < self._not_before.get(file, 0.0):
-            return None
+            return Claim()
         try:
-            return self._turn(file, find, waits)
+            return self._claim(file, find, on_wait)
         except OSError as error:
-            self._not_before[file] = self.clock.monotonic() + _UNWRITABLE_SECONDS
-            log.info("%s is kept in memory: %s cannot be written (%s)", *_names(file, error))
-            return None
+            self._set_unwritable(file, error)
+            return Claim()
 
-    def _turn(
-        self, file: Path, find: Callable[[], bytes | None], waits: Callable[[bool], None]
-    ) -> bytes | Lease | None:
+    def _claim(
+        self, file: Path, find: Callable[[], bytes | None], on_wait: Callable[[bool], None]
+    ) -> Claim:
         deadline, pause = self.clock.monotonic() + self._patience, _FIRST_POLL
         waiting = False
         try:
             while True:
-                lease = self.lease(file)
-                if isinstance(lease, leases.Holder) and lease.owner == self._owner:
-                    return None
-                mine = lease if isinstance(lease, Lease) else None
-                found = _find_or_release(find, mine)
-                if found is not None or mine is not None:
-                    return found or mine
+                try:
+                    lease = self.lease(file)
+                except HeldElsewhereError as held:
+                    if held.holder.owner == self._owner:
+                        return Claim()
+                    found = find()
+                else:
+                    found = _find_or_release(find, lease)
+                    if found is None:
+                        return Claim(lease=lease)
+                if found is not None:
+                    return Claim(found)
                 if self.clock.monotonic() > deadline:
                     self._not_before[file] = self.clock.monotonic() + _VAIN_SECONDS
-                    return None
+                    return Claim()
                 if not waiting:
                     waiting = True
-                    waits(True)
+                    on_wait(True)
                 self.clock.sleep(pause)
                 pause = min(_LONGEST_POLL, 1.5 * pause)
         finally:
             if waiting:
-                waits(False)
+                on_wait(False)
 
     def publish(self, archive: int, record: Record | None) -> None:
         """Add a container to the index file; its lease is held. A full disk is no trouble."""
@@ -140,23 +153,24 @@ class BuildCoordinator:
         try:
             merge(file, [record])
         except OSError as error:
-            self._not_before[file] = self.clock.monotonic() + _UNWRITABLE_SECONDS
-            log.info("%s is kept in memory: %s cannot be written (%s)", *_names(file, error))
+            self._set_unwritable(file, error)
+
+    def _set_unwritable(self, file: Path, error: OSError) -> None:
+        """For some time, containers of the group are built for this mount alone."""
+        self._not_before[file] = self.clock.monotonic() + _UNWRITABLE_SECONDS
+        names = f"the index of {file.stem}", file.parent, error.strerror
+        log.info("%s is kept in memory: %s cannot be written (%s)", *names)
 
 
-def _find_or_release(find: Callable[[], bytes | None], lease: Lease | None) -> bytes | None:
-    """``find()``; a lease that is not needed after all, or that an error
-    leaves behind, is given back.
+def _find_or_release(find: Callable[[], bytes | None], lease: Lease) -> bytes | None:
+    """``find()``; the lease is given back where it is not needed after all, or an error would leave
+    it behind.
     """
-    found, kept = None, False
+    is_needed = False
     try:
         found = find()
-        kept = found is None
+        is_needed = found is None
     finally:
-        if lease is not None and not kept:
+        if not is_needed:
             lease.release()
     return found
-
-
-def _names(file: Path, error: OSError) -> tuple[str, Path, str | None]:
-    return f"the index of {file.stem}", file.parent, error.strerror

@@ -23,11 +23,12 @@ from imagenetfs.index.bulk_build import (
 )
 from imagenetfs.index.index import Index
 from imagenetfs.index.index_file import IndexFile, open_index_file, records_in, write_index_file
-from imagenetfs.index.leases import Holder, Lease
+from imagenetfs.index.leases import Lease
+from imagenetfs.index.records import is_complete, is_persisted
 from imagenetfs.system.clock import Clock
 
 _PUBLISHED_EVERY = 3.0
-"""Seconds: others wait for what is published, for about so long (see index.sharing)."""
+"""Seconds: others wait for what is published, for about so long (see coordination.py)."""
 
 _PUBLISHING_SHARE = 20
 """At most so small a part of the time goes into publishing: a large index
@@ -76,30 +77,29 @@ def index_group(
     processes: int,
     progress: Callable[[Progress], None] | None = None,
     shard: Shard | None = None,
-) -> Outcome | Holder:
+) -> Outcome:
     """Build the tables of these archives and publish them in ``file`` (or its shard).
 
-    The holder of the lease where somebody else is doing so. What is finished when it is interrupted
-    (KeyboardInterrupt) is published. Raises OSError where ``file`` cannot be written.
+    Tables that are finished when it is interrupted (KeyboardInterrupt) are published. Raises
+    HeldElsewhereError where another process builds them, and OSError where ``file`` cannot be
+    written.
     """
     build = partial(build_all, index, archives, in_flight=in_flight, processes=processes)
-    if index.is_complete(archives):  # nothing to publish, unless an archive is another one now
+    if is_complete(index, archives):  # nothing to publish, unless an archive is another one now
         outcome = build(progress=progress)
         if not outcome.missing and all(
-            index.is_kept(*item) for item in containers(index, archives)
+            is_persisted(index, *item) for item in containers(index, archives)
         ):
-            index.sharing.tidy(file)
+            index.builder.coordinator.tidy(file)
             return replace(outcome, made=False)
     chosen = shard.chosen(index, archives) if shard else everything
     target = shard.file(file) if shard else file
-    lease = index.sharing.lease_for_all(target)
-    if isinstance(lease, Holder):
-        return lease
-    index.look_again(archives)
+    lease = index.builder.coordinator.lease_for_group(target)
+    index.persisted.refresh(archives)
     publish = partial(save, index, archives, target, chosen=chosen)
     try:
         try:
-            publisher = _Publisher(lease, progress, publish, index.sharing.clock)
+            publisher = _Publisher(lease, progress, publish, index.builder.coordinator.clock)
             outcome = build(progress=publisher, chosen=chosen)
         except KeyboardInterrupt:
             publish()
@@ -110,13 +110,14 @@ def index_group(
     return outcome
 
 
-def unite_shards(index: Index, file: Path, shard: Shard) -> Holder | bool:
-    """Unite all shards into ``file`` if all are complete; whether that was so, or who is at it."""
+def unite_shards(index: Index, file: Path, shard: Shard) -> bool:
+    """Unite all shards into ``file`` if all are complete; whether that was so.
+
+    Raises HeldElsewhereError where another process is uniting them, and OSError.
+    """
     if _all_complete(file, shard) is None:
         return False
-    lease = index.sharing.lease(file)
-    if isinstance(lease, Holder):
-        return lease
+    lease = index.builder.coordinator.lease(file)
     try:
         shards = _all_complete(file, shard)
         if shards is None:  # united meanwhile

@@ -6,7 +6,8 @@ import os
 
 from imagenetfs.errors import ArchiveError, SourceChangedError
 from imagenetfs.formats.tar.header import BLOCK, is_sound, name_of, number
-from imagenetfs.formats.tar.walk import MemberColumns, Walk
+from imagenetfs.formats.tar.member_reader import MemberReader
+from imagenetfs.formats.tar.members import MemberColumns
 from imagenetfs.index.container import Container
 from imagenetfs.index.fingerprint import ReadAt
 from imagenetfs.index.member_table import MemberTable
@@ -37,7 +38,7 @@ def member_is_at(read_at: ReadAt, end: int, members: MemberTable, row: int) -> b
     found = MemberColumns()
     header = members.header(row)
     try:
-        Walk(read_at, end, found).read_one(header)
+        MemberReader(read_at, end, found).read_one(header)
         name = sanitize_name(found.names[0])
     except (ArchiveError, IndexError):
         return False

@@ -51,6 +51,14 @@ class Holder:
         return f"{self.writer.host} (process {self.writer.pid})" if self.writer else "another node"
 
 
+class HeldElsewhereError(Exception):
+    """Another process has the lease: its ``holder``."""
+
+    def __init__(self, holder: Holder) -> None:
+        super().__init__(f"the lease is held by {holder}")
+        self.holder = holder
+
+
 class Lease:
     """A lease that is held. Call ``heartbeat`` now and then, and ``release`` at the end."""
 
@@ -86,8 +94,8 @@ def acquire(
     owner: str,
     clock: Clock = SYSTEM_CLOCK,
     server_time: ServerTime | None = None,
-) -> Lease | Holder:
-    """The lease at ``path``, or who has it. Raises OSError where none can be made.
+) -> Lease:
+    """The lease at ``path``. Raises HeldElsewhereError, and OSError where none can be made.
 
     ``server_time(path)``: the time by the clock that sets the times of files beside ``path``;
     by default the file system is asked for it.
@@ -103,10 +111,10 @@ def acquire(
             pass
         found = _look(path)
         if found is not None and not _is_dead(path, *found, clock, server_time or _server_time):
-            return found[0]
+            break
         if found is not None:
             _take_away(path, found[0])
-    return found[0] if found is not None else Holder("", "", None)
+    raise HeldElsewhereError(found[0] if found is not None else Holder("", "", None))
 
 
 def _make(path: Path, holder: Holder) -> None:

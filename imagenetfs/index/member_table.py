@@ -30,40 +30,35 @@ from __future__ import annotations
 
 import stat
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from imagenetfs.byte_range import ByteRange
 from imagenetfs.errors import ArchiveError
 from imagenetfs.index.columns import Array, meta_of, unpack, views
+from imagenetfs.index.member_names import MemberNames
 
 _NONE: Array = np.zeros(0, dtype=np.int64)
 _EMPTY: dict[int, Any] = {}
 """One for all tables; nobody writes to it."""
 
 
-class MemberTable:
+class MemberTable(MemberNames):
     """A member table as it lies in memory. All rows are found by number or by full name.
 
     A process may hold tens of thousands: nothing is kept that the block can tell again.
     """
 
     __slots__ = (
-        "_below",
         "_block",
-        "_ends",
         "_headers",
         "_mode",
         "_modes",
         "_mtime",
         "_mtimes",
-        "_names",
         "_offsets",
-        "_parents",
-        "_prefix",
         "_sizes",
-        "_suffix",
         "_tick",
         "_unit",
         "hard",
@@ -72,7 +67,6 @@ class MemberTable:
         "nested",
         "problem",
         "replaced",
-        "rows",
         "sparse",
     )
 
@@ -86,9 +80,8 @@ class MemberTable:
             raise ArchiveError(f"a block of the index is damaged ({error})") from None
 
     def _take(self, columns: dict[str, memoryview], meta: dict[str, Any]) -> None:
-        self.rows: int = meta["rows"]
-        self._prefix = bytes.fromhex(meta["prefix"])
-        self._suffix = bytes.fromhex(meta["suffix"])
+        _check_lengths(columns, meta["rows"])
+        self._take_names(columns, meta)
         self._unit: int = meta["unit"]
         self._mtime: int = meta["mtime"]
         self._tick: int = meta["tick"]
@@ -99,32 +92,15 @@ class MemberTable:
         """Which sound members are not shown, and why; None where all are."""
         self.replaced = _replaced(meta)
         """How many files a later one of the same name replaces, and one of these names."""
-        self._check(columns)
-        self._names = columns["names"]
-        self._ends = columns["ends"]
         self._offsets = columns["offsets"]
         self._sizes = columns["sizes"]
         self._mtimes = columns.get("mtimes")
         self._modes = columns.get("modes")
         self._headers = columns.get("headers")
-        self._below = columns.get("below")
-        self._parents = columns.get("parents")
         self.nested: Array = np.asarray(columns["nested"]) if "nested" in columns else _NONE
         self.links = _links(columns)
         self.hard = _hard(columns)
         self.sparse = _sparse(columns)
-
-    def _check(self, columns: dict[str, memoryview]) -> None:
-        per_row = ("ends", "offsets", "sizes", "mtimes", "modes", "headers", "below", "parents")
-        if any(len(columns[c]) != self.rows for c in per_row if c in columns):
-            raise ArchiveError("a block of the index is damaged (columns of unequal length)")
-        if ("below" in columns) != ("parents" in columns):
-            raise ArchiveError("a block of the index is damaged (a column is missing)")
-        if "below" in columns:  # else whoever goes up or down might never arrive
-            rows = np.arange(self.rows)
-            below, parents = np.asarray(columns["below"]), np.asarray(columns["parents"])
-            if (below <= rows).any() or (below > self.rows).any() or (parents > rows).any():
-                raise ArchiveError("a block of the index is damaged (rows out of order)")
 
     @property
     def columns(self) -> dict[str, Array]:
@@ -136,14 +112,6 @@ class MemberTable:
         """What the block says of itself; not for what is asked often."""
         return meta_of(self._block)
 
-    def __len__(self) -> int:
-        return self.rows
-
-    @property
-    def flat(self) -> bool:
-        """Whether there is no directory and no path in it: the shape of ImageNet's tars."""
-        return self._below is None
-
     @property
     def one_mode(self) -> bool:
         """Whether all rows have the same mode."""
@@ -154,25 +122,10 @@ class MemberTable:
         """Whether all rows are regular files that stand in the archive as they are: no holes."""
         return self._modes is None and stat.S_ISREG(self._mode) and not self.sparse
 
-    def place(self, row: int) -> tuple[int, int]:
-        """Offset and size in one call, for reads."""
-        return self._offsets[row] * self._unit, self._sizes[row]
-
-    def base_name(self, row: int) -> bytes:
-        """The last part of the name."""
-        start = self._ends[row - 1] if row else 0
-        return self._prefix + self._names[start : self._ends[row]].tobytes() + self._suffix
-
-    def name(self, row: int) -> bytes:
-        """The full name, relative, parts separated by ``/``."""
-        parents = self._parents
-        if parents is None or not parents[row]:
-            return self.base_name(row)
-        parts = [self.base_name(row)]
-        while row := parents[row]:
-            row -= 1
-            parts.append(self.base_name(row))
-        return b"/".join(reversed(parts))
+    def byte_range(self, row: int) -> ByteRange:
+        """Where the content stands in the file, in one call, for reads of a :attr:`plain` table."""
+        start = self._offsets[row] * self._unit
+        return ByteRange(start, start + self._sizes[row])
 
     def offset(self, row: int) -> int:
         """Where the data begins in the file, in bytes."""
@@ -212,65 +165,6 @@ class MemberTable:
         """Whether it is a directory that no member is, but that others lie in."""
         return self._parents is not None and self.offset(row) == 0 and stat.S_ISDIR(self.mode(row))
 
-    def below(self, row: int) -> int:
-        """The row behind the last one that lies below ``row``."""
-        value: int = self._below[row] if self._below is not None else row + 1
-        return value
-
-    def find(self, name: bytes) -> int:
-        """The row of a full name, or -1."""
-        if self._parents is None:
-            return self.child(-1, name)
-        row = -1
-        for part in name.split(b"/"):
-            row = self.child(row, part)
-            if row < 0:
-                return -1
-        return row
-
-    def child(self, row: int, name: bytes) -> int:
-        """The row of a name directly within the directory at ``row`` (-1: the container itself), or
-        -1."""
-        parents = self._parents
-        low, high = row + 1, self.rows if row < 0 else self.below(row)
-        while low < high:
-            at = (low + high) // 2
-            if parents is not None:
-                while parents[at] - 1 > row:  # up to what lies directly in the directory
-                    at = parents[at] - 1
-            found = self.base_name(at)
-            if found == name:
-                return at
-            if found < name:
-                low = self.below(at)
-            else:
-                high = at
-        return -1
-
-    def names(self) -> Iterator[bytes]:
-        """All full names in order; cheaper than :meth:`name` row by row."""
-        blob, prefix, suffix, start = self._names.tobytes(), self._prefix, self._suffix, 0
-        around: list[bytes] = [b""]  # what stands before the names at each depth
-        until = [self.rows]
-        for row, end in enumerate(self._ends.tolist()):
-            while row >= until[-1]:
-                until.pop()
-                around.pop()
-            name = around[-1] + prefix + blob[start:end] + suffix
-            yield name
-            start = end
-            if self._below is not None and self._below[row] > row + 1:
-                until.append(self._below[row])
-                around.append(name + b"/")
-
-    def name_parts(self, start: int, stop: int) -> tuple[bytes, Array, Array, bytes]:
-        """The last parts of the names of rows [start, stop): what all begin with, the middle parts
-        back to back (u1), where each of these ends, what all end with."""
-        first = self._ends[start - 1] if start else 0
-        ends = np.asarray(self._ends[start:stop]).astype(np.int64) - first
-        middles = np.asarray(self._names[first : first + (int(ends[-1]) if len(ends) else 0)])
-        return self._prefix, middles, ends, self._suffix
-
     def sizes(self, start: int, stop: int) -> Array:
         """Bytes of content of rows [start, stop)."""
         return np.asarray(self._sizes[start:stop])
@@ -281,17 +175,6 @@ class MemberTable:
             return np.full(stop - start, self._mtime, dtype=np.int64)
         ticks = np.asarray(self._mtimes[start:stop]).astype(np.int64)
         return ticks * self._tick + self._mtime
-
-    def children(self, row: int = -1) -> Iterator[int]:
-        """The rows directly within the directory at ``row`` (-1: the container itself)."""
-        at, end = (0, self.rows) if row < 0 else (row + 1, self.below(row))
-        while at < end:
-            yield at
-            at = self.below(at)
-
-    def within(self, row: int) -> range:
-        """The rows below the directory at ``row``, at whatever depth."""
-        return range(row + 1, self.below(row))
 
     def regular(self) -> Array:
         """The rows that are regular files (hard links included), as an array."""
@@ -306,6 +189,14 @@ class MemberTable:
             every = self.rows if stat.S_IFMT(self._mode) == kind else 0
             return np.arange(every, dtype=np.int64)
         return np.flatnonzero(np.asarray(self._modes) & 0o170000 == kind)
+
+
+def _check_lengths(columns: dict[str, memoryview], rows: int) -> None:
+    per_row = ("ends", "offsets", "sizes", "mtimes", "modes", "headers", "below", "parents")
+    if any(len(columns[c]) != rows for c in per_row if c in columns):
+        raise ArchiveError("a block of the index is damaged (columns of unequal length)")
+    if ("below" in columns) != ("parents" in columns):
+        raise ArchiveError("a block of the index is damaged (a column is missing)")
 
 
 def _replaced(meta: dict[str, Any]) -> tuple[int, bytes] | None:

@@ -99,8 +99,8 @@ class PersistedTables:
                 self._tell(path, f"index file {display_path(path)}: {reason}")
         return None
 
-    def look_again(self, archives: Iterable[int]) -> None:
-        """See what has been published for these archives meanwhile."""
+    def refresh(self, archives: Iterable[int]) -> None:
+        """Open what has been published for these archives since."""
         for path in {path for archive in archives for path in self._places.get(archive, ())}:
             self._newer(path, self._open(path), True)
 

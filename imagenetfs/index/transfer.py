@@ -23,6 +23,7 @@ from imagenetfs.index.fingerprint import sample_crc, tail_crc
 from imagenetfs.index.imported import MARK, rebuild_untrusted
 from imagenetfs.index.index import Index
 from imagenetfs.index.index_file import IndexFile, Record, write_index_file
+from imagenetfs.index.records import record_of
 from imagenetfs.index.untrusted import bounded_memory, readable
 from imagenetfs.source.source import Source
 
@@ -42,7 +43,7 @@ def export(index: Index, archives: Sequence[int], file: Path) -> Carried:
     """Write the tables that are built of these archives. Raises OSError."""
     records, members = [], 0
     for item in containers(index, archives):
-        record = index.record(*item) if index.known(*item) else None
+        record = record_of(index, *item) if index.known(*item) else None
         if record is not None and index.archives[item[0]].kind is not Kind.DIRECTORY:
             records.append(record)
             members += len(index.container(*item).members)
@@ -123,7 +124,7 @@ def compare(index: Index, items: Iterable[tuple[int, int]], file: Path) -> tuple
     with contextlib.closing(IndexFile(file)) as store:
         for item in items:
             place = store.place(index.key(*item))
-            record = index.record(*item)
+            record = record_of(index, *item)
             if place is None or record is None:
                 continue
             present += 1

@@ -127,17 +127,18 @@ def _index(catalogue: Catalogue, places: Any, archives: Sequence[int], settings:
     """Make the tables that are counted; what another process is at is waited for."""
     from imagenetfs.index.bulk_build import build_all
     from imagenetfs.index.group_build import index_group
-    from imagenetfs.index.leases import Holder
+    from imagenetfs.index.leases import HeldElsewhereError
 
     index, cpus, in_flight = catalogue.index, config.cpus(), settings.in_flight
     for group, numbers in catalogue.groups(archives).items():
         file = places.file(group)
-        try:
-            while file is not None and isinstance(
-                index_group(index, numbers, file, in_flight=in_flight, processes=cpus), Holder
-            ):
+        while file is not None:
+            try:
+                index_group(index, numbers, file, in_flight=in_flight, processes=cpus)
+                break
+            except HeldElsewhereError:
                 time.sleep(_LOOK_AGAIN_SECONDS)
-        except OSError:
-            file = None  # no index can be kept: it serves this check alone
+            except OSError:
+                file = None  # no index can be kept: it serves this check alone
         if file is None:
             build_all(index, numbers, in_flight=in_flight, processes=cpus)

@@ -20,7 +20,10 @@ class AccessGuard:
     ) -> None:
         """``access``: who may read what, in a mount for all users."""
         self._source = source
-        self._refusals = source.known.refusals
+        self.refusals = source.known.refusals
+        """One word: how many files may not be read now. While it is 0, :meth:`check` does nothing:
+        the read path reads the word itself.
+        """
         self._backing = backing
         self._access = access
         self._generated: dict[int, tuple[int, bytes | None]] = {}
@@ -29,7 +32,7 @@ class AccessGuard:
         """Raise SourceRefusedError where what stands behind an inode may not be read any more.
 
         One look at shared memory while nothing is refused."""
-        if self._refusals[0]:
+        if self.refusals[0]:
             if kind_of(inode) == InodeKind.FIXED:
                 self._check_generated(inode)
                 return
@@ -53,6 +56,6 @@ class AccessGuard:
         """Whether an inode may tell what is in these files: none of them is refused, and who may
         read the inode may read them too.
         """
-        if self._refusals[0] and any(map(self._source.known.is_refused, paths)):
+        if self.refusals[0] and any(map(self._source.known.is_refused, paths)):
             return False
         return self._access is None or self._access.covers(inode, paths)

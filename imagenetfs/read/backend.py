@@ -1,5 +1,5 @@
-"""Bytes of the source's files by where the index says they are: straight
-from the source, uncached.
+"""Bytes of the source's files by where the index says they are: straight from the source,
+uncached.
 """
 
 from __future__ import annotations
@@ -7,11 +7,12 @@ from __future__ import annotations
 import os
 from typing import NamedTuple, Protocol
 
+from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache.inflated_arrays import InflatedArrays
 from imagenetfs.errors import SourceChangedError
 from imagenetfs.index.array_table import ArrayTable
 from imagenetfs.index.container import Container
-from imagenetfs.read.header_check import HEADER, Look
+from imagenetfs.read.header_check import HEADER, HeaderCheckedFile, MemberHeader
 from imagenetfs.source.source import Source
 
 MIN_SPLICE_BYTES = 16 * 1024
@@ -37,22 +38,15 @@ class OpenFile(SpliceSource, Protocol):
 
 
 class FileExtent(NamedTuple):
-    """Bytes that stand in a file as they are: ``length`` bytes at ``offset``. ``look``: to be
-    called with the header before them, which is read with them.
-    """
+    """Bytes that stand in a file as they are: ``length`` bytes at ``offset``."""
 
     file: OpenFile
     offset: int
     length: int
-    look: Look | None = None
 
     def read(self) -> bytes:
-        """Exactly these bytes, or SourceReadError."""
-        if self.look is None:
-            return self.file.read(self.offset, self.length)
-        data = self.file.read(self.offset - HEADER, HEADER + self.length)
-        self.look(data[:HEADER])
-        return data[HEADER:]
+        """Exactly these bytes, or the project's own error."""
+        return self.file.read(self.offset, self.length)
 
 
 def bytes_of(found: FileExtent | bytes) -> bytes:
@@ -67,23 +61,20 @@ class ReadBackend(Protocol):
         self,
         archive: int,
         container: Container,
-        offset: int,
-        length: int,
-        start: int,
-        end: int,
-        look: Look | None = None,
+        wanted: ByteRange,
+        member: ByteRange,
+        header: MemberHeader | None = None,
     ) -> FileExtent | bytes:
-        """Bytes [offset, offset + length) of a tar or npz, which lie in its
-        member or row [start, end).
+        """The bytes ``wanted`` of a tar or npz, which lie in those of its ``member`` or row.
 
-        ``look``: see :class:`.header_check.HeaderVerifier`; nothing is given out that it refuses.
+        ``header``: the member's, if it is to be verified; nothing is given out if it is wrong.
         """
         ...
 
     def from_file(
-        self, archive: int, inner: int, container: Container, row: int, offset: int, length: int
+        self, archive: int, inner: int, container: Container, row: int, wanted: ByteRange
     ) -> FileExtent | bytes:
-        """Bytes of the loose file of a row."""
+        """The bytes ``wanted`` of the loose file of a row."""
         ...
 
     def from_unpacked(
@@ -121,36 +112,37 @@ class SourceBackend:
         self,
         archive: int,
         container: Container,
-        offset: int,
-        length: int,
-        start: int,
-        end: int,
-        look: Look | None = None,
+        wanted: ByteRange,
+        member: ByteRange,
+        header: MemberHeader | None = None,
     ) -> FileExtent:
-        """See :class:`Reads`."""
+        """See :class:`ReadBackend`."""
         path = container.extent.path
         file = self._source.open(path)
         if file.size != container.file_size:
             raise archive_changed(path, file.size, container.file_size)
-        if look is not None and offset != start:
-            look(file.read(start - HEADER, HEADER))
-            look = None
-        return FileExtent(file, offset, length, look)
+        start, end = wanted
+        if header is None:
+            return FileExtent(file, start, end - start)
+        if start == member.start:
+            return FileExtent(HeaderCheckedFile(file, header), start, end - start)
+        header.verify(file.read(member.start - HEADER, HEADER))
+        return FileExtent(file, start, end - start)
 
     def from_file(
-        self, archive: int, inner: int, container: Container, row: int, offset: int, length: int
+        self, archive: int, inner: int, container: Container, row: int, wanted: ByteRange
     ) -> FileExtent:
-        """See :class:`Reads`."""
+        """See :class:`ReadBackend`."""
         path, _, size = container.locate(row)
         file = self._source.open(path)
         if file.size != size:
             raise file_changed(path, file.size, size)
-        return FileExtent(file, offset, length)
+        return FileExtent(file, wanted.start, wanted.length)
 
     def from_unpacked(
         self, archive: int, rows: ArrayTable, row: int, unpacked: InflatedArrays
     ) -> bytes:
-        """See :class:`Reads`."""
+        """See :class:`ReadBackend`."""
         # Its npz is looked at as an archive is whose bytes are read in place.
         self._source.check_access(unpacked.path(archive))
         return unpacked.read(archive, row * rows.row_bytes, rows.row_bytes)

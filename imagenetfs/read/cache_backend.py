@@ -1,5 +1,5 @@
-"""The read path through the block cache: which volume a file's bytes are kept in,
-and where they come from.
+"""The read path through the block cache: which volume holds a file's bytes, and where they come
+from.
 
 A tar or npz is one volume, whole as it stands in the source; the members of a directory of loose
 files share one, each from a block of its own on; a deflated array has one for what it unpacks to.
@@ -16,10 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imagenetfs.cache.block_cache import BlockCache, CacheMeter
+from imagenetfs.byte_range import ByteRange
+from imagenetfs.cache.block_cache import BlockCache
+from imagenetfs.cache.bypass import CacheMeter
 from imagenetfs.cache.inflated_arrays import InflatedArrays
 from imagenetfs.cache.segment import BLOCK
-from imagenetfs.cache.volume import Identity, Volume
+from imagenetfs.cache.volume import Identity, Origin, Volume
 from imagenetfs.errors import SourceChangedError
 from imagenetfs.index.archives import OUTER
 from imagenetfs.index.array_table import ArrayTable
@@ -28,7 +30,7 @@ from imagenetfs.index.container import Container
 from imagenetfs.index.index import Index
 from imagenetfs.index.member_table import MemberTable
 from imagenetfs.read.backend import MIN_SPLICE_BYTES, FileExtent, archive_changed, file_changed
-from imagenetfs.read.header_check import HEADER, Look
+from imagenetfs.read.header_check import HEADER, MemberHeader
 from imagenetfs.source.source import REVALIDATE_SECONDS, WAITING, Source, SourceFile
 from imagenetfs.system.splice import splice_exactly
 
@@ -72,23 +74,23 @@ class FileOrigin:
 
 @dataclass(slots=True)
 class HeaderCheckingOrigin:
-    """A member's origin that has the header before ``start`` looked at where
-    it comes with the bytes.
+    """The origin of a member that begins at ``start``: its header is verified if it is fetched with
+    the bytes, and fetched with the member's first byte.
     """
 
     origin: FileOrigin
     start: int
-    look: Look
-    looked: bool = False
+    header: MemberHeader
 
     def read(self, offset: int, length: int) -> bytes:
-        """See :class:`imagenetfs.cache.volume.Origin`."""
-        before = HEADER if offset == self.start and not self.looked else 0
+        """See :class:`imagenetfs.cache.volume.Origin`. Raises SourceReplacedError too."""
+        if self.header.is_verified():
+            return self.origin.read(offset, length)
+        before = HEADER if offset == self.start else 0
         data = self.origin.read(offset - before, before + length)
         at = self.start - HEADER - (offset - before)
-        if not self.looked and 0 <= at <= len(data) - HEADER:
-            self.look(data[at : at + HEADER])
-            self.looked = True
+        if 0 <= at <= len(data) - HEADER:
+            self.header.verify(data[at : at + HEADER])
         return data[before:]
 
     def is_same(self) -> bool:
@@ -190,7 +192,7 @@ def _digest(members: MemberTable) -> int:
 
 
 @dataclass(slots=True)
-class _Local:
+class CachedExtent:
     """A member's bytes in the cache's file, to be handed on without a copy; should that fail, they
     are read as if they were not there. Offsets are the file's, ``shift`` more than the volume's.
     """
@@ -199,14 +201,14 @@ class _Local:
     fd: int
     shift: int
     volume: Volume
-    start: int
-    end: int
-    origin: FileOrigin | HeaderCheckingOrigin
+    member: ByteRange
+    origin: Origin
 
     def read(self, offset: int, length: int) -> bytes:
         """See :class:`imagenetfs.read.backend.OpenFile`."""
-        at = offset - self.shift
-        return self.cache.read(self.volume, at, length, self.start, self.end, self.origin)
+        start = offset - self.shift
+        wanted = ByteRange(start, start + length)
+        return self.cache.read(self.volume, wanted, self.member, self.origin)
 
     def splice_to(self, pipe: int, offset: int, length: int) -> bool:
         """See :class:`imagenetfs.read.backend.OpenFile`."""
@@ -231,7 +233,7 @@ class CacheBackend:
         self._source = source
         self._open = source.open
         self._revalidate = revalidate
-        self._look_at: dict[bytes, float] = {}
+        self._revalidate_at: dict[bytes, float] = {}
         self._archives: dict[int, tuple[Volume, FileOrigin]] = {}
         self._unpacked: dict[int, Volume] = {}
         self._files: dict[tuple[int, int], FilesVolume] = {}
@@ -244,21 +246,19 @@ class CacheBackend:
         """A hit asks nothing of the source, so that has to be done now and then."""
         self._source.check_unchanged(path)
         now = time.monotonic()
-        if now >= self._look_at.get(path, 0.0):
+        if now >= self._revalidate_at.get(path, 0.0):
             self._source.check_access(path)
-            self._look_at[path] = now + self._revalidate
+            self._revalidate_at[path] = now + self._revalidate
 
     def from_archive(
         self,
         archive: int,
         container: Container,
-        offset: int,
-        length: int,
-        start: int,
-        end: int,
-        look: Look | None = None,
+        wanted: ByteRange,
+        member: ByteRange,
+        header: MemberHeader | None = None,
     ) -> FileExtent | bytes:
-        """See :class:`Reads`."""
+        """See :class:`imagenetfs.read.backend.ReadBackend`."""
         known = self._archives.get(archive)
         if known is None:
             known = self._archives[archive] = self.volumes.of_archive(archive)
@@ -266,66 +266,64 @@ class CacheBackend:
         self._check(origin.path)
         if volume.size != container.file_size:
             raise archive_changed(origin.path, volume.size, container.file_size)
-        if look is None:
-            return self._read(volume, offset, length, start, end, origin)
-        seen = HeaderCheckingOrigin(origin, start, look)
-        found = self._read(volume, offset, length, start, end, seen)
-        if not seen.looked:  # it was here, with the end of the member before it
-            before = start - HEADER
-            look(self.cache.peek(volume, before, HEADER) or origin.read(before, HEADER))
+        if header is None:
+            return self._read(volume, wanted, member, origin)
+        start = member.start
+        checking = HeaderCheckingOrigin(origin, start, header)
+        found = self._read(volume, wanted, member, checking)
+        if not header.is_verified():  # it was cached, with the end of the member before it
+            block = self.cache.read_uncounted(volume, ByteRange(start - HEADER, start))
+            header.verify(block or origin.read(start - HEADER, HEADER))
         return found
 
     def from_file(
-        self, archive: int, inner: int, container: Container, row: int, offset: int, length: int
+        self, archive: int, inner: int, container: Container, row: int, wanted: ByteRange
     ) -> FileExtent | bytes:
-        """See :class:`Reads`."""
+        """See :class:`imagenetfs.read.backend.ReadBackend`."""
         known = self._files.get((archive, inner))
         if known is None:
             known = self._files[archive, inner] = self.volumes.of_files(archive, inner)
         self._check(container.extent.path)
         origin = known.origin(container, row, self._open)
-        start, end = origin.start, origin.start + origin.size
-        return self._read(known.volume, start + offset, length, start, end, origin)
+        start = origin.start
+        stored = ByteRange(start + wanted.start, start + wanted.end)
+        return self._read(known.volume, stored, ByteRange(start, start + origin.size), origin)
 
     def _read(
-        self,
-        volume: Volume,
-        offset: int,
-        length: int,
-        start: int,
-        end: int,
-        origin: FileOrigin | HeaderCheckingOrigin,
+        self, volume: Volume, wanted: ByteRange, member: ByteRange, origin: Origin
     ) -> FileExtent | bytes:
-        cache = self.cache
-        place = cache.locate(volume, offset, length) if length >= MIN_SPLICE_BYTES else None
-        if place is None:
-            return cache.read(volume, offset, length, start, end, origin)
-        fd, at = place
-        return FileExtent(_Local(cache, fd, at - offset, volume, start, end, origin), at, length)
+        cache, (start, end) = self.cache, wanted
+        length = end - start
+        located = cache.locate(volume, wanted) if length >= MIN_SPLICE_BYTES else None
+        if located is None:
+            return cache.read(volume, wanted, member, origin)
+        fd, at = located
+        return FileExtent(CachedExtent(cache, fd, at - start, volume, member, origin), at, length)
 
     def from_unpacked(
         self, archive: int, rows: ArrayTable, row: int, unpacked: InflatedArrays
     ) -> bytes:
-        """See :class:`Reads`."""
+        """See :class:`imagenetfs.read.backend.ReadBackend`."""
         self._check(self.volumes.path(archive))
-        start, length = row * rows.row_bytes, rows.row_bytes
+        start = row * rows.row_bytes
+        wanted = ByteRange(start, start + rows.row_bytes)
         data = None
         if not unpacked.has(archive):
-            data = self._find_unpacked(archive, start, length, unpacked)
-        return unpacked.read(archive, start, length) if data is None else data
+            data = self._find_unpacked(archive, wanted, unpacked)
+        return unpacked.read(archive, start, rows.row_bytes) if data is None else data
 
     def _find_unpacked(
-        self, archive: int, start: int, length: int, unpacked: InflatedArrays
+        self, archive: int, wanted: ByteRange, unpacked: InflatedArrays
     ) -> bytes | None:
-        """Bytes of an array in the cache, where it is unpacked into; None
-        where it does not take it.
+        """Bytes of an array in the cache, into which it is inflated; None where the cache does not
+        take it.
         """
         volume = self._unpacked.get(archive)
         if volume is None:
             volume = self._unpacked[archive] = self.volumes.of_unpacked(archive)
         seen = unpacked.kept_at(archive)
-        data = self.cache.find(volume, start, length)
+        data = self.cache.read_if_cached(volume, wanted)
         if data is None and unpacked.keep(archive, seen):
-            self.cache.look_again()
-            data = self.cache.find(volume, start, length)
+            self.cache.refresh()
+            data = self.cache.read_if_cached(volume, wanted)
         return data

@@ -1,30 +1,27 @@
-"""The header that stands before a member's data, looked at when the member is first read.
+"""The header that stands before a member's data, verified when the member is first read.
 
 A table may be an imported one, or an archive may have been written to in place where nothing was
-sampled: what stands before the bytes says whose they are. What has been seen stands in a table that
-the workers share, a word for many an inode, so that it is looked at about once a mount, and mostly
-in the request that fetches the bytes.
+sampled: the header before the bytes says which member they belong to. Members whose header was
+verified stand in a table that the workers share, one word for many inodes, so that a header is
+verified about once a mount, mostly in the request that fetches the bytes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import mmap
-from collections.abc import Callable
-from functools import partial
+import os
+from dataclasses import dataclass
 
 from imagenetfs.index.archives import Kind
 from imagenetfs.index.container import Container
 from imagenetfs.index.header_match import header_matches, is_header_of, member_is_at
 from imagenetfs.index.member_table import MemberTable
-from imagenetfs.source.source import Source
+from imagenetfs.source.source import Source, SourceFile
+from imagenetfs.system.splice import make_pipe
 
 HEADER = 512
 """Bytes before a member's data that belong to its header."""
-
-Look = Callable[[bytes], None]
-"""Called with the 512 bytes before a member's data; raises SourceReplacedError
-unless they are its header.
-"""
 
 _TAR = Kind.TAR
 _BITS = 20
@@ -33,26 +30,108 @@ _UNSIGNED = (1 << 64) - 1
 
 
 class HeaderVerifier:
-    """Make it before forking."""
+    """Which members' headers have been verified in this mount. Make it before forking."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
         # Memory is taken when it is written to: 8 MB when everything has been read.
-        self._seen = memoryview(mmap.mmap(-1, 8 << _BITS)).cast("Q")
+        self._verified = memoryview(mmap.mmap(-1, 8 << _BITS)).cast("Q")
+        self._pipe: tuple[int, int] | None = None
 
-    def look_at(self, inode: int, container: Container, row: int) -> Look | None:
-        """What to call with the header of a member's row; None where that is not needed."""
+    def unverified(self, inode: int, container: Container, row: int) -> MemberHeader | None:
+        """The header of a member, to be verified with its bytes; None if that is not needed."""
         slot = (inode * _GOLDEN & _UNSIGNED) >> 64 - _BITS
-        if self._seen[slot] == inode or container.extent.kind is not _TAR:
+        if self._verified[slot] == inode or container.extent.kind is not _TAR:
             return None
-        return partial(self._look, slot, inode, container, row)
+        return MemberHeader(self, slot, inode, container, row)
 
-    def _look(self, slot: int, inode: int, container: Container, row: int, block: bytes) -> None:
-        members = container.members
+    def is_verified(self, header: MemberHeader) -> bool:
+        """Whether a process of this mount has verified the header since it was asked for."""
+        return self._verified[header.slot] == header.inode
+
+    def verify(self, header: MemberHeader, block: bytes) -> None:
+        """See that ``block``, the 512 bytes before a member's data, is its header.
+
+        Raises SourceReplacedError if it is not, here and for the rest of the mount.
+        """
+        members, row = header.container.members, header.row
         assert isinstance(members, MemberTable)
         if not (is_header_of(block, members, row) or header_matches(block, members, row)):
-            extent = container.extent
+            extent = header.container.extent
             read_at = self._source.open(extent.path).read_up_to
             if not member_is_at(read_at, extent.end, members, row):
                 self._source.refuse_for_good(extent.path)
-        self._seen[slot] = inode
+        self._verified[header.slot] = header.inode
+
+    # --- splicing ---------------------------------------------------------------------------------
+
+    def pipe(self) -> tuple[int, int] | None:
+        """The empty pipe through which a header is taken off its member's bytes; None if there is
+        none to be had. Made by the first worker's splice, never before a fork.
+        """
+        if self._pipe is None:
+            self._pipe = make_pipe()
+        return self._pipe
+
+    def drop_pipe(self) -> None:
+        """Close the pipe, with the bytes that it still holds."""
+        for end in self._pipe or ():
+            os.close(end)
+        self._pipe = None
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError, OSError):
+            self.drop_pipe()
+
+
+@dataclass(slots=True)
+class MemberHeader:
+    """The header of a member that had not been verified when the member was looked up."""
+
+    verifier: HeaderVerifier
+    slot: int
+    inode: int
+    container: Container
+    row: int
+
+    def is_verified(self) -> bool:
+        """See :meth:`HeaderVerifier.is_verified`."""
+        return self.verifier.is_verified(self)
+
+    def verify(self, block: bytes) -> None:
+        """See :meth:`HeaderVerifier.verify`."""
+        self.verifier.verify(self, block)
+
+
+@dataclass(slots=True)
+class HeaderCheckedFile:
+    """An archive of which the bytes of one member are read for the first time, from the member's
+    first byte on: the header is fetched and verified in the same request.
+    """
+
+    file: SourceFile
+    header: MemberHeader
+
+    def read(self, offset: int, length: int) -> bytes:
+        """See :class:`imagenetfs.read.backend.OpenFile`. Raises SourceReplacedError too."""
+        data = self.file.read(offset - HEADER, HEADER + length)
+        self.header.verify(data[:HEADER])
+        return data[HEADER:]
+
+    def splice_to(self, pipe: int, offset: int, length: int) -> bool:
+        """See :class:`imagenetfs.read.backend.SpliceSource`. Raises SourceReplacedError too."""
+        verifier = self.header.verifier
+        both = verifier.pipe()
+        if both is None:
+            return os.write(pipe, self.read(offset, length)) == length
+        out, into = both
+        is_empty = False
+        try:
+            if not self.file.splice_to(into, offset - HEADER, HEADER + length):
+                return False
+            self.header.verify(os.read(out, HEADER))
+            is_empty = os.splice(out, pipe, length) == length
+        finally:
+            if not is_empty:
+                verifier.drop_pipe()
+        return is_empty

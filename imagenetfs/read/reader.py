@@ -11,6 +11,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable
 
+from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache.inflated_arrays import InflatedArrays
 from imagenetfs.errors import ArchiveError, NoEntryError
 from imagenetfs.formats import png
@@ -23,7 +24,7 @@ from imagenetfs.read.header_check import HeaderVerifier
 from imagenetfs.source.source import Source
 from imagenetfs.tree.inode import fields
 
-ReadExactly = Callable[[int, int], bytes]
+ReadExactly = Callable[[ByteRange], bytes]
 
 
 class Reader:
@@ -34,14 +35,15 @@ class Reader:
         index: Index,
         source: Source,
         unpacked: InflatedArrays | None = None,
-        reads: ReadBackend | None = None,
+        backend: ReadBackend | None = None,
     ) -> None:
-        """Without ``unpacked`` the rows of deflated arrays cannot be read;
-        ``reads``: by itself the source.
+        """Without ``unpacked`` the rows of deflated arrays cannot be read; ``backend``: by default
+        the source.
         """
         self._index = index
+        self._loaded = index.loaded  # saves a call with each read
         self._unpacked = unpacked
-        self._reads = reads or SourceBackend(source)
+        self._backend = backend or SourceBackend(source)
         self._headers = HeaderVerifier(source)
 
     def read(self, inode: int, offset: int, length: int) -> bytes:
@@ -51,17 +53,18 @@ class Reader:
     def find(self, inode: int, offset: int, length: int) -> FileExtent | bytes:
         """The same bytes, or where they stand."""
         archive, inner, row = fields(inode)
-        container = self._index.container(archive, inner)
+        container = self._loaded.get((archive, inner)) or self._index.container(archive, inner)
         plain = container.plain
         if plain is None or row >= plain.rows:
             return self._find_any(inode, container, offset, length)
-        start, size = plain.place(row)
-        wanted = min(length, size - offset)
-        if wanted <= 0:
+        member = plain.byte_range(row)
+        start, end = member
+        start += offset
+        if start >= end or length <= 0:
             return b""
-        at, end = start + offset, start + size
-        look = self._headers.look_at(inode, container, row)
-        return self._reads.from_archive(archive, container, at, wanted, start, end, look)
+        wanted = ByteRange(start, min(start + length, end))
+        header = self._headers.unverified(inode, container, row)
+        return self._backend.from_archive(archive, container, wanted, member, header)
 
     def _find_any(
         self, inode: int, container: Container, offset: int, length: int
@@ -77,43 +80,46 @@ class Reader:
             pixels = self._pixels(archive, row, container, members)
             return png.encode(pixels, members.side)[offset : offset + length]
         _, start, size = container.locate(row)
-        wanted = min(length, size - offset)
-        if wanted <= 0:
+        wanted = ByteRange(offset, min(offset + length, size))
+        if wanted.length <= 0:
             return b""
         if container.extent.kind is Kind.DIRECTORY:
-            return self._reads.from_file(archive, inner, container, row, offset, wanted)
+            return self._backend.from_file(archive, inner, container, row, wanted)
         runs = members.sparse.get(row) if members.sparse else None
         if runs is None:
-            at, end = start + offset, start + size
-            look = self._headers.look_at(inode, container, row)
-            return self._reads.from_archive(archive, container, at, wanted, start, end, look)
+            stored = ByteRange(start + wanted.start, start + wanted.end)
+            header = self._headers.unverified(inode, container, row)
+            return self._backend.from_archive(
+                archive, container, stored, ByteRange(start, start + size), header
+            )
 
-        def read_run(at: int, count: int) -> bytes:
-            found = self._reads.from_archive(archive, container, at, count, at, at + count)
-            return bytes_of(found)
+        def read_run(run: ByteRange) -> bytes:
+            return bytes_of(self._backend.from_archive(archive, container, run, run))
 
-        return _read_sparse(read_run, start, runs, offset, wanted)
+        return _read_sparse(read_run, start, runs, wanted)
 
     def _pixels(self, archive: int, row: int, container: Container, rows: ArrayTable) -> bytes:
         if rows.data.stored:
-            start, size = rows.offset(row), rows.row_bytes
-            end = start + size
-            found = self._reads.from_archive(archive, container, start, size, start, end)
-            return bytes_of(found)
+            start = rows.offset(row)
+            stored = ByteRange(start, start + rows.row_bytes)
+            return bytes_of(self._backend.from_archive(archive, container, stored, stored))
         if self._unpacked is None:
             path = container.extent.path
             raise ArchiveError(f"{path!r} is compressed and has not been unpacked")
-        return self._reads.from_unpacked(archive, rows, row, self._unpacked)
+        return self._backend.from_unpacked(archive, rows, row, self._unpacked)
 
 
 def _read_sparse(
-    read: ReadExactly, start: int, runs: tuple[tuple[int, int], ...], offset: int, length: int
+    read: ReadExactly, start: int, runs: tuple[tuple[int, int], ...], wanted: ByteRange
 ) -> bytes:
     """A range of a sparse member: its runs stand back to back from ``start``, the rest is zeros."""
-    data, stored = bytearray(length), start
+    data, stored = bytearray(wanted.length), start
     for at, run in runs:
-        low, high = max(at, offset), min(at + run, offset + length)
+        low, high = max(at, wanted.start), min(at + run, wanted.end)
         if low < high:
-            data[low - offset : high - offset] = read(stored + low - at, high - low)
+            shift = stored - at
+            data[low - wanted.start : high - wanted.start] = read(
+                ByteRange(low + shift, high + shift)
+            )
         stored += run
     return bytes(data)

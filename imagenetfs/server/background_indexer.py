@@ -9,7 +9,7 @@ from imagenetfs.fuse.stats import INDEXER as INDEXER_ROW
 from imagenetfs.fuse.stats import SharedStats
 from imagenetfs.index.bulk_build import Outcome, build_all
 from imagenetfs.index.group_build import index_group
-from imagenetfs.index.leases import Holder
+from imagenetfs.index.leases import HeldElsewhereError
 from imagenetfs.index.search_path import IndexSearchPath
 from imagenetfs.server.child_process import NOT_YET, Child
 from imagenetfs.system.process import INDEXER
@@ -90,9 +90,10 @@ class BackgroundIndexer:
         code = 0
         for group, numbers in self._catalogue.groups(archives).items():
             start = time.monotonic()
-            outcome = self._index_group(group, numbers)
-            if isinstance(outcome, Holder):
-                log.info("%s is being indexed by %s", group, outcome)
+            try:
+                outcome = self._index_group(group, numbers)
+            except HeldElsewhereError as held:
+                log.info("%s is being indexed by %s", group, held.holder)
                 code = NOT_YET
                 continue
             log.info(
@@ -105,7 +106,7 @@ class BackgroundIndexer:
             self._tree.take_stock(split)
         return code
 
-    def _index_group(self, group: str, archives: list[int]) -> Outcome | Holder:
+    def _index_group(self, group: str, archives: list[int]) -> Outcome:
         index, file = self._catalogue.index, self._places.file(group)
         if file is not None:
             try:

@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from imagenetfs.cache.block_cache import ChangedError
+from imagenetfs.cache.bypass import BYPASS_SECONDS
 from imagenetfs.cache.directory import CacheDirectory
+from imagenetfs.cache.fetcher import ChangedError
 from imagenetfs.cache.inflated_arrays import InflatedArrays
 from imagenetfs.cache.inventory import list_volumes
-from imagenetfs.cache.quota import ASIDE_SECONDS, QuotaExceededError
+from imagenetfs.cache.quota import QuotaExceededError
 from imagenetfs.cache.stager import Progress, Stager, StageRange, stage_ranges
 from imagenetfs.errors import (
     ArchiveError,
@@ -334,7 +335,7 @@ class BackgroundStager:
                 log.warning("staging %s stops: the cache is as large as it may be", title)
                 return stager.progress
             except OSError:  # the log has it from the cache
-                time.sleep(ASIDE_SECONDS)
+                time.sleep(BYPASS_SECONDS)
                 continue
             except ImagenetfsError:  # the source, again and again: what is left out says so
                 pass

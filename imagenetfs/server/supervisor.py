@@ -280,7 +280,7 @@ class Supervisor:
         self._watch: CacheHealthReporter | None = None
         self._keeper = CacheJanitor(stats, cached.cache) if cached is not None else None
         if cached is not None and plan.cache_dir is not None:
-            self._watch = CacheHealthReporter(stats, plan.cache_dir, cached.cache.room.limits)
+            self._watch = CacheHealthReporter(stats, plan.cache_dir, cached.cache.quota.limits)
         self._staging: BackgroundStager | None = None
         if cached is not None and plan.stage:
             streams = plan.in_flight or STREAMS
@@ -296,7 +296,7 @@ class Supervisor:
             ceiling=plan.workers,
             deadline=plan.read_timeout / _ATTEMPTS,
         )
-        catalogue.index.patience = plan.read_timeout / _ATTEMPTS
+        catalogue.index.builder.wait_limit = plan.read_timeout / _ATTEMPTS
         self._ahead = ahead
         self._permitted = permitted
         self._unpacking = BackgroundInflater(catalogue.index, unpacked)

@@ -42,7 +42,7 @@ class Reopen(Protocol):
 class SourceFile:
     """An open file of the source. Its size is the one it had when it was opened.
 
-    ``look_at``: the monotonic time in seconds at which its path should be looked at again.
+    ``revalidate_at``: the monotonic time in seconds at which its path is to be opened anew.
     """
 
     __slots__ = (
@@ -50,11 +50,11 @@ class SourceFile:
         "_reopen",
         "fd",
         "identity",
-        "look_at",
         "meter",
         "mode",
         "mtime_ns",
         "path",
+        "revalidate_at",
         "size",
     )
 
@@ -69,7 +69,7 @@ class SourceFile:
         self.fd = fd
         self.path = path
         self.meter = meter
-        self.look_at = float("inf")
+        self.revalidate_at = float("inf")
         self._reopen = reopen
         self._clock = clock
         # Headers and images stand far apart: reading ahead would fetch what was not asked for, over
@@ -136,7 +136,12 @@ class SourceFile:
         """
         meter = self.meter
         meter[SINCE] = self._clock.monotonic_ns()
-        done = splice_exactly(self.fd, pipe, offset, length)
+        try:
+            done = os.splice(self.fd, pipe, length, offset)
+        except OSError:
+            done = 0
+        if 0 < done < length:
+            done += splice_exactly(self.fd, pipe, offset + done, length - done)
         meter[SINCE] = 0
         meter[REQUESTS] += 1
         meter[BYTES] += done

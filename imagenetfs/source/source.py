@@ -95,14 +95,14 @@ class Source(SourceDirectory):
         """
         file = self._files.get(path) or self._pinned.get(path)
         if file is not None:
-            if self.clock.monotonic() >= file.look_at:
+            if self.clock.monotonic() >= file.revalidate_at:
                 self._visit(file)
             elif self._changes[0]:
                 self.check_unchanged(path)
             return file
         file = self._opened(path, self._reopen)
         self._note_readable(path)
-        file.look_at = self.clock.monotonic() + self._revalidate
+        file.revalidate_at = self.clock.monotonic() + self._revalidate
         while len(self._files) >= self._most_open:
             self._files.pop(next(iter(self._files))).close()
         self._files[path] = file
@@ -225,7 +225,7 @@ class Source(SourceDirectory):
                 self.renew_root()
             meter[SINCE] = 0
         self._note_readable(file.path)
-        file.look_at = self.clock.monotonic() + self._revalidate
+        file.revalidate_at = self.clock.monotonic() + self._revalidate
 
     def _note_readable(self, path: bytes) -> None:
         """A file could be opened: if it had failed before, say that it is well again."""

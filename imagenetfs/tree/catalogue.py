@@ -108,7 +108,7 @@ def build_catalogue(
         found.archives,
         arena,
         stores=stores,
-        sharing=BuildCoordinator(written),
+        coordinator=BuildCoordinator(written),
         scan_alone=partial(scan_parallel, in_flight=in_flight),
     )
     index.search_path = places

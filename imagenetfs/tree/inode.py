@@ -46,6 +46,9 @@ MAX_INNER = 1 << 18
 _WIDE_INNER = 1 << 14
 _WIDE_ROWS, _NARROW_ROWS = 1 << 24, 1 << 20
 
+KIND_SHIFT = 60
+"""``number >> KIND_SHIFT`` is the kind."""
+
 _OUTER_BIT = 1 << 39
 _WIDE_BIT = 1 << 38
 _LOW_60 = (1 << 60) - 1
@@ -96,7 +99,7 @@ def base(kind: InodeKind, archive: int, inner: int) -> int:
 
 def kind_of(number: int) -> int:
     """The kind bits."""
-    return number >> 60
+    return number >> KIND_SHIFT
 
 
 def fields(number: int) -> tuple[int, int, int]:

@@ -20,10 +20,10 @@ from imagenetfs.index.coordination import lease_path
 from imagenetfs.index.group_build import index_group
 from imagenetfs.index.index import Index
 from imagenetfs.index.index_file import IndexFile
-from imagenetfs.index.leases import NAMELESS_SECONDS, Holder, acquire
+from imagenetfs.index.leases import NAMELESS_SECONDS, acquire
 from tests.helpers.archives import contents, image, train_tar
 from tests.helpers.randomness import seeded
-from tests.helpers.shared_index import sharing_index
+from tests.helpers.shared_index import holder_met, sharing_index
 from tests.helpers.system_calls import patch_os
 
 KILLS = int(os.environ.get("IMAGENETFS_TEST_INDEX_KILLS", "10"))
@@ -41,9 +41,7 @@ def _busy_publishing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _index(root: Path, file: Path) -> Outcome:
     index = sharing_index(root, file)
-    outcome = index_group(index, [0], file, in_flight=4, processes=2)
-    assert isinstance(outcome, Outcome)
-    return outcome
+    return index_group(index, [0], file, in_flight=4, processes=2)
 
 
 def _indexer(root: Path, file: Path) -> int:
@@ -79,11 +77,14 @@ def _check(index: Index, classes: list[int]) -> None:
 def _wait_until_free(file: Path) -> None:
     """At once, but where its holder was killed before it had written its name."""
     deadline = time.monotonic() + 10 * NAMELESS_SECONDS
-    while isinstance(taken := acquire(lease_path(file), "the next one"), Holder):
-        assert taken.writer is None
+
+    def acquire_and_release() -> None:
+        acquire(lease_path(file), "the next one").release()
+
+    while (holder := holder_met(acquire_and_release)) is not None:
+        assert holder.writer is None
         assert time.monotonic() < deadline, "it hangs"
         time.sleep(0.02)
-    taken.release()
 
 
 @pytest.mark.timeout(120 + 2 * KILLS)

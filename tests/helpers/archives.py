@@ -76,8 +76,8 @@ def forget_files(source: Source) -> None:
 def close(index: Index) -> None:
     """Close an index's descriptors now."""
     index.source.close()
-    index._arena.close()
-    for store in index._kept._files.values():
+    index.tables._arena.close()
+    for store in index.persisted._files.values():
         if store is not None:
             store.close()
 

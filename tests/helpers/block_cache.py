@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache.block_cache import BlockCache
 from imagenetfs.cache.directory import CacheDirectory, prepare
 from imagenetfs.cache.quota import Limits
@@ -74,7 +75,10 @@ def read_all(cache: BlockCache, one: Volume, origin: Bytes, seed: int = 3) -> in
     for start, end in order:
         for at in range(start, end, 1 << 17):
             length = min(1 << 17, end - at)
-            assert cache.read(one, at, length, start, end, origin) == DATA[at : at + length]
+            assert (
+                cache.read(one, ByteRange.sized(at, length), ByteRange(start, end), origin)
+                == DATA[at : at + length]
+            )
             total += length
     return total
 

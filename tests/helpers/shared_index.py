@@ -12,7 +12,7 @@ from imagenetfs.index.bulk_build import Outcome, Progress
 from imagenetfs.index.coordination import PATIENCE_SECONDS, BuildCoordinator, lease_path
 from imagenetfs.index.group_build import Shard, index_group
 from imagenetfs.index.index import Index
-from imagenetfs.index.leases import Holder, Lease, acquire
+from imagenetfs.index.leases import HeldElsewhereError, Holder, acquire
 from imagenetfs.source.file import IoStats
 from imagenetfs.source.source import Source
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
@@ -43,7 +43,12 @@ def sharing_index(
     archives = [Archive(0, b"t.tar", Kind.TAR)]
     sharing = BuildCoordinator({0: file}, clock, patience)
     return Index(
-        source, archives, Arena(1), stores=[(frozenset([0]), [file])], sharing=sharing, scan=scan
+        source,
+        archives,
+        Arena(1),
+        stores=[(frozenset([0]), [file])],
+        coordinator=sharing,
+        scan=scan,
     )
 
 
@@ -59,9 +64,16 @@ class Elsewhere:
     """Somebody on another node who holds the lease."""
 
     def __init__(self, file: Path) -> None:
-        lease = acquire(lease_path(file), "elsewhere")
-        assert isinstance(lease, Lease)
-        self.lease = lease
+        self.lease = acquire(lease_path(file), "elsewhere")
+
+
+def holder_met(attempt: Callable[[], object]) -> Holder | None:
+    """The holder of the lease that an attempt needs; None where the attempt succeeded."""
+    try:
+        attempt()
+    except HeldElsewhereError as held:
+        return held.holder
+    return None
 
 
 def indexed(
@@ -69,5 +81,5 @@ def indexed(
     file: Path,
     shard: Shard | None = None,
     progress: Callable[[Progress], None] | None = None,
-) -> Outcome | Holder:
+) -> Outcome:
     return index_group(index, [0], file, in_flight=1, processes=1, shard=shard, progress=progress)

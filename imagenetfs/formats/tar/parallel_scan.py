@@ -46,14 +46,13 @@ def scan_parallel(
     hint: Hint | None = None,
     *,
     in_flight: int | None = None,
-    minimum: int = MINIMUM,
     progress: Progress | None = None,
 ) -> int:
     """Do what ``tar.scan`` does, with the same result and errors, keeping many reads under way.
 
     ``hint`` announces a read; without it, and where that does not help, ``read_at`` is called from
     several threads at once. ``in_flight`` is the number of reads under way at most; None lets it
-    follow the latency, from 4 to 64, or to 16 threads. Archives of fewer bytes than ``minimum``, of
+    follow the latency, from 4 to 64, or to 16 threads. Archives of fewer bytes than MINIMUM, of
     few or of very large members, and sources that answer at once, are walked one header after the
     other. ``progress`` is called from the calling thread, with the bytes walked so far.
     """
@@ -61,7 +60,7 @@ def scan_parallel(
     report = progress or (lambda done: None)
     walk = Walk(read_at, end, into)
     position, ended = start, False
-    alone = in_flight == 1 or end - start < minimum
+    alone = in_flight == 1 or end - start < MINIMUM
     while not ended and not alone:
         probed = position
         position, ended, latency = probe(walk, position)

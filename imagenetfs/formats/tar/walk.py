@@ -30,27 +30,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator
-from stat import S_ISREG
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from imagenetfs.errors import ArchiveError
-from imagenetfs.formats.tar import extended as tar_extended
-from imagenetfs.formats.tar import sparse as tar_sparse
 from imagenetfs.formats.tar.batch import read_batch, rest_of
-from imagenetfs.formats.tar.extended import Extended, Globals, ReadAt
-from imagenetfs.formats.tar.header import (
-    BLOCK,
-    GLOBAL,
-    HARD_LINK,
-    NOT_A_FILE,
-    SYMLINK,
-    CutOffError,
-    compression_of,
-    has_data,
-    is_old_sparse,
-    is_sound,
-    mode_of,
-)
+from imagenetfs.formats.tar.extended import ReadAt
+from imagenetfs.formats.tar.header import BLOCK, CutOffError
+from imagenetfs.formats.tar.member_reader import MemberReader
+from imagenetfs.formats.tar.members import MemberColumns, Problem
 from imagenetfs.formats.tar.search import DataFrom, HeaderSearch
 
 __all__ = [
@@ -87,69 +74,6 @@ _AT_FIRST, _FEWEST, _MOST = 256, 8, 1024
 _TURNS = 128  # of a walk that takes turns: so many to twice as many
 _MOST_HOPS = sys.maxsize
 _FAR = 8 << 20  # bytes in which the first header is looked for where none stands at the beginning
-
-
-class Problem(NamedTuple):
-    """Something in an archive that is out of form; the walk went on behind it.
-
-    ``length`` bytes from ``offset`` on were passed over: what stands there is in no member. 0 where
-    only something that is not needed was wrong.
-    """
-
-    offset: int
-    length: int
-    reason: str
-
-    def __str__(self) -> str:
-        left_out = f", {self.length:,} bytes left out" if self.length else ""
-        return f"{self.reason} (at byte {self.offset:,}{left_out})"
-
-
-class MemberColumns:
-    """The members of an archive as parallel lists, one entry a member, in archive order.
-
-    Names are the archive's own bytes, long names and pax paths applied, up to the first NUL. A
-    pax mtime is kept to the nanosecond; all are held within 64 bits. ``sizes`` and ``offsets``
-    speak of file content: a link or a directory has size 0.
-    """
-
-    __slots__ = (
-        "hardlinks",
-        "headers",
-        "links",
-        "modes",
-        "mtimes",
-        "names",
-        "offsets",
-        "problems",
-        "sizes",
-        "sparse",
-    )
-
-    def __init__(self) -> None:
-        self.names: list[bytes] = []
-        self.headers: list[int] = []  # offset of the member's first header, an extended one if any
-        self.offsets: list[int] = []  # offset of its data
-        self.sizes: list[int] = []  # bytes as a reader sees them
-        self.mtimes: list[int] = []  # nanoseconds since the epoch
-        self.modes: list[int] = []  # st_mode; a hard link is S_IFREG
-        self.links: dict[int, bytes] = {}  # position -> target of the symbolic link
-        self.hardlinks: dict[int, bytes] = {}  # position -> name of the member linked to
-        # position -> (logical offset, length) of each run of data, stored back to back
-        self.sparse: dict[int, tuple[tuple[int, int], ...]] = {}
-        self.problems: list[Problem] = []  # in archive order
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def extend(self, other: MemberColumns, first: int, last: int) -> None:
-        """Append the other's members from position ``first`` up to, not including, ``last``."""
-        shift = len(self) - first
-        for column in ("headers", "offsets", "sizes", "mtimes", "modes", "names"):
-            getattr(self, column).extend(getattr(other, column)[first:last])
-        for column in ("links", "hardlinks", "sparse"):
-            entries = getattr(other, column).items()
-            getattr(self, column).update((i + shift, e) for i, e in entries if first <= i < last)
 
 
 def finish(steps: Steps[T]) -> T:
@@ -214,9 +138,8 @@ class Walk:
 
     __slots__ = (
         "_ahead",
-        "_begun",
-        "_header",
         "_most",
+        "_reader",
         "_rest",
         "_search",
         "at",
@@ -224,9 +147,7 @@ class Walk:
         "hint",
         "into",
         "overrides",
-        "read_at",
         "stop",
-        "strict",
     )
 
     def __init__(
@@ -239,16 +160,23 @@ class Walk:
         strict: bool = False,
         data_from: DataFrom | None = None,
     ) -> None:
-        self.read_at, self.end, self.into, self.hint = read_at, end, into, hint
-        self.strict = strict
+        self.end, self.into, self.hint = end, into, hint
+        self._reader = MemberReader(read_at, end, into, strict=strict)
+        self.overrides = self._reader.overrides
         self.at, self.stop = 0, end
-        self.overrides: Globals = {}
         self._rest: bytes | None = None  # what a plain member's header is expected to end with
         self._most = _AT_FIRST
         self._ahead: dict[int, bytes] = {}  # position -> block behind one that was not plain
-        self._begun = False  # something sound has been met
-        self._header = 0  # the header that is being looked at
         self._search = HeaderSearch(lambda at, length: self.read_at(at, length), data_from)
+
+    @property
+    def read_at(self) -> ReadAt:
+        """How the archive is read; it may be exchanged between two calls."""
+        return self._reader.read_at
+
+    @read_at.setter
+    def read_at(self, read_at: ReadAt) -> None:
+        self._reader.read_at = read_at
 
     def until(self, position: int, stop: int, hops: int = _MOST_HOPS) -> tuple[int, bool]:
         """Hop on from the header at ``position`` until a hop lands at ``stop`` or behind it.
@@ -270,7 +198,7 @@ class Walk:
             landed = self._step(position, block)
             if landed is None:
                 return position, True
-            self._begun = True
+            self._reader.has_begun = True
             self._rest = None if self.overrides else rest_of(block) or self._rest
             position = landed
         return min(position, self.end), position >= self.end
@@ -361,32 +289,25 @@ class Walk:
         into.modes += modes[:taken]
         return taken
 
-    def read_one(self, position: int) -> None:
-        """Take in the one member whose headers begin at ``position``. Raises ArchiveError where
-        none does."""
-        block = self.read_at(position, max(0, min(BLOCK, self.end - position)))
-        if self._take_in_one(position, block) is None:
-            raise ArchiveError("the archive ends here", position)
-
     def _step(self, position: int, block: bytes) -> int | None:
         """Take in the member at ``position``, whose first block was read, or a global header.
 
         Returns where the next header is, or None if the archive ends at ``position``.
         """
         try:
-            landed = self._take_in_one(position, block)
+            landed = self._reader.append(position, block)
         except CutOffError:
             raise
         except ArchiveError as error:
-            if self.strict:
+            if self._reader.strict:
                 raise
             return self._go_on(position, error)
-        if landed is not None or self.strict or position >= self.end:
+        if landed is not None or self._reader.strict or position >= self.end:
             return landed
         behind = self._search.next(position + BLOCK, self.end)
         if behind is not None:
             follow = f"zeros, as at an archive's end, and {self.end - behind:,} bytes behind them"
-            self._leave_out(ArchiveError(follow, position), position, behind)
+            self._reader.leave_out(ArchiveError(follow, position), position, behind)
         return behind
 
     def _go_on(self, position: int, error: ArchiveError) -> int:
@@ -394,119 +315,10 @@ class Walk:
 
         What does not begin with a header at all is mostly no tar: there the search is not far.
         """
-        begin = self._header + BLOCK
-        end = self.end if self._begun else min(self.end, begin + _FAR)
+        begin = self._reader.header + BLOCK
+        end = self.end if self._reader.has_begun else min(self.end, begin + _FAR)
         found = self._search.next(begin, end)
         if found is None:
             raise error
-        self._leave_out(error, position, found)
+        self._reader.leave_out(error, position, found)
         return found
-
-    def _leave_out(self, error: ArchiveError, begin: int, stop: int) -> None:
-        """Pass over bytes [begin, stop), and say so; a strict walk does not."""
-        if self.strict:
-            raise error
-        stop = min(stop, self.end)  # the last member's padding may be missing
-        self.into.problems.append(Problem(begin, stop - begin, error.reason))
-
-    def _complain(self, reason: str, offset: int) -> None:
-        self._leave_out(ArchiveError(reason, offset), offset, offset)
-
-    def _take_in_one(self, position: int, block: bytes) -> int | None:
-        """As :meth:`_step`; ArchiveError wherever there is no sound header, or none that can be
-        used."""
-        extended = Extended(position)
-        header = self._header = position
-        while self._is_header(block, header, position):
-            flag = block[156:157]
-            if not tar_extended.is_extended(flag):
-                return self._add(block, header, extended)
-            alone = flag == GLOBAL and header == position
-            payload, behind, landed = tar_extended.payload_of(
-                self.read_at, header, self.end, block, ahead=0 if alone else BLOCK
-            )
-            if flag == GLOBAL:
-                tar_extended.update_globals(self.overrides, payload, header, self._complain)
-            else:
-                extended.add(flag, payload, header, self._complain)
-            if alone:
-                return landed
-            block, header = behind, landed
-            self._header = header
-        return None
-
-    def _is_header(self, block: bytes, header: int, first: int) -> bool:
-        """True for a sound header; False at the end of the archive; else it raises.
-
-        ``first`` is where the member's headers begin; if that is before, the end may not come now.
-        """
-        if len(block) == BLOCK and is_sound(block):
-            return True
-        if len(block) < min(BLOCK, self.end - header) or (len(block) < BLOCK and any(block)):
-            raise CutOffError("cut off within a header", header)
-        if any(block):
-            packed = None if self._begun else compression_of(block)
-            if packed is not None:
-                reason = f"this is no tar, but compressed with {packed}: decompress it once"
-                raise CutOffError(reason, header)
-            raise ArchiveError("no tar header here: its checksum does not hold", header)
-        if first < header:
-            raise ArchiveError("extended header with no member behind it", first)
-        return False
-
-    def _add(self, block: bytes, header: int, extended: Extended) -> int:
-        """Append the member whose own header is ``block``; return where the next header is."""
-        flag, into, overrides = block[156:157], self.into, self.overrides
-        name = tar_extended.name(block, extended, overrides)
-        mode = mode_of(block, name)
-        data, sparse = header + BLOCK, None
-        if is_old_sparse(block):
-            sparse = tar_sparse.old_gnu(self.read_at, block, header, self.end)
-            data = sparse.data
-        stored = self._stored(block, header, extended, mode)
-        behind = data + stored
-        landed = behind + (-stored % BLOCK)
-        if behind > self.end:
-            raise CutOffError(f"member of {stored:,} bytes, cut off by the end", header)
-        if flag in NOT_A_FILE:
-            return landed
-        is_file = S_ISREG(mode) and flag != HARD_LINK
-        try:
-            if is_file and sparse is None:
-                sparse = tar_sparse.pax(self.read_at, extended, data, stored)
-            if sparse is not None:
-                sparse = tar_sparse.checked(sparse, behind, header)
-                into.sparse[len(into)] = sparse.runs
-        except CutOffError:
-            raise
-        except ArchiveError as error:
-            self._leave_out(error, extended.first, landed)
-            return landed
-        if flag in (SYMLINK, HARD_LINK):
-            links = into.links if flag == SYMLINK else into.hardlinks
-            links[len(into)] = tar_extended.link(block, extended, overrides)
-        mtime = tar_extended.mtime(block, extended, overrides)
-        into.headers.append(extended.first)
-        into.offsets.append(sparse.data if sparse else data)
-        into.sizes.append(sparse.size if sparse else stored if is_file else 0)
-        into.mtimes.append(mtime)
-        into.modes.append(mode)
-        into.names.append(name)
-        return landed
-
-    def _stored(self, block: bytes, header: int, extended: Extended, mode: int) -> int:
-        """Bytes of data that stand behind a member's header, without padding.
-
-        A hard link has data only where a pax size says so and no header or end stands in their
-        place: GNU tar and Python never take any there, bsdtar always.
-        """
-        size = tar_extended.pax_size(extended, self.overrides, self._complain)
-        if block[156:157] == HARD_LINK:
-            data = header + BLOCK
-            if not size or data + BLOCK > self.end:
-                return 0
-            first = self.read_at(data, BLOCK)
-            return size if any(first) and not is_sound(first) else 0
-        if not has_data(block, mode):
-            return 0
-        return tar_extended.size_of(block, header) if size is None else size

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache import block_cache as blocks_module
 from imagenetfs.cache import segment as segments
 from imagenetfs.cache.block_cache import BlockCache
@@ -79,9 +80,11 @@ def test_it_outlives_the_mount(open_cache: Open) -> None:
 )
 def test_another_version_never_gets_old_blocks(open_cache: Open, other: dict[str, Any]) -> None:
     cache, new = open_cache(), bytes(len(DATA))
-    cache.read(volume(), 0, 1000, 0, 1000, Bytes())
+    cache.read(volume(), ByteRange.sized(0, 1000), ByteRange(0, 1000), Bytes())
     second = Volume(replace(IDENTITY, **other).key, len(DATA), {})
-    assert cache.read(second, 0, 1000, 0, 1000, Bytes(new)) == new[:1000]
+    assert (
+        cache.read(second, ByteRange.sized(0, 1000), ByteRange(0, 1000), Bytes(new)) == new[:1000]
+    )
 
 
 def test_random_pieces_of_random_members(open_cache: Open) -> None:
@@ -93,17 +96,20 @@ def test_random_pieces_of_random_members(open_cache: Open) -> None:
         end = rng.randrange(start + 1, min(len(DATA), start + 400_000) + 1)
         at = rng.randrange(start, end)
         length = rng.randrange(1, end - at + 1)
-        assert cache.read(one, at, length, start, end, origin) == DATA[at : at + length]
+        assert (
+            cache.read(one, ByteRange.sized(at, length), ByteRange(start, end), origin)
+            == DATA[at : at + length]
+        )
     assert origin.bytes <= 1.25 * len(DATA)
 
 
 def test_a_miss_fetches_the_missing_part_of_the_member_once(open_cache: Open) -> None:
     cache, one, origin = open_cache(), volume(), Bytes()
-    cache.read(one, 200_000, 10, 190_000, 250_000, origin)
+    cache.read(one, ByteRange.sized(200_000, 10), ByteRange(190_000, 250_000), origin)
     assert origin.asked == [(2 * BLOCK, 2 * BLOCK)]
-    cache.read(one, 120_000, 10, 100_000, 300_000, origin)
+    cache.read(one, ByteRange.sized(120_000, 10), ByteRange(100_000, 300_000), origin)
     assert origin.asked[1:] == [(BLOCK, 4 * BLOCK)], "one request, over what is there already"
-    cache.read(one, 299_000, 1000, 100_000, 300_000, origin)
+    cache.read(one, ByteRange.sized(299_000, 1000), ByteRange(100_000, 300_000), origin)
     assert len(origin.asked) == 2
 
 
@@ -113,13 +119,19 @@ def test_a_member_across_two_segments(open_cache: Open) -> None:
     cache, one, origin = open_cache(), volume(size), Bytes(DATA[:500_000], at)
     for _ in range(2):
         data = cache.read(
-            one, SEGMENT - 70_000, 131_072, SEGMENT - 100_000, SEGMENT + 90_000, origin
+            one,
+            ByteRange.sized(SEGMENT - 70_000, 131_072),
+            ByteRange(SEGMENT - 100_000, SEGMENT + 90_000),
+            origin,
         )
         assert data == DATA[130_000 : 130_000 + 131_072]
     assert len(origin.asked) == 2
     assert origin.bytes <= 4 * BLOCK + BLOCK
     # Its last block is not whole.
-    assert cache.read(one, size - 1000, 1000, size - 1000, size, origin) == DATA[499_000:500_000]
+    assert (
+        cache.read(one, ByteRange.sized(size - 1000, 1000), ByteRange(size - 1000, size), origin)
+        == DATA[499_000:500_000]
+    )
 
 
 def test_who_fills_lets_go_of_what_was_thrown_out(open_cache: Open) -> None:
@@ -130,12 +142,12 @@ def test_who_fills_lets_go_of_what_was_thrown_out(open_cache: Open) -> None:
         volume(size),
         Bytes(DATA[:500_000], SEGMENT - 200_000),
     )
-    cache.fill(one, 0, SEGMENT - BLOCK, SEGMENT, size, origin)
+    cache.fill(one, 0, ByteRange(SEGMENT - BLOCK, SEGMENT), size, origin)
     assert list(one.segments) == [0]
     for segment in cache._directory.segments():
         cache._directory.remove(segment.name)
     clock.advance(1.0)
-    cache.fill(one, 1, SEGMENT, SEGMENT + BLOCK, size, origin)
+    cache.fill(one, 1, ByteRange(SEGMENT, SEGMENT + BLOCK), size, origin)
     assert list(one.segments) == [1]
 
 
@@ -146,7 +158,12 @@ def test_members_that_begin_at_blocks(open_cache: Open) -> None:
         start = number * 4 * BLOCK
         origin = Bytes(DATA[start : start + size], start)
         for _ in range(2):
-            assert cache.read(one, start, size, start, start + size, origin) == origin.data
+            assert (
+                cache.read(
+                    one, ByteRange.sized(start, size), ByteRange(start, start + size), origin
+                )
+                == origin.data
+            )
         assert origin.asked == [(start, size)]
 
 
@@ -155,11 +172,20 @@ def test_a_member_too_large_to_be_fetched_whole(
 ) -> None:
     monkeypatch.setattr(blocks_module, "LARGEST_FETCH", 1 << 20)
     cache, one, origin = open_cache(), volume(), Bytes()
-    assert cache.read(one, 1_000_000, 1000, 0, len(DATA), origin) == DATA[1_000_000:1_001_000]
+    assert (
+        cache.read(one, ByteRange.sized(1_000_000, 1000), ByteRange(0, len(DATA)), origin)
+        == DATA[1_000_000:1_001_000]
+    )
     assert origin.asked == [(15 * BLOCK, BLOCK)]
     loose, origin = volume(apart=True, form="loose"), Bytes()
-    assert cache.read(loose, 1_000_000, 1000, 0, len(DATA), origin) == DATA[1_000_000:1_001_000]
-    assert cache.read(loose, 1_001_000, 9000, 0, len(DATA), origin) == DATA[1_001_000:1_010_000]
+    assert (
+        cache.read(loose, ByteRange.sized(1_000_000, 1000), ByteRange(0, len(DATA)), origin)
+        == DATA[1_000_000:1_001_000]
+    )
+    assert (
+        cache.read(loose, ByteRange.sized(1_001_000, 9000), ByteRange(0, len(DATA)), origin)
+        == DATA[1_001_000:1_010_000]
+    )
     assert origin.asked == [(15 * BLOCK, BLOCK)]
 
 
@@ -167,17 +193,19 @@ def test_what_has_changed_is_not_kept(open_cache: Open) -> None:
     cache, one, origin = open_cache(), volume(), Bytes()
     origin.same = False
     for _ in range(2):
-        assert cache.read(one, 0, 10, 0, 1000, origin) == DATA[:10]
+        assert cache.read(one, ByteRange.sized(0, 10), ByteRange(0, 1000), origin) == DATA[:10]
     assert origin.asked == [(0, 10), (0, 10)]
     assert origin.forgotten == 0
 
 
 @pytest.mark.parametrize("size", [1 << 40, 0])
 def test_what_has_changed_is_not_mixed_with_what_it_was(open_cache: Open, size: int) -> None:
-    open_cache().read(volume(), 100_000, 10, 100_000, 100_010, Bytes())
+    open_cache().read(volume(), ByteRange.sized(100_000, 10), ByteRange(100_000, 100_010), Bytes())
     cache, origin = open_cache(Limits(size, 0)), Bytes(DATA[::-1])
     origin.same = False
-    found = cache.read(volume(), 60_000, 200_000, 60_000, 260_000, origin)
+    found = cache.read(
+        volume(), ByteRange.sized(60_000, 200_000), ByteRange(60_000, 260_000), origin
+    )
     assert found == DATA[::-1][60_000:260_000]
 
 
@@ -193,8 +221,8 @@ def test_an_error_of_the_origin_is_the_readers(open_cache: Open) -> None:
     cache, one = open_cache(), volume()
     for _ in range(2):
         with pytest.raises(BrokenError):
-            cache.read(one, 0, 10, 0, 1000, Broken())
-    assert cache.read(one, 0, 10, 0, 1000, Bytes()) == DATA[:10]
+            cache.read(one, ByteRange.sized(0, 10), ByteRange(0, 1000), Broken())
+    assert cache.read(one, ByteRange.sized(0, 10), ByteRange(0, 1000), Bytes()) == DATA[:10]
 
 
 # --- many processes -------------------------------------------------------------------------------
@@ -229,9 +257,11 @@ def test_24_cold_readers_of_one_image_make_one_request(open_cache: Open) -> None
             if begins:
                 os.write(waiting, b"w")
 
-        cache.after_fork(waits=waits)
+        cache.after_fork(on_wait=waits)
         one = volume()
-        data = cache.read(one, 100_000, 110_000, 100_000, 210_000, origin)
+        data = cache.read(
+            one, ByteRange.sized(100_000, 110_000), ByteRange(100_000, 210_000), origin
+        )
         assert waited in ([], [True, False])
         return data == DATA[100_000:210_000]
 
@@ -264,8 +294,11 @@ def test_a_process_that_takes_too_long_is_not_waited_for(open_cache: Open) -> No
     class Stuck(Bytes):
         def read(self, offset: int, length: int) -> bytes:
             origin, waited = Bytes(), list[bool]()
-            second.after_fork(waits=waited.append)
-            assert second.read(volume(), 70_000, 9, 70_000, 80_000, origin) == DATA[70_000:70_009]
+            second.after_fork(on_wait=waited.append)
+            assert (
+                second.read(volume(), ByteRange.sized(70_000, 9), ByteRange(70_000, 80_000), origin)
+                == DATA[70_000:70_009]
+            )
             assert origin.asked == [(70_000, 9)], "as asked, and nothing kept"
             assert waited == [True, False]
             assert (
@@ -273,4 +306,7 @@ def test_a_process_that_takes_too_long_is_not_waited_for(open_cache: Open) -> No
             )
             return super().read(offset, length)
 
-    assert first.read(volume(), 70_000, 9, 70_000, 80_000, Stuck()) == DATA[70_000:70_009]
+    assert (
+        first.read(volume(), ByteRange.sized(70_000, 9), ByteRange(70_000, 80_000), Stuck())
+        == DATA[70_000:70_009]
+    )

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache.block_cache import BlockCache
 from imagenetfs.cache.inflated_arrays import InflatedArrays, Job
 from imagenetfs.cache.quota import Limits
@@ -202,7 +203,7 @@ def test_the_cache_has_it_for_the_next_mount(
         cache = fresh(tmp_path / "cache")
         unpacked = kept_in(cache, index)
         assert unpacked.keep(0, unpacked.kept_at(0))
-        assert cache.find(VOLUME, 192, 192) == DATA[1].tobytes()
+        assert cache.read_if_cached(VOLUME, ByteRange.sized(192, 192)) == DATA[1].tobytes()
         assert unpacked.was_brought(0) == (mount == 0)
         assert not unpacked.has(0)
         assert unpacked.room.used == 0

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache import quota
-from imagenetfs.cache.block_cache import ASIDE_UNTIL, TROUBLE
+from imagenetfs.cache.bypass import BYPASS_SECONDS, BYPASS_UNTIL, TROUBLE
 from imagenetfs.cache.directory import unfit_type
 from imagenetfs.cache.quota import Limits, limits_of
 from imagenetfs.cache.segment import BLOCK
@@ -50,7 +51,7 @@ def test_what_is_kept_stays_within_the_size(tmp_path: Path) -> None:
         read_all(cache, volume(inode=number), Bytes())
     held = sum(segment.allocated for segment in cache._directory.segments())
     assert 1.8 * MEGABYTE <= held <= limits.size + 64 * 1024
-    assert abs(held - cache.room.used()) <= 64 * 1024
+    assert abs(held - cache.quota.used()) <= 64 * 1024
 
 
 def test_processes_together_stay_within_the_size(tmp_path: Path) -> None:
@@ -69,14 +70,16 @@ def test_processes_together_stay_within_the_size(tmp_path: Path) -> None:
 def test_a_wrong_account_is_put_right(tmp_path: Path) -> None:
     """Whoever was killed between taking room and writing has left it too high."""
     cache = fresh(tmp_path / "cache", Limits(20 * MEGABYTE, 0))
-    cache.read(volume(), 0, 10, 0, 10, Bytes())
+    cache.read(volume(), ByteRange.sized(0, 10), ByteRange(0, 10), Bytes())
     (tmp_path / "cache" / "used").write_bytes(b"\xff" * 8)
     origin = Bytes()
     for _ in range(2):
-        cache.read(volume(), 2 * BLOCK, 10, 2 * BLOCK, 3 * BLOCK, origin)
+        cache.read(
+            volume(), ByteRange.sized(2 * BLOCK, 10), ByteRange(2 * BLOCK, 3 * BLOCK), origin
+        )
     assert origin.asked == [(2 * BLOCK, BLOCK)], "it was kept at once"
     held = sum(segment.allocated for segment in cache._directory.segments())
-    assert abs(held - cache.room.used()) <= BLOCK
+    assert abs(held - cache.quota.used()) <= BLOCK
 
 
 def test_unused_segments_go_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,11 +131,11 @@ def test_a_floor_of_free_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     directory = tmp_path / "cache"
     cache = fresh(directory, Limits(1 << 40, 1 << 30))
     free = {"bytes": (1 << 30) + 2 * MEGABYTE}
-    monkeypatch.setattr(cache.room, "_free", lambda: free["bytes"])
+    monkeypatch.setattr(cache.quota, "_free", lambda: free["bytes"])
     read_all(cache, volume(), Bytes())
-    assert cache.room.used() > MEGABYTE
+    assert cache.quota.used() > MEGABYTE
     free["bytes"] = (1 << 30) - 1  # somebody else has taken the rest
-    assert cache.room.make_room()
+    assert cache.quota.evict()
     assert list(directory.glob("*.00000")) == []
     read_all(cache, volume(), Bytes())
     assert list(directory.glob("*.00000")) == [], "and nothing new is kept"
@@ -148,13 +151,13 @@ def test_what_has_gone_counts_though_somebody_holds_it(
     for number in range(5):
         read_all(fresh(directory, limits), volume(inode=number), Bytes())
     monkeypatch.setattr(quota.SpaceQuota, "_free", lambda room: (1 << 30) - 1)
-    gone = [fresh(directory, limits, clock).room.make_room() for _ in range(8)]  # eight workers
+    gone = [fresh(directory, limits, clock).quota.evict() for _ in range(8)]  # eight workers
     assert gone == [True] + 7 * [False]
     assert len(list(directory.glob("*.00000"))) == 4
     clock.advance(quota._COMES_BACK_SECONDS - 1)
-    assert not fresh(directory, limits, clock).room.make_room()
+    assert not fresh(directory, limits, clock).quota.evict()
     clock.advance(2)
-    assert fresh(directory, limits, clock).room.make_room()
+    assert fresh(directory, limits, clock).quota.evict()
     assert len(list(directory.glob("*.00000"))) == 3
 
 
@@ -195,7 +198,7 @@ def test_a_full_disk_is_no_error(small_disk: Callable[..., Path]) -> None:
     cache = fresh(directory)
     for epoch in range(2):
         read_all(cache, volume(), Bytes(), seed=epoch)
-    assert cache.meter[TROUBLE] == errno.ENOSPC or cache.room.used() > MEGABYTE
+    assert cache.meter[TROUBLE] == errno.ENOSPC or cache.quota.used() > MEGABYTE
     assert cache.meter[SAVED] > 0
 
 
@@ -212,7 +215,7 @@ def test_remounted_read_only(small_disk: Callable[..., Path]) -> None:
     before = fresh(disk / "cache")
     cache_half = DATA[: 20 * BLOCK]
     for at in range(0, len(cache_half), BLOCK):
-        before.read(volume(), at, 100, at, at + 100, Bytes())
+        before.read(volume(), ByteRange.sized(at, 100), ByteRange(at, at + 100), Bytes())
     before.close()
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     clock = FakeClock()
@@ -221,7 +224,7 @@ def test_remounted_read_only(small_disk: Callable[..., Path]) -> None:
     assert cache.meter[SAVED] > 0, "what is there is used"
     assert cache.meter[TROUBLE] == errno.EROFS
     subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
-    clock.advance(quota.ASIDE_SECONDS)
+    clock.advance(BYPASS_SECONDS)
     cache.after_fork()
     read_all(cache, volume(), Bytes())
     origin = Bytes()
@@ -265,21 +268,24 @@ def test_it_steps_aside_for_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     patch_os(monkeypatch, "imagenetfs.cache", pwrite=full)
     for at in range(0, 50 * BLOCK, BLOCK):
-        assert cache.read(one, at, 10, at, at + 10, origin) == DATA[at : at + 10]
+        assert (
+            cache.read(one, ByteRange.sized(at, 10), ByteRange(at, at + 10), origin)
+            == DATA[at : at + 10]
+        )
     assert len(tried) == 1
     assert origin.asked[1:] == [(at, 10) for at in range(BLOCK, 50 * BLOCK, BLOCK)]
     assert cache.meter[TROUBLE] == errno.EDQUOT
-    assert cache.meter[ASIDE_UNTIL] == clock.monotonic_ns() + 1e9 * quota.ASIDE_SECONDS
+    assert cache.meter[BYPASS_UNTIL] == clock.monotonic_ns() + 1e9 * BYPASS_SECONDS
     monkeypatch.undo()
-    clock.advance(quota.ASIDE_SECONDS - 0.1)
+    clock.advance(BYPASS_SECONDS - 0.1)
     origin = Bytes()
     for _ in range(2):
-        cache.read(one, 0, 10, 0, 10, origin)
+        cache.read(one, ByteRange.sized(0, 10), ByteRange(0, 10), origin)
     assert len(origin.asked) == 2, "not yet"
     clock.advance(0.2)
     origin = Bytes()
     for _ in range(2):
-        cache.read(one, 0, 10, 0, 10, origin)
+        cache.read(one, ByteRange.sized(0, 10), ByteRange(0, 10), origin)
     assert len(origin.asked) == 1
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache.directory import CacheDirectory, prepare
 from imagenetfs.cache.segment import BLOCK, SegmentPath, Verified, make_segment, open_segment
 from tests.helpers.block_cache import DATA, Bytes, fresh, members, read_all, volume
@@ -80,7 +81,7 @@ def test_another_segments_file_under_its_name(tmp_path: Path) -> None:
     first, second = volume(), volume(inode=99)
     for one, data in ((first, DATA), (second, DATA[::-1])):
         read_all(fresh(directory), one, Bytes()) if data is DATA else fresh(directory).read(
-            one, 0, 1 << 17, 0, 1 << 17, Bytes(data)
+            one, ByteRange.sized(0, 1 << 17), ByteRange(0, 1 << 17), Bytes(data)
         )
     a, b = (directory / f"{one.key.hex()}.00000" for one in (first, second))
     a.rename(directory / "aside")

@@ -28,20 +28,20 @@ class Cache:
         self.path = path
         self.directory = CacheDirectory(path)
         self.handles = SegmentHandles(self.directory, Verified())
-        self.room = SpaceQuota(self.directory, PLENTY)
-        self.room.has(0)  # it opens its own file then
+        self.quota = SpaceQuota(self.directory, PLENTY)
+        self.quota.has(0)  # it opens its own file then
         self.volume = Volume(KEY, SEGMENT + 5 * BLOCK, {"archive": "t.tar"})
 
     def close(self) -> None:
         self.handles.close()
-        self.room.close()
+        self.quota.close()
         self.directory.close()
 
     def file(self, number: int) -> Path:
         return self.path / segment_name(KEY, number)
 
     def make(self, number: int = 0) -> None:
-        self.handles.to_write(self.volume, number, self.room)
+        self.handles.to_write(self.volume, number, self.quota)
 
     def told(self, number: int = 0) -> tuple[int, int, int]:
         """The counters in the file."""
@@ -74,11 +74,11 @@ def test_there_is_none_before_it_is_made(cache: Cache) -> None:
 
 
 def test_one_that_is_made_stands_in_its_volume(cache: Cache) -> None:
-    segment = cache.handles.to_write(cache.volume, 0, cache.room)
+    segment = cache.handles.to_write(cache.volume, 0, cache.quota)
     assert cache.volume.segments == {0: segment}
     assert cache.volume.tally == {0: [0, 0, 0]}
     assert cache.handles.get(cache.volume, 0) is segment
-    assert cache.handles.to_write(cache.volume, 0, cache.room) is segment
+    assert cache.handles.to_write(cache.volume, 0, cache.quota) is segment
     assert segment.about() == {"archive": "t.tar"}
 
 
@@ -117,7 +117,7 @@ def test_one_that_is_gone_is_made_anew_to_write_to(cache: Cache, how: str) -> No
     else:
         os.truncate(cache.file(0), 5000)
     before = opened(cache)
-    second = cache.handles.to_write(cache.volume, 0, cache.room)
+    second = cache.handles.to_write(cache.volume, 0, cache.quota)
     assert second is not first
     assert second.is_current()
     assert opened(cache) == before
@@ -139,10 +139,10 @@ def test_one_of_a_disk_that_became_read_only_is_read_not_written_to(
         patch.setattr(os, "open", refuse)
         assert cache.handles.get(cache.volume, 0) is not None
         with pytest.raises(OSError, match="Read-only") as caught:
-            cache.handles.to_write(cache.volume, 0, cache.room)
+            cache.handles.to_write(cache.volume, 0, cache.quota)
         assert caught.value.errno == errno.EROFS
         assert cache.handles.get(cache.volume, 0) is not None
-    assert cache.handles.to_write(cache.volume, 0, cache.room).writable
+    assert cache.handles.to_write(cache.volume, 0, cache.quota).writable
 
 
 # --- looking --------------------------------------------------------------------------------------
@@ -153,36 +153,36 @@ def test_a_look_lets_go_of_what_is_gone(cache: Cache) -> None:
     cache.make(1)
     before = opened(cache)
     cache.file(0).unlink()
-    cache.handles.look(100.0)
+    cache.handles.check(100.0)
     assert list(cache.volume.segments) == list(cache.volume.tally) == [1]
     assert opened(cache) == before - 1
-    assert cache.handles.look_at == 101.0
+    assert cache.handles.check_at == 101.0
 
 
 def test_what_was_counted_is_left_with_the_file_now_and_then(cache: Cache) -> None:
     cache.make()
-    cache.handles.look(100.0)
+    cache.handles.check(100.0)
     cache.volume.tally[0] = [3, 2, 1000]
-    cache.handles.look(109.9)
+    cache.handles.check(109.9)
     assert cache.told() == (0, 0, 0)
-    cache.handles.look(110.0)
+    cache.handles.check(110.0)
     assert cache.told() == (3, 2, 1000)
     assert cache.volume.tally[0] == [0, 0, 0]
     cache.volume.tally[0] = [1, 0, 5]
-    cache.handles.look(120.0)
+    cache.handles.check(120.0)
     assert cache.told() == (4, 2, 1005)
 
 
 def test_a_segment_that_was_used_says_so(cache: Cache) -> None:
     cache.make()
     os.utime(cache.file(0), (1, 1))
-    cache.handles.look(100.0)
+    cache.handles.check(100.0)
     assert cache.file(0).stat().st_mtime == 1
     cache.volume.segments[0].used = True
-    cache.handles.look(200.0)
+    cache.handles.check(200.0)
     assert cache.file(0).stat().st_mtime > 1
     os.utime(cache.file(0), (1, 1))
-    cache.handles.look(300.0)
+    cache.handles.check(300.0)
     assert cache.file(0).stat().st_mtime == 1
 
 
@@ -195,7 +195,7 @@ def test_what_cannot_be_told_is_no_error(cache: Cache, monkeypatch: pytest.Monke
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", refuse)
         cache.volume.tally[0] = [3, 2, 1000]
-        cache.handles.look(100.0)
+        cache.handles.check(100.0)
         cache.handles.close()
     assert cache.told() == (0, 0, 0)
 
@@ -229,7 +229,7 @@ def test_no_more_are_open_than_may_be(cache: Cache, monkeypatch: pytest.MonkeyPa
     volumes = [Volume(bytes([n]) * 32, BLOCK, {}) for n in range(5)]
     before = opened(cache)
     for volume in volumes:
-        cache.handles.to_write(volume, 0, cache.room)
+        cache.handles.to_write(volume, 0, cache.quota)
         volume.tally[0][0] += 1
     assert opened(cache) == before + 3
     assert [len(volume.segments) for volume in volumes] == [0, 0, 1, 1, 1]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache.block_cache import BlockCache
 from imagenetfs.cache.inventory import clear, list_volumes, verify
 from imagenetfs.cache.quota import Limits, QuotaExceededError
@@ -48,7 +49,10 @@ def test_all_of_it_in_large_requests(tmp_path: Path) -> None:
     assert len(origin.asked) == -(-len(LARGE) // WINDOW)
     one, other = large(), Bytes(LARGE)
     for at in range(0, len(LARGE) - 110_000, 1_000_000):
-        assert cache.read(one, at, 110_000, at, at + 110_000, other) == LARGE[at : at + 110_000]
+        assert (
+            cache.read(one, ByteRange.sized(at, 110_000), ByteRange(at, at + 110_000), other)
+            == LARGE[at : at + 110_000]
+        )
     assert other.asked == []
 
 
@@ -266,7 +270,7 @@ def test_what_is_held_can_be_seen_verified_and_cleared(tmp_path: Path) -> None:
     run(cache, Bytes(LARGE))
     one = large()
     for at in (0, 500_000):
-        cache.read(one, at, 1000, at, at + 1000, Bytes(LARGE))
+        cache.read(one, ByteRange.sized(at, 1000), ByteRange(at, at + 1000), Bytes(LARGE))
     read_all(cache, volume(), Bytes())
     cache.close()
     directory = cache._directory

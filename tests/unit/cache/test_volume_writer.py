@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache import volume_writer
 from imagenetfs.cache.block_cache import BlockCache
 from imagenetfs.cache.inventory import clear, verify
@@ -50,8 +51,8 @@ def write(cache: BlockCache, pieces: Pieces, moved: Callable[[], None] = nothing
 
 
 def found(cache: BlockCache, at: int = 0, length: int = len(DATA)) -> bytes | None:
-    cache.look_again()
-    return cache.find(volume(), at, length)
+    cache.refresh()
+    return cache.read_if_cached(volume(), ByteRange.sized(at, length))
 
 
 def files(place: Path) -> list[Path]:
@@ -131,13 +132,13 @@ def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
 
     def wrong() -> Iterator[bytes]:
         yield bytes(len(DATA) - 1)
-        assert cache.find(volume(), 0, 5 * BLOCK) == DATA[: 5 * BLOCK]
+        assert cache.read_if_cached(volume(), ByteRange.sized(0, 5 * BLOCK)) == DATA[: 5 * BLOCK]
         raise ArchiveError("its checksum does not hold")
 
     with pytest.raises(ArchiveError):
         write(fresh(tmp_path), wrong)
-    assert cache.find(volume(), 0, 5 * BLOCK) == DATA[: 5 * BLOCK]
-    assert cache.find(volume(), 5 * BLOCK, 10) is None
+    assert cache.read_if_cached(volume(), ByteRange.sized(0, 5 * BLOCK)) == DATA[: 5 * BLOCK]
+    assert cache.read_if_cached(volume(), ByteRange.sized(5 * BLOCK, 10)) is None
     write(cache, Source())
     assert found(cache) == DATA
 
@@ -168,7 +169,7 @@ def test_room_that_others_take_meanwhile(tmp_path: Path) -> None:
 
     def take(piece: int) -> None:
         if piece == 3:
-            with other.room.taken(10 * BLOCK) as had:
+            with other.quota.taken(10 * BLOCK) as had:
                 assert had
 
     with pytest.raises(QuotaExceededError):

@@ -23,7 +23,7 @@ from imagenetfs.cli.index_common import (
     not_writable,
 )
 from imagenetfs.errors import NoSpaceError, PlaceRefusedError, UsageError
-from imagenetfs.index.leases import Holder
+from imagenetfs.index.leases import HeldElsewhereError, Holder
 from imagenetfs.source.source import REQUESTS
 from imagenetfs.system.process_identity import ProcessIdentity
 from tests.helpers.archives import close
@@ -114,18 +114,23 @@ def test_what_cannot_be_written(code: int, kind: type[Exception]) -> None:
     assert str(error) == f"the index file /x cannot be written: {os.strerror(code)}; do that."
 
 
-def _holder(host: str | None) -> Holder:
-    writer = ProcessIdentity(host, "boot", 7, 1) if host is not None else None
-    return Holder("owner", "token", writer)
+def _held(host: str) -> HeldElsewhereError:
+    return HeldElsewhereError(Holder("owner", "token", ProcessIdentity(host, "boot", 7, 1)))
 
 
 def test_anothers_turn_comes_first(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answers: list[Holder | int] = [_holder("node7"), _holder("node8"), 42]
+    held = [_held("node8"), _held("node7")]
+
+    def attempt() -> int:
+        if held:
+            raise held.pop()
+        return 42
+
     waits: list[float] = []
     monkeypatch.setattr(time, "sleep", waits.append)
-    assert in_turn(lambda: answers.pop(0), "train is being indexed") == 42
+    assert in_turn(attempt, "train is being indexed") == 42
     assert len(waits) == 2
     assert capsys.readouterr().err == (
         "imagenetfs: train is being indexed by node7 (process 7): waiting for it.\n"

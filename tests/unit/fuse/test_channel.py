@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import select
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from imagenetfs.fuse.channel import Channel, SplicedReply, clone, serve_requests
+from imagenetfs.fuse.channel import Channel, clone, serve_requests
 from imagenetfs.fuse.protocol import REPLY, REQUEST
 from imagenetfs.system.process import is_waiting
 from tests.helpers.bench import until
@@ -138,89 +137,6 @@ def test_a_reply_that_the_kernel_does_not_take(
     monkeypatch.setattr(os, "writev", refuse)
     one.reply(b"answer")
     assert kernel.replies() == [(7, errno.EIO, b"")]
-
-
-# --- the pipe -------------------------------------------------------------------------------------
-
-
-def sent_by(one: Channel, reader: int) -> tuple[int, int, bytes]:
-    """(unique, errno, answer) of the one reply that stands in a pipe."""
-    data = os.read(reader, 1 << 20)
-    length, error, unique = REPLY.unpack_from(data)
-    assert length == len(data)
-    return unique, -error, data[REPLY.size :]
-
-
-class Held:
-    """What can be poured, whatever is asked for; ``pour`` is given the pipe."""
-
-    def __init__(self, pour: Callable[[int], bool]) -> None:
-        self._pour = pour
-
-    def splice_to(self, pipe: int, offset: int, length: int) -> bool:
-        return self._pour(pipe)
-
-
-def holding(data: bytes) -> Held:
-    return Held(lambda pipe: os.write(pipe, data) == len(data))
-
-
-@pytest.fixture
-def device() -> Iterator[tuple[int, int]]:
-    """A pipe in the device's place: splice cuts a long message for a socket into many."""
-    reader, writer = os.pipe()
-    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 1 << 20)
-    yield reader, writer
-    os.close(reader)
-    os.close(writer)
-
-
-def test_an_answer_by_the_pipe(device: tuple[int, int]) -> None:
-    one = Channel(device[1])
-    for unique, data in ((1, b"a" * 100_000), (2, b"b"), (3, os.urandom(128 * 1024))):
-        one.unique = unique
-        answer = one.pipe_in(holding(data), 0, len(data))
-        assert answer == SplicedReply(len(data))
-        one.reply(answer)
-        assert sent_by(one, device[0]) == (unique, 0, data)
-
-
-def test_what_was_poured_in_part_is_never_sent(device: tuple[int, int]) -> None:
-    one = Channel(device[1])
-    one.unique = 1
-
-    def fail(pipe: int) -> bool:
-        os.write(pipe, b"half of i")
-        return False
-
-    before = descriptors()
-    assert one.pipe_in(Held(fail), 0, 100) is None
-    assert opened_since(before) == {}
-    one.unique = 2
-    answer = one.pipe_in(holding(b"all"), 0, 3)
-    assert answer is not None
-    one.reply(answer)
-    assert sent_by(one, device[0]) == (2, 0, b"all")
-
-
-def test_more_than_the_pipe_holds(kernel: Kernel) -> None:
-    """It would wait for ever for somebody to empty it."""
-    one = Channel(kernel.device.fileno())
-    assert one.pipe_in(Held(lambda pipe: pytest.fail("poured")), 0, 512 * 1024) is None
-
-
-def test_no_pipe_to_be_had(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def refuse(flags: int) -> tuple[int, int]:
-        asked.append(flags)
-        raise OSError(errno.EMFILE, "too many")
-
-    monkeypatch.setattr(os, "pipe2", refuse)
-    one = Channel(kernel.device.fileno())
-    for _ in range(3):
-        assert one.pipe_in(holding(b""), 0, 1) is None
-    assert len(asked) == 1
 
 
 # --- being told to leave --------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
@@ -18,7 +18,7 @@ from imagenetfs.errors import (
     SourceUnreadableError,
 )
 from imagenetfs.fuse.attributes import KEEP_SECONDS
-from imagenetfs.fuse.channel import Channel, SplicedReply
+from imagenetfs.fuse.channel import Channel
 from imagenetfs.fuse.operations import Operations
 from imagenetfs.fuse.protocol import (
     ATTR,
@@ -31,12 +31,12 @@ from imagenetfs.fuse.protocol import (
     XATTR_OUT,
     Opcode,
 )
+from imagenetfs.fuse.reply_pipe import SplicedReply
 from imagenetfs.fuse.stats import REQUESTS, Counter, SharedStats
 from imagenetfs.fuse.status_files import StatusFiles
 from imagenetfs.index.archives import OUTER
 from imagenetfs.read.access_guard import AccessGuard
 from imagenetfs.read.backend import MIN_SPLICE_BYTES, FileExtent
-from imagenetfs.read.header_check import HEADER
 from imagenetfs.read.reader import Reader
 from imagenetfs.source.failures import FailureRegister
 from imagenetfs.tree.inode import (
@@ -137,15 +137,21 @@ class FileOfOne:
 
 
 class Piping:
-    """A channel that notes what it is to send, and does so, or does not."""
+    """A channel whose pipe notes what it is filled with, and takes it, or does not."""
+
+    unique = 77
 
     def __init__(self, works: bool = True) -> None:
         self.works = works
         self.asked: list[tuple[object, ...]] = []
 
-    def pipe_in(self, *what: object) -> SplicedReply | None:
+    @property
+    def reply_pipe(self) -> Piping:
+        return self
+
+    def fill(self, *what: object) -> SplicedReply | None:
         self.asked.append(what)
-        return SplicedReply(cast(int, what[2])) if self.works else None
+        return SplicedReply(cast(int, what[3])) if self.works else None
 
 
 class Texts:
@@ -165,6 +171,7 @@ class Guard:
 
     def __init__(self) -> None:
         self.refused: set[int] = set()
+        self.refusals = [1]
         self.asked: list[int] = []
 
     def check(self, number: int) -> None:
@@ -463,23 +470,19 @@ def test_an_image_that_may_not_be_read_is_not_looked_for(served: Served) -> None
     assert served.row[Counter.IMAGES] == 0
 
 
-def look(block: bytes) -> None:
-    """A header is right."""
-
-
-def extent(length: int, look: Callable[[bytes], None] | None = None) -> FileExtent:
-    return FileExtent(FileOfOne(), 1024, length, look)
+def extent(length: int) -> FileExtent:
+    return FileExtent(FileOfOne(), 1024, length)
 
 
 @pytest.mark.parametrize(("length", "piped"), [(MIN_SPLICE_BYTES - 1, 0), (MIN_SPLICE_BYTES, 1)])
 def test_large_pieces_go_by_the_pipe(served: Served, length: int, piped: int) -> None:
     channel = Piping()
     served.operations.serve_as(0, cast(Channel, channel))
-    served.reader.found = extent(length, look)
+    served.reader.found = extent(length)
     answer = served.ask(Opcode.READ, IMAGE, reading(512, length))
     if piped:
         assert answer == SplicedReply(length)
-        assert channel.asked == [(served.reader.found.file, 1024, length, look, HEADER)]
+        assert channel.asked == [(77, served.reader.found.file, 1024, length)]
     else:
         assert answer == DATA[1024 : 1024 + length]
         assert channel.asked == []
@@ -494,13 +497,15 @@ def test_what_the_pipe_does_not_take_is_read(served: Served) -> None:
     assert served.row[Counter.BYTES] == MIN_SPLICE_BYTES
 
 
-def test_a_wrong_header_fails_the_read(served: Served) -> None:
-    def refuse(block: bytes) -> None:
-        assert block == DATA[1024 - HEADER : 1024]
-        raise SourceReplacedError("another member stands there")
+@pytest.mark.parametrize("length", [100, MIN_SPLICE_BYTES])
+def test_a_wrong_header_fails_the_read(served: Served, length: int) -> None:
+    class Replaced(FileOfOne):
+        def read(self, offset: int, length: int) -> bytes:
+            raise SourceReplacedError("another member stands there")
 
-    served.reader.found = extent(100, refuse)
-    assert served.ask(Opcode.READ, IMAGE, reading(0, 100)) == errno.EIO
+    served.operations.serve_as(0, cast(Channel, Piping(works=False)))
+    served.reader.found = FileExtent(Replaced(), 1024, length)
+    assert served.ask(Opcode.READ, IMAGE, reading(0, length)) == errno.EIO
     assert served.row[Counter.BYTES] == 0
 
 

@@ -182,9 +182,9 @@ def test_what_is_read_directly_is_right_and_counted(train: Path) -> None:
     index = index_of(train, "t.tar")
     index.container(0)
     asked = index.source.meter[REQUESTS]
-    block = index.prepare(0, 3)()
+    block = index.build_task(0, 3)()
     assert index.source.meter[REQUESTS] - asked >= IMAGES
-    assert block == index.prepare(0, 3, walk.scan)()
+    assert block == index.build_task(0, 3, walk.scan)()
 
 
 def test_what_is_there_is_not_done_again(train: Path) -> None:
@@ -438,7 +438,7 @@ def test_an_archive_that_was_replaced_stops_no_other(tmp_path: Path, in_flight: 
     assert len(index.container(0).members) == CLASSES
     (tmp_path / "new").write_bytes(train_tar(2, 1))
     os.replace(tmp_path / "new", tmp_path / "a.tar")
-    index._containers.clear()  # as in a process that touches it for the first time
+    index.loaded.clear()  # as in a process that touches it for the first time
     forget_files(index.source)
     file = tmp_path / "index"
     for _ in range(2):

@@ -17,7 +17,7 @@ from imagenetfs.formats.tar.concurrency import FixedConcurrency
 from imagenetfs.formats.tar.threaded_scanner import ThreadedScanner
 from imagenetfs.formats.tar.walk import MemberColumns
 from imagenetfs.index.bulk_workers import build_with_readahead, build_with_threads
-from imagenetfs.index.index import BuildInProgressError
+from imagenetfs.index.container_builder import BuildInProgressError
 from imagenetfs.index.table_builder import Scan
 from imagenetfs.source.file import SourceFile
 from tests.helpers.archives import index_of, tar_of, tar_table
@@ -130,18 +130,18 @@ def test_what_a_reader_builds_is_left_to_it(
 
     def read() -> None:
         index.after_fork()
-        with index.reserved(0, 0):
+        with index.builder.building_lock(0, 0):
             os.write(told, b"x")
             os.read(ready, 1)
-            block = index.prepare(0, 0)()
-            index.publish(0, 0, block)
+            block = index.build_task(0, 0)()
+            index.tables.publish(0, 0, block)
 
     child = in_child(read)
     os.read(begun, 1)
-    with pytest.raises(BuildInProgressError), index.reserved(0, 0):
+    with pytest.raises(BuildInProgressError), index.builder.building_lock(0, 0):
         pass
     scanned: list[int] = []
-    made = index.prepare
+    made = index.build_task
 
     def noted(archive: int, inner: int, scan: Scan | None = None) -> Callable[[], bytes]:
         scanned.append(inner)
@@ -153,7 +153,7 @@ def test_what_a_reader_builds_is_left_to_it(
 
     work = [(0, inner) for inner in range(len(SIZES))]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(index, "prepare", noted)
+        patch.setattr(index, "build_task", noted)
         build(FixedConcurrency(4), index, work, count)
     assert ended(child) == 0
     assert sorted(scanned) == [1, 2, 3]

@@ -17,7 +17,7 @@ from imagenetfs.index import index_file as store_module
 from imagenetfs.index import leases as leases_module
 from imagenetfs.index.coordination import BuildCoordinator, lease_path
 from imagenetfs.index.index_file import records_in
-from imagenetfs.index.leases import Holder, Lease
+from imagenetfs.index.records import record_of
 from imagenetfs.source.source import REQUESTS, WAITING
 from tests.helpers.archives import Scans
 from tests.helpers.children import ended, in_child
@@ -27,6 +27,7 @@ from tests.helpers.shared_index import (
     IMAGES,
     Elsewhere,
     all_right,
+    holder_met,
     indexed,
     sharing_index,
 )
@@ -73,9 +74,9 @@ def test_a_reader_waits_for_what_is_being_built(train: Path, file: Path) -> None
     def publish() -> None:
         waits.append(bool(index.source.meter[WAITING]))
         alone = sharing_index(train, file)
-        alone.sharing = BuildCoordinator()
+        alone.builder.coordinator = BuildCoordinator()
         alone.container(0, 1)
-        record = alone.record(0, 1)
+        record = record_of(alone, 0, 1)
         assert record is not None
         store_module.merge(file, [record])
 
@@ -119,8 +120,7 @@ def test_after_a_minute_it_waits_once_more(train: Path, file: Path) -> None:
 def test_a_mount_does_not_wait_for_itself(train: Path, file: Path) -> None:
     clock = FakeClock()
     index = sharing_index(train, file, clock=clock)
-    lease = index.sharing.lease(file)  # as its process that indexes ahead has it
-    assert isinstance(lease, Lease)
+    lease = index.builder.coordinator.lease(file)  # as its process that indexes ahead has it
     all_right(index)
     assert clock.pauses == []
     lease.release()
@@ -133,15 +133,13 @@ def test_indexing_ahead_waits_for_its_own_mount_s_readers(file: Path) -> None:
     clock = FakeClock()
     ours, theirs = BuildCoordinator(clock=clock), BuildCoordinator(clock=clock)
     held = ours.lease(file)
-    assert isinstance(held, Lease)
     clock.after(0.1, held.release)
-    lease = ours.lease_for_all(file)
-    assert isinstance(lease, Lease)
+    lease = ours.lease_for_group(file)
     waited = sum(clock.pauses)
     assert 0.1 <= waited <= 0.1 + sharing_module._FIRST_POLL
-    assert isinstance(theirs.lease_for_all(file), Holder)  # another mount's is its own affair
+    assert holder_met(lambda: theirs.lease_for_group(file))  # another mount's is its own affair
     assert sum(clock.pauses) == waited
-    assert isinstance(ours.lease_for_all(file), Holder)
+    assert holder_met(lambda: ours.lease_for_group(file))
     assert sum(clock.pauses) - waited > sharing_module.PATIENCE_SECONDS
     lease.release()
 
@@ -248,7 +246,7 @@ def test_a_crowd_asks_for_the_headers_once(
         with meters[4 * number : 4 * number + 4] as meter:
             index = sharing_index(train, file, slow, meter, patience=HANG_SECONDS)
             if how == "indexers":
-                while isinstance(indexed(index, file), Holder):
+                while holder_met(partial(indexed, index, file)):
                     while lease_path(file).exists():  # a look, not another attempt
                         time.sleep(0.02)
             for inner in range(CLASSES):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from imagenetfs.byte_range import ByteRange
 from imagenetfs.errors import ArchiveError, NoEntryError, SourceReadError
 from imagenetfs.fuse.stats import Counter, SharedStats
 from imagenetfs.index.archives import OUTER, Kind
@@ -225,8 +226,8 @@ def test_what_is_read_without_asking_what_it_is(tmp_path: Path) -> None:
         container = index.container(0, inner)
         plain = container.plain
         assert plain is container.members
-        assert [plain.place(row) for row in range(plain.rows)] == [
-            container.locate(row)[1:] for row in range(plain.rows)
+        assert [plain.byte_range(row) for row in range(plain.rows)] == [
+            ByteRange.sized(*container.locate(row)[1:]) for row in range(plain.rows)
         ]
     assert index.container(1).plain is index.container(2).plain is None
 

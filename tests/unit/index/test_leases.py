@@ -12,11 +12,12 @@ import pytest
 
 from imagenetfs.index import leases
 from imagenetfs.index.index_file import remove_stale_temp_files, temp_path
-from imagenetfs.index.leases import Holder, Lease, acquire
+from imagenetfs.index.leases import Lease, acquire
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 from imagenetfs.system.process_identity import this_process
 from tests.helpers.children import ended, in_child
 from tests.helpers.clocks import FakeClock
+from tests.helpers.shared_index import holder_met
 from tests.helpers.system_calls import patch_os
 
 
@@ -26,9 +27,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def _taken(path: Path, owner: str = "us", clock: Clock = SYSTEM_CLOCK) -> Lease:
-    lease = acquire(path, owner, clock)
-    assert isinstance(lease, Lease)
-    return lease
+    return acquire(path, owner, clock)
 
 
 BEATEN = 1_000_000.0
@@ -45,15 +44,15 @@ def _pretend_elsewhere(path: Path) -> None:
 
 def _acquired_later(
     path: Path, age: float, owner: str = "us", clock: Clock = SYSTEM_CLOCK
-) -> Lease | Holder:
+) -> Lease:
     """What who comes so many seconds after the last beat gets, by the server's clock."""
     return acquire(path, owner, clock, lambda path: BEATEN + age)
 
 
 def test_one_holder_at_a_time(path: Path) -> None:
     lease = _taken(path)
-    other = acquire(path, "them")
-    assert isinstance(other, Holder)
+    other = holder_met(lambda: acquire(path, "them"))
+    assert other is not None
     assert other.owner == "us"
     assert other.writer == this_process()
     assert f"process {os.getpid()}" in str(other)
@@ -65,13 +64,17 @@ def test_one_holder_at_a_time(path: Path) -> None:
 def test_a_crowd_gets_one_lease(path: Path) -> None:
     reader, writer = os.pipe()
     start, go = os.pipe()
+    kept = list[Lease]()
     over, end = os.pipe()
+
+    def take() -> None:
+        kept.append(acquire(path, str(os.getpid())))
 
     def compete() -> None:
         os.close(go)
         os.close(end)
         os.read(start, 1)  # ends for all at once, when the parent closes its end
-        os.write(writer, b"x" if isinstance(acquire(path, str(os.getpid())), Lease) else b"-")
+        os.write(writer, b"x" if holder_met(take) is None else b"-")
         os.read(over, 1)  # who has it lives on, or else its lease would be free
 
     children = [in_child(compete) for _ in range(30)]
@@ -98,10 +101,9 @@ def test_the_lease_of_a_process_that_was_killed_is_free_at_once(path: Path) -> N
 def test_another_node_s_lease_lives_as_long_as_its_heart_beats(path: Path) -> None:
     _taken(path, "them")
     _pretend_elsewhere(path)
-    assert isinstance(_acquired_later(path, leases.DEAD_SECONDS), Holder)
+    assert holder_met(lambda: _acquired_later(path, leases.DEAD_SECONDS))
     lease = _acquired_later(path, leases.DEAD_SECONDS + 0.1)
-    assert isinstance(lease, Lease)
-    assert isinstance(acquire(path, "third"), Holder)
+    assert holder_met(lambda: acquire(path, "third"))
     lease.release()
     assert list(path.parent.iterdir()) == []
 
@@ -112,8 +114,8 @@ def test_nodes_clocks_do_not_matter(path: Path, skew: float) -> None:
     _taken(path, "them")
     _pretend_elsewhere(path)
     wrong = FakeClock(skew=skew)
-    assert isinstance(_acquired_later(path, 5, clock=wrong), Holder)
-    assert isinstance(_acquired_later(path, leases.DEAD_SECONDS + 0.1, clock=wrong), Lease)
+    assert holder_met(lambda: _acquired_later(path, 5, clock=wrong))
+    assert holder_met(lambda: _acquired_later(path, leases.DEAD_SECONDS + 0.1, clock=wrong)) is None
 
 
 def test_the_server_is_not_asked_about_a_fresh_beat(path: Path) -> None:
@@ -123,8 +125,12 @@ def test_the_server_is_not_asked_about_a_fresh_beat(path: Path) -> None:
     os.utime(path, (clock.time(), clock.time()))
     clock.advance(leases.DEAD_SECONDS / 2 - 1)
     asked = []
-    held = acquire(path, "us", clock, lambda path: asked.append(path) or BEATEN)  # type: ignore[func-returns-value]
-    assert isinstance(held, Holder)
+
+    def server_time(path: Path) -> float:
+        asked.append(path)
+        return BEATEN
+
+    assert holder_met(lambda: acquire(path, "us", clock, server_time))
     assert asked == []
 
 
@@ -132,7 +138,7 @@ def test_the_server_says_its_time_by_a_file(path: Path) -> None:
     """The default: dead by the time that the file system gives to files it makes now."""
     _taken(path, "them")
     _pretend_elsewhere(path)
-    assert isinstance(acquire(path, "us"), Lease), "its last beat is decades ago"
+    assert holder_met(lambda: acquire(path, "us")) is None, "its last beat is decades ago"
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -154,7 +160,6 @@ def test_what_was_taken_away_is_not_given_back_nor_kept_alive(path: Path) -> Non
     slow = _taken(path, "slow", clock)
     _pretend_elsewhere(path)
     quick = _acquired_later(path, leases.DEAD_SECONDS + 1, "quick")
-    assert isinstance(quick, Lease)
     os.utime(path, (1, 1))
     clock.advance(leases.BEAT_SECONDS + 1)
     slow.heartbeat()
@@ -171,10 +176,10 @@ def test_two_that_find_it_dead_do_not_both_get_it(path: Path) -> None:
     _pretend_elsewhere(path)
     seen = leases._look(path)
     assert seen is not None
-    assert isinstance(_acquired_later(path, leases.DEAD_SECONDS + 1, "quick"), Lease)
+    assert holder_met(lambda: _acquired_later(path, leases.DEAD_SECONDS + 1, "quick")) is None
     leases._take_away(path, seen[0])
-    holder = acquire(path, "third")
-    assert isinstance(holder, Holder)
+    holder = holder_met(lambda: acquire(path, "third"))
+    assert holder is not None
     assert holder.owner == "quick"
     assert list(path.parent.iterdir()) == [path]
 
@@ -184,9 +189,8 @@ def test_one_that_says_nothing_is_dead_by_its_age_alone(path: Path, text: str) -
     path.parent.mkdir()
     path.write_text(text, encoding="latin-1")
     os.utime(path, (BEATEN, BEATEN))
-    assert isinstance(_acquired_later(path, leases.NAMELESS_SECONDS), Holder)
+    assert holder_met(lambda: _acquired_later(path, leases.NAMELESS_SECONDS))
     lease = _acquired_later(path, leases.NAMELESS_SECONDS + 0.1)
-    assert isinstance(lease, Lease)
     lease.release()
 
 

@@ -15,6 +15,7 @@ from imagenetfs.index.archives import OUTER, Extent, Kind
 from imagenetfs.index.index import Index
 from imagenetfs.index.index_file import Record, write_index_file
 from imagenetfs.index.persisted import PersistedTables
+from imagenetfs.index.records import record_of
 from imagenetfs.source.source import Source
 from tests.helpers.archives import class_tar, index_of
 from tests.helpers.children import ended, in_child
@@ -44,7 +45,7 @@ class Site:
             self.index.container(archive)
 
     def record(self, archive: int = 0) -> Record:
-        found = self.index.record(archive, OUTER)
+        found = record_of(self.index, archive, OUTER)
         assert found is not None
         return found
 
@@ -197,7 +198,7 @@ def test_or_at_once_where_that_is_asked_for(site: Site, clock: list[float]) -> N
     write_index_file(site.first, [site.record()])
     assert site.block(tables, now=True) == site.record().block
     write_index_file(site.first, [])
-    tables.look_again([0])
+    tables.refresh([0])
     assert site.block(tables) is None
 
 
@@ -210,7 +211,7 @@ def test_where_a_block_does_not_hold_a_newer_file_is_looked_for_at_once(
     (site.root / "t.tar").write_bytes(class_tar(2))
     anew = index_of(site.root, "t.tar")
     anew.container(0)
-    newer = anew.record(0, OUTER)
+    newer = record_of(anew, 0, OUTER)
     assert newer is not None
     write_index_file(site.first, [newer])
     assert site.block(tables) == newer.block
@@ -247,5 +248,5 @@ def test_a_directory_that_may_still_change_is_not_kept(site: Site) -> None:
     (site.root / "d" / "new.JPEG").write_bytes(b"")
     index = index_of(site.root, "t.tar", "d")
     index.container(1)
-    assert index.record(1, OUTER) is None
+    assert record_of(index, 1, OUTER) is None
     assert site.extent(1).kind is Kind.DIRECTORY

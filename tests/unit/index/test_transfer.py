@@ -23,6 +23,7 @@ from imagenetfs.index.imported import MARK
 from imagenetfs.index.index import Index
 from imagenetfs.index.index_file import IndexFile, merge_missing, write_index_file
 from imagenetfs.index.member_table import MemberTable
+from imagenetfs.index.records import record_of
 from imagenetfs.index.transfer import compare, export, imported
 from imagenetfs.source.source import Source
 from tests.helpers.archives import (
@@ -110,7 +111,7 @@ def test_what_comes_back_differs_by_its_mark_alone(
     index = _built(root, "c.tar")
     export(index, [0], root / "carried")
     records, _ = imported(Source(root), _archives("c.tar"), root / "carried")
-    mine = index.record(0, -1)
+    mine = record_of(index, 0, -1)
     assert mine is not None
     (columns, meta), (others, theirs) = (
         unpack(memoryview(record.block)) for record in (mine, records[0][0])

@@ -7,13 +7,15 @@ from typing import cast
 
 import pytest
 
+from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache.inflated_arrays import InflatedArrays
-from imagenetfs.errors import SourceChangedError, SourceReplacedError
+from imagenetfs.errors import SourceChangedError
 from imagenetfs.index.archives import OUTER
 from imagenetfs.index.array_table import ArrayTable
+from imagenetfs.index.container import Container
 from imagenetfs.index.index import Index
 from imagenetfs.read.backend import FileExtent, SourceBackend, bytes_of
-from imagenetfs.read.header_check import HEADER
+from imagenetfs.read.header_check import HeaderVerifier, MemberHeader
 from imagenetfs.source.source import REQUESTS
 from tests.helpers.archives import class_tar, image, index_of
 
@@ -43,21 +45,6 @@ def test_an_extent_s_bytes() -> None:
     assert bytes_of(b"as they are") == b"as they are"
 
 
-def test_a_header_comes_with_the_bytes_in_one_read() -> None:
-    file, seen = Bytes(bytes(range(256)) * 10), list[bytes]()
-    assert FileExtent(file, 700, 5, seen.append).read() == file.data[700:705]
-    assert seen == [file.data[700 - HEADER : 700]]
-    assert file.asked == [(700 - HEADER, HEADER + 5)]
-
-
-def test_nothing_is_given_out_where_the_header_is_refused() -> None:
-    def refuse(block: bytes) -> None:
-        raise SourceReplacedError("another member")
-
-    with pytest.raises(SourceReplacedError):
-        bytes_of(FileExtent(Bytes(bytes(2000)), 700, 5, refuse))
-
-
 # --- archives and files ---------------------------------------------------------------------------
 
 
@@ -69,37 +56,40 @@ def index(tmp_path: Path) -> Index:
     return index_of(tmp_path, "t.tar", "d")
 
 
-def test_a_member_is_where_the_table_says(index: Index) -> None:
+def member_of(index: Index, row: int) -> tuple[Container, ByteRange, MemberHeader]:
+    """A container, where the member of a row stands in it, and its header."""
     container = index.container(0)
-    _, start, size = container.locate(1)
-    found = SourceBackend(index.source).from_archive(
-        0, container, start + 5, 100, start, start + size
-    )
-    assert (found.offset, found.length, found.look) == (start + 5, 100, None)
+    _, start, size = container.locate(row)
+    header = HeaderVerifier(index.source).unverified(7, container, row)
+    assert header is not None
+    return container, ByteRange.sized(start, size), header
+
+
+def test_a_member_is_where_the_table_says(index: Index) -> None:
+    container, member, _ = member_of(index, 1)
+    wanted = ByteRange.sized(member.start + 5, 100)
+    found = SourceBackend(index.source).from_archive(0, container, wanted, member)
+    assert tuple(found) == (index.source.open(b"t.tar"), member.start + 5, 100)
     assert found.read() == image(101, 601)[5:105]
 
 
 def test_from_the_first_byte_on_the_header_comes_along(index: Index) -> None:
-    container, seen = index.container(0), list[bytes]()
-    _, start, size = container.locate(1)
-    backend = SourceBackend(index.source)
-    found = backend.from_archive(0, container, start, size, start, start + size, seen.append)
+    container, member, header = member_of(index, 1)
+    found = SourceBackend(index.source).from_archive(0, container, member, member, header)
     before = index.source.meter[REQUESTS]
-    assert seen == []
+    assert not header.is_verified()
     assert found.read() == image(101, 601)
-    assert seen[0].startswith(b"n00000001_1.JPEG\0")
+    assert header.is_verified()
     assert index.source.meter[REQUESTS] == before + 1
 
 
-def test_from_another_byte_on_it_is_read_by_itself_first(index: Index) -> None:
-    container, seen = index.container(0), list[bytes]()
-    _, start, size = container.locate(1)
-    backend = SourceBackend(index.source)
-    found = backend.from_archive(0, container, start + 9, 5, start, start + size, seen.append)
-    assert seen[0].startswith(b"n00000001_1.JPEG\0")
-    assert found.look is None
+def test_from_another_byte_on_it_is_read_before(index: Index) -> None:
+    container, member, header = member_of(index, 1)
+    wanted = ByteRange.sized(member.start + 9, 5)
+    found = SourceBackend(index.source).from_archive(0, container, wanted, member, header)
+    assert header.is_verified()
+    assert found.file is index.source.open(b"t.tar")
     assert found.read() == image(101, 601)[9:14]
-    assert len(seen) == 1
 
 
 def test_an_archive_of_another_size_is_another_one(index: Index, tmp_path: Path) -> None:
@@ -110,12 +100,14 @@ def test_an_archive_of_another_size_is_another_one(index: Index, tmp_path: Path)
     index.source.recognise = None
     size = container.file_size
     with pytest.raises(SourceChangedError, match=rf"{size + 512:,} bytes now, and had {size:,}"):
-        SourceBackend(index.source).from_archive(0, container, 512, 5, 512, 700)
+        SourceBackend(index.source).from_archive(
+            0, container, ByteRange(512, 517), ByteRange(512, 700)
+        )
 
 
 def test_a_loose_file(index: Index) -> None:
     container = index.container(1)
-    found = SourceBackend(index.source).from_file(1, OUTER, container, 0, 10, 20)
+    found = SourceBackend(index.source).from_file(1, OUTER, container, 0, ByteRange(10, 30))
     assert found.read() == image(7, 900)[10:30]
 
 
@@ -123,7 +115,7 @@ def test_a_loose_file_of_another_size_is_another_one(index: Index, tmp_path: Pat
     container = index.container(1)
     (tmp_path / "d" / "x.JPEG").write_bytes(b"x")
     with pytest.raises(SourceChangedError, match="touch the directory or clear the index"):
-        SourceBackend(index.source).from_file(1, OUTER, container, 0, 0, 1)
+        SourceBackend(index.source).from_file(1, OUTER, container, 0, ByteRange(0, 1))
 
 
 class Unpacked:

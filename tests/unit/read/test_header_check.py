@@ -8,7 +8,7 @@ import io
 import os
 import random
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,14 +17,14 @@ from imagenetfs.cache.block_cache import BlockCache
 from imagenetfs.cache.directory import CacheDirectory
 from imagenetfs.cache.quota import Limits
 from imagenetfs.errors import SourceReplacedError
-from imagenetfs.fuse.channel import Channel, SplicedReply
-from imagenetfs.fuse.protocol import REPLY
 from imagenetfs.index.archives import OUTER
 from imagenetfs.index.index import Index
+from imagenetfs.read import header_check
 from imagenetfs.read.backend import FileExtent
 from imagenetfs.read.cache_backend import CacheBackend, Volumes
 from imagenetfs.read.reader import Reader
-from imagenetfs.source.source import REQUESTS
+from imagenetfs.source.source import REQUESTS, SourceFile
+from imagenetfs.system.splice import make_pipe
 from imagenetfs.tree.inode import InodeKind, inode
 from tests.helpers.archives import index_of, tar_table
 from tests.helpers.leaks import descriptors
@@ -47,6 +47,7 @@ def archive(form: int = tarfile.GNU_FORMAT, **more: int) -> tuple[bytes, dict[by
 
 
 Open = Callable[[Index], Reader]
+Splice = Callable[[FileExtent], bytes]
 
 
 @pytest.fixture(params=["uncached", "cached", "no room"])
@@ -138,38 +139,64 @@ def test_headers_of_every_form(tmp_path: Path, reader_of: Open, form: int) -> No
     assert read == {name.rpartition(b"/")[2]: content for name, content in held.items()}
 
 
-def test_by_the_pipe(tmp_path: Path) -> None:
-    """The header is taken off before the bytes go to the kernel; a wrong
-    one leaves nothing behind.
-    """
+@pytest.fixture
+def spliced(tmp_path: Path) -> Iterator[tuple[Index, Reader, Splice, dict[bytes, bytes]]]:
+    """An index, a reader, what an image's bytes are spliced with, and all images."""
     data, held = archive()
     (tmp_path / "t.tar").write_bytes(data)
     index = index_of(tmp_path, "t.tar")
-    reader, (end, device) = Reader(index, index.source), os.pipe()
-    one, requests = Channel(device), index.source.meter
+    reader, pipe = Reader(index, index.source), make_pipe()
+    assert pipe is not None
+
+    def splice(extent: FileExtent) -> bytes:
+        assert extent.file.splice_to(pipe[1], extent.offset, extent.length)
+        return os.read(pipe[0], 1 << 20)
+
+    yield index, reader, splice, held
+    for end in pipe:
+        os.close(end)
+
+
+def found_by(reader: Reader, number: int) -> FileExtent:
+    extent = reader.find(number, 0, 1 << 20)
+    assert isinstance(extent, FileExtent)
+    return extent
+
+
+@pytest.mark.parametrize("pipes", ["enough", "none"])
+def test_a_splice_takes_the_header_off(
+    spliced: tuple[Index, Reader, Splice, dict[bytes, bytes]],
+    monkeypatch: pytest.MonkeyPatch,
+    pipes: str,
+) -> None:
+    """In one request, whether or not there is a second pipe to be had."""
+    index, reader, splice, held = spliced
+    if pipes == "none":
+        monkeypatch.setattr(header_check, "make_pipe", lambda: None)
     index.source.open(b"t.tar")
-    for unique, (name, content) in enumerate(list(held.items())[:5]):
-        piece = reader.find(_number(index, name), 0, 1 << 20)
-        assert isinstance(piece, FileExtent)
-        before, one.unique = requests[REQUESTS], unique
-        for_kernel = one.pipe_in(*piece, 512)
-        assert for_kernel == SplicedReply(len(content))
-        one.reply(for_kernel)
-        sent = os.read(end, 1 << 20)
-        assert REPLY.unpack_from(sent) == (REPLY.size + len(content), 0, unique)
-        assert sent[REPLY.size :] == content
+    requests = index.source.meter
+    for name, content in list(held.items())[:5]:
+        number = _number(index, name)
+        before = requests[REQUESTS]
+        assert splice(found_by(reader, number)) == content
         assert requests[REQUESTS] - before == 1
-        again = reader.find(_number(index, name), 0, 1 << 20)
-        assert isinstance(again, FileExtent)
-        assert again.look is None
+        assert isinstance(found_by(reader, number).file, SourceFile), "it is verified now"
 
-    def refuse(block: bytes) -> None:
-        raise SourceReplacedError("another")
 
+@pytest.mark.expects_log(r"unmount and mount again to see what it holds\.")
+def test_a_wrong_header_leaves_nothing_in_the_pipe(
+    spliced: tuple[Index, Reader, Splice, dict[bytes, bytes]], tmp_path: Path
+) -> None:
+    index, reader, splice, held = spliced
+    members = tar_table(index, 0)
+    row = next(row for row in range(5, COUNT) if members.header(row) not in members.meta["at"])
+    path = tmp_path / "t.tar"
+    _damage(path, members.header(row), path.read_bytes()[members.header(0) :][:512])
+    index.source.open(b"t.tar").revalidate_at = 0.0
+    fine, wrong = (inode(InodeKind.FILE, 0, OUTER, at) for at in (row - 1, row))
+    assert splice(found_by(reader, fine)) == held[members.name(row - 1)]
     opened = descriptors()
     with pytest.raises(SourceReplacedError):
-        one.pipe_in(index.source.open(b"t.tar"), 512, 9, refuse, 512)
+        splice(found_by(reader, wrong))
     closed = [opened[fd] for fd in opened.keys() - descriptors().keys()]
-    assert sum(what.startswith("pipe:") for what in closed) == 4
-    os.close(end)
-    os.close(device)
+    assert sum(what.startswith("pipe:") for what in closed) == 2

@@ -12,7 +12,7 @@ import pytest
 from imagenetfs.fuse.stats import INDEXER as INDEXER_ROW
 from imagenetfs.fuse.stats import SharedStats
 from imagenetfs.index.bulk_build import Outcome
-from imagenetfs.index.leases import Holder
+from imagenetfs.index.leases import HeldElsewhereError, Holder
 from imagenetfs.index.search_path import IndexSearchPath
 from imagenetfs.server import background_indexer
 from imagenetfs.server.background_indexer import BackgroundIndexer
@@ -265,8 +265,10 @@ def test_what_is_being_indexed_by_another_is_left_and_said(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    holder = Holder("a mount", "token", None)
-    monkeypatch.setattr(background_indexer, "index_group", lambda *what, **more: holder)
+    def index_group(*what: object, **more: object) -> Outcome:
+        raise HeldElsewhereError(Holder("a mount", "token", None))
+
+    monkeypatch.setattr(background_indexer, "index_group", index_group)
     board.touch(1)
     indexer.tick(SESSION)
     with caplog.at_level("INFO"):

@@ -12,7 +12,7 @@ from typing import cast
 
 import pytest
 
-from imagenetfs.cache.block_cache import ChangedError
+from imagenetfs.cache.fetcher import ChangedError
 from imagenetfs.cache.inflated_arrays import InflatedArrays
 from imagenetfs.cache.quota import QuotaExceededError
 from imagenetfs.cache.stager import Progress

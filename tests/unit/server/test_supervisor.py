@@ -245,7 +245,7 @@ class Running:
         monkeypatch.setattr(module, "_GRACE_SECONDS", 0.02)
         monkeypatch.setattr(module, "_LAST_SECONDS", 0.02)
         self.catalogue = SimpleNamespace(
-            index=SimpleNamespace(patience=0.0),
+            index=SimpleNamespace(builder=SimpleNamespace(wait_limit=0.0)),
             warnings=["found"],
             shortfalls=["fewer than there ought to be"],
             versions=[],
@@ -300,7 +300,7 @@ def test_it_is_ready_when_workers_serve_and_facts_are_told(start: Start) -> None
 
 def test_the_deadline_of_a_worker_leaves_the_kernel_its_attempts(start: Start) -> None:
     one = start(read_timeout=35.0)
-    assert one.pool.more["deadline"] == one.catalogue.index.patience == 10.0
+    assert one.pool.more["deadline"] == one.catalogue.index.builder.wait_limit == 10.0
     assert one.pool.more["ceiling"] == 4
 
 

@@ -73,7 +73,7 @@ def test_it_knows_what_it_was_when_it_was_opened(opened: Open, path: Path) -> No
     assert file.identity == (
         *(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns),
     )
-    assert file.look_at == float("inf")
+    assert file.revalidate_at == float("inf")
     assert not file.has_changed()
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.system.splice import splice_exactly
+from imagenetfs.system.splice import MAX_SPLICE_BYTES, PIPE_BYTES, make_pipe, splice_exactly
+from tests.helpers.leaks import descriptors, opened_since
 
 DATA = bytes(range(256)) * 1000
 
@@ -76,3 +77,30 @@ def test_what_cannot_be_read(tmp_path: Path, pipe: tuple[int, int]) -> None:
     fd = os.open(tmp_path / "other", os.O_WRONLY | os.O_CREAT)
     assert splice_exactly(fd, pipe[1], 0, 1) == 0
     os.close(fd)
+
+
+def test_a_pipe_that_holds_what_the_kernel_asks_for() -> None:
+    pipe = make_pipe()
+    assert pipe is not None
+    os.set_blocking(pipe[1], False)
+    os.write(pipe[1], b"header")
+    data = os.urandom(MAX_SPLICE_BYTES)
+    assert os.write(pipe[1], data) == len(data)
+    for end in pipe:
+        os.close(end)
+
+
+@pytest.mark.parametrize("call", ["pipe2", "fcntl"])
+def test_no_pipe_of_that_size_to_be_had(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    def refuse(*arguments: object) -> int:
+        raise PermissionError(errno.EPERM, "the user's pipes hold 64 MB")
+
+    monkeypatch.setattr(os if call == "pipe2" else fcntl, call, refuse)
+    before = descriptors()
+    assert make_pipe() is None
+    assert opened_since(before) == {}
+
+
+def test_a_pipe_that_stays_smaller_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "fcntl", lambda *arguments: PIPE_BYTES // 2)
+    assert make_pipe() is None

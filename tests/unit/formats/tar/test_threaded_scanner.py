@@ -87,10 +87,13 @@ def test_where_threads_are_of_no_use_there_are_none(
 @pytest.mark.parametrize("seconds", [0.0, 0.001])
 @pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 80, 150, 300])
 @pytest.mark.parametrize("end", [1024, 512, 0, -300, -512, -600])
-def test_however_it_ends_it_is_a_scan(seconds: float, count: int, end: int) -> None:
+def test_however_it_ends_it_is_a_scan(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, count: int, end: int
+) -> None:
+    monkeypatch.setattr(parallel_scan, "MINIMUM", 0)
     source = Source([700] * count, seconds=0.0, end=end if count else 1024)
     found = []
-    for walk in (scan, partial(scan_parallel, in_flight=4, minimum=0)):
+    for walk in (scan, partial(scan_parallel, in_flight=4)):
         columns, outcome = MemberColumns(), ""
         try:
             outcome = str(walk(source.read_at, 0, source.end, columns))
