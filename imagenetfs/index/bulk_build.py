@@ -141,10 +141,10 @@ class _Plan:
         most = min(_RINGS_PER_CPU * self.processes, in_flight // _WORTH_A_RING)
         processes = max(1, min(most, len(todo)))
         each = in_flight // processes
-        pace = (
+        concurrency = (
             AdaptiveConcurrency(seconds, each) if self.in_flight is None else FixedConcurrency(each)
         )
-        return processes, partial(build_with_readahead, pace)
+        return processes, partial(build_with_readahead, concurrency)
 
 
 def _look(index: Index, todo: list[Work]) -> tuple[float, bool]:

@@ -27,7 +27,7 @@ _AT_LEAST = 4
 
 _LANES = 32
 """Threads that prepare containers beside the one that reads all headers; mostly they wait for
-it. Half as many as requests, the rest being chains: else containers of one size all end at
+it. Half as many as requests, the rest being ranges: else containers of one size all end at
 once, and nothing is read.
 """
 
@@ -60,7 +60,7 @@ def _make_now(index: Index, item: Work) -> bytes:
 
 
 def build_with_readahead(
-    pace: AdaptiveConcurrency, index: Index, work: list[Work], count: Count
+    concurrency: AdaptiveConcurrency, index: Index, work: list[Work], count: Count
 ) -> None:
     """Several containers at a time, with as many requests under way among
     them, where hints are heeded.
@@ -68,24 +68,24 @@ def build_with_readahead(
     One thread reads all headers. Others open the archives, look whether a
     table is kept, and encode.
     """
-    lanes = max(1, min(pace.ceiling // 2, _LANES, len(work)))
-    scanner = ReadaheadScannerThread(pace, lanes)
+    lanes = max(1, min(concurrency.ceiling // 2, _LANES, len(work)))
+    scanner = ReadaheadScannerThread(concurrency, lanes)
     with ThreadPoolExecutor(lanes) as pool, contextlib.closing(scanner):
         left = _build(pool, lanes, scanner.scan, index, work, count)
     _build_left(index, left, count)
 
 
 def build_with_threads(
-    pace: AdaptiveConcurrency, index: Index, work: list[Work], count: Count
+    concurrency: AdaptiveConcurrency, index: Index, work: list[Work], count: Count
 ) -> None:
-    """The same by ``pace.ceiling`` threads, one for each request.
+    """The same by ``concurrency.ceiling`` threads, one for each request.
 
     Where there are many containers, each thread has one of its own; where there are few, a part of
     the threads, and whoever has none helps.
     """
-    threads = pace.ceiling
+    threads = concurrency.ceiling
     lanes = min(threads, max(-(-threads // _AT_LEAST), len(work) // _AT_LEAST))
-    scanner = ThreadedScanner(pace)
+    scanner = ThreadedScanner(concurrency)
     with ThreadPoolExecutor(threads) as pool, contextlib.closing(scanner):
         for _ in range(threads - lanes):
             pool.submit(scanner.help)

@@ -44,9 +44,10 @@ def modules_in(directory: Path) -> set[str]:
 def found_tests(tree: ast.Module) -> list[str]:
     """The names of the tests that pytest finds in a module."""
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    scopes: list[ast.Module | ast.ClassDef] = [tree, *classes]
     return [
         node.name
-        for scope in (tree, *classes)
+        for scope in scopes
         for node in scope.body
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test")
     ]
