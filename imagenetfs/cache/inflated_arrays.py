@@ -4,8 +4,8 @@ A row in the middle of a deflated array can only be had by inflating all before 
 whole array is inflated when its first row is asked for, in pieces, and served when its
 checksum has been found right. In the cache it is a volume of its own, which outlives the mount
 and which all mounts of this user share (:mod:`imagenetfs.cache.volume_writer`). Without a
-cache, or in a full one, it goes into a file that the processes of this mount share; space that
-a failed attempt took is given back.
+cache, or in a full one, it goes into a file that the processes of this mount share; the space that
+a failed attempt took is freed.
 
 Each :class:`Job` has a row in a shared mapping: state, where it is (its offset in the file; in the
 cache: whether it had to be put there), and when it last changed. The first process that asks marks
@@ -86,7 +86,7 @@ class InflatedArrays:
         self._jobs = [Job(number, kept) for number in archives for kept in (False, True)]
         self._slots = {job: slot for slot, job in enumerate(self._jobs)}
         self._words = memoryview(mmap.mmap(-1, 8 * (1 + _WORDS * len(self._jobs)))).cast("Q")
-        self.room = ScratchFile(directory)
+        self.scratch = ScratchFile(directory)
         self.by_others = False
         """Whether another process unpacks what is asked for; else the asking process does so
         itself.
@@ -94,7 +94,7 @@ class InflatedArrays:
 
     def after_fork(self) -> None:
         """Locks of this process's own. Call once in each child."""
-        self.room.after_fork()
+        self.scratch.after_fork()
 
     def path(self, archive: int) -> bytes:
         """Where an npz stands in the source."""
@@ -119,7 +119,7 @@ class InflatedArrays:
         row = self._row(job)
         if row[_STATE] != _State.READY:
             self._have_done(job)
-        data = self.room.read(row[_WHERE] + offset, length)
+        data = self.scratch.read(row[_WHERE] + offset, length)
         if len(data) != length:
             raise SourceReadError(f"the unpacked {self.title(job)} ended early.")
         return data
@@ -199,7 +199,7 @@ class InflatedArrays:
         return (
             f"{self.title(job)} is compressed, and unpacked it takes "
             f"{self._array_of(job.archive).size:,} bytes, for which there is no room in "
-            f"{self.room.directory}; point --cache-dir or TMPDIR to a directory on "
+            f"{self.scratch.directory}; point --cache-dir or TMPDIR to a directory on "
             "this node with room."
         )
 
@@ -218,11 +218,11 @@ class InflatedArrays:
     def unpack(self, job: Job) -> None:
         """Inflate it, unless that has been done. Says in its row and in the log how it went."""
         row = self._row(job)
-        with self.room.locked(self._slots[job]):
+        with self.scratch.locked(self._slots[job]):
             if row[_STATE] != _State.ASKED:
                 return
             try:
-                into = self._unpack_into_cache if job.kept else self._unpack_into_room
+                into = self._unpack_into_cache if job.kept else self._unpack_into_scratch
                 row[_WHERE] = into(job)
                 state = _State.READY
             except ImagenetfsError as error:
@@ -235,7 +235,7 @@ class InflatedArrays:
                 log.warning(
                     "%s is unpacked for this mount alone, into %s: the cache %s",
                     self.title(job),
-                    self.room.directory,
+                    self.scratch.directory,
                     f"fails ({error.strerror})"
                     if isinstance(error, OSError)
                     else "has no room for it",
@@ -260,21 +260,21 @@ class InflatedArrays:
         self._keep(job.archive, pieces, self._move)
         return brought
 
-    def _unpack_into_room(self, job: Job) -> int:
+    def _unpack_into_scratch(self, job: Job) -> int:
         """The offset of the array in the file."""
         size = self._array_of(job.archive).size
         try:
-            offset = self.room.reserve(size)
+            offset = self.scratch.reserve(size)
         except OSError as error:
             raise NoSpaceError(self._no_room(job)) from error
         at = offset
         try:
-            for piece in self._pieces(job, self.room.directory):
-                self.room.write(at, piece)
+            for piece in self._pieces(job, self.scratch.directory):
+                self.scratch.write(at, piece)
                 at += len(piece)
                 self._move()
         except BaseException as error:
-            self.room.give_back(offset, size)
+            self.scratch.punch_hole(offset, size)
             if isinstance(error, OSError):
                 raise NoSpaceError(self._no_room(job)) from error
             raise
@@ -283,10 +283,10 @@ class InflatedArrays:
     def _move(self) -> None:
         self._words[0] += 1
 
-    def _pieces(self, job: Job, place: object) -> Iterator[bytes]:
+    def _pieces(self, job: Job, into: object) -> Iterator[bytes]:
         """The array's bytes, and lines in the log about how far it is."""
         array, title = self._array_of(job.archive), self.title(job)
-        log.info("unpacking %s (%d bytes) into %s", title, array.size, place)
+        log.info("unpacking %s (%d bytes) into %s", title, array.size, into)
         began = told = self._clock.monotonic()
         done = 0
         with self._source.opened(self._paths[job.archive]) as file:

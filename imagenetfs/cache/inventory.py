@@ -1,4 +1,4 @@
-"""What a cache holds: looked at, verified, cleared.
+"""What a cache holds: listed, verified, cleared.
 
 For people; nothing here is on the read path.
 """
@@ -38,8 +38,8 @@ def _opened(
     directory: CacheDirectory, stored: StoredSegment, verified: Verified
 ) -> Iterator[Segment | None]:
     length = length_of(directory.fd, stored.name)
-    place = SegmentPath(directory.fd, stored.name, stored.key, stored.number, length)
-    segment = open_segment(place, verified) if length else None
+    path = SegmentPath(directory.fd, stored.name, stored.key, stored.number, length)
+    segment = open_segment(path, verified) if length else None
     try:
         yield segment
     finally:
@@ -47,7 +47,7 @@ def _opened(
             segment.close()
 
 
-def _held_of(about: dict[str, Any]) -> VolumeUsage:
+def _usage_of(about: dict[str, Any]) -> VolumeUsage:
     source, version, archive = (str(about.get(n, "?")) for n in ("source", "version", "archive"))
     return VolumeUsage(source, version, archive, int(about.get("size", 0)))
 
@@ -59,7 +59,7 @@ def list_volumes(directory: CacheDirectory) -> list[VolumeUsage]:
     for stored in directory.segments():
         with _opened(directory, stored, verified) as segment:
             about: dict[str, Any] = segment.about() if segment is not None else {}
-            one = found.get(stored.key) or _held_of(about)
+            one = found.get(stored.key) or _usage_of(about)
             found[stored.key] = one
             one.names.append(stored.name)
             one.allocated += stored.allocated
@@ -85,9 +85,9 @@ class Verdict:
 
 
 def verify(directory: CacheDirectory, tell: Callable[[int, int], None]) -> Verdict:
-    """Look at every block's checksum; away with those that are wrong. Raises OSError.
+    """Verify every block's checksum and remove the wrong blocks. Raises OSError.
 
-    ``tell(bytes looked at, bytes in all)`` is called now and then.
+    ``tell(bytes verified, bytes in all)`` is called now and then.
     """
     verdict, stored = Verdict(), list(directory.segments())
     total, before = sum(one.allocated for one in stored), 0
@@ -113,7 +113,7 @@ def _drop_if_wrong(segment: Segment, block: int) -> bool:
     with segment.locked(block, 1) as had:
         wrong = bool(segment.missing(block, 1))
         if wrong and had:
-            segment.drop(block)
+            segment.invalidate(block)
     return wrong
 
 

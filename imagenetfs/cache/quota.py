@@ -1,19 +1,19 @@
-"""How much is kept, what goes when that is too much, and when the cache steps aside.
+"""The quota: how much the cache may take, and which segments are evicted.
 
-A shuffled epoch asks for everything equally often, so a full cache keeps what it has: its hit rate
-is then its part of the data, where throwing out the least recently used would bring none at all.
-What was not used for an hour goes when room is needed; beyond the limits (another
-program needs the disk) whole segments go, the oldest unused ones first and then any.
+A shuffled epoch reads every block equally often. LRU would evict each block just before its next
+use; a full cache therefore keeps what it has, and its hit rate is the cached fraction. Segments
+that were not used for an hour are evicted when space is needed; beyond the limits (another program
+needs the disk) whole segments go, the longest unused ones first and then any.
 
-What is held is kept count of in the file ``used``: one u64, written under its lock by all processes
-that share the cache. Room is taken just before it is written to, under a second lock that is shared
-by those who do so; when room has to be made and no process writes, all is counted anew, for a
-process may have died in between.
+The account is the file ``used``: one u64, written under its lock by all processes that share the
+cache. Space is taken just before it is written to, under a second lock that all writers share;
+when segments have to be evicted and no process writes, all is counted anew, because a process may
+have died between the two.
 
-The space of a segment comes back when the last process lets go of it, and that takes seconds.
-So once something has gone, nothing more goes for the sake of the disk's free space until
-then, whichever process looks: the file has a second u64, when that was (at byte 16,
-nanoseconds since the epoch).
+The space of a segment is free when the last process closes it, and that takes seconds. So once a
+segment was evicted for the disk's free space, no process evicts another for that reason until
+then: the file has a second u64, the time of the last eviction (at byte 16, nanoseconds since the
+epoch).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from imagenetfs.system import locks
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
 UNUSED_SECONDS = 3600.0
-"""What has not been used for so long may go when there is no room for something else."""
+"""A segment that was not used for so long may be evicted when space is needed."""
 
 _AGAIN_SECONDS = 5.0
 _COMES_BACK_SECONDS = 15.0
@@ -118,7 +118,7 @@ class SpaceQuota:
         return status.f_bavail * status.f_frsize
 
     def has(self, length: int) -> bool:
-        """Whether there is room for so many bytes of blocks; makes some if that can be.
+        """Whether there is space for so many bytes of blocks; evicts for it if that can be.
 
         Raises OSError.
         """
@@ -136,7 +136,7 @@ class SpaceQuota:
 
     @contextlib.contextmanager
     def taken(self, length: int) -> Iterator[bool]:
-        """Have room for so many bytes of blocks while they are written; False where there is none.
+        """Take space for so many bytes of blocks while they are written; False where there is none.
 
         It is given back where that raises OSError, as this does itself.
         """
@@ -158,13 +158,13 @@ class SpaceQuota:
         finally:
             locks.unlock(self._fd, *_WRITING)
 
-    # --- making room ------------------------------------------------------------------------------
+    # --- evicting ---------------------------------------------------------------------------------
 
     def evict(self, wanted: int = 0) -> bool:
         """Unlink segments: unused ones for ``wanted`` bytes, any while the limits are exceeded.
 
-        Returns whether something went. Looks no more often than every few seconds; counts all anew
-        where no process writes. Raises OSError.
+        Returns whether something went. Does so no more often than every few seconds; counts all
+        anew where no process writes. Raises OSError.
         """
         now = self._clock.monotonic()
         if now < self._not_before:

@@ -1,7 +1,7 @@
-"""A nameless local file that processes share: room is reserved in it, filled, read, and given back.
+"""A nameless local file that processes share: space is reserved in it, filled, read, and freed.
 
 It goes with the last process that has it open. Locks are OFD locks on a descriptor that each
-process opens itself (:meth:`Room.after_fork`).
+process opens itself (:meth:`ScratchFile.after_fork`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 _ALIGN = 4096
 _KEEP_SIZE_PUNCH_HOLE = 0x03
 _RESERVING = 1 << 40
-"""The byte whose lock is held while room is reserved; callers lock lower ones."""
+"""The byte whose lock is held while space is reserved; callers lock lower ones."""
 
 
 class ScratchFile:
@@ -55,7 +55,7 @@ class ScratchFile:
         return os.fstat(self._fd).st_blocks * 512 if self._fd >= 0 else 0
 
     def reserve(self, length: int) -> int:
-        """The offset of room for ``length`` bytes, allocated on disk.
+        """The offset of ``length`` reserved bytes, allocated on disk.
 
         OSError where there is none.
         """
@@ -71,7 +71,7 @@ class ScratchFile:
             if length:
                 os.posix_fallocate(self._fd, offset, length)
         except OSError:
-            self.give_back(offset, length)
+            self.punch_hole(offset, length)
             raise
         return offset
 
@@ -86,8 +86,8 @@ class ScratchFile:
         """The bytes there; fewer only at the end of the file."""
         return os.pread(self._fd, length, offset)
 
-    def give_back(self, offset: int, length: int) -> None:
-        """Punch a hole. No process may be reading there, nor start to."""
+    def punch_hole(self, offset: int, length: int) -> None:
+        """Free the space of these bytes. No process may be reading there, nor start to."""
         libc = ctypes.CDLL(None, use_errno=True)
         mode = ctypes.c_int(_KEEP_SIZE_PUNCH_HOLE)
         libc.fallocate(self._fd, mode, ctypes.c_int64(offset), ctypes.c_int64(length))

@@ -15,10 +15,10 @@ checksum has been found right, once in a mount (:class:`Verified`): a record tha
 without its data, a block that lies where another belongs, a flipped bit, a file that was cut are
 all blocks that are not there.
 
-Filling: lock the records, look again, write the data, write the record. A reader takes no lock:
-record first, then data. Nothing is ever punched or written over but a block whose checksum was
-wrong; space is freed by unlinking the file, whose open readers keep valid bytes. The file has its
-full length from the start, sparse, so that no process ever lengthens one that was cut: what had
+Filling: lock the records, read them once more, write the data, write the record. A reader takes no
+lock: record first, then data. Nothing is ever punched or written over but a block whose checksum
+was wrong; space is freed by unlinking the file, whose open readers keep valid bytes. The file has
+its full length from the start, sparse, so that no process ever lengthens one that was cut: what had
 been cut off would be zeros then. Only pread and pwrite: a full disk or a cut file would turn a
 mapping into SIGBUS. Little-endian throughout.
 """
@@ -66,7 +66,8 @@ class Verified:
     """The blocks whose checksums this mount has found right, shared by the processes
     forked after it was made.
 
-    A table of stamps, one to a place; a stamp that another takes the place of is checked once more.
+    A table of stamps, a word for many of them; a stamp that another overwrites is checked once
+    more.
     """
 
     _BITS = 21
@@ -124,7 +125,7 @@ class Segment:
         if len(records) != 16 * count:
             return None
         stamp, size = self._base + first * _STEP & _MASK, 0
-        for _, size, found in _RECORD.iter_unpack(records):  # noqa: B007 (the last one's counts)
+        for _, size, found in _RECORD.iter_unpack(records):  # noqa: B007 (the last size counts)
             if found != stamp:
                 return None
             stamp = stamp + _STEP & _MASK
@@ -152,7 +153,7 @@ class Segment:
         return whole[end - length : end] if end <= len(whole) else None
 
     def missing(self, first: int, count: int) -> list[int]:
-        """Which of ``count`` blocks from ``first`` cannot be had; checksums are looked at.
+        """Which of ``count`` blocks from ``first`` cannot be had; checksums are verified.
 
         Raises OSError.
         """
@@ -193,11 +194,11 @@ class Segment:
 
     def write(self, first: int, data: bytes) -> None:
         """Keep ``data`` as the blocks from ``first`` on; their lock is held. Raises OSError."""
-        self.vouch(first, self.lay(first, data))
+        self.commit(first, self.write_data(first, data))
 
-    def lay(self, first: int, data: bytes) -> bytes:
-        """Write ``data`` where the blocks from ``first`` on stand, and return their records: they
-        are not there before these are vouched for. Raises OSError.
+    def write_data(self, first: int, data: bytes) -> bytes:
+        """Write ``data`` where the blocks from ``first`` on stand, and return their records: no
+        reader finds the blocks before these are committed. Raises OSError.
         """
         view, records = memoryview(data), bytearray()
         for at in range(0, len(data), BLOCK):
@@ -206,14 +207,14 @@ class Segment:
         _write_all(self.fd, view, _DATA + first * BLOCK)
         return bytes(records)
 
-    def vouch(self, first: int, records: bytes) -> None:
-        """From now on the blocks from ``first`` on are there, as they were laid. Raises OSError."""
+    def commit(self, first: int, records: bytes) -> None:
+        """Write these blocks' records: readers find the blocks now. Raises OSError."""
         _write_all(self.fd, memoryview(records), _TABLE + 16 * first)
         for _, _, stamp in _RECORD.iter_unpack(records):
             self._words[stamp >> self._shift] = stamp
 
-    def drop(self, block: int) -> None:
-        """Away with a block; its lock is held. Raises OSError."""
+    def invalidate(self, block: int) -> None:
+        """Remove a block; its lock is held. Raises OSError."""
         _write_all(self.fd, memoryview(bytes(16)), _TABLE + 16 * block)
         self._words[self._stamp(block) >> self._shift] = 0
 
@@ -230,13 +231,13 @@ class Segment:
 
         ``waits(True)`` is called where another process has it, ``waits(False)`` when that is over.
         """
-        place = (_TABLE + 16 * first, 16 * count)
-        had = locks.try_lock(self.fd, *place)
+        records = (_TABLE + 16 * first, 16 * count)
+        had = locks.try_lock(self.fd, *records)
         if not had:
             if waits is not None:
                 waits(True)
             try:
-                had = self._wait(*place, clock)
+                had = self._wait(*records, clock)
             finally:
                 if waits is not None:
                     waits(False)
@@ -244,7 +245,7 @@ class Segment:
             yield had
         finally:
             if had:
-                locks.unlock(self.fd, *place)
+                locks.unlock(self.fd, *records)
 
     def _wait(self, start: int, length: int, clock: Clock) -> bool:
         # Not within the kernel, where there is no time-out: the other may wait for a dead server.
@@ -258,9 +259,9 @@ class Segment:
 
     # --- the file ---------------------------------------------------------------------------------
 
-    def is_of(self, place: SegmentPath) -> bool:
-        """Whether its head says that it is the segment of that place."""
-        expected = (_MAGIC, _VERSION, place.number, place.key, place.length)
+    def is_of(self, path: SegmentPath) -> bool:
+        """Whether its head says that it is the segment of that path."""
+        expected = (_MAGIC, _VERSION, path.number, path.key, path.length)
         return len(self._head) == _HEAD.size and _HEAD.unpack(self._head)[:5] == expected
 
     def is_current(self) -> bool:
@@ -316,23 +317,23 @@ class SegmentPath:
     length: int
 
 
-def open_segment(place: SegmentPath, verified: Verified) -> Segment | None:
-    """The segment at a place; None where there is none that is sound.
+def open_segment(path: SegmentPath, verified: Verified) -> Segment | None:
+    """The segment at a path; None where there is none that is sound.
 
     For reading where it may not be written. Raises OSError.
     """
     flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     writable = True
     try:
-        fd = os.open(place.name, os.O_RDWR | flags, dir_fd=place.directory)
+        fd = os.open(path.name, os.O_RDWR | flags, dir_fd=path.directory)
     except FileNotFoundError:
         return None
     except OSError:  # the disk has become read-only
-        fd = os.open(place.name, os.O_RDONLY | flags, dir_fd=place.directory)
+        fd = os.open(path.name, os.O_RDONLY | flags, dir_fd=path.directory)
         writable = False
     try:
         segment = Segment(fd, os.pread(fd, _HEAD.size, 0), verified, writable)
-        if segment.is_of(place) and segment.is_current():
+        if segment.is_of(path) and segment.is_current():
             return segment
     except BaseException:
         os.close(fd)
@@ -355,43 +356,43 @@ def length_of(directory: int, name: str) -> int:
     return length
 
 
-def make_segment(place: SegmentPath, about: Mapping[str, Any], verified: Verified) -> Segment:
-    """The segment at a place, made where there is none that is sound. Raises OSError."""
-    found = open_segment(place, verified)
+def make_segment(path: SegmentPath, about: Mapping[str, Any], verified: Verified) -> Segment:
+    """The segment at a path, made where there is none that is sound. Raises OSError."""
+    found = open_segment(path, verified)
     if found is not None:
         return found
     text = json.dumps(about).encode()
-    head = _HEAD.pack(_MAGIC, _VERSION, place.number, place.key, place.length, os.urandom(8))
+    head = _HEAD.pack(_MAGIC, _VERSION, path.number, path.key, path.length, os.urandom(8))
     page = head.ljust(_ABOUT_AT, b"\0") + len(text).to_bytes(4, "little") + text
     # Whole or not at all, and only one of several that make it at once: written aside, then linked.
-    temporary = f".{place.name}.{os.getpid()}.{os.urandom(4).hex()}"
+    temporary = f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}"
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    fd = os.open(temporary, flags, 0o600, dir_fd=place.directory)
+    fd = os.open(temporary, flags, 0o600, dir_fd=path.directory)
     try:
-        os.ftruncate(fd, _DATA + place.length)
+        os.ftruncate(fd, _DATA + path.length)
         _write_all(fd, memoryview(page[:_TABLE]), 0)
-        _take_name(place, temporary, verified)
+        _take_name(path, temporary, verified)
     finally:
         os.close(fd)
         with contextlib.suppress(OSError):
-            os.unlink(temporary, dir_fd=place.directory)
-    made = open_segment(place, verified)
+            os.unlink(temporary, dir_fd=path.directory)
+    made = open_segment(path, verified)
     if made is None:
-        raise FileNotFoundError(f"{place.name} has gone as soon as it was made")
+        raise FileNotFoundError(f"{path.name} has gone as soon as it was made")
     return made
 
 
-def _take_name(place: SegmentPath, temporary: str, verified: Verified) -> None:
-    directory = place.directory
+def _take_name(path: SegmentPath, temporary: str, verified: Verified) -> None:
+    directory = path.directory
     for _ in range(2):
         try:
-            os.link(temporary, place.name, src_dir_fd=directory, dst_dir_fd=directory)
+            os.link(temporary, path.name, src_dir_fd=directory, dst_dir_fd=directory)
         except FileExistsError:
-            other = open_segment(place, verified)
+            other = open_segment(path, verified)
             if other is not None:  # another process was quicker
                 other.close()
                 return
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(place.name, dir_fd=directory)  # damaged: away with it
+                os.unlink(path.name, dir_fd=directory)  # damaged
         else:
             return

@@ -44,7 +44,7 @@ class SegmentHandles:
     def get(self, volume: Volume, number: int) -> Segment | None:
         """The segment, if there is one. Raises OSError."""
         return volume.segments.get(number) or self._take(
-            volume, number, open_segment(self._place(volume, number), self.verified)
+            volume, number, open_segment(self._path(volume, number), self.verified)
         )
 
     def to_write(self, volume: Volume, number: int, quota: SpaceQuota) -> Segment:
@@ -56,8 +56,8 @@ class SegmentHandles:
         if segment is None:
             if not quota.has(0):
                 raise QuotaExceededError
-            place = self._place(volume, number)
-            segment = make_segment(place, volume.about, self.verified)
+            path = self._path(volume, number)
+            segment = make_segment(path, volume.about, self.verified)
             self._take(volume, number, segment)
         if not segment.writable:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
@@ -94,7 +94,7 @@ class SegmentHandles:
         with contextlib.suppress(AttributeError, OSError):
             self.forget()
 
-    def _place(self, volume: Volume, number: int) -> SegmentPath:
+    def _path(self, volume: Volume, number: int) -> SegmentPath:
         name = segment_name(volume.key, number)
         length = min(SEGMENT, volume.size - number * SEGMENT)
         return SegmentPath(self._directory.fd, name, volume.key, number, length)

@@ -1,5 +1,5 @@
-"""Staging: stretches of volumes brought into the cache ahead, by several
-streams, in large requests.
+"""Staging: ranges of volumes are fetched into the cache ahead of need, by several streams, in large
+requests.
 
 What is there already is not read again, so that a stage that was interrupted goes on where it was;
 everything that was fetched is kept whenever it ends. Threads wait for the source; each has
@@ -26,14 +26,14 @@ WINDOW = 1 << 22
 """Bytes of one request."""
 
 _SMALL_WINDOW = 1 << 20
-_SHARE = 2.0
+_BACKOFF_FACTOR = 2.0
 """While others read, pauses are so many times as long as the requests between them."""
 
 _POLL_SECONDS = 0.1
 _LAST_SECONDS = 1.0
 
 _MOST_FAILURES = 16
-"""Stretches that fail one after the other before the source itself is given up."""
+"""Ranges that fail one after the other before the source itself is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Stager:
         cache: BlockCache,
         *,
         streams: int,
-        pace: RateLimiter | None = None,
+        rate_limiter: RateLimiter | None = None,
         others_read: Callable[[], bool] | None = None,
         last_seconds: float = _LAST_SECONDS,
         clock: Clock = SYSTEM_CLOCK,
@@ -121,7 +121,7 @@ class Stager:
         """
         self._cache = cache
         self._streams = streams
-        self._pace = pace or RateLimiter(None)
+        self._rate_limiter = rate_limiter or RateLimiter(None)
         self._others_read = others_read or (lambda: False)
         self._last_seconds = last_seconds
         self._clock = clock
@@ -171,8 +171,8 @@ class Stager:
         tell: Callable[[Progress], None] | None,
     ) -> None:
         while True:
-            for stretch in queue:
-                pending[pool.submit(self._fill, stretch)] = stretch
+            for staged in queue:
+                pending[pool.submit(self._fill, staged)] = staged
                 if len(pending) >= 2 * self._streams:
                     break
             if not pending:
@@ -182,52 +182,52 @@ class Stager:
             if tell is not None:
                 tell(self.progress)
 
-    def _settle(self, future: Future[None], stretch: StageRange) -> None:
+    def _settle(self, future: Future[None], staged: StageRange) -> None:
         """Take note of how it went."""
         try:
             future.result()
         except (ChangedError, SourceChangedError) as error:  # nothing of it will be had any more
-            self.left_out[_title(stretch.volume)] = error
-            self._changed.add(stretch.volume.key)
+            self.left_out[_title(staged.volume)] = error
+            self._changed.add(staged.volume.key)
         except ImagenetfsError as error:
-            self.left_out.setdefault(_title(stretch.volume), error)
+            self.left_out.setdefault(_title(staged.volume), error)
             self._failures += 1
             if self._failures >= _MOST_FAILURES:
                 raise
         else:
             self._failures = 0
 
-    def _fill(self, stretch: StageRange) -> None:
-        if stretch.volume.key in self._changed:
+    def _fill(self, staged: StageRange) -> None:
+        if staged.volume.key in self._changed:
             return
-        cache, volume = self._mine(stretch.volume)
-        at = stretch.start
-        while at < stretch.end and not self._stopping.is_set():
-            polite = self._others_read()
-            window = min(self._pace.window, _SMALL_WINDOW if polite else WINDOW)
-            stop = min(stretch.end, at - at % window + window)
-            fetched = stop - at if stretch.brought else 0
+        cache, volume = self._mine(staged.volume)
+        at = staged.start
+        while at < staged.end and not self._stopping.is_set():
+            is_yielding = self._others_read()
+            window = min(self._rate_limiter.window, _SMALL_WINDOW if is_yielding else WINDOW)
+            stop = min(staged.end, at - at % window + window)
+            fetched = stop - at if staged.brought else 0
             for missing in cache.missing_ranges(volume, ByteRange(at, stop)):
-                with self._alone if polite else contextlib.nullcontext():
-                    if not self._pace.wait(missing.length, self._stopping):
+                with self._alone if is_yielding else contextlib.nullcontext():
+                    if not self._rate_limiter.wait(missing.length, self._stopping):
                         return
-                    fetched += self._fetch(cache, volume, missing, stretch)
+                    fetched += self._fetch(cache, volume, missing, staged)
             with self._counting:
                 self.progress.done += stop - at
                 self.progress.fetched += fetched
             at = stop
 
     def _fetch(
-        self, cache: BlockCache, volume: Volume, missing: ByteRange, stretch: StageRange
+        self, cache: BlockCache, volume: Volume, missing: ByteRange, staged: StageRange
     ) -> int:
         """Fetch these bytes, of one segment; how many it were."""
         began, fetched = self._clock.monotonic(), 0
         number = missing.start // SEGMENT
         with contextlib.suppress(BlocksBusyError):  # a reader is at it, and will have it
-            fetched = len(cache.fill(volume, number, missing, stretch.limit, stretch.origin()).data)
+            fetched = len(cache.fill(volume, number, missing, staged.limit, staged.origin()).data)
         cache.check_disk()
         if self._others_read():
-            self._clock.sleep(_SHARE * (self._clock.monotonic() - began))
+            self._clock.sleep(_BACKOFF_FACTOR * (self._clock.monotonic() - began))
         return fetched
 
     def _mine(self, volume: Volume) -> tuple[BlockCache, Volume]:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """By what a file is known again, so that another version of it never gets the old one's blocks.
+    """By what a file is known again, so that another version of it never gets the blocks of an old
+    one.
 
     ``path`` in the source; ``size`` in bytes, ``mtime_ns`` and ``inode`` as stat has them;
     ``sample``: what the index looked at of its content (see index.fingerprint), or a digest of a

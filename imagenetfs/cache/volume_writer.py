@@ -1,9 +1,9 @@
 """Volumes that are written whole, from their first byte on: what a deflated array unpacks to.
 
-Nothing of one is believed before all of it has been found right: data are written as they come,
-their records when the last are there. So a process that is killed on the way leaves blocks that
-are not there. Of all processes of this user's mounts one writes a volume at a time, under a lock
-in the file ``unpacking``; whose time of change tells those who wait for it that it goes on.
+No block of a volume is believed before all of it has been verified: data are written as they come,
+their records after the last data. So a process that is killed on the way leaves no block that
+counts. Of all processes of this user's mounts one writes a volume at a time, under a lock in the
+file ``unpacking``; that file's time of change tells waiting processes that the writer is at work.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class VolumeWriter:
             os.close(fd)
 
     def _missing(self, volume: Volume) -> list[set[int]]:
-        """By segment, the blocks that are not here; checksums are looked at."""
+        """By segment, the blocks that are missing; checksums are verified."""
         found = []
         for number in range(-(-volume.size // SEGMENT)):
             segment, count = self._segments.get(volume, number), _blocks_of(volume, number)
@@ -111,20 +111,22 @@ class VolumeWriter:
             raise QuotaExceededError
         wanted = [number for number, blocks in enumerate(missing) if blocks]
         fresh = [n for n in wanted if len(missing[n]) == _blocks_of(volume, n)]
-        laid: list[tuple[Segment, int, bytes]] = []
+        written: list[tuple[Segment, int, bytes]] = []
         try:
-            # Opened once: a process that makes room leaves us writing to
-            # what has no name any more.
+            # Opened once: where another process evicts a segment, this one goes on writing to a
+            # file without a name.
             segments = {n: self._segments.to_write(volume, n, self._quota) for n in wanted}
             for at, data in _in_blocks(pieces):
-                for number, first, some in _runs(at, data, missing):
+                for number, first, some in _missing_runs(at, data, missing):
                     with self._quota.taken(len(some)) as had:
                         if not had:
                             raise QuotaExceededError
-                        laid.append((segments[number], first, segments[number].lay(first, some)))
+                        written.append(
+                            (segments[number], first, segments[number].write_data(first, some))
+                        )
                 go_on()
-            for segment, first, records in laid:
-                segment.vouch(first, records)
+            for segment, first, records in written:
+                segment.commit(first, records)
         except BaseException:
             with contextlib.suppress(OSError):
                 for number in fresh:
@@ -149,7 +151,9 @@ def _in_blocks(pieces: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
         yield at, rest
 
 
-def _runs(at: int, data: bytes, missing: list[set[int]]) -> Iterator[tuple[int, int, bytes]]:
+def _missing_runs(
+    at: int, data: bytes, missing: list[set[int]]
+) -> Iterator[tuple[int, int, bytes]]:
     """(segment, first block in it, bytes) of the blocks in ``data`` that are missing, those side by
     side together; ``data`` begin at byte ``at`` of the volume, with a block.
     """
@@ -157,16 +161,16 @@ def _runs(at: int, data: bytes, missing: list[set[int]]) -> Iterator[tuple[int, 
     for here in range(0, len(data), BLOCK):
         number, byte = divmod(at + here, SEGMENT)
         if begin < end and (byte == 0 or byte // BLOCK not in missing[number]):
-            yield *_place(at + begin), data[begin:end]
+            yield *_block_of(at + begin), data[begin:end]
             begin = end
         if byte // BLOCK in missing[number]:
             begin = here if begin == end else begin
             end = here + BLOCK
     if begin < end:
-        yield *_place(at + begin), data[begin:end]
+        yield *_block_of(at + begin), data[begin:end]
 
 
-def _place(offset: int) -> tuple[int, int]:
+def _block_of(offset: int) -> tuple[int, int]:
     """(segment, block in it) of an offset in a volume."""
     number, byte = divmod(offset, SEGMENT)
     return number, byte // BLOCK

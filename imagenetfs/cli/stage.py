@@ -85,7 +85,9 @@ def stage(
     cached = cache_backend(catalogue, place.directory, place.limits)
     unpacked = inflated_arrays(catalogue, cached)
     plan = StagePlan(catalogue, cached.volumes, splits, unpacked, part)
-    stager = Stager(cached.cache, streams=settings.in_flight or STREAMS, pace=RateLimiter(rate))
+    stager = Stager(
+        cached.cache, streams=settings.in_flight or STREAMS, rate_limiter=RateLimiter(rate)
+    )
     _run(stager, plan, place)
 
 

@@ -1,13 +1,13 @@
-"""What the index can index, and the numbers by which everybody above names it.
+"""What the index can index, and the numbers by which the layers above name it.
 
 An *archive* is an entry of the catalogue: a tar, an npz, or a directory of loose files. It is a
 container of members; a member of it that is a container again (a tar within a tar, a tar or a
 directory within a directory) is an *inner* container, numbered in the order of the outer table's
 names. Two levels are expanded; deeper ones are files.
 
-The catalogue's archives are known before the mount serves. Later ones are tars that
-somebody came upon since: they get the next numbers, first come, first served, the same in
-all processes of the mount.
+The catalogue's archives are known before the mount serves. Later ones are tars
+that a reader has come upon since: they get the next numbers in the order in which they are met, the
+same in all processes of the mount.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Kind(Enum):
 
 
 class Archive(NamedTuple):
-    """One archive of the catalogue; ``number`` is its place there, ``path`` relative to the source.
+    """One archive of the catalogue; ``number`` is its position there, ``path`` relative to the
+    source.
 
     A tuple, for winter21 has 19,167 of them, which are made at each mount.
     """

@@ -11,8 +11,9 @@
 A record of a later archive is its slot, then where its name stands and how long that is (two u64).
 
 A slot is four u64: state, offset, length, children (where the slots of nested containers begin). A
-builder takes the lock of the slot, looks again, reserves space, writes the block, writes the slot's
-last three words, and publishes by writing its state. Dying on the way loses space and nothing else.
+builder takes the lock of the slot, reads its state once more, reserves space, writes the block,
+writes the slot's last three words, and publishes by writing its state. A builder that dies on the
+way loses space and nothing else.
 
 Only ``pwrite`` writes, so that a full disk is an error and never a SIGBUS; the mapping is
 for reading. Locks are OFD locks on a descriptor that each process opens itself
@@ -44,7 +45,7 @@ _SEGMENT = 1 << 26
 _LATER, _LATER_RECORDS = 64, 128
 _RECORD = struct.Struct("<32xQQ")
 _FIRST_BITS = 10
-_LEAST_ROOM = 1 << 26
+_LEAST_SPACE = 1 << 26
 """Bytes: a disk with less is taken for full. ImageNet's train takes 24 million."""
 
 
@@ -88,15 +89,15 @@ class Arena:
         return self.view(offset, length) if state == READY else None
 
     def put(self, slot: int, block: bytes, children: int = 0) -> memoryview:
-        """Publish a block, with empty slots for its children; hold :meth:`locked` meanwhile."""
-        room = children * _SLOT.size
-        offset = self._reserve(room + len(block))
+        """Publish a block, with empty slots for its children; hold :meth:`locked` around it."""
+        head = children * _SLOT.size
+        offset = self._reserve(head + len(block))
         # Not left as holes: to read a hole of a full tmpfs through the mapping would be a SIGBUS.
-        self._write(offset, bytes(room))
-        self._write(offset + room, block)
-        self._write(slot + 8, struct.pack("<QQQ", offset + room, len(block), offset))
+        self._write(offset, bytes(head))
+        self._write(offset + head, block)
+        self._write(slot + 8, struct.pack("<QQQ", offset + head, len(block), offset))
         self._write(slot, _WORD.pack(READY))
-        return self.view(offset + room, len(block))
+        return self.view(offset + head, len(block))
 
     # --- archives that are added later ------------------------------------------------------------
 
@@ -125,16 +126,16 @@ class Arena:
             yield add
 
     def _later_record(self, number: int, *, new: bool = False) -> int:
-        """The offset of a record; ``new``: room is made for it where there is none."""
+        """The offset of a record; ``new``: space for it is reserved where there is none."""
         chunk = (number + (1 << _FIRST_BITS)).bit_length() - 1 - _FIRST_BITS
         within = number + (1 << _FIRST_BITS) - (1 << _FIRST_BITS + chunk)
-        place = _LATER_RECORDS + chunk * _WORD.size
-        (offset,) = _WORD.unpack(self.view(place, _WORD.size))
+        at = _LATER_RECORDS + chunk * _WORD.size
+        (offset,) = _WORD.unpack(self.view(at, _WORD.size))
         if new and not offset:
-            room = _RECORD.size << _FIRST_BITS + chunk
-            offset = self._reserve(room)
-            self._write(offset, bytes(room))
-            self._write(place, _WORD.pack(offset))
+            length = _RECORD.size << _FIRST_BITS + chunk
+            offset = self._reserve(length)
+            self._write(offset, bytes(length))
+            self._write(at, _WORD.pack(offset))
         return int(offset) + within * _RECORD.size
 
     @contextlib.contextmanager
@@ -166,9 +167,9 @@ class Arena:
     def _reserve(self, length: int) -> int:
         with self.locked(0):
             (offset,) = _WORD.unpack(os.pread(self._fd, 8, 0))
-            room = _SEGMENT - offset % _SEGMENT
-            if length > room:  # a block does not cross a segment unless it is larger than one
-                offset += room
+            left = _SEGMENT - offset % _SEGMENT
+            if length > left:  # a block does not cross a segment unless it is larger than one
+                offset += left
             end = -(-(offset + length) // 64) * 64
             self._grow(end)
             self._write(0, _WORD.pack(end))
@@ -180,7 +181,7 @@ class Arena:
             try:
                 os.ftruncate(self._fd, length)
             except OSError as error:
-                raise _no_room(error) from error
+                raise _no_space(error) from error
 
     def _write(self, offset: int, data: bytes) -> None:
         view = memoryview(data)
@@ -189,7 +190,7 @@ class Arena:
                 written = os.pwrite(self._fd, view, offset)
                 view, offset = view[written:], offset + written
         except OSError as error:
-            raise _no_room(error) from error
+            raise _no_space(error) from error
 
     def view(self, offset: int, length: int) -> memoryview:
         """Bytes of the file, mapped for reading."""
@@ -219,7 +220,7 @@ class Arena:
         return int(used)
 
 
-def _no_room(error: OSError) -> NoSpaceError:
+def _no_space(error: OSError) -> NoSpaceError:
     return NoSpaceError(
         f"no room for the member index in the temporary directory ({error.strerror}); "
         "set TMPDIR to a directory on this node with a few hundred megabytes free."
@@ -232,8 +233,8 @@ def _unlinked_file(directory: Path | None) -> int:
     """
     try:
         with tempfile.TemporaryFile(dir=directory) as file:
-            room = os.fstatvfs(file.fileno())
-            if room.f_bavail * room.f_frsize < _LEAST_ROOM:
+            space = os.fstatvfs(file.fileno())
+            if space.f_bavail * space.f_frsize < _LEAST_SPACE:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
     except OSError:

@@ -1,8 +1,7 @@
-"""Indexing ahead: all containers of a group of archives, by processes and
-threads, into an index file.
+"""Bulk builds: all containers of a group of archives, by processes and threads, into an index file.
 
 Threads scan (they wait for the source), the main thread of each process encodes and publishes. The
-processes share the arena with whoever else builds; nothing is built twice, and a process that dies
+processes share the arena with every other builder; nothing is built twice, and a process that dies
 leaves nothing half-published. What is finished when it is interrupted is kept.
 """
 
@@ -112,11 +111,11 @@ def build_all(
     """
     plan = _Plan(in_flight, processes)
     outer = [(archive, OUTER) for archive in archives if chosen((archive, OUTER))]
-    before = _round(index, outer, Progress(0, len(outer), 0), plan, progress)
+    before = _run_phase(index, outer, Progress(0, len(outer), 0), plan, progress)
     # Only an archive's own table tells how many containers there are within it.
     inner = [item for item in containers(index, archives, chosen) if item[1] != OUTER]
     begun = Progress(before.done, before.total + len(inner), before.members)
-    _round(index, inner, begun, plan, progress)
+    _run_phase(index, inner, begun, plan, progress)
     return _outcome(index, list(containers(index, archives, chosen)))
 
 
@@ -129,7 +128,7 @@ class _Plan:
 
     def shares(self, index: Index, todo: list[Work]) -> tuple[int, Builder]:
         """How many processes, and what each does with its share."""
-        seconds, heeds_hints = _look(index, todo)
+        seconds, heeds_hints = _measure_source(index, todo)
         if seconds < _QUICK_SECONDS:
             return self.processes, build_serial
         if not heeds_hints:
@@ -141,13 +140,13 @@ class _Plan:
         most = min(_RINGS_PER_CPU * self.processes, in_flight // _WORTH_A_RING)
         processes = max(1, min(most, len(todo)))
         each = in_flight // processes
-        pace = (
+        concurrency = (
             AdaptiveConcurrency(seconds, each) if self.in_flight is None else FixedConcurrency(each)
         )
-        return processes, partial(build_with_readahead, pace)
+        return processes, partial(build_with_readahead, concurrency)
 
 
-def _look(index: Index, todo: list[Work]) -> tuple[float, bool]:
+def _measure_source(index: Index, todo: list[Work]) -> tuple[float, bool]:
     """How long the source takes for a read, in seconds, and whether it heeds hints.
 
     Looked at within a few tars, where nothing has been read yet, and elsewhere once more
@@ -183,7 +182,7 @@ def _typical(tars: list[tuple[SourceFile, Extent]], part: int, clock: Clock) -> 
     return sorted(seconds)[-2:][0]
 
 
-def _round(
+def _run_phase(
     index: Index,
     work: list[Work],
     begun: Progress,

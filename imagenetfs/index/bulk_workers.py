@@ -27,8 +27,8 @@ _AT_LEAST = 4
 
 _LANES = 32
 """Threads that prepare containers beside the one that reads all headers; mostly they wait for
-it. Half as many as requests, the rest being chains: else containers of one size all end at
-once, and nothing is read.
+it. Half as many as requests; the rest are speculative ranges. With one container per request,
+containers of equal size finish together, and the pipeline drains.
 """
 
 Work = tuple[int, int]
@@ -39,7 +39,7 @@ Count = Callable[[int, int], None]
 
 
 class _Left(NamedTuple):
-    """Containers that somebody else was building, and what was done by then."""
+    """Containers that another process was building, and what was done by then."""
 
     work: list[Work]
     done: int
@@ -60,32 +60,32 @@ def _make_now(index: Index, item: Work) -> bytes:
 
 
 def build_with_readahead(
-    pace: AdaptiveConcurrency, index: Index, work: list[Work], count: Count
+    concurrency: AdaptiveConcurrency, index: Index, work: list[Work], count: Count
 ) -> None:
     """Several containers at a time, with as many requests under way among
     them, where hints are heeded.
 
-    One thread reads all headers. Others open the archives, look whether a
-    table is kept, and encode.
+    One thread reads all headers. Others open the archives, look for a
+    persisted table, and encode.
     """
-    lanes = max(1, min(pace.ceiling // 2, _LANES, len(work)))
-    scanner = ReadaheadScannerThread(pace, lanes)
+    lanes = max(1, min(concurrency.ceiling // 2, _LANES, len(work)))
+    scanner = ReadaheadScannerThread(concurrency, lanes)
     with ThreadPoolExecutor(lanes) as pool, contextlib.closing(scanner):
         left = _build(pool, lanes, scanner.scan, index, work, count)
     _build_left(index, left, count)
 
 
 def build_with_threads(
-    pace: AdaptiveConcurrency, index: Index, work: list[Work], count: Count
+    concurrency: AdaptiveConcurrency, index: Index, work: list[Work], count: Count
 ) -> None:
-    """The same by ``pace.ceiling`` threads, one for each request.
+    """The same by ``concurrency.ceiling`` threads, one for each request.
 
     Where there are many containers, each thread has one of its own; where there are few, a part of
-    the threads, and whoever has none helps.
+    the threads; the others help.
     """
-    threads = pace.ceiling
+    threads = concurrency.ceiling
     lanes = min(threads, max(-(-threads // _AT_LEAST), len(work) // _AT_LEAST))
-    scanner = ThreadedScanner(pace)
+    scanner = ThreadedScanner(concurrency)
     with ThreadPoolExecutor(threads) as pool, contextlib.closing(scanner):
         for _ in range(threads - lanes):
             pool.submit(scanner.help)
@@ -106,8 +106,8 @@ def _build(
 ) -> _Left:
     """Build containers in the pool's threads, ``lanes`` at a time; publish them in this one.
 
-    ``spare`` is called for each thread that has no container of its own any more. What a reader is
-    building meanwhile is left to it.
+    ``spare`` is called for each thread that has no container of its own any more. A container that
+    a reader is building is left to it.
     """
     done = members = 0
     queue, left = deque(work), list[Work]()

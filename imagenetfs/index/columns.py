@@ -7,7 +7,7 @@
     12  .. header: {"meta": {...}, "columns": {name: [dtype, offset, count]}}
     ..     the columns, each at a multiple of 8 from the block's first byte
 
-Offsets are relative to the block. A block is believed only after whoever loads it has checked its
+Offsets are relative to the block. A block is believed only after its reader has verified its
 checksum; even so every length is checked here, so that no damaged block reads outside itself.
 """
 

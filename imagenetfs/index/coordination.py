@@ -1,11 +1,11 @@
-"""One index for many mounts, nodes and indexers that share a place: who builds,
-who waits, who publishes.
+"""One index for many mounts, nodes and indexers that share a directory: which process builds, which
+waits, which publishes.
 
-Whoever builds for all holds the group's lease. A mount whose reader touches a container that is
-in no index file takes the lease, builds it, publishes it, and gives the lease back; where
-somebody else has the lease, it waits a moment for what is published, then builds the container
-for itself alone. So hundreds of jobs that start together read each header once between them, and
-no job ever depends on another.
+The process that builds for all holds the group's lease. A mount whose reader touches a container
+that is in no index file takes the lease, builds the container, publishes it, and gives the lease
+back; where another process has the lease, it waits a moment for that to publish the container, then
+builds it for itself alone. So hundreds of jobs that start together read each header once between
+them, and no job ever depends on another.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 5.0
-"""How long a reader waits for a container that somebody else may be building."""
+"""How long a reader waits for a container that another process may be building."""
 
-_VAIN_SECONDS = 60.0
-"""After a wait in vain, nobody waits for that group again for so long."""
+_NO_WAIT_SECONDS = 60.0
+"""After a wait in vain, no reader of this process waits for that group again for so long."""
 
 _SHORTEST_POLL, _FIRST_POLL, _LONGEST_POLL = 0.001, 0.01, 0.5
 _UNWRITABLE_SECONDS = 60.0
@@ -50,8 +50,8 @@ class Claim(NamedTuple):
 
 
 class BuildCoordinator:
-    """Turns at building. ``files``: for each archive the index file that is written, none for none;
-    ``patience``: how long others are waited for, in seconds.
+    """Claims on building. ``files``: for each archive the index file that is written, none for
+    none; ``patience``: how long others are waited for, in seconds.
 
     Make it before forking: all processes of a mount are one owner, and do not wait for one another.
     """
@@ -134,7 +134,7 @@ class BuildCoordinator:
                 if found is not None:
                     return Claim(found)
                 if self.clock.monotonic() > deadline:
-                    self._not_before[file] = self.clock.monotonic() + _VAIN_SECONDS
+                    self._not_before[file] = self.clock.monotonic() + _NO_WAIT_SECONDS
                     return Claim()
                 if not waiting:
                     waiting = True

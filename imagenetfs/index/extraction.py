@@ -277,7 +277,7 @@ class Extraction:
         above = np.asarray(parents)
         ordered = nodes[np.lexsort((rank[part_of[nodes]], above[nodes]))]
         size, up = np.asarray(below)[ordered], above[ordered]
-        before = np.cumsum(size) - size  # by the siblings, once the first one's is taken off
+        before = np.cumsum(size) - size  # by the siblings, less those before the first of them
         within = np.zeros(len(self), dtype=np.int64)
         within[ordered] = before - before[np.searchsorted(up, up)] if len(ordered) else before
         row = array("q", within.tobytes())

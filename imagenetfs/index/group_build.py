@@ -1,8 +1,9 @@
-"""Indexing a group of archives for all who share its index file: under a
-lease, published as it grows.
+"""Indexing a group of archives for all processes that share its index file: under a lease,
+published as it grows.
 
 A group is what one index file keeps, a split as a rule. An array of jobs may do it in shards: shard
-I of N writes ``<group>.<I>-of-<N>`` beside the index file, and whoever finishes last unites them.
+I of N writes ``<group>.<I>-of-<N>`` beside the index file, and the shard that finishes last unites
+them.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ def unite_shards(index: Index, file: Path, shard: Shard) -> bool:
     lease = index.builder.coordinator.lease(file)
     try:
         shards = _all_complete(file, shard)
-        if shards is None:  # united meanwhile
+        if shards is None:  # another process united them before this one had the lease
             return True
         records = records_in(file)
         for one in shards:

@@ -18,7 +18,7 @@ inner container), ``starts`` and ``stops`` (the container's extent in its file, 
 A file is read with ``pread``, never mapped: another node may rename over it at any time. Every
 block's checksum is verified on the bytes that are then used. A file that does not hold is as
 good as none. A file is believed only when it and its directory belong to the user or to root
-and nobody else may write them. Records stand in the order of their keys, so that the same
+and no other user may write them. Records stand in the order of their keys, so that the same
 tables make the same file.
 """
 
@@ -98,7 +98,7 @@ class IndexFile:
     def __init__(self, path: Path, *, anyones: bool = False) -> None:
         """Raises OSError where there is none, ArchiveError where it is not to be believed.
 
-        ``anyones``: whoever it belongs to, for what will be checked otherwise.
+        ``anyones``: believe a file of any owner, because its content will be verified otherwise.
         """
         self.path = path
         self._fd = os.open(path, _OPEN_FLAGS) if anyones else _open_believed(path)
@@ -107,7 +107,7 @@ class IndexFile:
             self.version = _version(os.fstat(self._fd))
             self.is_complete = False
             try:
-                self._places = self._read_directory()
+                self._entries = self._read_directory()
             except (ValueError, KeyError, TypeError, OverflowError) as error:
                 raise ArchiveError(f"the index file's directory is damaged ({error})") from None
         except BaseException:
@@ -131,7 +131,7 @@ class IndexFile:
             raise ArchiveError("the index file's directory is damaged")
         columns, meta = unpack(memoryview(block))
         self.is_complete = bool(meta.get("complete"))
-        names, start, places = columns["names"].tobytes(), 0, {}
+        names, start, entries = columns["names"].tobytes(), 0, {}
         rows = np.stack(
             [columns[c].astype(np.int64) for c in ("starts", "stops", "sizes", "samples")]
             + [columns[c].astype(np.int64) for c in ("offsets", "lengths", "crcs")],
@@ -142,36 +142,36 @@ class IndexFile:
         if is_outside or (rows[:, 4] + rows[:, 5] > file_size).any():
             raise ArchiveError("the index file is cut off")
         for end, row in zip(columns["ends"].tolist(), rows.tolist(), strict=True):
-            places[names[start:end]] = BlockEntry(*row)
+            entries[names[start:end]] = BlockEntry(*row)
             start = end
-        return places
+        return entries
 
-    def place(self, key: bytes) -> BlockEntry | None:
+    def entry(self, key: bytes) -> BlockEntry | None:
         """The directory's row for a container, or None."""
-        return self._places.get(key)
+        return self._entries.get(key)
 
     def keys(self) -> list[bytes]:
         """All containers in it."""
-        return list(self._places)
+        return list(self._entries)
 
-    def block(self, place: BlockEntry) -> bytes:
+    def block(self, entry: BlockEntry) -> bytes:
         """The verified block; ArchiveError where it is damaged."""
         try:
-            block = os.pread(self._fd, place.length, place.offset)
+            block = os.pread(self._fd, entry.length, entry.offset)
         except OSError as error:  # ESTALE: another node has renamed a newer file over it
             raise ArchiveError(f"the index file cannot be read ({error.strerror})") from error
-        if len(block) != place.length or zlib.crc32(block) != place.crc:
-            raise ArchiveError("a block of the index file is damaged", place.offset)
+        if len(block) != entry.length or zlib.crc32(block) != entry.crc:
+            raise ArchiveError("a block of the index file is damaged", entry.offset)
         return block
 
     def records(self) -> list[Record]:
         """Every record that holds; a damaged one is left out."""
         found = []
-        for key, place in self._places.items():
+        for key, entry in self._entries.items():
             with contextlib.suppress(ArchiveError):
-                block = self.block(place)
+                block = self.block(entry)
                 found.append(
-                    Record(key, place.start, place.stop, place.file_size, place.sample, block)
+                    Record(key, entry.start, entry.stop, entry.file_size, entry.sample, block)
                 )
         return found
 
@@ -201,7 +201,7 @@ def _open_believed(path: Path) -> int:
 
 def _check_owner(status: os.stat_result, what: str) -> None:
     if status.st_uid not in (os.geteuid(), 0) or status.st_mode & 0o022:
-        raise ArchiveError(f"the {what} may be written by others, or is somebody else's")
+        raise ArchiveError(f"the {what} may be written by others, or belongs to another user")
 
 
 Version = tuple[int, int, int, int]
@@ -252,9 +252,8 @@ def load(path: Path) -> tuple[dict[bytes, Record], bool]:
     """What the index file at ``path`` has that holds, by key, and whether it is complete; nothing
     where there is no such file.
     """
-    store = open_index_file(
-        path, log.debug
-    )  # whoever wanted to use it has said what is wrong with it
+    # Another call that wanted to use the file has logged what is wrong with it.
+    store = open_index_file(path, log.debug)
     if store is None:
         return {}, False
     try:
@@ -285,7 +284,9 @@ def merge(path: Path, more: Iterable[Record]) -> None:
 
 
 def temp_path(path: Path) -> Path:
-    """A name in the same directory that nobody else uses, on any node; :func:`sweep` finds it."""
+    """A name in the same directory that no other process uses, on any node;
+    :func:`remove_stale_temp_files` finds it.
+    """
     here = this_process()
     unique = f"{here.host}.{here.node}.{here.pid}.{here.started}.{secrets.token_hex(4)}"
     return path.with_name(f".{path.name}.{unique}")

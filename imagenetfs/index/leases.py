@@ -1,10 +1,11 @@
-"""Leases: who indexes a group for all that share a place, on NFS or Lustre, without file locks.
+"""Leases: which process indexes a group for all that share a directory, on NFS or Lustre, without
+file locks.
 
 A lease is a small file, made with O_EXCL, that says which process has it. Its holder sets the
 file's time anew every ten seconds; without that for a minute it is dead, at once if its process
-is known to have ended, and whoever comes next takes it away. Two may then come to hold one
-lease for a moment: that costs work that is done twice, and never a wrong index, for index files
-are published by rename.
+is known to have ended, and the next process that wants it removes it. Two processes may then hold
+one lease for a moment: that costs work done twice, and never a wrong index, because index files are
+published by rename.
 
 How old a lease is, the file server's clock says: nodes' own clocks differ.
 """
@@ -29,7 +30,7 @@ BEAT_SECONDS = 10.0
 DEAD_SECONDS = 60.0
 
 NAMELESS_SECONDS = 10.0
-"""A lease that names nobody is only just being written, or its maker was killed at that."""
+"""A lease without a name is just being written, or its holder was killed while it wrote."""
 
 ServerTime = Callable[[Path], float]
 """The file server's clock beside a path, in seconds since 1970."""
@@ -79,7 +80,7 @@ class Lease:
                 os.utime(self.path)
 
     def release(self) -> None:
-        """Give it back. Where it has been taken away meanwhile, nothing happens."""
+        """Give it back. Nothing happens where another process has removed it."""
         with contextlib.suppress(OSError):
             if self._is_ours():
                 self.path.unlink()
@@ -152,7 +153,7 @@ def _look(path: Path) -> tuple[Holder, float] | None:
 
 
 def _holder(data: bytes) -> Holder:
-    """From a lease's text; one that is only just being written names nobody."""
+    """From a lease's text; one that is just being written has no name."""
     try:
         described: dict[str, Any] = json.loads(data)
         writer = ProcessIdentity(**described["writer"])
@@ -189,7 +190,7 @@ def _server_time(path: Path) -> float:
 
 
 def _take_away(path: Path, dead: Holder) -> None:
-    """Remove a dead lease; one that somebody else has made there meanwhile is put back."""
+    """Remove a dead lease; a newer one that another process has made there is put back."""
     aside = temp_path(path)
     try:
         path.rename(aside)

@@ -41,7 +41,7 @@ from imagenetfs.index.member_names import MemberNames
 
 _NONE: Array = np.zeros(0, dtype=np.int64)
 _EMPTY: dict[int, Any] = {}
-"""One for all tables; nobody writes to it."""
+"""One for all tables; never written to."""
 
 
 class MemberTable(MemberNames):

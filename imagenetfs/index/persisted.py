@@ -1,8 +1,8 @@
-"""What earlier mounts kept: blocks from index files, used only while they describe what is there.
+"""Tables that earlier mounts persisted: blocks from index files, used only while they describe
+what the source holds.
 
-Everything is looked at again, a tar within a tar too: another archive may have one of the same
-size at the same place (see :mod:`imagenetfs.index.fingerprint`). Thread-safe but for the first
-look into an index file.
+Every block is verified when it is loaded, that of a tar within a tar too: another archive may have
+one of the same size at the same offset (see :mod:`imagenetfs.index.fingerprint`). Thread-safe.
 """
 
 from __future__ import annotations
@@ -40,38 +40,37 @@ log = logging.getLogger(__name__)
 Stores = Sequence[tuple[frozenset[int], Sequence[Path]]]
 
 
-_LOOK_AGAIN_SECONDS = 1.0
-"""How often, at most, a file is looked at again that did not have what was asked for."""
+_REFRESH_SECONDS = 1.0
+"""How often, at most, a newer file is looked for after a miss."""
 
 
 class PersistedTables:
-    """The index files of a catalogue; ``stores`` names, for each group of
-    archives, where they may be.
+    """The index files of a catalogue; ``stores`` names, for each group of archives, the paths that
+    they may have.
 
-    Another mount or node may publish a newer file at any time: what is missed in one is
-    looked for in the file that is there by then. Make it before forking: what is wrong
-    with a file is logged once.
+    Another mount or node may publish a newer file at any time: a block that is missing in one is
+    looked for in the newer file. Make it before forking: what is wrong with a file is logged once.
     """
 
     def __init__(self, source: Source, stores: Stores) -> None:
         self._source = source
-        self._places = {number: paths for group, paths in stores for number in group}
+        self._paths = {number: paths for group, paths in stores for number in group}
         self._files: dict[Path, IndexFile | None] = {}
-        self._looked: dict[Path, float] = {}
-        self._seen: dict[Path, Version | None] = {}
+        self._checked_at: dict[Path, float] = {}
+        self._versions: dict[Path, Version | None] = {}
         self._opening = threading.Lock()
         every = dict.fromkeys(path for _, paths in stores for path in paths)
         self._number = {path: number for number, path in enumerate(every)}
-        self._told = mmap.mmap(-1, max(1, len(every)))  # one byte a file, for all processes
+        self._warned = mmap.mmap(-1, max(1, len(every)))  # one byte a file, for all processes
 
     def block(
         self, archive: int, inner: int, key: bytes, extent: Extent, *, now: bool = False
     ) -> bytes | None:
         """The block from an index file, if one has it and it still describes the container.
 
-        ``now``: look for a newer file at once, however short ago that was done.
+        ``now``: look for a newer file at once, however recently that was done.
         """
-        for path in self._places.get(archive, ()):
+        for path in self._paths.get(archive, ()):
             store, reason = self._open(path), ""
             for newest in (False, True):
                 if newest:
@@ -79,12 +78,12 @@ class PersistedTables:
                     if newer is None:
                         break
                     store = newer
-                place = store.place(key) if store is not None else None
-                if store is None or place is None:
+                entry = store.entry(key) if store is not None else None
+                if store is None or entry is None:
                     continue
                 try:
-                    block = store.block(place)
-                    if self._describes(inner, extent, block, place):
+                    block = store.block(entry)
+                    if self._describes(inner, extent, block, entry):
                         return block
                     changed = extent.kind is Kind.DIRECTORY
                     reason = (
@@ -96,22 +95,22 @@ class PersistedTables:
                 except OSError as error:
                     reason = f"it cannot be read ({error.strerror}); indexing anew"
             if reason:
-                self._tell(path, f"index file {display_path(path)}: {reason}")
+                self._warn(path, f"index file {display_path(path)}: {reason}")
         return None
 
     def refresh(self, archives: Iterable[int]) -> None:
         """Open what has been published for these archives since."""
-        for path in {path for archive in archives for path in self._places.get(archive, ())}:
+        for path in {path for archive in archives for path in self._paths.get(archive, ())}:
             self._newer(path, self._open(path), True)
 
     def is_complete(self, archive: int, key: bytes) -> bool:
         """Whether an index file is said to be complete and has the
         container ``key``, true or not.
         """
-        for path in self._places.get(archive, ()):
+        for path in self._paths.get(archive, ()):
             store = self._open(path)
             for _ in range(2):
-                if store is not None and store.is_complete and store.place(key) is not None:
+                if store is not None and store.is_complete and store.entry(key) is not None:
                     return True
                 store = self._newer(path, store, False)
         return False
@@ -119,54 +118,56 @@ class PersistedTables:
     def has(self, archive: int, key: bytes, block: memoryview) -> bool:
         """Whether this very block is in an index file."""
         crc, length = zlib.crc32(block), len(block)
-        for path in self._places.get(archive, ()):
+        for path in self._paths.get(archive, ()):
             store = self._open(path)
-            place = store.place(key) if store is not None else None
-            if place is not None and (place.crc, place.length) == (crc, length):
+            entry = store.entry(key) if store is not None else None
+            if entry is not None and (entry.crc, entry.length) == (crc, length):
                 return True
         return False
 
     def _open(self, path: Path) -> IndexFile | None:
         with self._opening:
             if path not in self._files:
-                self._files[path] = self._look(path)
+                self._files[path] = self._load(path)
             return self._files[path]
 
-    def _look(self, path: Path) -> IndexFile | None:
-        self._looked[path] = time.monotonic()
-        self._seen[path] = version_of(path)
+    def _load(self, path: Path) -> IndexFile | None:
+        self._checked_at[path] = time.monotonic()
+        self._versions[path] = version_of(path)
         return (
-            open_index_file(path, lambda line: self._tell(path, line)) if self._seen[path] else None
+            open_index_file(path, lambda line: self._warn(path, line))
+            if self._versions[path]
+            else None
         )
 
     def _newer(self, path: Path, than: IndexFile | None, now: bool) -> IndexFile | None:
         """The file that has been renamed over the one that is open, if there is one."""
         with self._opening:
             present = self._files[path]
-            if present is not than:  # another thread has looked meanwhile
+            if present is not than:  # another thread has opened a newer one
                 return present
-            if not now and time.monotonic() < self._looked[path] + _LOOK_AGAIN_SECONDS:
+            if not now and time.monotonic() < self._checked_at[path] + _REFRESH_SECONDS:
                 return None
-            self._looked[path] = time.monotonic()
-            if version_of(path) in (None, self._seen[path]):
+            self._checked_at[path] = time.monotonic()
+            if version_of(path) in (None, self._versions[path]):
                 return None
-            newer = self._look(path)
+            newer = self._load(path)
             if newer is not None:
                 self._files[path] = newer
             return newer
 
-    def _tell(self, path: Path, line: str) -> None:
-        """One line for a file, from whichever process comes first: its
-        other blocks will be like it.
+    def _warn(self, path: Path, line: str) -> None:
+        """Log one line for a file, in the first process that meets it: its other blocks will be
+        like this one.
         """
         number = self._number[path]
-        if not self._told[number]:
-            self._told[number] = 1
+        if not self._warned[number]:
+            self._warned[number] = 1
             log.warning("%s", line)
 
-    def _describes(self, inner: int, extent: Extent, block: bytes, place: BlockEntry) -> bool:
+    def _describes(self, inner: int, extent: Extent, block: bytes, entry: BlockEntry) -> bool:
         """Whether a block still is what the container holds."""
-        if (place.start, place.stop) != (extent.start, extent.end):
+        if (entry.start, entry.stop) != (extent.start, extent.end):
             return False
         if extent.kind is not Kind.DIRECTORY:
             return self._is_same_file(extent, block)
@@ -177,7 +178,7 @@ class PersistedTables:
         changed = {
             name: changed_ns(self._source, join_path(extent.path, name)) for name in [b"", *below]
         }
-        return (len(members), mtimes_crc(changed)) == (place.file_size, place.sample)
+        return (len(members), mtimes_crc(changed)) == (entry.file_size, entry.sample)
 
     def _is_same_file(self, extent: Extent, block: bytes) -> bool:
         """Whether a tar or npz still is what the block was made from."""

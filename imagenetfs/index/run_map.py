@@ -2,8 +2,8 @@
 file.
 
 A sparse member's runs of data stand back to back in the archive; what lies between them is zeros
-that nobody stored. So the offsets that a walk over such a tar finds are not the file's: each goes
-through the runs, and a member of it that has holes in it is sparse itself.
+that are stored nowhere. So the offsets that a walk over such a tar finds are not the file's: each
+goes through the runs, and a member of it that has holes in it is sparse itself.
 """
 
 from __future__ import annotations

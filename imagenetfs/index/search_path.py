@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 IN_SOURCE = ".imagenetfs"
-"""The directory of the source itself where whoever keeps it may put an index for all."""
+"""The directory of the source itself in which its maintainer may put an index for all users."""
 
 
 class IndexSearchPath:
-    """The search path of index files: the writable place, then read-only ones.
+    """The search path of index files: the writable directory, then read-only ones.
 
     ``directory`` is this user's own (None: nothing is written), ``source`` the source's path,
-    ``site`` what the site has for all. In a place every source has a directory of its own, named
-    for its path; but in a place within the source its files stand as they are, for the source may
+    ``site`` the directories that the site has for all. In each, every source has a subdirectory of
+    its own, named for its path; but within the source the files have none, because the source may
     be at another path on another node.
     """
 
@@ -32,8 +32,8 @@ class IndexSearchPath:
         """``beside``: look for an index in the source itself too."""
         self.directory = directory
         self.source = source
-        places = dict.fromkeys([*([source / IN_SOURCE] if beside else []), *site])
-        found = [self._below(place) for place in places if place != directory]
+        directories = dict.fromkeys([*([source / IN_SOURCE] if beside else []), *site])
+        found = [self._below(each) for each in directories if each != directory]
         # Opened now and not by path later: the mount may lie over the source, and a server that
         # looks into its own mount waits for itself.
         descriptors = [fd for fd in map(_opened, found) if fd is not None]
@@ -46,16 +46,16 @@ class IndexSearchPath:
         return self._below(self.directory) / f"{group}.idx" if self.directory else None
 
     def files(self, group: str) -> list[Path]:
-        """Where the index file of a group may be, the best place first."""
+        """Where the index file of a group may be, the best path first."""
         own = self.file(group)
-        read_only = [place / f"{group}.idx" for place in self._read_only]
+        read_only = [each / f"{group}.idx" for each in self._read_only]
         return [own, *read_only] if own is not None else read_only
 
-    def _below(self, place: Path) -> Path:
-        if place.is_relative_to(self.source):
-            return place
+    def _below(self, directory: Path) -> Path:
+        if directory.is_relative_to(self.source):
+            return directory
         key = hashlib.sha256(os.fsencode(self.source)).hexdigest()[:12]
-        return place / f"{self.source.name or 'root'}-{key}"
+        return directory / f"{self.source.name or 'root'}-{key}"
 
 
 def _opened(directory: Path) -> int | None:

@@ -80,9 +80,9 @@ def build_table(
 ) -> bytes:
     """The block of a container. Raises SourceReadError, and ArchiveError for an npz that is none.
 
-    An archive whose attributes changed meanwhile (chgrp, touch) is read once more: nobody can
-    tell whether its content did. ``direct``: for a source that answers from memory; no account is
-    kept of every single read.
+    An archive whose attributes changed during the scan (chgrp, touch) is read once more, because
+    its content may have changed too. ``direct``: for a source that answers from memory; reads are
+    not counted one by one.
     """
     try:
         return _make_block(source, scan, extent, inner, direct)

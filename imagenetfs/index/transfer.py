@@ -2,7 +2,7 @@
 
 An export is one index file with the tables of all tars and npz files of a source, under their paths
 there. Directories are left out: their times of change, by which they are known again, hold at one
-place only.
+entry only.
 """
 
 from __future__ import annotations
@@ -88,16 +88,16 @@ def imported(
 
 
 def _import(source: Source, archive: Archive, inner: bytes, store: IndexFile, key: bytes) -> Record:
-    place = store.place(key)
-    assert place is not None
-    block = store.block(place)
+    entry = store.entry(key)
+    assert entry is not None
+    block = store.block(entry)
     meta = meta_of(memoryview(block))
     with source.opened(archive.path) as file:
         if file.size != meta.get("file"):
             raise ArchiveError("has another size here")
-        if not 0 <= place.start <= place.stop <= file.size:
+        if not 0 <= entry.start <= entry.stop <= file.size:
             raise ArchiveError("has a table that lies outside of it")
-        extent = Extent(archive.path, place.start, place.stop, archive.kind)
+        extent = Extent(archive.path, entry.start, entry.stop, archive.kind)
         if archive.kind is Kind.NPZ:
             seen = tail_crc(file.read, file.size)
         else:
@@ -112,7 +112,7 @@ def _import(source: Source, archive: Archive, inner: bytes, store: IndexFile, ke
             raise ArchiveError("is another one here")
         told = rebuild_untrusted(block, extent, file, outer=not inner)
     _, described = unpack(memoryview(told))
-    return Record(key, place.start, place.stop, file.size, described["sample"], told)
+    return Record(key, entry.start, entry.stop, file.size, described["sample"], told)
 
 
 def compare(index: Index, items: Iterable[tuple[int, int]], file: Path) -> tuple[int, list[str]]:
@@ -123,14 +123,14 @@ def compare(index: Index, items: Iterable[tuple[int, int]], file: Path) -> tuple
     present, wrong = 0, []
     with contextlib.closing(IndexFile(file)) as store:
         for item in items:
-            place = store.place(index.key(*item))
+            entry = store.entry(index.key(*item))
             record = record_of(index, *item)
-            if place is None or record is None:
+            if entry is None or record is None:
                 continue
             present += 1
             try:
-                block = store.block(place)
-                same = (place.start, place.stop) == (record.start, record.stop)
+                block = store.block(entry)
+                same = (entry.start, entry.stop) == (record.start, record.stop)
                 same = same and _same_tables(block, record.block)
             except ArchiveError:
                 same = False

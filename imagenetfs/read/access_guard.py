@@ -31,7 +31,8 @@ class AccessGuard:
     def check(self, inode: int) -> None:
         """Raise SourceRefusedError where what stands behind an inode may not be read any more.
 
-        One look at shared memory while nothing is refused."""
+        Reads one word of shared memory while nothing is refused.
+        """
         if self.refusals[0]:
             if kind_of(inode) == InodeKind.FIXED:
                 self._check_generated(inode)

@@ -143,6 +143,6 @@ class SourceBackend:
         self, archive: int, rows: ArrayTable, row: int, unpacked: InflatedArrays
     ) -> bytes:
         """See :class:`ReadBackend`."""
-        # Its npz is looked at as an archive is whose bytes are read in place.
+        # The npz is revalidated as an archive whose bytes are read in place.
         self._source.check_access(unpacked.path(archive))
         return unpacked.read(archive, row * rows.row_bytes, rows.row_bytes)

@@ -59,7 +59,7 @@ class FileOrigin:
 
     def is_same(self) -> bool:
         """Whether size, time of change and inode still are those of the identity, as the file has
-        looked at them with its last read.
+        had them with its last read.
         """
         file = self.open(self.path)
         inode = file.identity[0] if self.inode is not None else None

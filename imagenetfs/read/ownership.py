@@ -1,13 +1,13 @@
-"""Who may read what in a mount for all users (allow_other): on each image the
-rights that the source gives.
+"""Which users may read what in a mount for all users (allow_other): each image has the rights that
+the source gives.
 
 The server reads with one account's rights, so the kernel must check each caller; it knows all of
-his groups, of which NFSv3 tells a server sixteen. An image has owner, group and mode of its
-archive, or of its own file where it is one. Where a directory above that is closed too, both must
-be passed: what is closed in one way is for that owner or group alone, what is closed in several
-is for root alone. A directory of a class has the rights of its archives, a file that is made those
-of all that it is made of. They are asked for at once where no process has noted them yet: of very
-many in one directory by one listing of it.
+the caller's groups, of which NFSv3 tells a server sixteen. An image has owner, group and mode of
+its archive, or of its own file where it is one. If a parent directory is restricted too, the caller
+must pass both checks. One (uid, gid, mode) expresses that only if all restrictions name the same
+user or group; otherwise only root may read. A directory of a class has the rights of its archives,
+a file that is made those of all that it is made of. They are asked for at once where no process has
+noted them yet: of very many in one directory by one listing of it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from imagenetfs.source.source import DirectoryEntry, Source
 from imagenetfs.tree.inode import InodeKind, kind_of
 from imagenetfs.tree.source_paths import SourcePaths
 
-NOBODY: Ownership = (0, 0, 0)
+ROOT_ALONE: Ownership = (0, 0, 0)
 
 _MOST_FILES = 10_000
 _MOST_DIRECTORIES = 16
@@ -43,9 +43,7 @@ class OwnershipMapper:
         self._source = source
         self._backing = backing
         self.keep = revalidate / 2
-        """For how many seconds an answer is good: what is looked at is
-        twice as new as it must be.
-        """
+        """For how many seconds an answer is used: half of what it may be old."""
         self._files: dict[bytes, tuple[float, Ownership]] = {}
         self._directories: dict[bytes, _ListedRights] = {}
         self._several: dict[int, tuple[float, int, Ownership]] = {}
@@ -72,7 +70,7 @@ class OwnershipMapper:
         return uid, gid, stat.S_IFMT(mode) | readable | (readable >> 2 if mode & _SEARCH else 0)
 
     def prepare(self, inodes: Iterable[int]) -> None:
-        """These will be asked about next: look at what many of them need together."""
+        """These will be asked about next: ask at once for what many of them need."""
         some = (inode for inode in inodes if kind_of(inode) != InodeKind.FIXED)
         paths = {path for inode in some for path in self._backing.paths(inode)}
         if len(paths) > _MANY:
@@ -91,11 +89,11 @@ class OwnershipMapper:
         return self._of_all(list(self._backing.paths(inode))) == rights
 
     def _of_several(self, inode: int, paths: list[bytes]) -> Ownership:
-        """Of what is made of more than one file; kept until other rights are noted of any."""
+        """Of what is made of more than one file; used until other rights are noted of any."""
         if len(paths) == 1:
             return self._of_all(paths)
         now, changes = time.monotonic(), self._source.known.rights_changes
-        until, state, rights = self._several.get(inode, (0.0, -1, NOBODY))
+        until, state, rights = self._several.get(inode, (0.0, -1, ROOT_ALONE))
         if now >= until or state != changes:
             if len(paths) > _MANY:
                 self._list_unknown(paths)
@@ -114,7 +112,7 @@ class OwnershipMapper:
         try:
             return common_ownership([self._of_path(path) for path in paths])
         except ImagenetfsError:
-            return NOBODY
+            return ROOT_ALONE
 
     def _of_path(self, path: bytes) -> Ownership:
         *above, own = (self._rights(part) for part in (*parents(path), path))
@@ -126,7 +124,7 @@ class OwnershipMapper:
             target = (self._source.path / os.fsdecode(path)).resolve(strict=True)
             above = [ownership_of(directory.stat()) for directory in target.parents]
         except OSError:
-            return NOBODY
+            return ROOT_ALONE
         return effective_ownership(above, own)
 
     def _rights(self, path: bytes) -> Ownership:
@@ -135,7 +133,7 @@ class OwnershipMapper:
         if known is not None:
             return known
         status = self._source.status(path)
-        rights = ownership_of(status) if status is not None else NOBODY
+        rights = ownership_of(status) if status is not None else ROOT_ALONE
         if len(self._files) >= _MOST_FILES:
             self._files.clear()
         self._files[path] = now + self.keep, rights
@@ -146,7 +144,7 @@ class OwnershipMapper:
         noted = self._source.known.rights(path)
         if noted is not None:
             return noted
-        until, rights = self._files.get(path, (0.0, NOBODY))
+        until, rights = self._files.get(path, (0.0, ROOT_ALONE))
         if now < until:
             return rights
         directory, _, name = path.rpartition(b"/")
@@ -191,7 +189,7 @@ def _listed_rights(entries: Iterable[DirectoryEntry], until: float) -> _ListedRi
         for entry in entries
     }
     counts = Counter(rights for rights in found.values() if rights is not None)
-    usual = counts.most_common(1)[0][0] if counts else NOBODY
+    usual = counts.most_common(1)[0][0] if counts else ROOT_ALONE
     others = {name: rights for name, rights in found.items() if rights != usual}
     return _ListedRights(until, usual, others)
 
@@ -218,7 +216,7 @@ def effective_ownership(directories: Iterable[Ownership], own: Ownership) -> Own
         return own
     if own[2] & _READ != _READ:
         closed.add(_who(own, _READ))
-    return closed.pop() if len(closed) == 1 else NOBODY
+    return closed.pop() if len(closed) == 1 else ROOT_ALONE
 
 
 def common_ownership(several: Iterable[Ownership]) -> Ownership:
@@ -228,14 +226,14 @@ def common_ownership(several: Iterable[Ownership]) -> Ownership:
     if len(closed) <= 1:
         return closed[0] if closed else every[0]
     who = {_who(rights, _READ) for rights in closed}
-    return who.pop() if len(who) == 1 else NOBODY
+    return who.pop() if len(who) == 1 else ROOT_ALONE
 
 
 def _who(rights: Ownership, right: int) -> Ownership:
     """The one group or user that has a right which not all have, and no more than it."""
     uid, gid, bits = rights
     if bits & right & 0o007:  # but not its group, or its owner, which cannot be said of both
-        return NOBODY
+        return ROOT_ALONE
     if bits & right & 0o070:
         return 0, gid, 0o040
-    return (uid, 0, 0o400) if bits & right & 0o700 else NOBODY
+    return (uid, 0, 0o400) if bits & right & 0o700 else ROOT_ALONE

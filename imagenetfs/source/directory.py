@@ -62,7 +62,7 @@ class SourceDirectory:
         """Raises SourceMissingError, SourceUnreadableError."""
         self.path = path
         self.clock = clock
-        self._place = mounts.resolve(path)
+        self._absolute = mounts.resolve(path)
         self.meter: IoStats = [0, 0, 0, 0] if meter is None else meter
         try:
             self._fd = os.open(path, OPEN_FLAGS | os.O_DIRECTORY)
@@ -130,13 +130,13 @@ class SourceDirectory:
         it was detached, is an old copy. Not so where our own mount lies over the source: it would
         ask itself.
         """
-        cover = mounts.covering_mount(self._place)
+        cover = mounts.covering_mount(self._absolute)
         if cover is not None and cover.is_ours:
             return False
-        if self._is_at(self._place):
+        if self._is_at(self._absolute):
             return False
         try:
-            fd = os.open(self._place, OPEN_FLAGS | os.O_DIRECTORY)
+            fd = os.open(self._absolute, OPEN_FLAGS | os.O_DIRECTORY)
         except OSError:
             return False
         try:
@@ -146,10 +146,10 @@ class SourceDirectory:
         log.info("%s has been mounted anew: going on with what is there now", self.path)
         return True
 
-    def _is_at(self, place: Path) -> bool:
+    def _is_at(self, path: Path) -> bool:
         """Whether the root is the directory at a path; one that cannot be asked any more is not."""
         try:
-            return os.path.samestat(os.fstat(self._fd), place.stat())
+            return os.path.samestat(os.fstat(self._fd), path.stat())
         except OSError:
             return False
 
@@ -174,21 +174,21 @@ class SourceDirectory:
         Costs no stat where the directory itself tells the type.
         """
 
-        def look(fd: int) -> list[tuple[bytes, bool]]:
+        def list_names(fd: int) -> list[tuple[bytes, bool]]:
             with os.scandir(fd) as entries:
                 found = [(entry.name, _is_directory(entry)) for entry in entries]
             return sorted([(os.fsencode(name), is_directory) for name, is_directory in found])
 
-        return self._in_directory(path, look)
+        return self._in_directory(path, list_names)
 
     def has_entries(self, path: bytes) -> bool:
         """Whether there is anything in a directory; asks for no more than the first names."""
 
-        def look(fd: int) -> bool:
+        def has_any(fd: int) -> bool:
             with os.scandir(fd) as entries:
                 return next(entries, None) is not None
 
-        return self._in_directory(path, look)
+        return self._in_directory(path, has_any)
 
     def entries(self, path: bytes) -> list[DirectoryEntry]:
         """All entries of a directory with their attributes, sorted by name; links not followed."""
@@ -197,13 +197,13 @@ class SourceDirectory:
     def status(self, path: bytes) -> os.stat_result | None:
         """os.stat of a path, links followed; None where there is nothing."""
 
-        def look() -> os.stat_result | None:
+        def stat_path() -> os.stat_result | None:
             try:
                 return os.stat(path or b".", dir_fd=self._fd)
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
-        return self._ask(path, look, requests=0)  # the kernel keeps attributes
+        return self._ask(path, stat_path, requests=0)  # the kernel keeps attributes
 
     def link_target(self, path: bytes) -> bytes:
         """The target of a symbolic link."""
@@ -234,7 +234,7 @@ def _entries(fd: int) -> list[DirectoryEntry]:
 
 
 def _is_directory(entry: os.DirEntry[str]) -> bool:
-    """A link that leads in a circle, or where we may not look, is no directory."""
+    """A link that leads in a circle, or whose target may not be read, is no directory."""
     try:
         return entry.is_dir()
     except OSError:

@@ -49,7 +49,7 @@ class FailureRegister:
         self._map = mmap.mmap(-1, mmap.PAGESIZE + _MAX_ENTRIES * _ENTRY_BYTES)
         self._head = memoryview(self._map)[: _HEAD.size].cast("Q")
         self.failing = self._head[1:2]
-        """One word: how many entries have not recovered. To be looked at before anything is asked
+        """One word: how many entries have not recovered. To be read before anything is asked
         here.
         """
 

@@ -91,7 +91,7 @@ class SourceFile:
         """
         data = self.read_up_to(offset, length)
         if len(data) != length:
-            self._look_again(offset)  # the index says so once, for all processes
+            self._revalidate(offset)  # the index says so once, for all processes
             raise SourceChangedError(
                 f"{os.fsdecode(self.path)} ended at byte {offset + len(data):,} although it had "
                 f"{self.size:,} bytes when it was opened; it was cut or replaced on the server.",
@@ -100,7 +100,7 @@ class SourceFile:
         # After the bytes: an answer of an NFS server carries the attributes that go with it, so
         # whatever is newer than what we knew shows now. No request: the kernel keeps them.
         if self.has_changed():
-            self._look_again(offset)
+            self._revalidate(offset)
         return data
 
     def read_up_to(self, offset: int, length: int) -> bytes:
@@ -130,7 +130,7 @@ class SourceFile:
             pass
 
     def splice_to(self, pipe: int, offset: int, length: int) -> bool:
-        """Put exactly ``length`` bytes at ``offset`` into a pipe that has room for them, without a
+        """Put exactly ``length`` bytes at ``offset`` into a pipe that is large enough, without a
         copy (splice). False where that fails for any reason, and where anything about the file is
         new: the pipe is then of no use, and :meth:`read` knows why.
         """
@@ -200,8 +200,8 @@ class SourceFile:
                 error = again
         raise self._failure(offset, error) from error
 
-    def _look_again(self, offset: int) -> None:
-        """Something about the file is new; raises unless it was but its attributes."""
+    def _revalidate(self, offset: int) -> None:
+        """Something about the file is new; raises unless only its attributes are."""
         if self._reopen is None:
             return
         self.meter[SINCE] = self._clock.monotonic_ns()

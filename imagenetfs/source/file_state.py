@@ -53,7 +53,7 @@ class SharedFileState:
         self._map = mmap.mmap(-1, (_WORDS * _SLOTS + 4) * _WORD)
         self._words = memoryview(self._map).cast("Q")
         self.changes = self._words[_CHANGED_COUNT:_REFUSED_COUNT]
-        """One word: how many files have changed. To be looked at before anything is asked here."""
+        """One word: how many files have changed. To be read before anything is asked here."""
         self.refusals = self._words[_REFUSED_COUNT:_REFUSAL_CHANGES]
         """One word: how many may not be read now."""
 
@@ -82,7 +82,7 @@ class SharedFileState:
         return slot is not None and self._words[slot + _VERDICT] == _CHANGED
 
     def found_right(self, path: bytes, identity: Identity) -> None:
-        """This file is the right one; a process that opens the same one need not look again."""
+        """This file is the right one; a process that opens the same one need not compare it."""
         with self._lock.held():
             slot = self._claim(_digest(path))
             if slot is not None and self._words[slot + _VERDICT] != _CHANGED:

@@ -5,10 +5,10 @@ Paths are ``bytes``, relative, with ``/`` between the parts; ``b""`` is the sour
 nothing of archives, ImageNet or FUSE: whether a file is still the right one, it asks the index
 (:attr:`Source.recognise`).
 
-An open file is looked at again every ``revalidate`` seconds, and at once when its attributes are
-new: its path is opened anew. The same inode, size, mtime and ctime is the same file. Else whoever
-knows compares what the file holds: a touch or a chgrp changes nothing; another file is refused from
-then on, in all processes of the mount.
+An open file is revalidated every ``revalidate`` seconds, and at once when its attributes are new:
+its path is opened anew. The same inode, size, mtime and ctime is the same file. Otherwise the index
+compares what the file holds: a touch or a chgrp changes nothing; another file is refused from then
+on, in all processes of the mount.
 """
 
 from __future__ import annotations
@@ -90,13 +90,13 @@ class Source(SourceDirectory):
         """The open file at ``path``; kept open, the oldest one closed beyond a fixed number.
 
         Asks the server whether it is still there, still the same and still ours to read, every
-        ``revalidate`` seconds; in between it costs a look into two dictionaries and at the clock.
+        ``revalidate`` seconds; in between it costs two dictionary lookups and the clock.
         Raises SourceReadError, SourceUnreadableError, SourceReplacedError.
         """
         file = self._files.get(path) or self._pinned.get(path)
         if file is not None:
             if self.clock.monotonic() >= file.revalidate_at:
-                self._visit(file)
+                self._revalidate_file(file)
             elif self._changes[0]:
                 self.check_unchanged(path)
             return file
@@ -163,7 +163,7 @@ class Source(SourceDirectory):
     def opened(self, path: bytes) -> Iterator[SourceFile]:
         """A file opened for the caller alone: for threads, which :meth:`open` does not serve.
 
-        What is read of it is of one file, or fails: it is not looked at again, and not exchanged.
+        What is read of it is of one file, or fails: it is never revalidated, nor exchanged.
         """
         file = self._opened(path, self._reopen_strictly)
         try:
@@ -189,7 +189,7 @@ class Source(SourceDirectory):
         """See that a newly opened file is the right one; ``unknown``:
         raised where that is unknown.
         """
-        # It reads without looking again, which we do.
+        # Its reads do not revalidate: that is what happens here.
         plain = SourceFile(file.fd, file.path, self.meter, clock=self.clock)
         right = self.recognise(plain) if self.recognise is not None else None
         if right:
@@ -207,10 +207,8 @@ class Source(SourceDirectory):
             log.error("%s Its images fail until then; all others are served.", _replaced(path))
         raise _replaced(path)
 
-    def _visit(self, file: SourceFile) -> None:
-        """Look at a path again because it is time to; where that is refused,
-        the next read asks again.
-        """
+    def _revalidate_file(self, file: SourceFile) -> None:
+        """Revalidate a path because it is time to; where that fails, the next read tries again."""
         meter = self.meter
         meter[SINCE] = self.clock.monotonic_ns()
         try:
@@ -218,9 +216,8 @@ class Source(SourceDirectory):
         except OSError as error:
             raise to_source_error(self.path, file.path, error) from error
         finally:
-            if (
-                self.clock.monotonic() >= self._root_at
-            ):  # errors that last may be those of an old root
+            # Errors that last may be those of an old root.
+            if self.clock.monotonic() >= self._root_at:
                 self._root_at = self.clock.monotonic() + self._revalidate
                 self.renew_root()
             meter[SINCE] = 0
@@ -228,7 +225,7 @@ class Source(SourceDirectory):
         file.revalidate_at = self.clock.monotonic() + self._revalidate
 
     def _note_readable(self, path: bytes) -> None:
-        """A file could be opened: if it had failed before, say that it is well again."""
+        """A file could be opened: if it had failed before, say that it can be read again."""
         if self.failures.failing[0] and (failed := self.failures.recovered(path)):
             log.info("%s can be read again; %d requests had failed", os.fsdecode(path), failed)
 

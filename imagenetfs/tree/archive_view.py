@@ -1,7 +1,7 @@
 """archives/: the source tree with every tar, and every tar within a tar, a directory.
 
-Deeper tars are files, and so is every other file. A tar in a directory that the survey did not
-look into becomes an archive when somebody comes upon it (see index.archives); but in a directory
+Deeper tars are files, and so is every other file. A tar in a directory that discovery did not
+read becomes an archive when a reader comes upon it (see index/archives.py); but in a directory
 that a split reads it is what it is there, so that a file has one inode. What an archive may hold
 that is harmful was made harmless when its table was made: names that lead outside, links that lead
 outside (see index.names).
@@ -69,7 +69,7 @@ def container_mtime_ns(catalogue: Catalogue, archive: int, inner: int) -> int:
 def _around(catalogue: Catalogue, path: bytes) -> tuple[Table | None, bytes]:
     """The table of the directory around an archive, and the archive's name in it.
 
-    None where nobody came here through it: nothing is read to look up a name.
+    None where no reader came here through it: nothing is read to look up a name.
     """
     index, (parent, _, name) = catalogue.index, path.rpartition(b"/")
     if not path:

@@ -187,7 +187,7 @@ def _bytes(source: Source, index: Index, versions: Sequence[Version]) -> int:
 
 
 def _pin(source: Source, archives: Sequence[Archive], versions: Sequence[Version]) -> None:
-    """Open what the splits read before anybody forks, so that all processes read the same files.
+    """Open what the splits read before any fork, so that all processes read the same files.
 
     Not the thousands of class tars of winter21: descriptors are few.
     """

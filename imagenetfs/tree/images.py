@@ -1,6 +1,6 @@
 """What is an image, and what is none: the one rule, for every form and every version.
 
-A name tells by its extension. A name that tells nothing (none, or one that nobody knows) leaves it
+A name tells by its extension. A name that tells nothing (none, or an unknown one) leaves it
 to the first bytes. What desktops, editors, file servers and unfinished copies leave behind is
 neither an image nor a class, whatever its extension; it stays visible in ``source/`` and
 ``archives/``.
@@ -99,7 +99,7 @@ def begins_as_image(first: bytes) -> bool:
 def has_images_alone(members: MemberTable) -> bool:
     """Whether all names of a table without directories are those of images.
 
-    Names that share an image's extension, as ImageNet's do, cost a look at each one's first byte:
+    Names that share an image's extension, as ImageNet's do, cost a look at the first byte of each:
     there is no dropping that ends so and begins with a letter or a digit.
     """
     if not len(members):

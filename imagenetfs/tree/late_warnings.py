@@ -32,7 +32,7 @@ class LateWarnings:
         self._map = mmap.mmap(-1, _BYTES)
 
     def tell(self, sentence: str, about: str = "") -> None:
-        """Say a sentence, if nobody has said it yet. Beyond 64 KB of them the log alone has it.
+        """Say a sentence, if no process has said it yet. Beyond 64 KB of them the log alone has it.
 
         ``about``: the sentence takes the place of an earlier one about the same.
         """

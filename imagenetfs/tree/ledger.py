@@ -7,7 +7,7 @@ is indexed.
 
 What ought to be there is, in this order: what a list beside the images says (the devkit's counts
 and labels, tiny's annotations), else the published totals, but those only where at least half of
-them is there: a subset that somebody made on purpose is no broken data set.
+them is there: a subset made on purpose is no broken data set.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Which files of the source stand behind an inode, and by which names the kernel may
 hold what is made of one.
 
-For whoever has found that a file may not be read any more. Only tables that are there already
-are looked at: what has no table has not been shown to anybody. A path may be that of a
+For the process that has found that a file may not be read any more. Only tables that are built
+already are used: what has no table was shown to no reader. A path may be that of a
 directory of loose images.
 """
 
@@ -80,7 +80,7 @@ class SourcePaths:
         return index.extent(archive, inner).path
 
     def shown(self) -> Iterator[bytes]:
-        """The paths of all of which somebody may have been shown something, those too that were
+        """The paths of all of which a reader may have been shown something, those too that were
         read when the mount was made.
         """
         index = self._index
@@ -133,7 +133,7 @@ class SourcePaths:
             for member, wnid in enumerate(classes)
             if not refused.isdisjoint(self.paths(class_inode(at, member)))
         ]
-        # Each, for what somebody works in goes with no name but its own.
+        # Each, because a working directory is invalidated by no name but its own.
         yield from ((number, wnid) for wnid in gone)
         if gone and len(gone) == len(classes):
             yield parent, name

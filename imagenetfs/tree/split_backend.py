@@ -86,7 +86,7 @@ def class_by_name(backend: SplitBackend, name: bytes) -> int | None:
 
 
 def log_warning(sentence: str) -> None:
-    """Tell nobody but the log."""
+    """Tell the log alone."""
     log.warning("%s", sentence)
 
 

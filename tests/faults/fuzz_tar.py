@@ -58,15 +58,15 @@ def check(data: bytes) -> tuple[list[bytes], str | None]:
         outcomes.append(([getattr(columns, c) for c in columns.__slots__], error))
     assert outcomes[0] == outcomes[1], "the short way and the long way differ"
     if len(data) >= BLOCK:
-        assert by_chains(data) == outcomes[0], "one walk and many differ"
+        assert by_ranges(data) == outcomes[0], "one walk and many differ"
     return columns.names, error
 
 
-def by_chains(data: bytes) -> tuple[list[Any], str | None]:
-    """What the walk finds with chains wherever there is room for one, and the error."""
+def by_ranges(data: bytes) -> tuple[list[Any], str | None]:
+    """What the walk finds with a speculative range wherever one fits, and the error."""
     from imagenetfs.errors import ArchiveError
     from imagenetfs.formats.tar.concurrency import FixedConcurrency
-    from imagenetfs.formats.tar.parallel_scan import hop_in_chains
+    from imagenetfs.formats.tar.parallel_scan import scan_in_ranges
     from imagenetfs.formats.tar.speculation import SplitPolicy
     from imagenetfs.formats.tar.walk import MemberColumns, Walk
 
@@ -78,7 +78,7 @@ def by_chains(data: bytes) -> tuple[list[Any], str | None]:
 
     try:
         walk = Walk(read_at, len(data), columns, lambda offset, length: None)
-        hop_in_chains(walk, 0, SplitPolicy(BLOCK // 16), FixedConcurrency(7))
+        scan_in_ranges(walk, 0, SplitPolicy(BLOCK // 16), FixedConcurrency(7))
     except ArchiveError as caught:
         error = str(caught)
     return [getattr(columns, c) for c in columns.__slots__], error

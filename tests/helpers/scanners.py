@@ -24,7 +24,7 @@ class Source:
         }
         self.end = self.behind + end
         self.seconds = seconds
-        self.reads = self.bytes = self.truth = self.under_way = self.most = 0
+        self.reads = self.bytes = self.confirmed = self.under_way = self.most = 0
         self.main = threading.current_thread()
         self.lock = threading.Lock()
 
@@ -33,7 +33,7 @@ class Source:
         with self.lock:
             self.reads += 1
             self.bytes += length
-            self.truth += threading.current_thread() is self.main
+            self.confirmed += threading.current_thread() is self.main
             self.under_way += 1
             self.most = max(self.most, self.under_way)
         time.sleep(self.seconds)

@@ -147,7 +147,7 @@ def _needed_of(read_at: ReadAt, data: int, size: int, flag: bytes, offset: int) 
         match = _LENGTH.match(head)
         length = int(match[1]) if match is not None else 0
         if match is None or not match.end() < length <= size - position:
-            kept += head  # whoever takes the records in sees what is wrong with it
+            kept += head  # the caller that parses the records sees what is wrong with it
             break
         keyword = head[match.end() :].partition(b"=")[0]
         if keyword in _KEYWORDS or keyword in (_OFFSET, _NUMBYTES):

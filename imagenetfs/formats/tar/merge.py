@@ -1,7 +1,9 @@
-"""Chains and the true walk put together: where an archive is cut, and what of a chain is believed.
+"""The scan engine: where an archive is cut into ranges, and which members of a speculative range
+the confirmed walk adopts.
 
-This is bookkeeping without I/O of its own. Who goes on with which walk when, tar_team.py (a thread
-a walk) and tar_ring.py (one thread for all) say; the rules are those of chains.py.
+This is bookkeeping without I/O of its own. Which walk goes on when, the two back-ends say:
+threaded_scanner.py (a thread for each walk) and readahead_scanner.py (one thread for all). The
+rules are those of parallel_scan.py.
 """
 
 from __future__ import annotations
@@ -22,22 +24,21 @@ Progress = Callable[[int], None]
 
 
 class ScanMerger(ABC):
-    """What is being walked of some archives, and may be cut in two for
-    whoever has nothing to do.
+    """The ranges of some archives that are being walked, each of which may be cut in two for a
+    walk that has nothing to do.
     """
 
-    def __init__(self, pace: AdaptiveConcurrency) -> None:
-        self._pace = pace
+    def __init__(self, concurrency: AdaptiveConcurrency) -> None:
+        self._concurrency = concurrency
         self._changed = threading.Condition(threading.Lock())  # guards all of what follows
         self._open: list[ScanRange] = []  # what is being walked and may be cut
         self._closed = False
 
     @abstractmethod
     def _do(self, steps: Steps[T]) -> T:
-        """Do all of it, walking chains meanwhile; what it returns."""
+        """Do all of it, walking other ranges while it waits; what it returns."""
 
-    # --- the true walk
-    # ------------------------------------------------------------------------------
+    # --- the confirmed walk -----------------------------------------------------------------------
 
     def merge(
         self,
@@ -46,13 +47,13 @@ class ScanMerger(ABC):
         split_policy: SplitPolicy,
         progress: Progress = lambda offset: None,
     ) -> int:
-        """Walk on from ``position``, taking over what chains have, until the archive ends."""
-        return self._do(self.stitching(walk, position, split_policy, progress))
+        """Walk on from ``position`` to the archive's end, adopting the members of ranges."""
+        return self._do(self.merging(walk, position, split_policy, progress))
 
     def scanning(self, walk: Walk, start: int, split_policy: SplitPolicy) -> Steps[int]:
         """What ``tar.scan`` does, step by step.
 
-        Where it waits for a chain, it yields that chain.
+        Where it waits for a range, it yields that range.
         """
         check_length(start, walk.end)
         position, ended = yield from walk.steps(start, PROBE)
@@ -60,27 +61,27 @@ class ScanMerger(ABC):
         if ended or span >= LARGE:
             return position if ended else (yield from walk.steps(position))[0]
         split_policy.expect(span)
-        return (yield from self.stitching(walk, position, split_policy))
+        return (yield from self.merging(walk, position, split_policy))
 
-    def stitching(
+    def merging(
         self,
         walk: Walk,
         position: int,
         split_policy: SplitPolicy,
         progress: Progress = lambda offset: None,
     ) -> Steps[int]:
-        """The same, step by step."""
+        """As :meth:`merge`, step by step."""
         since = len(walk.into)
         own = ScanRange(position, walk.end, walk, split_policy)
         try:
             while True:
                 position, ended = yield from self._walk(own, position)
                 progress(position)
-                chain = own.following
-                if ended or walk.overrides or chain is None:
+                scan_range = own.following
+                if ended or walk.overrides or scan_range is None:
                     break
-                position, ended = yield from self._take(chain, position, walk, since)
-                own = self._succeed(chain, position, walk)
+                position, ended = yield from self._take(scan_range, position, walk, since)
+                own = self._succeed(scan_range, position, walk)
         finally:
             self._cancel(own)
         if ended:
@@ -89,7 +90,7 @@ class ScanMerger(ABC):
         return (yield from walk.steps(position))[0]
 
     def _walk(self, own: ScanRange, position: int) -> Steps[tuple[int, bool]]:
-        """Bring the true walk to where its own stretch stops; others may cut it meanwhile."""
+        """Bring the confirmed walk to where its own range stops, if other walks do not cut it."""
         with self._changed:
             self._open.append(own)
             self._tell()
@@ -100,66 +101,65 @@ class ScanMerger(ABC):
                 self._open.remove(own)
 
     def _take(
-        self, chain: ScanRange, position: int, walk: Walk, since: int
+        self, scan_range: ScanRange, position: int, walk: Walk, since: int
     ) -> Steps[tuple[int, bool]]:
-        """Bring the true walk through a chain's stretch, or as far as the chain is of any use."""
-        truth, ended = walk.into.headers, False
-        while position < chain.walk.stop and not ended and not walk.overrides:
-            is_true = chain.is_true(position, truth, since)
-            if chain.done and (position >= chain.landing or not chain.count):
+        """Bring the confirmed walk through a range, or as far as the range is of any use."""
+        confirmed, ended = walk.into.headers, False
+        while position < scan_range.walk.stop and not ended and not walk.overrides:
+            is_confirmed = scan_range.is_confirmed(position, confirmed, since)
+            if scan_range.done and (position >= scan_range.landing or not scan_range.count):
                 break
-            if is_true and not chain.done:
-                yield chain
-            elif is_true and chain.give(position, walk.into):
-                position, ended = chain.landing, chain.landing >= walk.end
+            if is_confirmed and not scan_range.done:
+                yield scan_range
+            elif is_confirmed and scan_range.give(position, walk.into):
+                position, ended = scan_range.landing, scan_range.landing >= walk.end
             else:
                 walk.stop = min(position + 1, walk.end)
                 position, ended = yield from walk.steps(position)
         return position, ended
 
-    def _succeed(self, chain: ScanRange, position: int, walk: Walk) -> ScanRange:
-        """The true walk's next stretch: what is left of the chain's, whatever that still does."""
+    def _succeed(self, scan_range: ScanRange, position: int, walk: Walk) -> ScanRange:
+        """The confirmed walk's next range: what is left of this one, which is given up."""
         with self._changed:
-            self._give_up(chain)
-            own = ScanRange(position, chain.walk.stop, walk, chain.split_policy)
-            own.following = chain.following
+            self._give_up(scan_range)
+            own = ScanRange(position, scan_range.walk.stop, walk, scan_range.split_policy)
+            own.following = scan_range.following
         return own
 
-    def _cancel(self, stretch: ScanRange) -> None:
-        """End the chains behind a stretch."""
+    def _cancel(self, scan_range: ScanRange) -> None:
+        """End the ranges behind this one."""
         with self._changed:
-            following = stretch.following
+            following = scan_range.following
             while following is not None:
                 self._give_up(following)
                 following = following.following
 
-    def _give_up(self, chain: ScanRange) -> None:
-        chain.cancelled = True
-        if chain in self._open:
-            self._open.remove(chain)
+    def _give_up(self, scan_range: ScanRange) -> None:
+        scan_range.cancelled = True
+        if scan_range in self._open:
+            self._open.remove(scan_range)
 
-    # --- chains: the lock is held
-    # --------------------------------------------------------------------
+    # --- ranges: the lock is held -----------------------------------------------------------------
 
     def _cut(self) -> ScanRange | None:
-        """A chain cut off where most is left to walk; None where nothing is worth it."""
+        """A range cut off where most is left to walk; None where nothing is worth it."""
         longest = max(self._open, key=ScanRange.worth, default=None)
         if longest is None or longest.worth() < 2:
             return None
-        chain = longest.cut()
-        chain.split_policy.chains += 1
-        self._open.append(chain)
-        return chain
+        scan_range = longest.cut()
+        scan_range.split_policy.ranges += 1
+        self._open.append(scan_range)
+        return scan_range
 
-    def _end(self, chain: ScanRange) -> None:
-        """Nobody walks this chain any more."""
-        chain.done = True
-        chain.split_policy.chains -= 1
-        if chain in self._open:
-            self._open.remove(chain)
-        chain.split_policy.learn(chain)
+    def _end(self, scan_range: ScanRange) -> None:
+        """The walk of this range has ended."""
+        scan_range.done = True
+        scan_range.split_policy.ranges -= 1
+        if scan_range in self._open:
+            self._open.remove(scan_range)
+        scan_range.split_policy.learn(scan_range)
         self._tell()
 
     def _tell(self) -> None:
-        """There may be something new to cut, or to take over."""
+        """There may be something new to cut, or to adopt."""
         self._changed.notify_all()

@@ -1,23 +1,26 @@
 """The header walk with many requests under way: for sources where a read is a round trip.
 
-A tar is one chain of headers, and over a network each hop waits for the one before. So whoever
-has nothing to do takes the second half of what is left of the longest stretch that somebody
-walks. There he looks for a block whose checksum holds and hops on from it, a chain of its own;
-nothing of that is believed. The truth is the walk from the start. It takes a chain's members over
-from where it stands itself on a header that the chain hopped from too, with no extended header
-pending: from there on both walks are the same walk. Whatever looks like a header within an image
-can cost time, and never correctness.
+In a tar each header says where the next one is, so over a network each hop waits for the one
+before. A walk with nothing to do therefore takes the second half of what is left of the longest
+range that is being walked. There it searches for a block whose checksum holds, and hops on from it:
+a speculative range. The confirmed walk starts at the archive's first header. Once it reaches a
+header that a speculative range visited too, with no extended header pending, both visit the same
+headers from there on, and the range's members are adopted. Bytes within an image that look like a
+header can cost time, and never correctness.
 
-- Chain or truth, a hop depends on nothing but its offset, unless a global pax header came before.
-  So a chain that meets one that matters gives nothing, and the truth goes on alone behind one.
-- Errors come from the truth alone: a chain that fails stops, and the truth goes there itself.
-- The truth waits for a chain only if it is true, and walks other stretches meanwhile; it never
-  waits for one that may be false, but hops on. So this is never much slower than ``scan``.
+- A hop depends on nothing but its offset, unless a global pax header came before. So a range that
+  meets one that matters gives nothing, and the confirmed walk goes on alone behind one.
+- Errors come from the confirmed walk alone: a range that fails stops, and the confirmed walk goes
+  there itself.
+- The confirmed walk waits for a range only if that range is confirmed, and walks other ranges until
+  it is done; it never waits for a range that may be wrong, but hops on. So this is never much
+  slower than ``scan``.
 
-One thread goes round over all walks where the source's file system takes hints (tar_ring.py), else
-each has a thread of its own (tar_team.py). Those are plain ones, joined before anything returns:
-the caller may fork afterwards. (trio keeps its threads for ten seconds, and cannot be run within a
-trio that runs already.)
+:class:`.merge.ScanMerger` is the engine; it has two back-ends. One thread takes turns over all
+walks where the source's file system heeds read-ahead hints (readahead_scanner.py); elsewhere each
+walk has a thread of its own (threaded_scanner.py; why, says docs/decisions/0008). Those are plain
+threads, joined before anything returns: the caller may fork afterwards. (trio keeps its threads for
+ten seconds, and cannot be run within a trio that runs already.)
 """
 
 from __future__ import annotations
@@ -31,11 +34,11 @@ from imagenetfs.formats.tar.threaded_scanner import BEARABLE, ThreadedScanner
 from imagenetfs.formats.tar.walk import Hint, MemberColumns, ReadAt, Walk, check_length
 
 MINIMUM = 8 << 20
-"""Bytes of an archive below which chains are not worth their threads."""
+"""Bytes of an archive below which speculative ranges are not worth their threads."""
 
-_AGAIN = 256  # hops after which they are measured again, while chains are not worth it
+_AGAIN = 256  # hops after which latency is measured again, while ranges are not worth it
 _SLOW = 100e-6  # seconds a read: below that threads take longer than they save
-_PATIENCE = 1.0  # seconds that an interrupt waits for reads that do not return
+_INTERRUPT_SECONDS = 1.0  # that an interrupt waits for reads that do not return
 
 
 def scan_parallel(
@@ -72,13 +75,17 @@ def scan_parallel(
             if hint is not None and readahead_works(read_at, hint, position, end):
                 walk.hint = hint
             most = BEARABLE if walk.hint is None else CEILING
-            pace = (
+            concurrency = (
                 AdaptiveConcurrency(latency, most)
                 if in_flight is None
                 else FixedConcurrency(in_flight)
             )
-            position = hop_in_chains(
-                walk, position, SplitPolicy(span), pace, lambda offset: report(offset - start)
+            position = scan_in_ranges(
+                walk,
+                position,
+                SplitPolicy(span),
+                concurrency,
+                lambda offset: report(offset - start),
             )
             report(position - start)
             return position
@@ -90,21 +97,22 @@ def scan_parallel(
     return position
 
 
-def hop_in_chains(
+def scan_in_ranges(
     walk: Walk,
     position: int,
     split_policy: SplitPolicy,
-    pace: AdaptiveConcurrency,
+    concurrency: AdaptiveConcurrency,
     progress: Progress = lambda offset: None,
 ) -> int:
-    """Bring ``walk`` from the header at ``position`` to the end of the archive, by chains.
+    """Bring ``walk`` from the header at ``position`` to the end of the archive, by
+    speculative ranges.
 
     Returns what ``tar.scan`` returns and raises what it raises. ``progress`` is called with the
     offset up to which the members are known. One thread does it where the walk gives hints.
     """
     if walk.hint is not None:
-        return ReadaheadScanner(pace).merge(walk, position, split_policy, progress)
-    scanner = ThreadedScanner(pace)
+        return ReadaheadScanner(concurrency).merge(walk, position, split_policy, progress)
+    scanner = ThreadedScanner(concurrency)
     try:
         scanner.fill()
         landed = scanner.merge(walk, position, split_policy, progress)
@@ -113,7 +121,7 @@ def hop_in_chains(
         raise
     except BaseException:
         # An interrupt does not wait for a server that does not answer: the threads are daemons.
-        scanner.close(_PATIENCE)
+        scanner.close(_INTERRUPT_SECONDS)
         raise
     scanner.close(None)
     return landed

@@ -1,13 +1,13 @@
-"""One thread that keeps many reads under way, by telling the kernel beforehand what it will read.
+"""One thread that keeps many reads under way, by announcing to the kernel what it will read.
 
 posix_fadvise(POSIX_FADV_WILLNEED) sends the request for a page and does not wait for the answer. So
-one thread goes round over many walks: each reads what was asked for a round ago, hops, and asks for
-its next header. A thread a read costs three times as much, most of it Python's lock. (A read that
-waits for such a page ends with its process; a process that is killed with reads of io_submit under
-way stays until a dead server answers.)
+one thread takes turns over many walks: each reads what it announced a round ago, hops, and
+announces its next header. A thread for each read costs three times as much, most of it Python's
+lock. (A read that waits for such a page ends with its process; a process that is killed with reads
+of io_submit under way stays until a dead server answers.)
 
 It works where the source's file system keeps pages, as NFS does. Elsewhere a hint is ignored, which
-:func:`are_heeded` finds out.
+:func:`readahead_works` finds out.
 """
 
 from __future__ import annotations
@@ -41,21 +41,20 @@ def readahead_works(
 ) -> bool:
     """Whether reads that were announced together are there by the time that the first one is.
 
-    They are at random places in bytes [start, end): what somebody has read before
-    would tell nothing. Where reads pass the kernel's pages by, a hint is not only of
-    no use, but a request more.
+    They are at random offsets in bytes [start, end): bytes that were read before would tell
+    nothing. Where reads bypass the kernel's pages, a hint is of no use and costs a request.
     """
     if end - start < BLOCK:
         return False
 
     def typical(count: int, announce: Hint) -> float:
-        places = [random.randrange(start, end - BLOCK + 1) & -BLOCK for _ in range(count)]
-        for place in places:
-            announce(place, BLOCK)
+        offsets = [random.randrange(start, end - BLOCK + 1) & -BLOCK for _ in range(count)]
+        for offset in offsets:
+            announce(offset, BLOCK)
         seconds = []
-        for place in places:
+        for offset in offsets:
             before = now()
-            read_at(place, BLOCK)
+            read_at(offset, BLOCK)
             seconds.append(now() - before)
         return sorted(seconds)[count // 2]
 
@@ -65,13 +64,13 @@ def readahead_works(
 _NO_HOPS: Iterator[object] = iter(())
 
 
-class _Round:
-    """One of the walks of a ring: its steps, the chain that it is, and the hops that it is at."""
+class _Turn:
+    """One of the walks that take turns: its steps, its range, and the hops that it is at."""
 
-    __slots__ = ("chain", "hops", "steps")
+    __slots__ = ("hops", "scan_range", "steps")
 
-    def __init__(self, steps: Steps[object], chain: ScanRange | None = None) -> None:
-        self.steps, self.chain = steps, chain
+    def __init__(self, steps: Steps[object], scan_range: ScanRange | None = None) -> None:
+        self.steps, self.scan_range = steps, scan_range
         self.hops = _NO_HOPS
 
     def close(self) -> None:
@@ -81,13 +80,13 @@ class _Round:
 
 
 class ReadaheadScanner(ScanMerger):
-    """Walks that take turns in one thread, ``pace.limit`` reads under way among them."""
+    """Walks that take turns in one thread, ``concurrency.limit`` reads under way among them."""
 
-    def __init__(self, pace: AdaptiveConcurrency) -> None:
-        super().__init__(pace)
-        self._walks: deque[_Round] = deque()  # those that have asked for something, by turns
-        self._chains: dict[ScanRange, _Round] = {}
-        self._waiting: dict[ScanRange, _Round] = {}
+    def __init__(self, concurrency: AdaptiveConcurrency) -> None:
+        super().__init__(concurrency)
+        self._walks: deque[_Turn] = deque()  # those that have announced a read, by turns
+        self._ranges: dict[ScanRange, _Turn] = {}
+        self._waiting: dict[ScanRange, _Turn] = {}
         self._jobs: Iterator[Steps[object]] = iter(())
         self._may_cut = False
         self._is_searching = False  # more than headers is under way
@@ -95,14 +94,15 @@ class ReadaheadScanner(ScanMerger):
     def _do(self, steps: Steps[T]) -> T:
         results: list[T] = []
 
-        def kept() -> Steps[None]:
+        def collect() -> Steps[None]:
             results.append((yield from steps))
 
-        self.run([kept()])
+        self.run([collect()])
         return results[0]
 
     def run(self, jobs: Iterable[Steps[object]] = ()) -> None:
-        """Do all of these, several at a time, and cut chains off where there are too few of them.
+        """Do all of these, several at a time, and cut ranges off where there are too few of
+        them.
 
         What one of them raises ends all.
         """
@@ -110,46 +110,46 @@ class ReadaheadScanner(ScanMerger):
         self._may_cut = True
         try:
             while self._fill() and not self._closed:
-                self._go_round()
+                self._run_round()
         finally:
-            for one in (*self._walks, *self._waiting.values(), *self._chains.values()):
+            for one in (*self._walks, *self._waiting.values(), *self._ranges.values()):
                 one.close()
             self._walks.clear()
             self._waiting.clear()
-            self._chains.clear()
+            self._ranges.clear()
 
     def _fill(self) -> bool:
         """Have as many reads under way as are allowed; whether there are any."""
         while len(self._walks) < self._limit():
-            steps, chain = self._next_job(), None
+            steps, scan_range = self._next_job(), None
             if steps is None:
-                chain = self._next_chain()
-                if chain is None:
+                scan_range = self._next_range()
+                if scan_range is None:
                     break
-                steps = chain.explore(chain.read_at)
-            one = _Round(steps, chain)
-            if chain is not None:
-                self._chains[chain] = one
+                steps = scan_range.explore(scan_range.read_at)
+            one = _Turn(steps, scan_range)
+            if scan_range is not None:
+                self._ranges[scan_range] = one
             self._go_on(one)
         return bool(self._walks)
 
     def _limit(self) -> int:
         """How many reads there may be under way."""
-        return self._pace.limit
+        return self._concurrency.limit
 
     def _next_job(self) -> Steps[object] | None:
         return next(self._jobs, None)
 
-    def _next_chain(self) -> ScanRange | None:
-        """A chain, if anything has changed since there was none: looking costs more than a hop."""
+    def _next_range(self) -> ScanRange | None:
+        """A range, if anything has changed since there was none: a search costs more than a hop."""
         if not self._may_cut:
             return None
         with self._changed:
-            chain = self._cut()
-        self._may_cut = chain is not None
-        return chain
+            scan_range = self._cut()
+        self._may_cut = scan_range is not None
+        return scan_range
 
-    def _go_round(self) -> None:
+    def _run_round(self) -> None:
         """Let each walk read what it asked for, and ask for its next.
 
         This loop is what a hop costs here.
@@ -168,9 +168,9 @@ class ReadaheadScanner(ScanMerger):
             else:
                 walks.append(one)
         if are_hops:  # from a read's announcement until its turn: a round
-            self._pace.note(perf_counter() - before, count)
+            self._concurrency.note(perf_counter() - before, count)
 
-    def _go_on(self, one: _Round, hopped: object = None, error: Exception | None = None) -> None:
+    def _go_on(self, one: _Turn, hopped: object = None, error: Exception | None = None) -> None:
         """Let one walk go on from what its last hops came to, until it asks for its next read."""
         while True:
             try:
@@ -195,29 +195,29 @@ class ReadaheadScanner(ScanMerger):
                 error = caught
         self._walks.append(one)
 
-    def _over(self, one: _Round) -> None:
-        """A walk has ended; whoever waits for it goes on."""
+    def _over(self, one: _Turn) -> None:
+        """A walk has ended; the walk that waits for it goes on."""
         self._may_cut = True
-        if one.chain is None:
+        if one.scan_range is None:
             return
-        self._chains.pop(one.chain)
+        self._ranges.pop(one.scan_range)
         with self._changed:
-            self._end(one.chain)
-        waiting = self._waiting.pop(one.chain, None)
+            self._end(one.scan_range)
+        waiting = self._waiting.pop(one.scan_range, None)
         if waiting is not None:
             self._go_on(waiting)
 
-    def _give_up(self, chain: ScanRange) -> None:
-        super()._give_up(chain)
-        if chain in self._chains:
-            self._chains[chain].close()
+    def _give_up(self, scan_range: ScanRange) -> None:
+        super()._give_up(scan_range)
+        if scan_range in self._ranges:
+            self._ranges[scan_range].close()
 
     def _tell(self) -> None:
         self._may_cut = True
 
 
 class _Job:
-    """A scan that somebody waits for."""
+    """A scan that another thread waits for."""
 
     __slots__ = ("error", "landed", "over", "start", "walk")
 
@@ -229,20 +229,20 @@ class _Job:
 
 
 class ReadaheadScannerThread(ReadaheadScanner):
-    """A ring with a thread of its own, in which other threads have their tars scanned.
+    """The scanner in a thread of its own, which scans the tars of other threads.
 
     Close it before the threads that wait in it are joined.
     """
 
-    def __init__(self, pace: AdaptiveConcurrency, callers: int) -> None:
+    def __init__(self, concurrency: AdaptiveConcurrency, callers: int) -> None:
         """``callers``: the threads that call :meth:`scan`, each of which may have a read of its own
         under way while it does not wait here.
         """
-        super().__init__(pace)
+        super().__init__(concurrency)
         self._callers = callers
         self._scans: set[_Job] = set()  # what they wait for here
         self._asked: SimpleQueue[_Job | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._serve, name="tar-ring", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="tar-readahead", daemon=True)
         self._thread.start()
 
     def scan(
@@ -250,7 +250,7 @@ class ReadaheadScannerThread(ReadaheadScanner):
     ) -> int:
         """What ``tar.scan`` does; the calling thread waits.
 
-        Raises Cancelled where the ring is closed.
+        Raises Cancelled where the scanner is closed.
         """
         job = _Job(Walk(read_at, end, into, hint), start)
         with self._changed:
@@ -282,10 +282,10 @@ class ReadaheadScannerThread(ReadaheadScanner):
                         job.over.set()
 
     def _limit(self) -> int:
-        return max(1, self._pace.limit - self._callers + len(self._scans))
+        return max(1, self._concurrency.limit - self._callers + len(self._scans))
 
     def _next_job(self) -> Steps[object] | None:
-        """What somebody has asked for; waits for that where there is nothing else to do."""
+        """The next scan that was asked for; waits for one where there is nothing else to do."""
         if self._closed or (self._walks and self._asked.empty()):
             return None
         job = self._asked.get()

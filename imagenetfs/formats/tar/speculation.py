@@ -1,7 +1,7 @@
-"""A stretch of a tar that one walk goes over: a chain of headers, true or only guessed.
+"""A range of a tar that one walk goes over: confirmed, or speculative.
 
-A chain begins in the middle of the archive, at what looks like a header. What it finds is a guess
-until the true walk comes by; tar_stitch.py puts the two together.
+A speculative range begins in the middle of the archive, at what looks like a header. Its members
+are a guess until the confirmed walk reaches one of its headers; merge.py puts the two together.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SEARCH = 128 << 10  # bytes of the first read of a search; a header is 55 KB aw
 _SEARCH_PIECE = 1 << 20  # bytes of a read, at most, as they grow
 _SEARCH_MOST = 8 << 20  # bytes after which a search is given up
 
-_LEAST_HOPS = 16  # members of a stretch that is worth a search
+_LEAST_HOPS = 16  # members of a range that is worth a search
 
 PROBE = 16  # hops by which latency and the members' mean size are measured
 LARGE = 4 << 20  # bytes a member: above that looking for headers takes longer than hopping
@@ -67,23 +67,21 @@ def find_header(
 
 
 class Cancelled(Exception):
-    """Whatever is found now comes too late: the truth has passed this chain,
-    or nobody waits any more.
-    """
+    """The scan has ended, or the confirmed walk has passed this range: members come too late."""
 
 
 class SplitPolicy:
-    """Where an archive's stretches are cut, so that what is cut off is worth a search for a header.
+    """Where an archive's ranges are cut, so that what is cut off is worth a search for a header.
 
-    ``least``: bytes of the smallest such stretch. A stretch in which no header was found doubles
-    it, so that in an archive whose members turn out to be large few searches are made in vain.
-    ``chains``: how many are being walked.
+    ``least``: bytes of the smallest such range. A range in which no header was found doubles it, so
+    that few searches are wasted in an archive whose members turn out to be large. ``ranges``: how
+    many are being walked.
     """
 
-    __slots__ = ("chains", "least")
+    __slots__ = ("least", "ranges")
 
     def __init__(self, span: int = BLOCK) -> None:
-        self.chains = 0
+        self.ranges = 0
         self.expect(span)
 
     def expect(self, span: int) -> None:
@@ -91,25 +89,25 @@ class SplitPolicy:
         self.least = max(BLOCK, _LEAST_HOPS * span)
 
     def middle(self, at: int, stop: int) -> int:
-        """Where to cut what is left to walk of a stretch, [at, stop), which is worth it."""
+        """Where to cut what is left to walk of a range, [at, stop), which is worth it."""
         return at + ((stop - at) // 2 & -BLOCK)
 
-    def learn(self, chain: ScanRange) -> None:
-        """Follow what was found in a chain that is done, by a factor of 2 at most."""
+    def learn(self, scan_range: ScanRange) -> None:
+        """Follow what was found in a range that is done, by a factor of 2 at most."""
         wanted = 2 * self.least
-        if chain.first is not None:
-            if not chain.count:
+        if scan_range.first is not None:
+            if not scan_range.count:
                 return
-            wanted = _LEAST_HOPS * (chain.landing - chain.first) // chain.count
+            wanted = _LEAST_HOPS * (scan_range.landing - scan_range.first) // scan_range.count
         self.least = max(BLOCK, self.least // 2, min(2 * self.least, wanted))
 
 
 class ScanRange:
     """The part of an archive from ``begin`` up to ``walk.stop``, gone over by one walk.
 
-    Others look only at ``first``, which is set once, at ``walk.at``, at the growing
-    ``walk.into.headers``, and after ``done`` was set at the rest; ``following`` and ``walk.stop``
-    they change, under the lock of tar_stitch.py, where a stretch is cut in two.
+    Other threads read only ``first``, which is set once, ``walk.at``, the growing
+    ``walk.into.headers``, and the rest after ``done`` was set; they change ``following`` and
+    ``walk.stop`` where they cut a range in two, under the merger's lock.
     """
 
     __slots__ = (
@@ -139,27 +137,27 @@ class ScanRange:
     def worth(self) -> float:
         """What is left to walk, by the least that is worth cutting off; from 2 on it may be cut.
 
-        Nothing, where a global header was met: a chain would not know of it.
+        Nothing, where a global header was met: a range would not know of it.
         """
         if self.walk.overrides:
             return 0.0
         return (self.walk.stop - self._at()) / self.split_policy.least
 
     def cut(self) -> ScanRange:
-        """Leave about half of what is left to a chain of its own; the lock is held."""
+        """Leave about half of what is left to a range of its own; the lock is held."""
         stop = self.walk.stop
         middle = self.split_policy.middle(self._at(), stop)
         walk = Walk(self.read_at, self.walk.end, MemberColumns(), self.walk.hint, strict=True)
-        chain = ScanRange(middle, stop, walk, self.split_policy)
-        chain.following, self.following = self.following, chain
+        scan_range = ScanRange(middle, stop, walk, self.split_policy)
+        scan_range.following, self.following = self.following, scan_range
         self.walk.stop = middle
-        return chain
+        return scan_range
 
     def _at(self) -> int:
         return max(self.begin, self.walk.at)
 
     def explore(self, read_at: ReadAt) -> Steps[None]:
-        """As a chain: look for a first header, and hop on from it, with this ``read_at``."""
+        """Search for a first header and hop on from it, reading by ``read_at``."""
         walk, columns = self.walk, self.walk.into
         walk.read_at = read_at
         try:
@@ -176,17 +174,18 @@ class ScanRange:
             if walk.overrides:
                 self.count = 0
 
-    def is_true(self, position: int, truth: list[int], since: int) -> bool:
-        """Whether this chain hopped from ``position`` or a header of the true walk's before it.
+    def is_confirmed(self, position: int, confirmed: list[int], since: int) -> bool:
+        """Whether this range hopped from ``position``, or from a confirmed header before it.
 
-        ``truth[since:]`` are those headers. Both lists may grow meanwhile, and are ascending.
+        ``confirmed[since:]`` are those headers. Both lists are ascending, and may grow during this
+        call.
         """
         if self.first is None:
             return False
-        return _holds(truth, self.first, since) or _holds(self.walk.into.headers, position, 0)
+        return _holds(confirmed, self.first, since) or _holds(self.walk.into.headers, position, 0)
 
     def give(self, position: int, into: MemberColumns) -> bool:
-        """Append the members from the header at ``position`` on; this chain is done.
+        """Append the members from the header at ``position`` on; this range is done.
 
         False, and nothing appended, if none of them begins there.
         """

@@ -1,6 +1,6 @@
-"""Threads that walk tars together, each with one read under way: for sources that take no hints.
+"""Threads that walk tars together, each with one read under way: for sources that heed no hints.
 
-What they are to make of what they find, chains.py says.
+The rules by which their ranges are adopted are those of parallel_scan.py.
 """
 
 from __future__ import annotations
@@ -20,41 +20,39 @@ from imagenetfs.formats.tar.walk import Hint, MemberColumns, ReadAt, Steps, Walk
 T = TypeVar("T")
 
 BEARABLE = 16
-"""Threads that one process bears: beyond that they wait for one another
-more than for the source.
-"""
+"""Threads that one process bears: more of them wait for one another more than for the source."""
 
 
 class ThreadedScanner(ScanMerger):
-    """Threads that walk tars together, whoever has nothing to do helping where most is left.
+    """Threads that walk tars together; a thread with nothing to do helps where most is left.
 
-    Those who call :meth:`stitch` or :meth:`scan` are of the team; :meth:`fill` starts others. In
-    all they are no more than ``pace.limit``, and each has one read under way.
+    The threads that call :meth:`merge` or :meth:`scan` count; :meth:`fill` starts others. In all
+    they are no more than ``concurrency.limit``, and each has one read under way.
     """
 
-    def __init__(self, pace: AdaptiveConcurrency) -> None:
-        super().__init__(pace)
+    def __init__(self, concurrency: AdaptiveConcurrency) -> None:
+        super().__init__(concurrency)
         self._threads: list[threading.Thread] = []
         self._working = 0
 
     def scan(
         self, read_at: ReadAt, start: int, end: int, into: MemberColumns, hint: Hint | None = None
     ) -> int:
-        """What ``tar.scan`` does, for one of the team; the others help when they have time."""
+        """What ``tar.scan`` does, in the calling thread; idle threads help."""
         split_policy = SplitPolicy()
         try:
             return self._do(self.scanning(Walk(read_at, end, into), start, split_policy))
         finally:
-            with self._changed:  # whoever opened the file will close it now
-                self._changed.wait_for(lambda: not split_policy.chains)
+            with self._changed:  # the caller closes the file as soon as this returns
+                self._changed.wait_for(lambda: not split_policy.ranges)
 
-    # --- those who help ---------------------------------------------------------------------------
+    # --- helping threads --------------------------------------------------------------------------
 
     def fill(self) -> None:
-        """Start threads up to what the pace allows."""
+        """Start threads up to the limit."""
         with self._changed:
-            while not self._closed and self._working < self._pace.limit - 1:
-                thread = threading.Thread(target=self._work, name="tar-chain", daemon=True)
+            while not self._closed and self._working < self._concurrency.limit - 1:
+                thread = threading.Thread(target=self._work, name="tar-scan", daemon=True)
                 try:
                     thread.start()
                 except RuntimeError:  # no more threads to be had: fewer will do
@@ -63,13 +61,13 @@ class ThreadedScanner(ScanMerger):
                 self._working += 1
 
     def help(self) -> None:
-        """Walk chains until the team is closed; for a thread that has nothing else to do."""
-        while (chain := self._cut_when_possible(lambda: self._closed)) is not None:
-            self._run(chain)
+        """Walk ranges until the scanner is closed; for a thread that has nothing else to do."""
+        while (scan_range := self._cut_when_possible(lambda: self._closed)) is not None:
+            self._run(scan_range)
 
     def close(self, patience: float | None = None) -> None:
-        """End all chains, and wait for the threads: for each to its end,
-        or ``patience`` for all.
+        """End all ranges, and wait for the threads: for each to its end, or for all of them
+        ``patience`` seconds.
         """
         with self._changed:
             self._closed = True
@@ -78,22 +76,22 @@ class ThreadedScanner(ScanMerger):
         for thread in self._threads:
             thread.join(None if deadline is None else max(0.0, deadline - perf_counter()))
             while not thread.is_alive() and Path(f"/proc/self/task/{thread.native_id}").exists():
-                sleep(0)  # Python is through with it, the kernel not quite; fork would see it
+                sleep(0)  # Python has ended it, the kernel not quite; fork would see it
 
     def _work(self) -> None:
-        """A thread: walk chain after chain, until the team is closed or the pace slows down."""
-        while (chain := self._cut_when_possible(self._leaves)) is not None:
-            self._run(chain)
+        """A thread: walk range after range, until the scanner is closed or the limit falls."""
+        while (scan_range := self._cut_when_possible(self._leaves)) is not None:
+            self._run(scan_range)
 
     def _leaves(self) -> bool:
         """Whether a thread is to end, which is then no longer counted; the lock is held."""
-        if self._closed or self._working >= self._pace.limit:
+        if self._closed or self._working >= self._concurrency.limit:
             self._working -= 1
             return True
         return False
 
     def _do(self, steps: Steps[T]) -> T:
-        """Do it all, helping others while it waits for a chain."""
+        """Do it all, helping other walks while it waits for a range."""
         while True:
             try:
                 awaited = next(steps)
@@ -103,35 +101,35 @@ class ThreadedScanner(ScanMerger):
             assert isinstance(awaited, ScanRange)
             self._help_until_done(awaited)
 
-    def _help_until_done(self, chain: ScanRange) -> None:
-        while (other := self._cut_when_possible(lambda: chain.done)) is not None:
+    def _help_until_done(self, scan_range: ScanRange) -> None:
+        while (other := self._cut_when_possible(lambda: scan_range.done)) is not None:
             self._run(other)
 
     def _cut_when_possible(self, enough: Callable[[], bool]) -> ScanRange | None:
-        """A chain cut off where most is left to walk, as soon as there is
-        one; None if ``enough()``.
+        """A range cut off where most is left to walk, as soon as there is one; None if
+        ``enough()``.
         """
         with self._changed:
             while not enough():
-                chain = self._cut()
-                if chain is not None:
-                    return chain
+                scan_range = self._cut()
+                if scan_range is not None:
+                    return scan_range
                 self._changed.wait()
         return None
 
-    def _run(self, chain: ScanRange) -> None:
+    def _run(self, scan_range: ScanRange) -> None:
         try:
-            finish(chain.explore(self._reader(chain)))
+            finish(scan_range.explore(self._reader(scan_range)))
         finally:
             with self._changed:
-                self._end(chain)
+                self._end(scan_range)
 
-    def _reader(self, chain: ScanRange) -> ReadAt:
-        """``read_at`` for one chain: timed, and ended when nobody needs it any more."""
-        read_at, note = chain.read_at, self._pace.note
+    def _reader(self, scan_range: ScanRange) -> ReadAt:
+        """``read_at`` for one range: timed, and ended when the range is not needed any more."""
+        read_at, note = scan_range.read_at, self._concurrency.note
 
         def read(offset: int, length: int) -> bytes:
-            if chain.cancelled or self._closed:
+            if scan_range.cancelled or self._closed:
                 raise Cancelled
             before = perf_counter()
             data = read_at(offset, length)

@@ -1,8 +1,8 @@
 """The header walk: which member lies where in a tar archive.
 
-A tar is a chain of 512-byte headers, each of which says how far on the next one is: one read of
-512 bytes a member, and only the fields that are needed are parsed. Nothing here knows of files
-or of ImageNet; the bytes come through ``read_at``. The formats are POSIX.1-2017's ustar and pax,
+In a tar, each 512-byte header says how far on the next one is: one read of 512 bytes a member, and
+only the fields that are needed are parsed. Nothing here knows of files or of ImageNet; the bytes
+come through ``read_at``. The formats are POSIX.1-2017's ustar and pax,
 version 7, and GNU's as the GNU tar manual has them; where an archive strays from them, what GNU
 tar 1.34 lists and extracts decides:
 
@@ -58,20 +58,19 @@ Hint = Callable[[int, int], None]
 """``hint(offset, length)``: these bytes will be read soon. It waits for nothing."""
 
 Hops = Generator[None, None, tuple[int, bytes | None]]
-"""Hops that let others go on after each announcement; see ``Walk``."""
+"""Hops that yield after each announcement, so that other walks go on; see ``Walk``."""
 
 Steps = Generator[Any, Any, T]
-"""Work that lets others go on where it would have to wait, by yielding: None where it has
-announced a read; Hops that are to be done, and their result sent; or something else that it
-waits for. Handing hops over saves what going through all of the generators that a walk is made
-of would cost with each.
+"""A cooperative scan task. It yields None after announcing a read, Hops to be run (their result is
+sent back), or the range that it waits for. Hops are handed over because each would otherwise pass
+through all of the generators that a walk is made of.
 """
 
 _HEADER_AND_PADDING = BLOCK + BLOCK - 1
 # Headers that are collected before they are taken in: at first, after one that
 # was not plain, at most.
 _AT_FIRST, _FEWEST, _MOST = 256, 8, 1024
-_TURNS = 128  # of a walk that takes turns: so many to twice as many
+_TURNS = 128  # headers of a walk that takes turns: so many to twice as many
 _MOST_HOPS = sys.maxsize
 _FAR = 8 << 20  # bytes in which the first header is looked for where none stands at the beginning
 
@@ -132,8 +131,8 @@ class Walk:
     plain. Another walk may lower ``stop`` while this one is on its way there, and see from
     ``at`` how far it has come.
 
-    With ``hint`` it says where it will read next, and lets others go on before it does. A
-    ``strict`` walk raises ArchiveError at whatever is out of form, also where it could go on.
+    With ``hint`` it announces each read, and yields before it reads. A ``strict`` walk raises
+    ArchiveError at whatever is out of form, also where it could go on.
     """
 
     __slots__ = (
@@ -250,15 +249,15 @@ class Walk:
     def _batch(self, position: int) -> int:
         """How many headers to collect from ``position`` on.
 
-        Walks that take turns do not take in together, whatever they have in common: nobody asks for
-        anything meanwhile.
+        Walks that take turns do not take in their members at the same time, however much they have
+        in common: no read would be announced for so long.
         """
         if self.hint is None:
             return self._most
         return min(self._most, _TURNS + position // BLOCK % _TURNS)
 
     def _keep_ahead(self, positions: list[int], blocks: list[bytes]) -> None:
-        """They have been read, and most probably the walk will come by: nothing is read twice."""
+        """The walk will probably come to headers that were read already: nothing is read twice."""
         if positions:
             left = self._ahead.items() if len(self._ahead) < _MOST else ()
             self._ahead = {at: block for at, block in left if at > positions[0]}
@@ -276,8 +275,8 @@ class Walk:
         taken = len(names)
         if taken and headers[taken - 1] + BLOCK + sizes[taken - 1] > self.end:
             taken -= 1  # cut off; only the last hop can have gone beyond the end
-        # What was read behind one that is not plain may be in vain: never more than
-        # had been right before.
+        # Headers read past a non-plain one may be wasted, so a batch grows only as far as earlier
+        # batches proved useful.
         earned = max(self._most, 2 * taken) if taken == len(blocks) else max(_FEWEST, taken)
         self._most = min(earned, _MOST)
         into = self.into

@@ -1,5 +1,5 @@
 """Any other set of classes as a version of its own, ``<name>/<split>/<class>``: ImageNetV2, -A, -R,
--Sketch, -C, Imagenette, ImageNet-100, a subset of one's own.
+-Sketch, -C, Imagenette, ImageNet-100, any other subset.
 
 A set is a directory in the base with class directories or class tars in it, or one level or more
 below it (``imagenette2/train/``, ``ImageNet-C/fog/3/``), the base itself if nothing else stands in

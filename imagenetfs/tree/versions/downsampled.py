@@ -60,8 +60,8 @@ def versions(discovery: Discovery, index: Index, kit: Devkit | None) -> list[Ver
             version.splits.append(Split(name, backend, origin, aliases, labels_from))
     if by_side and kit is None:
         discovery.warnings.append(
-            "the devkit is missing or cannot be used, so nobody knows which class a label of "
-            "DownSampled means: its images stand under unlabeled/."
+            "the devkit is missing or cannot be used, so it is not known which class a label "
+            "of DownSampled means: its images stand under unlabeled/."
         )
     return [by_side[side] for side in sorted(by_side)]
 
@@ -87,7 +87,7 @@ class ArraySplit:
     def __init__(
         self, index: Index, archives: Sequence[int], ids: Mapping[bytes, int] | None
     ) -> None:
-        """``ids``: wnid -> label; None where nobody knows."""
+        """``ids``: wnid -> label; None where that is not known."""
         self._index = index
         self.archives: Sequence[int] = archives
         self.classes: Sequence[bytes] = sorted(ids) if ids is not None else (UNLABELED,)

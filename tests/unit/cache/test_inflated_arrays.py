@@ -126,7 +126,7 @@ def test_damage_is_never_served(tmp_path: Path, index: Index) -> None:
     for _ in range(2):
         with pytest.raises(ArchiveError, match="see the log"):
             unpacked.read(0, 0, 192)
-    assert unpacked.room.used < DATA.nbytes
+    assert unpacked.scratch.used < DATA.nbytes
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_no_room(index: Index, small_disk: Path) -> None:
     unpacked = unpacked_of(index, small_disk)
     with pytest.raises(NoSpaceError, match=r"--cache-dir or TMPDIR"):
         unpacked.read(0, 0, 192)
-    assert unpacked.room.used == 0
+    assert unpacked.scratch.used == 0
 
 
 @pytest.mark.expects_log(
@@ -206,7 +206,7 @@ def test_the_cache_has_it_for_the_next_mount(
         assert cache.read_if_cached(VOLUME, ByteRange.sized(192, 192)) == DATA[1].tobytes()
         assert unpacked.was_brought(0) == (mount == 0)
         assert not unpacked.has(0)
-        assert unpacked.room.used == 0
+        assert unpacked.scratch.used == 0
     assert caplog.text.count("unpacking a.npz (576000 bytes) into the cache") == 1
     assert caplog.text.count("unpacked a.npz") == 1
 

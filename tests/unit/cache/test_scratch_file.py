@@ -62,7 +62,7 @@ def test_room_is_taken_on_disk_and_given_back(scratch: ScratchFile) -> None:
     before = scratch.used
     given = scratch.reserve(1 << 20)
     assert scratch.used >= before + (1 << 20)
-    scratch.give_back(given, 1 << 20)
+    scratch.punch_hole(given, 1 << 20)
     assert scratch.used == before
     assert scratch.read(kept, 8192) == b"k" * 8192
     assert scratch.reserve(10) >= given + (1 << 20)

@@ -180,7 +180,7 @@ def test_an_interrupt_does_not_wait_for_the_pace(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     cache, pace = fresh(tmp_path / "cache"), RateLimiter(1.0)
-    stager = Stager(cache, streams=4, pace=pace, last_seconds=HANG_SECONDS)
+    stager = Stager(cache, streams=4, rate_limiter=pace, last_seconds=HANG_SECONDS)
     with pytest.raises(KeyboardInterrupt):
         stager.run(stage_ranges(one, 0, one.size, one.size, lambda: origin), interrupt)
     assert not stager.is_stuck
@@ -226,7 +226,7 @@ def test_each_request_takes_its_turn(tmp_path: Path) -> None:
             return 0.0
 
     origin, pace = Bytes(LARGE), Counted(1e6)
-    run(fresh(tmp_path / "cache"), origin, pace=pace)
+    run(fresh(tmp_path / "cache"), origin, rate_limiter=pace)
     assert sorted(turns) == sorted(length for _, length in origin.asked)
     assert sum(turns) == len(LARGE)
     assert max(turns) == pace.window < 1e6

@@ -229,18 +229,18 @@ def test_one_process_of_all_writes_it(tmp_path: Path) -> None:
         os.close(fd)
 
 
-def test_runs_end_with_segments() -> None:
+def test_missing_runs_end_with_segments() -> None:
     data = random.Random(2).randbytes(4 * BLOCK - 100)
     last = SEGMENT // BLOCK - 1
     at = SEGMENT - 2 * BLOCK
     every = [{last - 1, last}, {0, 1}]
-    assert [*volume_writer._runs(at, data, every)] == [
+    assert [*volume_writer._missing_runs(at, data, every)] == [
         (0, last - 1, data[: 2 * BLOCK]),
         (1, 0, data[2 * BLOCK :]),
     ]
     some = [{last}, {1}]
-    assert [*volume_writer._runs(at, data, some)] == [
+    assert [*volume_writer._missing_runs(at, data, some)] == [
         (0, last, data[BLOCK : 2 * BLOCK]),
         (1, 1, data[3 * BLOCK :]),
     ]
-    assert [*volume_writer._runs(at, data, [set(), set()])] == []
+    assert [*volume_writer._missing_runs(at, data, [set(), set()])] == []

@@ -221,7 +221,7 @@ def test_descriptors_do_not_reach_other_programs() -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A directory that holds no more than a few hundred kilobytes, and is not taken for full."""
-    monkeypatch.setattr(arena_module, "_LEAST_ROOM", 0)
+    monkeypatch.setattr(arena_module, "_LEAST_SPACE", 0)
     directory = tmp_path / "small"
     directory.mkdir()
     options = ["-t", "tmpfs", "-o", "size=256k", "none", str(directory)]

@@ -108,7 +108,7 @@ def test_after_a_minute_it_waits_once_more(train: Path, file: Path) -> None:
     index = sharing_index(train, file, clock=clock)
     index.container(0, 0)
     waited = sum(clock.pauses)
-    clock.advance(sharing_module._VAIN_SECONDS - 1)
+    clock.advance(sharing_module._NO_WAIT_SECONDS - 1)
     index.container(0, 1)
     assert sum(clock.pauses) == waited
     clock.advance(1)

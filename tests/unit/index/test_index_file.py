@@ -77,10 +77,10 @@ def test_round_trip(somewhere: Path, records: list[Record]) -> None:
         assert store.records() == in_order
         assert store.keys() == [record.key for record in in_order]
         for record in records:
-            place = store.place(record.key)
-            assert place is not None
-            assert store.block(place) == record.block
-        assert store.place(b"\0nobody's") is None
+            entry = store.entry(record.key)
+            assert entry is not None
+            assert store.block(entry) == record.block
+        assert store.entry(b"\0nobody's") is None
     finally:
         store.close()
 
@@ -242,8 +242,8 @@ def test_reading_fails_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     path = tmp_path / "x.idx"
     write_index_file(path, records_of(2))
     store = IndexFile(path)
-    place = store.place(records_of(2)[1].key)
-    assert place is not None
+    entry = store.entry(records_of(2)[1].key)
+    assert entry is not None
 
     def stale(fd: int, length: int, offset: int) -> bytes:
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
@@ -251,7 +251,7 @@ def test_reading_fails_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(os, "pread", stale)
     try:
         with pytest.raises(ArchiveError):
-            store.block(place)
+            store.block(entry)
     finally:
         monkeypatch.undo()
         store.close()

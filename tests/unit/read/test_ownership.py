@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.read.ownership import (
-    NOBODY,
+    ROOT_ALONE,
     OwnershipMapper,
     common_ownership,
     effective_ownership,
@@ -31,13 +31,13 @@ FILE: Ownership = (7, 70, 0o640)
         ([], (7, 70, 0o604), (7, 70, 0o604)),  # the kernel knows what this means
         ([OPEN, (5, 80, 0o750)], (7, 70, 0o644), (0, 80, 0o040)),
         ([(5, 80, 0o750), OPEN], (7, 80, 0o640), (0, 80, 0o040)),
-        ([(5, 80, 0o750)], FILE, NOBODY),
-        ([(5, 80, 0o750), (5, 90, 0o750)], (7, 70, 0o644), NOBODY),
+        ([(5, 80, 0o750)], FILE, ROOT_ALONE),
+        ([(5, 80, 0o750), (5, 90, 0o750)], (7, 70, 0o644), ROOT_ALONE),
         ([(5, 80, 0o700)], (7, 70, 0o644), (5, 0, 0o400)),
-        ([(5, 80, 0o700)], (6, 70, 0o600), NOBODY),
+        ([(5, 80, 0o700)], (6, 70, 0o600), ROOT_ALONE),
         ([(5, 80, 0o700)], (5, 70, 0o600), (5, 0, 0o400)),
-        ([(5, 80, 0o705)], (7, 70, 0o644), NOBODY),  # a group that is kept out
-        ([(5, 80, 0o600)], (7, 70, 0o644), NOBODY),
+        ([(5, 80, 0o705)], (7, 70, 0o644), ROOT_ALONE),  # a group that is kept out
+        ([(5, 80, 0o600)], (7, 70, 0o644), ROOT_ALONE),
     ],
 )
 def test_both_must_be_passed(above: list[Ownership], own: Ownership, who: Ownership) -> None:
@@ -51,8 +51,8 @@ def test_both_must_be_passed(above: list[Ownership], own: Ownership, who: Owners
         ([(0, 0, 0o644), FILE], FILE),
         ([FILE, FILE, (1, 1, 0o444)], FILE),
         ([FILE, (8, 70, 0o640)], (0, 70, 0o040)),
-        ([FILE, (7, 71, 0o640)], NOBODY),
-        ([FILE, NOBODY], NOBODY),
+        ([FILE, (7, 71, 0o640)], ROOT_ALONE),
+        ([FILE, ROOT_ALONE], ROOT_ALONE),
     ],
 )
 def test_what_is_made_of_several(several: list[Ownership], who: Ownership) -> None:

@@ -7,17 +7,17 @@ import threading
 from imagenetfs.formats.tar.concurrency import CEILING, FIRST, AdaptiveConcurrency, FixedConcurrency
 
 
-def told(pace: AdaptiveConcurrency, seconds: float, count: int) -> list[int]:
+def told(concurrency: AdaptiveConcurrency, seconds: float, count: int) -> list[int]:
     limits = []
     for _ in range(count):
-        pace.note(seconds)
-        limits.append(pace.limit)
+        concurrency.note(seconds)
+        limits.append(concurrency.limit)
     return limits
 
 
 def test_the_pace_doubles_while_latency_is_flat_up_to_the_ceiling() -> None:
-    pace = AdaptiveConcurrency(0.001)
-    limits = told(pace, 0.0011, 1000)
+    concurrency = AdaptiveConcurrency(0.001)
+    limits = told(concurrency, 0.0011, 1000)
     assert sorted(set(limits)) == [4, 8, 16, 32, 64]
     assert limits == sorted(limits)
     assert limits[31] == 8
@@ -26,17 +26,17 @@ def test_the_pace_doubles_while_latency_is_flat_up_to_the_ceiling() -> None:
 
 
 def test_the_pace_stays_where_latency_rises_and_halves_where_requests_queue() -> None:
-    pace = AdaptiveConcurrency(0.001)
-    told(pace, 0.001, 1000)
-    assert set(told(pace, 0.002, 1000)) == {64}
-    assert sorted(set(told(pace, 0.004, 1000))) == [4, 8, 16, 32, 64]
-    assert pace.limit == 4
-    assert told(pace, 0.001, 1000)[-1] == 64
+    concurrency = AdaptiveConcurrency(0.001)
+    told(concurrency, 0.001, 1000)
+    assert set(told(concurrency, 0.002, 1000)) == {64}
+    assert sorted(set(told(concurrency, 0.004, 1000))) == [4, 8, 16, 32, 64]
+    assert concurrency.limit == 4
+    assert told(concurrency, 0.001, 1000)[-1] == 64
 
 
 def test_the_pace_says_when_there_is_room_for_more() -> None:
-    pace = AdaptiveConcurrency(0.001)
-    assert [pace.note(0.001) for _ in range(32)] == [False] * 31 + [True]
+    concurrency = AdaptiveConcurrency(0.001)
+    assert [concurrency.note(0.001) for _ in range(32)] == [False] * 31 + [True]
 
 
 def test_low_ceilings_and_fixed_paces() -> None:
@@ -46,37 +46,37 @@ def test_low_ceilings_and_fixed_paces() -> None:
 
 
 def test_one_slow_request_does_not_count_against_many_fast_ones() -> None:
-    pace = AdaptiveConcurrency(0.001)
-    told(pace, 0.001, 31)
-    assert pace.limit == 4
-    pace.note(10.0)
-    assert pace.limit == 8
+    concurrency = AdaptiveConcurrency(0.001)
+    told(concurrency, 0.001, 31)
+    assert concurrency.limit == 4
+    concurrency.note(10.0)
+    assert concurrency.limit == 8
 
 
 def test_a_batch_counts_as_many_requests() -> None:
-    pace = AdaptiveConcurrency(0.001)
-    assert not pace.note(0.001, 31)
-    assert pace.note(0.001)
-    assert not pace.note(0.001, 63)
-    assert pace.note(0.001, 1)
-    assert pace.limit == 16
+    concurrency = AdaptiveConcurrency(0.001)
+    assert not concurrency.note(0.001, 31)
+    assert concurrency.note(0.001)
+    assert not concurrency.note(0.001, 63)
+    assert concurrency.note(0.001, 1)
+    assert concurrency.limit == 16
 
 
 def test_what_was_noted_before_a_change_is_forgotten() -> None:
-    pace = AdaptiveConcurrency(0.001)
-    told(pace, 0.001, 32)
-    told(pace, 1.0, 63)
-    assert pace.limit == 8
-    pace.note(1.0)
-    assert pace.limit == 4
+    concurrency = AdaptiveConcurrency(0.001)
+    told(concurrency, 0.001, 32)
+    told(concurrency, 1.0, 63)
+    assert concurrency.limit == 8
+    concurrency.note(1.0)
+    assert concurrency.limit == 4
 
 
 def test_between_the_two_thresholds_nothing_changes() -> None:
-    pace = AdaptiveConcurrency(0.001)
-    told(pace, 0.001, 32)
-    assert set(told(pace, 0.0015, 512)) == {8}
-    assert set(told(pace, 0.003, 512)) == {8}
-    assert 4 in told(pace, 0.0031, 64)
+    concurrency = AdaptiveConcurrency(0.001)
+    told(concurrency, 0.001, 32)
+    assert set(told(concurrency, 0.0015, 512)) == {8}
+    assert set(told(concurrency, 0.003, 512)) == {8}
+    assert 4 in told(concurrency, 0.0031, 64)
 
 
 def test_it_starts_at_four_and_ends_at_the_projects_limit() -> None:
@@ -85,11 +85,11 @@ def test_it_starts_at_four_and_ends_at_the_projects_limit() -> None:
 
 
 def test_any_thread_may_note() -> None:
-    pace = AdaptiveConcurrency(0.001, 1 << 20)
-    threads = [threading.Thread(target=told, args=(pace, 0.001, 500)) for _ in range(8)]
+    concurrency = AdaptiveConcurrency(0.001, 1 << 20)
+    threads = [threading.Thread(target=told, args=(concurrency, 0.001, 500)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     # 32 + 64 + ... + 2048 = 4064 notes double it seven times; 4000 do so six times.
-    assert pace.limit == 4 << 6
+    assert concurrency.limit == 4 << 6

@@ -1,4 +1,4 @@
-"""The true walk takes over what chains have found, whoever is ahead: always what a lone scan finds.
+"""The true walk takes over what ranges have found, whoever is ahead: always what a lone scan finds.
 
 The merger here does everything in one thread, at the moments that a test chooses.
 """
@@ -37,48 +37,48 @@ def jumped_over() -> bytes:
 
 
 class OneThread(ScanMerger):
-    """Cuts a chain wherever one is worth it. It is walked to its end at once; or as far as its
+    """Cuts a range wherever one is worth it. It is walked to its end at once; or as far as its
     first header, and on when it is waited for; or a hop for each of the true walk's."""
 
     def __init__(self, read_at: ReadAt, when: str) -> None:
         super().__init__(FixedConcurrency(1))
         self.read_at = read_at
         self.when = when
-        self.chains: list[ScanRange] = []
+        self.ranges: list[ScanRange] = []
         self.waited = 0
         self._walks: dict[ScanRange, Generator[None, None, None]] = {}
 
     def _do(self, steps: Steps[T]) -> T:
-        for awaited in (truth := Driven(steps)):
+        for awaited in (confirmed := Driven(steps)):
             if awaited is None:
                 self._go_on()
             else:
                 self.waited += 1
                 self._advance(awaited, lambda: False)
-        return truth.result
+        return confirmed.result
 
     def _go_on(self) -> None:
         with self._changed:
-            chain = self._cut()
-        if chain is not None:
-            self.chains.append(chain)
-            walk = Driven(chain.explore(self.read_at))
-            self._walks[chain] = (None for _ in walk)
+            scan_range = self._cut()
+        if scan_range is not None:
+            self.ranges.append(scan_range)
+            walk = Driven(scan_range.explore(self.read_at))
+            self._walks[scan_range] = (None for _ in walk)
             if self.when == "at once":
-                self._advance(chain, lambda: False)
+                self._advance(scan_range, lambda: False)
             elif self.when == "when waited for":
-                self._advance(chain, lambda: chain.first is not None)
+                self._advance(scan_range, lambda: scan_range.first is not None)
         if self.when == "in turn":
             for other in list(self._walks):
                 self._advance(other, lambda: True)
 
-    def _advance(self, chain: ScanRange, is_far_enough: Callable[[], bool]) -> None:
-        for _ in self._walks[chain]:
+    def _advance(self, scan_range: ScanRange, is_far_enough: Callable[[], bool]) -> None:
+        for _ in self._walks[scan_range]:
             if is_far_enough():
                 return
-        del self._walks[chain]
+        del self._walks[scan_range]
         with self._changed:
-            self._end(chain)
+            self._end(scan_range)
 
 
 class Driven(Generic[T]):
@@ -180,7 +180,7 @@ WHEN = pytest.mark.parametrize("when", ["at once", "when waited for", "in turn"]
         "members hold nothing but headers",
         "members hold end markers",
         "a global header",
-        "a global header that chains jump over",
+        "a global header that ranges jump over",
         "empty",
     ],
 )
@@ -188,25 +188,25 @@ def test_it_finds_what_a_lone_scan_finds(data: bytes, when: str) -> None:
     found, merger = merged(data, when)
     assert found == lone(data)
     assert merger._open == []
-    assert all(chain.done or chain.cancelled for chain in merger.chains)
+    assert all(scan_range.done or scan_range.cancelled for scan_range in merger.ranges)
 
 
 @WHEN
 def test_most_members_come_from_chains(when: str) -> None:
     """Else the whole of it would be for nothing."""
-    truth: list[int] = []
+    confirmed: list[int] = []
     merger = OneThread(reader(PLAIN), when)
 
     def read_at(offset: int, length: int) -> bytes:
-        truth.append(offset)
+        confirmed.append(offset)
         return PLAIN[offset : offset + length]
 
     into = MemberColumns()
     merger.merge(Walk(read_at, len(PLAIN), into, lambda *what: None), 0, SplitPolicy())
     assert into.headers == HEADERS
-    assert len(merger.chains) > 1
-    by_chains = sum(chain.count for chain in merger.chains if chain.done)
-    assert by_chains > len(HEADERS) / 2
+    assert len(merger.ranges) > 1
+    by_ranges = sum(scan_range.count for scan_range in merger.ranges if scan_range.done)
+    assert by_ranges > len(HEADERS) / 2
     assert (merger.waited > 0) is (when != "at once")
 
 
@@ -221,7 +221,7 @@ def test_a_read_that_fails_in_a_chain_alone_costs_nothing(when: str) -> None:
     into = MemberColumns()
     merger.merge(Walk(reader(PLAIN), len(PLAIN), into, lambda *what: None), 0, SplitPolicy())
     assert into.headers == HEADERS
-    assert merger.chains
+    assert merger.ranges
 
 
 @WHEN
@@ -258,8 +258,8 @@ def test_chains_that_are_under_way_are_counted_out_when_they_end() -> None:
     merger, policy = OneThread(reader(PLAIN), "at once"), SplitPolicy()
     walk = Walk(merger.read_at, len(PLAIN), MemberColumns(), lambda *what: None)
     merger.merge(walk, 0, policy)
-    assert merger.chains
-    assert policy.chains == 0
+    assert merger.ranges
+    assert policy.ranges == 0
 
 
 # --- a whole archive ------------------------------------------------------------------------------
@@ -291,7 +291,7 @@ def test_the_first_members_say_how_large_the_others_are() -> None:
     into, policy, merger = scanned(PLAIN, reader(PLAIN), len(PLAIN))
     assert into.headers == HEADERS
     assert policy.expected == [HEADERS[PROBE] // PROBE]
-    assert merger.chains
+    assert merger.ranges
 
 
 def test_large_members_are_hopped_over_alone() -> None:
@@ -306,7 +306,7 @@ def test_large_members_are_hopped_over_alone() -> None:
     into, policy, merger = scanned(b"", read_at, length)
     assert into.headers == list(blocks)
     assert policy.expected == []
-    assert merger.chains == []
+    assert merger.ranges == []
 
 
 def test_an_archive_shorter_than_the_probe() -> None:

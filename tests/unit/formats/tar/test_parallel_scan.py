@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from imagenetfs.errors import ArchiveError
 from imagenetfs.formats.tar.concurrency import FixedConcurrency
-from imagenetfs.formats.tar.parallel_scan import hop_in_chains
+from imagenetfs.formats.tar.parallel_scan import scan_in_ranges
 from imagenetfs.formats.tar.speculation import ScanRange, SplitPolicy
 from imagenetfs.formats.tar.walk import (
     Hint,
@@ -56,7 +56,7 @@ class EveryStretch(SplitPolicy):
     def middle(self, at: int, stop: int) -> int:
         return (at // self.least + 1) * self.least
 
-    def learn(self, chain: ScanRange) -> None:
+    def learn(self, scan_range: ScanRange) -> None:
         pass
 
 
@@ -64,35 +64,35 @@ def no_hint(offset: int, length: int) -> None:
     """Announcing a read changes nothing in memory; but who gives hints walks in one thread."""
 
 
-def in_chains(
+def in_ranges(
     archive: bytes,
-    chains: int,
+    ranges: int,
     *,
     in_flight: int = 5,
     read_at: ReadAt | None = None,
     hint: Hint | None = None,
 ) -> Outcome:
-    """What hop_in_chains finds with the archive cut into about ``chains`` stretches."""
+    """What scan_in_ranges finds with the archive cut into about ``ranges`` stretches."""
     end = len(archive)
 
     def walk(into: MemberColumns) -> int:
         check_length(0, end)
         walk = Walk(read_at or reader(archive), end, into, hint)
-        return hop_in_chains(walk, 0, EveryStretch(end // chains), FixedConcurrency(in_flight))
+        return scan_in_ranges(walk, 0, EveryStretch(end // ranges), FixedConcurrency(in_flight))
 
     return outcome_of(walk)
 
 
 def reader(archive: bytes, slow: str = "nobody") -> ReadAt:
-    """A read_at in which the truth, the chains, or both at random are
+    """A read_at in which the confirmed, the ranges, or both at random are
     slow: so each may be ahead.
     """
     chance = random.Random(len(archive))  # it decides about pauses alone
     main = threading.current_thread()
 
     def read_at(offset: int, length: int) -> bytes:
-        is_truth = threading.current_thread() is main
-        if slow == ("truth" if is_truth else "chains") or (
+        is_confirmed = threading.current_thread() is main
+        if slow == ("confirmed" if is_confirmed else "ranges") or (
             slow == "both" and chance.random() < 0.3
         ):
             time.sleep(0.0003)
@@ -101,7 +101,7 @@ def reader(archive: bytes, slow: str = "nobody") -> ReadAt:
     return read_at
 
 
-# --- archives that lie in wait for a chain
+# --- archives that are traps for a speculative range
 # ----------------------------------------------------------
 
 # What an image may hold: a header that leads anywhere, one that leads out onto a true header, an
@@ -147,8 +147,8 @@ ARCHIVES = st.builds(
 
 @settings(max_examples=500, deadline=None)
 @given(ARCHIVES, st.integers(1, 64), st.sampled_from([1, 2, 3, 9, 64]))
-def test_a_ring_finds_what_scan_finds(archive: bytes, chains: int, in_flight: int) -> None:
-    found = in_chains(archive, chains, in_flight=in_flight, hint=no_hint)
+def test_a_ring_finds_what_scan_finds(archive: bytes, ranges: int, in_flight: int) -> None:
+    found = in_ranges(archive, ranges, in_flight=in_flight, hint=no_hint)
     assert found == one_by_one(archive)
 
 
@@ -156,13 +156,13 @@ def test_a_ring_finds_what_scan_finds(archive: bytes, chains: int, in_flight: in
 @given(
     ARCHIVES,
     st.integers(1, 64),
-    st.sampled_from(["nobody", "truth", "chains", "both"]),
+    st.sampled_from(["nobody", "confirmed", "ranges", "both"]),
     st.sampled_from([2, 3, 9]),
 )
 def test_chains_find_what_scan_finds(
-    archive: bytes, chains: int, slow: str, in_flight: int
+    archive: bytes, ranges: int, slow: str, in_flight: int
 ) -> None:
-    found = in_chains(archive, chains, in_flight=in_flight, read_at=reader(archive, slow))
+    found = in_ranges(archive, ranges, in_flight=in_flight, read_at=reader(archive, slow))
     assert found == one_by_one(archive)
 
 
@@ -175,34 +175,34 @@ def test_damage_is_met_where_scan_meets_it(seed: int) -> None:
         archive = mutated(b"".join(chance.choices(sound, k=4)), chance)
         if chance.random() < 0.7:
             archive = resealed(archive)
-        slow = chance.choice(["nobody", "truth", "chains"])
-        chains = chance.randint(1, 64)
+        slow = chance.choice(["nobody", "confirmed", "ranges"])
+        ranges = chance.randint(1, 64)
         expected = one_by_one(archive)
-        assert in_chains(archive, chains, read_at=reader(archive, slow)) == expected
-        assert in_chains(archive, chains, hint=no_hint) == expected
+        assert in_ranges(archive, ranges, read_at=reader(archive, slow)) == expected
+        assert in_ranges(archive, ranges, hint=no_hint) == expected
 
 
-@pytest.mark.parametrize("chains", range(1, 65))
-def test_every_number_of_chains(chains: int) -> None:
+@pytest.mark.parametrize("ranges", range(1, 65))
+def test_every_number_of_chains(ranges: int) -> None:
     archive = b"".join(member(b"%d.JPEG" % i, b"\xff" * (i * 37 % 3000)) for i in range(200)) + END
-    assert in_chains(archive, chains, read_at=reader(archive, "truth")) == one_by_one(archive)
-    assert in_chains(archive, chains, in_flight=chains, hint=no_hint) == one_by_one(archive)
+    assert in_ranges(archive, ranges, read_at=reader(archive, "confirmed")) == one_by_one(archive)
+    assert in_ranges(archive, ranges, in_flight=ranges, hint=no_hint) == one_by_one(archive)
 
 
-@pytest.mark.parametrize("slow", ["nobody", "truth", "chains"])
+@pytest.mark.parametrize("slow", ["nobody", "confirmed", "ranges"])
 def test_a_false_chain_that_runs_into_the_true_one_gives_only_what_is_true(slow: str) -> None:
     # In the image, a header whose size leads exactly onto the next true header.
     trap = b"\xff" * 5120 + header(b"false", 5120) + b"\xff" * 5120
     plain = [member(b"%d" % i, b"\xff" * 2000) for i in range(30)]
     archive = b"".join([*plain, member(b"trap", trap), *plain]) + END
-    for chains in range(2, 40):
-        found = in_chains(archive, chains, read_at=reader(archive, slow))
-        assert found == one_by_one(archive) == in_chains(archive, chains, hint=no_hint)
+    for ranges in range(2, 40):
+        found = in_ranges(archive, ranges, read_at=reader(archive, slow))
+        assert found == one_by_one(archive) == in_ranges(archive, ranges, hint=no_hint)
         assert b"false" not in found[0]["names"]
 
 
 def test_a_global_header_that_a_chain_jumped_over() -> None:
-    # The second stretch begins within an image, and its chain finds the trap there, which leads
+    # The second range begins within an image, and its walk finds the trap there, which leads
     # over the global header onto the members behind it: true headers, but other times.
     weight = pax((b"mtime", b"99"), kind=b"g")
     trap = header(b"false", 1024 + len(weight)) + b"\xff" * 1024
@@ -210,9 +210,14 @@ def test_a_global_header_that_a_chain_jumped_over() -> None:
     stretch = 65_536
     filler = member(b"filler", b"\xff" * (stretch - 1024))
     archive = filler + member(b"image", b"\xff" * 512 + trap) + weight + tail + END
-    for slow, hint in (("truth", None), ("nobody", None), ("chains", None), ("nobody", no_hint)):
+    for slow, hint in (
+        ("confirmed", None),
+        ("nobody", None),
+        ("ranges", None),
+        ("nobody", no_hint),
+    ):
         walk = Walk(reader(archive, slow), len(archive), columns := MemberColumns(), hint)
-        hop_in_chains(walk, 0, EveryStretch(stretch), FixedConcurrency(4))
+        scan_in_ranges(walk, 0, EveryStretch(stretch), FixedConcurrency(4))
         assert columns.mtimes == [7 * 10**9] * 2 + [99 * 10**9] * 20
 
 
@@ -220,8 +225,10 @@ def test_a_cut_between_an_extended_header_and_its_member() -> None:
     archive = b"".join(pax((b"path", b"long%d" % i)) + member(b"s", b"x" * 9) for i in range(40))
     for stretch in range(512, 6000, 512):
         for hint in (None, no_hint):
-            walk = Walk(reader(archive, "truth"), len(archive), columns := MemberColumns(), hint)
-            hop_in_chains(walk, 0, EveryStretch(stretch), FixedConcurrency(4))
+            walk = Walk(
+                reader(archive, "confirmed"), len(archive), columns := MemberColumns(), hint
+            )
+            scan_in_ranges(walk, 0, EveryStretch(stretch), FixedConcurrency(4))
             assert columns.names == [b"long%d" % i for i in range(40)]
 
 
@@ -234,7 +241,7 @@ def test_a_file_that_became_shorter_meanwhile() -> None:
 
     end = len(archive)
     assert scanned(
-        lambda read_at, into: hop_in_chains(
+        lambda read_at, into: scan_in_ranges(
             Walk(read_at, end, into), 0, EveryStretch(9000), FixedConcurrency(4)
         )
     ) == scanned(lambda read_at, into: scan(read_at, 0, end, into))
@@ -244,6 +251,6 @@ def test_into_may_hold_members_of_another_archive_already() -> None:
     archive = b"".join(member(b"%d" % i, b"\xff" * 2000) for i in range(60)) + END
     columns = MemberColumns()
     scan(reader(archive), 0, len(archive), columns)
-    walk = Walk(reader(archive, "truth"), len(archive), columns)
-    hop_in_chains(walk, 0, EveryStretch(9000), FixedConcurrency(4))
+    walk = Walk(reader(archive, "confirmed"), len(archive), columns)
+    scan_in_ranges(walk, 0, EveryStretch(9000), FixedConcurrency(4))
     assert columns.names == [b"%d" % i for i in range(60)] * 2

@@ -15,7 +15,7 @@ import pytest
 from imagenetfs.errors import ArchiveError, SourceReadError
 from imagenetfs.formats.tar import parallel_scan
 from imagenetfs.formats.tar.concurrency import AdaptiveConcurrency, FixedConcurrency
-from imagenetfs.formats.tar.parallel_scan import hop_in_chains, scan_parallel
+from imagenetfs.formats.tar.parallel_scan import scan_in_ranges, scan_parallel
 from imagenetfs.formats.tar.readahead_scanner import ReadaheadScannerThread, readahead_works
 from imagenetfs.formats.tar.speculation import Cancelled, SplitPolicy
 from imagenetfs.formats.tar.walk import MemberColumns, Walk, scan
@@ -56,7 +56,7 @@ def test_one_thread_does_what_many_did(in_flight: int) -> None:
         return source.read_at(offset, length)
 
     walk = Walk(read_at, source.end, columns, source.hint)
-    end = hop_in_chains(walk, 0, SplitPolicy(110_000), FixedConcurrency(in_flight))
+    end = scan_in_ranges(walk, 0, SplitPolicy(110_000), FixedConcurrency(in_flight))
     assert (end, columns.headers) == (source.behind, source.headers)
     assert in_flight / 2 <= source.most <= in_flight
     assert source.reads < 1500 * 1.2
@@ -74,8 +74,10 @@ def test_a_slow_source_that_heeds_hints_needs_no_threads(monkeypatch: pytest.Mon
 def test_the_number_of_hints_follows_the_latency() -> None:
     source = Announced(images(4000))
     walk = Walk(source.read_at, source.end, MemberColumns(), source.hint)
-    pace = AdaptiveConcurrency(10.0)  # of a lone request, which none takes as long as beside others
-    hop_in_chains(walk, 0, SplitPolicy(110_000), pace)
+    concurrency = AdaptiveConcurrency(
+        10.0
+    )  # of a lone request, which none takes as long as beside others
+    scan_in_ranges(walk, 0, SplitPolicy(110_000), concurrency)
     assert walk.into.headers == source.headers
     assert 8 <= source.most <= 64
 
@@ -119,7 +121,7 @@ def test_a_read_that_fails_fails_as_in_scan(error: Exception) -> None:
 
     walk = Walk(read_at, source.end, MemberColumns(), source.hint)
     with pytest.raises(type(error)) as caught:
-        hop_in_chains(walk, 0, SplitPolicy(110_000), FixedConcurrency(8))
+        scan_in_ranges(walk, 0, SplitPolicy(110_000), FixedConcurrency(8))
     assert caught.value is error
     expected = MemberColumns()
     source.seconds = 0
@@ -140,10 +142,10 @@ def test_an_interrupt_ends_it() -> None:
 
 def test_chains_behind_the_end_are_given_up() -> None:
     source = Announced(images(2000), end=10**7)
-    source.blocks[source.headers[700]] = header(b"cut off", 1 << 40)  # chains are at work behind it
+    source.blocks[source.headers[700]] = header(b"cut off", 1 << 40)  # ranges are at work behind it
     walk = Walk(source.read_at, source.end, MemberColumns(), source.hint)
     with pytest.raises(ArchiveError, match="cut off"):
-        hop_in_chains(walk, 0, SplitPolicy(110_000), FixedConcurrency(8))
+        scan_in_ranges(walk, 0, SplitPolicy(110_000), FixedConcurrency(8))
     assert walk.into.headers == source.headers[:700]
 
 
@@ -152,7 +154,7 @@ def test_chains_behind_damage_are_of_use(damage: bytes) -> None:
     source = Announced(images(2000), end=10**7)
     source.blocks[source.headers[700]] = damage
     walk = Walk(source.read_at, source.end, MemberColumns(), source.hint)
-    hop_in_chains(walk, 0, SplitPolicy(110_000), FixedConcurrency(8))
+    scan_in_ranges(walk, 0, SplitPolicy(110_000), FixedConcurrency(8))
     assert walk.into.headers == source.headers[:700] + source.headers[701:]
     assert [problem.offset for problem in walk.into.problems] == [source.headers[700]]
 

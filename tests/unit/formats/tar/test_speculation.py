@@ -1,4 +1,4 @@
-"""Where an archive is cut, what a chain finds there, and what of it is given to the true walk."""
+"""Where an archive is cut, what a range finds there, and what the confirmed walk adopts of it."""
 
 from __future__ import annotations
 
@@ -107,31 +107,31 @@ def test_a_cut_is_at_a_block_within(at: int, stop: int) -> None:
     assert abs((middle - at) - (stop - middle)) <= 2 * BLOCK
 
 
-def chain_of(policy: SplitPolicy, first: int | None, count: int, landing: int) -> ScanRange:
-    chain = ScanRange(0, 1 << 30, Walk(reader(), 1 << 30, MemberColumns()), policy)
-    chain.first, chain.count, chain.landing = first, count, landing
-    return chain
+def range_of(policy: SplitPolicy, first: int | None, count: int, landing: int) -> ScanRange:
+    scan_range = ScanRange(0, 1 << 30, Walk(reader(), 1 << 30, MemberColumns()), policy)
+    scan_range.first, scan_range.count, scan_range.landing = first, count, landing
+    return scan_range
 
 
 def test_what_a_chain_found_is_followed_by_a_factor_of_two_at_most() -> None:
     policy = SplitPolicy(1000)
     for members_of, least in [(1500, 24_000), (1_000_000, 48_000), (1, 24_000), (1, 12_000)]:
-        policy.learn(chain_of(policy, 5000, 10, 5000 + 10 * members_of))
+        policy.learn(range_of(policy, 5000, 10, 5000 + 10 * members_of))
         assert policy.least == least
     for _ in range(20):
-        policy.learn(chain_of(policy, 0, 100, 100))
+        policy.learn(range_of(policy, 0, 100, 100))
     assert policy.least == BLOCK
 
 
 def test_a_search_in_vain_doubles_what_is_worth_one() -> None:
     policy = SplitPolicy(1000)
-    policy.learn(chain_of(policy, None, 0, 0))
+    policy.learn(range_of(policy, None, 0, 0))
     assert policy.least == 32_000
 
 
 def test_a_header_without_a_member_tells_nothing() -> None:
     policy = SplitPolicy(1000)
-    policy.learn(chain_of(policy, 512, 0, 512))
+    policy.learn(range_of(policy, 512, 0, 512))
     assert policy.least == 16_000
 
 
@@ -144,22 +144,22 @@ def stretch(begin: int = 0, stop: int = len(ARCHIVE), span: int = BLOCK) -> Scan
 
 def test_a_stretch_is_cut_in_two_that_follow_each_other() -> None:
     whole = stretch()
-    chain = whole.cut()
-    assert whole.walk.stop == chain.begin
-    assert chain.walk.stop == len(ARCHIVE)
-    assert whole.following is chain
-    assert chain.following is None
+    scan_range = whole.cut()
+    assert whole.walk.stop == scan_range.begin
+    assert scan_range.walk.stop == len(ARCHIVE)
+    assert whole.following is scan_range
+    assert scan_range.following is None
     second = whole.cut()
-    assert (whole.following, second.following) == (second, chain)
+    assert (whole.following, second.following) == (second, scan_range)
     assert whole.walk.stop == second.begin
-    assert second.walk.stop == chain.begin
+    assert second.walk.stop == scan_range.begin
 
 
 def test_what_has_been_walked_is_not_cut_again() -> None:
     whole = stretch()
     finish(whole.walk.steps(0, 60))
-    chain = whole.cut()
-    assert chain.begin > HEADERS[60] > len(ARCHIVE) // 2
+    scan_range = whole.cut()
+    assert scan_range.begin > HEADERS[60] > len(ARCHIVE) // 2
 
 
 def test_what_is_left_is_measured_by_the_least() -> None:
@@ -172,18 +172,18 @@ def test_what_is_left_is_measured_by_the_least() -> None:
 
 
 def test_a_chain_finds_what_stands_in_its_stretch() -> None:
-    chain = stretch(HEADERS[30] + BLOCK, HEADERS[60])
-    finish(chain.explore(reader()))
-    assert chain.first == HEADERS[31]
-    assert chain.landing == HEADERS[60]
-    assert chain.walk.into.headers == HEADERS[31:60]
-    assert chain.count == 29
+    scan_range = stretch(HEADERS[30] + BLOCK, HEADERS[60])
+    finish(scan_range.explore(reader()))
+    assert scan_range.first == HEADERS[31]
+    assert scan_range.landing == HEADERS[60]
+    assert scan_range.walk.into.headers == HEADERS[31:60]
+    assert scan_range.count == 29
 
 
 def test_a_chain_without_a_header_has_nothing() -> None:
-    chain = stretch(END_OF_MEMBERS, len(ARCHIVE))
-    finish(chain.explore(reader()))
-    assert (chain.first, chain.count) == (None, 0)
+    scan_range = stretch(END_OF_MEMBERS, len(ARCHIVE))
+    finish(scan_range.explore(reader()))
+    assert (scan_range.first, scan_range.count) == (None, 0)
 
 
 def test_a_chain_that_fails_stands_by_what_was_sound_before() -> None:
@@ -194,11 +194,11 @@ def test_a_chain_that_fails_stands_by_what_was_sound_before() -> None:
             raise SourceReadError("no more")
         return ARCHIVE[offset : min(offset + length, HEADERS[40])]
 
-    chain = stretch(HEADERS[20], HEADERS[60])
-    finish(chain.explore(read_at))
-    assert chain.walk.into.headers == HEADERS[20:40]
-    assert chain.count == 19
-    assert chain.landing == HEADERS[39]
+    scan_range = stretch(HEADERS[20], HEADERS[60])
+    finish(scan_range.explore(read_at))
+    assert scan_range.walk.into.headers == HEADERS[20:40]
+    assert scan_range.count == 19
+    assert scan_range.landing == HEADERS[39]
 
 
 def test_a_chain_behind_a_global_header_gives_nothing() -> None:
@@ -206,29 +206,29 @@ def test_a_chain_behind_a_global_header_gives_nothing() -> None:
     data = ARCHIVE[: HEADERS[10]] + header_of("g", len(payload), kind=b"g") + pad(payload)
     data += ARCHIVE[HEADERS[10] :]
     walk = Walk(reader(data), len(data), MemberColumns())
-    chain = ScanRange(0, len(data), walk, SplitPolicy())
-    finish(chain.explore(reader(data)))
+    scan_range = ScanRange(0, len(data), walk, SplitPolicy())
+    finish(scan_range.explore(reader(data)))
     assert len(walk.into) > 10
-    assert chain.count == 0
-    assert not chain.give(HEADERS[0], MemberColumns())
+    assert scan_range.count == 0
+    assert not scan_range.give(HEADERS[0], MemberColumns())
 
 
 def explored(first: int = 20, last: int = 60) -> ScanRange:
-    chain = stretch(HEADERS[first], HEADERS[last])
-    finish(chain.explore(reader()))
-    return chain
+    scan_range = stretch(HEADERS[first], HEADERS[last])
+    finish(scan_range.explore(reader()))
+    return scan_range
 
 
 @pytest.mark.parametrize("at", [20, 21, 59])
 def test_its_members_are_given_from_a_true_header_on(at: int) -> None:
-    chain, into = explored(), MemberColumns()
+    scan_range, into = explored(), MemberColumns()
     scan(reader(), 0, len(ARCHIVE), into)
-    truth = MemberColumns()
-    truth.extend(into, 0, at)
-    assert chain.give(HEADERS[at], truth)
-    assert truth.headers == HEADERS[:60]
-    assert truth.names == into.names[:60]
-    assert truth.sizes == SIZES[:60]
+    confirmed = MemberColumns()
+    confirmed.extend(into, 0, at)
+    assert scan_range.give(HEADERS[at], confirmed)
+    assert confirmed.headers == HEADERS[:60]
+    assert confirmed.names == into.names[:60]
+    assert confirmed.sizes == SIZES[:60]
 
 
 @pytest.mark.parametrize("position", [HEADERS[19], HEADERS[20] + BLOCK, HEADERS[60]])
@@ -239,14 +239,16 @@ def test_nothing_is_given_from_where_no_member_of_it_begins(position: int) -> No
 
 
 def test_a_chain_is_true_where_it_met_the_true_walk() -> None:
-    chain = explored()
-    assert chain.is_true(HEADERS[20], [], 0)
-    assert chain.is_true(HEADERS[40], [], 0)
-    assert chain.is_true(HEADERS[70], HEADERS[10:70], 0)
-    assert not chain.is_true(HEADERS[70], HEADERS[10:20], 0)
-    assert not chain.is_true(HEADERS[70], HEADERS[10:70], 11)  # those are of another archive
-    chain.first = None
-    assert not chain.is_true(HEADERS[20], HEADERS, 0)
+    scan_range = explored()
+    assert scan_range.is_confirmed(HEADERS[20], [], 0)
+    assert scan_range.is_confirmed(HEADERS[40], [], 0)
+    assert scan_range.is_confirmed(HEADERS[70], HEADERS[10:70], 0)
+    assert not scan_range.is_confirmed(HEADERS[70], HEADERS[10:20], 0)
+    assert not scan_range.is_confirmed(
+        HEADERS[70], HEADERS[10:70], 11
+    )  # those are of another archive
+    scan_range.first = None
+    assert not scan_range.is_confirmed(HEADERS[20], HEADERS, 0)
 
 
 # --- the first hops -------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def test_most_members_come_from_chains_and_few_reads_are_in_vain() -> None:
     end = scan_parallel(source.read_at, 0, source.end, columns, in_flight=32)
     assert (end, columns.headers) == (source.behind, source.headers)
     assert 8 < source.most <= 32
-    assert source.truth < 3000 / 8
+    assert source.confirmed < 3000 / 8
     assert source.reads < 3000 * 1.2
 
 
@@ -81,7 +81,7 @@ def test_where_threads_are_of_no_use_there_are_none(
     columns = MemberColumns()
     assert scan_parallel(source.read_at, 0, source.end, columns, in_flight=16) == source.behind
     assert columns.headers == source.headers
-    assert (source.truth, source.reads) == (len(sizes) + 2, len(sizes) + 2)
+    assert (source.confirmed, source.reads) == (len(sizes) + 2, len(sizes) + 2)
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.001])
@@ -105,7 +105,7 @@ def test_however_it_ends_it_is_a_scan(
 
 
 def test_small_members_first_and_large_ones_later() -> None:
-    # By the first ones there would be 600 chains; looking for the large ones' headers is soon
+    # By the first ones there would be 600 ranges; looking for the large ones' headers is soon
     # given up, stretch by stretch.
     source = Source([1000] * 400 + [40 << 20] * 200)
     columns = MemberColumns()
@@ -194,7 +194,7 @@ def test_no_thread_is_left_at_the_moment_of_return(error: BaseException) -> None
     assert threads() == before
 
     source = Source(images(2000), end=10**7)
-    source.blocks[source.headers[700]] = header(b"cut off", 1 << 40)  # chains are at work behind it
+    source.blocks[source.headers[700]] = header(b"cut off", 1 << 40)  # ranges are at work behind it
     columns = MemberColumns()
     with pytest.raises(ArchiveError, match="cut off"):
         scan_parallel(source.read_at, 0, source.end, columns, in_flight=8)
@@ -230,7 +230,7 @@ def test_an_interrupt_does_not_wait_for_a_server_that_does_not_answer() -> None:
         scan_parallel(read_at, 0, source.end, MemberColumns(), in_flight=8)
     answer.set()
     for thread in threading.enumerate():
-        if thread.name == "tar-chain" or thread is timer:
+        if thread.name == "tar-scan" or thread is timer:
             thread.join()
 
 
