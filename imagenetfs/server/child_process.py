@@ -2,7 +2,7 @@
 
 A child is forked within a synchronous function that a task of the supervisor calls. It never
 returns into trio: it takes its own signals and descriptors, works, and ends by ``os._exit``
-(docs/decisions/0021).
+(docs/decisions/0022).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ It is a trio program: one task for each concern, in two nurseries. The tasks tha
 those in the background (children that index, inflate, stage, probe) go on while files that are
 open are read to their end, and are cancelled then. It has one thread, so that it may fork at any
 time, and never touches its own mount: one stat of it from here would wait for itself. See
-docs/architecture.md and docs/decisions/0021.
+docs/architecture.md and docs/decisions/0022.
 """
 
 from __future__ import annotations

@@ -211,6 +211,7 @@ def test_one_class_of_many(
         assert [_answer(image) for image in images] == [0, 0, errno.EACCES]
         source.clear()
         assert _all_answer(0, images[2])
+        one.close()  # before its source: the other classes are being indexed
 
 
 def test_of_many_in_a_directory_only_what_is_new_is_asked(
