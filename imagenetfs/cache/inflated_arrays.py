@@ -27,9 +27,10 @@ from typing import NamedTuple
 from imagenetfs.cache.quota import QuotaExceededError
 from imagenetfs.cache.scratch_file import ScratchFile
 from imagenetfs.cache.volume_writer import Pieces
+from imagenetfs.counters import SINCE, WAITING
 from imagenetfs.errors import ArchiveError, ImagenetfsError, NoSpaceError, SourceReadError
 from imagenetfs.formats import npz
-from imagenetfs.source.source import SINCE, WAITING, Source
+from imagenetfs.source.source import Source
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
 log = logging.getLogger(__name__)

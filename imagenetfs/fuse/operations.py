@@ -18,6 +18,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 
+from imagenetfs.counters import Counter
 from imagenetfs.errors import ImagenetfsError, SourceChangedError, TreeError
 from imagenetfs.fuse.attributes import AttributePacker
 from imagenetfs.fuse.channel import Buffer, Channel
@@ -36,7 +37,7 @@ from imagenetfs.fuse.protocol import (
     Opcode,
 )
 from imagenetfs.fuse.reply_pipe import SplicedReply
-from imagenetfs.fuse.stats import REQUESTS, Counter, SharedStats
+from imagenetfs.fuse.stats import REQUESTS, SharedStats
 from imagenetfs.fuse.status_files import StatusFiles
 from imagenetfs.read.access_guard import AccessGuard
 from imagenetfs.read.backend import MIN_SPLICE_BYTES, FileExtent

@@ -11,8 +11,9 @@ import trio
 from imagenetfs.cache.bypass import BYPASS_SECONDS
 from imagenetfs.cache.quota import QuotaExceededError
 from imagenetfs.cache.stager import Progress, Stager
+from imagenetfs.counters import Counter
 from imagenetfs.errors import ImagenetfsError
-from imagenetfs.fuse.stats import INDEXER, STAGER, Counter, SharedStats
+from imagenetfs.fuse.stats import INDEXER, STAGER, SharedStats
 from imagenetfs.limits import MAX_WORKERS
 from imagenetfs.read.cache_backend import CacheBackend
 from imagenetfs.server.child_process import Children

@@ -12,7 +12,8 @@ import trio
 
 from imagenetfs.cache.block_cache import BlockCache
 from imagenetfs.cache.directory import holds_removed
-from imagenetfs.fuse.stats import REQUESTS, Counter, SharedStats
+from imagenetfs.counters import Counter
+from imagenetfs.fuse.stats import REQUESTS, SharedStats
 from imagenetfs.limits import MAX_WORKERS
 from imagenetfs.server.child_process import Children
 from imagenetfs.system.process import KEEPER

@@ -6,9 +6,9 @@ import logging
 import os
 from typing import NoReturn
 
+from imagenetfs.counters import Counter
 from imagenetfs.fuse.channel import Channel, clone, serve_requests
 from imagenetfs.fuse.operations import Operations
-from imagenetfs.fuse.stats import Counter
 from imagenetfs.server.mount_context import MountContext
 from imagenetfs.system.process import WORKER, reset_signals, set_parent_death_signal
 

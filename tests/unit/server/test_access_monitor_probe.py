@@ -14,6 +14,7 @@ from typing import cast
 
 import pytest
 
+from imagenetfs.counters import REQUESTS
 from imagenetfs.errors import SourceReadError
 from imagenetfs.fuse.protocol import entry_notice
 from imagenetfs.server.access_monitor import (
@@ -22,7 +23,7 @@ from imagenetfs.server.access_monitor import (
     paths_to_probe,
     probe,
 )
-from imagenetfs.source.source import REQUESTS, Source
+from imagenetfs.source.source import Source
 from imagenetfs.tree.source_paths import SourcePaths
 
 MANY = 65

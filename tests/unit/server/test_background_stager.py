@@ -14,8 +14,9 @@ from trio.testing import MockClock
 from imagenetfs.cache.fetcher import ChangedError
 from imagenetfs.cache.quota import QuotaExceededError
 from imagenetfs.cache.stager import Progress
+from imagenetfs.counters import Counter
 from imagenetfs.errors import ArchiveError, SourceChangedError, SourceReadError, UsageError
-from imagenetfs.fuse.stats import INDEXER, STAGER, Counter, SharedStats
+from imagenetfs.fuse.stats import INDEXER, STAGER, SharedStats
 from imagenetfs.read.cache_backend import CacheBackend
 from imagenetfs.server import background_stager
 from imagenetfs.server.background_stager import BackgroundStager, _Readers

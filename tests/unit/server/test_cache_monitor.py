@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.fuse.stats import Counter, SharedStats
+from imagenetfs.counters import Counter
+from imagenetfs.fuse.stats import SharedStats
 from imagenetfs.server.cache_monitor import CacheHealthReporter
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from imagenetfs.cache.quota import Limits
+from imagenetfs.counters import Counter
 from imagenetfs.errors import UsageError
-from imagenetfs.fuse.stats import STAGER, SUPERVISOR, Counter
+from imagenetfs.fuse.stats import STAGER, SUPERVISOR
 from imagenetfs.server.mount_context import MountContext, assemble
 from imagenetfs.server.mount_plan import CacheSetup, MountPlan, MountSettings
 from tests.helpers.children import ended

@@ -10,10 +10,11 @@ from typing import cast
 
 import pytest
 
+from imagenetfs.counters import Counter
 from imagenetfs.fuse.channel import Channel
 from imagenetfs.fuse.operations import Operations
 from imagenetfs.fuse.protocol import REPLY, REQUEST
-from imagenetfs.fuse.stats import Counter, SharedStats
+from imagenetfs.fuse.stats import SharedStats
 from imagenetfs.server import worker
 from imagenetfs.server.mount_context import MountContext
 from imagenetfs.server.worker import RETIRED, SESSION_OVER, work
