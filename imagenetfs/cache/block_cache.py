@@ -18,9 +18,10 @@ from imagenetfs.cache.directory import CacheDirectory
 from imagenetfs.cache.fetcher import BlockFetcher, BlocksBusyError, ChangedError, Fetched
 from imagenetfs.cache.quota import Limits, QuotaExceededError, SpaceQuota
 from imagenetfs.cache.segment import BLOCK, SEGMENT, Segment, Verified
-from imagenetfs.cache.segment_handles import HITS, MISSES, SAVED, SegmentHandles
+from imagenetfs.cache.segment_handles import SegmentHandles
 from imagenetfs.cache.volume import Origin, Volume
 from imagenetfs.cache.volume_writer import VolumeWriter
+from imagenetfs.counters import HITS, MISSES, SAVED
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
 LARGEST_FETCH = 1 << 24

@@ -7,27 +7,15 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from typing import Protocol
 
+from imagenetfs.counters import BYPASS_UNTIL, CACHE_WORDS, TROUBLE, CounterView
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
 BYPASS_SECONDS = 5.0
 """How long nothing is written after the disk refused to."""
 
-TROUBLE, BYPASS_UNTIL = 3, 4
-
-
-class CacheMeter(Protocol):
-    """Five integers to count in: a list, a part of a row of shared memory.
-
-    HITS, reads that needed no origin, MISSES, those that did, and SAVED, bytes that came from the
-    cache (see segment_handles.py); then the errno for which the cache was bypassed last (TROUBLE),
-    and until when (BYPASS_UNTIL, monotonic nanoseconds).
-    """
-
-    def __getitem__(self, at: int, /) -> int: ...
-
-    def __setitem__(self, at: int, value: int, /) -> None: ...
+CacheMeter = CounterView
+"""The cache's view of a row: HITS, MISSES, SAVED, TROUBLE, BYPASS_UNTIL of imagenetfs.counters."""
 
 
 class Bypass:
@@ -38,7 +26,7 @@ class Bypass:
         self._find_disk = find_disk
         self._monotonic = clock.monotonic
         self._until = 0.0
-        self.meter: CacheMeter = [0] * 5
+        self.meter: CacheMeter = [0] * CACHE_WORDS
 
     @property
     def is_on(self) -> bool:

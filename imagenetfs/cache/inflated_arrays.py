@@ -27,9 +27,10 @@ from typing import NamedTuple
 from imagenetfs.cache.quota import QuotaExceededError
 from imagenetfs.cache.scratch_file import ScratchFile
 from imagenetfs.cache.volume_writer import Pieces
+from imagenetfs.counters import SINCE, WAITING
 from imagenetfs.errors import ArchiveError, ImagenetfsError, NoSpaceError, SourceReadError
 from imagenetfs.formats import npz
-from imagenetfs.source.source import SINCE, WAITING, Source
+from imagenetfs.source.source import Source
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
 log = logging.getLogger(__name__)
@@ -91,6 +92,8 @@ class InflatedArrays:
         """Whether another process unpacks what is asked for; else the asking process does so
         itself.
         """
+        self.alarm: Callable[[], object] = lambda: None
+        """Called when something is asked of that other process."""
 
     def after_fork(self) -> None:
         """Locks of this process's own. Call once in each child."""
@@ -164,7 +167,9 @@ class InflatedArrays:
             if failed and self._clock.monotonic_ns() - row[_CHANGED] < _AGAIN_NS:
                 self._refuse(job)
             row[_STATE] = _State.ASKED
-        if not self.by_others:
+        if self.by_others:
+            self.alarm()
+        else:
             self.unpack(job)
         self._wait_for_others(row)
         if row[_STATE] != _State.READY:

@@ -21,9 +21,6 @@ from imagenetfs.cache.segment import (
 from imagenetfs.cache.volume import Volume
 from imagenetfs.system.resources import files_to_keep
 
-HITS, MISSES, SAVED = range(3)
-"""What a volume's tally counts, by segment."""
-
 _CHECK_SECONDS = 1.0
 _TELL_SECONDS = 10.0
 _MOST_OPEN = 256

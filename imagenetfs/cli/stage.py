@@ -19,11 +19,12 @@ from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import in_bytes, in_time, say, show
 from imagenetfs.config.sizes import parse_size
 from imagenetfs.errors import ImagenetfsError, NoSpaceError, SourceReadError, UsageError
-from imagenetfs.job.cache_setup import CacheSetup, prepare_cache
+from imagenetfs.job.cache_setup import prepare_cache
 
 if TYPE_CHECKING:
     from imagenetfs.cache.stager import Progress, Stager
-    from imagenetfs.server.background_stager import StagePlan
+    from imagenetfs.server.mount_plan import CacheSetup
+    from imagenetfs.server.stage_plan import StagePlan
 
 
 _MOST_LINES = 10
@@ -75,14 +76,14 @@ def stage(
         raise UsageError(_NO_CACHE)
     catalogue = catalogue_of(settings).catalogue
     from imagenetfs.cache.stager import RateLimiter, Stager
-    from imagenetfs.server.background_stager import STREAMS, StagePlan, splits_of
-    from imagenetfs.server.cache_monitor import cache_backend, inflated_arrays
+    from imagenetfs.server.mount_context import cache_backend, inflated_arrays
+    from imagenetfs.server.stage_plan import STREAMS, StagePlan, splits_of
 
     splits = splits_of(catalogue, names)
     place = prepare_cache(settings, say)
     if place is None:
         raise UsageError(_NO_CACHE)
-    cached = cache_backend(catalogue, place.directory, place.limits)
+    cached = cache_backend(catalogue, place)
     unpacked = inflated_arrays(catalogue, cached)
     plan = StagePlan(catalogue, cached.volumes, splits, unpacked, part)
     stager = Stager(

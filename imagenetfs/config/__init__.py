@@ -24,6 +24,7 @@ from imagenetfs.config.settings import (
     Settings,
     cpus,
     help_of,
+    names_of_mount,
     table,
 )
 from imagenetfs.config.sizes import Size
@@ -39,6 +40,7 @@ __all__ = [
     "at_home",
     "cpus",
     "help_of",
+    "names_of_mount",
     "option_name",
     "resolve",
     "site_config_path",

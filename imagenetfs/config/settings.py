@@ -53,10 +53,15 @@ def _default_cache_dir() -> Path | None:
 
 
 def _about(
-    kind: Kind, default: object, help: str, *, ceiling: bool = False
+    kind: Kind, default: object, help: str, *, ceiling: bool = False, of_mount: bool = False
 ) -> Mapping[str, object]:
-    """What the table says of a setting. A default that can be called is computed when needed."""
-    return {"kind": kind, "default": default, "help": help, "ceiling": ceiling}
+    """What the table says of a setting. A default that can be called is computed when needed.
+
+    ``ceiling``: the site may cap it. ``of_mount``: a mount keeps it as long as it lives, and a run
+    that joins the mount cannot change it.
+    """
+    about = {"kind": kind, "default": default, "help": help}
+    return {**about, "ceiling": ceiling, "of_mount": of_mount}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +79,7 @@ class Settings:
             _default_workers,
             "The most worker processes there may be; by itself twice the CPUs, from 8 to 64.",
             ceiling=True,
+            of_mount=True,
         )
     )
     in_flight: int | None = field(
@@ -82,11 +88,15 @@ class Settings:
             None,
             "Requests to the source at one time; by itself 4, and more while it stays quick.",
             ceiling=True,
+            of_mount=True,
         )
     )
     index_dir: Path | None = field(
         metadata=_about(
-            PATH_OR_NONE, _default_index_dir, "Where indexes are kept; `none` keeps them in memory."
+            PATH_OR_NONE,
+            _default_index_dir,
+            "Where indexes are kept; `none` keeps them in memory.",
+            of_mount=True,
         )
     )
     index_path: tuple[Path, ...] = field(
@@ -94,6 +104,7 @@ class Settings:
             PATHS,
             (),
             "Where indexes are looked for that others made: directories, separated by colons.",
+            of_mount=True,
         )
     )
     cache_dir: Path | None = field(
@@ -102,6 +113,7 @@ class Settings:
             _default_cache_dir,
             "Where what was read is kept, on this node; in $SLURM_TMPDIR where "
             "that is set; or `none`.",
+            of_mount=True,
         )
     )
     cache_size: Size = field(
@@ -110,11 +122,15 @@ class Settings:
             Size(part=0.5),
             "The most that is kept: bytes (200G), or a part of what is free there (50%).",
             ceiling=True,
+            of_mount=True,
         )
     )
     keep_free: Size = field(
         metadata=_about(
-            SIZE, Size(part=0.05), "What the cache leaves free on its file system (10G, 5%)."
+            SIZE,
+            Size(part=0.05),
+            "What the cache leaves free on its file system (10G, 5%).",
+            of_mount=True,
         )
     )
     stage: tuple[str, ...] = field(
@@ -122,11 +138,15 @@ class Settings:
             STAGES,
             (),
             "VERSION[/SPLIT]: bring it into the cache in the background of the mount. Repeatable.",
+            of_mount=True,
         )
     )
     read_timeout: float = field(
         metadata=_about(
-            DURATION, 60.0, "No read waits longer for the source than this (seconds, or 90s, 2m)."
+            DURATION,
+            60.0,
+            "No read waits longer for the source than this (seconds, or 90s, 2m).",
+            of_mount=True,
         )
     )
     revalidate: float = field(
@@ -134,6 +154,7 @@ class Settings:
             DURATION,
             60.0,
             "How often the server is asked whether an archive is the same and may still be read.",
+            of_mount=True,
         )
     )
     prefer: str = field(
@@ -141,6 +162,7 @@ class Settings:
             choice("archives", "directories"),
             "archives",
             "What is shown where the source has both: `archives`, or the extracted `directories`.",
+            of_mount=True,
         )
     )
     view: tuple[tuple[str, Path], ...] = field(
@@ -148,6 +170,7 @@ class Settings:
             VIEWS,
             (),
             "NAME=FILE: show under views/NAME the classes or images that FILE lists. Repeatable.",
+            of_mount=True,
         )
     )
     require: tuple[str, ...] = field(
@@ -164,6 +187,7 @@ class Settings:
             None,
             "The log: a file, `syslog` or `journal`; by itself a file for each mountpoint in the "
             "user's state directory.",
+            of_mount=True,
         )
     )
     idle: float | None = field(
@@ -212,3 +236,8 @@ def table() -> tuple[Field[Any], ...]:
 def help_of(name: str) -> str:
     """The help text of one setting."""
     return next(str(entry.metadata["help"]) for entry in table() if entry.name == name)
+
+
+def names_of_mount() -> list[str]:
+    """The settings that a mount keeps as long as it lives."""
+    return [entry.name for entry in table() if entry.metadata["of_mount"]]

@@ -89,12 +89,17 @@ class AttributePacker:
         root_access: Ownership | None = None,
         access: OwnershipMapper | None = None,
     ) -> None:
+        self._revisit_seconds = revisit
         self._revisit = _split(revisit)
         self._access = access
         self._kept = _split(KEEP_SECONDS if access is None else access.keep)
         self.uid = os.geteuid()
         self.gid = os.getegid()
         self._root_access = root_access
+
+    def for_directories(self) -> EntryPacker:
+        """What packs the entries of directories as this one packs single answers."""
+        return EntryPacker(self._revisit_seconds, self._access)
 
     def _attributes(self, inode: int, what: Attributes) -> bytes:
         mode, size, mtime_ns, nlink = what

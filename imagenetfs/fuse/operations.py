@@ -18,8 +18,9 @@ import os
 import time
 from collections.abc import Callable, Mapping
 
+from imagenetfs.counters import Counter
 from imagenetfs.errors import ImagenetfsError, SourceChangedError, TreeError
-from imagenetfs.fuse.attributes import REVISIT_SECONDS, AttributePacker, EntryPacker
+from imagenetfs.fuse.attributes import AttributePacker
 from imagenetfs.fuse.channel import Buffer, Channel
 from imagenetfs.fuse.errnos import errno_of, was_logged
 from imagenetfs.fuse.protocol import (
@@ -36,13 +37,11 @@ from imagenetfs.fuse.protocol import (
     Opcode,
 )
 from imagenetfs.fuse.reply_pipe import SplicedReply
-from imagenetfs.fuse.stats import REQUESTS, Counter, SharedStats
+from imagenetfs.fuse.stats import REQUESTS, SharedStats
 from imagenetfs.fuse.status_files import StatusFiles
 from imagenetfs.read.access_guard import AccessGuard
 from imagenetfs.read.backend import MIN_SPLICE_BYTES, FileExtent
-from imagenetfs.read.ownership import OwnershipMapper
 from imagenetfs.read.reader import Reader
-from imagenetfs.source.file_state import Ownership
 from imagenetfs.tree.inode import KIND_SHIFT, InodeKind, kind_of, live_handle, live_inode
 from imagenetfs.tree.listing import FILE_MODE, Attributes
 from imagenetfs.tree.node import FixedFile
@@ -81,12 +80,8 @@ class Operations:
         live: StatusFiles,
         stats: SharedStats,
         permission: AccessGuard,
-        revisit: float = REVISIT_SECONDS,
-        root_access: Ownership | None = None,
-        access: OwnershipMapper | None = None,
+        packer: AttributePacker | None = None,
     ) -> None:
-        """``revisit``: how long the kernel may keep the names of versions and splits, in seconds;
-        ``root_access`` and ``access``: see AttributePacker."""
         self._tree = tree
         self._reader = reader
         self._live = live
@@ -94,8 +89,8 @@ class Operations:
         self._stats = stats
         self._permit = permission.check
         self._refusals = permission.refusals
-        self._packer = AttributePacker(revisit, root_access, access)
-        self._entries = EntryPacker(revisit, access)
+        self._packer = AttributePacker() if packer is None else packer
+        self._entries = self._packer.for_directories()
         counted: Mapping[Opcode, tuple[Handler, str]] = {
             Opcode.LOOKUP: (self.lookup, "lookup"),
             Opcode.GETATTR: (self.getattr, "getattr"),

@@ -1,9 +1,9 @@
-"""The board: one anonymous shared mapping on which the processes of a mount write about themselves.
+"""Shared statistics: one anonymous mapping in which a mount's processes write about themselves.
 
-Page 0 belongs to the supervisor; then one row of 64 u64 a worker, written by that worker alone and
-kept when another takes its place, so that sums stay right; then the supervisor's facts; then each
-worker's ring of texts that are being read (status.json, log). Three rows more are the supervisor's,
-the indexer's, the stager's.
+Page 0 belongs to the supervisor; then one row of counters (imagenetfs.counters) for each worker,
+written by that worker alone and left as it is for the next worker of that number, so that sums stay
+right; then the supervisor's facts; then each worker's ring of texts that are being read
+(status.json, log). Three rows more are the supervisor's, the indexer's, the stager's.
 
 A counter costs one memory write. Nothing is locked; readers may see a sum that is a request old.
 """
@@ -13,9 +13,9 @@ from __future__ import annotations
 import json
 import mmap
 from collections.abc import Callable
-from enum import IntEnum
 from typing import Any
 
+from imagenetfs.counters import CACHE_VIEW, ROW_WORDS, Counter
 from imagenetfs.fuse.snapshots import AREA, SnapshotRing
 from imagenetfs.limits import MAX_WORKERS
 
@@ -25,32 +25,8 @@ MAX_SPLITS = 1024
 
 _ROWS = MAX_WORKERS + 3
 _PAGE = 4096
-_ROW_BYTES = 512
-_ROW_WORDS = _ROW_BYTES // 8
+_ROW_BYTES = 8 * ROW_WORDS
 _FACTS_BYTES = 1 << 18
-
-
-class Counter(IntEnum):
-    """The words of a worker's row. The first four are the source's meter (see source.directory)."""
-
-    SOURCE_SINCE = 0
-    SOURCE_REQUESTS = 1
-    SOURCE_BYTES = 2
-    LOCK_SINCE = 3
-    PID = 4
-    BUSY_SINCE = 5
-    IMAGES = 6
-    BYTES = 7
-    ERRORS = 8
-    FIRST_REQUEST = 9
-    CACHE_HITS = 40
-    CACHE_MISSES = 41
-    CACHE_BYTES = 42
-    CACHE_TROUBLE = 43
-    CACHE_ASIDE_UNTIL = 44
-    READ_SINCE = 45
-    STOPPED_SINCE = 46
-    TEXTS = 63
 
 
 REQUESTS = (
@@ -84,8 +60,8 @@ class SharedStats:
 
     def row(self, worker: int) -> memoryview:
         """The row of worker number ``worker``, as a view of u64."""
-        start = _PAGE // 8 + worker * _ROW_WORDS
-        return self._words[start : start + _ROW_WORDS]
+        start = _PAGE // 8 + worker * ROW_WORDS
+        return self._words[start : start + ROW_WORDS]
 
     def touch(self, split: int) -> None:
         """Say that a class of this split has been asked for; the first
@@ -124,7 +100,7 @@ class SharedStats:
 
     def counters(self) -> dict[str, Any]:
         """All counters, summed over the workers."""
-        sums = [0] * _ROW_WORDS
+        sums = [0] * ROW_WORDS
         for worker in range(_ROWS):
             for at, value in enumerate(self.row(worker)):
                 sums[at] += value
@@ -142,8 +118,8 @@ class SharedStats:
         }
 
     def cache_meter(self, worker: int) -> memoryview:
-        """The words in which a worker's cache counts (see cache.blocks)."""
-        return self.row(worker)[Counter.CACHE_HITS : Counter.CACHE_ASIDE_UNTIL + 1]
+        """The words in which a worker's cache counts."""
+        return self.row(worker)[CACHE_VIEW]
 
     def cache_trouble(self, now_ns: int) -> int:
         """The errno for which some worker's cache steps aside now (monotonic time); 0 for none."""

@@ -7,7 +7,8 @@ import os
 import time
 from pathlib import Path
 
-from imagenetfs.fuse.stats import Counter, SharedStats
+from imagenetfs.counters import Counter
+from imagenetfs.fuse.stats import SharedStats
 from imagenetfs.limits import MAX_WORKERS
 from imagenetfs.source.failures import FailureRegister
 from imagenetfs.system.files import open_regular

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
+from imagenetfs.counters import WAITING
 from imagenetfs.errors import SourceReadError
 from imagenetfs.formats.tar import walk
 from imagenetfs.index.archives import Extent, Kind
@@ -21,7 +22,7 @@ from imagenetfs.index.coordination import BuildCoordinator, Claim
 from imagenetfs.index.persisted import PersistedTables
 from imagenetfs.index.shared_tables import SharedTables
 from imagenetfs.index.table_builder import Scan, build_table, with_heartbeat
-from imagenetfs.source.source import WAITING, Source
+from imagenetfs.source.source import Source
 
 
 class BuildInProgressError(Exception):

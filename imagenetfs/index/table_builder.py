@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from imagenetfs.counters import REQUESTS
 from imagenetfs.errors import ArchiveError, SourceChangedError, SourceReplacedError
 from imagenetfs.formats.tar import walk
 from imagenetfs.index.archives import OUTER, Extent, Kind, is_tar_name
@@ -23,7 +24,7 @@ from imagenetfs.index.member_encoder import MemberRows, encode_member_table
 from imagenetfs.index.names import sanitize_name
 from imagenetfs.index.run_map import RunMap
 from imagenetfs.source.file import SourceFile
-from imagenetfs.source.source import REQUESTS, Source
+from imagenetfs.source.source import Source
 
 log = logging.getLogger(__name__)
 

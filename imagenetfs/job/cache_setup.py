@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from imagenetfs.cache.directory import CacheDirectory, prepare, unfit_type
 from imagenetfs.cache.quota import Limits, limits_of
 from imagenetfs.config import Settings
 from imagenetfs.errors import ImagenetfsError, NoSpaceError, UsageError
+from imagenetfs.server.mount_plan import CacheSetup
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class CacheSetup:
-    """Where the cache is, and how large it may be."""
-
-    directory: Path
-    limits: Limits
 
 
 def prepare_cache(settings: Settings, say: Say | None = None) -> CacheSetup | None:
     """The cache, its directory made; None where there is none.
 
-    A directory that somebody named and that cannot be used raises PlaceRefusedError or
-    NoSpaceError; where it is $SLURM_TMPDIR's, which nobody named, there is no cache
+    A directory that a user has named and that cannot be used raises PlaceRefusedError or
+    NoSpaceError; where it is $SLURM_TMPDIR's, by default, there is no cache
     then, and a line says why.
     """
     directory, named = settings.cache_dir, settings.origins.get("cache_dir") != "default"

@@ -20,12 +20,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import select
 import socket
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 from imagenetfs.errors import ImagenetfsError
 from imagenetfs.job.run_dir import MountPaths, try_lock
@@ -37,16 +38,7 @@ ANSWER_SECONDS = 10.0
 
 _PACKET = 1 << 16
 _BACKLOG = 1024
-
-
-class Watcher(Protocol):
-    """What ``serve`` asks of its watchers; True asks for the mount's end."""
-
-    def fileno(self) -> int: ...
-
-    def ready(self) -> bool: ...
-
-    def tick(self) -> bool: ...
+_RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +98,15 @@ class ClientRegistry:
             self._leases.add(first_lease.fileno())
             self._welcome(first_lease)  # drops it again if its front is dead already
 
-    def fileno(self) -> int:
-        return self._epoll.fileno()
+    async def run(self) -> None:
+        """A task of the supervisor; returns when the mount shall end."""
+        import trio  # the server has it; a command that only joins a mount does without
+
+        while not self.ready():
+            # Without a lease the mount would have ended, had its lock been free: look again.
+            is_undecided = self._identity.born == "run" and not self._leases
+            with trio.move_on_after(_RETRY_SECONDS if is_undecided else math.inf):
+                await trio.lowlevel.wait_readable(self._epoll.fileno())
 
     def ready(self) -> bool:
         """Something happened on a connection; True when the mount shall end."""
@@ -118,10 +117,6 @@ class ClientRegistry:
             elif fd in self._connections:
                 self._serve(fd)
         return self._is_over()
-
-    def tick(self) -> bool:
-        """As ``ready``, once a second: the lock may have been held when the last lease ended."""
-        return self.ready()
 
     def close(self) -> None:
         """Stop listening, and take the socket away unless a newer server has put its own there."""

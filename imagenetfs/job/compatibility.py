@@ -15,11 +15,6 @@ from imagenetfs.config import Settings
 from imagenetfs.errors import MountpointInUseError
 from imagenetfs.job.clients import ServerInfo
 
-_OF_A_MOUNT = (
-    *("workers", "in_flight", "read_timeout", "revalidate", "index_dir", "index_path"),
-    *("cache_dir", "cache_size", "keep_free", "stage", "prefer", "view", "log"),
-)
-
 
 class OccupiedError(MountpointInUseError):
     """Another mount lies at this place; at the default place the next name is tried."""
@@ -27,7 +22,7 @@ class OccupiedError(MountpointInUseError):
 
 def described(settings: Settings) -> dict[str, str]:
     """What a server says of its settings, each as its option takes it."""
-    return {name: config.as_text(getattr(settings, name)) for name in _OF_A_MOUNT}
+    return {name: config.as_text(getattr(settings, name)) for name in config.names_of_mount()}
 
 
 def check_shown(mountpoint: Path, server: ServerInfo | None, settings: Settings) -> None:
@@ -60,7 +55,7 @@ def without_effect(server: ServerInfo | None, settings: Settings) -> str | None:
     """
     asked = described(settings)
     names = []
-    for name in _OF_A_MOUNT:
+    for name in config.names_of_mount():
         origin = settings.origins[name]
         if server is None:
             differs = origin.startswith(

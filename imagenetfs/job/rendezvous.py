@@ -189,21 +189,22 @@ class RendezvousListener:
         self._listener = listener
         self._answer = json.dumps({n: getattr(host, n) for n in host.__slots__}).encode()
 
-    def fileno(self) -> int:
-        return self._listener.fileno()
+    async def run(self) -> None:
+        """A task of the supervisor; never returns, for no caller here ends the mount."""
+        import trio  # the server has it; a command that only joins a mount does without
 
-    def ready(self) -> bool:
-        """Somebody is at the door; never ends the mount."""
+        while True:
+            await trio.lowlevel.wait_readable(self._listener)
+            self.answer_waiting()
+
+    def answer_waiting(self) -> None:
+        """Answer the processes that have connected, up to a number of them."""
         with contextlib.suppress(OSError):
             for _ in range(_ACCEPTED_AT_ONCE):
                 connection, _ = self._listener.accept()
                 with connection, contextlib.suppress(OSError):
                     if peer_of(connection)[1] == os.geteuid():
                         connection.send(self._answer)
-        return False
-
-    def tick(self) -> bool:
-        return False
 
     def close(self) -> None:
         """Nobody is let in any more, though workers may still hold copies of the socket."""

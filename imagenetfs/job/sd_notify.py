@@ -11,18 +11,16 @@ import os
 import socket
 from collections.abc import MutableMapping
 
-from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
-
 _WATCHDOG_SHARE = 3
 """Signs of life in each watchdog period: one that comes late is then no death."""
 
 
 class Notifier:
-    """A watcher of ``serve``'s loop: as long as that turns, systemd's watchdog hears of it."""
+    """The service manager's socket, and the server's messages to it."""
 
-    def __init__(self, environ: MutableMapping[str, str], clock: Clock = SYSTEM_CLOCK) -> None:
-        """Takes the variables out of ``environ``: they are not meant for
-        anybody started from here.
+    def __init__(self, environ: MutableMapping[str, str]) -> None:
+        """Takes the variables out of ``environ``: they are not meant for the processes that are
+        started from here.
         """
         address = environ.pop("NOTIFY_SOCKET", "")
         period = environ.pop("WATCHDOG_USEC", "")
@@ -33,8 +31,6 @@ class Notifier:
         self._pause = 0.0
         if period.isdigit() and for_whom == str(os.getpid()):
             self._pause = int(period) / 1e6 / _WATCHDOG_SHARE
-        self._next = 0.0
-        self._clock = clock
 
     def ready_to_use(self, status: str) -> None:
         """The mount can be read."""
@@ -47,21 +43,14 @@ class Notifier:
 
     def _tell(self, *lines: str) -> None:
         if self._address:
-            with contextlib.suppress(OSError):  # whoever is not there need not hear
+            with contextlib.suppress(OSError):  # a manager that has gone
                 self._socket.sendto("\n".join(lines).encode(), self._address)
 
-    # --- serve's watcher --------------------------------------------------------------------------
+    async def run(self) -> None:
+        """A task of the supervisor: as long as tasks get their turn, the watchdog hears of it."""
+        import trio  # the server has it; a command that only joins a mount does without
 
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
-    def ready(self) -> bool:
-        return False
-
-    def tick(self) -> bool:
-        """Called once a second."""
-        now = self._clock.monotonic()
-        if self._pause and now >= self._next:
-            self._next = now + self._pause
+        while self._pause:
             self._tell("WATCHDOG=1")
-        return False
+            await trio.sleep(self._pause)
+        await trio.sleep_forever()

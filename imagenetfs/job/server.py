@@ -11,9 +11,8 @@ import logging
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from imagenetfs.config import Settings
 from imagenetfs.errors import ImagenetfsError
@@ -27,10 +26,8 @@ from imagenetfs.job.preflight import NOT_MOUNTED_FILE
 from imagenetfs.job.rendezvous import NamespaceServer, RendezvousListener
 from imagenetfs.job.run_dir import MountPaths, forget, locked, unlock
 from imagenetfs.job.sd_notify import Notifier
+from imagenetfs.server.mount_plan import MountPlan, MountSettings
 from imagenetfs.system import mounts
-
-if TYPE_CHECKING:
-    from imagenetfs.server.supervisor import MountPlan
 
 _TIDY_SECONDS = 5.0
 
@@ -128,40 +125,33 @@ def make_mountpoint(mountpoint: Path, say: Callable[[str], None]) -> bool:
 
 
 def _plan(request: MountRequest) -> MountPlan:
-    from imagenetfs.server.supervisor import MountPlan
-
     settings = request.settings
-    cache = prepare_cache(settings)
     warning = index_dir.index_dir_problem(settings.index_dir)
-    written, index_path = settings.index_dir, settings.index_path
+    served = mount_settings(settings)
+    written = settings.index_dir
     if written is not None and warning and index_dir.belongs_to_another(written):
-        index_path = (written, *index_path)
-        written = None
+        served = replace(served, index_dir=None, index_path=(written, *settings.index_path))
     return MountPlan(
         source=request.source,
         mountpoint=request.place.mountpoint,
+        settings=served,
+        cache=prepare_cache(settings),
         fuse_options=request.fuse_options,
-        workers=settings.workers,
-        in_flight=settings.in_flight,
-        index_dir=written,
-        index_path=index_path,
-        read_timeout=settings.read_timeout,
-        revalidate=settings.revalidate,
-        prefer=settings.prefer,
-        views=settings.view,
         log_path=request.log,
-        cache_dir=cache.directory if cache else None,
-        cache_size=cache.limits.size if cache else 0,
-        keep_free=cache.limits.floor if cache else 0,
-        stage=settings.stage,
         shown_to=primary_group.usual_group() if request.born == "mount" else None,
         root_access=access_of(request.source) if "allow_other" in request.fuse_options else None,
         idle=settings.idle if request.born == "mount" else None,
-        # Whoever ends a job may send SIGTERM to each of its processes. The command shall save its
-        # work then, and may read until it has: the mount ends with the command's lease.
+        # A job's end may bring SIGTERM to each of its processes. The command shall save its work
+        # then, and may read until it has: the mount ends with the command's connection.
         heed_signals=request.born == "mount",
         warnings=() if warning is None else (warning,),
     )
+
+
+def mount_settings(settings: Settings) -> MountSettings:
+    """Those of a user's settings by which a mount is served."""
+    names = [field.name for field in fields(MountSettings)]
+    return MountSettings(**{name: getattr(settings, name) for name in names})
 
 
 def _tidy(request: MountRequest) -> None:

@@ -22,6 +22,7 @@ from imagenetfs.cache.bypass import CacheMeter
 from imagenetfs.cache.inflated_arrays import InflatedArrays
 from imagenetfs.cache.segment import BLOCK
 from imagenetfs.cache.volume import Identity, Origin, Volume
+from imagenetfs.counters import WAITING
 from imagenetfs.errors import SourceChangedError
 from imagenetfs.index.archives import OUTER
 from imagenetfs.index.array_table import ArrayTable
@@ -31,7 +32,7 @@ from imagenetfs.index.index import Index
 from imagenetfs.index.member_table import MemberTable
 from imagenetfs.read.backend import MIN_SPLICE_BYTES, FileExtent, archive_changed, file_changed
 from imagenetfs.read.header_check import HEADER, MemberHeader
-from imagenetfs.source.source import REVALIDATE_SECONDS, WAITING, Source, SourceFile
+from imagenetfs.source.source import REVALIDATE_SECONDS, Source, SourceFile
 from imagenetfs.system.splice import splice_exactly
 
 OpenFile = Callable[[bytes], SourceFile]

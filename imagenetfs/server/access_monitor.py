@@ -16,15 +16,16 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+import trio
 
 from imagenetfs.errors import ImagenetfsError
 from imagenetfs.fuse.protocol import entry_notice
-from imagenetfs.fuse.stats import SUPERVISOR, SharedStats
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.read.ownership import ownership_of, parents
-from imagenetfs.server.child_process import Child
+from imagenetfs.server.child_process import Children
 from imagenetfs.source.source import Source
-from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 from imagenetfs.system.process import ASKER, TELLER
 from imagenetfs.tree.source_paths import SourcePaths
 
@@ -38,68 +39,56 @@ _MANY = 64
 
 
 class AccessMonitor:
-    """Starts the two children: the asker twice in ``revalidate`` seconds, so that what it finds has
-    been told before they are over.
+    """Runs the two children: the prober twice in ``revalidate`` seconds, so that what it finds has
+    reached the kernel before they are over.
     """
 
     def __init__(
-        self,
-        source: Source,
-        backing: SourcePaths,
-        stats: SharedStats,
-        revalidate: float,
-        *,
-        rights: bool = False,
-        clock: Clock = SYSTEM_CLOCK,
+        self, source: Source, paths: SourcePaths, revalidate: float, *, rights: bool = False
     ) -> None:
         """``rights``: note those of all users too, for
         :class:`imagenetfs.read.ownership.OwnershipMapper`.
         """
         self._source = source
-        self._backing = backing
-        self._stats = stats
+        self._paths = paths
         self._rights = rights
         self._pause = max(revalidate / 2, _LEAST_PAUSE)
-        self._clock = clock
-        self._next = clock.monotonic() + self._pause
-        self._asker: Child | None = None
-        self._teller: Child | None = None
-        self._told = True
+        self._untold = self._is_telling = False
 
-    @property
-    def pause(self) -> float:
-        """How long the supervisor's loop may sleep, in seconds."""
-        return self._pause / 2
+    async def run(self, children: Children, session_fd: int) -> None:
+        """Probe and tell, again and again; never returns."""
+        async with trio.open_nursery() as nursery:
+            due = trio.current_time()
+            while True:
+                due = max(due + self._pause, trio.current_time())
+                await trio.sleep_until(due)
+                await self._start(children, self._probe_all, "asking for permission", ASKER)
+                # Each time, while anything is refused: a name may have been given out just before.
+                self._untold = self._source.known.some_refused
+                if self._untold and not self._is_telling:
+                    self._is_telling = True
+                    nursery.start_soon(self._tell, children, session_fd)
 
-    def tick(self, session_fd: int) -> None:
-        """Reap, and start what is due."""
-        self._asker = _unless_ended(self._asker)
-        self._teller = _unless_ended(self._teller)
-        now = self._clock.monotonic()
-        if self._asker is None and now >= self._next:
-            self._next = now + self._pause
-            self._asker = self._start(session_fd, self._ask, "asking for permission", ASKER)
-            self._told = False
-        elif self._asker is None and self._teller is None and not self._told:
-            # Each time, while anything is refused: a name may have been handed out just before.
-            self._told = True
-            if self._source.known.some_refused:
-                self._teller = self._start(
-                    session_fd, lambda: self._tell(session_fd), "telling the kernel", TELLER
-                )
+    async def _tell(self, children: Children, session_fd: int) -> None:
+        """As often as something was left to be told when the last child ended; probing goes on
+        beside it.
+        """
+        while self._untold:
+            self._untold = False
+            work = partial(self._invalidate_refused, session_fd)
+            await self._start(children, work, "telling the kernel", TELLER)
+        self._is_telling = False
 
-    def _start(
-        self, session_fd: int, work: Callable[[], None], what: str, name: str
-    ) -> Child | None:
+    async def _start(
+        self, children: Children, work: Callable[[], None], what: str, name: str
+    ) -> None:
         try:
-            return Child(session_fd, work, what, name, keep_session=name == TELLER)
+            await children.run(work, what, name, keep_session=name == TELLER)
         except OSError as error:
             log.warning("%s could not start: %s", what, error.strerror)
-            return None
 
-    def _ask(self) -> None:
-        self._source.count_on(self._stats.row(SUPERVISOR))
-        known, shown = self._source.known, list(self._backing.shown())
+    def _probe_all(self) -> None:
+        known, shown = self._source.known, list(self._paths.shown())
         for path, ctime in paths_to_probe(self._source, shown):
             status = probe(self._source, path)
             if status is not None and ctime is not None:
@@ -115,21 +104,10 @@ class AccessMonitor:
                 if status is not None:
                     known.note_rights(above, ownership_of(status))
 
-    def _tell(self, session_fd: int) -> None:
+    def _invalidate_refused(self, session_fd: int) -> None:
         known = self._source.known
-        refused = [path for path in self._backing.shown() if known.is_refused(path)]
-        invalidate(session_fd, self._backing.names(refused))
-
-    def kill(self) -> None:
-        """End them."""
-        for child in (self._asker, self._teller):
-            if child is not None:
-                child.kill()
-        self._asker = self._teller = None
-
-
-def _unless_ended(child: Child | None) -> Child | None:
-    return None if child is None or child.ended() else child
+        refused = [path for path in self._paths.shown() if known.is_refused(path)]
+        invalidate(session_fd, self._paths.names(refused))
 
 
 def paths_to_probe(source: Source, paths: Iterable[bytes]) -> Iterator[tuple[bytes, int | None]]:

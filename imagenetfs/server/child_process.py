@@ -1,13 +1,21 @@
-"""A child of the supervisor that does one long piece of work, away from the FUSE session."""
+"""Children of the supervisor that do one long piece of work each, away from the FUSE session.
+
+A child is forked within a synchronous function that a task of the supervisor calls. It never
+returns into trio: it takes its own signals and descriptors, works, and ends by ``os._exit``
+(docs/decisions/0022).
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
-import time
 from collections.abc import Callable
 
+import trio
+
+from imagenetfs.fuse.stats import SUPERVISOR
+from imagenetfs.server.wakeup import Wakeup
 from imagenetfs.system.process import reset_signals, set_parent_death_signal
 
 log = logging.getLogger(__name__)
@@ -17,6 +25,8 @@ DEATH_SECONDS = 5.0
 
 NOT_YET = 79
 """A child's exit code when there is something to wait for, and to be tried again."""
+
+_POLL_SECONDS = 0.01
 
 
 class Child:
@@ -38,6 +48,7 @@ class Child:
         self.what = what
         self.succeeded = False
         self.not_yet = False
+        self._is_killed = False
         parent = os.getpid()
         self.pid = os.fork()
         if self.pid:
@@ -64,19 +75,60 @@ class Child:
                 self.pid = 0
                 self.succeeded = status == 0
                 self.not_yet = os.waitstatus_to_exitcode(status) == NOT_YET
-                if status and not self.not_yet:
+                if status and not (self.not_yet or self._is_killed):
                     log.warning("%s ended early (status %d)", self.what, status)
         return self.pid == 0
 
     def kill(self) -> None:
-        """End it now. One that waits for the source without end is left to die when it wakes."""
-        if not self.pid:
-            return
-        os.kill(self.pid, signal.SIGKILL)
-        deadline = time.monotonic() + DEATH_SECONDS
-        while os.waitpid(self.pid, os.WNOHANG)[0] == 0:
-            if time.monotonic() > deadline:
-                log.warning("%s is left to end by itself", self.what)
-                break
-            time.sleep(0.01)
-        self.pid = 0
+        """Have it end now; :meth:`ended` says when it has."""
+        if self.pid:
+            self._is_killed = True
+            os.kill(self.pid, signal.SIGKILL)
+
+
+class Children:
+    """Runs pieces of work in processes of their own, for tasks that wait for them."""
+
+    def __init__(
+        self, session_fd: int, wakeup: Wakeup, after_fork: Callable[[int], object]
+    ) -> None:
+        """``after_fork(row)`` prepares a child, which counts in that row of the shared
+        statistics; ``wakeup`` is woken when a child has ended.
+        """
+        self._session_fd = session_fd
+        self._wakeup = wakeup
+        self._after_fork = after_fork
+
+    async def run(
+        self,
+        work: Callable[[], int | None],
+        what: str,
+        name: str,
+        *,
+        row: int = SUPERVISOR,
+        keep_session: bool = False,
+    ) -> Child:
+        """Start a child (see :class:`Child`), and wait until it has ended. It is killed where the
+        waiting task is cancelled. Raises OSError where it cannot be forked.
+        """
+
+        def prepared() -> int | None:
+            self._after_fork(row)
+            return work()
+
+        child = Child(self._session_fd, prepared, what, name, keep_session=keep_session)
+        try:
+            while not child.ended():
+                await self._wakeup.wait()
+        finally:
+            await self._end(child)
+        return child
+
+    async def _end(self, child: Child) -> None:
+        """Kill it where it lives. One that waits for the source is left to die when it wakes."""
+        child.kill()
+        with trio.move_on_after(DEATH_SECONDS, shield=True):
+            while not child.ended():
+                await trio.sleep(_POLL_SECONDS)
+        if child.pid:
+            log.warning("%s is left to end by itself", child.what)

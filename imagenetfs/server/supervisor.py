@@ -1,128 +1,61 @@
 """The supervisor: mounts, answers the kernel's first request, then forks the workers that serve.
 
-It stays single-threaded, so that it may fork at any time, and never touches its own mount: one stat
-of it from here would wait for itself. See docs/architecture.md.
+It is a trio program: one task for each concern, in two nurseries. The tasks that serve end first;
+those in the background (children that index, inflate, stage, probe) go on while files that are
+open are read to their end, and are cancelled then. It has one thread, so that it may fork at any
+time, and never touches its own mount: one stat of it from here would wait for itself. See
+docs/architecture.md and docs/decisions/0022.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import select
 import signal
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import AsyncIterable, Callable, Sequence
+from typing import Protocol
 
-import pyfuse3
+import trio
 
-from imagenetfs import __version__
-from imagenetfs.cache.inflated_arrays import InflatedArrays
-from imagenetfs.cache.quota import Limits
-from imagenetfs.errors import FuseRefusedError, ImagenetfsError, UsageError
-from imagenetfs.fuse.attributes import REVISIT_SECONDS
 from imagenetfs.fuse.connection import Connection
-from imagenetfs.fuse.handshake import handshake, new_session
 from imagenetfs.fuse.operations import Operations
-from imagenetfs.fuse.stats import SUPERVISOR, SharedStats
-from imagenetfs.fuse.status_files import StatusFiles
-from imagenetfs.index.search_path import IndexSearchPath
-from imagenetfs.read.access_guard import AccessGuard
-from imagenetfs.read.cache_backend import CacheBackend
-from imagenetfs.read.ownership import OwnershipMapper
-from imagenetfs.read.reader import Reader
 from imagenetfs.server.access_monitor import AccessMonitor
 from imagenetfs.server.background_indexer import BackgroundIndexer
 from imagenetfs.server.background_inflater import BackgroundInflater
-from imagenetfs.server.background_stager import STREAMS, BackgroundStager, splits_of
-from imagenetfs.server.cache_monitor import (
-    CacheHealthReporter,
-    CacheJanitor,
-    cache_backend,
-    inflated_arrays,
+from imagenetfs.server.background_stager import BackgroundStager
+from imagenetfs.server.cache_monitor import CacheHealthReporter, CacheJanitor
+from imagenetfs.server.child_process import Children
+from imagenetfs.server.end_signals import END_SIGNALS, end_signals_noted
+from imagenetfs.server.fuse_mount import fuse_mounted
+from imagenetfs.server.mount_context import (
+    MountContext,
+    assemble,
+    attempt_seconds,
+    operations_of,
 )
+from imagenetfs.server.mount_facts import MountFacts
+from imagenetfs.server.mount_plan import MountPlan
+from imagenetfs.server.stage_plan import STREAMS, splits_of
+from imagenetfs.server.wakeup import Wakeup, alarm, answer_alarms
 from imagenetfs.server.worker import work
 from imagenetfs.server.worker_pool import WorkerPool
-from imagenetfs.source.file_state import Ownership
-from imagenetfs.source.source import REVALIDATE_SECONDS, Source
-from imagenetfs.system.files import open_regular
-from imagenetfs.system.fusermount import FUSE_CONF, may_let_others_in, mount_for
 from imagenetfs.system.process import no_core_dumps
 from imagenetfs.system.resources import raise_open_files
-from imagenetfs.tree.catalogue import Catalogue, build_catalogue
-from imagenetfs.tree.source_paths import SourcePaths
-from imagenetfs.tree.tree import Tree
 
 log = logging.getLogger(__name__)
 
-_ATTEMPTS = 3.5
-"""The kernel asks up to three times for a page that is mapped; the rest is for
-the workers that come anew.
-"""
-
 _BUSY_TICK = 0.02
 _IDLE_TICK = 0.5
+_UNUSED_LOOK_SECONDS = 1.0
 _GRACE_SECONDS = 5.0
 _LAST_SECONDS = 0.5
-_SUBTYPE = "imagenetfs"
 
 
 class Watcher(Protocol):
-    """A descriptor of another component in the supervisor's loop. True asks for the mount's end."""
+    """A concern of another component, as a task of the supervisor."""
 
-    def fileno(self) -> int:
-        """The descriptor to wait for."""
-        ...
-
-    def ready(self) -> bool:
-        """Called when the descriptor is readable."""
-        ...
-
-    def tick(self) -> bool:
-        """Called at least once a second."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MountPlan:
-    """What to mount where. ``workers`` is a ceiling; ``read_timeout``, ``revalidate`` and
-    ``idle`` (unused for so long, the mount ends) in seconds; ``views``: name and list.
-    ``shown_to``: the primary group of those who read, where it is not this process's.
-    ``root_access``: owner, group and permission bits of the root directory in a mount for all
-    users, in which all else has the rights of the source. ``heed_signals``: whether SIGTERM,
-    SIGINT and SIGHUP end the mount; without it a watcher alone does. ``warnings``: what its users
-    shall be told, beside what is found in the source.
-
-    ``cache_dir``: where what is read is kept (None: nowhere), at most ``cache_size`` bytes while
-    ``keep_free`` bytes of its file system stay free; ``stage``: what is brought there ahead, as
-    VERSION or VERSION/SPLIT.
-    """
-
-    source: Path
-    mountpoint: Path
-    fuse_options: tuple[str, ...] = ()
-    workers: int
-    in_flight: int | None
-    index_dir: Path | None
-    index_path: tuple[Path, ...] = ()
-    read_timeout: float
-    revalidate: float = REVALIDATE_SECONDS
-    prefer: str = "archives"
-    views: tuple[tuple[str, Path], ...] = ()
-    log_path: Path | None = None
-    cache_dir: Path | None = None
-    cache_size: int = 0
-    keep_free: int = 0
-    stage: tuple[str, ...] = ()
-    shown_to: str | None = None
-    root_access: Ownership | None = None
-    idle: float | None = None
-    heed_signals: bool = True
-    warnings: tuple[str, ...] = ()
+    async def run(self) -> None:
+        """Its return asks for the mount's end."""
 
 
 def serve(
@@ -136,311 +69,200 @@ def serve(
     """
     no_core_dumps()
     raise_open_files()
-    stats = SharedStats()
-    source = Source(plan.source, stats.row(SUPERVISOR), revalidate=plan.revalidate)
-    places = IndexSearchPath(plan.index_dir, plan.source, plan.index_path)
-    lists = {name: _list_of(name, path) for name, path in plan.views}
-    catalogue = build_catalogue(
-        source, places=places, in_flight=plan.in_flight, prefer=plan.prefer, lists=lists
-    )
-    tree = Tree(catalogue, __version__)
-    cached = None
-    if plan.cache_dir is not None:
-        limits = Limits(plan.cache_size, plan.keep_free)
-        cached = cache_backend(catalogue, plan.cache_dir, limits, plan.revalidate)
-        splits_of(catalogue, plan.stage)  # a wrong name is told before anything is mounted
-    unpacked = inflated_arrays(catalogue, cached)
-    reader = Reader(catalogue.index, source, unpacked, cached)
-    # Before a mount is taken for unused, readers that the kernel's cache serves must be seen.
-    revisit = min(REVISIT_SECONDS, plan.idle / 3) if plan.idle else REVISIT_SECONDS
-    live = StatusFiles(stats, catalogue.late_warnings, plan.log_path, source.failures)
-    backing = SourcePaths(tree)
-    access = (
-        OwnershipMapper(source, backing, plan.revalidate) if plan.root_access is not None else None
-    )
-    permission = AccessGuard(source, backing, access)
-    tree.show_words_if(permission.may_show)
-    operations = Operations(
-        tree, reader, live, stats, permission, revisit, plan.root_access, access
-    )
-    with _signals() as (wakeup, alarm, stopping):
-        stats.alarm = partial(_wake, alarm)
-        connection, session_fd = _mount(plan)
+    context = assemble(plan)
+    if context.cached is not None:
+        splits_of(context.catalogue, plan.settings.stage)  # a wrong name is told before the mount
+    operations = operations_of(context, plan)
+    with end_signals_noted() as noted:
         try:
-            session = handshake(session_fd)
+            trio.run(_serve, plan, context, operations, ready, watchers, noted)
+        except BaseExceptionGroup as group:
+            raise _first_of(group) from None
+
+
+async def _serve(
+    plan: MountPlan,
+    context: MountContext,
+    operations: Operations,
+    ready: Callable[[list[str]], None],
+    watchers: Sequence[Watcher],
+    noted: list[int],
+) -> None:
+    with (
+        trio.open_signal_receiver(*END_SIGNALS, signal.SIGCHLD) as received,
+        alarm() as (reader, ring),
+    ):
+        context.stats.alarm = context.inflated.alarm = ring
+        with fuse_mounted(plan) as (connection, session):
             operations.answer_opens(session.opens, session.opens_directories)
-            ahead = BackgroundIndexer(catalogue, tree, stats, places, plan.in_flight)
-            permitted = AccessMonitor(
-                source, backing, stats, plan.revalidate, rights=access is not None
-            )
-            supervisor = Supervisor(
-                plan, catalogue, ahead, permitted, stats, operations, unpacked, session_fd, cached
-            )
-            supervisor.run(connection, ready, watchers, wakeup, stopping)
-        finally:
-            with contextlib.suppress(ImagenetfsError):
-                connection.detach()
-            pyfuse3.close(unmount=False)
+            supervisor = Supervisor(plan, context, operations, connection, session.fd)
+            for number in noted:  # those that came before the receiver was there
+                signal.raise_signal(number)
+            await supervisor.run(ready, watchers, received, reader)
 
 
-def _list_of(name: str, path: Path) -> bytes:
-    try:
-        with os.fdopen(open_regular(path), "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise UsageError(
-            f"the list of the view {name} cannot be read: {error.strerror} ({path})."
-        ) from None
-
-
-def _mount(plan: MountPlan) -> tuple[Connection, int]:
-    """The connection, and the descriptor of its session. Raises FuseRefusedError."""
-    options = {f"fsname={_escaped(plan.source)}", f"subtype={_SUBTYPE}", "ro", *plan.fuse_options}
-    place = str(plan.mountpoint)
-    try:
-        with new_session() as opened:
-            if plan.shown_to is not None:
-                place = f"/dev/fd/{mount_for(plan.shown_to, plan.mountpoint, options)}"
-            pyfuse3.init(pyfuse3.Operations(), place, options)
-    except RuntimeError as error:
-        raise FuseRefusedError(
-            f"the mount on {plan.mountpoint} was refused ({error}); the lines "
-            f"above say why. {_advice(plan)}"
-        ) from None
-    return Connection(plan.mountpoint), opened[0]
-
-
-def _advice(plan: MountPlan) -> str:
-    """What to do where the mount was refused."""
-    for option in ("allow_other", "allow_root"):
-        if option in plan.fuse_options and os.geteuid() != 0 and not may_let_others_in():
-            return (
-                f"An ordinary user may say {option} only where an administrator has added the line "
-                f"user_allow_other to {FUSE_CONF}."
-            )
-    return "Try `fusermount3 -V`, and see that /dev/fuse may be opened."
-
-
-def _escaped(path: Path) -> str:
-    """A path as a value in a mount option: libfuse splits at commas, and
-    pyfuse3 takes ASCII only.
-    """
-    text = str(path).encode("ascii", "replace").decode()
-    return text.replace("\\", "\\\\").replace(",", "\\,")
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[tuple[int, int, list[int]]]:
-    """Signals as bytes on a pipe, both of its ends; the list is filled when one
-    of them asks for the end.
-    """
-    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    stopping: list[int] = []
-    before: dict[signal.Signals, Any] = {}
-
-    def stop(number: int, frame: object) -> None:
-        stopping.append(number)
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        before[number] = signal.signal(number, stop)
-    before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda number, frame: None)
-    old = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    try:
-        yield reader, writer, stopping
-    finally:
-        signal.set_wakeup_fd(old)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        os.close(reader)
-        os.close(writer)
+def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first exception that ended a task; the others were cancelled."""
+    first = group.exceptions[0]
+    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 class Supervisor:
-    """The loop around the pool of workers."""
+    """The tasks of one mount."""
 
     def __init__(
         self,
         plan: MountPlan,
-        catalogue: Catalogue,
-        ahead: BackgroundIndexer,
-        permitted: AccessMonitor,
-        stats: SharedStats,
+        context: MountContext,
         operations: Operations,
-        unpacked: InflatedArrays,
+        connection: Connection,
         session_fd: int,
-        cached: CacheBackend | None = None,
     ) -> None:
         self._plan = plan
-        self._catalogue = catalogue
-        self._stats = stats
+        self._context = context
         self._operations = operations
-        self._unpacked = unpacked
+        self._connection = connection
         self._session_fd = session_fd
-        self._cached = cached
-        self._watch: CacheHealthReporter | None = None
-        self._keeper = CacheJanitor(stats, cached.cache) if cached is not None else None
-        if cached is not None and plan.cache_dir is not None:
-            self._watch = CacheHealthReporter(stats, plan.cache_dir, cached.cache.quota.limits)
-        self._staging: BackgroundStager | None = None
-        if cached is not None and plan.stage:
-            streams = plan.in_flight or STREAMS
-            self._staging = BackgroundStager(
-                catalogue, cached, unpacked, stats, plan.stage, streams
-            )
-        self._started = time.time()
-        self._warnings = [*plan.warnings, *catalogue.warnings, *catalogue.shortfalls]
+        self._facts = MountFacts(plan, context)
+        self._wakeup = Wakeup()
+        self._children = Children(session_fd, self._wakeup, context.after_fork)
+        self._serving = trio.CancelScope()
         self._pool = WorkerPool(
-            stats,
+            context.stats,
             self._fork,
             cores=len(os.sched_getaffinity(0)),
-            ceiling=plan.workers,
-            deadline=plan.read_timeout / _ATTEMPTS,
+            ceiling=plan.settings.workers,
+            deadline=attempt_seconds(plan.settings.read_timeout),
         )
-        catalogue.index.builder.wait_limit = plan.read_timeout / _ATTEMPTS
-        self._ahead = ahead
-        self._permitted = permitted
-        self._unpacking = BackgroundInflater(catalogue.index, unpacked)
 
     def _fork(self, number: int) -> int:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            session, stats, unpacked = self._session_fd, self._stats, self._unpacked
-            catalogue, cached = self._catalogue, self._cached
-            work(number, parent, session, self._operations, catalogue, stats, unpacked, cached)
+            work(number, parent, self._session_fd, self._operations, self._context)
         return pid
 
-    def run(
+    async def run(
         self,
-        connection: Connection,
         ready: Callable[[list[str]], None],
         watchers: Sequence[Watcher],
-        wakeup: int,
-        stopping: list[int],
+        signals: AsyncIterable[int],
+        alarm_reader: int,
     ) -> None:
         """Serve until the end. The mount is out of the mount table when this returns."""
         try:
-            connection.raise_limits()
+            self._connection.raise_limits()
             self._pool.fill()
-            self._publish()
-            ready(self._warnings)
-            log.info("mounted %s on %s", self._plan.source, self._plan.mountpoint)
-            for shortfall in self._catalogue.shortfalls:
-                log.warning("%s", shortfall)
-            self._loop(connection, watchers, wakeup, stopping)
-            self._end(connection, wakeup)
+            self._facts.publish(self._pool)
+            ready(self._facts.warnings)
+            self._log_mounted()
+            async with trio.open_nursery() as background:
+                background.start_soon(self._heed, signals)
+                background.start_soon(answer_alarms, alarm_reader, self._wakeup)
+                self._start_background(background)
+                await self._serve(watchers)
+                await self._end()
+                background.cancel_scope.cancel()
         finally:
-            self._ahead.kill()
-            self._permitted.kill()
-            self._unpacking.kill()
-            if self._keeper is not None:
-                self._keeper.kill()
-            if self._staging is not None:
-                self._staging.kill()
             self._pool.kill()
 
-    def _loop(
-        self,
-        connection: Connection,
-        watchers: Sequence[Watcher],
-        wakeup: int,
-        stopping: list[int],
-    ) -> None:
-        by_fd = {watcher.fileno(): watcher for watcher in watchers}
-        poller = select.poll()
-        for fd in (wakeup, *by_fd):
-            poller.register(fd, select.POLLIN)
-        pause, next_tick = _BUSY_TICK, 0.0
-        while not (stopping and self._plan.heed_signals) and not self._pool.over:
-            for fd, _ in poller.poll(pause * 1000):
-                if fd == wakeup:
-                    _drain(wakeup)
-                    while stopping and not self._plan.heed_signals:
-                        log.info("%s is not heeded", signal.Signals(stopping.pop()).name)
-                elif by_fd[fd].ready():
-                    return
-            if time.monotonic() >= next_tick:
-                next_tick = time.monotonic() + 1.0
-                if any(watcher.tick() for watcher in watchers):
-                    return
-                if self._plan.idle is not None and self._pool.quiet_seconds > self._plan.idle:
-                    connection.unmount_if_free()
+    def _log_mounted(self) -> None:
+        log.info("mounted %s on %s", self._plan.source, self._plan.mountpoint)
+        for shortfall in self._context.catalogue.shortfalls:
+            log.warning("%s", shortfall)
+
+    # --- serving ----------------------------------------------------------------------------------
+
+    async def _serve(self, watchers: Sequence[Watcher]) -> None:
+        """Until something asks for the end."""
+        with self._serving:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep_workers)
+                for watcher in watchers:
+                    nursery.start_soon(self._watch, watcher)
+                if self._plan.idle is not None:
+                    nursery.start_soon(self._unmount_when_unused, self._plan.idle)
+
+    async def _watch(self, watcher: Watcher) -> None:
+        await watcher.run()
+        self._serving.cancel()
+
+    async def _keep_workers(self) -> None:
+        """Have enough workers, until the kernel has ended the session."""
+        pause = _BUSY_TICK
+        while not self._pool.over:
             in_use = self._pool.tick()
             changed = self._pool.reap()
             if self._pool.over:
-                return
+                break
             if self._pool.fill() or changed:
-                self._publish()
-            self._ahead.tick(self._session_fd)
-            self._permitted.tick(self._session_fd)
-            self._unpacking.tick(self._session_fd)
-            if self._watch is not None:
-                self._watch.tick()
-            if self._keeper is not None:
-                self._keeper.tick(self._session_fd)
-            if self._staging is not None:
-                self._staging.tick(self._session_fd)
-            working = in_use or self._ahead.busy or self._unpacking.busy
-            idle_pause = min(_IDLE_TICK, self._permitted.pause, pause * 1.5)
-            pause = _BUSY_TICK if working else idle_pause
+                self._facts.publish(self._pool)
+            pause = _BUSY_TICK if in_use else min(_IDLE_TICK, pause * 1.5)
+            await self._wakeup.wait(pause)
+        self._serving.cancel()
 
-    def _publish(self) -> None:
-        plan = self._plan
-        self._stats.publish(
-            {
-                "version": __version__,
-                "source": str(plan.source),
-                "mountpoint": str(plan.mountpoint),
-                "pid": os.getpid(),
-                "started": self._started,
-                "worker_pids": self._pool.pids,
-                "worker_restarts": self._pool.restarts,
-                "warnings": self._warnings,
-                "shortfalls": self._catalogue.shortfalls,
-                "versions": {
-                    version.name.decode(): {
-                        split.name.decode(): {
-                            "classes": len(split.backend.classes),
-                            "origin": split.origin,
-                        }
-                        for split in version.splits
-                    }
-                    for version in self._catalogue.versions
-                },
-                "cache": self._watch.facts() if self._watch else None,
-                "log": str(plan.log_path) if plan.log_path else None,
-            }
+    async def _unmount_when_unused(self, seconds: float) -> None:
+        while True:
+            left = seconds - self._pool.quiet_seconds
+            if left < 0:
+                self._connection.unmount_if_free()
+            await trio.sleep(max(left, _UNUSED_LOOK_SECONDS))
+
+    # --- beside it --------------------------------------------------------------------------------
+
+    async def _heed(self, signals: AsyncIterable[int]) -> None:
+        """Act on signals: of children that ended, and of those who want the mount to end."""
+        async for number in signals:
+            if number == signal.SIGCHLD:
+                self._wakeup.wake()
+            elif self._plan.heed_signals:
+                self._serving.cancel()
+            else:
+                log.info("%s is not heeded", signal.Signals(number).name)
+
+    def _start_background(self, nursery: trio.Nursery) -> None:
+        settings, context, children = self._plan.settings, self._context, self._children
+        indexer = BackgroundIndexer(context, settings.in_flight)
+        nursery.start_soon(indexer.run, children, self._wakeup)
+        inflater = BackgroundInflater(context.inflated)
+        nursery.start_soon(inflater.run, children, self._wakeup)
+        monitor = AccessMonitor(
+            context.source,
+            context.source_paths,
+            settings.revalidate,
+            rights=context.ownership is not None,
         )
+        nursery.start_soon(monitor.run, children, self._session_fd)
+        if self._plan.cache is None or context.cached is None:
+            return
+        cache = self._plan.cache
+        reporter = CacheHealthReporter(context.stats, cache.directory)
+        nursery.start_soon(reporter.run)
+        janitor = CacheJanitor(context.stats, context.cached.cache)
+        nursery.start_soon(janitor.run, children)
+        if settings.stage:
+            streams = settings.in_flight or STREAMS
+            stager = BackgroundStager(context, context.cached, settings.stage, streams)
+            nursery.start_soon(stager.run, children)
 
-    def _end(self, connection: Connection, wakeup: int) -> None:
+    # --- the end ----------------------------------------------------------------------------------
+
+    async def _end(self) -> None:
         """Out of the mount table at once; what is open gets a few
         seconds; then the session ends.
         """
-        connection.detach()
-        poller = select.poll()
-        poller.register(wakeup, select.POLLIN)
-        deadline = time.monotonic() + _GRACE_SECONDS
+        self._connection.detach()
         self._pool.reap()
-        while len(self._pool) and not self._pool.over and time.monotonic() < deadline:
-            poller.poll(50)
-            _drain(wakeup)
-            self._pool.reap()
+        await self._wait_for_workers(_GRACE_SECONDS, lambda: self._pool.over)
         if not self._pool.over:
-            connection.abort()
+            self._connection.abort()
         # The session is over for all of them; each leaves what its cache has counted.
-        deadline = time.monotonic() + _LAST_SECONDS
-        while len(self._pool) and time.monotonic() < deadline:
-            poller.poll(10)
-            _drain(wakeup)
-            self._pool.reap()
+        await self._wait_for_workers(_LAST_SECONDS, lambda: False)
         log.info("unmounted %s", self._plan.mountpoint)
 
-
-def _wake(fd: int) -> None:
-    with contextlib.suppress(BlockingIOError):  # it is full: the supervisor is awake
-        os.write(fd, b"\0")
-
-
-def _drain(fd: int) -> None:
-    with contextlib.suppress(BlockingIOError):
-        os.read(fd, 4096)
+    async def _wait_for_workers(self, seconds: float, is_over: Callable[[], bool]) -> None:
+        """Until all have ended, at most ``seconds``."""
+        with trio.move_on_after(seconds):
+            while len(self._pool) and not is_over():
+                await self._wakeup.wait(_BUSY_TICK)
+                self._pool.reap()

@@ -6,13 +6,11 @@ import logging
 import os
 from typing import NoReturn
 
-from imagenetfs.cache.inflated_arrays import InflatedArrays
+from imagenetfs.counters import Counter
 from imagenetfs.fuse.channel import Channel, clone, serve_requests
 from imagenetfs.fuse.operations import Operations
-from imagenetfs.fuse.stats import Counter, SharedStats
-from imagenetfs.read.cache_backend import CacheBackend
+from imagenetfs.server.mount_context import MountContext
 from imagenetfs.system.process import WORKER, reset_signals, set_parent_death_signal
-from imagenetfs.tree.catalogue import Catalogue
 
 log = logging.getLogger(__name__)
 
@@ -28,31 +26,23 @@ def work(
     parent: int,
     session_fd: int,
     operations: Operations,
-    catalogue: Catalogue,
-    stats: SharedStats,
-    unpacked: InflatedArrays,
-    cached: CacheBackend | None = None,
+    context: MountContext,
 ) -> NoReturn:
     """Serve as worker ``number``; runs in a freshly forked process and never returns."""
     code = 1
     try:
         set_parent_death_signal(parent, WORKER)
         reset_signals()
-        row = stats.row(number)
+        row = context.stats.row(number)
         row[Counter.PID] = os.getpid()
         row[Counter.SOURCE_SINCE] = row[Counter.BUSY_SINCE] = row[Counter.READ_SINCE] = 0
-        catalogue.source.count_on(row)
-        catalogue.index.after_fork()
-        unpacked.after_fork()
-        if cached is not None:
-            cached.after_fork(stats.cache_meter(number))
+        context.after_fork(number)
         clone(session_fd)
         channel = Channel(session_fd)
         channel.leave_when_told()
         operations.serve_as(number, channel)
         serve_requests(channel, operations.answer)
-        if cached is not None:
-            cached.cache.close()  # what it has counted stays with the segments
+        context.close()
         code = RETIRED if channel.leaving else SESSION_OVER
     except BaseException:
         log.exception("worker %d failed", os.getpid())

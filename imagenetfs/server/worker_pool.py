@@ -16,7 +16,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from imagenetfs.fuse.stats import Counter, SharedStats
+from imagenetfs.counters import Counter
+from imagenetfs.fuse.stats import SharedStats
 from imagenetfs.limits import MAX_WORKERS
 from imagenetfs.server.child_process import DEATH_SECONDS
 from imagenetfs.server.suspension import ActiveClock, StoppedWorkers

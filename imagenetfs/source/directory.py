@@ -16,8 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagenetfs.counters import REQUESTS, SINCE, SOURCE_WORDS
 from imagenetfs.errors import SourceMissingError, SourceUnreadableError
-from imagenetfs.source.file import REQUESTS, SINCE, IoStats
+from imagenetfs.source.file import IoStats
 from imagenetfs.source.retry import Answer, retry_transient, to_source_error
 from imagenetfs.system import mounts
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
@@ -63,7 +64,7 @@ class SourceDirectory:
         self.path = path
         self.clock = clock
         self._absolute = mounts.resolve(path)
-        self.meter: IoStats = [0, 0, 0, 0] if meter is None else meter
+        self.meter: IoStats = [0] * SOURCE_WORDS if meter is None else meter
         try:
             self._fd = os.open(path, OPEN_FLAGS | os.O_DIRECTORY)
         except FileNotFoundError:

@@ -1,9 +1,9 @@
 """One open file of the source: exact bytes or an error, whatever the server does.
 
-Accounting: a file writes to its :class:`Meter`, four unsigned integers: ``meter[SINCE]`` is the
-monotonic time in nanoseconds since which a read has been under way (0: none), ``meter[REQUESTS]``
-and ``meter[BYTES]`` count what was asked of the source. ``meter[WAITING]`` is for a process that
-waits until another process has read the source: since when.
+Accounting: a file writes to its meter, the source's view of a row of counters. ``meter[SINCE]`` is
+the monotonic time in nanoseconds since which a read has been under way (0: none);
+``meter[REQUESTS]`` and ``meter[BYTES]`` count what was asked of the source. ``meter[WAITING]`` is
+for a process that waits until another process has read the source: since when.
 """
 
 from __future__ import annotations
@@ -13,21 +13,15 @@ import errno
 import os
 from typing import Protocol
 
+from imagenetfs.counters import BYTES, REQUESTS, SINCE, CounterView
 from imagenetfs.errors import SourceChangedError, SourceReadError, SourceUnreadableError
 from imagenetfs.source.file_state import Identity
 from imagenetfs.source.retry import GIVE_UP_AFTER, PAUSES, TRANSIENT_ERRNOS
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 from imagenetfs.system.splice import splice_exactly
 
-SINCE, REQUESTS, BYTES, WAITING = range(4)
-
-
-class IoStats(Protocol):
-    """Anything with four integers to count in: a list, a row of shared memory."""
-
-    def __getitem__(self, at: int, /) -> int: ...
-
-    def __setitem__(self, at: int, value: int, /) -> None: ...
+IoStats = CounterView
+"""The source's view of a row: SINCE, REQUESTS, BYTES, WAITING of imagenetfs.counters."""
 
 
 class Reopen(Protocol):

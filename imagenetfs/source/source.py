@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
+from imagenetfs.counters import REQUESTS, SINCE
 from imagenetfs.errors import (
     SourceChangedError,
     SourceGoneError,
@@ -30,17 +31,13 @@ from imagenetfs.errors import (
 )
 from imagenetfs.source.directory import DirectoryEntry, SourceDirectory
 from imagenetfs.source.failures import FailureRegister
-from imagenetfs.source.file import BYTES, REQUESTS, SINCE, WAITING, IoStats, SourceFile
+from imagenetfs.source.file import IoStats, SourceFile
 from imagenetfs.source.file_state import SharedFileState
 from imagenetfs.source.retry import retry_transient, to_source_error
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 from imagenetfs.system.resources import files_to_keep
 
 __all__ = [
-    "BYTES",
-    "REQUESTS",
-    "SINCE",
-    "WAITING",
     "DirectoryEntry",
     "Source",
     "SourceFile",

@@ -17,10 +17,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.helpers import forkserver, log_watch
 from tests.helpers.forkserver import REPOSITORY, Constants
+
+if TYPE_CHECKING:
+    from imagenetfs.server.mount_plan import MountPlan
 
 READY_SECONDS = 60.0
 END_SECONDS = 20.0
@@ -196,28 +199,44 @@ def main() -> None:
     _serve(json.loads(sys.argv[1]))
 
 
+def _plan(described: dict[str, Any]) -> MountPlan:
+    """A plan from one flat table; ``cache_dir``, ``cache_size`` and ``keep_free`` are its cache."""
+    from dataclasses import fields
+
+    from imagenetfs.cache.quota import Limits
+    from imagenetfs.server.mount_plan import CacheSetup, MountPlan, MountSettings
+
+    paths = ("source", "mountpoint", "log_path", "index_dir", "cache_dir")
+    given: dict[str, Any] = {
+        k: Path(v) if k in paths and v is not None else v for k, v in described.items()
+    }
+    for name in ("fuse_options", "stage"):
+        given[name] = tuple(given.get(name, ()))
+    given["view"] = tuple((name, Path(path)) for name, path in given.pop("views", ()))
+    limits = Limits(given.pop("cache_size", 0), given.pop("keep_free", 0))
+    directory = given.pop("cache_dir", None)
+    names = {field.name for field in fields(MountSettings)} & given.keys()
+    settings = MountSettings(**{name: given.pop(name) for name in names})
+    cache = None if directory is None else CacheSetup(directory, limits)
+    return MountPlan(settings=settings, cache=cache, **given)
+
+
 def _serve(described: dict[str, Any]) -> None:
     import logging
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     before = described.pop("before", None)
-    paths = ("source", "mountpoint", "log_path", "index_dir", "cache_dir")
-    plan: dict[str, Any] = {
-        k: Path(v) if k in paths and v is not None else v for k, v in described.items()
-    }
+    plan = _plan(described)
     logging.basicConfig(
-        filename=plan["log_path"], level=logging.INFO, format="%(levelname)s %(message)s"
+        filename=plan.log_path, level=logging.INFO, format="%(levelname)s %(message)s"
     )
     from imagenetfs.errors import ImagenetfsError
-    from imagenetfs.server.supervisor import MountPlan, serve
+    from imagenetfs.server.supervisor import serve
 
     if before is not None:  # a test's own code, to break something in this process alone
         exec(before, {})
-    plan["fuse_options"] = tuple(plan.get("fuse_options", ()))
-    plan["stage"] = tuple(plan.get("stage", ()))
-    plan["views"] = tuple((name, Path(path)) for name, path in plan.get("views", ()))
     try:
-        serve(MountPlan(**plan), ready=lambda w: print("READY", json.dumps(w), flush=True))
+        serve(plan, ready=lambda w: print("READY", json.dumps(w), flush=True))
     except ImagenetfsError as error:
         print(f"ERROR {int(error.exit_code)} {error}", flush=True)
         sys.exit(int(error.exit_code))

@@ -20,7 +20,7 @@ LAYERS = [
     {"source", "formats"},
     {"config"},
     {"system"},
-    {"errors", "limits", "byte_range", "__init__"},
+    {"errors", "limits", "counters", "byte_range", "__init__"},
 ]
 """From the top down. A package may import packages of lower lines, and of its own line only itself,
 but that the command may import cli.

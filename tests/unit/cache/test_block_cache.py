@@ -19,8 +19,8 @@ from imagenetfs.cache.block_cache import BlockCache
 from imagenetfs.cache.directory import CacheDirectory, prepare
 from imagenetfs.cache.quota import Limits
 from imagenetfs.cache.segment import BLOCK, SEGMENT
-from imagenetfs.cache.segment_handles import HITS, MISSES, SAVED
 from imagenetfs.cache.volume import Volume
+from imagenetfs.counters import HITS, MISSES, SAVED
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 from tests.helpers.block_cache import DATA, IDENTITY, PLENTY, Bytes, members, read_all, volume
 from tests.helpers.children import in_children

@@ -6,7 +6,8 @@ import errno
 
 import pytest
 
-from imagenetfs.cache.bypass import BYPASS_SECONDS, BYPASS_UNTIL, TROUBLE, Bypass
+from imagenetfs.cache.bypass import BYPASS_SECONDS, Bypass
+from imagenetfs.counters import BYPASS_UNTIL, TROUBLE
 from tests.helpers.clocks import FakeClock
 
 

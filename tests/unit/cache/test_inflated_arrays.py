@@ -20,11 +20,12 @@ from imagenetfs.cache.inflated_arrays import InflatedArrays, Job
 from imagenetfs.cache.quota import Limits
 from imagenetfs.cache.volume import Volume
 from imagenetfs.cache.volume_writer import Pieces
+from imagenetfs.counters import REQUESTS
 from imagenetfs.errors import ArchiveError, NoSpaceError
 from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.index.arena import Arena
 from imagenetfs.index.index import Index
-from imagenetfs.source.source import REQUESTS, Source
+from imagenetfs.source.source import Source
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 from tests.helpers.block_cache import fresh
 from tests.helpers.clocks import FakeClock, RushingClock

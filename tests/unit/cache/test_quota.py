@@ -14,11 +14,11 @@ import pytest
 
 from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache import quota
-from imagenetfs.cache.bypass import BYPASS_SECONDS, BYPASS_UNTIL, TROUBLE
+from imagenetfs.cache.bypass import BYPASS_SECONDS
 from imagenetfs.cache.directory import unfit_type
 from imagenetfs.cache.quota import Limits, limits_of
 from imagenetfs.cache.segment import BLOCK
-from imagenetfs.cache.segment_handles import SAVED
+from imagenetfs.counters import BYPASS_UNTIL, SAVED, TROUBLE
 from tests.helpers.block_cache import DATA, Bytes, fresh, read_all, volume
 from tests.helpers.children import in_children
 from tests.helpers.clocks import FakeClock, RushingClock

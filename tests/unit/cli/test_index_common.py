@@ -22,9 +22,9 @@ from imagenetfs.cli.index_common import (
     named,
     not_writable,
 )
+from imagenetfs.counters import REQUESTS
 from imagenetfs.errors import NoSpaceError, PlaceRefusedError, UsageError
 from imagenetfs.index.leases import HeldElsewhereError, Holder
-from imagenetfs.source.source import REQUESTS
 from imagenetfs.system.process_identity import ProcessIdentity
 from tests.helpers.archives import close
 from tests.helpers.mount_table import settings_with

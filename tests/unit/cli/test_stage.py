@@ -14,7 +14,7 @@ import pytest
 from imagenetfs.cache.quota import QuotaExceededError
 from imagenetfs.cli.stage import _no_room, _rate, _run, _shard, _sort_out, _tell_what_is_left_out
 from imagenetfs.errors import ImagenetfsError, NoSpaceError, SourceReadError, UsageError
-from imagenetfs.job.cache_setup import CacheSetup
+from imagenetfs.server.mount_plan import CacheSetup
 from tests.helpers.in_process import call_forked
 from tests.helpers.sources import train_and_test
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from imagenetfs.counters import Counter
 from imagenetfs.errors import (
     NoEntryError,
     SourceChangedError,
@@ -32,7 +33,7 @@ from imagenetfs.fuse.protocol import (
     Opcode,
 )
 from imagenetfs.fuse.reply_pipe import SplicedReply
-from imagenetfs.fuse.stats import REQUESTS, Counter, SharedStats
+from imagenetfs.fuse.stats import REQUESTS, SharedStats
 from imagenetfs.fuse.status_files import StatusFiles
 from imagenetfs.index.archives import OUTER
 from imagenetfs.read.access_guard import AccessGuard

@@ -7,12 +7,13 @@ from functools import partial
 
 import pytest
 
+from imagenetfs.counters import BYTES as METER_BYTES
+from imagenetfs.counters import REQUESTS as METER_REQUESTS
+from imagenetfs.counters import SINCE as METER_SINCE
+from imagenetfs.counters import Counter
 from imagenetfs.errors import SourceChangedError
-from imagenetfs.fuse.stats import MAX_SPLITS, REQUESTS, Counter, SharedStats
+from imagenetfs.fuse.stats import MAX_SPLITS, REQUESTS, SharedStats
 from imagenetfs.limits import MAX_WORKERS
-from imagenetfs.source.source import BYTES as METER_BYTES
-from imagenetfs.source.source import REQUESTS as METER_REQUESTS
-from imagenetfs.source.source import SINCE as METER_SINCE
 from tests.helpers.children import ended, in_child
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from imagenetfs.fuse.stats import STAGER, Counter, SharedStats
+from imagenetfs.counters import Counter
+from imagenetfs.fuse.stats import STAGER, SharedStats
 from imagenetfs.fuse.status_files import StatusFiles
 from imagenetfs.source.failures import FailureRegister
 from imagenetfs.tree.late_warnings import LateWarnings

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from imagenetfs.counters import REQUESTS
 from imagenetfs.index import arena as arena_module
 from imagenetfs.index.archives import Archive, Archives, Kind
 from imagenetfs.index.arena import Arena
 from imagenetfs.index.index import Index
 from imagenetfs.index.search_path import IndexSearchPath
-from imagenetfs.source.source import REQUESTS, Source
+from imagenetfs.source.source import Source
 from imagenetfs.tree.catalogue import build_catalogue
 from imagenetfs.tree.inode import ROOT, InodeKind, fields, kind_of
 from imagenetfs.tree.tree import Tree

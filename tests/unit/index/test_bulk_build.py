@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from imagenetfs.counters import REQUESTS
 from imagenetfs.errors import SourceReplacedError
 from imagenetfs.formats.tar import walk
 from imagenetfs.formats.tar.concurrency import AdaptiveConcurrency
@@ -24,7 +25,6 @@ from imagenetfs.index.bulk_build import Outcome, Progress, build_all, save
 from imagenetfs.index.group_build import index_group
 from imagenetfs.index.index import Index
 from imagenetfs.index.index_file import container_key, records_in
-from imagenetfs.source.source import REQUESTS
 from tests.helpers.archives import (
     class_tar,
     contents,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from imagenetfs.counters import REQUESTS, WAITING
 from imagenetfs.formats.tar import walk
 from imagenetfs.index import coordination as sharing_module
 from imagenetfs.index import index_file as store_module
@@ -18,7 +19,6 @@ from imagenetfs.index import leases as leases_module
 from imagenetfs.index.coordination import BuildCoordinator, lease_path
 from imagenetfs.index.index_file import records_in
 from imagenetfs.index.records import record_of
-from imagenetfs.source.source import REQUESTS, WAITING
 from tests.helpers.archives import Scans
 from tests.helpers.children import ended, in_child
 from tests.helpers.clocks import FakeClock

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.byte_range import ByteRange
+from imagenetfs.counters import Counter
 from imagenetfs.errors import ArchiveError, NoEntryError, SourceReadError
-from imagenetfs.fuse.stats import Counter, SharedStats
+from imagenetfs.fuse.stats import SharedStats
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.bulk_build import save
 from imagenetfs.index.index import Index

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trio
 
 from imagenetfs.job import clients
 from imagenetfs.job.clients import Born, ClientRegistry, MountClient, ServerInfo
@@ -29,7 +31,7 @@ def place(tmp_path: Path) -> MountPaths:
 
 
 class Server:
-    """A watcher in a loop such as ``serve`` has, in a thread."""
+    """A registry as a task of a supervisor, in a thread."""
 
     def __init__(self, place: MountPaths, born: Born = "run", *, first: bool = False) -> None:
         self.front: socket.socket | None = None
@@ -38,35 +40,35 @@ class Server:
             self.front, end = clients.pair()
         identity = ServerInfo("/source", str(place.mountpoint), born, os.getpid())
         self.watcher = ClientRegistry(place, identity, end)
+        self.place = place
         self.ended = threading.Event()
-        self._looked = threading.Condition()
-        self._looks = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop)
+        self._begun = threading.Event()
+        self._cancel: Callable[[], None] = lambda: None
+        self._thread = threading.Thread(target=trio.run, args=(self._serve,))
         self._thread.start()
+        assert self._begun.wait(HANG_SECONDS)
 
-    def _loop(self) -> None:
-        poller = select.poll()
-        poller.register(self.watcher, select.POLLIN)
-        while not self._stop.is_set():
-            over = self.watcher.ready() if poller.poll(5) else self.watcher.tick()
-            if over:
-                self.ended.set()
-            with self._looked:
-                self._looks += 1
-                self._looked.notify_all()
-            if over:
-                return
+    async def _serve(self) -> None:
+        token = trio.lowlevel.current_trio_token()
+        with trio.CancelScope() as scope:
+            self._cancel = lambda: token.run_sync_soon(scope.cancel)
+            self._begun.set()
+            await self.watcher.run()
+            self.ended.set()
 
     def stays(self) -> bool:
-        """Whether it goes on although it has looked at its leases twice from now on."""
-        with self._looked:
-            goal = self._looks + 2  # the first may have begun before
-            self._looked.wait_for(lambda: self.ended.is_set() or self._looks >= goal, HANG_SECONDS)
+        """Whether it goes on, and answers, after what has happened so far."""
+        for _ in range(2):  # it may have begun its look before that
+            visitor = MountClient.visit(self.place)
+            if visitor is None:
+                return False
+            visitor.holders()
+            visitor.close()
         return not self.ended.is_set()
 
     def stop(self) -> None:
-        self._stop.set()
+        with contextlib.suppress(trio.RunFinishedError):
+            self._cancel()
         self._thread.join()
         self.watcher.close()
         if self.front is not None:
@@ -112,7 +114,7 @@ def test_a_front_that_died_before_the_server_was_up(place: MountPaths) -> None:
     front, end = clients.pair()
     front.close()
     watcher = ClientRegistry(place, ServerInfo("/s", "/mnt/x", "run", os.getpid()), end)
-    assert watcher.tick()
+    assert watcher.ready()
     watcher.close()
 
 
@@ -260,7 +262,7 @@ def test_copies_in_workers_do_not_keep_a_lease(place: MountPaths) -> None:
     try:
         front.close()
         poller = select.poll()
-        poller.register(watcher, select.POLLIN)
+        poller.register(watcher._epoll, select.POLLIN)
         assert poller.poll(1000 * HANG_SECONDS)
         watcher.ready()
         assert watcher._leases == set()

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio
 
 from imagenetfs import config
 from imagenetfs.errors import (
@@ -62,10 +63,33 @@ def test_who_comes_early_waits_until_there_is_an_answer(address: RendezvousAddre
     assert answers == []
     watcher = RendezvousListener(listener, HOST)
     while any(visitor.is_alive() for visitor in visitors):
-        assert watcher.ready() is False
+        watcher.answer_waiting()
     assert answers == [HOST] * 3
     watcher.close()
     assert rendezvous.connect(address) is None
+
+
+def test_it_answers_as_a_task_and_asks_for_no_end(address: RendezvousAddress) -> None:
+    listener = rendezvous.listen(address)
+    assert listener is not None
+    watcher = RendezvousListener(listener, HOST)
+    answers: list[NamespaceServer | None] = []
+
+    def visit() -> None:
+        answers.extend(rendezvous.connect(address) for _ in "123")
+
+    async def program() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watcher.run)
+            while visitor.is_alive():
+                await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+
+    visitor = threading.Thread(target=visit)
+    visitor.start()
+    trio.run(program)
+    assert answers == [HOST] * 3
+    watcher.close()
 
 
 def test_a_start_that_failed_sends_everybody_away(address: RendezvousAddress) -> None:
@@ -166,7 +190,7 @@ def count_accepts(watcher: RendezvousListener) -> int:
 
     watcher._listener = Counting()  # type: ignore[assignment]
     try:
-        watcher.ready()
+        watcher.answer_waiting()
     finally:
         watcher._listener = listener
     return count
@@ -307,7 +331,7 @@ def test_a_stranger_learns_nothing(
         os._exit(len(connection.recv(1 << 16)))
     assert os.read(ready[0], 1) == b"x"
     watcher = RendezvousListener(listener, HOST)
-    watcher.ready()
+    watcher.answer_waiting()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     watcher.close()
     for fd in ready:

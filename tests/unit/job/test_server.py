@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from imagenetfs.cache.quota import Limits
+from imagenetfs.config import Settings
 from imagenetfs.errors import FuseRefusedError
 from imagenetfs.job import preflight, primary_group, server, signals
 from imagenetfs.job.clients import ClientRegistry, MountClient
@@ -21,7 +23,7 @@ from imagenetfs.job.run_dir import MountPaths, ensure_private, try_lock
 from imagenetfs.job.sd_notify import Notifier
 from imagenetfs.job.server import MountRequest, make_mountpoint, serve_mount
 from imagenetfs.server import supervisor
-from imagenetfs.server.supervisor import MountPlan
+from imagenetfs.server.mount_plan import CacheSetup, MountPlan, MountSettings
 from tests.helpers.mount_table import MountTable, settings_with
 
 
@@ -89,9 +91,17 @@ def test_a_dead_mount_is_taken_away_first(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_settings_reach_the_plan(asked: MountRequest, tmp_path: Path) -> None:
     plan = server._plan(asked)
     assert (plan.source, plan.mountpoint) == (asked.source, asked.place.mountpoint)
-    assert (plan.workers, plan.prefer, plan.index_dir) == (5, "directories", tmp_path / "index")
-    assert (plan.cache_dir, plan.cache_size, plan.keep_free) == (None, 0, 0)
+    served = plan.settings
+    assert (served.workers, served.prefer) == (5, "directories")
+    assert (served.index_dir, plan.cache) == (tmp_path / "index", None)
     assert (plan.warnings, plan.root_access) == ((), None)
+
+
+def test_each_setting_of_a_mount_is_one_of_the_users_and_like_it() -> None:
+    """They are filled in by name, so that a new one is written down once for each side."""
+    users = {field.name: field.type for field in fields(Settings)}
+    for field in fields(MountSettings):
+        assert users[field.name] == field.type
 
 
 def test_a_run_ends_by_its_leases_a_mount_by_signals_and_idleness(
@@ -112,7 +122,7 @@ def test_a_mount_for_all_users_has_the_sources_rights(asked: MountRequest) -> No
 def test_a_cache(asked: MountRequest, tmp_path: Path) -> None:
     settings = settings_with(cache_dir=tmp_path / "c", cache_size="1M", keep_free="2M")
     plan = server._plan(replace(asked, settings=settings))
-    assert (plan.cache_dir, plan.cache_size, plan.keep_free) == (tmp_path / "c", 10**6, 2 * 10**6)
+    assert plan.cache == CacheSetup(tmp_path / "c", Limits(10**6, 2 * 10**6))
 
 
 def test_an_index_that_cannot_be_kept_is_told(asked: MountRequest, tmp_path: Path) -> None:
@@ -184,7 +194,7 @@ def test_a_client_hears_what_was_asked_for(asked: MountRequest, serving: Supervi
         found = threading.Thread(target=lambda: identities.append(MountClient.visit(asked.place)))
         found.start()
         while found.is_alive():
-            serving.watchers[1].tick()
+            serving.watchers[1].ready()
             found.join(0.01)
 
     serving.act = act

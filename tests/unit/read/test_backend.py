@@ -9,6 +9,7 @@ import pytest
 
 from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache.inflated_arrays import InflatedArrays
+from imagenetfs.counters import REQUESTS
 from imagenetfs.errors import SourceChangedError
 from imagenetfs.index.archives import OUTER
 from imagenetfs.index.array_table import ArrayTable
@@ -16,7 +17,6 @@ from imagenetfs.index.container import Container
 from imagenetfs.index.index import Index
 from imagenetfs.read.backend import FileExtent, SourceBackend, bytes_of
 from imagenetfs.read.header_check import HeaderVerifier, MemberHeader
-from imagenetfs.source.source import REQUESTS
 from tests.helpers.archives import class_tar, image, index_of
 
 

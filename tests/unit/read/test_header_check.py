@@ -16,6 +16,7 @@ import pytest
 from imagenetfs.cache.block_cache import BlockCache
 from imagenetfs.cache.directory import CacheDirectory
 from imagenetfs.cache.quota import Limits
+from imagenetfs.counters import REQUESTS
 from imagenetfs.errors import SourceReplacedError
 from imagenetfs.index.archives import OUTER
 from imagenetfs.index.index import Index
@@ -23,7 +24,7 @@ from imagenetfs.read import header_check
 from imagenetfs.read.backend import FileExtent
 from imagenetfs.read.cache_backend import CacheBackend, Volumes
 from imagenetfs.read.reader import Reader
-from imagenetfs.source.source import REQUESTS, SourceFile
+from imagenetfs.source.source import SourceFile
 from imagenetfs.system.splice import make_pipe
 from imagenetfs.tree.inode import InodeKind, inode
 from tests.helpers.archives import index_of, tar_table

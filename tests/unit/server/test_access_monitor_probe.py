@@ -14,16 +14,16 @@ from typing import cast
 
 import pytest
 
+from imagenetfs.counters import REQUESTS
 from imagenetfs.errors import SourceReadError
 from imagenetfs.fuse.protocol import entry_notice
-from imagenetfs.fuse.stats import SUPERVISOR, Counter, SharedStats
 from imagenetfs.server.access_monitor import (
     AccessMonitor,
     invalidate,
     paths_to_probe,
     probe,
 )
-from imagenetfs.source.source import REQUESTS, Source
+from imagenetfs.source.source import Source
 from imagenetfs.tree.source_paths import SourcePaths
 
 MANY = 65
@@ -180,43 +180,50 @@ class Paths:
         return ((5, path) for path in paths)
 
 
+def count(source: Source) -> list[int]:
+    """Have the source counted in a meter of the test's own."""
+    meter = [0] * 4
+    source.count_on(meter)
+    return meter
+
+
 def monitor(source: Source, *shown: bytes, rights: bool = False) -> AccessMonitor:
     paths = cast(SourcePaths, Paths(shown))
-    return AccessMonitor(source, paths, SharedStats(), 60.0, rights=rights)
+    return AccessMonitor(source, paths, 60.0, rights=rights)
 
 
 @pytest.mark.expects_log("until you may, it is refused")
 def test_a_round_finds_what_is_refused(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     refuse(monkeypatch, only=b"tars/n01.tar")
+    meter = count(source)
     one = monitor(source, b"a.tar", *tars(3))
-    one._ask()
+    one._probe_all()
     assert [path for path in (b"a.tar", *tars(3)) if source.known.is_refused(path)] == [
         b"tars/n01.tar"
     ]
     assert source.known.rights(b"a.tar") is None
-    assert one._stats.row(SUPERVISOR)[Counter.SOURCE_REQUESTS] == 4
+    assert meter[REQUESTS] == 4
 
 
 def test_a_second_round_asks_about_none_of_many_that_did_not_change(source: Source) -> None:
-    one = monitor(source, *tars(MANY))
-    one._ask()
-    meter = one._stats.row(SUPERVISOR)
-    before = meter[Counter.SOURCE_REQUESTS]
+    one, meter = monitor(source, *tars(MANY)), count(source)
+    one._probe_all()
+    before = meter[REQUESTS]
     assert before == 1 + MANY
-    one._ask()
-    assert meter[Counter.SOURCE_REQUESTS] == before + 1
+    one._probe_all()
+    assert meter[REQUESTS] == before + 1
 
 
 def test_rights_are_noted_of_files_and_of_the_directories_above(source: Source, root: Path) -> None:
     (root / "tars").chmod(0o750)
-    monitor(source, b"a.tar", *tars(2), rights=True)._ask()
+    monitor(source, b"a.tar", *tars(2), rights=True)._probe_all()
     own = (os.getuid(), os.getgid())
     status = (root / "a.tar").stat()
     assert (status.st_uid, status.st_gid) == own
     assert source.known.rights(b"a.tar") == (*own, 0o640)
     assert source.known.rights(b"tars") == (*own, 0o750)
     (root / "tars").chmod(0o700)
-    monitor(source, *tars(2), rights=True)._ask()
+    monitor(source, *tars(2), rights=True)._probe_all()
     assert source.known.rights(b"tars") == (*own, 0o700)
 
 
@@ -225,7 +232,7 @@ def test_nothing_is_asked_of_what_lies_above_what_is_refused(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse(monkeypatch, only=b"tars/n00.tar")
-    monitor(source, b"tars/n00.tar", rights=True)._ask()
+    monitor(source, b"tars/n00.tar", rights=True)._probe_all()
     assert source.known.rights(b"tars") is None
 
 
@@ -276,7 +283,7 @@ def test_only_what_is_refused_now_is_told(source: Source) -> None:
     ours, kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, kernel:
         source.known.refuse(b"tars/n01.tar")
-        monitor(source, *tars(3))._tell(ours.fileno())
+        monitor(source, *tars(3))._invalidate_refused(ours.fileno())
         ours.shutdown(socket.SHUT_WR)
         assert kernel.recv(4096) == entry_notice(5, b"tars/n01.tar")
         assert kernel.recv(4096) == b""

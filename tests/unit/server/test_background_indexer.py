@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import cast
 
 import pytest
+from trio.testing import MockClock
 
 from imagenetfs.fuse.stats import INDEXER as INDEXER_ROW
 from imagenetfs.fuse.stats import SharedStats
 from imagenetfs.index.bulk_build import Outcome
 from imagenetfs.index.leases import HeldElsewhereError, Holder
-from imagenetfs.index.search_path import IndexSearchPath
 from imagenetfs.server import background_indexer
 from imagenetfs.server.background_indexer import BackgroundIndexer
 from imagenetfs.server.child_process import NOT_YET
+from imagenetfs.server.mount_context import MountContext
+from imagenetfs.server.wakeup import Wakeup
 from imagenetfs.system.process import INDEXER
-from imagenetfs.tree.catalogue import Catalogue
-from imagenetfs.tree.tree import Tree
-from tests.helpers.fake_children import Nursery
+from tests.helpers.fake_children import FakeChildren, later, play, settled
 
-SESSION = 77
 SPLITS = ([0, 1], [1, 2], [3])
 """The archives of each split; two share one."""
 
@@ -30,20 +28,14 @@ DONE = Outcome(1, 2, (), ())
 
 
 class Everything:
-    """The catalogue, its index and its source, the tree, and the places of index files."""
+    """The context of a mount: its catalogue, its tree, and where its index files are."""
 
     def __init__(self) -> None:
         self.split_directories = list(range(len(SPLITS)))
-        self.index = self.source = self
+        self.catalogue = self.tree = self.index_path = self.index = self
+        self.stats = SharedStats()
         self.places: dict[str, Path | None] = {"a": Path("/i/a"), "b": None}
         self.done: list[str] = []
-        self.meter: object = None
-
-    def after_fork(self) -> None:
-        self.done.append("after fork")
-
-    def count_on(self, meter: object) -> None:
-        self.meter = meter
 
     def take_stock(self, split: int) -> None:
         self.done.append(f"stock of {split}")
@@ -56,37 +48,41 @@ class Everything:
         return self.places[group]
 
 
-@pytest.fixture
-def nursery(monkeypatch: pytest.MonkeyPatch) -> Nursery:
-    one = Nursery(monkeypatch, "imagenetfs.server.background_indexer")
-    monkeypatch.setattr(time, "monotonic", lambda: one.now)
+class Indexing:
+    """An indexer at work, its children, and what wakes it."""
 
+    def __init__(self) -> None:
+        self.everything, self.children, self.wakeup = Everything(), FakeChildren(), Wakeup()
+        self.indexer = BackgroundIndexer(cast(MountContext, self.everything), 7)
+
+    async def run(self) -> None:
+        await self.indexer.run(self.children.as_children(), self.wakeup)
+
+    def play(self, story: Callable[[MockClock], Awaitable[None]]) -> None:
+        play(self.run, story)
+
+    async def touch(self, *splits: int) -> None:
+        for split in splits:
+            self.everything.stats.touch(split)
+        await self.settled()
+
+    async def settled(self) -> None:
+        """What is woken by a child's end or by a touch has done what it can."""
+        self.wakeup.wake()
+        await settled()
+
+    def works(self) -> int | None:
+        """What the last child returns."""
+        return self.children.last.work()
+
+
+@pytest.fixture
+def one(monkeypatch: pytest.MonkeyPatch) -> Indexing:
     def archives_of(splits: Sequence[int]) -> list[int]:
         return [archive for split in splits for archive in SPLITS[split]]
 
     monkeypatch.setattr(background_indexer, "archives_of", archives_of)
-    return one
-
-
-@pytest.fixture
-def everything() -> Everything:
-    return Everything()
-
-
-@pytest.fixture
-def board() -> SharedStats:
-    return SharedStats()
-
-
-@pytest.fixture
-def indexer(nursery: Nursery, everything: Everything, board: SharedStats) -> BackgroundIndexer:
-    return BackgroundIndexer(
-        cast(Catalogue, everything),
-        cast(Tree, everything),
-        board,
-        cast(IndexSearchPath, everything),
-        7,
-    )
+    return Indexing()
 
 
 @pytest.fixture
@@ -112,136 +108,133 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object, object]]:
 Asked = list[tuple[str, object, object]]
 
 
-def indexed(nursery: Nursery, asked: Asked) -> list[int]:
+def indexed(one: Indexing, asked: Asked) -> list[int]:
     """The archives that the last child indexes."""
     before = len(asked)
-    nursery.last.work()
+    one.works()
     return sorted(n for _, archives, _ in asked[before:] for n in cast(list[int], archives))
 
 
-def test_nothing_is_indexed_before_it_is_touched(
-    indexer: BackgroundIndexer, nursery: Nursery
-) -> None:
-    indexer.tick(SESSION)
-    assert nursery.started == []
-    assert not indexer.busy
+def test_nothing_is_indexed_before_it_is_touched(one: Indexing) -> None:
+    async def story(clock: MockClock) -> None:
+        await later(clock, 3600)
+        assert one.children.started == []
+
+    one.play(story)
 
 
-def test_a_split_that_is_touched_is_indexed_once(
-    indexer: BackgroundIndexer, nursery: Nursery, board: SharedStats, asked: Asked
-) -> None:
-    board.touch(0)
-    indexer.tick(SESSION)
-    indexer.tick(SESSION)
-    (child,) = nursery.started
-    assert (child.session_fd, child.name, indexer.busy) == (SESSION, INDEXER, True)
-    assert indexed(nursery, asked) == [0, 1]
-    child.end()
-    indexer.tick(SESSION)
-    assert len(nursery.started) == 1
-    assert not indexer.busy
+def test_a_split_that_is_touched_is_indexed_once(one: Indexing, asked: Asked) -> None:
+    async def story(clock: MockClock) -> None:
+        await one.touch(0)
+        await one.settled()
+        (child,) = one.children.started
+        assert (child.name, child.row, child.keeps_session) == (INDEXER, INDEXER_ROW, False)
+        assert indexed(one, asked) == [0, 1]
+        child.end()
+        await one.settled()
+        await later(clock, 3600)
+        assert len(one.children.started) == 1
+
+    one.play(story)
 
 
-def test_one_after_the_other_and_no_archive_twice(
-    indexer: BackgroundIndexer, nursery: Nursery, board: SharedStats, asked: Asked
-) -> None:
-    for split in (0, 1, 2):
-        board.touch(split)
+def test_one_after_the_other_and_no_archive_twice(one: Indexing, asked: Asked) -> None:
     found: list[list[int]] = []
-    for _ in range(4):
-        indexer.tick(SESSION)
-        assert indexer.busy is (len(found) < 3)
-        if indexer.busy:
-            found.append(indexed(nursery, asked))
-            nursery.last.end()
+
+    async def story(clock: MockClock) -> None:
+        await one.touch(0, 1, 2)
+        for _ in range(4):
+            assert len(one.children.running) == (len(found) < 3)
+            if one.children.running:
+                found.append(indexed(one, asked))
+                one.children.last.end()
+            await one.settled()
+
+    one.play(story)
     assert found == [[0, 1], [2], [3]]
 
 
-def test_what_failed_is_not_tried_again(
-    indexer: BackgroundIndexer, nursery: Nursery, board: SharedStats
-) -> None:
+def test_what_failed_is_not_tried_again(one: Indexing) -> None:
     """Its tables are made when they are asked for; the log has the reason."""
-    board.touch(2)
-    indexer.tick(SESSION)
-    nursery.last.end(succeeded=False)
-    nursery.now += 3600
-    indexer.tick(SESSION)
-    assert len(nursery.started) == 1
+
+    async def story(clock: MockClock) -> None:
+        await one.touch(2)
+        one.children.last.end(succeeded=False)
+        await later(clock, 3600)
+        await one.settled()
+        assert len(one.children.started) == 1
+
+    one.play(story)
 
 
 def test_what_another_node_indexes_is_tried_again_after_a_while(
-    indexer: BackgroundIndexer, nursery: Nursery, board: SharedStats, asked: Asked
+    one: Indexing, asked: Asked
 ) -> None:
-    board.touch(0)
-    board.touch(2)
-    indexer.tick(SESSION)
-    nursery.last.end(succeeded=False, not_yet=True)
-    indexer.tick(SESSION)
-    assert indexed(nursery, asked) == [3]  # another split has not to wait
-    nursery.last.end()
-    nursery.now += 4.9
-    indexer.tick(SESSION)
-    assert len(nursery.started) == 2
-    nursery.now += 0.2
-    indexer.tick(SESSION)
-    assert len(nursery.started) == 3
-    assert indexed(nursery, asked) == [0, 1]
+    async def story(clock: MockClock) -> None:
+        await one.touch(0, 2)
+        one.children.last.end(succeeded=False, not_yet=True)
+        await one.settled()
+        assert indexed(one, asked) == [3]  # another split has not to wait
+        one.children.last.end()
+        await later(clock, 4.9)
+        assert len(one.children.started) == 2
+        await later(clock, 0.2)
+        assert len(one.children.started) == 3
+        assert indexed(one, asked) == [0, 1]
+
+    one.play(story)
 
 
 @pytest.mark.expects_log("indexing ahead could not start: Resource temporarily unavailable")
 def test_a_process_that_is_not_to_be_had_is_tried_for_again(
-    indexer: BackgroundIndexer,
-    nursery: Nursery,
-    board: SharedStats,
-    caplog: pytest.LogCaptureFixture,
+    one: Indexing, caplog: pytest.LogCaptureFixture
 ) -> None:
-    board.touch(0)
-    nursery.refuses = True
-    for _ in range(3):
-        indexer.tick(SESSION)
-    assert caplog.text.count("indexing ahead could not start") == 1
-    nursery.refuses = False
-    indexer.tick(SESSION)
-    assert nursery.started == []
-    nursery.now += 5.1
-    indexer.tick(SESSION)
-    assert len(nursery.started) == 1
+    one.children.refuses = True
+
+    async def story(clock: MockClock) -> None:
+        await one.touch(0)
+        for _ in range(3):
+            await one.settled()
+        assert caplog.text.count("indexing ahead could not start") == 1
+        one.children.refuses = False
+        await one.settled()
+        assert one.children.started == []
+        await later(clock, 5.1)
+        assert len(one.children.started) == 1
+
+    one.play(story)
 
 
-def test_the_end_ends_it(indexer: BackgroundIndexer, nursery: Nursery, board: SharedStats) -> None:
-    indexer.kill()
-    board.touch(0)
-    indexer.tick(SESSION)
-    indexer.kill()
-    assert nursery.last.killed
-    assert not indexer.busy
+def test_the_end_ends_it(one: Indexing) -> None:
+    async def story(clock: MockClock) -> None:
+        await one.touch(0)
+
+    one.play(story)
+    assert one.children.last.killed
 
 
 # --- in the child ---------------------------------------------------------------------------------
 
 
-def test_a_group_with_a_file_is_shared_one_without_is_not(
-    indexer: BackgroundIndexer,
-    nursery: Nursery,
-    board: SharedStats,
-    everything: Everything,
-    asked: Asked,
-) -> None:
-    board.touch(1)
-    indexer.tick(SESSION)
-    assert nursery.last.work() == 0
+def touched(one: Indexing, split: int) -> None:
+    """Its child is started, and may work afterwards."""
+
+    async def story(clock: MockClock) -> None:
+        await one.touch(split)
+
+    one.play(story)
+
+
+def test_a_group_with_a_file_is_shared_one_without_is_not(one: Indexing, asked: Asked) -> None:
+    touched(one, 1)
+    assert one.works() == 0
     assert asked == [("group", [1], Path("/i/a")), ("all", [2], None)]
-    assert everything.done == ["after fork", "stock of 1"]
-    meter = cast(memoryview, everything.meter)
-    meter[5] = 99
-    assert board.row(INDEXER_ROW)[5] == 99
+    assert one.everything.done == ["stock of 1"]
 
 
 @pytest.mark.expects_log("cannot be written: Read-only file system")
 def test_a_file_that_cannot_be_written_costs_the_others_nothing(
-    indexer: BackgroundIndexer,
-    nursery: Nursery,
-    board: SharedStats,
+    one: Indexing,
     asked: Asked,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -250,17 +243,14 @@ def test_a_file_that_cannot_be_written_costs_the_others_nothing(
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(background_indexer, "index_group", refuse)
-    board.touch(0)
-    indexer.tick(SESSION)
-    assert nursery.last.work() == 0
+    touched(one, 0)
+    assert one.works() == 0
     assert asked == [("all", [0, 1], None)]
     assert "the index file /i/a cannot be written: Read-only file system" in caplog.text
 
 
 def test_what_is_being_indexed_by_another_is_left_and_said(
-    indexer: BackgroundIndexer,
-    nursery: Nursery,
-    board: SharedStats,
+    one: Indexing,
     asked: Asked,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -269,9 +259,8 @@ def test_what_is_being_indexed_by_another_is_left_and_said(
         raise HeldElsewhereError(Holder("a mount", "token", None))
 
     monkeypatch.setattr(background_indexer, "index_group", index_group)
-    board.touch(1)
-    indexer.tick(SESSION)
+    touched(one, 1)
     with caplog.at_level("INFO"):
-        assert nursery.last.work() == NOT_YET
+        assert one.works() == NOT_YET
     assert "a is being indexed by another node" in caplog.text
     assert asked == [("all", [2], None)]  # the other group all the same

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 import pytest
+from trio.testing import MockClock
 
 from imagenetfs.cache.inflated_arrays import InflatedArrays
-from imagenetfs.index.index import Index
 from imagenetfs.server.background_inflater import BackgroundInflater
+from imagenetfs.server.wakeup import Wakeup
 from imagenetfs.system.process import UNPACKER
-from tests.helpers.fake_children import Nursery
-
-SESSION = 77
+from tests.helpers.fake_children import FakeChildren, later, play, settled
 
 
 class Arrays:
@@ -22,7 +22,6 @@ class Arrays:
     def __init__(self) -> None:
         self.wanted: list[object] = []
         self.done: list[tuple[str, object]] = []
-        self.by_others = False
 
     def asked(self) -> list[object]:
         return self.wanted
@@ -30,107 +29,108 @@ class Arrays:
     def give_up(self, job: object) -> None:
         self.done.append(("given up", job))
 
-    def after_fork(self) -> None:
-        self.done.append(("after fork", None))
-
     def unpack(self, job: object) -> None:
         self.done.append(("unpacked", job))
 
 
-class Forking:
-    def __init__(self, arrays: Arrays) -> None:
-        self.arrays = arrays
+class Inflating:
+    """An inflater at work, its children, and what wakes it."""
 
-    def after_fork(self) -> None:
-        self.arrays.done.append(("index after fork", None))
+    def __init__(self) -> None:
+        self.arrays, self.children, self.wakeup = Arrays(), FakeChildren(), Wakeup()
+        self.inflater = BackgroundInflater(cast(InflatedArrays, self.arrays))
+
+    async def run(self) -> None:
+        await self.inflater.run(self.children.as_children(), self.wakeup)
+
+    def play(self, story: Callable[[MockClock], Awaitable[None]]) -> None:
+        play(self.run, story)
+
+    async def ask(self, *jobs: object) -> None:
+        """Workers ask for these, and for nothing else any more."""
+        self.arrays.wanted = list(jobs)
+        self.wakeup.wake()
+        await settled()
 
 
 @pytest.fixture
-def nursery(monkeypatch: pytest.MonkeyPatch) -> Nursery:
+def one(monkeypatch: pytest.MonkeyPatch) -> Inflating:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
-    return Nursery(monkeypatch, "imagenetfs.server.background_inflater")
+    return Inflating()
 
 
-@pytest.fixture
-def arrays() -> Arrays:
-    return Arrays()
+def test_nothing_is_started_where_nothing_is_asked(one: Inflating) -> None:
+    async def story(clock: MockClock) -> None:
+        await one.ask()
+        await later(clock, 3600)
+
+    one.play(story)
+    assert one.children.started == []
 
 
-@pytest.fixture
-def inflater(nursery: Nursery, arrays: Arrays) -> BackgroundInflater:
-    return BackgroundInflater(cast(Index, Forking(arrays)), cast(InflatedArrays, arrays))
+def test_an_array_is_unpacked_by_a_process_of_its_own(one: Inflating) -> None:
+    async def story(clock: MockClock) -> None:
+        await one.ask("one")
+        await one.ask("one")  # it is asked for until it is there
+        (child,) = one.children.started
+        assert child.name == UNPACKER
+        child.work()
+        assert one.arrays.done == [("unpacked", "one")]
+
+    one.play(story)
 
 
-def test_workers_leave_it_to_others_then(inflater: BackgroundInflater, arrays: Arrays) -> None:
-    assert arrays.by_others
+def test_no_more_at_a_time_than_cores(one: Inflating) -> None:
+    async def story(clock: MockClock) -> None:
+        await one.ask("one", "two", "three", "four")
+        assert len(one.children.started) == 2
+        one.children.started[0].end()
+        await one.ask("two", "three", "four")
+        assert len(one.children.started) == 3
+        one.children.last.work()
+        assert one.arrays.done[-1] == ("unpacked", "three")
+
+    one.play(story)
 
 
-def test_nothing_is_started_where_nothing_is_asked(
-    inflater: BackgroundInflater, nursery: Nursery
-) -> None:
-    inflater.tick(SESSION)
-    assert nursery.started == []
-    assert not inflater.busy
-
-
-def test_an_array_is_unpacked_by_a_process_of_its_own(
-    inflater: BackgroundInflater, nursery: Nursery, arrays: Arrays
-) -> None:
-    arrays.wanted = ["one"]
-    inflater.tick(SESSION)
-    inflater.tick(SESSION)  # it is asked for until it is there
-    (child,) = nursery.started
-    assert (child.session_fd, child.name) == (SESSION, UNPACKER)
-    assert inflater.busy
-    child.work()
-    assert arrays.done == [("index after fork", None), ("after fork", None), ("unpacked", "one")]
-
-
-def test_no_more_at_a_time_than_cores(
-    inflater: BackgroundInflater, nursery: Nursery, arrays: Arrays
-) -> None:
-    arrays.wanted = ["one", "two", "three", "four"]
-    inflater.tick(SESSION)
-    assert len(nursery.started) == 2
-    arrays.wanted = ["two", "three", "four"]
-    nursery.started[0].end()
-    inflater.tick(SESSION)
-    assert len(nursery.started) == 3
-    nursery.last.work()
-    assert arrays.done[-1] == ("unpacked", "three")
-
-
-def test_one_that_ends_is_given_up_so_that_nobody_waits_for_it(
-    inflater: BackgroundInflater, nursery: Nursery, arrays: Arrays
-) -> None:
+def test_one_that_ends_is_given_up_so_that_no_reader_waits_for_it(one: Inflating) -> None:
     """What it settled stays settled; what it did not is refused."""
-    arrays.wanted = ["one"]
-    inflater.tick(SESSION)
-    arrays.wanted = []
-    nursery.last.end(succeeded=False)
-    inflater.tick(SESSION)
-    assert arrays.done == [("given up", "one")]
-    assert not inflater.busy
+
+    async def story(clock: MockClock) -> None:
+        await one.ask("one")
+        one.children.last.end(succeeded=False)
+        await one.ask()
+        assert one.arrays.done == [("given up", "one")]
+        await one.ask("one")
+        assert len(one.children.started) == 2, "and it may be asked for again"
+
+    one.play(story)
 
 
 @pytest.mark.expects_log("unpacking could not start: Resource temporarily unavailable")
 def test_one_that_cannot_be_started_is_given_up(
-    inflater: BackgroundInflater,
-    nursery: Nursery,
-    arrays: Arrays,
-    caplog: pytest.LogCaptureFixture,
+    one: Inflating, caplog: pytest.LogCaptureFixture
 ) -> None:
-    nursery.refuses = True
-    arrays.wanted = ["one"]
-    inflater.tick(SESSION)
-    assert arrays.done == [("given up", "one")]
+    one.children.refuses = True
+    one.arrays.wanted = ["one"]
+
+    def give_up(job: object) -> None:
+        one.arrays.done.append(("given up", job))
+        one.arrays.wanted = []
+
+    one.arrays.give_up = give_up  # type: ignore[method-assign]  # what is refused waits no more
+
+    async def story(clock: MockClock) -> None:
+        await settled()
+
+    one.play(story)
+    assert one.arrays.done == [("given up", "one")]
     assert "unpacking could not start: Resource temporarily unavailable" in caplog.text
-    assert not inflater.busy
 
 
-def test_the_end_ends_all(inflater: BackgroundInflater, nursery: Nursery, arrays: Arrays) -> None:
-    arrays.wanted = ["one", "two"]
-    inflater.tick(SESSION)
-    inflater.kill()
-    assert [child.killed for child in nursery.started] == [True, True]
-    assert not inflater.busy
+def test_the_end_ends_all(one: Inflating) -> None:
+    async def story(clock: MockClock) -> None:
+        await one.ask("one", "two")
+
+    one.play(story)
+    assert [child.killed for child in one.children.started] == [True, True]

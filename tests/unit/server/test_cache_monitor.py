@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.cache.quota import Limits
-from imagenetfs.fuse.stats import Counter, SharedStats
+from imagenetfs.counters import Counter
+from imagenetfs.fuse.stats import SharedStats
 from imagenetfs.server.cache_monitor import CacheHealthReporter
 
 
@@ -36,7 +36,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
 def test_a_line_a_minute(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     stats = SharedStats()
-    watch = CacheHealthReporter(stats, Path("/c"), Limits(5, 0))
+    watch = CacheHealthReporter(stats, Path("/c"))
     for second in range(601):
         clock.now = 1000.0 + second
         if second < 300:  # three workers' disks are full; each tries again every five seconds
@@ -45,28 +45,26 @@ def test_a_line_a_minute(clock: Clock, caplog: pytest.LogCaptureFixture) -> None
                 meter[Counter.CACHE_TROUBLE - Counter.CACHE_HITS] = errno.ENOSPC
                 until = Counter.CACHE_ASIDE_UNTIL - Counter.CACHE_HITS
                 meter[until] = int((clock.now + 5) * 1e9)
-        for _ in range(3):
-            watch.tick()
+        watch.look()
     lines = [record.getMessage() for record in caplog.records]
     warnings = [line for line in lines if "steps aside (No space left on device)" in line]
     assert len(warnings) == 6  # in 305 seconds
     assert len(lines) == 7
     assert stats.cache_trouble(int(1303e9)) == errno.ENOSPC
     assert stats.cache_trouble(int(1700e9)) == 0
-    assert watch.facts() == {"directory": "/c", "size": 5}
 
 
 @pytest.mark.expects_log("what it does not have is read from the")
 def test_a_short_trouble_and_its_end(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     stats = SharedStats()
-    watch = CacheHealthReporter(stats, Path("/c"), Limits(5, 0))
+    watch = CacheHealthReporter(stats, Path("/c"))
     meter = stats.cache_meter(1)
     meter[Counter.CACHE_TROUBLE - Counter.CACHE_HITS] = errno.EROFS
     meter[Counter.CACHE_ASIDE_UNTIL - Counter.CACHE_HITS] = int((clock.now + 70) * 1e9)
     for second in range(200):
         clock.now = 1000.0 + second
-        watch.tick()
+        watch.look()
     lines = [record.getMessage() for record in caplog.records]
     assert sum("Read-only" in line for line in lines) == 2
     assert "keeps what is read again" in lines[-1], "the end is told, if late"

@@ -5,15 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
 
 from imagenetfs.server import child_process
-from imagenetfs.server.child_process import NOT_YET, Child
+from imagenetfs.server.child_process import NOT_YET, Child, Children
+from imagenetfs.server.wakeup import Wakeup
 from imagenetfs.system.process import INDEXER
 from tests.helpers.forked import read_to_end, wait_until
+from tests.helpers.leaks import descriptors, opened_since
 
 
 @pytest.fixture
@@ -77,6 +81,7 @@ def test_it_lets_go_of_the_session(session: tuple[int, int]) -> None:
     assert os.read(ready, 1) == b"!"
     assert read_to_end(os.dup(session[0])) == b""
     child.kill()
+    wait_for(child)
     os.close(ready)
     os.close(tell)
 
@@ -114,27 +119,11 @@ def test_one_that_is_killed_is_reaped(
     pid = child.pid
     assert not child.ended()
     child.kill()
+    wait_for(child)
     with pytest.raises(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
-    assert child.ended()
     child.kill()
     assert caplog.text == ""
-
-
-@pytest.mark.expects_log("staging is left to end by itself")
-def test_one_that_cannot_die_is_left(
-    session: tuple[int, int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """It waits for a server in uninterruptible sleep."""
-    child = Child(session[1], signal.pause, "staging", INDEXER)
-    pid = child.pid
-    with monkeypatch.context() as patch:
-        patch.setattr(child_process, "DEATH_SECONDS", -1.0)
-        patch.setattr(os, "waitpid", lambda pid, options: (0, 0))
-        child.kill()
-    assert "staging is left to end by itself" in caplog.text
-    assert child.ended()
-    assert os.waitpid(pid, 0)[0] == pid
 
 
 def test_no_process_to_be_had(session: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,3 +134,126 @@ def test_no_process_to_be_had(session: tuple[int, int], monkeypatch: pytest.Monk
     with pytest.raises(BlockingIOError):
         Child(session[1], lambda: None, "work", INDEXER)
     os.fstat(session[1])
+
+
+# --- as tasks wait for them -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def prepared() -> Iterator[tuple[int, Callable[[int], None]]]:
+    """A pipe, and what writes into it for which row a child was prepared."""
+    reader, writer = os.pipe()
+
+    def after_fork(row: int) -> None:
+        os.write(writer, bytes([row]))
+
+    yield reader, after_fork
+    os.close(reader)
+    os.close(writer)
+
+
+def run(session_fd: int, after_fork: Callable[[int], object], main: Callable[..., object]) -> None:
+    """Run ``main(children)`` in trio, with children whose ends wake those that wait."""
+
+    async def program() -> None:
+        wakeup = Wakeup()
+        children = Children(session_fd, wakeup, after_fork)
+        with trio.open_signal_receiver(signal.SIGCHLD) as signals:
+            async with trio.open_nursery() as nursery:
+
+                async def wake() -> None:
+                    async for _ in signals:
+                        wakeup.wake()
+
+                nursery.start_soon(wake)
+                await main(children)  # type: ignore[misc]  # any awaitable
+                nursery.cancel_scope.cancel()
+
+    trio.run(program)
+
+
+def test_a_task_waits_for_a_child_that_was_prepared(
+    session: tuple[int, int], prepared: tuple[int, Callable[[int], None]]
+) -> None:
+    reader, after_fork = prepared
+
+    async def main(children: Children) -> None:
+        child = await children.run(lambda: NOT_YET, "work", INDEXER, row=7)
+        assert (child.not_yet, child.pid) == (True, 0)
+
+    run(session[1], after_fork, main)
+    assert os.read(reader, 10) == b"\x07"
+
+
+def test_many_children_begin_and_end_beside_each_other(session: tuple[int, int]) -> None:
+    """None of them comes back into the program that forked it, and nothing of them is left."""
+    ended = list[int]()
+    tasks, opened = threads(), descriptors()
+
+    async def main(children: Children) -> None:
+        async def one(number: int) -> None:
+            child = await children.run(lambda: NOT_YET if number % 2 else None, "work", INDEXER)
+            assert child.not_yet is bool(number % 2)
+            ended.append(number)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(50):
+                nursery.start_soon(one, number)
+
+    run(session[1], lambda row: None, main)
+    assert sorted(ended) == list(range(50))
+    assert (threads(), opened_since(opened)) == (tasks, {})
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def threads() -> int:
+    return len(os.listdir("/proc/self/task"))
+
+
+def test_a_task_that_is_cancelled_ends_its_child(
+    session: tuple[int, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = os.pipe()
+
+    def work() -> None:
+        os.write(writer, b"!")
+        signal.pause()
+
+    async def main(children: Children) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(children.run, work, "work", INDEXER)
+            await trio.lowlevel.wait_readable(reader)
+            nursery.cancel_scope.cancel()
+
+    run(session[1], lambda row: None, main)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+    assert caplog.text == ""
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.mark.expects_log("staging is left to end by itself")
+def test_one_that_cannot_die_is_left(
+    session: tuple[int, int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It waits for a server in uninterruptible sleep."""
+    pids, real = list[int](), os.waitpid
+    monkeypatch.setattr(child_process, "DEATH_SECONDS", 0.1)
+
+    def reap(pid: int, options: int) -> tuple[int, int]:
+        pids.append(pid)
+        return 0, 0
+
+    async def main(children: Children) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(children.run, signal.pause, "staging", INDEXER)
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "waitpid", reap)
+        run(session[1], lambda row: None, main)
+    assert "staging is left to end by itself" in caplog.text
+    assert real(pids[-1], 0)[0] == pids[-1]

@@ -1,30 +1,26 @@
-"""The supervisor without a mount: its options and signals, its loop, and the order of the end."""
+"""The supervisor without a mount: what its tasks do, and the order of the end."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-import pyfuse3
 import pytest
+import trio
+from trio.testing import MockClock
 
-from imagenetfs.cache.inflated_arrays import InflatedArrays
-from imagenetfs.errors import FuseRefusedError, UsageError
 from imagenetfs.fuse.connection import Connection
 from imagenetfs.fuse.operations import Operations
 from imagenetfs.fuse.stats import SharedStats
 from imagenetfs.server import supervisor as module
-from imagenetfs.server.access_monitor import AccessMonitor
-from imagenetfs.server.background_indexer import BackgroundIndexer
-from imagenetfs.server.supervisor import MountPlan, Supervisor, Watcher
-from imagenetfs.system import mounts
-from imagenetfs.tree.catalogue import Catalogue
-from tests.helpers.leaks import descriptors, opened_since
+from imagenetfs.server.mount_context import MountContext
+from imagenetfs.server.mount_plan import MountPlan, MountSettings
+from imagenetfs.server.supervisor import Supervisor, Watcher
 
 SESSION = 77
 
@@ -32,129 +28,8 @@ pytestmark = pytest.mark.expects_log("fewer than there ought to be")
 
 
 def plan(**more: Any) -> MountPlan:
-    facts = {"workers": 4, "in_flight": None, "index_dir": None, "read_timeout": 35.0}
-    return MountPlan(source=Path("/s"), mountpoint=Path("/m"), **{**facts, **more})
-
-
-# --- options --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("path", "escaped"),
-    [("/data/a b", "/data/a b"), ("/a,b", "/a\\,b"), ("/a\\b", "/a\\\\b"), ("/\u00fc", "/?")],
-)
-def test_a_path_as_a_mount_option(path: str, escaped: str) -> None:
-    assert module._escaped(Path(path)) == escaped
-
-
-@pytest.fixture
-def initiated(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, set[str]]]:
-    """What pyfuse3 was asked to mount, where and with what options."""
-    asked: list[tuple[str, set[str]]] = []
-
-    def init(operations: object, place: str, options: set[str]) -> None:
-        asked.append((place, options))
-
-    @contextlib.contextmanager
-    def new_session() -> Iterator[list[int]]:
-        yield [7]
-
-    monkeypatch.setattr(pyfuse3, "init", init)
-    monkeypatch.setattr(module, "new_session", new_session)
-    monkeypatch.setattr(mounts, "read_table", list)
-    return asked
-
-
-def test_a_mount_is_read_only_and_says_what_it_is(
-    initiated: list[tuple[str, set[str]]],
-) -> None:
-    _, session_fd = module._mount(plan(fuse_options=("allow_other",)))
-    assert session_fd == 7
-    assert initiated == [("/m", {"fsname=/s", "subtype=imagenetfs", "ro", "allow_other"})]
-
-
-def test_for_another_group_it_is_mounted_before(
-    initiated: list[tuple[str, set[str]]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[tuple[object, ...]] = []
-
-    def mount_for(*what: object) -> int:
-        asked.append(what)
-        return 9
-
-    monkeypatch.setattr(module, "mount_for", mount_for)
-    module._mount(plan(shown_to="users"))
-    options = {"fsname=/s", "subtype=imagenetfs", "ro"}
-    assert asked == [("users", Path("/m"), options)]
-    assert initiated == [("/dev/fd/9", options)]
-
-
-@pytest.mark.parametrize(
-    ("options", "uid", "may", "words"),
-    [
-        ((), 1000, False, "fusermount3 -V"),
-        (("allow_other",), 1000, False, "may say allow_other only where an administrator"),
-        (("allow_root",), 1000, False, "may say allow_root only where an administrator"),
-        (("allow_other",), 1000, True, "fusermount3 -V"),
-        (("allow_other",), 0, False, "fusermount3 -V"),
-    ],
-)
-def test_a_refusal_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], uid: int, may: bool, words: str
-) -> None:
-    def refuse(*what: object) -> None:
-        raise RuntimeError("fuse_session_mount failed")
-
-    monkeypatch.setattr(pyfuse3, "init", refuse)
-    monkeypatch.setattr(os, "geteuid", lambda: uid)
-    monkeypatch.setattr(module, "may_let_others_in", lambda: may)
-    with pytest.raises(FuseRefusedError, match="fuse_session_mount failed") as caught:
-        module._mount(plan(fuse_options=options))
-    assert words in str(caught.value)
-
-
-def test_the_list_of_a_view(tmp_path: Path) -> None:
-    (tmp_path / "list").write_bytes(b"a\nb\n")
-    assert module._list_of("mine", tmp_path / "list") == b"a\nb\n"
-    with pytest.raises(UsageError, match="the list of the view mine cannot be read: No such file"):
-        module._list_of("mine", tmp_path / "nothing")
-
-
-# --- signals --------------------------------------------------------------------------------------
-
-
-def test_signals_wake_and_three_of_them_stop() -> None:
-    heeded = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    before = [signal.getsignal(number) for number in (*heeded, signal.SIGCHLD)]
-    opened = descriptors()
-    with module._signals() as (wakeup, alarm, stopping):
-        with pytest.raises(BlockingIOError):
-            os.read(wakeup, 1)
-        signal.raise_signal(signal.SIGCHLD)
-        assert os.read(wakeup, 10) == bytes([signal.SIGCHLD])
-        assert stopping == []
-        for number in heeded:
-            signal.raise_signal(number)
-        assert stopping == list(heeded)
-        assert sorted(os.read(wakeup, 10)) == sorted(heeded)
-        module._wake(alarm)
-        assert os.read(wakeup, 10) == b"\0"
-    assert [signal.getsignal(number) for number in (*heeded, signal.SIGCHLD)] == before
-    assert opened_since(opened) == {}
-
-
-def test_the_wakeup_never_blocks() -> None:
-    with module._signals() as (wakeup, alarm, _):
-        for _ in range(70_000):  # more than a pipe holds
-            module._wake(alarm)
-        for _ in range(20):
-            module._drain(wakeup)
-        module._drain(wakeup)
-        with pytest.raises(BlockingIOError):
-            os.read(wakeup, 1)
-
-
-# --- the loop -------------------------------------------------------------------------------------
+    settings = MountSettings(workers=4, in_flight=None, index_dir=None, read_timeout=35.0)
+    return MountPlan(source=Path("/s"), mountpoint=Path("/m"), settings=settings, **more)
 
 
 class Log:
@@ -201,21 +76,22 @@ class Pool(Log):
         return self.alive
 
 
-class Part:
-    """The indexer, the inflater, the access monitor."""
-
-    busy = False
-    pause = 0.05
+class Task:
+    """The indexer, the inflater, the access monitor: what it was given, and how it ended."""
 
     def __init__(self) -> None:
-        self.ticks: list[int] = []
-        self.killed = False
+        self.given: tuple[object, ...] = ()
+        self.state = "not started"
+        self.fails_with: Exception | None = None
 
-    def tick(self, session_fd: int) -> None:
-        self.ticks.append(session_fd)
-
-    def kill(self) -> None:
-        self.killed = True
+    async def run(self, *given: object) -> None:
+        self.given, self.state = given, "running"
+        if self.fails_with is not None:
+            raise self.fails_with
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.state = "ended"
 
 
 class Mounted(Log):
@@ -235,46 +111,69 @@ class Mounted(Log):
 
 
 class Running:
-    """A supervisor with its parts; :meth:`run` it."""
+    """A supervisor with its parts; :meth:`run` it. Time passes as fast as its tasks wait."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **more: Any) -> None:
         self.pool, self.mounted, self.board = Pool(), Mounted(), SharedStats()
-        self.ahead, self.permitted, self.inflater = Part(), Part(), Part()
+        self.indexer, self.inflater, self.monitor = Task(), Task(), Task()
         monkeypatch.setattr(module, "WorkerPool", self.pool)
-        monkeypatch.setattr(module, "BackgroundInflater", lambda index, unpacked: self.inflater)
-        monkeypatch.setattr(module, "_GRACE_SECONDS", 0.02)
-        monkeypatch.setattr(module, "_LAST_SECONDS", 0.02)
-        self.catalogue = SimpleNamespace(
-            index=SimpleNamespace(builder=SimpleNamespace(wait_limit=0.0)),
-            warnings=["found"],
-            shortfalls=["fewer than there ought to be"],
-            versions=[],
+        for name, part in (
+            ("BackgroundIndexer", self.indexer),
+            ("BackgroundInflater", self.inflater),
+            ("AccessMonitor", self.monitor),
+        ):
+            monkeypatch.setattr(module, name, lambda *what, part=part, **more: part)
+        catalogue = SimpleNamespace(
+            warnings=["found"], shortfalls=["fewer than there ought to be"], versions=[]
+        )
+        self.context = SimpleNamespace(
+            catalogue=catalogue,
+            stats=self.board,
+            after_fork=lambda row: None,
+            source=None,
+            source_paths=None,
+            inflated=None,
+            cached=None,
+            ownership=None,
         )
         self.supervisor = Supervisor(
             plan(**more),
-            cast(Catalogue, self.catalogue),
-            cast(BackgroundIndexer, self.ahead),
-            cast(AccessMonitor, self.permitted),
-            self.board,
+            cast(MountContext, self.context),
             cast(Operations, None),
-            cast(InflatedArrays, None),
+            cast(Connection, self.mounted),
             SESSION,
         )
-        self.stopping: list[int] = []
+        self.send, self._signals = trio.open_memory_channel[int](100)
         self.ready: list[list[str]] = []
+        self.elapsed = 0.0
 
     def run(self, *watchers: Watcher) -> None:
         reader, writer = os.pipe2(os.O_NONBLOCK)
+
+        async def main() -> None:
+            begun = trio.current_time()
+            try:
+                with trio.fail_after(10_000):
+                    await self.supervisor.run(self.ready.append, watchers, self.signals(), reader)
+            finally:
+                self.elapsed = trio.current_time() - begun
+
         try:
-            self.supervisor.run(
-                cast(Connection, self.mounted), self.ready.append, watchers, reader, self.stopping
-            )
+            trio.run(main, clock=MockClock(autojump_threshold=0))
         finally:
             os.close(reader)
             os.close(writer)
 
+    async def signals(self) -> AsyncIterator[int]:
+        async for number in self._signals:
+            yield number
+
     def stop(self) -> None:
-        self.stopping.append(signal.SIGTERM)
+        self.send.send_nowait(signal.SIGTERM)
+
+    @property
+    def parts(self) -> list[Task]:
+        return [self.indexer, self.inflater, self.monitor]
 
 
 Start = Callable[..., Running]
@@ -299,24 +198,41 @@ def test_it_is_ready_when_workers_serve_and_facts_are_told(start: Start) -> None
 
 
 def test_the_deadline_of_a_worker_leaves_the_kernel_its_attempts(start: Start) -> None:
-    one = start(read_timeout=35.0)
-    assert one.pool.more["deadline"] == one.catalogue.index.builder.wait_limit == 10.0
-    assert one.pool.more["ceiling"] == 4
-
-
-def test_each_part_is_ticked_with_the_session(start: Start) -> None:
     one = start()
-    ticks = []
+    assert (one.pool.more["deadline"], one.pool.more["ceiling"]) == (10.0, 4)
 
-    def count() -> None:
-        ticks.append(1)
-        if len(ticks) == 3:
+
+def test_each_concern_has_a_task(start: Start) -> None:
+    one = start()
+    states = list[list[str]]()
+
+    def look() -> None:
+        states.append([part.state for part in one.parts])
+        if len(states) == 3:
             one.stop()
 
-    one.pool.on_tick = count
+    one.pool.on_tick = look
     one.run()
-    for part in (one.ahead, one.permitted, one.inflater):
-        assert part.ticks == [SESSION] * 3
+    assert states[-1] == ["running"] * 3
+    assert one.monitor.given[-1] == SESSION
+
+
+def test_a_pool_that_is_in_use_is_looked_at_often_one_at_rest_seldom(start: Start) -> None:
+    one, at, answers = start(), list[float](), [True] * 10 + [False] * 30
+
+    def look() -> bool:
+        at.append(trio.current_time())
+        if not answers:
+            one.stop()
+            return False
+        return answers.pop(0)
+
+    one.pool.tick = look  # type: ignore[method-assign]  # what it says of itself
+    one.run()
+    pauses = [after - before for before, after in pairwise(at)]
+    assert max(pauses[:9]) == pytest.approx(0.02)
+    assert max(pauses) == pytest.approx(0.5)
+    assert pauses[10:] == pytest.approx(sorted(pauses[10:]))
 
 
 def test_the_end_is_in_order_and_leaves_nothing(start: Start) -> None:
@@ -325,7 +241,25 @@ def test_the_end_is_in_order_and_leaves_nothing(start: Start) -> None:
     one.run()
     assert one.mounted.done == ["limits", "detach", "abort"]
     assert one.pool.done[-1] == "kill"
-    assert all(part.killed for part in (one.ahead, one.permitted, one.inflater))
+    assert [part.state for part in one.parts] == ["ended"] * 3
+    assert 5.0 <= one.elapsed < 6.5
+
+
+def test_what_is_open_is_read_to_its_end_with_the_help_of_the_background(start: Start) -> None:
+    """An array that a reader waits for is inflated while files are still open."""
+    one, seen = start(), list[str]()
+    one.pool.on_tick = one.stop
+
+    def reap() -> bool:
+        if "detach" in one.mounted.done:
+            seen.append(one.inflater.state)
+            one.pool.alive = 0 if len(seen) > 3 else 2
+        return False
+
+    one.pool.reap = reap  # type: ignore[method-assign]  # a worker that ends in that time
+    one.run()
+    assert set(seen) == {"running"}
+    assert one.inflater.state == "ended"
 
 
 def test_a_session_that_is_over_needs_no_abort(start: Start) -> None:
@@ -340,16 +274,25 @@ def test_a_session_that_is_over_needs_no_abort(start: Start) -> None:
     assert one.mounted.done == ["limits", "detach"]
 
 
-def test_all_parts_are_ended_where_the_loop_fails(start: Start) -> None:
+def test_all_parts_are_ended_where_a_task_fails(start: Start) -> None:
     one = start()
 
     def fail() -> None:
         raise ZeroDivisionError
 
     one.pool.on_tick = fail
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ExceptionGroup) as caught:
         one.run()
-    assert all(part.killed for part in (one.ahead, one.permitted, one.inflater))
+    assert isinstance(module._first_of(caught.value), ZeroDivisionError)
+    assert "running" not in [part.state for part in one.parts]
+    assert one.pool.done[-1] == "kill"
+
+
+def test_a_background_task_that_fails_ends_the_mount(start: Start) -> None:
+    one = start()
+    one.inflater.fails_with = ZeroDivisionError()
+    with pytest.raises(ExceptionGroup):
+        one.run()
     assert one.pool.done[-1] == "kill"
 
 
@@ -367,72 +310,52 @@ def test_an_unused_mount_is_unmounted_if_free(start: Start) -> None:
 
 
 class Watching:
-    """A watcher whose descriptor is readable from the start."""
+    """A watcher that asks for the end after some time, or never."""
 
-    def __init__(self, ready: bool, tick: bool) -> None:
-        self.reader, writer = os.pipe()
-        os.write(writer, b"!")
-        os.close(writer)
-        self._ready, self._tick = ready, tick
-        self.asked: list[str] = []
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.state = "not started"
 
-    def fileno(self) -> int:
-        return self.reader
-
-    def ready(self) -> bool:
-        self.asked.append("ready")
-        os.read(self.reader, 1)
-        return self._ready
-
-    def tick(self) -> bool:
-        self.asked.append("tick")
-        return self._tick
+    async def run(self) -> None:
+        self.state = "running"
+        try:
+            await trio.sleep(self.seconds)
+        finally:
+            self.state = "ended"
 
 
-@pytest.fixture
-def watching() -> Iterator[Callable[..., Watching]]:
-    made: list[Watching] = []
-
-    def make(**more: bool) -> Watching:
-        made.append(Watching(**more))
-        return made[-1]
-
-    yield make
-    for one in made:
-        os.close(one.reader)
-
-
-@pytest.mark.parametrize(
-    ("ready", "tick", "asked"), [(True, False, ["ready"]), (False, True, ["ready", "tick"])]
-)
-def test_a_watcher_may_ask_for_the_end(
-    start: Start,
-    watching: Callable[..., Watching],
-    ready: bool,
-    tick: bool,
-    asked: list[str],
-) -> None:
-    one, watcher = start(), watching(ready=ready, tick=tick)
-    one.run(watcher)
-    assert watcher.asked == asked
+def test_a_watcher_may_ask_for_the_end(start: Start) -> None:
+    one, first, other = start(), Watching(100.0), Watching(1e6)
+    one.run(first, other)
     assert "detach" in one.mounted.done
+    assert (first.state, other.state) == ("ended", "ended")
+    assert 100.0 <= one.elapsed < 110.0
 
 
 def test_signals_that_are_not_heeded_are_told_and_forgotten(
-    monkeypatch: pytest.MonkeyPatch,
-    watching: Callable[..., Watching],
-    caplog: pytest.LogCaptureFixture,
+    start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = Running(monkeypatch, heed_signals=False)
-    reader, writer = os.pipe2(os.O_NONBLOCK)
-    os.write(writer, b"\x0f")
-    one.stopping = [signal.SIGTERM]
-    watcher = watching(ready=False, tick=True)
+    one = start(heed_signals=False)
+    one.stop()
     with caplog.at_level("INFO"):
-        one.supervisor.run(
-            cast(Connection, one.mounted), one.ready.append, [watcher], reader, one.stopping
-        )
-    assert one.stopping == []
+        one.run(Watching(1.0))
     assert "SIGTERM is not heeded" in caplog.text
-    os.close(reader)
-    os.close(writer)
+    assert one.elapsed >= 1.0
+
+
+def test_a_child_that_ended_wakes_the_tasks(start: Start) -> None:
+    one, at = start(), list[float]()
+
+    def look() -> bool:
+        at.append(trio.current_time())
+        if len(at) == 40:
+            one.send.send_nowait(signal.SIGCHLD)
+        if len(at) == 42:
+            one.stop()
+        return False
+
+    one.pool.tick = look  # type: ignore[method-assign]  # nothing has been asked for long
+    one.run()
+    pauses = [after - before for before, after in pairwise(at)]
+    assert pauses[37] == pytest.approx(0.5)
+    assert pauses[39] == 0.0

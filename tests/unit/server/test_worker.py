@@ -10,15 +10,14 @@ from typing import cast
 
 import pytest
 
-from imagenetfs.cache.inflated_arrays import InflatedArrays
+from imagenetfs.counters import Counter
 from imagenetfs.fuse.channel import Channel
 from imagenetfs.fuse.operations import Operations
 from imagenetfs.fuse.protocol import REPLY, REQUEST
-from imagenetfs.fuse.stats import Counter, SharedStats
-from imagenetfs.read.cache_backend import CacheBackend
+from imagenetfs.fuse.stats import SharedStats
 from imagenetfs.server import worker
+from imagenetfs.server.mount_context import MountContext
 from imagenetfs.server.worker import RETIRED, SESSION_OVER, work
-from imagenetfs.tree.catalogue import Catalogue
 from tests.helpers.children import ended
 from tests.helpers.forked import DEADLINE_SECONDS, read_to_end
 
@@ -30,18 +29,13 @@ class Told:
 
     def __init__(self) -> None:
         self.reader, self.writer = os.pipe()
-        self.source = self.index = self.cache = self
-        self.number: int | None = None
+        self.stats = SharedStats()
 
     def _say(self, what: str) -> None:
         os.write(self.writer, what.encode() + b"\n")
 
-    def count_on(self, row: memoryview) -> None:
-        self._say("counts")
-        row[Counter.SOURCE_BYTES] = 4711
-
-    def after_fork(self, *meter: memoryview) -> None:
-        self._say(f"after fork, {len(meter)}")
+    def after_fork(self, row: int) -> None:
+        self._say(f"after fork as {row}")
 
     def close(self) -> None:
         self._say("closed")
@@ -59,12 +53,13 @@ class Mount:
     """A worker that serves a pair of sockets in the device's place."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.board, self.told = SharedStats(), Told()
+        self.told = Told()
+        self.board = self.told.stats
         self.kernel, self.device = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.kernel.settimeout(DEADLINE_SECONDS)
         monkeypatch.setattr(worker, "clone", lambda fd: self.told._say("cloned"))
 
-    def start(self, parent: int | None = None, cached: bool = True) -> int:
+    def start(self, parent: int | None = None) -> int:
         expected = os.getpid() if parent is None else parent
         pid = os.fork()
         if pid == 0:
@@ -74,10 +69,7 @@ class Mount:
                 expected,
                 self.device.fileno(),
                 cast(Operations, self.told),
-                cast(Catalogue, self.told),
-                self.board,
-                cast(InflatedArrays, self.told),
-                cast(CacheBackend, self.told) if cached else None,
+                cast(MountContext, self.told),
             )
         self.device.close()
         os.close(self.told.writer)
@@ -116,17 +108,8 @@ def test_it_serves_until_the_session_is_over(mount: Mount) -> None:
     end_session(mount)
     assert ended(pid) == SESSION_OVER
     assert mount.said() == [
-        *("counts", "after fork, 0", "after fork, 0", "after fork, 1"),
-        *("cloned", f"serves as {NUMBER}", "closed"),
+        *(f"after fork as {NUMBER}", "cloned", f"serves as {NUMBER}", "closed"),
     ]
-    assert mount.board.row(NUMBER)[Counter.SOURCE_BYTES] == 4711
-
-
-def test_without_a_cache_there_is_none_to_close(mount: Mount) -> None:
-    pid = mount.start(cached=False)
-    end_session(mount)
-    assert ended(pid) == SESSION_OVER
-    assert "closed" not in mount.said()
 
 
 def test_its_row_begins_clean(mount: Mount) -> None:

@@ -9,7 +9,8 @@ import signal
 
 import pytest
 
-from imagenetfs.fuse.stats import Counter, SharedStats
+from imagenetfs.counters import Counter
+from imagenetfs.fuse.stats import SharedStats
 from imagenetfs.limits import MAX_WORKERS
 from imagenetfs.server.worker import RETIRED, SESSION_OVER
 from imagenetfs.server.worker_pool import WorkerPool

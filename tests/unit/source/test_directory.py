@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from imagenetfs.counters import REQUESTS, SINCE
 from imagenetfs.errors import SourceMissingError, SourceReadError, SourceUnreadableError
 from imagenetfs.source import retry
 from imagenetfs.source.directory import DirectoryEntry, SourceDirectory
-from imagenetfs.source.file import REQUESTS, SINCE
 from tests.helpers.leaks import descriptors, opened_since
 from tests.helpers.system_calls import failing
 

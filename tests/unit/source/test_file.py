@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from imagenetfs.counters import BYTES, REQUESTS, SINCE
 from imagenetfs.errors import SourceChangedError, SourceReadError, SourceUnreadableError
 from imagenetfs.source import file as module
-from imagenetfs.source.file import BYTES, REQUESTS, SINCE, Reopen, SourceFile
+from imagenetfs.source.file import Reopen, SourceFile
 
 DATA = bytes(range(256)) * 40
 

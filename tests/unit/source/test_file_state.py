@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from imagenetfs.counters import SINCE
 from imagenetfs.errors import (
     SourceChangedError,
     SourceReadError,
@@ -22,7 +23,7 @@ from imagenetfs.errors import (
 )
 from imagenetfs.source import retry
 from imagenetfs.source.file_state import Identity, SharedFileState
-from imagenetfs.source.source import SINCE, Source, SourceFile
+from imagenetfs.source.source import Source, SourceFile
 from tests.helpers.archives import forget_files
 from tests.helpers.clocks import FakeClock
 from tests.helpers.system_calls import failing, patch_os

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from imagenetfs.counters import BYTES, REQUESTS, SINCE
 from imagenetfs.errors import (
     SourceChangedError,
     SourceMissingError,
@@ -17,7 +18,7 @@ from imagenetfs.errors import (
     SourceUnreadableError,
 )
 from imagenetfs.source import source as directory_module
-from imagenetfs.source.source import BYTES, REQUESTS, SINCE, Source
+from imagenetfs.source.source import Source
 from tests.helpers.clocks import FakeClock
 from tests.helpers.leaks import descriptors, opened_since
 from tests.helpers.system_calls import patch_os

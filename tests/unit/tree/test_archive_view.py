@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from imagenetfs.counters import BYTES, REQUESTS
 from imagenetfs.errors import ArchiveError
 from imagenetfs.index.archives import OUTER
 from imagenetfs.index.member_encoder import MemberRows, encode_member_table
 from imagenetfs.index.member_table import MemberTable
-from imagenetfs.source.source import BYTES, REQUESTS
 from imagenetfs.tree import archive_view, class_listing
 from imagenetfs.tree.archive_view import container_mtime_ns
 from imagenetfs.tree.inode import InodeKind, base, fields

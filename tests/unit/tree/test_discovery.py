@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 import pytest
 
+from imagenetfs.counters import BYTES, REQUESTS
 from imagenetfs.errors import SourceReadError
 from imagenetfs.index.archives import Archive, Kind
-from imagenetfs.source.source import BYTES, REQUESTS, Source
+from imagenetfs.source.source import Source
 from imagenetfs.tree.discovery import discover, index_group
 
 T = TypeVar("T")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from imagenetfs.counters import BYTES, REQUESTS
 from imagenetfs.errors import (
     ImagenetfsError,
     IsDirectoryError,
@@ -16,7 +17,6 @@ from imagenetfs.errors import (
     NotDirectoryError,
     NotLinkError,
 )
-from imagenetfs.source.source import BYTES, REQUESTS
 from imagenetfs.tree.tree import Tree
 from tests.helpers.devkit import LEAVES
 from tests.helpers.trees import at, ilsvrc2012, names, tree_of

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from imagenetfs.counters import REQUESTS
 from imagenetfs.index.search_path import IndexSearchPath
-from imagenetfs.source.source import REQUESTS, Source
+from imagenetfs.source.source import Source
 from imagenetfs.tree.catalogue import build_catalogue
 from imagenetfs.tree.discovery import index_group
 from imagenetfs.tree.inode import ROOT

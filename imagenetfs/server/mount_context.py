@@ -1,0 +1,175 @@
+"""The parts of a mount, assembled once before the first fork, that all of its processes use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagenetfs import __version__
+from imagenetfs.cache.block_cache import BlockCache
+from imagenetfs.cache.directory import CacheDirectory
+from imagenetfs.cache.inflated_arrays import InflatedArrays, Keep
+from imagenetfs.cache.volume_writer import Pieces
+from imagenetfs.errors import UsageError
+from imagenetfs.fuse.attributes import REVISIT_SECONDS, AttributePacker
+from imagenetfs.fuse.operations import Operations
+from imagenetfs.fuse.stats import SUPERVISOR, SharedStats
+from imagenetfs.fuse.status_files import StatusFiles
+from imagenetfs.index.archives import Kind
+from imagenetfs.index.index import Index
+from imagenetfs.index.search_path import IndexSearchPath
+from imagenetfs.read.access_guard import AccessGuard
+from imagenetfs.read.cache_backend import CacheBackend, Volumes
+from imagenetfs.read.ownership import OwnershipMapper
+from imagenetfs.read.reader import Reader
+from imagenetfs.server.mount_plan import CacheSetup, MountPlan
+from imagenetfs.source.source import REVALIDATE_SECONDS, Source
+from imagenetfs.system.files import open_regular
+from imagenetfs.tree.catalogue import Catalogue, archives_of, build_catalogue
+from imagenetfs.tree.source_paths import SourcePaths
+from imagenetfs.tree.tree import Tree
+
+_ATTEMPTS = 3.5
+"""The kernel asks up to three times for a page that is mapped; the rest is for the workers that
+replace the ended ones.
+"""
+
+
+def attempt_seconds(read_timeout: float) -> float:
+    """How long one attempt of a read may take where the whole read may take ``read_timeout``."""
+    return read_timeout / _ATTEMPTS
+
+
+@dataclass(frozen=True, slots=True)
+class MountContext:
+    """What a mount's processes share. ``ownership``: who owns what, in a mount for all users."""
+
+    catalogue: Catalogue
+    tree: Tree
+    stats: SharedStats
+    index_path: IndexSearchPath
+    source_paths: SourcePaths
+    inflated: InflatedArrays
+    cached: CacheBackend | None = None
+    ownership: OwnershipMapper | None = None
+
+    @property
+    def source(self) -> Source:
+        """The source of all archives."""
+        return self.catalogue.source
+
+    @property
+    def index(self) -> Index:
+        """The member tables."""
+        return self.catalogue.index
+
+    def after_fork(self, row: int) -> None:
+        """Make it this process's own: its locks are opened anew, and what it does is counted in
+        this row of the shared statistics. Each child calls it once, before anything else.
+        """
+        self.source.count_on(self.stats.row(row))
+        self.index.after_fork()
+        self.inflated.after_fork()
+        if self.cached is not None:
+            self.cached.after_fork(self.stats.cache_meter(row))
+
+    def close(self) -> None:
+        """In a child that ends: what its cache has counted is left with the segments."""
+        if self.cached is not None:
+            self.cached.cache.close()
+
+
+def assemble(plan: MountPlan) -> MountContext:
+    """The parts of a mount. Raises UsageError, and what a source or a cache that cannot be used
+    raises.
+    """
+    settings = plan.settings
+    stats = SharedStats()
+    source = Source(plan.source, stats.row(SUPERVISOR), revalidate=settings.revalidate)
+    index_path = IndexSearchPath(settings.index_dir, plan.source, settings.index_path)
+    catalogue = build_catalogue(
+        source,
+        places=index_path,
+        in_flight=settings.in_flight,
+        prefer=settings.prefer,
+        lists={name: _read_list(name, path) for name, path in settings.view},
+    )
+    catalogue.index.builder.wait_limit = attempt_seconds(settings.read_timeout)
+    tree = Tree(catalogue, __version__)
+    cached = None
+    if plan.cache is not None:
+        cached = cache_backend(catalogue, plan.cache, settings.revalidate)
+    paths = SourcePaths(tree)
+    ownership = None
+    if plan.root_access is not None:
+        ownership = OwnershipMapper(source, paths, settings.revalidate)
+    inflated = inflated_arrays(catalogue, cached)
+    inflated.by_others = True  # BackgroundInflater's children; the workers must know when they fork
+    return MountContext(
+        catalogue, tree, stats, index_path, paths, inflated, cached=cached, ownership=ownership
+    )
+
+
+def operations_of(context: MountContext, plan: MountPlan) -> Operations:
+    """What answers the kernel's requests."""
+    # Before a mount is taken for unused, readers that the kernel's cache serves must be seen.
+    revisit = min(REVISIT_SECONDS, plan.idle / 3) if plan.idle else REVISIT_SECONDS
+    catalogue = context.catalogue
+    guard = AccessGuard(context.source, context.source_paths, context.ownership)
+    context.tree.show_words_if(guard.may_show)
+    return Operations(
+        context.tree,
+        Reader(context.index, context.source, context.inflated, context.cached),
+        StatusFiles(context.stats, catalogue.late_warnings, plan.log_path, context.source.failures),
+        context.stats,
+        guard,
+        AttributePacker(revisit, plan.root_access, context.ownership),
+    )
+
+
+def _read_list(name: str, path: Path) -> bytes:
+    try:
+        with os.fdopen(open_regular(path), "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise UsageError(
+            f"the list of the view {name} cannot be read: {error.strerror} ({path})."
+        ) from None
+
+
+# --- the cache ------------------------------------------------------------------------------------
+
+
+def cache_backend(
+    catalogue: Catalogue, setup: CacheSetup, revalidate: float = REVALIDATE_SECONDS
+) -> CacheBackend:
+    """Reads through the cache in a directory. Raises PlaceRefusedError, NoSpaceError."""
+    cache = BlockCache(CacheDirectory(setup.directory), setup.limits)
+    return CacheBackend(cache, volumes_of(catalogue), catalogue.source, revalidate)
+
+
+def volumes_of(catalogue: Catalogue) -> Volumes:
+    """The volumes of all archives, each with the version that it belongs to."""
+    versions: dict[int, str] = {}
+    for version in catalogue.versions:
+        for number in archives_of(version.splits):
+            versions.setdefault(number, version.name.decode())
+    return Volumes(catalogue.index, catalogue.source, versions)
+
+
+def inflated_arrays(catalogue: Catalogue, cached: CacheBackend | None) -> InflatedArrays:
+    """A catalogue's deflated arrays, inflated into the cache where there is one.
+
+    Make it before forking.
+    """
+    keep: Keep | None = None
+    if cached is not None:
+        cache, volumes = cached.cache, cached.volumes
+
+        def keep(archive: int, pieces: Pieces, moved: Callable[[], None]) -> None:
+            cache.writer().write(volumes.of_unpacked(archive), pieces, moved)
+
+    paths = catalogue.paths_of(Kind.NPZ)
+    return InflatedArrays(catalogue.source, paths, catalogue.index.array, keep=keep)

@@ -1,0 +1,46 @@
+"""What the supervisor says of its mount in status.json."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from imagenetfs import __version__
+from imagenetfs.server.mount_context import MountContext
+from imagenetfs.server.mount_plan import MountPlan
+from imagenetfs.server.worker_pool import WorkerPool
+
+
+class MountFacts:
+    """The facts of one mount; all but those of its workers stay as they are."""
+
+    def __init__(self, plan: MountPlan, context: MountContext) -> None:
+        self._stats = context.stats
+        catalogue, cache = context.catalogue, plan.cache
+        self.warnings = [*plan.warnings, *catalogue.warnings, *catalogue.shortfalls]
+        self._fixed = {
+            "version": __version__,
+            "source": str(plan.source),
+            "mountpoint": str(plan.mountpoint),
+            "pid": os.getpid(),
+            "started": time.time(),
+            "warnings": self.warnings,
+            "shortfalls": catalogue.shortfalls,
+            "versions": {
+                version.name.decode(): {
+                    split.name.decode(): {
+                        "classes": len(split.backend.classes),
+                        "origin": split.origin,
+                    }
+                    for split in version.splits
+                }
+                for version in catalogue.versions
+            },
+            "cache": cache and {"directory": str(cache.directory), "size": cache.limits.size},
+            "log": str(plan.log_path) if plan.log_path else None,
+        }
+
+    def publish(self, pool: WorkerPool) -> None:
+        """Write them where all processes of the mount read them."""
+        workers = {"worker_pids": pool.pids, "worker_restarts": pool.restarts}
+        self._stats.publish({**self._fixed, **workers})

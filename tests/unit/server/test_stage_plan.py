@@ -1,0 +1,233 @@
+"""What is staged, in which pieces: from names to byte ranges of volumes."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from imagenetfs.cache.inflated_arrays import InflatedArrays
+from imagenetfs.cache.quota import QuotaExceededError
+from imagenetfs.errors import ArchiveError, SourceReadError, UsageError
+from imagenetfs.index.index import Index
+from imagenetfs.read.cache_backend import FileOrigin, Volumes
+from imagenetfs.server import stage_plan
+from imagenetfs.server.stage_plan import StagePlan, _NotTaken, _OwnFiles, splits_of
+from imagenetfs.tree.catalogue import Catalogue
+from imagenetfs.tree.dataset import Split, Version
+from imagenetfs.tree.split_backend import SplitBackend
+from tests.helpers.archives import index_of, tar_of
+
+
+@dataclass
+class Shelf:
+    archives: list[int] = field(default_factory=list)
+
+
+def split(name: bytes, *archives: int) -> Split:
+    return Split(name, cast(SplitBackend, Shelf(list(archives))), "")
+
+
+@dataclass
+class Known:
+    """As much of a catalogue as is asked for."""
+
+    versions: list[Version] = field(default_factory=list)
+    index: Index | None = None
+
+    @property
+    def source(self) -> object:
+        assert self.index is not None
+        return self.index.source
+
+
+def known(*versions: Version, index: Index | None = None) -> Catalogue:
+    return cast(Catalogue, Known(list(versions), index))
+
+
+# --- by name --------------------------------------------------------------------------------------
+
+CATALOGUE = known(
+    Version(b"ILSVRC2012", [split(b"train", 0), split(b"val", 1)]),
+    Version(b"Imagenet64", [split(b"train", 2)]),
+)
+
+
+@pytest.mark.parametrize(
+    ("names", "archives"),
+    [
+        ([], []),
+        (["ILSVRC2012"], [[0], [1]]),
+        (["ILSVRC2012/val"], [[1]]),
+        (["Imagenet64", "ILSVRC2012/train"], [[2], [0]]),
+        (["ILSVRC2012/"], [[0], [1]]),
+    ],
+)
+def test_the_splits_that_are_named(names: list[str], archives: list[list[int]]) -> None:
+    assert [one.backend.archives for one in splits_of(CATALOGUE, names)] == archives
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("ILSVRC2013", "no version ILSVRC2013: there are ILSVRC2012, Imagenet64"),
+        ("ILSVRC2012/vall", "ILSVRC2012 has no split vall: it has train, val"),
+        ("Imagenet64/val", "Imagenet64 has no split val: it has train"),
+    ],
+)
+def test_a_name_that_is_not_there(name: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        splits_of(CATALOGUE, ["ILSVRC2012", name])
+
+
+# --- a plan ---------------------------------------------------------------------------------------
+
+SIZES = [70_000, 1, 0, 200_000]
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Index:
+    (tmp_path / "t.tar").write_bytes(tar_of({f"{n}.JPEG": bytes(90_000) for n in range(20)}))
+    (tmp_path / "d").mkdir()
+    for number, size in enumerate(SIZES):
+        (tmp_path / "d" / f"{number}.JPEG").write_bytes(bytes([number]) * size)
+    return index_of(tmp_path, "t.tar", "d", "gone.tar")
+
+
+def plan_of(index: Index, *archives: int, shard: tuple[int, int] = (1, 1)) -> StagePlan:
+    volumes = Volumes(index, index.source, {})
+    splits = [split(b"x", archive) for archive in archives]
+    return StagePlan(known(index=index), volumes, splits, cast(InflatedArrays, None), shard)
+
+
+def covered(plan: StagePlan) -> list[tuple[bytes, int, int]]:
+    """(volume, start, end), pieces that follow each other joined."""
+    found: list[tuple[bytes, int, int]] = []
+    for piece in plan:
+        key = piece.volume.key
+        if found and found[-1][0] == key and found[-1][2] == piece.start:
+            found[-1] = (key, found[-1][1], piece.end)
+        else:
+            found.append((key, piece.start, piece.end))
+    return found
+
+
+def test_all_of_a_tar(index: Index, tmp_path: Path) -> None:
+    plan, size = plan_of(index, 0), (tmp_path / "t.tar").stat().st_size
+    assert plan.total == size
+    assert [(start, end) for _, start, end in covered(plan)] == [(0, size)]
+    assert all(piece.limit == size for piece in plan)
+
+
+def test_all_files_of_a_directory(index: Index) -> None:
+    """Each from a block of its own on in their volume; one without content has nothing to fetch."""
+    plan = plan_of(index, 1)
+    assert plan.total == sum(SIZES)
+    block = 1 << 16
+    assert [(start, end) for _, start, end in covered(plan)] == [
+        (0, 70_000),
+        (2 * block, 2 * block + 1),
+        (3 * block, 3 * block + 200_000),
+    ]
+
+
+def test_archives_in_their_order_each_once(index: Index) -> None:
+    plan = plan_of(index, 1, 0, 1)
+    assert plan.total == sum(SIZES) + plan_of(index, 0).total
+    keys = [key for key, _, _ in covered(plan)]
+    assert len(set(keys)) == 2
+    assert keys[0] == keys[1]
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+def test_shards_are_all_of_it_and_nothing_twice(index: Index, parts: int) -> None:
+    plans = [plan_of(index, 0, 1, shard=(number, parts)) for number in range(1, parts + 1)]
+    whole = plan_of(index, 0, 1)
+    assert sum(plan.total for plan in plans) == whole.total
+    assert max(plan.total for plan in plans) - min(plan.total for plan in plans) <= 1
+    pieces = sorted(piece for plan in plans for piece in covered(plan))
+    joined: list[tuple[bytes, int, int]] = []
+    for key, start, end in pieces:
+        if joined and joined[-1][0] == key and joined[-1][2] == start:
+            joined[-1] = (key, joined[-1][1], end)
+        else:
+            joined.append((key, start, end))
+    assert joined == sorted(covered(whole))
+
+
+def test_what_cannot_be_read_is_left_out_and_the_rest_is_not(index: Index) -> None:
+    plan = plan_of(index, 2, 0)
+    plan._items[0] = stage_plan._Item(2, -1, 1000)
+    plan._high += 1000
+    assert covered(plan) == covered(plan_of(index, 0))
+    assert list(plan.left_out) == ["gone.tar"]
+    assert isinstance(plan.left_out["gone.tar"], SourceReadError)
+
+
+def test_what_will_never_be_better_is_not_asked_for_again(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, asked = plan_of(index, 0), list[int]()
+    errors = iter([SourceReadError("later"), ArchiveError("broken")])
+
+    def fail(archive: int) -> None:
+        asked.append(archive)
+        raise next(errors)
+
+    monkeypatch.setattr(plan._volumes, "of_archive", fail)
+    for _ in range(4):
+        assert list(plan) == []
+    assert asked == [0, 0]
+    assert isinstance(plan.left_out["t.tar"], ArchiveError)
+
+
+def test_an_archive_that_is_not_there_has_no_bytes(index: Index) -> None:
+    assert plan_of(index, 2).total == 0
+
+
+def test_each_piece_is_read_by_its_threads_own_descriptor(index: Index) -> None:
+    piece = next(iter(plan_of(index, 1)))
+    shared = index.source.open(b"d/0.JPEG").fd
+    held: list[tuple[bytes, int]] = []
+
+    def read() -> None:
+        origin = cast(FileOrigin, piece.origin())
+        held.append((origin.read(piece.start, 10), origin.open(origin.path).fd))
+
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [data for data, _ in held] == [bytes(10)] * 2
+    assert shared not in [fd for _, fd in held]
+
+
+def descriptors_of(name: str) -> int:
+    """How many this process has of files of such a name."""
+    links = (fd for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink())
+    return sum(os.readlink(fd).endswith(name) for fd in links)
+
+
+def test_a_thread_keeps_the_last_file_only(index: Index) -> None:
+    own = _OwnFiles(index.source)
+    first = own._open(b"t.tar")
+    assert own._open(b"t.tar") is first
+    opened = descriptors_of("/t.tar")
+    second = own._open(b"d/0.JPEG")
+    assert second is not first
+    assert descriptors_of("/t.tar") == opened - 1
+    with pytest.raises(SourceReadError):
+        own._open(b"gone.tar")
+    assert own._open(b"d/0.JPEG").read(0, 1) == b"\0"
+    own._own.stack.close()
+
+
+def test_what_is_not_taken_whole_is_not_read() -> None:
+    with pytest.raises(QuotaExceededError):
+        _NotTaken().read(0, 1)
+    assert _NotTaken().is_same()

@@ -1,0 +1,36 @@
+"""The row of counters: one meaning for each word, and views that begin where it says."""
+
+from __future__ import annotations
+
+from imagenetfs import counters
+from imagenetfs.counters import CACHE_VIEW, CACHE_WORDS, ROW_WORDS, SOURCE_WORDS, Counter
+from imagenetfs.fuse.stats import REQUESTS, SharedStats
+
+
+def test_no_two_counters_share_a_word() -> None:
+    requests = range(Counter.FIRST_REQUEST, Counter.FIRST_REQUEST + len(REQUESTS))
+    others = [cell for cell in Counter if cell is not Counter.FIRST_REQUEST]
+    assert {*requests}.isdisjoint(others)
+    assert max(*requests, *others) < ROW_WORDS
+
+
+def test_what_the_source_counts_lies_in_its_words() -> None:
+    row = SharedStats().row(5)
+    view = row[:SOURCE_WORDS]
+    names = (counters.SINCE, counters.REQUESTS, counters.BYTES, counters.WAITING)
+    for value, name in enumerate(names, start=10):
+        view[name] = value
+    cells = [Counter.SOURCE_SINCE, Counter.SOURCE_REQUESTS, Counter.SOURCE_BYTES]
+    assert [row[cell] for cell in (*cells, Counter.LOCK_SINCE)] == [10, 11, 12, 13]
+
+
+def test_what_the_cache_counts_lies_in_its_words() -> None:
+    row = SharedStats().row(5)
+    view = row[CACHE_VIEW]
+    assert len(view) == CACHE_WORDS
+    names = (counters.HITS, counters.MISSES, counters.SAVED)
+    for value, name in enumerate((*names, counters.TROUBLE, counters.BYPASS_UNTIL), start=10):
+        view[name] = value
+    cells = [Counter.CACHE_HITS, Counter.CACHE_MISSES, Counter.CACHE_BYTES]
+    others = [Counter.CACHE_TROUBLE, Counter.CACHE_ASIDE_UNTIL]
+    assert [row[cell] for cell in (*cells, *others)] == [10, 11, 12, 13, 14]
