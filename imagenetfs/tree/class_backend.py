@@ -5,7 +5,8 @@ it, or by its images' names.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from imagenetfs.index.archives import OUTER
 from imagenetfs.index.index import Index
@@ -21,6 +22,8 @@ from imagenetfs.tree.class_places import (
     wnid_of_name,
 )
 from imagenetfs.tree.directory_split import DirectorySplit
+from imagenetfs.tree.left_out import LeftOut
+from imagenetfs.tree.outside import images_outside
 from imagenetfs.tree.per_class_split import PerClassSplit, classes_within
 from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import UNLABELED, FlatSplit, SplitBackend
@@ -77,6 +80,23 @@ def split_of_places(
         return DirectorySplit(index, places, tell=tell)
     whole = {name: (place.archive, place.inner) for name, place in places.items()}
     return PerClassSplit(index, whole, lambda: _whole_places(index, instead), tell=tell)
+
+
+def outside_of(
+    finder: ArchiveSelector, backends: Iterable[SplitBackend], archives: Sequence[int]
+) -> Callable[[], LeftOut]:
+    """What counts the images that these archives hold in no class of the backends. A surveyed
+    directory may hold other things than theirs.
+    """
+    claims: list[ClassPlace] = []
+    for backend in backends:
+        if not isinstance(backend, DirectorySplit | PerClassSplit):
+            return LeftOut  # it has all images of its archives
+        claims += backend.claims()
+    index, surveyed = finder.index, finder.discovery.names
+    levels = [n for n in archives if index.archives[n].path in surveyed]
+    wholes = [n for n in archives if n not in levels]
+    return partial(images_outside, index, wholes, levels, claims)
 
 
 def _whole_places(index: Index, archive: int | None) -> dict[bytes, Place]:

@@ -83,6 +83,24 @@ def count_replaced(index: Index, place: Place, left_out: LeftOut) -> None:
     _count_replaced(index.container(*place).members, left_out)
 
 
+def verdict_of(index: Index, container: Container, row: int, name: bytes) -> Verdict:
+    """What a file is: by its name, and where that does not tell, by its first bytes.
+
+    Raises SourceReadError, SourceUnreadableError.
+    """
+    verdict = judge(name)
+    if verdict is not Verdict.UNTOLD:
+        return verdict
+    path, offset, size = container.locate(row)
+    length = min(size, FIRST_BYTES)
+    if container.extent.kind is Kind.DIRECTORY:
+        with index.source.opened(path) as file:
+            is_image = begins_as_image(file.read(0, min(length, file.size)))
+    else:
+        is_image = begins_as_image(index.source.open(path).read(offset, length))
+    return Verdict.IMAGE if is_image else Verdict.OTHER
+
+
 class _Collector:
     """Images by base name: (whether it is laid over, level, table, row)."""
 
@@ -119,7 +137,7 @@ class _Collector:
         verdict = judge(name)
         if verdict is Verdict.UNTOLD:
             try:
-                verdict = Verdict.IMAGE if self._begins_as_image(container, row) else Verdict.OTHER
+                verdict = verdict_of(self._index, container, row, name)
             except (SourceReadError, SourceUnreadableError):
                 self._left_out.add(Reason.UNREADABLE, name)
                 return False
@@ -128,14 +146,6 @@ class _Collector:
         reason = Reason.DROPPING if verdict is Verdict.DROPPING else Reason.NOT_IMAGE
         self._left_out.add(reason, name)
         return False
-
-    def _begins_as_image(self, container: Container, row: int) -> bool:
-        path, offset, size = container.locate(row)
-        length = min(size, FIRST_BYTES)
-        if container.extent.kind is Kind.DIRECTORY:
-            with self._index.source.opened(path) as file:
-                return begins_as_image(file.read(0, min(length, file.size)))
-        return begins_as_image(self._index.source.open(path).read(offset, length))
 
     def _keep(self, path: bytes, image: tuple[bool, int, int, int]) -> None:
         name = path.rpartition(b"/")[2]

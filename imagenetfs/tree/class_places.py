@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from imagenetfs.index.archives import OUTER, Kind
+from imagenetfs.index.columns import Array
 from imagenetfs.index.index import Index
 from imagenetfs.index.table import Table
 from imagenetfs.tree.discovery import CLASS, NUMBERED
@@ -193,15 +194,20 @@ def image_names(members: Table, *, only_top: bool = False) -> list[bytes]:
 
 def outside_of_classes(members: Table, places: Iterable[ClassPlace]) -> list[bytes]:
     """The images of a tar that stand in none of these directories of it, by name."""
+    rows = rows_outside(members, [place.below for place in places if place.below])
+    names = (members.name(row) for row in rows.tolist())
+    return [name for name in names if is_image_name(name.rpartition(b"/")[2])]
+
+
+def rows_outside(members: Table, directories: Iterable[bytes]) -> Array:
+    """The regular rows of a table that stand below none of these directories of it."""
     rows = members.regular()
     outside = np.ones(len(rows), dtype=bool)
-    for place in places:
-        if place.below:
-            within = members.within(members.find(place.below))
-            first, last = np.searchsorted(rows, (within.start, within.stop))
-            outside[first:last] = False
-    names = (members.name(row) for row in rows[outside].tolist())
-    return [name for name in names if is_image_name(name.rpartition(b"/")[2])]
+    for directory in directories:
+        within = members.within(members.find(directory))
+        first, last = np.searchsorted(rows, (within.start, within.stop))
+        outside[first:last] = False
+    return rows[outside]
 
 
 def renamed(places: Mapping[bytes, ClassPlace], wnids: Sequence[bytes]) -> dict[bytes, ClassPlace]:

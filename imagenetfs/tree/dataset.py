@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from imagenetfs.tree.left_out import LeftOut
 from imagenetfs.tree.split_backend import UNLABELED, SplitBackend
 
 
@@ -31,7 +32,8 @@ class Expected:
 class Split:
     """One split of a version; ``origin`` says where its images stand, for people, ``labels_from``
     which files of the source (paths) tell the images' classes, beside its archives; ``expected``
-    what a list beside the images says of them.
+    what a list beside the images says of them; ``outside`` looks for images that its archives hold
+    in none of its classes.
     """
 
     name: bytes
@@ -40,6 +42,7 @@ class Split:
     aliases: tuple[bytes, ...] = ()
     labels_from: tuple[bytes, ...] = ()
     expected: Expected | None = None
+    outside: Callable[[], LeftOut] = LeftOut
 
     @property
     def wnids(self) -> list[bytes]:

@@ -208,7 +208,8 @@ def account(version: Version, split: Split, *, strict: bool = False) -> Ledger:
         _note_class(ledger, name, len(listing), of_class.get(name))
     problems |= dict.fromkeys(problems_of(split))
     ledger.images, ledger.bytes, ledger.problems = images, size, list(problems)
-    ledger.left_out = split.backend.left_out()
+    ledger.left_out.add_all(split.backend.left_out())
+    ledger.left_out.add_all(split.outside())
     if split.expected is None and not strict and ledger.expected is not None:
         wanted = ledger.expected.images
         if wanted is not None and images * 2 <= wanted:

@@ -10,6 +10,7 @@ from imagenetfs.errors import ArchiveError, ImagenetfsError, SourceUnreadableErr
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
 from imagenetfs.tree.class_listing import Place, container_listing
+from imagenetfs.tree.class_places import ClassPlace
 from imagenetfs.tree.left_out import LeftOut
 from imagenetfs.tree.listing import Listing
 from imagenetfs.tree.split_backend import WNID, class_by_name, log_warning, troubles
@@ -77,6 +78,10 @@ class PerClassSplit:
 
     def places(self, number: int) -> Sequence[Place]:
         return (self._shown(number),)
+
+    def claims(self) -> Sequence[ClassPlace]:
+        """Where the classes stand, each a container."""
+        return [ClassPlace(archive, inner) for archive, inner in self._places]
 
     def find_anywhere(self, name: bytes) -> int | None:
         return None

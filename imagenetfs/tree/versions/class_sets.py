@@ -18,7 +18,7 @@ from pathlib import Path
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
-from imagenetfs.tree.class_backend import split_of_places, tell_outside
+from imagenetfs.tree.class_backend import outside_of, split_of_places, tell_outside
 from imagenetfs.tree.class_places import (
     ClassPlace,
     FoundClass,
@@ -77,13 +77,16 @@ def versions(
         version = _add(finder, found, names, name, path, _classes_below(discovery, index, path))
         if version is not None:
             _add_flat(finder, version, path, kit)
+            _look_outside(finder, version, path)
     for number in _free_tars(discovery, index):
         path = discovery.archives[number].path
         if _may_hold_classes(finder, number):
             stem = plain_name(path.rpartition(b"/")[2]).removesuffix(b".tar")
             classes = _classes_in(index, number)
-            if _add(finder, found, names, stem, path, classes) is not None:
+            version = _add(finder, found, names, stem, path, classes)
+            if version is not None:
                 tell_outside(finder, number, classes, [])
+                _look_outside(finder, version, path)
     return [found[name] for name in sorted(found)]
 
 
@@ -118,6 +121,29 @@ def _add(
         version.splits.append(Split(split, backend, title, aliases))
     found[name] = version
     return version
+
+
+def _look_outside(finder: ArchiveSelector, version: Version, path: bytes) -> None:
+    """Have the first split's ledger count the images that are in none of the set's classes."""
+    flat = [split.backend for split in version.splits if isinstance(split.backend, FlatSplit)]
+    shown = {archive for backend in flat for archive in backend.archives}
+    archives = [n for n in _archives_of(finder, path) if n not in shown]
+    others = [split.backend for split in version.splits if split.backend not in flat]
+    version.splits[0].outside = outside_of(finder, others, archives)
+
+
+def _archives_of(finder: ArchiveSelector, path: bytes) -> list[int]:
+    """The tar of a set; of a directory all that the survey has found in it, but for classes."""
+    discovery = finder.discovery
+    own = discovery.number(path)
+    if own is None or discovery.archives[own].kind is Kind.TAR:
+        return [own] if own is not None else []
+    paths = [p for p in discovery.names if p == path or not path or p.startswith(path + b"/")]
+    unread = [
+        join_path(p, name) for p in paths for name in discovery.directories(p) if split_name(name)
+    ]
+    numbers = (discovery.number(p) for p in dict.fromkeys((*paths, *unread)))
+    return [number for number in numbers if number is not None]
 
 
 def _add_flat(finder: ArchiveSelector, version: Version, path: bytes, kit: Devkit | None) -> None:

@@ -15,7 +15,7 @@ from imagenetfs.errors import ImagenetfsError
 from imagenetfs.formats.tar.header import name_of
 from imagenetfs.index.archives import Kind
 from imagenetfs.index.index import Index
-from imagenetfs.tree.class_backend import class_backend, labels_of_directories
+from imagenetfs.tree.class_backend import class_backend, labels_of_directories, outside_of
 from imagenetfs.tree.class_places import (
     classes_by_name,
     find_classes,
@@ -171,7 +171,10 @@ def _by_class(finder: ArchiveSelector, tars: list[int], directory: int | None) -
     if archive is None:
         return None
     backend = class_backend(finder, archive, b"train", instead)
-    return Split(b"train", backend, _title(finder, archive)) if backend is not None else None
+    if backend is None:
+        return None
+    outside = outside_of(finder, [backend], [archive])
+    return Split(b"train", backend, _title(finder, archive), outside=outside)
 
 
 def _title(finder: ArchiveSelector, archive: int) -> str:
@@ -195,10 +198,12 @@ def _val(
         backend, order, told_by = _labelled(finder, archive, directory, kit)
         expected = _expected(order, told_by) if kit is None else None
         return Split(b"val", backend, title, aliases, told_by, expected), order, told_by
+    split = Split(b"val", backend, title, aliases)
+    split.outside = outside_of(finder, [backend], [archive])
     if kit is None:
         paths = tuple(finder.index.archives[number].path for number in backend.archives)
-        return Split(b"val", backend, title, aliases), _order_of(backend), paths
-    return Split(b"val", backend, title, aliases), *of_kit
+        return split, _order_of(backend), paths
+    return split, *of_kit
 
 
 def _expected(order: Order | None, told_by: Sequence[bytes]) -> Expected | None:

@@ -13,7 +13,7 @@ import re
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
-from imagenetfs.tree.class_backend import class_backend
+from imagenetfs.tree.class_backend import class_backend, outside_of
 from imagenetfs.tree.class_listing import Place
 from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.discovery import FALL11, WINTER21, Discovery
@@ -71,7 +71,11 @@ def _by_class(discovery: Discovery, index: Index, prefer: str, root: bytes) -> S
     parents = {path.rpartition(b"/")[0] for path in paths}
     origin = b" and ".join(sorted(parents, reverse=first is tars))
     backend = PerClassSplit(index, places, lambda: second, tell=discovery.late_warnings.tell)
-    return Split(b"train", backend, origin.decode("utf-8", "backslashreplace"))
+    finder = ArchiveSelector(discovery, index, prefer, root)
+    tops = [n for path in (root, *beside) if (n := discovery.number(path)) is not None]
+    split = Split(b"train", backend, origin.decode("utf-8", "backslashreplace"))
+    split.outside = outside_of(finder, [backend], tops)
+    return split
 
 
 def _whole(
@@ -84,4 +88,7 @@ def _whole(
     if archive is None:
         return None
     backend = class_backend(finder, archive, b"train")
-    return Split(b"train", backend, index.title(archive)) if backend is not None else None
+    if backend is None:
+        return None
+    outside = outside_of(finder, [backend], [archive])
+    return Split(b"train", backend, index.title(archive), outside=outside)

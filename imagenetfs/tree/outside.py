@@ -1,0 +1,90 @@
+"""The images in the archives of a split that stand in none of its classes: a ledger counts them.
+
+A container of classes may hold more than classes: images beside them, in directories and tars that
+are called otherwise, in classes that are shown from elsewhere. All of that is looked at only where
+a whole ledger is made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+
+from imagenetfs.errors import ImagenetfsError, SourceReadError, SourceUnreadableError
+from imagenetfs.index.archives import OUTER, Kind
+from imagenetfs.index.index import Index
+from imagenetfs.tree.class_listing import Place, count_replaced, verdict_of
+from imagenetfs.tree.class_places import ClassPlace, rows_outside
+from imagenetfs.tree.images import Verdict, is_dropping
+from imagenetfs.tree.left_out import LeftOut, Reason
+
+
+def images_outside(
+    index: Index, wholes: Sequence[int], levels: Sequence[int], claims: Iterable[ClassPlace]
+) -> LeftOut:
+    """What of these archives is in no class. ``wholes`` are the split's alone; of ``levels``,
+    directories in which other things stand too, only the files that are right there are looked at.
+    """
+    counter = _Counter(index, claims)
+    for archive in dict.fromkeys((*wholes, *levels)):
+        with contextlib.suppress(ImagenetfsError):  # what cannot be read is told with the split
+            counter.count(archive, whole=archive in wholes)
+    return counter.left_out
+
+
+class _Counter:
+    """Counts images outside of the claimed places."""
+
+    def __init__(self, index: Index, claims: Iterable[ClassPlace]) -> None:
+        self._index = index
+        self._claimed: dict[Place, list[bytes]] = {}
+        for archive, inner, below in claims:
+            self._claimed.setdefault((archive, inner), []).append(below)
+        self.left_out = LeftOut()
+
+    def count(self, archive: int, *, whole: bool) -> None:
+        """Count one archive."""
+        below = self._claimed.get((archive, OUTER), [])
+        if b"" in below:
+            return  # the archive is a class
+        self._count_rows((archive, OUTER), below)
+        if not below:  # else the listings of the classes have counted it
+            count_replaced(self._index, (archive, OUTER), self.left_out)
+        for inner, row in self._inner(archive):
+            container = self._index.container(archive)
+            if is_dropping(container.members.base_name(row)):
+                continue
+            is_directory = stat.S_ISDIR(container.members.mode(row))
+            if is_directory and not whole:
+                continue
+            own = self._own(archive, row)
+            place = (archive, inner) if own is None else (own, OUTER)
+            below = self._claimed.get(place, [])
+            if b"" not in below:
+                with contextlib.suppress(ImagenetfsError):
+                    self._count_rows(place, below)
+
+    def _inner(self, archive: int) -> Iterator[tuple[int, int]]:
+        return enumerate(self._index.nested(archive).tolist())
+
+    def _own(self, archive: int, row: int) -> int | None:
+        """The number of a directory's entry that is an archive itself."""
+        container = self._index.container(archive)
+        if container.extent.kind is not Kind.DIRECTORY:
+            return None
+        return self._index.archives.number(container.locate(row)[0])
+
+    def _count_rows(self, place: Place, below: Iterable[bytes]) -> None:
+        """Count the images in a container that are not below one of these directories of it."""
+        container = self._index.container(*place)
+        members, nested = container.members, set(container.members.nested.tolist())
+        for row in rows_outside(members, below).tolist():
+            if row in nested and place[1] == OUTER:
+                continue
+            name = members.name(row)
+            try:
+                if verdict_of(self._index, container, row, name) is Verdict.IMAGE:
+                    self.left_out.add(Reason.NO_CLASS, name)
+            except (SourceReadError, SourceUnreadableError):
+                self.left_out.add(Reason.UNREADABLE, name)
