@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 _FIRST_SPECIAL = 0xFFFFFFF0
-"""Slurm's numbers for the batch script, an interactive allocation and others of its own steps, which
-last as long as the job's shell (slurm.h: SLURM_BATCH_SCRIPT, SLURM_INTERACTIVE_STEP)."""
+"""Slurm's numbers for the batch script, an interactive allocation and others of its own steps,
+which last as long as the job's shell (slurm.h: SLURM_BATCH_SCRIPT, SLURM_INTERACTIVE_STEP)."""
 
 
 def own_step(environ: Mapping[str, str]) -> str | None:

@@ -25,7 +25,7 @@ from imagenetfs.index.columns import Array
 from imagenetfs.index.index import Index
 from imagenetfs.index.table import Table
 from imagenetfs.tree.discovery import CLASS, NUMBERED
-from imagenetfs.tree.images import is_image_name
+from imagenetfs.tree.images import is_image_name, is_within_dropping
 
 _FEW = 8
 """Directories without a class's name that are looked into, in a directory without classes."""
@@ -74,6 +74,8 @@ def _in_outer(index: Index, archive: int, fits: re.Pattern[bytes]) -> Iterator[F
         parent, _, name = members.name(row).rpartition(b"/")
         wnid = name.removesuffix(b".tar")
         # Tars that are called by numbers are shards of other programs, and no classes.
+        if is_within_dropping(parent):
+            continue
         if fits.fullmatch(name) or CLASS.fullmatch(wnid):
             # A file has one inode: what is an archive of its own is named as that.
             own = None if is_tar else index.archives.number(container.locate(row)[0])
@@ -100,7 +102,7 @@ def _directories(
     for row in members.directories().tolist():
         path = members.name(row)
         parent, _, name = path.rpartition(b"/")
-        if fits.fullmatch(name):
+        if fits.fullmatch(name) and not is_within_dropping(parent):
             yield FoundClass(parent, name, place._replace(below=path))
 
 

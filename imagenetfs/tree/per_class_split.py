@@ -92,7 +92,9 @@ class PerClassSplit:
             pairs = self._replacements().items()
             self._numbers = {place: known[name] for name, place in pairs if name in known}
             self._numbers.update({place: number for number, place in enumerate(self._places)})
-        return self._numbers.get((archive, inner))
+        number = self._numbers.get((archive, inner))
+        # A directory within a class directory that is an archive of its own belongs to the class.
+        return self._numbers.get((archive, OUTER)) if number is None else number
 
     def class_of_name(self, name: bytes) -> int | None:
         return class_by_name(self, name)

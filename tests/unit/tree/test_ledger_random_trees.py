@@ -1,0 +1,234 @@
+"""Random trees of each kind of container: what is shown, and what the ledger says of the rest, is
+what a reference has that knows nothing of ours: os.walk, tarfile, and the rule of docs/layouts.md.
+
+``IMAGENETFS_TEST_TREES`` says how many trees there are in all.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import re
+import shutil
+import tarfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from imagenetfs.tree.dataset import Split, Version
+from imagenetfs.tree.ledger import account
+from imagenetfs.tree.tree import Tree
+from tests.helpers import layouts
+from tests.helpers.archives import close
+from tests.helpers.random_trees import FORMS, PLACES, Place, content
+from tests.helpers.randomness import seeded
+from tests.helpers.trees import tree_of
+
+TREES = int(os.environ.get("IMAGENETFS_TEST_TREES", "500"))
+CASES = [(form, place) for form in FORMS for place in PLACES if place.flat or not FORMS[form].flat]
+
+# --- the reference --------------------------------------------------------------------------------
+
+
+class Leaf(NamedTuple):
+    """A file that is none of a directory; ``data`` is None for a link that is not followed."""
+
+    path: str
+    data: bytes | None
+
+
+def leaves_of_tar(data: bytes, counts: Counter[str]) -> list[Leaf]:
+    """The files of a tar; of one path the last."""
+    found: dict[str, bytes | None] = {}
+    with tarfile.open(fileobj=io.BytesIO(data), errors="surrogateescape") as archive:
+        for member in archive:
+            path = os.path.normpath(member.name)
+            if member.isdir():
+                continue
+            file = None if member.issym() else archive.extractfile(member)
+            if found.pop(path, None) is not None:
+                counts["same_name"] += 1
+            found[path] = file.read() if file is not None else None
+    return [Leaf(path, content) for path, content in found.items()]
+
+
+def leaves_of_directory(top: Path) -> Iterator[Leaf]:
+    """The files below a directory; links to files are followed."""
+    for directory, directories, files in os.walk(top):
+        for name in [*files, *(n for n in directories if os.path.islink(f"{directory}/{n}"))]:
+            path = f"{directory}/{name}"
+            data = Path(path).read_bytes() if os.path.isfile(path) else None
+            yield Leaf(os.path.relpath(path, top), data)
+
+
+def is_dropping(path: str) -> bool:
+    rule = r"\..*|.*~|thumbs\.db|desktop\.ini|__macosx|@eadir"
+    return any(re.fullmatch(rule, part, re.IGNORECASE) for part in path.split("/"))
+
+
+def is_image(path: str, data: bytes) -> bool:
+    ending = os.path.splitext(path)[1].lower()
+    if ending in (".jpeg", ".jpg", ".png"):
+        return True
+    return ending not in (".txt", ".xml", ".part", ".tar") and data.startswith(b"\xff\xd8\xff")
+
+
+def in_classes(
+    leaves: list[Leaf], counts: Counter[str]
+) -> tuple[dict[str, list[Leaf]], list[Leaf]]:
+    """The files of each class, by their paths in it, and those in none."""
+    classes: dict[str, list[Leaf]] = {}
+    others: list[Leaf] = []
+    for leaf in leaves:
+        found = re.match(r"(?:(.*?)/)?(n\d{8})(?:\.tar$|/(.+))", leaf.path, re.DOTALL)
+        if found is None or is_dropping(found[1] or ""):
+            others.append(leaf)
+        elif found[3] is not None:
+            classes.setdefault(found[2], []).append(Leaf(found[3], leaf.data))
+        elif leaf.data is not None:
+            classes[found[2]] = leaves_of_tar(leaf.data, counts)
+    return classes, others
+
+
+def images_of(leaves: list[Leaf], counts: Counter[str]) -> dict[str, bytes]:
+    """The images that a class of these files shows, by base names."""
+    best: dict[str, tuple[int, bytes, bytes]] = {}
+    for path, data in leaves:
+        if is_dropping(path):
+            counts["dropping"] += data is not None
+        elif data is None:
+            counts["link"] += 1
+        elif not is_image(path, data):
+            counts["not_an_image"] += 1
+        else:
+            name = os.path.basename(path)
+            this = (-path.count("/"), os.fsencode(path).replace(b"/", b"\0"), data)
+            other = best.get(name, this)
+            if other is not this:
+                counts["same_name" if other[0] == this[0] else "below_the_class"] += 1
+            best[name] = max(this, other)
+    return {name: data for name, (_, _, data) in best.items()}
+
+
+def stray_images(leaves: list[Leaf], counts: Counter[str]) -> None:
+    """Count the images in no class, also those in tars that are no classes."""
+    for path, data in leaves:
+        if data is None or is_dropping(path):
+            continue
+        if path.endswith(".tar"):
+            stray_images(leaves_of_tar(data, Counter()), counts)
+        elif is_image(path, data):
+            counts["no_class"] += 1
+
+
+def class_of(name: str, labels: dict[str, str]) -> str | None:
+    """The class of a loose image: by a list of labels, else by its name."""
+    if labels:
+        return labels.get(name.partition(".")[0])
+    found = re.fullmatch(r"(?:.*_)?(n\d{8})(?:_\d+)?\.\w+", name, re.DOTALL)
+    return found[1] if found else "unlabeled"
+
+
+Shown = dict[str, dict[str, bytes]]
+
+
+def reference(path: Path, *, flat: bool, labels: dict[str, str]) -> tuple[Shown, Counter[str]]:
+    """What is shown of a container, and how much is left out by reason."""
+    counts = Counter[str]()
+    if path.is_dir():
+        leaves = list(leaves_of_directory(path))
+    else:
+        leaves = leaves_of_tar(path.read_bytes(), counts)
+    if not flat:
+        classes, others = in_classes(leaves, counts)
+        stray_images(others, counts)
+        return {wnid: images_of(some, counts) for wnid, some in classes.items()}, counts
+    shown: Shown = {}
+    for name, data in images_of(leaves, counts).items():
+        wnid = class_of(name, labels)
+        if wnid is None:
+            counts["no_label"] += 1
+        else:
+            shown.setdefault(wnid, {})[name] = data
+    return shown, counts
+
+
+# --- the comparison -------------------------------------------------------------------------------
+
+
+def shown_by(tree: Tree, split: str) -> Shown:
+    """What the tree shows; classes in which nothing is shown are left out."""
+    found = layouts.shown(tree, split)
+    return {wnid: images for wnid, images in found.items() if images}
+
+
+def split_of(tree: Tree, title: str) -> tuple[Version, Split]:
+    name, _, split = title.encode().partition(b"/")
+    version = next(version for version in tree.catalogue.versions if version.name == name)
+    found = version.split(split)
+    assert found is not None, title
+    return version, found
+
+
+def solution(choose: random.Random, labels: dict[str, str], root: Path) -> dict[str, str]:
+    """Kaggle's list of val's labels, not always with all of them."""
+    known = {stem: wnid for stem, wnid in labels.items() if choose.random() < 0.9}
+    if not known:
+        known = labels
+    lines = [f"{stem},{wnid} 1 2 3 4\n" for stem, wnid in known.items()]
+    (root / "LOC_val_solution.csv").write_text("ImageId,PredictionString\n" + "".join(lines))
+    return known
+
+
+def check(choose: random.Random, root: Path, form: str, place: Place) -> None:
+    """Make one tree, and compare."""
+    kind = FORMS[form]
+    made = content(choose, place, archived=kind.archived)
+    path = kind.pack(choose, root, place, made)
+    labels: dict[str, str] = {}
+    if kind.flat and place.split.endswith("/val"):
+        names = [(entry.path, wnid) for wnid, some in made.classes.items() for entry in some]
+        stems = {n[:-5]: w for n, w in names if re.fullmatch(r"ILSVRC2012_val_\d{8}.JPEG", n)}
+        labels = solution(choose, stems, root)
+    shown, counts = reference(path, flat=kind.flat, labels=labels)
+    tree = tree_of(root)
+    try:
+        assert shown_by(tree, place.split) == {w: images for w, images in shown.items() if images}
+        version, split = split_of(tree, place.split)
+        ledger = account(version, split)
+        assert not ledger.problems or counts["no_label"]
+        assert ledger.images == sum(map(len, shown.values()))
+        told = {reason.value: count for reason, count in ledger.left_out.counts.items()}
+        # A directory of droppings counts as one where it is not looked into.
+        assert ("dropping" in told) == (counts.pop("dropping", 0) > 0)
+        told.pop("dropping", None)
+        assert told == {reason: count for reason, count in counts.items() if count}
+        if not kind.flat:
+            assert set(ledger.empty) == {wnid for wnid, images in shown.items() if not images}
+    finally:
+        close(tree.catalogue.index)
+
+
+@pytest.mark.parametrize(
+    ("form", "place"), [pytest.param(*case, id=f"{case[0]}, {case[1].split}") for case in CASES]
+)
+def test_no_image_is_unaccounted_for(tmp_path: Path, form: str, place: Place) -> None:
+    schedule = seeded("trees", form, place.split)
+    for number in range(-(-TREES // len(CASES))):
+        seed = schedule.randrange(1 << 32)
+        root = tmp_path / str(number)
+        root.mkdir()
+        try:
+            check(random.Random(seed), root, form, place)
+        except BaseException:
+            print(f"tree {number} of this schedule, in {root}")
+            raise
+        shutil.rmtree(root)
+
+
+def test_how_many_trees_there_are() -> None:
+    print(f"\nPROVED: {-(-TREES // len(CASES)) * len(CASES):,} trees")
