@@ -18,6 +18,7 @@ from imagenetfs.tree.class_places import (
     classes_by_name,
     find_classes,
     image_names,
+    names_below,
     outside_of_classes,
     wnid_of_name,
 )
@@ -44,7 +45,9 @@ def class_backend(
     places = choose_split(found, split, finder.warn, title)
     flat = image_names(index.container(archive).members, only_top=True)
     if flat and (not places or all(_is_empty(index, place) for place in places.values())):
-        return _by_name(finder, archive, flat, len(places))
+        return _by_name(finder, archive, names_below(index, archive), len(places))
+    if not places and (named := names_below(index, archive)) and any(map(wnid_of_name, named)):
+        return _by_name(finder, archive, named, 0)
     if places:
         tell_outside(finder, archive, found, flat)
         return split_of_places(finder, places, instead)
@@ -83,10 +86,14 @@ def split_of_places(
 
 
 def outside_of(
-    finder: ArchiveSelector, backends: Iterable[SplitBackend], archives: Sequence[int]
+    finder: ArchiveSelector,
+    backends: Iterable[SplitBackend],
+    archives: Sequence[int],
+    *,
+    alone: bool = False,
 ) -> Callable[[], LeftOut]:
-    """What counts the images that these archives hold in no class of the backends. A surveyed
-    directory may hold other things than theirs.
+    """What counts the images that these archives hold in no class of the backends. Unless they are
+    theirs ``alone``, a surveyed directory may hold other things.
     """
     claims: list[ClassPlace] = []
     for backend in backends:
@@ -94,7 +101,7 @@ def outside_of(
             return LeftOut  # it has all images of its archives
         claims += backend.claims()
     index, surveyed = finder.index, finder.discovery.names
-    levels = [n for n in archives if index.archives[n].path in surveyed]
+    levels = [n for n in archives if not alone and index.archives[n].path in surveyed]
     wholes = [n for n in archives if n not in levels]
     return partial(images_outside, index, wholes, levels, claims)
 

@@ -5,8 +5,9 @@ directories are one idea. A class stands at a place: a container, and the direct
 the class's (none where the whole container is). Above the classes there may be directories
 (``train/``, ``imagenette2/train/``): the *parent* of a class.
 
-Only tables are looked at that are there or are made anyway: the archive's own. Where a directory
-has no classes, but a few directories, theirs are made as well.
+Only tables are looked at that are there or are made anyway: the archive's own. Where it has no
+classes, but a few directories and tars, theirs are made as well: so containers may be nested, a
+tar of tars of directories, a directory of tars of tars.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from imagenetfs.index.columns import Array
 from imagenetfs.index.index import Index
 from imagenetfs.index.table import Table
 from imagenetfs.tree.discovery import CLASS, NUMBERED
-from imagenetfs.tree.images import is_image_name, is_within_dropping
+from imagenetfs.tree.images import is_dropping, is_image, is_within_dropping
 
-_FEW = 8
-"""Directories without a class's name that are looked into, in a directory without classes."""
+_FEW, _FEW_TARS = 8, 32
+"""Directories, and tars too, without a class's name that are looked into, in an archive without
+classes."""
 
 _SPLIT = re.compile(
     rb"(?:(?P<train>train(?:ing)?)|(?P<val>val(?:id|idation)?)|(?P<test>test))(?:[._-]?x?\d*)", re.I
@@ -59,9 +61,7 @@ def find_classes(index: Index, archive: int, fits: re.Pattern[bytes] = CLASS) ->
     comes last.
     """
     found = list(_in_outer(index, archive, fits))
-    if not found and index.archives[archive].kind is Kind.DIRECTORY:
-        found = list(_a_level_deeper(index, archive, fits))
-    return found
+    return found or list(_a_level_deeper(index, archive, fits))
 
 
 def _in_outer(index: Index, archive: int, fits: re.Pattern[bytes]) -> Iterator[FoundClass]:
@@ -84,16 +84,44 @@ def _in_outer(index: Index, archive: int, fits: re.Pattern[bytes]) -> Iterator[F
 
 
 def _a_level_deeper(index: Index, archive: int, fits: re.Pattern[bytes]) -> Iterator[FoundClass]:
-    """Class directories in the few directories of a directory."""
-    members, rows = index.container(archive).members, index.nested(archive).tolist()
-    if len(rows) > _FEW:
+    """Classes in the few directories and tars of an archive that has none itself."""
+    container = index.container(archive)
+    members, rows = container.members, index.nested(archive).tolist()
+    is_directory = [stat.S_ISDIR(members.mode(row)) for row in rows]
+    if sum(is_directory) > _FEW or len(rows) > _FEW_TARS:
         return
     for inner, row in enumerate(rows):
-        if stat.S_ISDIR(members.mode(row)):
-            name = members.name(row)
+        name = members.name(row)
+        if is_within_dropping(name):
+            continue
+        if index.archives[archive].kind is Kind.TAR or is_directory[inner]:
             within = index.container(archive, inner).members
-            for found in _directories(within, ClassPlace(archive, inner), fits):
-                yield found._replace(parent=b"/".join(filter(None, (name, found.parent))))
+            found = list(_directories(within, ClassPlace(archive, inner), fits))
+        else:
+            own = index.archives.number(container.locate(row)[0])
+            found = find_classes(index, own, fits) if own is not None else []
+        yield from (_below(name, one) for one in found)
+    if index.archives[archive].kind is Kind.DIRECTORY:
+        yield from _in_deeper_tars(index, archive, fits)
+
+
+def _in_deeper_tars(index: Index, archive: int, fits: re.Pattern[bytes]) -> Iterator[FoundClass]:
+    """Classes in the tars that discovery has found in directories of a directory."""
+    top = index.archives[archive].path + b"/"
+    for one in index.archives:
+        name = one.path[len(top) :]
+        if one.kind is not Kind.TAR or not one.path.startswith(top) or b"/" not in name:
+            continue
+        parent, _, base = name.rpartition(b"/")
+        if CLASS.fullmatch(base.removesuffix(b".tar")):
+            yield FoundClass(parent, base.removesuffix(b".tar"), ClassPlace(one.number, OUTER))
+        else:
+            for found in find_classes(index, one.number, fits):
+                yield _below(name, found)
+
+
+def _below(name: bytes, found: FoundClass) -> FoundClass:
+    return found._replace(parent=b"/".join(filter(None, (name, found.parent))))
 
 
 def _directories(
@@ -191,14 +219,32 @@ def image_names(members: Table, *, only_top: bool = False) -> list[bytes]:
         return []  # a tar of class tars
     names = (members.name(row) for row in members.regular().tolist())
     chosen = (name for name in names if not (only_top and b"/" in name))
-    return [base for name in chosen if is_image_name(base := name.rpartition(b"/")[2])]
+    return [name.rpartition(b"/")[2] for name in chosen if is_image(name)]
+
+
+def names_below(index: Index, archive: int) -> list[bytes]:
+    """The base names of all images in an archive; in a directory those of the few directories in
+    it too.
+    """
+    members = index.container(archive).members
+    names = image_names(members)
+    if index.archives[archive].kind is not Kind.DIRECTORY:
+        return names
+    within = [
+        inner
+        for inner, row in enumerate(index.nested(archive).tolist())
+        if stat.S_ISDIR(members.mode(row)) and not is_dropping(members.name(row))
+    ]
+    for inner in within if len(within) <= _FEW else ():
+        names += image_names(index.container(archive, inner).members)
+    return names
 
 
 def outside_of_classes(members: Table, places: Iterable[ClassPlace]) -> list[bytes]:
     """The images of a tar that stand in none of these directories of it, by name."""
     rows = rows_outside(members, [place.below for place in places if place.below])
     names = (members.name(row) for row in rows.tolist())
-    return [name for name in names if is_image_name(name.rpartition(b"/")[2])]
+    return [name for name in names if is_image(name)]
 
 
 def rows_outside(members: Table, directories: Iterable[bytes]) -> Array:

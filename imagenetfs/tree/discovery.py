@@ -20,9 +20,10 @@ from functools import lru_cache
 from operator import itemgetter
 
 from imagenetfs.errors import ImagenetfsError, SourceReadError, SourceUnreadableError
-from imagenetfs.index.archives import Archive, Kind
+from imagenetfs.index.archives import Archive, Kind, is_tar_name
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.source.source import Source
+from imagenetfs.tree.images import is_dropping
 from imagenetfs.tree.late_warnings import LateWarnings
 from imagenetfs.tree.peek import peek
 
@@ -49,6 +50,14 @@ IMAGES = re.compile(rb"train(ing|_t3)?|val(id|idation)?|test", re.IGNORECASE)
 """Directories with 100,000 names, which are not read."""
 
 DEVKIT = re.compile(rb"(ILSVRC20\d\d_)?dev_?kit.*", re.IGNORECASE)
+_MAY_HAVE_LEVELS = re.compile(rb"train(ing|_t3)?|val(id|idation)?", re.IGNORECASE)
+_LEVELS_OF_SPLIT, _FEW_LEVELS = 4, 32
+"""How deep classes stand in a split's directory, and how many directories and tars there may be in
+each that has none."""
+
+SPLIT_TAR = re.compile(rb"ILSVRC20\d\d_img_.*\.tar|(train|val(id|idation)?)\.tar", re.IGNORECASE)
+"""The tars of splits, as they are published and commonly called."""
+
 _LEVELS = re.compile(rb"images?|data(sets?)?|raw([-_]?data)?|imagenet.*", re.IGNORECASE)
 
 _SUFFIXED = re.compile(rb".*\.(tar\.(gz|xz|zst|zstd|bz2|lzma|Z)|tgz|txz|tbz2?|tzst)", re.DOTALL)
@@ -67,7 +76,8 @@ class Discovery:
     ``base``: the directory in which the versions' directories stand. ``roots``: where a version
     stands that no directory in the base is called by. ``compressed``: path of a tar -> what it is
     compressed with. ``parts``: path of a tar -> the names of the pieces that it is there in.
-    ``wrapped``: path of a tar -> the published tars that are in it.
+    ``wrapped``: path of a tar -> the published tars that are in it. ``listed``: the names in
+    directories of images that were looked into for levels.
     """
 
     archives: list[Archive] = field(default_factory=list)
@@ -81,6 +91,7 @@ class Discovery:
     compressed: dict[bytes, str] = field(default_factory=dict)
     parts: dict[bytes, list[bytes]] = field(default_factory=dict)
     wrapped: dict[bytes, list[bytes]] = field(default_factory=dict)
+    listed: dict[bytes, list[tuple[bytes, bool]]] = field(default_factory=dict)
 
     def lose(self, error: ImagenetfsError) -> None:
         """Warn that some images are not shown."""
@@ -141,6 +152,7 @@ class _Walker:
         if result.base:
             self._walk(result.base)
         self._files()
+        self._levels_of_splits()
         found = sorted(self._found.items(), key=itemgetter(0))
         result.archives = [Archive(number, path, kind) for number, (path, kind) in enumerate(found)]
         result.numbers = {path: number for number, (path, _) in enumerate(found)}
@@ -236,6 +248,37 @@ class _Walker:
         self.result.parts = {
             p: pieces for p, pieces in whole if len(pieces) > 1 and p not in self._found
         }
+
+    # --- levels within splits -------------------------------------------------------------------
+
+    def _levels_of_splits(self) -> None:
+        """The tars in the few directories of a split's own that has no classes itself: they are
+        archives. Where a tar of a split stands, its directory is not looked into.
+        """
+        for path in list(self.result.names):
+            if not any(map(SPLIT_TAR.fullmatch, self.result.files(path))):
+                for name in self.result.directories(path):
+                    below = join_path(path, name)
+                    if _MAY_HAVE_LEVELS.fullmatch(name) and below not in self.result.names:
+                        self._look_for_levels(below, 0)
+
+    def _look_for_levels(self, path: bytes, depth: int) -> None:
+        try:
+            names = self.result.listed[path] = self._source.names(path)
+        except ImagenetfsError:  # told by what chooses it
+            return
+        tars = [name for name, is_directory in names if not is_directory and is_tar_name(name)]
+        directories = [name for name, is_directory in names if is_directory]
+        if not any(CLASS.fullmatch(name.removesuffix(b".tar")) for name in tars):
+            if len(directories) + len(tars) > _FEW_LEVELS or any(map(CLASS.fullmatch, directories)):
+                return
+        elif depth == 0:
+            return  # class tars right in the directory are what it contains
+        self._found.update((join_path(path, name), Kind.TAR) for name in tars)
+        if depth < _LEVELS_OF_SPLIT:
+            for name in directories:
+                if not is_dropping(name):
+                    self._look_for_levels(join_path(path, name), depth + 1)
 
     def _look_into(self, path: bytes) -> None:
         """A file whose name says that it is compressed: it may be a plain tar all the same."""

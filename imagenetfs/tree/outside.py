@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from imagenetfs.errors import ImagenetfsError, SourceReadError, SourceUnreadableError
 from imagenetfs.index.archives import OUTER, Kind
@@ -26,21 +26,24 @@ def images_outside(
     """What of these archives is in no class. ``wholes`` are the split's alone; of ``levels``,
     directories in which other things stand too, only the files that are right there are looked at.
     """
-    counter = _Counter(index, claims)
-    for archive in dict.fromkeys((*wholes, *levels)):
+    places = list(claims)
+    tops = dict.fromkeys((*wholes, *levels, *(place.archive for place in places)))
+    counter = _Counter(index, places, tops)
+    for archive in tops:
         with contextlib.suppress(ImagenetfsError):  # what cannot be read is told with the split
-            counter.count(archive, whole=archive in wholes)
+            counter.count(archive, whole=archive not in levels)
     return counter.left_out
 
 
 class _Counter:
     """Counts images outside of the claimed places."""
 
-    def __init__(self, index: Index, claims: Iterable[ClassPlace]) -> None:
+    def __init__(self, index: Index, claims: Iterable[ClassPlace], tops: Container[int]) -> None:
         self._index = index
         self._claimed: dict[Place, list[bytes]] = {}
         for archive, inner, below in claims:
             self._claimed.setdefault((archive, inner), []).append(below)
+        self._tops = tops
         self.left_out = LeftOut()
 
     def count(self, archive: int, *, whole: bool) -> None:
@@ -56,14 +59,16 @@ class _Counter:
             if is_dropping(container.members.base_name(row)):
                 continue
             is_directory = stat.S_ISDIR(container.members.mode(row))
-            if is_directory and not whole:
-                continue
             own = self._own(archive, row)
-            place = (archive, inner) if own is None else (own, OUTER)
-            below = self._claimed.get(place, [])
-            if b"" not in below:
-                with contextlib.suppress(ImagenetfsError):
-                    self._count_rows(place, below)
+            if own in self._tops or (not whole and (is_directory or own is not None)):
+                continue  # counted on its own, or not the split's
+            with contextlib.suppress(ImagenetfsError):
+                if own is not None:
+                    self.count(own, whole=whole)
+                    continue
+                below = self._claimed.get((archive, inner), [])
+                if b"" not in below:
+                    self._count_rows((archive, inner), below)
 
     def _inner(self, archive: int) -> Iterator[tuple[int, int]]:
         return enumerate(self._index.nested(archive).tolist())

@@ -15,12 +15,11 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from imagenetfs.index.archives import OUTER, Kind
+from imagenetfs.index.archives import Kind
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.tree.class_backend import outside_of, split_of_places, tell_outside
 from imagenetfs.tree.class_places import (
-    ClassPlace,
     FoundClass,
     by_split,
     find_classes,
@@ -44,6 +43,7 @@ from imagenetfs.tree.locate import OTHER_SET
 from imagenetfs.tree.peek import plain_name
 from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import UNLABELED, FlatSplit
+from imagenetfs.tree.surveyed_classes import archives_below, are_numbered, classes_below, tar_stems
 from imagenetfs.tree.val_labels import find_labels
 from imagenetfs.tree.versions.winter21 import WHOLE_TARS
 from imagenetfs.tree.wordnet import ilsvrc2012_wnids
@@ -74,7 +74,7 @@ def versions(
     names = {version.name for version in known}
     for path in _free_directories(discovery, index.source.path):
         name = path.rpartition(b"/")[2] or os.fsencode(index.source.path.name)
-        version = _add(finder, found, names, name, path, _classes_below(discovery, index, path))
+        version = _add(finder, found, names, name, path, classes_below(discovery, index, path))
         if version is not None:
             _add_flat(finder, version, path, kit)
             _look_outside(finder, version, path)
@@ -127,23 +127,11 @@ def _look_outside(finder: ArchiveSelector, version: Version, path: bytes) -> Non
     """Have the first split's ledger count the images that are in none of the set's classes."""
     flat = [split.backend for split in version.splits if isinstance(split.backend, FlatSplit)]
     shown = {archive for backend in flat for archive in backend.archives}
-    archives = [n for n in _archives_of(finder, path) if n not in shown]
+    archives = [n for n in archives_below(finder.discovery, path) if n not in shown]
     others = [split.backend for split in version.splits if split.backend not in flat]
-    version.splits[0].outside = outside_of(finder, others, archives)
-
-
-def _archives_of(finder: ArchiveSelector, path: bytes) -> list[int]:
-    """The tar of a set; of a directory all that the survey has found in it, but for classes."""
-    discovery = finder.discovery
-    own = discovery.number(path)
-    if own is None or discovery.archives[own].kind is Kind.TAR:
-        return [own] if own is not None else []
-    paths = [p for p in discovery.names if p == path or not path or p.startswith(path + b"/")]
-    unread = [
-        join_path(p, name) for p in paths for name in discovery.directories(p) if split_name(name)
-    ]
-    numbers = (discovery.number(p) for p in dict.fromkeys((*paths, *unread)))
-    return [number for number in numbers if number is not None]
+    version.splits[0].outside = outside_of(
+        finder, others, archives, alone=path != finder.discovery.base
+    )
 
 
 def _add_flat(finder: ArchiveSelector, version: Version, path: bytes, kit: Devkit | None) -> None:
@@ -185,12 +173,12 @@ def _free_directories(discovery: Discovery, source: Path) -> Iterator[bytes]:
     base, root = discovery.base, discovery.root(ILSVRC2012)
     located = set(discovery.roots.values())
     if base not in located and root != base:
-        names = [*discovery.directories(base), *_stems(discovery, base)]
+        names = [*discovery.directories(base), *tar_stems(discovery, base)]
         own = base.rpartition(b"/")[2] or os.fsencode(source.name)
         if OTHER_SET.fullmatch(own) and not any(map(discovery.named, ROOTS)):
             yield base
             return
-        if any(CLASS.fullmatch(name) or split_name(name) for name in names) or _is_numbered(names):
+        if any(CLASS.fullmatch(name) or split_name(name) for name in names) or are_numbered(names):
             yield base
             return
     for name in discovery.directories(base):
@@ -200,47 +188,6 @@ def _free_directories(discovery: Discovery, source: Path) -> Iterator[bytes]:
         is_part = base in located and (is_of_images(name) or name.startswith(b"ILSVRC"))
         if not (is_above or is_known or is_part or path in located or DEVKIT.fullmatch(name)):
             yield path
-
-
-def _stems(discovery: Discovery, path: bytes) -> list[bytes]:
-    return [n.removesuffix(b".tar") for n in discovery.files(path) if n.endswith(b".tar")]
-
-
-def _is_numbered(names: Sequence[bytes]) -> bool:
-    return b"0" in names and is_numbered(names)
-
-
-def _classes_below(discovery: Discovery, index: Index, top: bytes) -> list[FoundClass]:
-    found = list(_walk(discovery, index, top, CLASS))
-    return found or [one for one in _walk(discovery, index, top, NUMBERED) if one.name.isdigit()]
-
-
-def _walk(
-    discovery: Discovery, index: Index, top: bytes, fits: re.Pattern[bytes]
-) -> Iterator[FoundClass]:
-    """The classes in a directory and in those below it that the survey has seen."""
-    pending = [top]
-    while pending:
-        path = pending.pop()
-        parent = path[len(top) :].lstrip(b"/")
-        if path not in discovery.names:
-            number = discovery.number(path, Kind.DIRECTORY)
-            if number is not None and split_name(path):
-                for one in find_classes(index, number, fits):
-                    yield one._replace(parent=join_path(parent, one.parent))
-            continue
-        names = discovery.directories(path)
-        if fits is NUMBERED and not _is_numbered(names):
-            names = [name for name in names if not NUMBERED.fullmatch(name)]
-        for name in [*names, *_stems(discovery, path)]:
-            kind = Kind.DIRECTORY if name in names else Kind.TAR
-            own = join_path(path, name if kind is Kind.DIRECTORY else name + b".tar")
-            number = discovery.number(own, kind)
-            called = fits if kind is Kind.DIRECTORY else CLASS
-            if called.fullmatch(name) and number is not None:
-                yield FoundClass(parent, name, ClassPlace(number, OUTER))
-            elif kind is Kind.DIRECTORY:
-                pending.append(own)
 
 
 # --- tars -----------------------------------------------------------------------------------------
@@ -282,4 +229,4 @@ def _classes_in(index: Index, number: int) -> list[FoundClass]:
     groups: dict[bytes, list[FoundClass]] = {}
     for one in numbered:
         groups.setdefault(one.parent, []).append(one)
-    return [one for some in groups.values() if _is_numbered([s.name for s in some]) for one in some]
+    return [one for some in groups.values() if are_numbered([s.name for s in some]) for one in some]

@@ -244,7 +244,8 @@ def _may_have_classes(finder: ArchiveSelector, archive: int) -> bool:
             return bool(names.classes and not names.images) or bool(classes_by_name(names.images))
         return bool(find_classes(index, archive))
     block = index.first_block(archive)
-    if block and _FLAT_VAL.fullmatch(name_of(block).rpartition(b"/")[2]):
+    *above, first = name_of(block).split(b"/") if block else [b""]
+    if _FLAT_VAL.fullmatch(first) and not any(map(CLASS.fullmatch, above)):
         return False
     try:
         known = find_classes(index, archive)

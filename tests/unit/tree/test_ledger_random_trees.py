@@ -35,7 +35,8 @@ CASES = [(form, place) for form in FORMS for place in PLACES if place.flat or no
 
 
 class Leaf(NamedTuple):
-    """A file that is none of a directory; ``data`` is None for a link that is not followed."""
+    """A file; a directory, whose path ends in a slash. ``data`` is None for a directory, and for a
+    link that is not followed."""
 
     path: str
     data: bytes | None
@@ -48,6 +49,7 @@ def leaves_of_tar(data: bytes, counts: Counter[str]) -> list[Leaf]:
         for member in archive:
             path = os.path.normpath(member.name)
             if member.isdir():
+                found[path + "/"] = None
                 continue
             file = None if member.issym() else archive.extractfile(member)
             if found.pop(path, None) is not None:
@@ -59,6 +61,7 @@ def leaves_of_tar(data: bytes, counts: Counter[str]) -> list[Leaf]:
 def leaves_of_directory(top: Path) -> Iterator[Leaf]:
     """The files below a directory; links to files are followed."""
     for directory, directories, files in os.walk(top):
+        yield Leaf(os.path.relpath(directory, top) + "/", None)
         for name in [*files, *(n for n in directories if os.path.islink(f"{directory}/{n}"))]:
             path = f"{directory}/{name}"
             data = Path(path).read_bytes() if os.path.isfile(path) else None
@@ -84,11 +87,12 @@ def in_classes(
     classes: dict[str, list[Leaf]] = {}
     others: list[Leaf] = []
     for leaf in leaves:
-        found = re.match(r"(?:(.*?)/)?(n\d{8})(?:\.tar$|/(.+))", leaf.path, re.DOTALL)
+        found = re.match(r"(?:(.*?)/)?(n\d{8})(?:\.tar$|/(.*))", leaf.path, re.DOTALL)
         if found is None or is_dropping(found[1] or ""):
             others.append(leaf)
         elif found[3] is not None:
-            classes.setdefault(found[2], []).append(Leaf(found[3], leaf.data))
+            own = classes.setdefault(found[2], [])
+            own += [Leaf(found[3], leaf.data)] if found[3] else []
         elif leaf.data is not None:
             classes[found[2]] = leaves_of_tar(leaf.data, counts)
     return classes, others
@@ -98,6 +102,8 @@ def images_of(leaves: list[Leaf], counts: Counter[str]) -> dict[str, bytes]:
     """The images that a class of these files shows, by base names."""
     best: dict[str, tuple[int, bytes, bytes]] = {}
     for path, data in leaves:
+        if path.endswith("/"):
+            continue
         if is_dropping(path):
             counts["dropping"] += data is not None
         elif data is None:
@@ -125,12 +131,12 @@ def stray_images(leaves: list[Leaf], counts: Counter[str]) -> None:
             counts["no_class"] += 1
 
 
-def class_of(name: str, labels: dict[str, str]) -> str | None:
-    """The class of a loose image: by a list of labels, else by its name."""
+def class_of(name: str, labels: dict[str, str]) -> str:
+    """The class of a loose image: by a list of labels, else by its name; "" for none."""
     if labels:
-        return labels.get(name.partition(".")[0])
+        return labels.get(name.partition(".")[0], "")
     found = re.fullmatch(r"(?:.*_)?(n\d{8})(?:_\d+)?\.\w+", name, re.DOTALL)
-    return found[1] if found else "unlabeled"
+    return found[1] if found else ""
 
 
 Shown = dict[str, dict[str, bytes]]
@@ -149,11 +155,13 @@ def reference(path: Path, *, flat: bool, labels: dict[str, str]) -> tuple[Shown,
         return {wnid: images_of(some, counts) for wnid, some in classes.items()}, counts
     shown: Shown = {}
     for name, data in images_of(leaves, counts).items():
-        wnid = class_of(name, labels)
-        if wnid is None:
-            counts["no_label"] += 1
-        else:
-            shown.setdefault(wnid, {})[name] = data
+        shown.setdefault(class_of(name, labels), {})[name] = data
+    without = shown.pop("", {})
+    # Names that tell that they are images, but not of what, have a class of their own.
+    if not labels and any(re.search(r"\.(JPEG|jpg|png|PNG)$", name) for name in without):
+        shown["unlabeled"] = without
+    elif without:
+        counts["no_label"] = len(without)
     return shown, counts
 
 
