@@ -16,7 +16,7 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, count
 from typing import NamedTuple
 
 import numpy as np
@@ -100,7 +100,8 @@ def _a_level_deeper(index: Index, archive: int, fits: re.Pattern[bytes]) -> Iter
         else:
             own = index.archives.number(container.locate(row)[0])
             found = find_classes(index, own, fits) if own is not None else []
-        yield from (_below(name, one) for one in found)
+        above = name if is_directory[inner] else _above_in_tar(name)
+        yield from (_below(above, one) for one in found)
     if index.archives[archive].kind is Kind.DIRECTORY:
         yield from _in_deeper_tars(index, archive, fits)
 
@@ -117,7 +118,15 @@ def _in_deeper_tars(index: Index, archive: int, fits: re.Pattern[bytes]) -> Iter
             yield FoundClass(parent, base.removesuffix(b".tar"), ClassPlace(one.number, OUTER))
         else:
             for found in find_classes(index, one.number, fits):
-                yield _below(name, found)
+                yield _below(_above_in_tar(name), found)
+
+
+def _above_in_tar(name: bytes) -> bytes:
+    """The directories above what is in a tar: those above it, and itself if it is called as a
+    split; how the parts of one are called says nothing.
+    """
+    stem = name.removesuffix(b".tar")
+    return stem if split_name(stem) else name.rpartition(b"/")[0]
 
 
 def _below(name: bytes, found: FoundClass) -> FoundClass:
@@ -157,8 +166,13 @@ def by_split(found: Iterable[FoundClass], default: bytes) -> dict[bytes, dict[by
         name = split_name(one.parent) if len(parts) <= 1 else b""
         name = name or b"-".join(parts) or default
         if one.name in splits.get(name, {}):
-            name = one.parent.replace(b"/", b"-") or default + b"-2"
-        splits.setdefault(name, {})[one.name] = one.place
+            name = one.parent.replace(b"/", b"-") or name
+        free = name
+        for number in count(2):
+            if one.name not in splits.get(free, {}):
+                break
+            free = name + b"-%d" % number
+        splits.setdefault(free, {})[one.name] = one.place
     return splits
 
 

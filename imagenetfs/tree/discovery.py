@@ -6,7 +6,8 @@ tars too (index.archives). A survey reads the names in those directories (19,167
 one of them), but not where they are called as directories of loose images are; it opens no
 archive whose name tells what it is, and asks for no attributes.
 
-Two things make it look deeper, and neither is in the documented tree. A directory with nothing but
+Three things make it look deeper, and none is in the documented tree. A split's directory without a
+tar of the split beside it may be a level above classes. A directory with nothing but
 directories in it is a level more (Kaggle's ``ILSVRC/Data/CLS-LOC``). Where the source holds no
 version by name and one directory in it does, that directory is the ``base`` of all.
 """
@@ -253,9 +254,12 @@ class _Walker:
 
     def _levels_of_splits(self) -> None:
         """The tars in the few directories of a split's own that has no classes itself: they are
-        archives. Where a tar of a split stands, its directory is not looked into.
+        archives. Where a tar of a split stands, its directory is not looked into, nor are those of
+        tiny-imagenet-200, which has no tars.
         """
         for path in list(self.result.names):
+            if TINY.fullmatch(path.rpartition(b"/")[2]):
+                continue
             if not any(map(SPLIT_TAR.fullmatch, self.result.files(path))):
                 for name in self.result.directories(path):
                     below = join_path(path, name)
@@ -269,16 +273,17 @@ class _Walker:
             return
         tars = [name for name, is_directory in names if not is_directory and is_tar_name(name)]
         directories = [name for name, is_directory in names if is_directory]
-        if not any(CLASS.fullmatch(name.removesuffix(b".tar")) for name in tars):
-            if len(directories) + len(tars) > _FEW_LEVELS or any(map(CLASS.fullmatch, directories)):
-                return
-        elif depth == 0:
-            return  # class tars right in the directory are what it contains
+        if depth:  # in the split's directory itself they are what it contains
+            self._found.update((join_path(path, name), Kind.TAR) for name in tars)
+        stems = (name.removesuffix(b".tar") for name in tars)
+        if any(map(CLASS.fullmatch, (*directories, *stems))):
+            return
+        if len(directories) + len(tars) > _FEW_LEVELS or depth == _LEVELS_OF_SPLIT:
+            return
         self._found.update((join_path(path, name), Kind.TAR) for name in tars)
-        if depth < _LEVELS_OF_SPLIT:
-            for name in directories:
-                if not is_dropping(name):
-                    self._look_for_levels(join_path(path, name), depth + 1)
+        for name in directories:
+            if not is_dropping(name):
+                self._look_for_levels(join_path(path, name), depth + 1)
 
     def _look_into(self, path: bytes) -> None:
         """A file whose name says that it is compressed: it may be a plain tar all the same."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import stat
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from imagenetfs.errors import ImagenetfsError, SourceReadError, SourceUnreadableError
-from imagenetfs.index.archives import OUTER, Kind
+from imagenetfs.index.archives import OUTER, Kind, is_tar_name
+from imagenetfs.index.container import Container
 from imagenetfs.index.index import Index
 from imagenetfs.tree.class_listing import Place, count_replaced, verdict_of
 from imagenetfs.tree.class_places import ClassPlace, rows_outside
@@ -38,7 +39,7 @@ def images_outside(
 class _Counter:
     """Counts images outside of the claimed places."""
 
-    def __init__(self, index: Index, claims: Iterable[ClassPlace], tops: Container[int]) -> None:
+    def __init__(self, index: Index, claims: Iterable[ClassPlace], tops: Collection[int]) -> None:
         self._index = index
         self._claimed: dict[Place, list[bytes]] = {}
         for archive, inner, below in claims:
@@ -59,7 +60,7 @@ class _Counter:
             if is_dropping(container.members.base_name(row)):
                 continue
             is_directory = stat.S_ISDIR(container.members.mode(row))
-            own = self._own(archive, row)
+            own = self._own(container, row)
             if own in self._tops or (not whole and (is_directory or own is not None)):
                 continue  # counted on its own, or not the split's
             with contextlib.suppress(ImagenetfsError):
@@ -73,9 +74,8 @@ class _Counter:
     def _inner(self, archive: int) -> Iterator[tuple[int, int]]:
         return enumerate(self._index.nested(archive).tolist())
 
-    def _own(self, archive: int, row: int) -> int | None:
+    def _own(self, container: Container, row: int) -> int | None:
         """The number of a directory's entry that is an archive itself."""
-        container = self._index.container(archive)
         if container.extent.kind is not Kind.DIRECTORY:
             return None
         return self._index.archives.number(container.locate(row)[0])
@@ -88,6 +88,10 @@ class _Counter:
             if row in nested and place[1] == OUTER:
                 continue
             name = members.name(row)
+            if is_tar_name(name) and (own := self._own(container, row)) is not None:
+                if own not in self._tops:
+                    self.count(own, whole=True)
+                continue
             try:
                 if verdict_of(self._index, container, row, name) is Verdict.IMAGE:
                     self.left_out.add(Reason.NO_CLASS, name)

@@ -111,6 +111,8 @@ class PerClassSplit:
 
     def problems(self) -> Sequence[str]:
         found: list[str] = []
+        for archive in dict.fromkeys(archive for archive, inner in self._places if inner != OUTER):
+            found += troubles(self._index, (archive, OUTER))
         for number in range(len(self.classes)):
             try:
                 place, problem = self._judge(number)

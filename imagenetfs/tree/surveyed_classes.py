@@ -65,6 +65,20 @@ def are_numbered(names: Sequence[bytes]) -> bool:
     return b"0" in names and is_numbered(names)
 
 
+def classes_in_tars_below(discovery: Discovery, index: Index, top: bytes) -> list[FoundClass]:
+    """The classes in the surveyed tars below a directory that are called as no class."""
+    found: list[FoundClass] = []
+    for archive in discovery.archives:
+        path = archive.path
+        if (
+            archive.kind is Kind.TAR
+            and path.startswith(top + b"/")
+            and not is_within_dropping(path)
+        ):
+            found += find_classes(index, archive.number)
+    return found
+
+
 def archives_below(discovery: Discovery, path: bytes) -> list[int]:
     """A tar by itself; of a directory it and those below it that were surveyed, and the directories
     of splits in these.

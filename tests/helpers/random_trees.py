@@ -29,6 +29,17 @@ class Entry:
     hardlink: str = ""
 
 
+@dataclass(frozen=True)
+class Form:
+    """A kind of container; ``archived``: whether its classes lie in archives; ``flat``: whether it
+    has no classes but in names; ``in_parts``: whether it is a directory of tars of classes."""
+
+    pack: Pack
+    archived: bool = True
+    flat: bool = False
+    in_parts: bool = False
+
+
 @dataclass
 class Content:
     """Classes in the order in which they are packed, what stands beside them, and the directories
@@ -41,14 +52,27 @@ class Content:
 
 @dataclass(frozen=True)
 class Place:
-    """A split, and where the source has it as an archive (without its ending) and as a
-    directory; ``flat``: whether it is a split where images stand in no class."""
+    """A split, and where the source has it as an archive (without its ending) and as a directory.
+
+    ``flat``: whether it can be loose images without classes; ``archived``: whether it can be tars
+    at all; ``in_parts``: whether a directory of tars is one set; ``within``: the directory of a
+    class that has its images.
+    """
 
     split: str
     archive: str
     directory: str
     above: Sequence[str] = ("", "", "train/", "a/", "ILSVRC/Data/CLS-LOC/train/", "./")
     flat: bool = True
+    archived: bool = True
+    in_parts: bool = True
+    within: str = ""
+
+    def takes(self, form: Form) -> bool:
+        """Whether this split can have that form."""
+        if form.in_parts and not self.in_parts:
+            return False
+        return (self.flat or not form.flat) and (self.archived or not form.archived)
 
 
 PLACES = (
@@ -62,7 +86,18 @@ PLACES = (
     Place("ILSVRC2012_t3/train", "ILSVRC2012/ILSVRC2012_img_train_t3", "ILSVRC2012/train_t3"),
     Place("winter21_whole/train", "winter21_whole", "winter21_whole", flat=False),
     Place("fall11_whole/train", "fall11_whole", "fall11_whole", flat=False),
-    Place("mine/train", "mine", "mine", ("", "", "mine/", "mine/train/"), flat=False),
+    Place(
+        "mine/train", "mine", "mine", ("", "", "mine/", "mine/train/"), flat=False, in_parts=False
+    ),
+    Place(
+        "tiny-imagenet-200/train",
+        "",
+        "tiny-imagenet-200/train",
+        ("",),
+        flat=False,
+        archived=False,
+        within="images/",
+    ),
 )
 
 # --- content --------------------------------------------------------------------------------------
@@ -281,9 +316,10 @@ def flat_tar(choose: random.Random, root: Path, place: Place, made: Content) -> 
 def directory(choose: random.Random, root: Path, place: Place, made: Content) -> Path:
     """A directory of class directories."""
     top = root / place.directory / made.above
-    for wnid in made.classes:
+    for wnid, entries in made.classes.items():
         (top / wnid).mkdir(parents=True)
-    write(top, [*_of_directories(made), *made.beside])
+        write(top / wnid / place.within, entries)
+    write(top, made.beside)
     return root / place.directory
 
 
@@ -300,14 +336,37 @@ def flat_directory(choose: random.Random, root: Path, place: Place, made: Conten
     return root / place.directory
 
 
-@dataclass(frozen=True)
-class Form:
-    """A kind of container; ``archived``: whether its classes lie in archives; ``flat``: whether it
-    has no classes but in names."""
+def _parts(choose: random.Random, made: Content) -> list[Content]:
+    """The classes in two parts."""
+    wnids = list(made.classes)
+    at = choose.randrange(1, len(wnids)) if len(wnids) > 1 else 1
+    some = [{w: made.classes[w] for w in part} for part in (wnids[:at], wnids[at:]) if part]
+    return [Content(part) for part in some]
 
-    pack: Pack
-    archived: bool = True
-    flat: bool = False
+
+def tar_of_tars_of_directories(
+    choose: random.Random, root: Path, place: Place, made: Content
+) -> Path:
+    """One tar of tars, each with the directories of some classes."""
+    parts = [
+        Entry(f"part{k}.tar", tar(choose, below("some/", _of_directories(part))))
+        for k, part in enumerate(_parts(choose, made))
+    ]
+    return _put(root, place, ".tar", tar(choose, below(made.above, [*parts, *made.beside])))
+
+
+def directory_of_tars_of(of: Callable[[random.Random, Content], list[Entry]]) -> Pack:
+    """A directory of tars, each with some classes."""
+
+    def pack(choose: random.Random, root: Path, place: Place, made: Content) -> Path:
+        parts = [
+            Entry(f"part{k}.tar", tar(choose, of(choose, part)))
+            for k, part in enumerate(_parts(choose, made))
+        ]
+        write(root / place.directory / made.above, [*parts, *made.beside])
+        return root / place.directory
+
+    return pack
 
 
 FORMS = {
@@ -317,4 +376,69 @@ FORMS = {
     "directory": Form(directory, archived=False),
     "directory of tars": Form(directory_of_tars),
     "flat directory": Form(flat_directory, archived=False, flat=True),
+    "tar of tars of directories": Form(tar_of_tars_of_directories),
+    "directory of tars of tars": Form(directory_of_tars_of(_of_tars), in_parts=True),
+    "directory of tars of directories": Form(
+        directory_of_tars_of(lambda _, made: _of_directories(made)), in_parts=True
+    ),
 }
+
+
+# --- damage ---------------------------------------------------------------------------------------
+
+BLOCK = 512
+
+
+def _headers(data: bytes) -> list[int]:
+    """Where the members' headers stand in a tar."""
+    with tarfile.open(fileobj=io.BytesIO(data), errors="surrogateescape") as archive:
+        return [member.offset for member in archive]
+
+
+def _hole(choose: random.Random, data: bytes) -> bytes:
+    """Zeros where a download in pieces has none of its bytes."""
+    start = choose.randrange(len(data) // BLOCK) * BLOCK
+    length = choose.randrange(1, 12) * BLOCK
+    return (data[:start] + bytes(length) + data[start + length :])[: len(data)]
+
+
+def _broken_header(choose: random.Random, data: bytes) -> bytes:
+    """One header's checksum does not hold."""
+    at = choose.choice(_headers(data)) + choose.randrange(100)
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+def _cut(choose: random.Random, data: bytes) -> bytes:
+    """The end is missing, from within a header or a file on; a tar may end behind a file."""
+    with tarfile.open(fileobj=io.BytesIO(data), errors="surrogateescape") as archive:
+        member = choose.choice(list(archive))
+    places = [member.offset + choose.randrange(1, BLOCK)]
+    if member.isreg() and member.size > 1:
+        places.append(member.offset_data + choose.randrange(member.size))
+    return data[: choose.choice(places)]
+
+
+def _joined(choose: random.Random, data: bytes) -> bytes:
+    """Another tar behind it, by cat."""
+    wnid = choose.choice(WNIDS)
+    more = tar(choose, [Entry(f"{wnid}/{wnid}_77.JPEG", _image(choose))])
+    return data + more
+
+
+DAMAGES: dict[str, Callable[[random.Random, bytes], bytes]] = {
+    "hole": _hole,
+    "broken header": _broken_header,
+    "cut": _cut,
+    "joined": _joined,
+}
+
+
+def damage(choose: random.Random, how: str, path: Path) -> Path | None:
+    """Damage a tar, or one in a directory; the one that was, None where there is none."""
+    tars = [path] if path.is_file() else sorted(path.rglob("[!.]*.tar"))
+    tars = [one for one in tars if _headers(one.read_bytes())]
+    if not tars:
+        return None
+    chosen = choose.choice(tars)
+    chosen.write_bytes(DAMAGES[how](choose, chosen.read_bytes()))
+    return chosen

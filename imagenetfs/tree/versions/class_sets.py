@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from imagenetfs.index.archives import Kind
+from imagenetfs.index.archives import Kind, is_tar_name
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.tree.class_backend import outside_of, split_of_places, tell_outside
@@ -39,6 +39,7 @@ from imagenetfs.tree.discovery import (
     Discovery,
     is_of_images,
 )
+from imagenetfs.tree.images import is_within_dropping
 from imagenetfs.tree.locate import OTHER_SET
 from imagenetfs.tree.peek import plain_name
 from imagenetfs.tree.selection import ArchiveSelector
@@ -80,7 +81,7 @@ def versions(
             _look_outside(finder, version, path)
     for number in _free_tars(discovery, index):
         path = discovery.archives[number].path
-        if _may_hold_classes(finder, number):
+        if _may_hold_classes(finder, number) and _is_usable(finder, number):
             stem = plain_name(path.rpartition(b"/")[2]).removesuffix(b".tar")
             classes = _classes_in(index, number)
             version = _add(finder, found, names, stem, path, classes)
@@ -212,13 +213,25 @@ def _free_tars(discovery: Discovery, index: Index) -> Iterator[int]:
 
 
 def _may_hold_classes(finder: ArchiveSelector, number: int) -> bool:
-    """Whether there is a class among the first members of a tar."""
+    """Whether there is a class among the first members of a tar, or a tar that may hold some."""
     seen = finder.look_into(number, _MEMBERS)
     if seen is None:
         return False
+    path = finder.index.archives[number].path
+    if not seen.names and not seen.compressed:
+        return True  # its beginning is broken
+    if path not in finder.discovery.wrapped:
+        inner = (name for name, _ in seen.names if is_tar_name(name))
+        if any(not is_within_dropping(name) for name in inner):
+            return True
     parts = (part.removesuffix(b".tar") for name, _ in seen.names for part in name.split(b"/")[:-1])
     tars = (name.rpartition(b"/")[2].removesuffix(b".tar") for name, _ in seen.names)
     return any(CLASS.fullmatch(part) or NUMBERED.fullmatch(part) for part in (*parts, *tars))
+
+
+def _is_usable(finder: ArchiveSelector, number: int) -> bool:
+    """Whether anything of a tar can be shown; what is broken of it is told."""
+    return finder.choose([number], None, scanned=True)[0] is not None
 
 
 def _classes_in(index: Index, number: int) -> list[FoundClass]:

@@ -192,7 +192,13 @@ def _val(
     archive, _ = finder.choose(tars, directory)
     if archive is None:
         return None, *of_kit
-    backend = class_backend(finder, archive, b"val") if _may_have_classes(finder, archive) else None
+    backend = None
+    if _may_have_classes(finder, archive):
+        # Its table is made, so what is broken of it is known.
+        archive, _ = finder.choose(tars, directory, scanned=True)
+        if archive is None:
+            return None, *of_kit
+        backend = class_backend(finder, archive, b"val")
     title, aliases = _title(finder, archive), (b"validation",)
     if backend is None:
         backend, order, told_by = _labelled(finder, archive, directory, kit)

@@ -22,7 +22,11 @@ from imagenetfs.tree.discovery import FALL11, WINTER21, Discovery
 from imagenetfs.tree.per_class_split import PerClassSplit
 from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import WNID
-from imagenetfs.tree.surveyed_classes import archives_below, classes_below
+from imagenetfs.tree.surveyed_classes import (
+    archives_below,
+    classes_below,
+    classes_in_tars_below,
+)
 
 _WHOLE = (
     (b"winter21_whole", WINTER21, re.compile(rb"winter_?21(_whole)?\.tar(\..*)?", re.IGNORECASE)),
@@ -85,7 +89,8 @@ def _in_levels(discovery: Discovery, index: Index, prefer: str, root: bytes) -> 
     """From classes that stand one level or more below the version's directory."""
     finder = ArchiveSelector(discovery, index, prefer, root)
     title = os.fsdecode(root)
-    places = choose_split(classes_below(discovery, index, root), b"train", finder.warn, title)
+    found = classes_below(discovery, index, root) or classes_in_tars_below(discovery, index, root)
+    places = choose_split(found, b"train", finder.warn, title)
     if not places:
         return None
     backend = split_of_places(finder, places)

@@ -57,7 +57,7 @@ def test_archives(source: Path) -> None:
     assert found.files(b"ILSVRC2012") == [b"img.tar", b"readme.txt"]
     assert found.directories(b"ILSVRC2012") == [b"train"]
     assert found.files(b"a/b") == [b"rows.npz"]
-    assert found.files(b"ILSVRC2012/train") == []  # not looked into
+    assert found.files(b"ILSVRC2012/train") == []  # looked into for levels alone
     number = found.number(b"ILSVRC2012/train")
     assert number is not None
     assert found.number(b"ILSVRC2012/train", Kind.DIRECTORY) == number
@@ -80,7 +80,7 @@ def test_it_opens_no_archive(source: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert not [path for path in opened if path.endswith(b"img.tar")]
     assert sorted(opened) == sorted(
         [
-            *(b"", b"ILSVRC2012", b"a", b"a/b", b"dir.tar", b"empty", b"link"),
+            *(b"", b"ILSVRC2012", b"ILSVRC2012/train", b"a", b"a/b", b"dir.tar", b"empty", b"link"),
             *(b"winter21_whole", b"winter21_whole/tars"),
         ]
     )

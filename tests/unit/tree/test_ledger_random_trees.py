@@ -13,23 +13,24 @@ import re
 import shutil
 import tarfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from imagenetfs.errors import ImagenetfsError
 from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.ledger import account
 from imagenetfs.tree.tree import Tree
 from tests.helpers import layouts
 from tests.helpers.archives import close
-from tests.helpers.random_trees import FORMS, PLACES, Place, content
+from tests.helpers.random_trees import DAMAGES, FORMS, PLACES, Place, content, damage
 from tests.helpers.randomness import seeded
 from tests.helpers.trees import tree_of
 
 TREES = int(os.environ.get("IMAGENETFS_TEST_TREES", "500"))
-CASES = [(form, place) for form in FORMS for place in PLACES if place.flat or not FORMS[form].flat]
+CASES = [(form, place) for form in FORMS for place in PLACES if place.takes(FORMS[form])]
 
 # --- the reference --------------------------------------------------------------------------------
 
@@ -98,6 +99,17 @@ def in_classes(
     return classes, others
 
 
+def opened(leaves: Iterable[Leaf], counts: Counter[str]) -> Iterator[Leaf]:
+    """The same, with tars that are called as no class as if they were directories."""
+    for leaf in leaves:
+        is_tar = leaf.path.endswith(".tar") and not is_dropping(leaf.path)
+        if leaf.data is not None and is_tar and not re.search(r"n\d{8}(\.tar$|/)", leaf.path):
+            for path, data in leaves_of_tar(leaf.data, counts):
+                yield Leaf(f"{leaf.path}/{path}", data)
+        else:
+            yield leaf
+
+
 def images_of(leaves: list[Leaf], counts: Counter[str]) -> dict[str, bytes]:
     """The images that a class of these files shows, by base names."""
     best: dict[str, tuple[int, bytes, bytes]] = {}
@@ -120,15 +132,10 @@ def images_of(leaves: list[Leaf], counts: Counter[str]) -> dict[str, bytes]:
     return {name: data for name, (_, _, data) in best.items()}
 
 
-def stray_images(leaves: list[Leaf], counts: Counter[str]) -> None:
-    """Count the images in no class, also those in tars that are no classes."""
-    for path, data in leaves:
-        if data is None or is_dropping(path):
-            continue
-        if path.endswith(".tar"):
-            stray_images(leaves_of_tar(data, Counter()), counts)
-        elif is_image(path, data):
-            counts["no_class"] += 1
+def stray_images(leaves: list[Leaf]) -> int:
+    """How many images are in no class."""
+    files = [(path, data) for path, data in leaves if data is not None]
+    return sum(is_image(path, data) for path, data in files if not is_dropping(path))
 
 
 def class_of(name: str, labels: dict[str, str]) -> str:
@@ -150,8 +157,8 @@ def reference(path: Path, *, flat: bool, labels: dict[str, str]) -> tuple[Shown,
     else:
         leaves = leaves_of_tar(path.read_bytes(), counts)
     if not flat:
-        classes, others = in_classes(leaves, counts)
-        stray_images(others, counts)
+        classes, others = in_classes(list(opened(leaves, counts)), counts)
+        counts["no_class"] = stray_images(others)
         return {wnid: images_of(some, counts) for wnid, some in classes.items()}, counts
     shown: Shown = {}
     for name, data in images_of(leaves, counts).items():
@@ -192,22 +199,27 @@ def solution(choose: random.Random, labels: dict[str, str], root: Path) -> dict[
     return known
 
 
-def check(choose: random.Random, root: Path, form: str, place: Place) -> None:
-    """Make one tree, and compare."""
+def make(choose: random.Random, root: Path, form: str, place: Place) -> tuple[Path, dict[str, str]]:
+    """A random tree: the container, and the labels of its images by their stems."""
     kind = FORMS[form]
     made = content(choose, place, archived=kind.archived)
     path = kind.pack(choose, root, place, made)
-    labels: dict[str, str] = {}
-    if kind.flat and place.split.endswith("/val"):
-        names = [(entry.path, wnid) for wnid, some in made.classes.items() for entry in some]
-        stems = {n[:-5]: w for n, w in names if re.fullmatch(r"ILSVRC2012_val_\d{8}.JPEG", n)}
-        labels = solution(choose, stems, root)
-    shown, counts = reference(path, flat=kind.flat, labels=labels)
+    if not kind.flat or not place.split.endswith("/val"):
+        return path, {}
+    names = [(entry.path, wnid) for wnid, some in made.classes.items() for entry in some]
+    stems = {n[:-5]: w for n, w in names if re.fullmatch(r"ILSVRC2012_val_\d{8}.JPEG", n)}
+    return path, solution(choose, stems, root)
+
+
+def check(choose: random.Random, root: Path, form: str, place: Place) -> None:
+    """Make one tree, and compare."""
+    path, labels = make(choose, root, form, place)
+    is_flat = FORMS[form].flat
+    shown, counts = reference(path, flat=is_flat, labels=labels)
     tree = tree_of(root)
     try:
         assert shown_by(tree, place.split) == {w: images for w, images in shown.items() if images}
-        version, split = split_of(tree, place.split)
-        ledger = account(version, split)
+        ledger = account(*split_of(tree, place.split))
         assert not ledger.problems or counts["no_label"]
         assert ledger.images == sum(map(len, shown.values()))
         told = {reason.value: count for reason, count in ledger.left_out.counts.items()}
@@ -215,8 +227,57 @@ def check(choose: random.Random, root: Path, form: str, place: Place) -> None:
         assert ("dropping" in told) == (counts.pop("dropping", 0) > 0)
         told.pop("dropping", None)
         assert told == {reason: count for reason, count in counts.items() if count}
-        if not kind.flat:
+        if not is_flat:
             assert set(ledger.empty) == {wnid for wnid, images in shown.items() if not images}
+    finally:
+        close(tree.catalogue.index)
+
+
+def every_file(leaves: Iterable[Leaf]) -> Iterator[bytes]:
+    """The contents of all files, also of those in tars in tars."""
+    for path, data in leaves:
+        if data is not None and path.endswith(".tar") and not is_dropping(path):
+            yield from every_file(leaves_of_tar(data, Counter()))
+        elif data is not None:
+            yield data
+
+
+def check_damaged(choose: random.Random, root: Path, form: str, place: Place) -> None:
+    """Make a tree, and damage a tar of it: no byte is shown that was none, and what is not as it
+    was is told.
+    """
+    path, labels = make(choose, root, form, place)
+    is_flat = FORMS[form].flat
+    shown, _ = reference(path, flat=is_flat, labels=labels)
+    leaves = (
+        list(leaves_of_directory(path))
+        if path.is_dir()
+        else leaves_of_tar(path.read_bytes(), Counter())
+    )
+    sizes = Counter(map(len, every_file(leaves)))
+    how = choose.choice(list(DAMAGES))
+    damage(choose, how, path)
+    try:
+        tree = tree_of(root)
+    except ImagenetfsError as error:
+        assert "no version of ImageNet" not in str(error) or "cut" in how, error
+        return
+    try:
+        title = place.split.encode().partition(b"/")[0]
+        splits = [v.split(b"train") or v.split(b"val") for v in tree.catalogue.versions]
+        told = [*tree.catalogue.warnings]
+        found: Shown = {}
+        ledger = None
+        if any(v.name == title for v in tree.catalogue.versions) and any(splits):
+            found = shown_by(tree, place.split)
+            ledger = account(*split_of(tree, place.split))
+            told += ledger.problems
+        told += tree.catalogue.late_warnings.all()
+        same = found == {w: images for w, images in shown.items() if images} and how != "joined"
+        assert same or told or (ledger is not None and not ledger.adds_up), how
+        for images in found.values():
+            for name, data in images.items():
+                assert sizes[len(data)] or how == "joined", (how, name)
     finally:
         close(tree.catalogue.index)
 
@@ -232,6 +293,21 @@ def test_no_image_is_unaccounted_for(tmp_path: Path, form: str, place: Place) ->
         root.mkdir()
         try:
             check(random.Random(seed), root, form, place)
+        except BaseException:
+            print(f"tree {number} of this schedule, in {root}")
+            raise
+        shutil.rmtree(root)
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if FORMS[form].archived])
+def test_what_is_damaged_is_told(tmp_path: Path, form: str) -> None:
+    schedule = seeded("damaged trees", form)
+    places = [place for place in PLACES if place.takes(FORMS[form])]
+    for number in range(-(-TREES // 40)):
+        seed, root = schedule.randrange(1 << 32), tmp_path / str(number)
+        root.mkdir()
+        try:
+            check_damaged(random.Random(seed), root, form, schedule.choice(places))
         except BaseException:
             print(f"tree {number} of this schedule, in {root}")
             raise
