@@ -267,6 +267,9 @@ class _Walker:
                         self._look_for_levels(below, 0)
 
     def _look_for_levels(self, path: bytes, depth: int) -> None:
+        self._deeper += depth > 0
+        if self._deeper > _MOST_DEEPER:
+            return
         try:
             names = self.result.listed[path] = self._source.names(path)
         except ImagenetfsError:  # told by what chooses it

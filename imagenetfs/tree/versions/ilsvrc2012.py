@@ -23,7 +23,7 @@ from imagenetfs.tree.class_places import (
     split_name,
     wnid_of_name,
 )
-from imagenetfs.tree.dataset import Expected, Split, Version
+from imagenetfs.tree.dataset import Expected, OtherLabels, Split, Version
 from imagenetfs.tree.devkit import Devkit
 from imagenetfs.tree.discovery import CLASS, ILSVRC2012, Discovery
 from imagenetfs.tree.labels import DEVKIT_NAMES
@@ -206,6 +206,8 @@ def _val(
         return Split(b"val", backend, title, aliases, told_by, expected), order, told_by
     split = Split(b"val", backend, title, aliases)
     split.outside = outside_of(finder, [backend], [archive])
+    labels = find_labels(finder, kit)
+    split.other_labels = OtherLabels(labels.title, labels.of) if labels is not None else None
     if kit is None:
         paths = tuple(finder.index.archives[number].path for number in backend.archives)
         return split, _order_of(backend), paths

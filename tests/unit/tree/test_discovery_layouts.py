@@ -17,6 +17,7 @@ import pytest
 
 from imagenetfs.errors import SourceUnknownError
 from imagenetfs.read.ownership import OwnershipMapper
+from imagenetfs.tree.ledger import account
 from imagenetfs.tree.source_paths import SourcePaths
 from imagenetfs.tree.tree import Tree
 from imagenetfs.tree.wordnet import ilsvrc2012_wnids
@@ -310,6 +311,36 @@ def test_labels_that_disagree(tmp_path: Path) -> None:
     source = write(documented(tmp_path), {"LOC_val_solution.csv": solution(other)})
     [warning] = both(source)
     assert "disagree about 3 of 8 val images: the devkit is followed." in warning
+
+
+@pytest.mark.expects_log("does not add up, as far as it has")
+@pytest.mark.parametrize("by", ["the devkit", "LOC_val_solution.csv"])
+@pytest.mark.parametrize("form", ["a directory by class", "class directories", "class tars"])
+def test_class_directories_that_disagree_with_a_list(tmp_path: Path, form: str, by: str) -> None:
+    """The class directories are followed, and the number of differences is told."""
+    source = write(without(documented(tmp_path), VAL_TAR), VAL_FORMS[form])
+    order = val_order()
+    other = [order[1], order[0], *order[2:]]
+    assert order[0] != order[1]
+    if by == "the devkit":
+        write(source, devkit_files(f"{KIT}/", other))
+    else:
+        write(without(source, KIT), {"LOC_val_solution.csv": solution(other)})
+    tree = tree_of(source)
+    assert shown(tree, "ILSVRC2012/val") == VAL
+    [version] = tree.catalogue.versions
+    val = version.split(b"val")
+    assert val is not None
+    ledger = account(version, val)
+    assert sorted(ledger.labelled_otherwise) == [
+        f"ILSVRC2012_val_{number:08d}.JPEG" for number in (1, 2)
+    ]
+    told = f"2 images in another class than {by} has"
+    assert told in (ledger.sentence("SRC") or "")
+    assert "the class directories are followed" in (ledger.sentence("SRC") or "")
+    assert not ledger.adds_up
+    [late] = tree.catalogue.late_warnings.all()
+    assert f"in another class than {by} has" in late
 
 
 @pytest.mark.parametrize("label", ["wnid", "place"])
