@@ -8,7 +8,8 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from imagenetfs.index.archives import OUTER
+from imagenetfs.errors import BrokenArchivesError
+from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
 from imagenetfs.tree.class_listing import Place
 from imagenetfs.tree.class_places import (
@@ -23,11 +24,10 @@ from imagenetfs.tree.class_places import (
     wnid_of_name,
 )
 from imagenetfs.tree.directory_split import DirectorySplit
-from imagenetfs.tree.left_out import LeftOut
-from imagenetfs.tree.outside import images_outside
+from imagenetfs.tree.outside import Outside, images_outside
 from imagenetfs.tree.per_class_split import PerClassSplit, classes_within
 from imagenetfs.tree.selection import ArchiveSelector
-from imagenetfs.tree.split_backend import UNLABELED, FlatSplit, SplitBackend
+from imagenetfs.tree.split_backend import UNLABELED, FlatSplit, SplitBackend, troubles
 
 
 def class_backend(
@@ -51,12 +51,36 @@ def class_backend(
     if places:
         tell_outside(finder, archive, found, flat)
         return split_of_places(finder, places, instead)
-    if len(index.container(archive).members):
+    broken = broken_within(index, archive)
+    if broken:
+        finder.discovery.lose(BrokenArchivesError(" ".join(broken)))
+    elif len(index.container(archive).members):
         finder.warn(
             f"{title} holds no classes: neither directories nor tars named as n01440764 is, nor "
             "images named so. It is not shown."
         )
     return None
+
+
+def broken_within(index: Index, archive: int) -> list[str]:
+    """What is broken of an archive in which no class is found, and of the tars in it whose tables
+    have been made to look for some.
+    """
+    found: list[str] = []
+    container = index.container(archive)
+    for inner, row in enumerate(index.nested(archive).tolist()):
+        own = None
+        if container.extent.kind is Kind.DIRECTORY:
+            own = index.archives.number(container.locate(row)[0])
+        place = (archive, inner) if own is None else (own, OUTER)
+        if index.known(*place):
+            found += troubles(index, place)
+    top = index.archives[archive].path + b"/"
+    below = (one for one in index.archives if one.kind is Kind.TAR and one.path.startswith(top))
+    for one in below:
+        if one.path.count(b"/") > top.count(b"/") and index.known(one.number):
+            found += troubles(index, (one.number, OUTER))
+    return list(dict.fromkeys(found))
 
 
 def tell_outside(
@@ -91,14 +115,14 @@ def outside_of(
     archives: Sequence[int],
     *,
     alone: bool = False,
-) -> Callable[[], LeftOut]:
+) -> Callable[[], Outside]:
     """What counts the images that these archives hold in no class of the backends. Unless they are
     theirs ``alone``, a surveyed directory may hold other things.
     """
     claims: list[ClassPlace] = []
     for backend in backends:
         if not isinstance(backend, DirectorySplit | PerClassSplit):
-            return LeftOut  # it has all images of its archives
+            return Outside  # it has all images of its archives
         claims += backend.claims()
     index, surveyed = finder.index, finder.discovery.names
     levels = [n for n in archives if not alone and index.archives[n].path in surveyed]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from imagenetfs.tree.left_out import LeftOut
+from imagenetfs.tree.outside import Outside
 from imagenetfs.tree.split_backend import UNLABELED, SplitBackend
 
 
@@ -52,7 +52,7 @@ class Split:
     aliases: tuple[bytes, ...] = ()
     labels_from: tuple[bytes, ...] = ()
     expected: Expected | None = None
-    outside: Callable[[], LeftOut] = LeftOut
+    outside: Callable[[], Outside] = Outside
     other_labels: OtherLabels | None = None
 
     @property

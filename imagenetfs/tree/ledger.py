@@ -222,7 +222,9 @@ def account(version: Version, split: Split, *, strict: bool = False) -> Ledger:
     problems |= dict.fromkeys(problems_of(split))
     ledger.images, ledger.bytes, ledger.problems = images, size, list(problems)
     ledger.left_out.add_all(split.backend.left_out())
-    ledger.left_out.add_all(split.outside())
+    outside = split.outside()
+    ledger.left_out.add_all(outside.left_out)
+    ledger.problems += [told for told in outside.problems if told not in problems]
     if split.expected is None and not strict and ledger.expected is not None:
         wanted = ledger.expected.images
         if wanted is not None and images * 2 <= wanted:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import stat
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from imagenetfs.errors import ImagenetfsError, SourceReadError, SourceUnreadableError
 from imagenetfs.index.archives import OUTER, Kind, is_tar_name
@@ -19,11 +20,22 @@ from imagenetfs.tree.class_listing import Place, count_replaced, verdict_of
 from imagenetfs.tree.class_places import ClassPlace, rows_outside
 from imagenetfs.tree.images import Verdict, is_dropping
 from imagenetfs.tree.left_out import LeftOut, Reason
+from imagenetfs.tree.split_backend import troubles
+
+
+@dataclass(slots=True)
+class Outside:
+    """What the archives of a split hold beside its classes: images, by reason; and what of the
+    containers that have no class is broken, in sentences.
+    """
+
+    left_out: LeftOut = field(default_factory=LeftOut)
+    problems: list[str] = field(default_factory=list)
 
 
 def images_outside(
     index: Index, wholes: Sequence[int], levels: Sequence[int], claims: Iterable[ClassPlace]
-) -> LeftOut:
+) -> Outside:
     """What of these archives is in no class. ``wholes`` are the split's alone; of ``levels``,
     directories in which other things stand too, only the files that are right there are looked at.
     """
@@ -33,7 +45,7 @@ def images_outside(
     for archive in tops:
         with contextlib.suppress(ImagenetfsError):  # what cannot be read is told with the split
             counter.count(archive, whole=archive not in levels)
-    return counter.left_out
+    return counter.found
 
 
 class _Counter:
@@ -45,7 +57,7 @@ class _Counter:
         for archive, inner, below in claims:
             self._claimed.setdefault((archive, inner), []).append(below)
         self._tops = tops
-        self.left_out = LeftOut()
+        self.found = Outside()
 
     def count(self, archive: int, *, whole: bool) -> None:
         """Count one archive."""
@@ -54,7 +66,7 @@ class _Counter:
             return  # the archive is a class
         self._count_rows((archive, OUTER), below)
         if not below:  # else the listings of the classes have counted it
-            count_replaced(self._index, (archive, OUTER), self.left_out)
+            count_replaced(self._index, (archive, OUTER), self.found.left_out)
         for inner, row in self._inner(archive):
             container = self._index.container(archive)
             if is_dropping(container.members.base_name(row)):
@@ -83,6 +95,8 @@ class _Counter:
     def _count_rows(self, place: Place, below: Iterable[bytes]) -> None:
         """Count the images in a container that are not below one of these directories of it."""
         container = self._index.container(*place)
+        if place not in self._claimed:
+            self.found.problems += troubles(self._index, place)
         members, nested = container.members, set(container.members.nested.tolist())
         for row in rows_outside(members, below).tolist():
             if row in nested and place[1] == OUTER:
@@ -94,6 +108,6 @@ class _Counter:
                 continue
             try:
                 if verdict_of(self._index, container, row, name) is Verdict.IMAGE:
-                    self.left_out.add(Reason.NO_CLASS, name)
+                    self.found.left_out.add(Reason.NO_CLASS, name)
             except (SourceReadError, SourceUnreadableError):
-                self.left_out.add(Reason.UNREADABLE, name)
+                self.found.left_out.add(Reason.UNREADABLE, name)

@@ -397,9 +397,12 @@ def _headers(data: bytes) -> list[int]:
 
 def _hole(choose: random.Random, data: bytes) -> bytes:
     """Zeros where a download in pieces has none of its bytes."""
-    start = choose.randrange(len(data) // BLOCK) * BLOCK
-    length = choose.randrange(1, 12) * BLOCK
-    return (data[:start] + bytes(length) + data[start + length :])[: len(data)]
+    last = _headers(data)[-1]  # with nothing behind it, it would be the end of the tar
+    if not last:
+        return _broken_header(choose, data)
+    start = choose.randrange(last // BLOCK) * BLOCK
+    length = min(choose.randrange(1, 12) * BLOCK, last - start)
+    return data[:start] + bytes(length) + data[start + length :]
 
 
 def _broken_header(choose: random.Random, data: bytes) -> bytes:
