@@ -51,7 +51,7 @@ IMAGES = re.compile(rb"train(ing|_t3)?|val(id|idation)?|test", re.IGNORECASE)
 """Directories with 100,000 names, which are not read."""
 
 DEVKIT = re.compile(rb"(ILSVRC20\d\d_)?dev_?kit.*", re.IGNORECASE)
-_MAY_HAVE_LEVELS = re.compile(rb"train(ing|_t3)?|val(id|idation)?", re.IGNORECASE)
+_MAY_HAVE_LEVELS = re.compile(rb"(train|val)(ing|_t3|id|idation)?", re.IGNORECASE)
 _LEVELS_OF_SPLIT, _FEW_LEVELS = 4, 32
 """How deep classes stand in a split's directory, and how many directories and tars there may be in
 each that has none."""
@@ -260,11 +260,13 @@ class _Walker:
         for path in list(self.result.names):
             if TINY.fullmatch(path.rpartition(b"/")[2]):
                 continue
-            if not any(map(SPLIT_TAR.fullmatch, self.result.files(path))):
-                for name in self.result.directories(path):
-                    below = join_path(path, name)
-                    if _MAY_HAVE_LEVELS.fullmatch(name) and below not in self.result.names:
-                        self._look_for_levels(below, 0)
+            tars = [name for name in self.result.files(path) if SPLIT_TAR.fullmatch(name)]
+            for name in self.result.directories(path):
+                below, found = join_path(path, name), _MAY_HAVE_LEVELS.fullmatch(name)
+                if found is None or below in self.result.names:
+                    continue
+                if not any(found[1].lower() in tar.lower() for tar in tars):
+                    self._look_for_levels(below, 0)
 
     def _look_for_levels(self, path: bytes, depth: int) -> None:
         self._deeper += depth > 0

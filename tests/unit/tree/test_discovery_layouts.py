@@ -91,6 +91,9 @@ def test_sorting_train_failed(tmp_path: Path) -> None:
 
 # --- containers of classes (2, 21, 27, 28) --------------------------------------------------------
 
+HALF = {wnid.decode(): TRAIN[wnid.decode()] for wnid in CLASSES[:2]}
+REST = {wnid: images for wnid, images in TRAIN.items() if wnid not in HALF}
+
 TRAIN_FORMS = {
     "class tars in a tar": {TRAIN_TAR: packed(class_tars(TRAIN))},
     "class tars below a directory in a tar": {TRAIN_TAR: packed(class_tars(TRAIN, "train/"))},
@@ -110,6 +113,24 @@ TRAIN_FORMS = {
     "flat": {f"{D}train/{name}": data for name, data in flat(TRAIN).items()},
     "right in the version's directory": by_directory(TRAIN, D),
     "as class tars right there": class_tars(TRAIN, D),
+    "the tar in a directory": {f"{D}train/ILSVRC2012_img_train.tar": packed(class_tars(TRAIN))},
+    "the tar two directories deep": {f"{D}train/a/x.tar": packed(by_directory(TRAIN, "train/"))},
+    "class tars two directories deep in a directory": class_tars(TRAIN, f"{D}train/a/b/"),
+    "a tar of tars of directories": {
+        TRAIN_TAR: packed(
+            {"a/1.tar": packed(by_directory(HALF)), "a/2.tar": packed(by_directory(REST))}
+        )
+    },
+    "a directory of tars of tars": {
+        f"{D}train/{name}.tar": packed(class_tars(some))
+        for name, some in (("1", HALF), ("2", REST))
+    },
+    "flat, two directories deep": {
+        f"{D}train/a/b/{name}": data for name, data in flat(TRAIN).items()
+    },
+    "flat below a directory in a tar": {
+        TRAIN_TAR: packed({f"train/{name}": data for name, data in flat(TRAIN).items()})
+    },
 }
 
 
@@ -136,6 +157,8 @@ VAL_FORMS = {
     "a level more": {f"{D}val/images/{name}": data for name, data in flat(VAL).items()},
     "a level more, by class": by_directory(VAL, f"{D}val/val/"),
     "a directory of class tars": class_tars(VAL, f"{D}val/"),
+    "the tar in a directory": {f"{D}val/ILSVRC2012_img_val.tar": packed(flat(VAL))},
+    "by class in a tar in a directory": {f"{D}val/val.tar": packed(by_directory(VAL, "val/"))},
 }
 
 
