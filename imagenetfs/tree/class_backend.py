@@ -67,18 +67,13 @@ def broken_within(index: Index, archive: int) -> list[str]:
     have been made to look for some.
     """
     found: list[str] = []
-    container = index.container(archive)
-    for inner, row in enumerate(index.nested(archive).tolist()):
-        own = None
-        if container.extent.kind is Kind.DIRECTORY:
-            own = index.archives.number(container.locate(row)[0])
-        place = (archive, inner) if own is None else (own, OUTER)
-        if index.known(*place):
-            found += troubles(index, place)
+    if index.known(archive):
+        for inner in range(len(index.nested(archive))):
+            if index.known(archive, inner):
+                found += troubles(index, (archive, inner))
     top = index.archives[archive].path + b"/"
-    below = (one for one in index.archives if one.kind is Kind.TAR and one.path.startswith(top))
-    for one in below:
-        if one.path.count(b"/") > top.count(b"/") and index.known(one.number):
+    for one in index.archives:
+        if one.kind is Kind.TAR and one.path.startswith(top) and index.known(one.number):
             found += troubles(index, (one.number, OUTER))
     return list(dict.fromkeys(found))
 

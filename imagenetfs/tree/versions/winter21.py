@@ -11,10 +11,16 @@ from __future__ import annotations
 import os
 import re
 
+from imagenetfs.errors import BrokenArchivesError
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
-from imagenetfs.tree.class_backend import class_backend, outside_of, split_of_places
+from imagenetfs.tree.class_backend import (
+    broken_within,
+    class_backend,
+    outside_of,
+    split_of_places,
+)
 from imagenetfs.tree.class_listing import Place
 from imagenetfs.tree.class_places import choose_split
 from imagenetfs.tree.dataset import Split, Version
@@ -92,6 +98,10 @@ def _in_levels(discovery: Discovery, index: Index, prefer: str, root: bytes) -> 
     found = classes_below(discovery, index, root) or classes_in_tars_below(discovery, index, root)
     places = choose_split(found, b"train", finder.warn, title)
     if not places:
+        top = discovery.number(root)
+        broken = broken_within(index, top) if top is not None else []
+        if broken:
+            discovery.lose(BrokenArchivesError(" ".join(broken)))
         return None
     backend = split_of_places(finder, places)
     outside = outside_of(finder, [backend], archives_below(discovery, root), alone=True)
