@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from imagenetfs.cli import options
 from imagenetfs.cli.terminal import say
 from imagenetfs.config.value_types import SystemLog
 from imagenetfs.errors import UsageError
-from imagenetfs.job import logs, preflight, signals
+from imagenetfs.job import logs, preflight, signals, slurm_step
 from imagenetfs.job.requirements import check_required
 from imagenetfs.job.run_dir import locked, prepare_paths
 from imagenetfs.job.server import MountRequest, make_mountpoint, serve_mount
@@ -85,6 +86,9 @@ def mount(
             _serve_here(request, lock)
         else:
             start_mount(request, lock, say)
+            ends = slurm_step.warning_of(os.environ)
+            if ends is not None:
+                say(f"warning: {ends}")
 
 
 def _serve_here(request: MountRequest, lock: int) -> None:

@@ -36,6 +36,11 @@ _SETTLED_NS = 2_000_000_000
 tick coarsely, and a server's may be ahead.
 """
 
+_MOST_PADDING = 2 << 20
+"""Bytes of zeros behind the last member that a tar may end with: a record of the longest kind that
+is in use (``tar -b 2048``: 1 MiB), and the end marker. More is a file that was made in its full
+length and never filled."""
+
 _MOST_PROBLEMS = 10
 """Lines in the log about one archive's damage."""
 
@@ -171,6 +176,8 @@ def _scan_tar(
                 scan(read_at, extent.start, extent.end, columns, None if direct else file.hint)
         except ArchiveError as error:
             last = error
+        else:
+            _note_missing_end(columns, extent)
         if columns.problems or last is not None:
             meta["problem"] = _tell(extent, columns, last)
         if runs is not None:
@@ -180,6 +187,16 @@ def _scan_tar(
         looked_at = pick_samples(columns.headers, samples)
         meta |= {"file": file.size, "at": looked_at, "sample": sample_crc(file.read, looked_at)}
     return _rows(columns), meta
+
+
+def _note_missing_end(columns: walk.MemberColumns, extent: Extent) -> None:
+    """Note zeros up to the end that are no padding. Inner tars with holes are left alone."""
+    if extent.runs is not None or not len(columns):
+        return
+    last = columns.offsets[-1] + columns.sizes[-1]
+    if extent.end - last > _MOST_PADDING:
+        reason = "nothing but zeros up to the end: it may have been fetched in part"
+        columns.problems.append(walk.Problem(last, extent.end - last, reason))
 
 
 def _tell(extent: Extent, columns: walk.MemberColumns, last: ArchiveError | None) -> str:

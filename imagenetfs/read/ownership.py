@@ -66,8 +66,8 @@ class OwnershipMapper:
         else:
             return None
         uid, gid, bits = rights
-        readable = bits & _READ
-        return uid, gid, stat.S_IFMT(mode) | readable | (readable >> 2 if mode & _SEARCH else 0)
+        shown = shown_bits(uid, bits, is_directory=stat.S_ISDIR(mode), searched=mode & _SEARCH != 0)
+        return uid, gid, stat.S_IFMT(mode) | shown
 
     def prepare(self, inodes: Iterable[int]) -> None:
         """These will be asked about next: ask at once for what many of them need."""
@@ -197,6 +197,20 @@ def _listed_rights(entries: Iterable[DirectoryEntry], until: float) -> _ListedRi
 def ownership_of(status: os.stat_result) -> Ownership:
     """Owner, group and permission bits."""
     return status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode) & 0o777
+
+
+def shown_bits(uid: int, bits: int, *, is_directory: bool, searched: bool) -> int:
+    """The permission bits to show, for the rights ``bits`` of a file of the source.
+
+    Copies get the bits of their originals, so a copy must stay usable for the one who makes it:
+    the owner of a directory may write where he may read (the mount is read-only: EROFS). Root
+    passes every check, so root as the owner has what anyone has.
+    """
+    readable = bits & _READ
+    if readable and uid == 0:
+        readable |= 0o400
+    shown = readable | (readable >> 2 if searched else 0)
+    return shown | (readable & 0o400) >> 1 if is_directory else shown
 
 
 def parents(path: bytes) -> Iterator[bytes]:

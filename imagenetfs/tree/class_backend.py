@@ -5,9 +5,11 @@ it, or by its images' names.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
-from imagenetfs.index.archives import OUTER
+from imagenetfs.errors import BrokenArchivesError
+from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
 from imagenetfs.tree.class_listing import Place
 from imagenetfs.tree.class_places import (
@@ -17,13 +19,15 @@ from imagenetfs.tree.class_places import (
     classes_by_name,
     find_classes,
     image_names,
+    names_below,
     outside_of_classes,
     wnid_of_name,
 )
 from imagenetfs.tree.directory_split import DirectorySplit
+from imagenetfs.tree.outside import Outside, images_outside
 from imagenetfs.tree.per_class_split import PerClassSplit, classes_within
 from imagenetfs.tree.selection import ArchiveSelector
-from imagenetfs.tree.split_backend import UNLABELED, FlatSplit, SplitBackend
+from imagenetfs.tree.split_backend import UNLABELED, FlatSplit, SplitBackend, troubles
 
 
 def class_backend(
@@ -41,16 +45,37 @@ def class_backend(
     places = choose_split(found, split, finder.warn, title)
     flat = image_names(index.container(archive).members, only_top=True)
     if flat and (not places or all(_is_empty(index, place) for place in places.values())):
-        return _by_name(finder, archive, flat, len(places))
+        return _by_name(finder, archive, names_below(index, archive), len(places))
+    if not places and (named := names_below(index, archive)) and any(map(wnid_of_name, named)):
+        return _by_name(finder, archive, named, 0)
     if places:
         tell_outside(finder, archive, found, flat)
         return split_of_places(finder, places, instead)
-    if len(index.container(archive).members):
+    broken = broken_within(index, archive)
+    if broken:
+        finder.discovery.lose(BrokenArchivesError(" ".join(broken)))
+    elif len(index.container(archive).members):
         finder.warn(
             f"{title} holds no classes: neither directories nor tars named as n01440764 is, nor "
             "images named so. It is not shown."
         )
     return None
+
+
+def broken_within(index: Index, archive: int) -> list[str]:
+    """What is broken of an archive in which no class is found, and of the tars in it whose tables
+    have been made to look for some.
+    """
+    found: list[str] = []
+    if index.known(archive):
+        for inner in range(len(index.nested(archive))):
+            if index.known(archive, inner):
+                found += troubles(index, (archive, inner))
+    top = index.archives[archive].path + b"/"
+    for one in index.archives:
+        if one.kind is Kind.TAR and one.path.startswith(top) and index.known(one.number):
+            found += troubles(index, (one.number, OUTER))
+    return list(dict.fromkeys(found))
 
 
 def tell_outside(
@@ -77,6 +102,27 @@ def split_of_places(
         return DirectorySplit(index, places, tell=tell)
     whole = {name: (place.archive, place.inner) for name, place in places.items()}
     return PerClassSplit(index, whole, lambda: _whole_places(index, instead), tell=tell)
+
+
+def outside_of(
+    finder: ArchiveSelector,
+    backends: Iterable[SplitBackend],
+    archives: Sequence[int],
+    *,
+    alone: bool = False,
+) -> Callable[[], Outside]:
+    """What counts the images that these archives hold in no class of the backends. Unless they are
+    theirs ``alone``, a surveyed directory may hold other things.
+    """
+    claims: list[ClassPlace] = []
+    for backend in backends:
+        if not isinstance(backend, DirectorySplit | PerClassSplit):
+            return Outside  # it has all images of its archives
+        claims += backend.claims()
+    index, surveyed = finder.index, finder.discovery.names
+    levels = [n for n in archives if not alone and index.archives[n].path in surveyed]
+    wholes = [n for n in archives if n not in levels]
+    return partial(images_outside, index, wholes, levels, claims)
 
 
 def _whole_places(index: Index, archive: int | None) -> dict[bytes, Place]:

@@ -18,7 +18,14 @@ from imagenetfs.index.container import Container
 from imagenetfs.index.index import Index
 from imagenetfs.index.member_table import MemberTable
 from imagenetfs.index.table import Table
-from imagenetfs.tree.images import FIRST_BYTES, Verdict, begins_as_image, has_images_alone, judge
+from imagenetfs.tree.images import (
+    FIRST_BYTES,
+    Verdict,
+    begins_as_image,
+    has_images_alone,
+    is_dropping,
+    judge,
+)
 from imagenetfs.tree.inode import InodeKind, base, max_rows
 from imagenetfs.tree.left_out import LeftOut, Reason
 from imagenetfs.tree.listing import FlatListing, Listing, RowsListing
@@ -46,7 +53,26 @@ def container_listing(index: Index, place: Place, left_out: LeftOut | None = Non
     if FlatListing.fits(members) and has_images_alone(members):
         _count_replaced(members, left_out)
         return FlatListing(members, first)
-    return images_of(index, (place,), left_out)
+    return images_of(index, (place, *directories_within(index, place, left_out)), left_out)
+
+
+def directories_within(index: Index, place: Place, left_out: LeftOut) -> list[Place]:
+    """The directories in an archive of loose files, which its own table does not list. Droppings
+    are counted, and not looked into.
+    """
+    archive, inner = place
+    container = index.container(*place)
+    if inner != OUTER or container.extent.kind is not Kind.DIRECTORY:
+        return []
+    members, found = container.members, []
+    for number, row in enumerate(index.nested(archive).tolist()):
+        if not stat.S_ISDIR(members.mode(row)) or row in members.links:
+            continue
+        if is_dropping(members.name(row)):
+            left_out.add(Reason.DROPPING, members.name(row))
+            continue
+        found.append((archive, number))
+    return found
 
 
 def images_of(
@@ -83,6 +109,24 @@ def count_replaced(index: Index, place: Place, left_out: LeftOut) -> None:
     _count_replaced(index.container(*place).members, left_out)
 
 
+def verdict_of(index: Index, container: Container, row: int, name: bytes) -> Verdict:
+    """What a file is: by its name, and where that does not tell, by its first bytes.
+
+    Raises SourceReadError, SourceUnreadableError.
+    """
+    verdict = judge(name)
+    if verdict is not Verdict.UNTOLD:
+        return verdict
+    path, offset, size = container.locate(row)
+    length = min(size, FIRST_BYTES)
+    if container.extent.kind is Kind.DIRECTORY:
+        with index.source.opened(path) as file:
+            is_image = begins_as_image(file.read(0, min(length, file.size)))
+    else:
+        is_image = begins_as_image(index.source.open(path).read(offset, length))
+    return Verdict.IMAGE if is_image else Verdict.OTHER
+
+
 class _Collector:
     """Images by base name: (whether it is laid over, level, table, row)."""
 
@@ -110,7 +154,8 @@ class _Collector:
                 self._keep(name, (over, level + name.count(b"/"), which, row))
         for row in members.links:
             # A link that is followed has the mode of what it leads to.
-            if start <= row < stop and stat.S_ISLNK(members.mode(row)):
+            mode = members.mode(row)
+            if start <= row < stop and (stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
                 name = members.name(row)
                 if judge(name) in (Verdict.IMAGE, Verdict.UNTOLD):
                     self._left_out.add(Reason.LINK, name)
@@ -119,7 +164,7 @@ class _Collector:
         verdict = judge(name)
         if verdict is Verdict.UNTOLD:
             try:
-                verdict = Verdict.IMAGE if self._begins_as_image(container, row) else Verdict.OTHER
+                verdict = verdict_of(self._index, container, row, name)
             except (SourceReadError, SourceUnreadableError):
                 self._left_out.add(Reason.UNREADABLE, name)
                 return False
@@ -128,14 +173,6 @@ class _Collector:
         reason = Reason.DROPPING if verdict is Verdict.DROPPING else Reason.NOT_IMAGE
         self._left_out.add(reason, name)
         return False
-
-    def _begins_as_image(self, container: Container, row: int) -> bool:
-        path, offset, size = container.locate(row)
-        length = min(size, FIRST_BYTES)
-        if container.extent.kind is Kind.DIRECTORY:
-            with self._index.source.opened(path) as file:
-                return begins_as_image(file.read(0, min(length, file.size)))
-        return begins_as_image(self._index.source.open(path).read(offset, length))
 
     def _keep(self, path: bytes, image: tuple[bool, int, int, int]) -> None:
         name = path.rpartition(b"/")[2]

@@ -5,8 +5,9 @@ directories are one idea. A class stands at a place: a container, and the direct
 the class's (none where the whole container is). Above the classes there may be directories
 (``train/``, ``imagenette2/train/``): the *parent* of a class.
 
-Only tables are looked at that are there or are made anyway: the archive's own. Where a directory
-has no classes, but a few directories, theirs are made as well.
+Only tables are looked at that are there or are made anyway: the archive's own. Where it has no
+classes, but a few directories and tars, theirs are made as well: so containers may be nested, a
+tar of tars of directories, a directory of tars of tars.
 """
 
 from __future__ import annotations
@@ -15,19 +16,21 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, count
 from typing import NamedTuple
 
 import numpy as np
 
 from imagenetfs.index.archives import OUTER, Kind
+from imagenetfs.index.columns import Array
 from imagenetfs.index.index import Index
 from imagenetfs.index.table import Table
 from imagenetfs.tree.discovery import CLASS, NUMBERED
-from imagenetfs.tree.images import is_image_name
+from imagenetfs.tree.images import is_dropping, is_image, is_within_dropping
 
-_FEW = 8
-"""Directories without a class's name that are looked into, in a directory without classes."""
+_FEW, _FEW_TARS = 8, 32
+"""Directories, and tars too, without a class's name that are looked into, in an archive without
+classes."""
 
 _SPLIT = re.compile(
     rb"(?:(?P<train>train(?:ing)?)|(?P<val>val(?:id|idation)?)|(?P<test>test))(?:[._-]?x?\d*)", re.I
@@ -58,9 +61,7 @@ def find_classes(index: Index, archive: int, fits: re.Pattern[bytes] = CLASS) ->
     comes last.
     """
     found = list(_in_outer(index, archive, fits))
-    if not found and index.archives[archive].kind is Kind.DIRECTORY:
-        found = list(_a_level_deeper(index, archive, fits))
-    return found
+    return found or list(_a_level_deeper(index, archive, fits))
 
 
 def _in_outer(index: Index, archive: int, fits: re.Pattern[bytes]) -> Iterator[FoundClass]:
@@ -73,6 +74,8 @@ def _in_outer(index: Index, archive: int, fits: re.Pattern[bytes]) -> Iterator[F
         parent, _, name = members.name(row).rpartition(b"/")
         wnid = name.removesuffix(b".tar")
         # Tars that are called by numbers are shards of other programs, and no classes.
+        if is_within_dropping(parent):
+            continue
         if fits.fullmatch(name) or CLASS.fullmatch(wnid):
             # A file has one inode: what is an archive of its own is named as that.
             own = None if is_tar else index.archives.number(container.locate(row)[0])
@@ -81,16 +84,53 @@ def _in_outer(index: Index, archive: int, fits: re.Pattern[bytes]) -> Iterator[F
 
 
 def _a_level_deeper(index: Index, archive: int, fits: re.Pattern[bytes]) -> Iterator[FoundClass]:
-    """Class directories in the few directories of a directory."""
-    members, rows = index.container(archive).members, index.nested(archive).tolist()
-    if len(rows) > _FEW:
+    """Classes in the few directories and tars of an archive that has none itself."""
+    container = index.container(archive)
+    members, rows = container.members, index.nested(archive).tolist()
+    is_directory = [stat.S_ISDIR(members.mode(row)) for row in rows]
+    if sum(is_directory) > _FEW or len(rows) > _FEW_TARS:
         return
     for inner, row in enumerate(rows):
-        if stat.S_ISDIR(members.mode(row)):
-            name = members.name(row)
+        name = members.name(row)
+        if is_within_dropping(name):
+            continue
+        if index.archives[archive].kind is Kind.TAR or is_directory[inner]:
             within = index.container(archive, inner).members
-            for found in _directories(within, ClassPlace(archive, inner), fits):
-                yield found._replace(parent=b"/".join(filter(None, (name, found.parent))))
+            found = list(_directories(within, ClassPlace(archive, inner), fits))
+        else:
+            own = index.archives.number(container.locate(row)[0])
+            found = find_classes(index, own, fits) if own is not None else []
+        above = name if is_directory[inner] else _above_in_tar(name)
+        yield from (_below(above, one) for one in found)
+    if index.archives[archive].kind is Kind.DIRECTORY:
+        yield from _in_deeper_tars(index, archive, fits)
+
+
+def _in_deeper_tars(index: Index, archive: int, fits: re.Pattern[bytes]) -> Iterator[FoundClass]:
+    """Classes in the tars that discovery has found in directories of a directory."""
+    top = index.archives[archive].path + b"/"
+    for one in index.archives:
+        name = one.path[len(top) :]
+        if one.kind is not Kind.TAR or not one.path.startswith(top) or b"/" not in name:
+            continue
+        parent, _, base = name.rpartition(b"/")
+        if CLASS.fullmatch(base.removesuffix(b".tar")):
+            yield FoundClass(parent, base.removesuffix(b".tar"), ClassPlace(one.number, OUTER))
+        else:
+            for found in find_classes(index, one.number, fits):
+                yield _below(_above_in_tar(name), found)
+
+
+def _above_in_tar(name: bytes) -> bytes:
+    """The directories above what is in a tar: those above it, and itself if it is called as a
+    split; how the parts of one are called says nothing.
+    """
+    stem = name.removesuffix(b".tar")
+    return stem if split_name(stem) else name.rpartition(b"/")[0]
+
+
+def _below(name: bytes, found: FoundClass) -> FoundClass:
+    return found._replace(parent=b"/".join(filter(None, (name, found.parent))))
 
 
 def _directories(
@@ -99,7 +139,7 @@ def _directories(
     for row in members.directories().tolist():
         path = members.name(row)
         parent, _, name = path.rpartition(b"/")
-        if fits.fullmatch(name):
+        if fits.fullmatch(name) and not is_within_dropping(parent):
             yield FoundClass(parent, name, place._replace(below=path))
 
 
@@ -126,8 +166,13 @@ def by_split(found: Iterable[FoundClass], default: bytes) -> dict[bytes, dict[by
         name = split_name(one.parent) if len(parts) <= 1 else b""
         name = name or b"-".join(parts) or default
         if one.name in splits.get(name, {}):
-            name = one.parent.replace(b"/", b"-") or default + b"-2"
-        splits.setdefault(name, {})[one.name] = one.place
+            name = one.parent.replace(b"/", b"-") or name
+        free = name
+        for number in count(2):
+            if one.name not in splits.get(free, {}):
+                break
+            free = name + b"-%d" % number
+        splits.setdefault(free, {})[one.name] = one.place
     return splits
 
 
@@ -188,20 +233,43 @@ def image_names(members: Table, *, only_top: bool = False) -> list[bytes]:
         return []  # a tar of class tars
     names = (members.name(row) for row in members.regular().tolist())
     chosen = (name for name in names if not (only_top and b"/" in name))
-    return [base for name in chosen if is_image_name(base := name.rpartition(b"/")[2])]
+    return [name.rpartition(b"/")[2] for name in chosen if is_image(name)]
+
+
+def names_below(index: Index, archive: int) -> list[bytes]:
+    """The base names of all images in an archive; in a directory those of the few directories in
+    it too.
+    """
+    members = index.container(archive).members
+    names = image_names(members)
+    if index.archives[archive].kind is not Kind.DIRECTORY:
+        return names
+    within = [
+        inner
+        for inner, row in enumerate(index.nested(archive).tolist())
+        if stat.S_ISDIR(members.mode(row)) and not is_dropping(members.name(row))
+    ]
+    for inner in within if len(within) <= _FEW else ():
+        names += image_names(index.container(archive, inner).members)
+    return names
 
 
 def outside_of_classes(members: Table, places: Iterable[ClassPlace]) -> list[bytes]:
     """The images of a tar that stand in none of these directories of it, by name."""
+    rows = rows_outside(members, [place.below for place in places if place.below])
+    names = (members.name(row) for row in rows.tolist())
+    return [name for name in names if is_image(name)]
+
+
+def rows_outside(members: Table, directories: Iterable[bytes]) -> Array:
+    """The regular rows of a table that stand below none of these directories of it."""
     rows = members.regular()
     outside = np.ones(len(rows), dtype=bool)
-    for place in places:
-        if place.below:
-            within = members.within(members.find(place.below))
-            first, last = np.searchsorted(rows, (within.start, within.stop))
-            outside[first:last] = False
-    names = (members.name(row) for row in rows[outside].tolist())
-    return [name for name in names if is_image_name(name.rpartition(b"/")[2])]
+    for directory in directories:
+        within = members.within(members.find(directory))
+        first, last = np.searchsorted(rows, (within.start, within.stop))
+        outside[first:last] = False
+    return rows[outside]
 
 
 def renamed(places: Mapping[bytes, ClassPlace], wnids: Sequence[bytes]) -> dict[bytes, ClassPlace]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from imagenetfs.tree.outside import Outside
 from imagenetfs.tree.split_backend import UNLABELED, SplitBackend
 
 
@@ -27,11 +28,22 @@ class Expected:
         return cls(by, len(of_class), sum(of_class.values()), of_class)
 
 
+@dataclass(frozen=True, slots=True)
+class OtherLabels:
+    """What says of images in class directories which class they are of, beside these: ``title``
+    for people, ``of`` an image's name its class, or None.
+    """
+
+    title: str
+    of: Callable[[bytes], bytes | None]
+
+
 @dataclass(slots=True)
 class Split:
     """One split of a version; ``origin`` says where its images stand, for people, ``labels_from``
     which files of the source (paths) tell the images' classes, beside its archives; ``expected``
-    what a list beside the images says of them.
+    what a list beside the images says of them; ``outside`` looks for images that its archives hold
+    in none of its classes; ``other_labels`` may say otherwise than its class directories do.
     """
 
     name: bytes
@@ -40,6 +52,8 @@ class Split:
     aliases: tuple[bytes, ...] = ()
     labels_from: tuple[bytes, ...] = ()
     expected: Expected | None = None
+    outside: Callable[[], Outside] = Outside
+    other_labels: OtherLabels | None = None
 
     @property
     def wnids(self) -> list[bytes]:

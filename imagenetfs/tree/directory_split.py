@@ -64,6 +64,10 @@ class DirectorySplit:
         archive, inner, _ = self._places[number]
         return ((archive, inner),)
 
+    def claims(self) -> Sequence[ClassPlace]:
+        """Where the classes stand."""
+        return self._places
+
     def find_anywhere(self, name: bytes) -> int | None:
         return None
 

@@ -6,7 +6,8 @@ tars too (index.archives). A survey reads the names in those directories (19,167
 one of them), but not where they are called as directories of loose images are; it opens no
 archive whose name tells what it is, and asks for no attributes.
 
-Two things make it look deeper, and neither is in the documented tree. A directory with nothing but
+Three things make it look deeper, and none is in the documented tree. A split's directory without a
+tar of the split beside it may be a level above classes. A directory with nothing but
 directories in it is a level more (Kaggle's ``ILSVRC/Data/CLS-LOC``). Where the source holds no
 version by name and one directory in it does, that directory is the ``base`` of all.
 """
@@ -20,9 +21,10 @@ from functools import lru_cache
 from operator import itemgetter
 
 from imagenetfs.errors import ImagenetfsError, SourceReadError, SourceUnreadableError
-from imagenetfs.index.archives import Archive, Kind
+from imagenetfs.index.archives import Archive, Kind, is_tar_name
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.source.source import Source
+from imagenetfs.tree.images import is_dropping
 from imagenetfs.tree.late_warnings import LateWarnings
 from imagenetfs.tree.peek import peek
 
@@ -49,6 +51,14 @@ IMAGES = re.compile(rb"train(ing|_t3)?|val(id|idation)?|test", re.IGNORECASE)
 """Directories with 100,000 names, which are not read."""
 
 DEVKIT = re.compile(rb"(ILSVRC20\d\d_)?dev_?kit.*", re.IGNORECASE)
+_MAY_HAVE_LEVELS = re.compile(rb"(train|val)(ing|_t3|id|idation)?", re.IGNORECASE)
+_LEVELS_OF_SPLIT, _FEW_LEVELS = 4, 32
+"""How deep classes stand in a split's directory, and how many directories and tars there may be in
+each that has none."""
+
+SPLIT_TAR = re.compile(rb"ILSVRC20\d\d_img_.*\.tar|(train|val(id|idation)?)\.tar", re.IGNORECASE)
+"""The tars of splits, as they are published and commonly called."""
+
 _LEVELS = re.compile(rb"images?|data(sets?)?|raw([-_]?data)?|imagenet.*", re.IGNORECASE)
 
 _SUFFIXED = re.compile(rb".*\.(tar\.(gz|xz|zst|zstd|bz2|lzma|Z)|tgz|txz|tbz2?|tzst)", re.DOTALL)
@@ -67,7 +77,8 @@ class Discovery:
     ``base``: the directory in which the versions' directories stand. ``roots``: where a version
     stands that no directory in the base is called by. ``compressed``: path of a tar -> what it is
     compressed with. ``parts``: path of a tar -> the names of the pieces that it is there in.
-    ``wrapped``: path of a tar -> the published tars that are in it.
+    ``wrapped``: path of a tar -> the published tars that are in it. ``listed``: the names in
+    directories of images that were looked into for levels.
     """
 
     archives: list[Archive] = field(default_factory=list)
@@ -81,6 +92,7 @@ class Discovery:
     compressed: dict[bytes, str] = field(default_factory=dict)
     parts: dict[bytes, list[bytes]] = field(default_factory=dict)
     wrapped: dict[bytes, list[bytes]] = field(default_factory=dict)
+    listed: dict[bytes, list[tuple[bytes, bool]]] = field(default_factory=dict)
 
     def lose(self, error: ImagenetfsError) -> None:
         """Warn that some images are not shown."""
@@ -141,6 +153,7 @@ class _Walker:
         if result.base:
             self._walk(result.base)
         self._files()
+        self._levels_of_splits()
         found = sorted(self._found.items(), key=itemgetter(0))
         result.archives = [Archive(number, path, kind) for number, (path, kind) in enumerate(found)]
         result.numbers = {path: number for number, (path, _) in enumerate(found)}
@@ -236,6 +249,46 @@ class _Walker:
         self.result.parts = {
             p: pieces for p, pieces in whole if len(pieces) > 1 and p not in self._found
         }
+
+    # --- levels within splits -------------------------------------------------------------------
+
+    def _levels_of_splits(self) -> None:
+        """The tars in the few directories of a split's own that has no classes itself: they are
+        archives. Where a tar of a split stands, its directory is not looked into, nor are those of
+        tiny-imagenet-200, which has no tars.
+        """
+        for path in list(self.result.names):
+            if TINY.fullmatch(path.rpartition(b"/")[2]):
+                continue
+            tars = [name for name in self.result.files(path) if SPLIT_TAR.fullmatch(name)]
+            for name in self.result.directories(path):
+                below, found = join_path(path, name), _MAY_HAVE_LEVELS.fullmatch(name)
+                if found is None or below in self.result.names:
+                    continue
+                if not any(found[1].lower() in tar.lower() for tar in tars):
+                    self._look_for_levels(below, 0)
+
+    def _look_for_levels(self, path: bytes, depth: int) -> None:
+        self._deeper += depth > 0
+        if self._deeper > _MOST_DEEPER:
+            return
+        try:
+            names = self.result.listed[path] = self._source.names(path)
+        except ImagenetfsError:  # told by what chooses it
+            return
+        tars = [name for name, is_directory in names if not is_directory and is_tar_name(name)]
+        directories = [name for name, is_directory in names if is_directory]
+        if depth:  # in the split's directory itself they are what it contains
+            self._found.update((join_path(path, name), Kind.TAR) for name in tars)
+        stems = (name.removesuffix(b".tar") for name in tars)
+        if any(map(CLASS.fullmatch, (*directories, *stems))):
+            return
+        if len(directories) + len(tars) > _FEW_LEVELS or depth == _LEVELS_OF_SPLIT:
+            return
+        self._found.update((join_path(path, name), Kind.TAR) for name in tars)
+        for name in directories:
+            if not is_dropping(name):
+                self._look_for_levels(join_path(path, name), depth + 1)
 
     def _look_into(self, path: bytes) -> None:
         """A file whose name says that it is compressed: it may be a plain tar all the same."""

@@ -69,6 +69,11 @@ def is_dropping(name: bytes) -> bool:
     return _DROPPING.fullmatch(name) is not None
 
 
+def is_within_dropping(path: bytes) -> bool:
+    """Whether any part of a path is one that they leave: whatever lies in it is theirs too."""
+    return any(map(is_dropping, path.split(b"/")))
+
+
 def is_image_name(name: bytes) -> bool:
     """Whether a name has an image's extension."""
     return _IMAGE.fullmatch(name) is not None
@@ -84,7 +89,7 @@ def judge(path: bytes) -> Verdict:
 
     Whatever lies within a dropping is one.
     """
-    if any(map(is_dropping, path.split(b"/"))):
+    if is_within_dropping(path):
         return Verdict.DROPPING
     if is_image_name(path):
         return Verdict.IMAGE

@@ -84,6 +84,9 @@ class Ledger:
     """Images of 0 bytes, which are shown: winter21_whole has some as it was published."""
     off: list[str] = field(default_factory=list)
     """Classes with fewer or more images than they ought to have, each with both numbers."""
+    labelled_otherwise: list[str] = field(default_factory=list)
+    """Images in class directories of which ``labelled_by`` says that they are of another class."""
+    labelled_by: str = ""
     left_out: LeftOut = field(default_factory=LeftOut)
     problems: list[str] = field(default_factory=list)
     """What is broken or cannot be read, in sentences."""
@@ -91,9 +94,10 @@ class Ledger:
     @property
     def adds_up(self) -> bool:
         """Whether all is shown that is there, and all is there that ought to be."""
-        return not (self.problems or any(True for _ in self._differences()))
+        return not (self.problems or any(True for _ in self.differences()))
 
-    def _differences(self) -> Iterator[str]:
+    def differences(self) -> Iterator[str]:
+        """What does not add up, each in a few words."""
         expected = self.expected
         wrong = expected is not None and expected.classes not in (None, self.classes)
         if expected is not None and (wrong or self.missing or self.surplus):
@@ -110,12 +114,19 @@ class Ledger:
         if self.empty:
             noun = "class" if len(self.empty) == 1 else "classes"
             yield f"{len(self.empty):,} {noun} without an image ({_some(self.empty)})"
+        if self.labelled_otherwise:
+            several = len(self.labelled_otherwise)
+            yield (
+                f"{several:,} {'image' if several == 1 else 'images'} in another class than "
+                f"{self.labelled_by} has ({_some(self.labelled_otherwise)}), the class directories "
+                "are followed"
+            )
         for reason in self.left_out.to_tell:
             yield self.left_out.phrase(reason)
 
     def sentence(self, source: str) -> str | None:
         """What does not add up, both numbers, and what to do; None where all does."""
-        found = list(self._differences())
+        found = list(self.differences())
         if not found:
             return None
         by = f", by {self.expected.by}" if self.expected is not None else ""
@@ -160,6 +171,7 @@ class Ledger:
             "surplus_classes": self.surplus,
             "empty_classes": self.empty,
             "classes_off": self.off,
+            "labelled_otherwise": self.labelled_otherwise,
             "images_of_0_bytes": self.hollow,
             "broken": self.problems,
             "adds_up": self.adds_up if self.images is not None else None,
@@ -206,9 +218,13 @@ def account(version: Version, split: Split, *, strict: bool = False) -> Ledger:
         size += int(sizes.sum())
         ledger.hollow += len(sizes) - int(np.count_nonzero(sizes))
         _note_class(ledger, name, len(listing), of_class.get(name))
+        _note_labels(ledger, split, name, listing)
     problems |= dict.fromkeys(problems_of(split))
     ledger.images, ledger.bytes, ledger.problems = images, size, list(problems)
-    ledger.left_out = split.backend.left_out()
+    ledger.left_out.add_all(split.backend.left_out())
+    outside = split.outside()
+    ledger.left_out.add_all(outside.left_out)
+    ledger.problems += [told for told in outside.problems if told not in problems]
     if split.expected is None and not strict and ledger.expected is not None:
         wanted = ledger.expected.images
         if wanted is not None and images * 2 <= wanted:
@@ -230,6 +246,16 @@ def _note_class(ledger: Ledger, name: bytes, images: int, wanted: int | None) ->
         ledger.empty.append(text)
     elif wanted not in (None, images):
         ledger.off.append(f"{text} has {images:,} of {wanted:,}")
+
+
+def _note_labels(ledger: Ledger, split: Split, wnid: bytes, listing: Listing) -> None:
+    """Note the images of a class of which something else says that they are of another one."""
+    other = split.other_labels
+    if other is not None:
+        ledger.labelled_by = other.title
+        for name, _, _ in listing.entries(0):
+            if (other.of(name) or wnid) != wnid:
+                ledger.labelled_otherwise.append(os.fsencode(name).decode("utf-8", "replace"))
 
 
 class LedgerWatch:
@@ -258,8 +284,10 @@ class LedgerWatch:
         wanted = split.expected.of_class.get(name) if split.expected is not None else None
         found = Ledger(title_of(version, split), 1, None, left_out=split.backend.left_out())
         _note_class(found, name, len(listing), wanted)
+        _note_labels(found, split, name, listing)
         told = [*found.off, *(f"{name} has no image" for name in found.empty)]
-        told += [found.left_out.phrase(reason) for reason in found.left_out.to_tell]
+        found.off, found.empty = [], []
+        told += found.differences()
         if told:
             self._told[number] = 1
             self._tell(

@@ -20,6 +20,7 @@ class Reason(StrEnum):
     LINK = "link"
     UNREADABLE = "unreadable"
     NO_LABEL = "no_label"
+    NO_CLASS = "no_class"
 
 
 QUIET = frozenset({Reason.DROPPING, Reason.NOT_IMAGE, Reason.NO_LABEL})
@@ -33,6 +34,7 @@ PHRASES = {
     Reason.LINK: "symbolic links that are not followed",
     Reason.UNREADABLE: "not readable",
     Reason.NO_LABEL: "without a label",
+    Reason.NO_CLASS: "images in no class that is shown",
 }
 
 

@@ -70,7 +70,10 @@ def columns_of(entries: Iterable[Entry]) -> Columns:
     )
 
 
-DIRECTORY_MODE = stat.S_IFDIR | 0o555
+DIRECTORY_MODE = stat.S_IFDIR | 0o755
+"""The owner may write, as the mode says, so that copies can be filled and deleted: cp, rsync and
+shutil give a copied directory the mode of its original. Nothing can be written here (EROFS)."""
+
 FILE_MODE = stat.S_IFREG | 0o444
 
 _WINDOW = 1024

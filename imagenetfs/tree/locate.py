@@ -17,6 +17,7 @@ from imagenetfs.tree.discovery import (
     DOWN_SAMPLED,
     FALL11,
     ILSVRC2012,
+    SPLIT_TAR,
     TINY,
     WINTER21,
     Discovery,
@@ -24,7 +25,6 @@ from imagenetfs.tree.discovery import (
 
 TRAIN_DIRECTORY = re.compile(rb"train(ing)?|ILSVRC20\d\d_img_train", re.IGNORECASE)
 VAL_DIRECTORY = re.compile(rb"val(id|idation)?|ILSVRC20\d\d_img_val", re.IGNORECASE)
-SPLIT_TAR = re.compile(rb"ILSVRC20\d\d_img_.*\.tar|(train|val(id|idation)?)\.tar", re.IGNORECASE)
 _ARRAYS = re.compile(rb"imagenet(8|16|32|64)_(train|val|validation)\b.*", re.IGNORECASE)
 
 OTHER_SET = re.compile(

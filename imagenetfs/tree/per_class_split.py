@@ -10,6 +10,7 @@ from imagenetfs.errors import ArchiveError, ImagenetfsError, SourceUnreadableErr
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
 from imagenetfs.tree.class_listing import Place, container_listing
+from imagenetfs.tree.class_places import ClassPlace
 from imagenetfs.tree.left_out import LeftOut
 from imagenetfs.tree.listing import Listing
 from imagenetfs.tree.split_backend import WNID, class_by_name, log_warning, troubles
@@ -78,6 +79,10 @@ class PerClassSplit:
     def places(self, number: int) -> Sequence[Place]:
         return (self._shown(number),)
 
+    def claims(self) -> Sequence[ClassPlace]:
+        """Where the classes stand, each a container."""
+        return [ClassPlace(archive, inner) for archive, inner in self._places]
+
     def find_anywhere(self, name: bytes) -> int | None:
         return None
 
@@ -87,7 +92,9 @@ class PerClassSplit:
             pairs = self._replacements().items()
             self._numbers = {place: known[name] for name, place in pairs if name in known}
             self._numbers.update({place: number for number, place in enumerate(self._places)})
-        return self._numbers.get((archive, inner))
+        number = self._numbers.get((archive, inner))
+        # A directory within a class directory that is an archive of its own belongs to the class.
+        return self._numbers.get((archive, OUTER)) if number is None else number
 
     def class_of_name(self, name: bytes) -> int | None:
         return class_by_name(self, name)
@@ -104,6 +111,8 @@ class PerClassSplit:
 
     def problems(self) -> Sequence[str]:
         found: list[str] = []
+        for archive in dict.fromkeys(archive for archive, inner in self._places if inner != OUTER):
+            found += troubles(self._index, (archive, OUTER))
         for number in range(len(self.classes)):
             try:
                 place, problem = self._judge(number)

@@ -13,9 +13,8 @@ from imagenetfs.index.archives import Kind
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.tree.class_places import find_classes
-from imagenetfs.tree.discovery import Discovery
+from imagenetfs.tree.discovery import SPLIT_TAR, Discovery
 from imagenetfs.tree.images import is_image_name
-from imagenetfs.tree.locate import SPLIT_TAR
 from imagenetfs.tree.peek import Peek, peek, sentence_of_compressed
 from imagenetfs.tree.split_backend import WNID
 
@@ -72,7 +71,9 @@ class ArchiveSelector:
         """What stands in a directory, by its names alone: it may have 100,000 files."""
         found = self._names.get(directory)
         if found is None:
-            every = self.index.source.names(self.index.archives[directory].path)
+            path = self.index.archives[directory].path
+            every = self.discovery.listed.get(path)
+            every = self.index.source.names(path) if every is None else every
             directories = [name for name, is_directory in every if is_directory]
             found = self._names[directory] = DirectoryNames(
                 [name for name in directories if WNID.fullmatch(name)],

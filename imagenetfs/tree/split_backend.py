@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import stat
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -141,8 +142,12 @@ class FlatSplit:
                     for inner, row in enumerate(self._index.nested(archive).tolist()):
                         if is_dropping(members.name(row)):
                             self._left_out.add(Reason.DROPPING, members.name(row))
-                        else:
-                            self._places.append((archive, inner))
+                            continue
+                        own = None
+                        if not stat.S_ISDIR(members.mode(row)):
+                            path = self._index.container(archive).locate(row)[0]
+                            own = self._index.archives.number(path)
+                        self._places.append((archive, inner) if own is None else (own, OUTER))
         return self._places
 
     def _all(self) -> RowsListing:
@@ -198,7 +203,7 @@ class FlatSplit:
         return self._all().find(name)
 
     def class_of(self, archive: int, inner: int, row: int) -> int | None:
-        if archive not in self.archives or (archive, inner) not in self._containers():
+        if (archive, inner) not in self._containers():
             return None
         name = self._index.container(archive, inner).members.base_name(row)
         return self.class_of_name(name)

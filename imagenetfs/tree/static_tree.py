@@ -55,7 +55,8 @@ def build_static_tree(catalogue: Catalogue, version: str) -> StaticTree:
     for shown in catalogue.versions:
         root.children[shown.name] = static_tree.add(_version(static_tree, shown))
     top = catalogue.numbers[b""]
-    root.children[b"source"] = inode(InodeKind.SOURCE, top, OUTER, 0)
+    # Unlisted, so that a walk of the mount does not come upon every image twice more.
+    root.hidden[b"source"] = inode(InodeKind.SOURCE, top, OUTER, 0)
     root.children[b"archives"] = inode(InodeKind.ARCHIVES, top, OUTER, 0)
     if catalogue.views:
         views = FixedDirectory()

@@ -8,6 +8,7 @@ everything else packs, moves, renames or breaks them.
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import tarfile
 from collections.abc import Mapping, Sequence
@@ -158,7 +159,7 @@ def shown(tree: Tree, split: str) -> Shown:
             data = read(tree, number)
             assert len(data) == attributes.size
             assert tree.lookup(directory, name) == number
-            found.setdefault(wnid.decode(), {})[name.decode()] = data
+            found.setdefault(wnid.decode(), {})[os.fsdecode(name)] = data
     return found
 
 

@@ -54,6 +54,18 @@ def test_mounted_when_it_returns_and_gone_when_umount_does(at: Bench, sample: Pa
     assert mountpoint.is_dir()
 
 
+def test_a_step_of_its_own_is_warned_of(at: Bench, sample: Path) -> None:
+    """`srun imagenetfs mount` in the background: Slurm ends the server with the step."""
+    mountpoint = at.mountpoint()
+    step = {"SLURM_JOB_ID": "17", "SLURM_STEP_ID": "0"}
+    done = at.call("mount", sample, mountpoint, **step)
+    assert done.returncode == 0
+    assert "warning: this mount belongs to the job step 17.0, and ends with it" in done.stderr
+    assert at.call("umount", mountpoint).returncode == 0
+    done = at.call("run", sample, "--", "true", **step)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_source_comes_from_the_settings(at: Bench, sample: Path) -> None:
     mountpoint = at.mountpoint()
     assert at.call("mount", mountpoint, IMAGENETFS_SOURCE=str(sample)).returncode == 0

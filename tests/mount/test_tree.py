@@ -62,7 +62,7 @@ def test_attributes_are_the_archives(sample: Path, sample_mount: Mounted) -> Non
 def test_directories(sample_mount: Mounted) -> None:
     train = sample_mount.root / "train"
     status = train.stat()
-    assert stat.S_IMODE(status.st_mode) == 0o555
+    assert stat.S_IMODE(status.st_mode) == 0o755
     assert status.st_nlink == 2 + len(os.listdir(train))
     assert (train / os.listdir(train)[0]).stat().st_nlink == 2
 

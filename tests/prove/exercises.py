@@ -93,6 +93,16 @@ EXERCISES = (
         "IMAGENETFS_TEST_PLACES",
     ),
     Exercise(
+        "trees",
+        "random trees: no image is unaccounted for",
+        _tests("tests/unit/tree/test_ledger_random_trees.py"),
+        "trees",
+        20_000,
+        900,
+        "IMAGENETFS_TEST_TREES",
+        least=100,
+    ),
+    Exercise(
         "kill-workers",
         "workers killed while files are read",
         _tests("tests/faults/test_kill.py"),

@@ -15,12 +15,11 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from imagenetfs.index.archives import OUTER, Kind
+from imagenetfs.index.archives import Kind, is_tar_name
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
-from imagenetfs.tree.class_backend import split_of_places, tell_outside
+from imagenetfs.tree.class_backend import outside_of, split_of_places, tell_outside
 from imagenetfs.tree.class_places import (
-    ClassPlace,
     FoundClass,
     by_split,
     find_classes,
@@ -40,10 +39,12 @@ from imagenetfs.tree.discovery import (
     Discovery,
     is_of_images,
 )
+from imagenetfs.tree.images import is_within_dropping
 from imagenetfs.tree.locate import OTHER_SET
 from imagenetfs.tree.peek import plain_name
 from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import UNLABELED, FlatSplit
+from imagenetfs.tree.surveyed_classes import archives_below, are_numbered, classes_below, tar_stems
 from imagenetfs.tree.val_labels import find_labels
 from imagenetfs.tree.versions.winter21 import WHOLE_TARS
 from imagenetfs.tree.wordnet import ilsvrc2012_wnids
@@ -74,16 +75,19 @@ def versions(
     names = {version.name for version in known}
     for path in _free_directories(discovery, index.source.path):
         name = path.rpartition(b"/")[2] or os.fsencode(index.source.path.name)
-        version = _add(finder, found, names, name, path, _classes_below(discovery, index, path))
+        version = _add(finder, found, names, name, path, classes_below(discovery, index, path))
         if version is not None:
             _add_flat(finder, version, path, kit)
+            _look_outside(finder, version, path)
     for number in _free_tars(discovery, index):
         path = discovery.archives[number].path
-        if _may_hold_classes(finder, number):
+        if _may_hold_classes(finder, number) and _is_usable(finder, number):
             stem = plain_name(path.rpartition(b"/")[2]).removesuffix(b".tar")
             classes = _classes_in(index, number)
-            if _add(finder, found, names, stem, path, classes) is not None:
+            version = _add(finder, found, names, stem, path, classes)
+            if version is not None:
                 tell_outside(finder, number, classes, [])
+                _look_outside(finder, version, path)
     return [found[name] for name in sorted(found)]
 
 
@@ -118,6 +122,17 @@ def _add(
         version.splits.append(Split(split, backend, title, aliases))
     found[name] = version
     return version
+
+
+def _look_outside(finder: ArchiveSelector, version: Version, path: bytes) -> None:
+    """Have the first split's ledger count the images that are in none of the set's classes."""
+    flat = [split.backend for split in version.splits if isinstance(split.backend, FlatSplit)]
+    shown = {archive for backend in flat for archive in backend.archives}
+    archives = [n for n in archives_below(finder.discovery, path) if n not in shown]
+    others = [split.backend for split in version.splits if split.backend not in flat]
+    version.splits[0].outside = outside_of(
+        finder, others, archives, alone=path != finder.discovery.base
+    )
 
 
 def _add_flat(finder: ArchiveSelector, version: Version, path: bytes, kit: Devkit | None) -> None:
@@ -159,12 +174,12 @@ def _free_directories(discovery: Discovery, source: Path) -> Iterator[bytes]:
     base, root = discovery.base, discovery.root(ILSVRC2012)
     located = set(discovery.roots.values())
     if base not in located and root != base:
-        names = [*discovery.directories(base), *_stems(discovery, base)]
+        names = [*discovery.directories(base), *tar_stems(discovery, base)]
         own = base.rpartition(b"/")[2] or os.fsencode(source.name)
         if OTHER_SET.fullmatch(own) and not any(map(discovery.named, ROOTS)):
             yield base
             return
-        if any(CLASS.fullmatch(name) or split_name(name) for name in names) or _is_numbered(names):
+        if any(CLASS.fullmatch(name) or split_name(name) for name in names) or are_numbered(names):
             yield base
             return
     for name in discovery.directories(base):
@@ -174,47 +189,6 @@ def _free_directories(discovery: Discovery, source: Path) -> Iterator[bytes]:
         is_part = base in located and (is_of_images(name) or name.startswith(b"ILSVRC"))
         if not (is_above or is_known or is_part or path in located or DEVKIT.fullmatch(name)):
             yield path
-
-
-def _stems(discovery: Discovery, path: bytes) -> list[bytes]:
-    return [n.removesuffix(b".tar") for n in discovery.files(path) if n.endswith(b".tar")]
-
-
-def _is_numbered(names: Sequence[bytes]) -> bool:
-    return b"0" in names and is_numbered(names)
-
-
-def _classes_below(discovery: Discovery, index: Index, top: bytes) -> list[FoundClass]:
-    found = list(_walk(discovery, index, top, CLASS))
-    return found or [one for one in _walk(discovery, index, top, NUMBERED) if one.name.isdigit()]
-
-
-def _walk(
-    discovery: Discovery, index: Index, top: bytes, fits: re.Pattern[bytes]
-) -> Iterator[FoundClass]:
-    """The classes in a directory and in those below it that the survey has seen."""
-    pending = [top]
-    while pending:
-        path = pending.pop()
-        parent = path[len(top) :].lstrip(b"/")
-        if path not in discovery.names:
-            number = discovery.number(path, Kind.DIRECTORY)
-            if number is not None and split_name(path):
-                for one in find_classes(index, number, fits):
-                    yield one._replace(parent=join_path(parent, one.parent))
-            continue
-        names = discovery.directories(path)
-        if fits is NUMBERED and not _is_numbered(names):
-            names = [name for name in names if not NUMBERED.fullmatch(name)]
-        for name in [*names, *_stems(discovery, path)]:
-            kind = Kind.DIRECTORY if name in names else Kind.TAR
-            own = join_path(path, name if kind is Kind.DIRECTORY else name + b".tar")
-            number = discovery.number(own, kind)
-            called = fits if kind is Kind.DIRECTORY else CLASS
-            if called.fullmatch(name) and number is not None:
-                yield FoundClass(parent, name, ClassPlace(number, OUTER))
-            elif kind is Kind.DIRECTORY:
-                pending.append(own)
 
 
 # --- tars -----------------------------------------------------------------------------------------
@@ -239,13 +213,25 @@ def _free_tars(discovery: Discovery, index: Index) -> Iterator[int]:
 
 
 def _may_hold_classes(finder: ArchiveSelector, number: int) -> bool:
-    """Whether there is a class among the first members of a tar."""
+    """Whether there is a class among the first members of a tar, or a tar that may hold some."""
     seen = finder.look_into(number, _MEMBERS)
     if seen is None:
         return False
+    path = finder.index.archives[number].path
+    if not seen.names and not seen.compressed:
+        return True  # its beginning is broken
+    if path not in finder.discovery.wrapped:
+        inner = (name for name, _ in seen.names if is_tar_name(name))
+        if any(not is_within_dropping(name) for name in inner):
+            return True
     parts = (part.removesuffix(b".tar") for name, _ in seen.names for part in name.split(b"/")[:-1])
     tars = (name.rpartition(b"/")[2].removesuffix(b".tar") for name, _ in seen.names)
     return any(CLASS.fullmatch(part) or NUMBERED.fullmatch(part) for part in (*parts, *tars))
+
+
+def _is_usable(finder: ArchiveSelector, number: int) -> bool:
+    """Whether anything of a tar can be shown; what is broken of it is told."""
+    return finder.choose([number], None, scanned=True)[0] is not None
 
 
 def _classes_in(index: Index, number: int) -> list[FoundClass]:
@@ -256,4 +242,4 @@ def _classes_in(index: Index, number: int) -> list[FoundClass]:
     groups: dict[bytes, list[FoundClass]] = {}
     for one in numbered:
         groups.setdefault(one.parent, []).append(one)
-    return [one for some in groups.values() if _is_numbered([s.name for s in some]) for one in some]
+    return [one for some in groups.values() if are_numbered([s.name for s in some]) for one in some]

@@ -15,7 +15,7 @@ from imagenetfs.errors import ImagenetfsError
 from imagenetfs.formats.tar.header import name_of
 from imagenetfs.index.archives import Kind
 from imagenetfs.index.index import Index
-from imagenetfs.tree.class_backend import class_backend, labels_of_directories
+from imagenetfs.tree.class_backend import class_backend, labels_of_directories, outside_of
 from imagenetfs.tree.class_places import (
     classes_by_name,
     find_classes,
@@ -23,7 +23,7 @@ from imagenetfs.tree.class_places import (
     split_name,
     wnid_of_name,
 )
-from imagenetfs.tree.dataset import Expected, Split, Version
+from imagenetfs.tree.dataset import Expected, OtherLabels, Split, Version
 from imagenetfs.tree.devkit import Devkit
 from imagenetfs.tree.discovery import CLASS, ILSVRC2012, Discovery
 from imagenetfs.tree.labels import DEVKIT_NAMES
@@ -171,7 +171,10 @@ def _by_class(finder: ArchiveSelector, tars: list[int], directory: int | None) -
     if archive is None:
         return None
     backend = class_backend(finder, archive, b"train", instead)
-    return Split(b"train", backend, _title(finder, archive)) if backend is not None else None
+    if backend is None:
+        return None
+    outside = outside_of(finder, [backend], [archive])
+    return Split(b"train", backend, _title(finder, archive), outside=outside)
 
 
 def _title(finder: ArchiveSelector, archive: int) -> str:
@@ -189,16 +192,26 @@ def _val(
     archive, _ = finder.choose(tars, directory)
     if archive is None:
         return None, *of_kit
-    backend = class_backend(finder, archive, b"val") if _may_have_classes(finder, archive) else None
+    backend = None
+    if _may_have_classes(finder, archive):
+        # Its table is made, so what is broken of it is known.
+        archive, _ = finder.choose(tars, directory, scanned=True)
+        if archive is None:
+            return None, *of_kit
+        backend = class_backend(finder, archive, b"val")
     title, aliases = _title(finder, archive), (b"validation",)
     if backend is None:
         backend, order, told_by = _labelled(finder, archive, directory, kit)
         expected = _expected(order, told_by) if kit is None else None
         return Split(b"val", backend, title, aliases, told_by, expected), order, told_by
+    split = Split(b"val", backend, title, aliases)
+    split.outside = outside_of(finder, [backend], [archive])
+    labels = find_labels(finder, kit)
+    split.other_labels = OtherLabels(labels.title, labels.of) if labels is not None else None
     if kit is None:
         paths = tuple(finder.index.archives[number].path for number in backend.archives)
-        return Split(b"val", backend, title, aliases), _order_of(backend), paths
-    return Split(b"val", backend, title, aliases), *of_kit
+        return split, _order_of(backend), paths
+    return split, *of_kit
 
 
 def _expected(order: Order | None, told_by: Sequence[bytes]) -> Expected | None:
@@ -239,7 +252,8 @@ def _may_have_classes(finder: ArchiveSelector, archive: int) -> bool:
             return bool(names.classes and not names.images) or bool(classes_by_name(names.images))
         return bool(find_classes(index, archive))
     block = index.first_block(archive)
-    if block and _FLAT_VAL.fullmatch(name_of(block).rpartition(b"/")[2]):
+    *above, first = name_of(block).split(b"/") if block else [b""]
+    if _FLAT_VAL.fullmatch(first) and not any(map(CLASS.fullmatch, above)):
         return False
     try:
         known = find_classes(index, archive)

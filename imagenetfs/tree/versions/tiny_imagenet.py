@@ -10,7 +10,7 @@ from collections import Counter
 
 from imagenetfs.errors import ImagenetfsError
 from imagenetfs.index.index import Index
-from imagenetfs.tree.class_backend import labels_of_directories
+from imagenetfs.tree.class_backend import labels_of_directories, outside_of
 from imagenetfs.tree.dataset import Expected, Split, Version
 from imagenetfs.tree.discovery import TINY, Discovery
 from imagenetfs.tree.per_class_split import PerClassSplit, classes_within
@@ -40,7 +40,10 @@ def _by_class(finder: ArchiveSelector, name: bytes, directory: int | None) -> Sp
     places = classes_within(finder.index, directory)
     backend = PerClassSplit(finder.index, places)
     aliases = (b"validation",) if name == b"val" else ()
-    return Split(name, backend, finder.index.title(directory), aliases) if places else None
+    if not places:
+        return None
+    outside = outside_of(finder, [backend], [directory])
+    return Split(name, backend, finder.index.title(directory), aliases, outside=outside)
 
 
 def _val(finder: ArchiveSelector, train: Split | None) -> Split | None:

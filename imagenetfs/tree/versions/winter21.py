@@ -8,18 +8,31 @@ extracted directory takes its place.
 
 from __future__ import annotations
 
+import os
 import re
 
+from imagenetfs.errors import BrokenArchivesError
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
-from imagenetfs.tree.class_backend import class_backend
+from imagenetfs.tree.class_backend import (
+    broken_within,
+    class_backend,
+    outside_of,
+    split_of_places,
+)
 from imagenetfs.tree.class_listing import Place
+from imagenetfs.tree.class_places import choose_split
 from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.discovery import FALL11, WINTER21, Discovery
 from imagenetfs.tree.per_class_split import PerClassSplit
 from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import WNID
+from imagenetfs.tree.surveyed_classes import (
+    archives_below,
+    classes_below,
+    classes_in_tars_below,
+)
 
 _WHOLE = (
     (b"winter21_whole", WINTER21, re.compile(rb"winter_?21(_whole)?\.tar(\..*)?", re.IGNORECASE)),
@@ -66,12 +79,33 @@ def _by_class(discovery: Discovery, index: Index, prefer: str, root: bytes) -> S
     first, second = (directories, tars) if prefer == "directories" else (tars, directories)
     places = {**second, **first}
     if not places:
-        return None
+        return _in_levels(discovery, index, prefer, root)
     paths = (discovery.archives[number].path for number, _ in places.values())
     parents = {path.rpartition(b"/")[0] for path in paths}
     origin = b" and ".join(sorted(parents, reverse=first is tars))
     backend = PerClassSplit(index, places, lambda: second, tell=discovery.late_warnings.tell)
-    return Split(b"train", backend, origin.decode("utf-8", "backslashreplace"))
+    finder = ArchiveSelector(discovery, index, prefer, root)
+    tops = [n for path in (root, *beside) if (n := discovery.number(path)) is not None]
+    split = Split(b"train", backend, origin.decode("utf-8", "backslashreplace"))
+    split.outside = outside_of(finder, [backend], tops, alone=True)
+    return split
+
+
+def _in_levels(discovery: Discovery, index: Index, prefer: str, root: bytes) -> Split | None:
+    """From classes that stand one level or more below the version's directory."""
+    finder = ArchiveSelector(discovery, index, prefer, root)
+    title = os.fsdecode(root)
+    found = classes_below(discovery, index, root) or classes_in_tars_below(discovery, index, root)
+    places = choose_split(found, b"train", finder.warn, title)
+    if not places:
+        top = discovery.number(root)
+        broken = broken_within(index, top) if top is not None else []
+        if broken:
+            discovery.lose(BrokenArchivesError(" ".join(broken)))
+        return None
+    backend = split_of_places(finder, places)
+    outside = outside_of(finder, [backend], archives_below(discovery, root), alone=True)
+    return Split(b"train", backend, title, outside=outside)
 
 
 def _whole(
@@ -84,4 +118,7 @@ def _whole(
     if archive is None:
         return None
     backend = class_backend(finder, archive, b"train")
-    return Split(b"train", backend, index.title(archive)) if backend is not None else None
+    if backend is None:
+        return None
+    outside = outside_of(finder, [backend], [archive])
+    return Split(b"train", backend, index.title(archive), outside=outside)

@@ -71,3 +71,14 @@ def test_what_was_written_during_a_scan_is_what_the_second_one_finds(tmp_path: P
     _at_the({1}, scans, lambda: path.write_bytes(class_tar(2)))
     names = list(tar_table(index, 0).names())
     assert names == list(tar_table(index_of(tmp_path, "t.tar"), 0).names())
+
+
+@pytest.mark.expects_log("is broken at byte")
+@pytest.mark.parametrize(("zeros", "is_told"), [(1 << 20, False), (3 << 20, True)])
+def test_a_tar_that_was_fetched_in_part(tmp_path: Path, zeros: int, is_told: bool) -> None:
+    """A file is made in its full length, and filled from the front: no tar is padded so far."""
+    (tmp_path / "t.tar").write_bytes(class_tar(1) + bytes(zeros))
+    index = index_of(tmp_path, "t.tar")
+    assert len(contents(index, 0)) == 3
+    problem = tar_table(index, 0).problem or ""
+    assert ("it may have been fetched in part" in problem) == is_told

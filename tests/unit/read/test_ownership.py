@@ -15,6 +15,7 @@ from imagenetfs.read.ownership import (
     common_ownership,
     effective_ownership,
     parents,
+    shown_bits,
 )
 from imagenetfs.source.file_state import Ownership, SharedFileState
 from imagenetfs.source.source import DirectoryEntry, Source
@@ -121,16 +122,34 @@ def test_a_class_is_as_closed_as_its_archive_from_the_first_call_on(
     _made(tmp_path, 3)
     (tmp_path / "tars" / "1.tar").chmod(0o600)
     mapper = OwnershipMapper(source, Tars(3), 60.0)  # type: ignore[arg-type]
-    directory = stat.S_IFDIR | 0o555
+    directory = stat.S_IFDIR | 0o755
     modes = [mapper.of(class_inode(0, k), directory) for k in range(4)]
     own = os.geteuid(), os.getegid()
     assert modes[:3] == [
         (*own, directory),
-        (*own, stat.S_IFDIR | 0o500),
+        (*own, stat.S_IFDIR | 0o700),
         (*own, directory),
     ]
     assert modes[3] == (0, 0, stat.S_IFDIR), "what is not there is for nobody"
     assert mapper.of(5, stat.S_IFREG | 0o444) == (*own, stat.S_IFREG | 0o400)
+
+
+@pytest.mark.parametrize(
+    ("rights", "directory", "file"),
+    [
+        ((7, 70, 0o644), 0o755, 0o444),
+        ((7, 70, 0o640), 0o750, 0o440),
+        ((0, 80, 0o040), 0o750, 0o440),  # root passes every check
+        ((7, 70, 0o070), 0o050, 0o040),  # but no other owner is let in where the source refuses
+        ((5, 0, 0o400), 0o700, 0o400),
+        (ROOT_ALONE, 0, 0),
+    ],
+)
+def test_copies_are_usable_by_who_makes_them(rights: Ownership, directory: int, file: int) -> None:
+    """No bit lets anyone in whom the source refuses, and a copied directory can be filled."""
+    uid, _, bits = rights
+    assert shown_bits(uid, bits, is_directory=True, searched=True) == directory
+    assert shown_bits(uid, bits, is_directory=False, searched=False) == file
 
 
 def test_very_many_archives_cost_one_listing(source: CountingSource, tmp_path: Path) -> None:
@@ -142,8 +161,8 @@ def test_very_many_archives_cost_one_listing(source: CountingSource, tmp_path: P
     mapper = OwnershipMapper(source, Tars(200), 60.0)  # type: ignore[arg-type]
     inodes = [class_inode(0, k) for k in range(200)]
     mapper.prepare(inodes)
-    modes = [(mapper.of(inode, stat.S_IFDIR | 0o555) or (0, 0, 0))[2] & 0o777 for inode in inodes]
-    assert [k for k in range(200) if modes[k] != 0o555] == [7, 8]
+    modes = [(mapper.of(inode, stat.S_IFDIR | 0o755) or (0, 0, 0))[2] & 0o777 for inode in inodes]
+    assert [k for k in range(200) if modes[k] != 0o755] == [7, 8]
     assert (source.listings, source.stats) == (1, 1)
     for _ in range(10):
         assert (mapper.of(5, stat.S_IFREG | 0o444) or (0, 0, 0))[2] & 0o777 == 0o400

@@ -79,7 +79,7 @@ def test_a_child_s_lock_excludes_its_siblings(context: MountContext) -> None:
     if first == 0:
         try:
             context.after_fork(SUPERVISOR)
-            with context.inflated.room.locked(5):
+            with context.inflated.scratch.locked(5):
                 os.write(tell, b"!")
                 signal.pause()
         finally:
@@ -89,7 +89,7 @@ def test_a_child_s_lock_excludes_its_siblings(context: MountContext) -> None:
     if second == 0:
         try:
             context.after_fork(SUPERVISOR)
-            with context.inflated.room.locked(5):
+            with context.inflated.scratch.locked(5):
                 os._exit(0)
         finally:
             os._exit(1)

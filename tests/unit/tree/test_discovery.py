@@ -58,7 +58,7 @@ def test_archives(source: Path) -> None:
     assert found.files(b"ILSVRC2012") == [b"img.tar", b"readme.txt"]
     assert found.directories(b"ILSVRC2012") == [b"train"]
     assert found.files(b"a/b") == [b"rows.npz"]
-    assert found.files(b"ILSVRC2012/train") == []  # not looked into
+    assert found.files(b"ILSVRC2012/train") == []  # looked into for levels alone
     number = found.number(b"ILSVRC2012/train")
     assert number is not None
     assert found.number(b"ILSVRC2012/train", Kind.DIRECTORY) == number
@@ -82,6 +82,7 @@ def test_it_opens_no_archive(source: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert sorted(opened) == sorted(
         [
             *(b"", b"ILSVRC2012", b"a", b"a/b", b"dir.tar", b"empty", b"link"),
+            *(b"ILSVRC2012/train", b"ILSVRC2012/train/n01", b"link/train", b"link/train/n01"),
             *(b"winter21_whole", b"winter21_whole/tars"),
         ]
     )

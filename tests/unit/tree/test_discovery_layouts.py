@@ -17,6 +17,7 @@ import pytest
 
 from imagenetfs.errors import SourceUnknownError
 from imagenetfs.read.ownership import OwnershipMapper
+from imagenetfs.tree.ledger import account
 from imagenetfs.tree.source_paths import SourcePaths
 from imagenetfs.tree.tree import Tree
 from imagenetfs.tree.wordnet import ilsvrc2012_wnids
@@ -90,6 +91,9 @@ def test_sorting_train_failed(tmp_path: Path) -> None:
 
 # --- containers of classes (2, 21, 27, 28) --------------------------------------------------------
 
+HALF = {wnid.decode(): TRAIN[wnid.decode()] for wnid in CLASSES[:2]}
+REST = {wnid: images for wnid, images in TRAIN.items() if wnid not in HALF}
+
 TRAIN_FORMS = {
     "class tars in a tar": {TRAIN_TAR: packed(class_tars(TRAIN))},
     "class tars below a directory in a tar": {TRAIN_TAR: packed(class_tars(TRAIN, "train/"))},
@@ -109,6 +113,24 @@ TRAIN_FORMS = {
     "flat": {f"{D}train/{name}": data for name, data in flat(TRAIN).items()},
     "right in the version's directory": by_directory(TRAIN, D),
     "as class tars right there": class_tars(TRAIN, D),
+    "the tar in a directory": {f"{D}train/ILSVRC2012_img_train.tar": packed(class_tars(TRAIN))},
+    "the tar two directories deep": {f"{D}train/a/x.tar": packed(by_directory(TRAIN, "train/"))},
+    "class tars two directories deep in a directory": class_tars(TRAIN, f"{D}train/a/b/"),
+    "a tar of tars of directories": {
+        TRAIN_TAR: packed(
+            {"a/1.tar": packed(by_directory(HALF)), "a/2.tar": packed(by_directory(REST))}
+        )
+    },
+    "a directory of tars of tars": {
+        f"{D}train/{name}.tar": packed(class_tars(some))
+        for name, some in (("1", HALF), ("2", REST))
+    },
+    "flat, two directories deep": {
+        f"{D}train/a/b/{name}": data for name, data in flat(TRAIN).items()
+    },
+    "flat below a directory in a tar": {
+        TRAIN_TAR: packed({f"train/{name}": data for name, data in flat(TRAIN).items()})
+    },
 }
 
 
@@ -135,6 +157,8 @@ VAL_FORMS = {
     "a level more": {f"{D}val/images/{name}": data for name, data in flat(VAL).items()},
     "a level more, by class": by_directory(VAL, f"{D}val/val/"),
     "a directory of class tars": class_tars(VAL, f"{D}val/"),
+    "the tar in a directory": {f"{D}val/ILSVRC2012_img_val.tar": packed(flat(VAL))},
+    "by class in a tar in a directory": {f"{D}val/val.tar": packed(by_directory(VAL, "val/"))},
 }
 
 
@@ -310,6 +334,36 @@ def test_labels_that_disagree(tmp_path: Path) -> None:
     source = write(documented(tmp_path), {"LOC_val_solution.csv": solution(other)})
     [warning] = both(source)
     assert "disagree about 3 of 8 val images: the devkit is followed." in warning
+
+
+@pytest.mark.expects_log("does not add up, as far as it has")
+@pytest.mark.parametrize("by", ["the devkit", "LOC_val_solution.csv"])
+@pytest.mark.parametrize("form", ["a directory by class", "class directories", "class tars"])
+def test_class_directories_that_disagree_with_a_list(tmp_path: Path, form: str, by: str) -> None:
+    """The class directories are followed, and the number of differences is told."""
+    source = write(without(documented(tmp_path), VAL_TAR), VAL_FORMS[form])
+    order = val_order()
+    other = [order[1], order[0], *order[2:]]
+    assert order[0] != order[1]
+    if by == "the devkit":
+        write(source, devkit_files(f"{KIT}/", other))
+    else:
+        write(without(source, KIT), {"LOC_val_solution.csv": solution(other)})
+    tree = tree_of(source)
+    assert shown(tree, "ILSVRC2012/val") == VAL
+    [version] = tree.catalogue.versions
+    val = version.split(b"val")
+    assert val is not None
+    ledger = account(version, val)
+    assert sorted(ledger.labelled_otherwise) == [
+        f"ILSVRC2012_val_{number:08d}.JPEG" for number in (1, 2)
+    ]
+    told = f"2 images in another class than {by} has"
+    assert told in (ledger.sentence("SRC") or "")
+    assert "the class directories are followed" in (ledger.sentence("SRC") or "")
+    assert not ledger.adds_up
+    [late] = tree.catalogue.late_warnings.all()
+    assert f"in another class than {by} has" in late
 
 
 @pytest.mark.parametrize("label", ["wnid", "place"])

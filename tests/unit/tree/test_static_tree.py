@@ -32,9 +32,9 @@ def directory(static: StaticTree, number: int) -> FixedDirectory:
 
 def test_the_root(tree: Tree) -> None:
     _, root = built(tree)
-    assert {*root.children} == {b"ILSVRC2012", b"ILSVRC2012_t3", b"source", b"archives"}
-    assert {*root.hidden} == {b".imagenetfs"}
-    assert kind_of(root.children[b"source"]) == InodeKind.SOURCE
+    assert {*root.children} == {b"ILSVRC2012", b"ILSVRC2012_t3", b"archives"}
+    assert {*root.hidden} == {b".imagenetfs", b"source"}
+    assert kind_of(root.hidden[b"source"]) == InodeKind.SOURCE
     assert kind_of(root.children[b"archives"]) == InodeKind.ARCHIVES
 
 

@@ -1,0 +1,113 @@
+"""The images in the archives of a split that stand in none of its classes: a ledger counts them.
+
+A container of classes may hold more than classes: images beside them, in directories and tars that
+are called otherwise, in classes that are shown from elsewhere. All of that is looked at only where
+a whole ledger is made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from imagenetfs.errors import ImagenetfsError, SourceReadError, SourceUnreadableError
+from imagenetfs.index.archives import OUTER, Kind, is_tar_name
+from imagenetfs.index.container import Container
+from imagenetfs.index.index import Index
+from imagenetfs.tree.class_listing import Place, count_replaced, verdict_of
+from imagenetfs.tree.class_places import ClassPlace, rows_outside
+from imagenetfs.tree.images import Verdict, is_dropping
+from imagenetfs.tree.left_out import LeftOut, Reason
+from imagenetfs.tree.split_backend import troubles
+
+
+@dataclass(slots=True)
+class Outside:
+    """What the archives of a split hold beside its classes: images, by reason; and what of the
+    containers that have no class is broken, in sentences.
+    """
+
+    left_out: LeftOut = field(default_factory=LeftOut)
+    problems: list[str] = field(default_factory=list)
+
+
+def images_outside(
+    index: Index, wholes: Sequence[int], levels: Sequence[int], claims: Iterable[ClassPlace]
+) -> Outside:
+    """What of these archives is in no class. ``wholes`` are the split's alone; of ``levels``,
+    directories in which other things stand too, only the files that are right there are looked at.
+    """
+    places = list(claims)
+    tops = dict.fromkeys((*wholes, *levels, *(place.archive for place in places)))
+    counter = _Counter(index, places, tops)
+    for archive in tops:
+        with contextlib.suppress(ImagenetfsError):  # what cannot be read is told with the split
+            counter.count(archive, whole=archive not in levels)
+    return counter.found
+
+
+class _Counter:
+    """Counts images outside of the claimed places."""
+
+    def __init__(self, index: Index, claims: Iterable[ClassPlace], tops: Collection[int]) -> None:
+        self._index = index
+        self._claimed: dict[Place, list[bytes]] = {}
+        for archive, inner, below in claims:
+            self._claimed.setdefault((archive, inner), []).append(below)
+        self._tops = tops
+        self.found = Outside()
+
+    def count(self, archive: int, *, whole: bool) -> None:
+        """Count one archive."""
+        below = self._claimed.get((archive, OUTER), [])
+        if b"" in below:
+            return  # the archive is a class
+        self._count_rows((archive, OUTER), below)
+        if not below:  # else the listings of the classes have counted it
+            count_replaced(self._index, (archive, OUTER), self.found.left_out)
+        for inner, row in self._inner(archive):
+            container = self._index.container(archive)
+            if is_dropping(container.members.base_name(row)):
+                continue
+            is_directory = stat.S_ISDIR(container.members.mode(row))
+            own = self._own(container, row)
+            if own in self._tops or (not whole and (is_directory or own is not None)):
+                continue  # counted on its own, or not the split's
+            with contextlib.suppress(ImagenetfsError):
+                if own is not None:
+                    self.count(own, whole=whole)
+                    continue
+                below = self._claimed.get((archive, inner), [])
+                if b"" not in below:
+                    self._count_rows((archive, inner), below)
+
+    def _inner(self, archive: int) -> Iterator[tuple[int, int]]:
+        return enumerate(self._index.nested(archive).tolist())
+
+    def _own(self, container: Container, row: int) -> int | None:
+        """The number of a directory's entry that is an archive itself."""
+        if container.extent.kind is not Kind.DIRECTORY:
+            return None
+        return self._index.archives.number(container.locate(row)[0])
+
+    def _count_rows(self, place: Place, below: Iterable[bytes]) -> None:
+        """Count the images in a container that are not below one of these directories of it."""
+        container = self._index.container(*place)
+        if place not in self._claimed:
+            self.found.problems += troubles(self._index, place)
+        members, nested = container.members, set(container.members.nested.tolist())
+        for row in rows_outside(members, below).tolist():
+            if row in nested and place[1] == OUTER:
+                continue
+            name = members.name(row)
+            if is_tar_name(name) and (own := self._own(container, row)) is not None:
+                if own not in self._tops:
+                    self.count(own, whole=True)
+                continue
+            try:
+                if verdict_of(self._index, container, row, name) is Verdict.IMAGE:
+                    self.found.left_out.add(Reason.NO_CLASS, name)
+            except (SourceReadError, SourceUnreadableError):
+                self.found.left_out.add(Reason.UNREADABLE, name)

@@ -1,0 +1,92 @@
+"""Classes in the directories that discovery has seen: directories and tars that are archives of
+their own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from imagenetfs.index.archives import OUTER, Kind
+from imagenetfs.index.index import Index
+from imagenetfs.index.table_builder import join_path
+from imagenetfs.tree.class_places import (
+    ClassPlace,
+    FoundClass,
+    find_classes,
+    is_numbered,
+    split_name,
+)
+from imagenetfs.tree.discovery import CLASS, NUMBERED, Discovery
+from imagenetfs.tree.images import is_dropping, is_within_dropping
+
+
+def classes_below(discovery: Discovery, index: Index, top: bytes) -> list[FoundClass]:
+    """The classes in a directory and in those below it, by wnid, or by number where none is."""
+    found = list(_walk(discovery, index, top, CLASS))
+    return found or [one for one in _walk(discovery, index, top, NUMBERED) if one.name.isdigit()]
+
+
+def _walk(
+    discovery: Discovery, index: Index, top: bytes, fits: re.Pattern[bytes]
+) -> Iterator[FoundClass]:
+    """The classes in a directory and in those below it that the survey has seen."""
+    pending = [top]
+    while pending:
+        path = pending.pop()
+        parent = path[len(top) :].lstrip(b"/")
+        if path not in discovery.names:
+            number = discovery.number(path, Kind.DIRECTORY)
+            if number is not None and split_name(path):
+                for one in find_classes(index, number, fits):
+                    yield one._replace(parent=join_path(parent, one.parent))
+            continue
+        names = discovery.directories(path)
+        if fits is NUMBERED and not are_numbered(names):
+            names = [name for name in names if not NUMBERED.fullmatch(name)]
+        for name in [*names, *tar_stems(discovery, path)]:
+            kind = Kind.DIRECTORY if name in names else Kind.TAR
+            own = join_path(path, name if kind is Kind.DIRECTORY else name + b".tar")
+            number = discovery.number(own, kind)
+            called = fits if kind is Kind.DIRECTORY else CLASS
+            if called.fullmatch(name) and number is not None:
+                yield FoundClass(parent, name, ClassPlace(number, OUTER))
+            elif kind is Kind.DIRECTORY and not is_dropping(name):
+                pending.append(own)
+
+
+def tar_stems(discovery: Discovery, path: bytes) -> list[bytes]:
+    """The names of the tars in a surveyed directory, without their ending."""
+    return [n.removesuffix(b".tar") for n in discovery.files(path) if n.endswith(b".tar")]
+
+
+def are_numbered(names: Sequence[bytes]) -> bool:
+    """Whether these are classes called by numbers, from 0 on."""
+    return b"0" in names and is_numbered(names)
+
+
+def classes_in_tars_below(discovery: Discovery, index: Index, top: bytes) -> list[FoundClass]:
+    """The classes in the surveyed tars below a directory that are called as no class."""
+    found: list[FoundClass] = []
+    for archive in discovery.archives:
+        path = archive.path
+        if (
+            archive.kind is Kind.TAR
+            and path.startswith(top + b"/")
+            and not is_within_dropping(path)
+        ):
+            found += find_classes(index, archive.number)
+    return found
+
+
+def archives_below(discovery: Discovery, path: bytes) -> list[int]:
+    """A tar by itself; of a directory it and those below it that were surveyed, and the directories
+    of splits in these.
+    """
+    own = discovery.number(path)
+    if own is None or discovery.archives[own].kind is Kind.TAR:
+        return [own] if own is not None else []
+    paths = [p for p in discovery.names if p == path or not path or p.startswith(path + b"/")]
+    paths += [join_path(p, n) for p in paths for n in discovery.directories(p) if split_name(n)]
+    numbers = (discovery.number(p) for p in dict.fromkeys(paths) if not is_within_dropping(p))
+    return [number for number in numbers if number is not None]
