@@ -268,7 +268,7 @@ def test_options_that_have_no_effect_are_told(at: Bench, sample: Path) -> None:
         "run", sample, "--workers=1", "--cache-dir", cache, "--", "echo", "{mnt}", **other
     )
     assert done.stdout == f"{at.default}\n"
-    names = "--workers, $IMAGENETFS_REVALIDATE, --cache-dir"
+    names = "--workers, --cache-dir, $IMAGENETFS_REVALIDATE"
     assert done.stderr == (
         f"imagenetfs: joined the mount of process {pid}; {names} have no effect there.\n"
     )
