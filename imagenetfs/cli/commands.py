@@ -1,17 +1,28 @@
-"""The commands, put together; typer parses, and hands its own errors on as ours."""
+"""The command line: the bare form and the user's command after ``--`` are sorted out, typer parses
+the rest, and its errors are handed on as ours.
+"""
 
 from __future__ import annotations
 
+import difflib
+import os
+from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from imagenetfs.cli.argv import COMMANDS, Arranged
 from imagenetfs.cli.terminal import PROGRAM, say, show
 from imagenetfs.errors import GroupNeededError, UsageError
 from imagenetfs.job import primary_group
+
+COMMANDS = (
+    *("mount", "umount", "run", "enter", "status", "info", "index", "stage", "cache"),
+    *("verify", "doctor", "settings", "sample"),
+)
+"""In the order of ``--help``. Each is a module of this package by that name."""
 
 # BadParameter, UsageError, ClickException: the last is the base of all the parser's errors. It
 # lives in click or, in newer versions, within typer itself; so it is found by inheritance.
@@ -20,6 +31,68 @@ _ParserError: type[Exception] = typer.BadParameter.__mro__[2]
 _EPILOG = (
     "The bare form `imagenetfs SOURCE MOUNTPOINT [-o OPTION,...]` mounts too, for fstab and mount."
 )
+
+
+# --- before typer sees it -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Arranged:
+    """Arguments for typer, and the user's command (None where there was no ``--``)."""
+
+    arguments: list[str]
+    command: list[str] | None = None
+
+
+def split_argv(given: list[str]) -> Arranged:
+    """Sort a command line out. Raises UsageError for a command that does not exist."""
+    if not given:
+        return Arranged(["--help"])
+    if given[0] in ("run", "enter") and "--" in given:
+        cut = given.index("--")
+        if not given[cut + 1 :] and not _wants_help(given):
+            raise UsageError("There is no command after `--`.")
+        return Arranged(given[:cut], given[cut + 1 :])
+    if given[:1] == ["run"] and not _wants_help(given):
+        raise UsageError(f"Put `--` before the command: {_with_dashes(given)}")
+    return Arranged(["mount", *given] if _is_bare(given) else given)
+
+
+def _wants_help(given: list[str]) -> bool:
+    return not {"-h", "--help"}.isdisjoint(given)
+
+
+def _with_dashes(given: list[str]) -> str:
+    """``run``'s command line as it was probably meant: options and SOURCE, ``--``, the command."""
+    at = 1
+    while at < len(given):
+        if given[at].startswith("-"):
+            at += 1 if "=" in given[at] else 2
+        elif Path(given[at]).is_dir():
+            at += 1
+        else:
+            break
+    command = given[at:] or ["python", "train.py", "{mnt}"]
+    return " ".join(["imagenetfs", *given[:at], "--", *command])
+
+
+def _is_bare(given: list[str]) -> bool:
+    """Whether this is ``imagenetfs SOURCE MOUNTPOINT [-o ...]``, as mount(8) calls it."""
+    if not given or given[0] in COMMANDS:
+        return False
+    first = given[0]
+    if first.startswith("-"):
+        return first.startswith("-o")
+    looks_like_word = "/" not in first and not Path(first).exists()
+    near = difflib.get_close_matches(first, COMMANDS, n=1)
+    too_many = len(given) > 2 and not given[2].startswith("-")
+    if looks_like_word and (near or len(given) == 1 or too_many):
+        hint = f"Did you mean `{near[0]}`?" if near else f"There are {', '.join(COMMANDS)}."
+        raise UsageError(f"There is no command `{first}`. {hint}")
+    return True
+
+
+# --- with typer -----------------------------------------------------------------------------------
 
 
 def _print_version(value: bool) -> None:
@@ -71,11 +144,14 @@ def _parser(first: str) -> Any:
     return typer.main.get_command(app)
 
 
-def execute(arranged: Arranged) -> int:
+def execute(given: list[str]) -> int:
     """Run one command line, under another group where the source needs
     one; returns its exit code.
     """
-    is_again = primary_group.consume_reexec_marker()
+    arranged = split_argv(given)
+    is_again = False
+    if primary_group.UNDER_VARIABLE in os.environ:
+        is_again = primary_group.consume_reexec_marker()
     try:
         return _execute(arranged)
     except GroupNeededError as need:

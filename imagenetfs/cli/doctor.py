@@ -16,7 +16,7 @@ from imagenetfs.errors import ExitCode
 from imagenetfs.job import cleanup, preflight
 from imagenetfs.job.doctor import directories, node, source
 from imagenetfs.job.doctor.findings import Finding, Grade
-from imagenetfs.job.run_dir import find_paths
+from imagenetfs.job.mount_paths import find_paths
 from imagenetfs.system import mounts
 from imagenetfs.system.text import printable
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from imagenetfs.cli import options
-from imagenetfs.cli.argv import Arranged
+from imagenetfs.cli.commands import Arranged
 from imagenetfs.cli.terminal import say
 from imagenetfs.job import command as commands
 from imagenetfs.job import signals

@@ -79,7 +79,7 @@ def _tell_unexpected(error: Exception) -> int:
 def _keep_traceback() -> str:
     """Append the traceback to a small log; says where it is, or how to see it."""
     try:
-        from imagenetfs.job.run_dir import log_directory
+        from imagenetfs.job.logs import log_directory
         from imagenetfs.system.files import open_to_append
 
         path = log_directory() / "commands.log"

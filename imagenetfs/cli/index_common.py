@@ -25,7 +25,7 @@ from imagenetfs.errors import (
     did_you_mean,
 )
 from imagenetfs.job import preflight
-from imagenetfs.job.index_dir import ADVICE
+from imagenetfs.job.storage import ADVICE
 
 if TYPE_CHECKING:
     from imagenetfs.index.bulk_build import Outcome, Progress

@@ -14,8 +14,8 @@ from imagenetfs.cli.terminal import say
 from imagenetfs.config.value_types import SystemLog
 from imagenetfs.errors import UsageError
 from imagenetfs.job import logs, preflight, signals, slurm_step
+from imagenetfs.job.mount_paths import locked, prepare_paths
 from imagenetfs.job.requirements import check_required
-from imagenetfs.job.run_dir import locked, prepare_paths
 from imagenetfs.job.server import MountRequest, make_mountpoint, serve_mount
 from imagenetfs.job.start import check_all, start_mount
 from imagenetfs.system import mounts

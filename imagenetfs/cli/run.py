@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from imagenetfs.cli import options
-from imagenetfs.cli.argv import Arranged
+from imagenetfs.cli.commands import Arranged
 from imagenetfs.cli.terminal import say
 from imagenetfs.errors import UsageError
 from imagenetfs.job import command as commands

@@ -17,9 +17,9 @@ from imagenetfs.cli.error_report import INTERRUPTED
 from imagenetfs.cli.index_common import catalogue_of
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import in_bytes, in_time, say, show
-from imagenetfs.config.sizes import parse_size
+from imagenetfs.config.value_types import parse_size
 from imagenetfs.errors import ImagenetfsError, NoSpaceError, SourceReadError, UsageError
-from imagenetfs.job.cache_setup import prepare_cache
+from imagenetfs.job.storage import prepare_cache
 
 if TYPE_CHECKING:
     from imagenetfs.cache.stager import Progress, Stager

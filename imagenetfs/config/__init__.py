@@ -19,7 +19,6 @@ from dataclasses import Field, dataclass
 from pathlib import Path
 from typing import Any
 
-from imagenetfs.config.home import at_home
 from imagenetfs.config.settings import (
     Settings,
     cpus,
@@ -27,8 +26,7 @@ from imagenetfs.config.settings import (
     names_of_mount,
     table,
 )
-from imagenetfs.config.sizes import Size
-from imagenetfs.config.value_types import Kind
+from imagenetfs.config.value_types import Kind, Size, at_home
 from imagenetfs.errors import UsageError
 from imagenetfs.limits import DEFAULT_MAX_IN_FLIGHT
 from imagenetfs.system.files import open_regular
@@ -45,6 +43,7 @@ __all__ = [
     "resolve",
     "site_config_path",
     "table",
+    "texts_of_mount",
     "user_config_path",
     "variable_name",
 ]
@@ -72,6 +71,11 @@ def as_text(value: object) -> str:
         pairs = (each if isinstance(each, tuple) else (each,) for each in value)
         return os.pathsep.join("=".join(map(str, pair)) for pair in pairs)
     return "" if value is None else str(value)
+
+
+def texts_of_mount(settings: Settings) -> dict[str, str]:
+    """The settings that a mount keeps, each as its option takes it."""
+    return {name: as_text(getattr(settings, name)) for name in names_of_mount()}
 
 
 # --- files ----------------------------------------------------------------------------------------

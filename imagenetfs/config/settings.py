@@ -10,8 +10,6 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from imagenetfs.config.home import at_home
-from imagenetfs.config.sizes import Size
 from imagenetfs.config.value_types import (
     DURATION,
     LOG,
@@ -24,7 +22,9 @@ from imagenetfs.config.value_types import (
     TEXT,
     VIEWS,
     Kind,
+    Size,
     SystemLog,
+    at_home,
     choice,
     count,
 )

@@ -20,7 +20,8 @@ from imagenetfs.job.mount_handle import (
     join_mount,
     join_or_start,
 )
-from imagenetfs.job.run_dir import MountPaths, digest, job_name, locked, prepare_paths, prepare_root
+from imagenetfs.job.mount_paths import MountPaths, locked, prepare_paths
+from imagenetfs.job.run_dir import digest, job_name, prepare_root
 from imagenetfs.job.start import Say
 from imagenetfs.job.status import source_of
 from imagenetfs.system import mounts, namespaces

@@ -13,7 +13,7 @@ from pathlib import Path
 from imagenetfs.errors import ImagenetfsError
 from imagenetfs.job import preflight
 from imagenetfs.job.clients import MountClient
-from imagenetfs.job.run_dir import MountPaths, locked
+from imagenetfs.job.mount_paths import MountPaths, locked
 from imagenetfs.job.start import Say
 from imagenetfs.system import mounts
 

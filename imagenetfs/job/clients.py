@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from imagenetfs.errors import ImagenetfsError
-from imagenetfs.job.run_dir import MountPaths, try_lock
+from imagenetfs.job.mount_paths import MountPaths, try_lock
 from imagenetfs.system.process import peer_of
 
 Born = Literal["run", "mount"]

@@ -20,11 +20,6 @@ class OccupiedError(MountpointInUseError):
     """Another mount lies at this place; at the default place the next name is tried."""
 
 
-def described(settings: Settings) -> dict[str, str]:
-    """What a server says of its settings, each as its option takes it."""
-    return {name: config.as_text(getattr(settings, name)) for name in config.names_of_mount()}
-
-
 def check_shown(mountpoint: Path, server: ServerInfo | None, settings: Settings) -> None:
     """See that the mount shows what was asked for; raises OccupiedError.
 
@@ -53,7 +48,7 @@ def without_effect(server: ServerInfo | None, settings: Settings) -> str | None:
     """A sentence that names what was asked for and does not hold in the mount that is joined;
     None where all of it does.
     """
-    asked = described(settings)
+    asked = config.texts_of_mount(settings)
     names = []
     for name in config.names_of_mount():
         origin = settings.origins[name]

@@ -4,6 +4,7 @@ to, or the system's log.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -15,10 +16,11 @@ from logging.handlers import SysLogHandler
 from pathlib import Path
 from typing import Any
 
-from imagenetfs.config import Settings
+from imagenetfs.config import Settings, at_home
 from imagenetfs.config.value_types import SystemLog
 from imagenetfs.errors import PlaceRefusedError
-from imagenetfs.job.run_dir import MountPaths, forget_old_logs, log_path
+from imagenetfs.job.mount_paths import MountPaths
+from imagenetfs.job.run_dir import digest
 from imagenetfs.system.files import open_to_append
 from imagenetfs.system.text import printable
 
@@ -36,6 +38,8 @@ _PRIORITIES = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, loggin
 
 FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
 
+
+_KEEP_LOGS = 50
 
 _OWN_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} \d+ [A-Z]+ ")
 
@@ -199,3 +203,32 @@ def _add(handler: logging.Handler) -> None:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
+
+
+# --- which file -----------------------------------------------------------------------------------
+
+
+def log_directory() -> Path:
+    """Where logs go unless a file is named."""
+    from platformdirs import user_state_path
+
+    return at_home(user_state_path("imagenetfs")) / "log"
+
+
+def log_path(place: MountPaths, settings: Settings) -> Path:
+    """The log of the mount at a place: readable, and no two mounts share one."""
+    if isinstance(settings.log, Path):
+        return settings.log
+    if settings.log is not None:
+        return place.own_log  # for what helpers say before they fail
+    name = f"{place.mountpoint}-{place.job}" if place.is_private else str(place.mountpoint)
+    readable = re.sub(r"[^A-Za-z0-9_.+-]+", "-", name).strip("-.")[-80:]
+    return log_directory() / f"{readable}-{digest(name)[:8]}.log"
+
+
+def forget_old_logs(directory: Path) -> None:
+    """Every job has a mountpoint of its own: keep the newest logs, not one for each job ever."""
+    with contextlib.suppress(OSError):
+        logs = sorted(directory.glob("*.log*"), key=lambda path: path.stat().st_mtime)
+        for path in logs[:-_KEEP_LOGS]:
+            path.unlink(missing_ok=True)

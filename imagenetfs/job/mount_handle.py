@@ -16,8 +16,8 @@ from imagenetfs.job import clients, preflight, primary_group
 from imagenetfs.job.cleanup import heal, remove_dead_mounts
 from imagenetfs.job.clients import MountClient
 from imagenetfs.job.compatibility import OccupiedError, check_shown, without_effect
+from imagenetfs.job.mount_paths import MountPaths, locked
 from imagenetfs.job.processes import wait_for_end
-from imagenetfs.job.run_dir import MountPaths, locked
 from imagenetfs.job.server import MountRequest
 from imagenetfs.job.start import Say, start_mount
 from imagenetfs.job.status import problems_of, source_of

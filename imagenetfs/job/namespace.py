@@ -21,6 +21,7 @@ from imagenetfs.config import Settings
 from imagenetfs.errors import FuseUnavailableError, NotMountedError, UsageError
 from imagenetfs.job import preflight
 from imagenetfs.job.mount_handle import MountHandle, join_mount, join_or_start
+from imagenetfs.job.mount_paths import LOCK_SECONDS, MountPaths, locked
 from imagenetfs.job.rendezvous import (
     ForeignSocketError,
     NamespaceServer,
@@ -32,15 +33,7 @@ from imagenetfs.job.rendezvous import (
     list_addresses,
     listen,
 )
-from imagenetfs.job.run_dir import (
-    LOCK_SECONDS,
-    MountPaths,
-    digest,
-    ensure_private,
-    job_name,
-    locked,
-    prepare_root,
-)
+from imagenetfs.job.run_dir import digest, ensure_private, job_name, prepare_root
 from imagenetfs.job.start import Say
 from imagenetfs.system import mounts, namespaces
 

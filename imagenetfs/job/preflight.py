@@ -57,6 +57,13 @@ def default_source() -> Path:
 
 def check_source(source: Path) -> None:
     """See that the source is a directory that can be listed; raises Source*Error."""
+    served = others_program(mounts.resolve(source)) if os.geteuid() == 0 else None
+    if served is not None:
+        raise SourceUnreadableError(
+            f"The source {source} lies in a file system that a program of another user serves "
+            f"({served}), and root waits for no such program: mount it as that user, or as a "
+            "service account."
+        )
     try:
         is_directory, is_empty = child_call.call_in_child(
             lambda: _look_into(source), SOURCE_SECONDS
@@ -109,6 +116,14 @@ def _behind_a_hidden_group(source: Path) -> GroupNeededError | None:
     return found if isinstance(found, GroupNeededError) else None
 
 
+def others_program(path: Path) -> str | None:
+    """What serves a resolved path, where it is the program of another user: such a one may never
+    answer. The mount table alone is asked.
+    """
+    entry = mounts.covering_mount(path)
+    return f"{entry.fstype} at {entry.mountpoint}" if entry and mounts.is_others(entry) else None
+
+
 def _look_into(source: Path) -> tuple[bool, bool]:
     """Whether it is a directory, and an empty one."""
     if not stat.S_ISDIR(source.stat().st_mode):
@@ -159,8 +174,19 @@ def heal(entry: mounts.MountEntry, say: Say) -> None:
 # --- the mountpoint -------------------------------------------------------------------------------
 
 
+def refuse_others_program(name: str, path: Path) -> None:
+    """Raise PlaceRefusedError where a resolved path lies in another user's program."""
+    served = others_program(path)
+    if served is not None:
+        raise PlaceRefusedError(
+            f"The {name} {path} lies in a file system that a program of another user serves "
+            f"({served}) and that may never answer. Choose a place outside of it."
+        )
+
+
 def check_mountpoint(mountpoint: Path, source: Path, say: Say) -> None:
-    """See that a mount may be made at ``mountpoint``; both paths are resolved. Heals a dead mount.
+    """See that a mount may be made at ``mountpoint``; both paths are resolved. A dead mount of ours
+    is taken away.
 
     Raises Mountpoint*Error or PlaceRefusedError.
     """
@@ -178,6 +204,7 @@ def check_mountpoint(mountpoint: Path, source: Path, say: Say) -> None:
             f"The mountpoint {mountpoint} lies within the source {source}, so the mount would show "
             "itself. Mount elsewhere, or over the source itself."
         )
+    refuse_others_program("mountpoint", mountpoint)
     _check_empty_directory(mountpoint)
 
 
@@ -197,8 +224,12 @@ def _refuse_unless_dead(entry: mounts.MountEntry) -> None:
 
 def _check_empty_directory(mountpoint: Path) -> None:
     try:
-        with os.scandir(mountpoint) as entries:
-            occupied = any(entry.name != NOT_MOUNTED_FILE for entry in entries)
+        occupied = child_call.call_in_child(lambda: _is_occupied(mountpoint), ANSWER_SECONDS)
+    except child_call.NoAnswerError as error:
+        raise MountpointMissingError(
+            f"The mountpoint {mountpoint} does not answer: nothing came within "
+            f"{ANSWER_SECONDS:.0f} s. Choose another place."
+        ) from error
     except FileNotFoundError as error:
         raise MountpointMissingError(
             f"The mountpoint {mountpoint} does not exist: make it with mkdir first."
@@ -223,6 +254,11 @@ def _check_empty_directory(mountpoint: Path) -> None:
         )
 
 
+def _is_occupied(mountpoint: Path) -> bool:
+    with os.scandir(mountpoint) as entries:
+        return any(entry.name != NOT_MOUNTED_FILE for entry in entries)
+
+
 def check_places(mountpoint: Path, places: Mapping[str, Path | None]) -> None:
     """Refuse directories of our own under the mountpoint: a server that waits for itself never
     wakes. ``places`` maps what to call it to where it is; raises PlaceRefusedError."""
@@ -235,6 +271,8 @@ def check_places(mountpoint: Path, places: Mapping[str, Path | None]) -> None:
                 f"The {name} {place} lies under the mountpoint {mountpoint}: the mount would wait "
                 "for itself. Choose a place outside of it."
             )
+        if os.geteuid() == 0:
+            refuse_others_program(name, resolved)
 
 
 # --- FUSE -----------------------------------------------------------------------------------------

@@ -42,7 +42,8 @@ UNDER_VARIABLE = "_IMAGENETFS_USUAL_GROUP"
 time would not help either.
 """
 
-_usual_group: str | None = None
+_usual_groups: list[str] = []
+"""The user's primary group outside, where sg started this process; else nothing."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -177,10 +178,11 @@ def consume_reexec_marker() -> bool:
     """Whether sg started this process for :func:`start_again`. It then ends when sg is ended: sg
     stays in between and passes no signal on.
     """
-    global _usual_group
-    _usual_group = os.environ.pop(UNDER_VARIABLE, None)
-    if _usual_group is None:
+    usual = os.environ.pop(UNDER_VARIABLE, None)
+    _usual_groups.clear()
+    if usual is None:
         return False
+    _usual_groups.append(usual)
     with contextlib.suppress(OSError):
         parent = Path(f"/proc/{os.getppid()}/comm").read_text().strip()
         if parent in ("sg", "newgrp"):
@@ -190,7 +192,7 @@ def consume_reexec_marker() -> bool:
 
 def usual_group() -> str | None:
     """The user's primary group outside, where this process was started again under another one."""
-    return _usual_group
+    return _usual_groups[-1] if _usual_groups else None
 
 
 def check_mount(entry: MountEntry) -> None:

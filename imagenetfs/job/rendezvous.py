@@ -23,7 +23,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagenetfs.job.run_dir import LOCK_SECONDS
+from imagenetfs.job.mount_paths import LOCK_SECONDS
 from imagenetfs.system.process import peer_of
 
 _SOCKETS = Path("/proc/net/unix")

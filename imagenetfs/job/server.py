@@ -14,18 +14,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from imagenetfs import config
 from imagenetfs.config import Settings
 from imagenetfs.errors import ImagenetfsError
-from imagenetfs.job import index_dir, preflight, primary_group, signals
-from imagenetfs.job.cache_setup import prepare_cache
+from imagenetfs.job import preflight, primary_group, signals
 from imagenetfs.job.clients import Born, ClientRegistry, ServerInfo
-from imagenetfs.job.compatibility import described
 from imagenetfs.job.daemon import Ready
 from imagenetfs.job.everybody import access_of
+from imagenetfs.job.mount_paths import MountPaths, forget, locked, unlock
 from imagenetfs.job.preflight import NOT_MOUNTED_FILE
 from imagenetfs.job.rendezvous import NamespaceServer, RendezvousListener
-from imagenetfs.job.run_dir import MountPaths, forget, locked, unlock
 from imagenetfs.job.sd_notify import Notifier
+from imagenetfs.job.storage import belongs_to_another, index_dir_problem, prepare_cache
 from imagenetfs.server.mount_plan import MountPlan, MountSettings
 from imagenetfs.system import mounts
 
@@ -68,7 +68,7 @@ def serve_mount(
         str(place.mountpoint),
         request.born,
         os.getpid(),
-        described(request.settings),
+        config.texts_of_mount(request.settings),
     )
     notifier = Notifier(os.environ)
     watchers: list[ClientRegistry | RendezvousListener | Notifier] = [notifier]
@@ -108,6 +108,7 @@ def make_mountpoint(mountpoint: Path, say: Callable[[str], None]) -> bool:
 
     What is left of it when the mount is killed says to whoever looks that nothing is mounted.
     """
+    preflight.refuse_others_program("mountpoint", mountpoint)
     sign = mountpoint / NOT_MOUNTED_FILE
     entry = mounts.find_mount(mountpoint)
     if entry is not None and entry.is_ours and preflight.health(entry) is preflight.Health.DEAD:
@@ -126,10 +127,10 @@ def make_mountpoint(mountpoint: Path, say: Callable[[str], None]) -> bool:
 
 def _plan(request: MountRequest) -> MountPlan:
     settings = request.settings
-    warning = index_dir.index_dir_problem(settings.index_dir)
+    warning = index_dir_problem(settings.index_dir)
     served = mount_settings(settings)
     written = settings.index_dir
-    if written is not None and warning and index_dir.belongs_to_another(written):
+    if written is not None and warning and belongs_to_another(written):
         served = replace(served, index_dir=None, index_path=(written, *settings.index_path))
     return MountPlan(
         source=request.source,

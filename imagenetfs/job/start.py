@@ -12,10 +12,9 @@ from pathlib import Path
 from imagenetfs.config.value_types import SystemLog
 from imagenetfs.errors import ExitCode, FuseRefusedError, ImagenetfsError
 from imagenetfs.job import daemon, logs, preflight
-from imagenetfs.job.cache_setup import prepare_cache
 from imagenetfs.job.daemon import Ready
-from imagenetfs.job.run_dir import log_path
 from imagenetfs.job.server import MountRequest, serve_mount
+from imagenetfs.job.storage import prepare_cache
 from imagenetfs.system import child_call, mounts, namespaces
 
 LIST_SECONDS = 60.0
@@ -31,7 +30,7 @@ def check_all(request: MountRequest, say: Say) -> None:
     places = {
         "index directory": request.settings.index_dir,
         "cache directory": request.settings.cache_dir,
-        "log file": log_path(request.place, request.settings),
+        "log file": logs.log_path(request.place, request.settings),
         "run directory": request.place.root,
     }
     preflight.check_places(mountpoint, places)

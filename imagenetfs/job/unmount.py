@@ -13,8 +13,8 @@ from imagenetfs.errors import NotMountedError, StillBusyError
 from imagenetfs.job import preflight
 from imagenetfs.job.cleanup import heal
 from imagenetfs.job.clients import MountClient
+from imagenetfs.job.mount_paths import MountPaths, find_paths, locked
 from imagenetfs.job.processes import elsewhere, holders, wait_for_end
-from imagenetfs.job.run_dir import MountPaths, find_paths, locked
 from imagenetfs.job.start import Say
 from imagenetfs.job.status import read_status
 from imagenetfs.system import mounts

@@ -90,9 +90,9 @@ async def _serve(
 ) -> None:
     with (
         trio.open_signal_receiver(*END_SIGNALS, signal.SIGCHLD) as received,
-        alarm() as (reader, ring),
+        alarm() as (reader, raise_alarm),
     ):
-        context.stats.alarm = context.inflated.alarm = ring
+        context.stats.alarm = context.inflated.alarm = raise_alarm
         with fuse_mounted(plan) as (connection, session):
             operations.answer_opens(session.opens, session.opens_directories)
             supervisor = Supervisor(plan, context, operations, connection, session.fd)

@@ -38,21 +38,21 @@ def alarm() -> Iterator[tuple[int, Callable[[], None]]]:
     """
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        yield reader, partial(_ring, writer)
+        yield reader, partial(_raise, writer)
     finally:
         os.close(reader)
         os.close(writer)
 
 
 async def answer_alarms(reader: int, wakeup: Wakeup) -> None:
-    """Wake the tasks each time the alarm rings; never returns."""
+    """Wake the tasks each time the alarm is raised; never returns."""
     while True:
         await trio.lowlevel.wait_readable(reader)
         _drain(reader)
         wakeup.wake()
 
 
-def _ring(writer: int) -> None:
+def _raise(writer: int) -> None:
     with contextlib.suppress(BlockingIOError):  # it is full: the supervisor is awake
         os.write(writer, b"\0")
 

@@ -70,6 +70,7 @@ def _answer(question: Callable[[], Any], writer: int) -> None:
     try:
         signal.set_wakeup_fd(-1)
         close_inherited((writer,))
+        _leave_streams(writer)
         try:
             answer = {"value": question()}
         except OSError as error:
@@ -79,6 +80,17 @@ def _answer(question: Callable[[], Any], writer: int) -> None:
             view = view[os.write(writer, view) :]
     finally:
         os._exit(0)
+
+
+def _leave_streams(writer: int) -> None:
+    """Let go of the standard streams: a child that is left behind would keep those waiting who read
+    what this program says to its end.
+    """
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for fd in {0, 1, 2} - {writer}:
+        os.dup2(nothing, fd)
+    if nothing > 2:
+        os.close(nothing)
 
 
 def _read_all(reader: int, deadline: float, clock: Clock) -> bytes:

@@ -138,11 +138,13 @@ def our_mounts(
 
 
 def resolve(path: Path | str) -> Path:
-    """``os.path.realpath``, but never a system call on a mountpoint itself: it could hang.
-
-    A mountpoint is no symbolic link, so there is nothing to ask there.
+    """``os.path.realpath``, but never a system call that could hang: on a mountpoint itself, which
+    is no symbolic link, or on what the program of another user serves (:func:`is_others`), whose
+    names are taken as they are.
     """
-    mountpoints = {entry.mountpoint for entry in read_table()}
+    table = read_table()
+    mountpoints = {entry.mountpoint for entry in table}
+    may_hang = any(map(is_others, table))
     waiting = list(reversed(Path(path).absolute().parts[1:]))
     current, links = Path("/"), 0
     while waiting:
@@ -151,8 +153,11 @@ def resolve(path: Path | str) -> Path:
             current = current.parent
             continue
         candidate = current / part
+        is_asked = str(candidate) not in mountpoints
+        if is_asked and may_hang:
+            is_asked = not is_others(covering_mount(candidate, table))
         try:
-            target = None if str(candidate) in mountpoints else candidate.readlink()
+            target = candidate.readlink() if is_asked else None
         except OSError:  # no link, or not there
             target = None
         if target is None or links >= _MOST_LINKS:

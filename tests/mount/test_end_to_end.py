@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.cli.argv import COMMANDS
+from imagenetfs.cli.commands import COMMANDS
 from tests.helpers.bench import INSTALLED, Bench
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.spread]

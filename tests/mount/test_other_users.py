@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -177,3 +181,82 @@ def test_escape_sequences_in_names_are_not_printed(make: Make, sample: Path) -> 
     missing = at.call("run", f"/nonexistent/{hostile}", "--", "true")
     assert r"\x1b]0;PWN\x07\x1b[31m\nx" in missing.stderr
     assert "\x1b" not in done.stderr + missing.stderr
+
+
+# --- what root waits for --------------------------------------------------------------------------
+
+ROOT_SECONDS = 10.0
+"""Nothing of root's waits longer than this, in all, for what a user's program serves."""
+
+
+def helper(at: There, *words: object) -> tuple[int, str]:
+    """mount(8)'s helper as root, within its bound; its exit code and what it said."""
+    script = Path(__file__).parents[2] / "systemd" / "mount.fuse.imagenetfs"
+    command = at.directory / "imagenetfs"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m imagenetfs "$@"\n')
+    command.chmod(0o755)
+    process = subprocess.Popen(
+        [*at.elsewhere.front("root"), "sh", str(script), *map(str, words)],
+        env=at.environ(IMAGENETFS_COMMAND=str(command)),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    begun = time.monotonic()
+    try:
+        said = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+    # A bound that the product promises, and ten times what this takes: no measure of speed.
+    assert time.monotonic() - begun < ROOT_SECONDS
+    return process.returncode, said
+
+
+@pytest.fixture
+def hostile(make: Make) -> Iterator[tuple[There, Path]]:
+    """Where root mounts, and the directory of ben's program, which takes requests for good."""
+    at = make("root")
+    served = at.directory / "of ben"
+    served.mkdir()
+    os.chown(served, USERS["ben"], GROUP)
+    front = at.elsewhere.front("root")
+    options = (f"--user-id={USERS['ben']}", "--allow-other")
+    with hanging(served, *options, front=front, seconds=150):
+        yield at, served
+
+
+def test_root_mounts_on_nothing_that_a_user_serves(
+    hostile: tuple[There, Path], sample: Path
+) -> None:
+    """H3, H4: fstab's helper asks nothing of a mountpoint below another user's program, and follows
+    no link into it.
+    """
+    at, served = hostile
+    link = at.directory / "link"
+    link.symlink_to(served / "to" / "mnt")
+    for mountpoint in (served / "mnt", link):
+        code, said = helper(at, sample, mountpoint, "-o", "rw,allow_other")
+        assert (code, "a program of another user serves" in said) == (27, True), said
+        assert str(served) in said
+
+
+def test_root_mounts_nothing_that_a_user_serves(hostile: tuple[There, Path]) -> None:
+    at, served = hostile
+    code, said = helper(at, served / "imagenet", at.mountpoint())
+    assert (code, "root waits for no such program" in said) == (11, True), said
+
+
+def test_root_keeps_nothing_where_a_user_serves(hostile: tuple[There, Path], sample: Path) -> None:
+    at, served = hostile
+    code, said = helper(at, sample, at.mountpoint(), "-o", f"cache_dir={served / 'cache'}")
+    assert (code, f"The cache directory {served / 'cache'}" in said) == (27, True), said
+
+
+def test_a_mount_of_ours_that_does_not_answer_is_left_in_time(make: Make, sample: Path) -> None:
+    """A user's program may call itself by our name."""
+    at = make("root")
+    mountpoint = at.mountpoint()
+    options = (f"--user-id={USERS['ben']}", "--allow-other", "--type=fuse.imagenetfs")
+    with hanging(mountpoint, *options, front=at.elsewhere.front("root"), seconds=150):
+        code, said = helper(at, sample, mountpoint)
+        assert (code, "does not answer" in said) == (23, True), said

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imagenetfs import config
-from imagenetfs.config.sizes import Size
+from imagenetfs.config.value_types import Size
 from imagenetfs.errors import UsageError
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from imagenetfs.config import Settings
 from imagenetfs.job.doctor.findings import Finding, green, red, yellow
-from imagenetfs.job.run_dir import find_root, log_directory
+from imagenetfs.job.logs import log_directory
+from imagenetfs.job.run_dir import find_root
 from imagenetfs.system import child_call, mounts
 
 _MIB, _GIB = 1 << 20, 1 << 30

@@ -9,17 +9,16 @@ import sys
 
 import pytest
 
-from imagenetfs.cli import app, commands, isolation
-from imagenetfs.cli.argv import Arranged
+from imagenetfs.cli import app, commands
 from imagenetfs.errors import SourceMissingError
 
 
 @pytest.fixture
-def executed(monkeypatch: pytest.MonkeyPatch) -> list[Arranged]:
+def executed(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The command lines that were executed; each fails."""
-    seen: list[Arranged] = []
+    seen: list[list[str]] = []
 
-    def execute(arranged: Arranged) -> int:
+    def execute(arranged: list[str]) -> int:
         seen.append(arranged)
         raise SourceMissingError("It is not there.")
 
@@ -28,39 +27,39 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> list[Arranged]:
 
 
 def test_a_failure_is_a_sentence_and_a_code(
-    executed: list[Arranged], capsys: pytest.CaptureFixture[str]
+    executed: list[list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert app.main(["info", "/x"]) == 10
     assert capsys.readouterr() == ("", "imagenetfs: It is not there.\n")
-    assert executed == [Arranged(["info", "/x"])]
+    assert executed == [["info", "/x"]]
 
 
 @pytest.mark.parametrize("command", ["run", "enter"])
 def test_a_users_command_keeps_its_codes(
-    executed: list[Arranged], capsys: pytest.CaptureFixture[str], command: str
+    executed: list[list[str]], capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     assert app.main([command, "--", "true"]) == 125
-    assert executed == [Arranged([command], ["true"])]
+    assert executed == [[command, "--", "true"]]
 
 
 def test_only_a_real_command_line_is_isolated(
-    executed: list[Arranged],
+    executed: list[list[str]],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     isolated: list[list[str]] = []
-    monkeypatch.setattr(isolation, "isolate", isolated.append)
+    monkeypatch.setattr(app, "isolate", isolated.append)
     monkeypatch.setattr(sys, "argv", ["imagenetfs", "info", "/y"])
     app.main(["info", "/x"])
     assert isolated == []
     app.main()
     assert isolated == [["info", "/y"]]
-    assert executed[-1] == Arranged(["info", "/y"])
+    assert executed[-1] == ["info", "/y"]
 
 
 @pytest.mark.expects_log("odd")
 def test_layers_below_write_no_log_to_the_terminal(
-    executed: list[Arranged], capsys: pytest.CaptureFixture[str]
+    executed: list[list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     app.main(["info"])
     capsys.readouterr()

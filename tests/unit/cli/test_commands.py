@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from imagenetfs.cli import app, commands
-from imagenetfs.cli.argv import COMMANDS, Arranged
+from imagenetfs.cli.commands import COMMANDS, Arranged
 from imagenetfs.errors import GroupNeededError, UsageError
 from imagenetfs.job import primary_group
 
@@ -125,7 +125,9 @@ def _starts_again(monkeypatch: pytest.MonkeyPatch, is_again: bool) -> list[tuple
         raise Gone
 
     monkeypatch.setattr(commands, "_execute", execute)
-    monkeypatch.setattr(primary_group, "consume_reexec_marker", lambda: is_again)
+    if is_again:
+        monkeypatch.setenv(primary_group.UNDER_VARIABLE, "users")
+        monkeypatch.setattr(primary_group, "consume_reexec_marker", lambda: True)
     monkeypatch.setattr(primary_group, "reexec_under_group", again)
     return asked
 
@@ -136,9 +138,9 @@ def test_the_whole_command_line_starts_again_under_the_group(
 ) -> None:
     asked = _starts_again(monkeypatch, is_again)
     with pytest.raises(Gone):
-        commands.execute(Arranged(["run", "/s"], ["ls", "{mnt}"]))
+        commands.execute(["run", "/s", "--", "ls", "{mnt}"])
     with pytest.raises(Gone):
-        commands.execute(Arranged(["mount", "/s", "/m"]))
+        commands.execute(["mount", "/s", "/m"])
     assert asked == [
         (["run", "/s", "--", "ls", "{mnt}"], is_again),
         (["mount", "/s", "/m"], is_again),
@@ -167,7 +169,7 @@ def test_ways_out_of_the_parser(
 
     monkeypatch.setattr(commands, "_parser", lambda first: SimpleNamespace(main=main))
     if isinstance(expected, int):
-        assert commands.execute(Arranged(["status"])) == expected
+        assert commands.execute(["status"]) == expected
     else:
         with pytest.raises(expected):
-            commands.execute(Arranged(["status"]))
+            commands.execute(["status"])

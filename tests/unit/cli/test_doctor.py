@@ -14,8 +14,8 @@ from imagenetfs.cli import doctor
 from imagenetfs.job import cleanup, preflight
 from imagenetfs.job.doctor import directories, node, source
 from imagenetfs.job.doctor.findings import Finding, green, red, yellow
+from imagenetfs.job.mount_paths import MountPaths
 from imagenetfs.job.preflight import Health
-from imagenetfs.job.run_dir import MountPaths
 from imagenetfs.system.mounts import MountEntry
 from tests.helpers.in_process import call
 from tests.helpers.mount_table import MountTable

@@ -10,7 +10,7 @@ import pytest
 
 from imagenetfs.cli import mount
 from imagenetfs.job import logs, signals
-from imagenetfs.job.run_dir import try_lock
+from imagenetfs.job.mount_paths import try_lock
 from imagenetfs.job.server import MountRequest
 from tests.helpers.in_process import call
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.job.run_dir import MountPaths, ensure_private
+from imagenetfs.job.mount_paths import MountPaths
+from imagenetfs.job.run_dir import ensure_private
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from imagenetfs.errors import FuseRefusedError, FuseUnavailableError, Imagenetfs
 from imagenetfs.job import acquire, namespace, preflight
 from imagenetfs.job.compatibility import OccupiedError
 from imagenetfs.job.mount_handle import MOUNT_VARIABLE
+from imagenetfs.job.mount_paths import MountPaths
 from imagenetfs.job.preflight import Health
-from imagenetfs.job.run_dir import MountPaths
 from imagenetfs.system import mounts, namespaces
 from tests.helpers.mount_table import MountTable, settings_with
 

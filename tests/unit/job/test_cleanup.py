@@ -9,8 +9,9 @@ import pytest
 from imagenetfs.errors import MountpointStaleError
 from imagenetfs.job import cleanup, preflight
 from imagenetfs.job.clients import MountClient
+from imagenetfs.job.mount_paths import MountPaths, locked
 from imagenetfs.job.preflight import Health
-from imagenetfs.job.run_dir import MountPaths, ensure_private, locked
+from imagenetfs.job.run_dir import ensure_private
 from imagenetfs.system.mounts import MountEntry
 from tests.helpers.mount_table import MountTable
 

@@ -16,7 +16,8 @@ import trio
 
 from imagenetfs.job import clients
 from imagenetfs.job.clients import Born, ClientRegistry, MountClient, ServerInfo
-from imagenetfs.job.run_dir import MountPaths, ensure_private, locked
+from imagenetfs.job.mount_paths import MountPaths, locked
+from imagenetfs.job.run_dir import ensure_private
 
 HANG_SECONDS = 100
 

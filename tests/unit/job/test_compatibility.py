@@ -6,22 +6,25 @@ from pathlib import Path
 
 import pytest
 
+from imagenetfs import config
 from imagenetfs.config import Settings
 from imagenetfs.errors import ExitCode
 from imagenetfs.job.clients import ServerInfo
-from imagenetfs.job.compatibility import OccupiedError, check_shown, described, without_effect
+from imagenetfs.job.compatibility import OccupiedError, check_shown, without_effect
 from tests.helpers.mount_table import settings_with
 
 MOUNTPOINT = Path("/mnt/x")
 
 
 def server_with(settings: Settings | None = None, **more: str) -> ServerInfo:
-    said = described(settings if settings is not None else settings_with())
+    said = config.texts_of_mount(settings if settings is not None else settings_with())
     return ServerInfo("/s", "/mnt/x", "run", 77, {**said, **more})
 
 
 def test_what_a_server_says_is_what_its_options_take() -> None:
-    said = described(settings_with(workers="3", view=["a=/x", "b=/y"], read_timeout="2m"))
+    said = config.texts_of_mount(
+        settings_with(workers="3", view=["a=/x", "b=/y"], read_timeout="2m")
+    )
     assert (said["workers"], said["view"], said["read_timeout"]) == ("3", "a=/x:b=/y", "120.0")
     assert (said["in_flight"], said["log"]) == ("", "")
     assert {"source", "run_dir", "namespace", "idle"}.isdisjoint(said)

@@ -16,7 +16,7 @@ from imagenetfs import config
 from imagenetfs.config.value_types import SystemLog
 from imagenetfs.errors import PlaceRefusedError
 from imagenetfs.job import logs
-from imagenetfs.job.run_dir import MountPaths
+from imagenetfs.job.mount_paths import MountPaths
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ from typing import cast
 
 import pytest
 
+from imagenetfs import config
 from imagenetfs.errors import FuseRefusedError, ImagenetfsError, StillBusyError, UsageError
 from imagenetfs.job import clients, mount_handle, preflight, primary_group
 from imagenetfs.job.clients import MountClient, ServerInfo
-from imagenetfs.job.compatibility import OccupiedError, described
+from imagenetfs.job.compatibility import OccupiedError
 from imagenetfs.job.mount_handle import (
     MOUNT_VARIABLE,
     MountHandle,
@@ -21,8 +22,9 @@ from imagenetfs.job.mount_handle import (
     join_or_start,
     release,
 )
+from imagenetfs.job.mount_paths import MountPaths, try_lock
 from imagenetfs.job.preflight import Health
-from imagenetfs.job.run_dir import MountPaths, ensure_private, try_lock
+from imagenetfs.job.run_dir import ensure_private
 from imagenetfs.job.server import MountRequest
 from imagenetfs.system import mounts
 from imagenetfs.system.mounts import MountEntry
@@ -34,7 +36,7 @@ class Lease:
     """A server's answers to one client."""
 
     def __init__(self, source: str = "/datashare", last: bool | None = True) -> None:
-        said = described(settings_with())
+        said = config.texts_of_mount(settings_with())
         self.identity = ServerInfo(source, "/m", "run", 4242, said)
         self.calls: list[str] = []
         self.dies = False

@@ -193,7 +193,7 @@ def test_starting_again(sg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_process_that_was_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(primary_group, "_usual_group", None)
+    monkeypatch.setattr(primary_group, "_usual_groups", [])
     monkeypatch.setenv(UNDER_VARIABLE, "users")
     assert consume_reexec_marker()
     assert usual_group() == "users"

@@ -1,4 +1,4 @@
-"""Directories of our own: private, one key a mountpoint, one holder a lock."""
+"""The run directory: private, and the next place where another user has the usual one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from imagenetfs import config
-from imagenetfs.errors import PlaceRefusedError, RunDirRefusedError, StillBusyError
+from imagenetfs.errors import PlaceRefusedError, RunDirRefusedError
 from imagenetfs.job import run_dir
-from imagenetfs.job.run_dir import MountPaths, ensure_private, job_name, locked, prepare_paths
+from imagenetfs.job.mount_paths import find_paths, locked, prepare_paths
+from imagenetfs.job.run_dir import ensure_private, job_name
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,7 @@ def test_the_next_place_where_another_has_the_usual_one(
             no_runtime_directory.rmdir()
         else:
             no_runtime_directory.unlink()
-        assert run_dir.find_paths(Path("/mnt/x"), settings) == place
+        assert find_paths(Path("/mnt/x"), settings) == place
     assert not place.root.exists()
 
 
@@ -190,71 +191,3 @@ def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     with pytest.raises(PlaceRefusedError, match="belongs to another user"):
         ensure_private(tmp_path)
-
-
-def test_one_key_a_mountpoint(tmp_path: Path) -> None:
-    keys = {MountPaths(Path(path), tmp_path).key for path in ("/a", "/b", "/a/b")}
-    assert len(keys) == 3
-    assert all(len(key) == 16 for key in keys)
-
-
-def test_one_holder_at_a_time(place: MountPaths) -> None:
-    with locked(place), pytest.raises(StillBusyError, match="/mnt/x"), locked(place, 0.05):
-        pass
-    with locked(place, 0.05):
-        pass
-
-
-def test_a_child_keeps_the_lock_until_it_unlocks(place: MountPaths) -> None:
-    ready, go = os.pipe(), os.pipe()
-    with locked(place) as lock:
-        child = os.fork()
-        if child == 0:
-            os.read(go[0], 1)
-            run_dir.unlock(lock)
-            os.write(ready[1], b"x")
-            os.read(go[0], 1)
-            os._exit(0)
-    with pytest.raises(StillBusyError), locked(place, 0.05):
-        pass
-    os.write(go[1], b"x")
-    os.read(ready[0], 1)
-    # Given back, though the child still has the descriptor open.
-    with locked(place, 0.05):
-        pass
-    os.write(go[1], b"x")
-    os.waitpid(child, 0)
-    for fd in (*ready, *go):
-        os.close(fd)
-
-
-def test_logs_of_two_mountpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    one = run_dir.log_path(MountPaths(Path("/a/b c"), tmp_path), config.resolve())
-    two = run_dir.log_path(MountPaths(Path("/a/b-c"), tmp_path), config.resolve())
-    assert one != two
-    assert one.parent == tmp_path / "imagenetfs" / "log"
-    assert one.name.startswith("a-b-c-")
-    long = MountPaths(Path("/x" * 200), tmp_path)
-    assert len(run_dir.log_path(long, config.resolve()).name) < 120
-    named = config.resolve({"log": "/x.log"})
-    assert run_dir.log_path(MountPaths(Path("/a"), tmp_path), named) == Path("/x.log")
-
-
-def test_logs_of_two_namespaces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    jobs = [
-        MountPaths(Path("/media/imagenet"), Path("/media"), job) for job in ("12", "13", "12.0")
-    ]
-    assert len({run_dir.log_path(place, config.resolve()) for place in jobs}) == 3
-    assert all(place.is_private for place in jobs)
-
-
-def test_old_logs_are_forgotten(tmp_path: Path) -> None:
-    for number in range(60):
-        path = tmp_path / f"{number}.log"
-        path.touch()
-        os.utime(path, (number, number))
-    run_dir.forget_old_logs(tmp_path)
-    assert sorted(int(path.stem) for path in tmp_path.iterdir()) == list(range(10, 60))
-    run_dir.forget_old_logs(tmp_path / "none")

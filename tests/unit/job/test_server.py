@@ -18,8 +18,9 @@ from imagenetfs.config import Settings
 from imagenetfs.errors import FuseRefusedError
 from imagenetfs.job import preflight, primary_group, server, signals
 from imagenetfs.job.clients import ClientRegistry, MountClient
+from imagenetfs.job.mount_paths import MountPaths, try_lock
 from imagenetfs.job.preflight import NOT_MOUNTED_FILE, Health
-from imagenetfs.job.run_dir import MountPaths, ensure_private, try_lock
+from imagenetfs.job.run_dir import ensure_private
 from imagenetfs.job.sd_notify import Notifier
 from imagenetfs.job.server import MountRequest, make_mountpoint, serve_mount
 from imagenetfs.server import supervisor

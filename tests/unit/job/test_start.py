@@ -21,7 +21,8 @@ from imagenetfs.errors import (
 )
 from imagenetfs.job import daemon, logs, preflight, start
 from imagenetfs.job.daemon import Started
-from imagenetfs.job.run_dir import MountPaths, ensure_private
+from imagenetfs.job.mount_paths import MountPaths
+from imagenetfs.job.run_dir import ensure_private
 from imagenetfs.job.server import MountRequest
 from imagenetfs.job.start import check_all, start_mount
 from imagenetfs.system import child_call, mounts, namespaces

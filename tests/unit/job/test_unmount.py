@@ -14,9 +14,10 @@ import pytest
 from imagenetfs.errors import ExitCode, NotMountedError, StillBusyError
 from imagenetfs.job import preflight, unmount
 from imagenetfs.job.clients import MountClient, ServerInfo
+from imagenetfs.job.mount_paths import MountPaths
 from imagenetfs.job.preflight import Health
 from imagenetfs.job.processes import Viewer
-from imagenetfs.job.run_dir import MountPaths, ensure_private
+from imagenetfs.job.run_dir import ensure_private
 from imagenetfs.system import mounts
 from imagenetfs.system.mounts import MountEntry
 from tests.helpers.mount_table import MountTable

@@ -81,6 +81,14 @@ def test_the_child_holds_nothing_of_ours() -> None:
     assert len([fd for fd in held if fd > 2]) <= 2  # the answer's pipe, and the listing itself
 
 
+def test_one_that_is_left_behind_holds_no_stream() -> None:
+    """Who reads what a command says to its end would wait for the child as well."""
+    held = child_call.call_in_child(
+        lambda: [os.readlink(f"/proc/self/fd/{fd}") for fd in range(3)], HANG_SECONDS
+    )
+    assert held == [os.devnull] * 3
+
+
 def test_why_there_was_no_answer() -> None:
     assert child_call.reason_of(child_call.NoAnswerError()) == "no answer"
     assert child_call.reason_of(OSError(errno.EIO, os.strerror(errno.EIO))) == "Input/output error"

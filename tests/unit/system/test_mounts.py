@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from imagenetfs.system import mounts
+from tests.helpers.mount_table import MountTable
 
 OURS = (
     "91 27 0:39 / /tmp/m\\040x rw,nosuid,nodev,relatime shared:5 master:2 - fuse.imagenetfs "
@@ -62,6 +64,29 @@ def test_resolve_ends_for_links_in_a_circle(tmp_path: Path) -> None:
     (tmp_path / "one").symlink_to("two")
     (tmp_path / "two").symlink_to("one")
     assert mounts.resolve(tmp_path / "one" / "x").parent.parent == tmp_path
+
+
+def test_resolve_asks_nothing_of_what_another_user_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S18: a link into it is followed, one within it is a name."""
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "link").symlink_to(tmp_path)
+    (tmp_path / "way").symlink_to(served)
+    assert mounts.resolve(tmp_path / "way" / "link") == tmp_path
+    table = MountTable(tmp_path, monkeypatch)
+    table.add(served, fstype="fuse.of_another", options=f"rw,user_id={os.geteuid() + 1}")
+    asked: list[str] = []
+    real = Path.readlink
+
+    def readlink(path: Path) -> Path:
+        asked.append(str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "readlink", readlink)
+    assert mounts.resolve(tmp_path / "way" / "link") == served / "link"
+    assert not [path for path in asked if path.startswith(str(served))]
 
 
 def test_resolve_leaves_mountpoints_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import imagenetfs
-from imagenetfs.cli import isolation
+from imagenetfs.cli import app
 
 HOME = Path(imagenetfs.__file__).parents[1]
 
@@ -59,8 +59,8 @@ def test_being_found_through_pythonpath(tmp_path: Path) -> None:
     # As after `pip install --target`: without PYTHONPATH there would be no package at all.
     (tmp_path / "imagenetfs").symlink_to(HOME / "imagenetfs")
     code = "import sys; from imagenetfs.cli.app import main; sys.exit(main(['--version']))"
-    assert isolation._is_found_through(f"/elsewhere:{HOME}")
-    assert not isolation._is_found_through("/elsewhere:/other")
+    assert app._is_found_through(f"/elsewhere:{HOME}")
+    assert not app._is_found_through("/elsewhere:/other")
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": f"{HOME}"},
@@ -84,7 +84,7 @@ def exec_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], dict[st
         raise Execed
 
     monkeypatch.setattr(os, "execve", execve)
-    for name in ("PYTHONPATH", isolation.SAVED, isolation.KEPT):
+    for name in ("PYTHONPATH", app.SAVED, app.KEPT):
         monkeypatch.delenv(name, raising=False)
     return calls
 
@@ -92,7 +92,7 @@ def exec_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], dict[st
 def test_without_pythonpath_nothing_is_started(
     exec_calls: list[tuple[list[str], dict[str, str]]],
 ) -> None:
-    isolation.isolate(["status"])
+    app.isolate(["status"])
     assert exec_calls == []
 
 
@@ -101,34 +101,34 @@ def test_starting_again_without_it(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", "/other")
     with pytest.raises(Execed):
-        isolation.isolate(["run", "--", "x"])
+        app.isolate(["run", "--", "x"])
     command, environ = exec_calls[0]
     assert command == [sys.executable, "-P", "-m", "imagenetfs", "run", "--", "x"]
     assert "PYTHONPATH" not in environ
-    assert environ[isolation.SAVED] == "/other"
+    assert environ[app.SAVED] == "/other"
 
 
 def test_the_second_start_gives_it_back(
     exec_calls: list[tuple[list[str], dict[str, str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(isolation.SAVED, "/other")
-    isolation.isolate([])
+    monkeypatch.setenv(app.SAVED, "/other")
+    app.isolate([])
     assert exec_calls == []
     assert os.environ["PYTHONPATH"] == "/other"
-    assert isolation.SAVED not in os.environ
+    assert app.SAVED not in os.environ
 
 
 def test_what_is_found_through_it_alone_is_not_lost(
     exec_calls: list[tuple[list[str], dict[str, str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A cluster's modules may hold numpy: then PYTHONPATH has to stay, and only one more start.
-    monkeypatch.setenv(isolation.SAVED, "/modules")
-    monkeypatch.setattr(isolation, "_NEEDED", ("numpy", "no_such_package_anywhere"))
+    monkeypatch.setenv(app.SAVED, "/modules")
+    monkeypatch.setattr(app, "_NEEDED", ("numpy", "no_such_package_anywhere"))
     with pytest.raises(Execed):
-        isolation.isolate([])
+        app.isolate([])
     environ = exec_calls[0][1]
     assert environ["PYTHONPATH"] == "/modules"
     os.environ.update(environ)
-    isolation.isolate([])
+    app.isolate([])
     assert len(exec_calls) == 1
-    assert isolation.KEPT not in os.environ
+    assert app.KEPT not in os.environ

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from imagenetfs import config
-from imagenetfs.config import home
+from imagenetfs.config import value_types as home
 
 
 def test_the_home_of_another_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

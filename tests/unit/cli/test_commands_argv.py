@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.cli import mount_options
-from imagenetfs.cli.argv import Arranged, split_argv
+from imagenetfs.cli.commands import Arranged, split_argv
 from imagenetfs.errors import UsageError
 
 

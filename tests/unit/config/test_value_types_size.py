@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from imagenetfs.config.sizes import Size, parse_size
+from imagenetfs.config.value_types import Size, parse_size
 
 
 def test_sizes() -> None:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from imagenetfs.job.index_dir import ADVICE, index_dir_problem
+from imagenetfs.job.storage import ADVICE, index_dir_problem
 from imagenetfs.system import child_call
 
 

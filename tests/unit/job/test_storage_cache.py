@@ -10,8 +10,8 @@ import pytest
 
 from imagenetfs.config import Settings
 from imagenetfs.errors import NoSpaceError, PlaceRefusedError, UsageError
-from imagenetfs.job import cache_setup
-from imagenetfs.job.cache_setup import prepare_cache
+from imagenetfs.job import storage
+from imagenetfs.job.storage import prepare_cache
 from tests.helpers.leaks import descriptors, opened_since
 from tests.helpers.mount_table import settings_with
 
@@ -47,7 +47,7 @@ def test_one_that_is_named(tmp_path: Path) -> None:
 
 
 def test_one_of_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_setup, "unfit_type", lambda directory: None)
+    monkeypatch.setattr(storage, "unfit_type", lambda directory: None)
     place = prepare_cache(in_job(tmp_path, monkeypatch))
     assert place is not None
     assert place.directory == tmp_path / "imagenetfs-cache"
@@ -64,7 +64,7 @@ def test_one_that_is_named_and_cannot_be_used(tmp_path: Path) -> None:
 
 
 def test_the_jobs_directory_is_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_setup, "unfit_type", lambda directory: "tmpfs")
+    monkeypatch.setattr(storage, "unfit_type", lambda directory: "tmpfs")
     said: list[str] = []
     assert prepare_cache(in_job(tmp_path, monkeypatch), said.append) is None
     assert said == [
@@ -97,7 +97,7 @@ def test_a_file_system_that_does_not_say_its_size(
     def fail(*arguments: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(cache_setup, "limits_of", fail)
+    monkeypatch.setattr(storage, "limits_of", fail)
     before = descriptors()
     with pytest.raises(NoSpaceError, match=r"c cannot be used: Input/output error\.$"):
         prepare_cache(settings_with(cache_dir=tmp_path / "c"))

@@ -1,0 +1,183 @@
+"""The files of the mount at one mountpoint, and its lock.
+
+    <root>/.run/<key>.lock     held while a mount at one mountpoint starts, is joined, or ends
+    <root>/.run/<key>.sock     the mount's server listens here for clients (clients.py)
+
+``key`` is a digest of the mountpoint's resolved path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagenetfs.config import Settings
+from imagenetfs.errors import NoSpaceError, StillBusyError
+from imagenetfs.job import signals
+from imagenetfs.job.run_dir import (
+    Say,
+    digest,
+    ensure_private,
+    find_root,
+    is_removable,
+    prepare_root,
+    usable_roots,
+)
+
+LOCK_SECONDS = 300.0  # longer than any start takes
+
+_OPEN_TRIES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class MountPaths:
+    """What belongs to the mount at one mountpoint (an absolute, resolved path)."""
+
+    mountpoint: Path
+    root: Path
+    job: str = ""
+    """In a namespace, where all mountpoints are alike: whose it is."""
+
+    @property
+    def is_private(self) -> bool:
+        """Whether this place is seen from within its namespace only."""
+        return bool(self.job)
+
+    @property
+    def key(self) -> str:
+        return digest(str(self.mountpoint))
+
+    @property
+    def lock_path(self) -> Path:
+        return self.root / ".run" / f"{self.key}.lock"
+
+    @property
+    def files(self) -> list[Path]:
+        """The lock, the socket and the log, those that there are."""
+        return sorted(self.lock_path.parent.glob(f"{self.key}.*"))
+
+    @property
+    def socket_path(self) -> Path:
+        return self.root / ".run" / f"{self.key}.sock"
+
+    @property
+    def own_log(self) -> Path:
+        """A log beside the lock, where there is no better place."""
+        return self.lock_path.with_suffix(".log")
+
+    @property
+    def is_below_root(self) -> bool:
+        """Whether the mountpoint is one of those that ``run`` makes and removes by itself."""
+        return self.mountpoint.parent == self.root
+
+
+def find_paths(mountpoint: Path, settings: Settings) -> MountPaths:
+    """The place of a mountpoint below the root that has files of it, or below the usual root."""
+    places = [MountPaths(mountpoint, root) for root in usable_roots(settings)]
+    known = (place for place in places if place.lock_path.exists() or place.socket_path.exists())
+    return next(known, None) or MountPaths(mountpoint, find_root(settings))
+
+
+def prepare_paths(mountpoint: Path, settings: Settings, say: Say | None = None) -> MountPaths:
+    """The place of a mountpoint; makes the root, and refuses one that others could reach into."""
+    return MountPaths(mountpoint, prepare_root(settings, say))
+
+
+# --- locks ----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def locked(place: MountPaths, seconds: float = LOCK_SECONDS) -> Iterator[int]:
+    """Hold the place's lock and yield its descriptor; raises StillBusyError after ``seconds``.
+
+    A forked child shares the lock: it lasts until one of the two unlocks it, or both have ended.
+    Where no server listens when it is given back, the lock file goes too.
+    """
+    deadline = time.monotonic() + seconds
+    with contextlib.ExitStack() as undo:
+        while (fd := _enter(place, undo)) is None:
+            if time.monotonic() > deadline:
+                raise StillBusyError(
+                    f"Another process has been starting or ending the mount at "
+                    f"{place.mountpoint} for {seconds:.0f} s."
+                )
+            time.sleep(0.02)
+        yield fd
+
+
+def _enter(place: MountPaths, undo: contextlib.ExitStack) -> int | None:
+    """Take the lock, if it is free, and have it given back; a signal comes
+    before both or after both.
+    """
+    with signals.blocked():
+        fd = try_lock(place)
+        if fd is not None:
+            undo.callback(_give_back, place, fd)
+        return fd
+
+
+def _give_back(place: MountPaths, fd: int) -> None:
+    with signals.blocked():
+        # Closing only: if the server that was started here still holds the lock, it shall.
+        os.close(fd)
+        if not place.socket_path.exists():
+            forget(place)
+
+
+def try_lock(place: MountPaths) -> int | None:
+    """The place's lock as a descriptor of its own, if it is free."""
+    fd = _open_lock(place)
+    if _take(fd, place):
+        return fd
+    os.close(fd)
+    return None
+
+
+def _open_lock(place: MountPaths) -> int:
+    for _ in range(_OPEN_TRIES):
+        try:
+            return os.open(place.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            # The last mount of this user has just ended, and taken the directory with it.
+            ensure_private(place.root)
+            ensure_private(place.lock_path.parent)
+        except OSError as error:
+            raise NoSpaceError(
+                f"{place.lock_path} could not be written: {error.strerror}. "
+                "Set IMAGENETFS_RUN_DIR to a directory on a local disk that has room."
+            ) from error
+    raise StillBusyError(f"{place.lock_path.parent} is removed again and again by somebody.")
+
+
+def _take(fd: int, place: MountPaths) -> bool:
+    """Lock if nobody else has; a lock on a file that has been removed meanwhile is none."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(fd), place.lock_path.stat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
+def forget(place: MountPaths) -> None:
+    """Remove the lock file if nobody holds it, and the directories that nobody uses any more."""
+    with contextlib.suppress(OSError):
+        fd = os.open(place.lock_path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if not _take(fd, place):
+                return
+            place.lock_path.unlink()
+        finally:
+            os.close(fd)
+        place.lock_path.parent.rmdir()
+        if is_removable(place.root):
+            place.root.rmdir()
+
+
+def unlock(fd: int) -> None:
+    """Release the lock for all who share this descriptor's opening."""
+    fcntl.flock(fd, fcntl.LOCK_UN)
