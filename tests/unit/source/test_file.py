@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.errors import SourceChangedError, SourceReadError, SourceUnreadableError
-from imagenetfs.source import file as module
+from imagenetfs.source import retry
 from imagenetfs.source.file import BYTES, REQUESTS, SINCE, Reopen, SourceFile
 
 DATA = bytes(range(256)) * 40
@@ -19,7 +19,7 @@ DATA = bytes(range(256)) * 40
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PAUSES", (0.0,) * 3)
+    monkeypatch.setattr(retry, "PAUSES", (0.0,) * 3)
 
 
 @pytest.fixture
