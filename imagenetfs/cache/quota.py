@@ -95,12 +95,9 @@ class SpaceQuota:
         if self._fd < 0:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             self._fd = os.open(_USED_FILE, flags, 0o600, dir_fd=self._directory.fd)
-        locks.lock(self._fd, 0, _WORD.size)
-        try:
+        with locks.held(self._fd, 0, _WORD.size):
             data = os.pread(self._fd, _WORD.size, 0)
             yield _WORD.unpack(data)[0] if len(data) == _WORD.size else self._count()
-        finally:
-            locks.unlock(self._fd, 0, _WORD.size)
 
     def _set(self, used: int) -> None:
         os.pwrite(self._fd, _WORD.pack(max(0, used)), 0)

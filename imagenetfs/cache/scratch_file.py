@@ -12,11 +12,13 @@ import errno
 import fcntl
 import logging
 import os
-import struct
 import tempfile
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+
+from imagenetfs.system import locks
+from imagenetfs.system.files import write_all
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +47,7 @@ class ScratchFile:
     def after_fork(self) -> None:
         """Open the file anew, for locks that are this process's own. Call once in each child."""
         if self._fd >= 0:
-            own = os.open(f"/proc/self/fd/{self._fd}", os.O_RDWR | os.O_CLOEXEC)
-            os.dup2(own, self._fd, inheritable=False)
-            os.close(own)
+            locks.reopen(self._fd)
 
     @property
     def used(self) -> int:
@@ -77,10 +77,7 @@ class ScratchFile:
 
     def write(self, offset: int, data: bytes) -> None:
         """Write all of ``data``. OSError where that fails."""
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(self._fd, view, offset)
-            view, offset = view[written:], offset + written
+        write_all(self._fd, data, offset)
 
     def read(self, offset: int, length: int) -> bytes:
         """The bytes there; fewer only at the end of the file."""
@@ -98,12 +95,5 @@ class ScratchFile:
         if self._fd < 0:
             yield
             return
-        take, free = (
-            struct.pack("hhqqi", kind, os.SEEK_SET, byte, 1, 0)
-            for kind in (fcntl.F_WRLCK, fcntl.F_UNLCK)
-        )
-        fcntl.fcntl(self._fd, fcntl.F_OFD_SETLKW, take)
-        try:
+        with locks.held(self._fd, byte, 1):
             yield
-        finally:
-            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLKW, free)

@@ -38,6 +38,7 @@ from typing import Any
 
 from imagenetfs.system import locks
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
+from imagenetfs.system.files import write_all
 
 BLOCK = 1 << 16
 BLOCKS = 1 << 14
@@ -204,18 +205,18 @@ class Segment:
         for at in range(0, len(data), BLOCK):
             piece = view[at : at + BLOCK]
             records += _RECORD.pack(zlib.crc32(piece), len(piece), self._stamp(first + at // BLOCK))
-        _write_all(self.fd, view, _DATA + first * BLOCK)
+        write_all(self.fd, view, _DATA + first * BLOCK)
         return bytes(records)
 
     def commit(self, first: int, records: bytes) -> None:
         """Write these blocks' records: readers find the blocks now. Raises OSError."""
-        _write_all(self.fd, memoryview(records), _TABLE + 16 * first)
+        write_all(self.fd, records, _TABLE + 16 * first)
         for _, _, stamp in _RECORD.iter_unpack(records):
             self._words[stamp >> self._shift] = stamp
 
     def invalidate(self, block: int) -> None:
         """Remove a block; its lock is held. Raises OSError."""
-        _write_all(self.fd, memoryview(bytes(16)), _TABLE + 16 * block)
+        write_all(self.fd, bytes(16), _TABLE + 16 * block)
         self._words[self._stamp(block) >> self._shift] = 0
 
     @contextlib.contextmanager
@@ -272,12 +273,9 @@ class Segment:
 
     def count(self, hits: int, misses: int, saved: int) -> None:
         """Add to the counters that stay with the segment. Raises OSError."""
-        locks.lock(self.fd, _COUNTERS_AT, _COUNTERS.size)
-        try:
+        with locks.held(self.fd, _COUNTERS_AT, _COUNTERS.size):
             new = [a + b for a, b in zip(self.counters(), (hits, misses, saved), strict=True)]
-            _write_all(self.fd, memoryview(_COUNTERS.pack(*new)), _COUNTERS_AT)
-        finally:
-            locks.unlock(self.fd, _COUNTERS_AT, _COUNTERS.size)
+            write_all(self.fd, _COUNTERS.pack(*new), _COUNTERS_AT)
 
     def counters(self) -> tuple[int, int, int]:
         """(hits, misses, bytes saved) since the file was made."""
@@ -296,12 +294,6 @@ class Segment:
     def close(self) -> None:
         """Close the file."""
         os.close(self.fd)
-
-
-def _write_all(fd: int, view: memoryview, offset: int) -> None:
-    while view:
-        written = os.pwrite(fd, view, offset)
-        view, offset = view[written:], offset + written
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,7 +362,7 @@ def make_segment(path: SegmentPath, about: Mapping[str, Any], verified: Verified
     fd = os.open(temporary, flags, 0o600, dir_fd=path.directory)
     try:
         os.ftruncate(fd, _DATA + path.length)
-        _write_all(fd, memoryview(page[:_TABLE]), 0)
+        write_all(fd, page[:_TABLE], 0)
         _take_name(path, temporary, verified)
     finally:
         os.close(fd)

@@ -35,6 +35,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from imagenetfs.errors import NoSpaceError
+from imagenetfs.system import locks
+from imagenetfs.system.files import write_all
 
 EMPTY, READY = 0, 1
 
@@ -68,9 +70,7 @@ class Arena:
 
     def after_fork(self) -> None:
         """Open the file anew, for locks that are this process's own. Call once in each child."""
-        own = os.open(f"/proc/self/fd/{self._fd}", os.O_RDWR | os.O_CLOEXEC)
-        os.dup2(own, self._fd, inheritable=False)
-        os.close(own)
+        locks.reopen(self._fd)
 
     def slot(self, archive: int) -> int:
         """The slot (its offset in the file) of an archive: of the catalogue, or added later."""
@@ -139,30 +139,12 @@ class Arena:
         return int(offset) + within * _RECORD.size
 
     @contextlib.contextmanager
-    def locked(self, start: int, waits: Callable[[bool], None] | None = None) -> Iterator[None]:
-        """Hold the exclusive lock of a slot against other processes.
-
-        ``waits(True)`` is called where another process has it, ``waits(False)`` when it is had.
+    def locked(self, start: int, on_wait: Callable[[bool], None] | None = None) -> Iterator[None]:
+        """Hold the exclusive lock of a slot against other processes; ``on_wait`` as in
+        :func:`imagenetfs.system.locks.held`.
         """
-        length = _SLOT.size
-        try:
-            self._lock(fcntl.F_WRLCK, start, length, fcntl.F_OFD_SETLK)
-        except BlockingIOError:
-            if waits is not None:
-                waits(True)
-            try:
-                self._lock(fcntl.F_WRLCK, start, length)
-            finally:
-                if waits is not None:
-                    waits(False)
-        try:
+        with locks.held(self._fd, start, _SLOT.size, on_wait):
             yield
-        finally:
-            self._lock(fcntl.F_UNLCK, start, length)
-
-    def _lock(self, kind: int, start: int, length: int, command: int = fcntl.F_OFD_SETLKW) -> None:
-        request = struct.pack("hhqqi", kind, os.SEEK_SET, start, length, 0)
-        fcntl.fcntl(self._fd, command, request)
 
     def _reserve(self, length: int) -> int:
         with self.locked(0):
@@ -184,11 +166,8 @@ class Arena:
                 raise _no_space(error) from error
 
     def _write(self, offset: int, data: bytes) -> None:
-        view = memoryview(data)
         try:
-            while view:
-                written = os.pwrite(self._fd, view, offset)
-                view, offset = view[written:], offset + written
+            write_all(self._fd, data, offset)
         except OSError as error:
             raise _no_space(error) from error
 

@@ -16,7 +16,7 @@ from typing import Protocol
 from imagenetfs.counters import BYTES, REQUESTS, SINCE, CounterView
 from imagenetfs.errors import SourceChangedError, SourceReadError, SourceUnreadableError
 from imagenetfs.source.file_state import Identity
-from imagenetfs.source.retry import GIVE_UP_AFTER, PAUSES, TRANSIENT_ERRNOS
+from imagenetfs.source.retry import retry_after
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 from imagenetfs.system.splice import splice_exactly
 
@@ -107,7 +107,7 @@ class SourceFile:
         try:
             data = self._attempt(offset, length)
         except OSError as error:
-            data = self._persevere(offset, length, error, start / 1e9)
+            data = self._retry(offset, length, error, start / 1e9)
         finally:
             meter[SINCE] = 0
         meter[REQUESTS] += 1
@@ -176,23 +176,20 @@ class SourceFile:
             data += more
         return data
 
-    def _persevere(self, offset: int, length: int, error: OSError, start: float) -> bytes:
-        """Read once more, from a new opening, while the errors are such as pass; since ``start``, a
-        monotonic time in seconds, this has been under way."""
-        for pause in PAUSES:
-            if (
-                error.errno not in TRANSIENT_ERRNOS
-                or self._clock.monotonic() - start > GIVE_UP_AFTER
-            ):
-                break
-            self._clock.sleep(pause)
-            try:
-                if self._reopen is not None:
-                    self._reopen(self)
-                return self._attempt(offset, length)
-            except OSError as again:
-                error = again
-        raise self._failure(offset, error) from error
+    def _retry(self, offset: int, length: int, error: OSError, start: float) -> bytes:
+        """Read once more, from a new opening, while the errors are transient; since ``start``, a
+        monotonic time in seconds, this has been under way.
+        """
+
+        def again() -> bytes:
+            if self._reopen is not None:
+                self._reopen(self)
+            return self._attempt(offset, length)
+
+        try:
+            return retry_after(error, start, again, self._clock)
+        except OSError as last:
+            raise self._failure(offset, last) from last
 
     def _revalidate(self, offset: int) -> None:
         """Something about the file is new; raises unless only its attributes are."""

@@ -1,5 +1,5 @@
-"""Which errors of a file server pass, how long they are waited for, and
-what is said of the others.
+"""Which errors of a file server are transient, how long they are retried, and what is said of the
+others.
 """
 
 from __future__ import annotations
@@ -25,24 +25,38 @@ has tried enough itself.
 """
 
 TRANSIENT_ERRNOS = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT})
-"""A server that restarts, a handle that it forgot, a soft mount's patience at its end."""
+"""A server that restarts, a handle that it forgot, a soft mount that gave up."""
 
 Answer = TypeVar("Answer")
 
 
 def retry_transient(work: Callable[[], Answer], clock: Clock = SYSTEM_CLOCK) -> Answer:
-    """``work()``, tried again with growing pauses while its errors are such as
-    pass; OSError as it raised.
+    """``work()``, tried again with growing pauses while its errors are transient; OSError as it
+    raised.
     """
     start = clock.monotonic()
+    try:
+        return work()
+    except OSError as error:
+        first = error
+    return retry_after(first, start, work, clock)
+
+
+def retry_after(
+    error: OSError, start: float, work: Callable[[], Answer], clock: Clock = SYSTEM_CLOCK
+) -> Answer:
+    """``work()`` as :func:`retry_transient` goes on with it after a first attempt, begun at the
+    monotonic time ``start``, that failed with ``error``.
+    """
     for pause in PAUSES:
+        if error.errno not in TRANSIENT_ERRNOS or clock.monotonic() - start > GIVE_UP_AFTER:
+            break
+        clock.sleep(pause)
         try:
             return work()
-        except OSError as error:
-            if error.errno not in TRANSIENT_ERRNOS or clock.monotonic() - start > GIVE_UP_AFTER:
-                raise
-        clock.sleep(pause)
-    return work()
+        except OSError as again:
+            error = again
+    raise error
 
 
 def to_source_error(

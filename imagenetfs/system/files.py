@@ -40,6 +40,14 @@ def open_regular(path: Path) -> int:
     return fd
 
 
+def write_all(fd: int, data: bytes | memoryview, offset: int) -> None:
+    """Write all of ``data`` at ``offset``. Raises OSError; some of it may be written then."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view, offset = view[written:], offset + written
+
+
 def open_to_append(path: Path, *, truncate: bool = False) -> int:
     """A descriptor for appending to a file, made 0600 where there is none.
 

@@ -14,7 +14,7 @@ import os
 import struct
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 
 def _request(kind: int, start: int, length: int) -> bytes:
@@ -47,6 +47,39 @@ def share(fd: int, start: int, length: int) -> None:
 def unlock(fd: int, start: int, length: int) -> None:
     """Give these bytes free."""
     fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _request(fcntl.F_UNLCK, start, length))
+
+
+@contextlib.contextmanager
+def held(
+    fd: int, start: int, length: int, on_wait: Callable[[bool], None] | None = None
+) -> Iterator[None]:
+    """Hold the lock of bytes [start, start + length) for a block, which releases it at its end.
+
+    ``on_wait(True)`` is called where another opening has it, ``on_wait(False)`` when that is over.
+    """
+    if not try_lock(fd, start, length):
+        if on_wait is not None:
+            on_wait(True)
+        try:
+            lock(fd, start, length)
+        finally:
+            if on_wait is not None:
+                on_wait(False)
+    try:
+        yield
+    finally:
+        unlock(fd, start, length)
+
+
+def reopen(fd: int) -> None:
+    """Open a descriptor's file anew under the same number: locks taken by it are this process's
+    own. For a forked child.
+    """
+    own = os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.dup2(own, fd, inheritable=False)
+    finally:
+        os.close(own)
 
 
 class SharedLock:

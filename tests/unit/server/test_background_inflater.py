@@ -86,7 +86,7 @@ def test_no_more_at_a_time_than_cores(one: Inflating) -> None:
         await one.ask(*arrays)
         first, second = one.children.started  # of trio's tasks any may be the first
         first.work()
-        arrays.remove(one.arrays.done[-1][1])
+        arrays.remove(str(one.arrays.done[-1][1]))
         first.end()
         await one.ask(*arrays)
         third = one.children.last

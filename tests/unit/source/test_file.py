@@ -12,7 +12,7 @@ import pytest
 
 from imagenetfs.counters import BYTES, REQUESTS, SINCE
 from imagenetfs.errors import SourceChangedError, SourceReadError, SourceUnreadableError
-from imagenetfs.source import file as module
+from imagenetfs.source import retry
 from imagenetfs.source.file import Reopen, SourceFile
 
 DATA = bytes(range(256)) * 40
@@ -20,7 +20,7 @@ DATA = bytes(range(256)) * 40
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PAUSES", (0.0,) * 3)
+    monkeypatch.setattr(retry, "PAUSES", (0.0,) * 3)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.system.files import open_regular, open_to_append
+from imagenetfs.system.files import open_regular, open_to_append, write_all
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
 
@@ -83,3 +83,14 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
         open_regular(tmp_path)
     with pytest.raises(IsADirectoryError):
         open_to_append(tmp_path)
+
+
+def test_all_is_written_however_little_the_disk_takes_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, pwrite = tmp_path / "file", os.pwrite
+    path.write_bytes(b"0123456789")
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, data[:3], at))
+    with path.open("r+b") as file:
+        write_all(file.fileno(), b"abcdefg", 2)
+    assert path.read_bytes() == b"01abcdefg9"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.system.locks import SharedLock, lock, share, try_lock, unlock
+from imagenetfs.system.locks import SharedLock, held, lock, reopen, share, try_lock, unlock
 from imagenetfs.system.process import is_waiting
 from tests.helpers.children import ended, in_child
 from tests.helpers.forked import answer, wait_until
@@ -143,3 +143,39 @@ def test_a_lock_for_forks_and_threads() -> None:
     lock.close()
     lock.close()
     count.close()
+
+
+def test_a_lock_that_is_held_for_a_block(opening: Open) -> None:
+    fd, other = opening(), opening()
+    with held(fd, 0, 8):
+        assert not try_lock(other, 4, 1)
+        assert try_lock(other, 8, 1)
+    with pytest.raises(ValueError, match="in the block"), held(fd, 0, 8):
+        raise ValueError("in the block")
+    assert try_lock(other, 0, 8)
+
+
+def test_who_waits_for_a_lock_is_told(opening: Open) -> None:
+    fd, other = opening(), opening()
+    lock(other, 0, 8)
+    told = list[bool]()
+
+    def on_wait(waits: bool) -> None:
+        told.append(waits)
+        if waits:
+            unlock(other, 0, 8)
+
+    with held(fd, 0, 8, on_wait):
+        assert told == [True, False]
+
+
+def test_a_forked_child_that_reopens_has_locks_of_its_own(opening: Open) -> None:
+    fd = opening()
+
+    def child() -> None:
+        assert try_lock(fd, 0, 8), "the parent's opening is shared"
+        reopen(fd)
+        assert not try_lock(fd, 0, 8)
+
+    lock(fd, 0, 8)
+    assert ended(in_child(child)) == 0
