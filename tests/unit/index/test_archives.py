@@ -121,7 +121,7 @@ def test_when_there_are_no_more_numbers(caplog: pytest.LogCaptureFixture) -> Non
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    for place in ("winter21_whole", "site/b/c/d", "site/val", "site/test"):
+    for place in ("winter21_whole", "site/b/c/d", "site/b/c/e", "site/b/f"):
         (tmp_path / place).mkdir(parents=True)
         for number in range(3):
             name = f"n{number:08}.tar" if place == "winter21_whole" else f"{number}.tar"
@@ -141,7 +141,7 @@ def tree_of(source: Path, one: Source | None = None) -> Tree:
     return Tree(build_catalogue(one or Source(source), places=IndexSearchPath(None, source)), "1")
 
 
-@pytest.mark.parametrize("place", ["site/b/c/d", "site/val", "site/test"])
+@pytest.mark.parametrize("place", ["site/b/c/d", "site/b/c/e", "site/b/f"])
 def test_every_tar_is_a_directory(source: Path, place: str) -> None:
     tree = tree_of(source)
     first = len(tree.catalogue.archives)

@@ -32,6 +32,7 @@ from tests.helpers.archives import (
     train_tar,
 )
 from tests.helpers.children import ended, in_child
+from tests.helpers.system_calls import patch_os
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
@@ -509,7 +510,7 @@ def test_no_room_in_the_arena_is_one_error(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("imagenetfs.index.arena.os.pwrite", full)
+        patch_os(patch, "imagenetfs.system", pwrite=full)
         with pytest.raises(NoSpaceError):
             index.container(0, 1)
     assert not index.known(0, 1)
