@@ -96,4 +96,4 @@ def _offer() -> bool:
 
 def _heal(settings: Settings) -> None:
     for entry in _dead():
-        cleanup.heal(entry, find_paths(mounts.resolve(entry.mountpoint), settings), say)
+        cleanup.clear_dead_mount(entry, find_paths(mounts.resolve(entry.mountpoint), settings), say)

@@ -40,7 +40,7 @@ def run(
         typer.Option(
             "--namespace/--no-namespace",
             help="Mount in a namespace of the job's own: needs no fusermount3, and nothing of it "
-            "can stay behind. By itself where fusermount3 does not work.",
+            "can stay behind. The default where fusermount3 does not work.",
             show_default=False,
         ),
     ] = None,

@@ -254,7 +254,7 @@ def resolve(
             values[entry.name] = default() if callable(default) else default
             origins[entry.name] = "default"
     notes = _lower(values, origins, _ceilings_of(site_path, site), site_path)
-    # The variable is for trying a file out: it is no way around the real one's ceilings.
+    # The variable is for trying a file out: it is no way around the ceilings of the real file.
     if site_path != SITE_CONFIG:
         notes += _lower(values, origins, _ceilings_of(SITE_CONFIG, _load(SITE_CONFIG)), SITE_CONFIG)
     notes += _misspelt(environ)

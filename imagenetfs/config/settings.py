@@ -77,7 +77,7 @@ class Settings:
         metadata=_about(
             count(MAX_WORKERS),
             _default_workers,
-            "The most worker processes there may be; by itself twice the CPUs, from 8 to 64.",
+            "The most worker processes there may be; default: twice the CPUs, from 8 to 64.",
             ceiling=True,
             of_mount=True,
         )
@@ -86,7 +86,7 @@ class Settings:
         metadata=_about(
             count(MAX_IN_FLIGHT),
             None,
-            "Requests to the source at one time; by itself 4, and more while it stays quick.",
+            "Requests to the source at one time; default: 4, and more while it stays quick.",
             ceiling=True,
             of_mount=True,
         )
@@ -185,7 +185,7 @@ class Settings:
         metadata=_about(
             LOG,
             None,
-            "The log: a file, `syslog` or `journal`; by itself a file for each mountpoint in the "
+            "The log: a file, `syslog` or `journal`; default: a file for each mountpoint in the "
             "user's state directory.",
             of_mount=True,
         )
@@ -194,13 +194,12 @@ class Settings:
         metadata=_about(
             DURATION,
             None,
-            "`mount`: unmount when nothing has used the mount for this time "
-            "(30m); by itself never.",
+            "`mount`: unmount when nothing has used the mount for this time (30m); default: never.",
         )
     )
     run_dir: Path | None = field(
         metadata=_about(
-            PATH, None, "Where `run` mounts, and where locks and sockets live; in /tmp by itself."
+            PATH, None, "Where `run` mounts, and where locks and sockets live; default: in /tmp."
         )
     )
     namespace: str = field(

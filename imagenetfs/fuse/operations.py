@@ -117,7 +117,7 @@ class Operations:
             self._handlers[Opcode.RELEASEDIR] = (self.release, _OTHER)
 
     def serve_as(self, worker: int, channel: Channel | None = None) -> None:
-        """Be worker number ``worker``: write to its row of the board, and
+        """Be worker number ``worker``: write to its row of the statistics, and
         answer through its channel.
         """
         self._worker = worker

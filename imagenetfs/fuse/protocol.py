@@ -102,7 +102,7 @@ STATFS_OUT = Struct("=QQQQQIIII24x")
 """blocks, bfree, bavail, files, ffree, bsize, namelen, frsize, padding, spare."""
 
 BACKGROUND = 256
-"""Readahead and direct reads that the kernel may have under way at once; by itself 12. What an
+"""Readahead and direct reads that the kernel may have under way at once; 12 by default. What an
 ordinary user gets of it, /sys/module/fuse/parameters/max_user_bgreq says.
 """
 

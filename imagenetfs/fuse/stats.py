@@ -56,7 +56,7 @@ class SharedStats:
         self._touched = self._bytes[_PAGE // 2 : _PAGE // 2 + MAX_SPLITS]
         self._facts = self._bytes[first_facts : self._first_text]
         self.alarm: Callable[[], object] = lambda: None
-        """Called, in any process, when the supervisor is to look at the board at once."""
+        """Called, in any process, when the supervisor is to look at the statistics at once."""
 
     def row(self, worker: int) -> memoryview:
         """The row of worker number ``worker``, as a view of u64."""

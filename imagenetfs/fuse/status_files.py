@@ -18,7 +18,7 @@ _LOG_TAIL = 128 * 1024
 
 
 class StatusFiles:
-    """Makes their contents from the board, what was noticed since, and the log file."""
+    """Makes their contents from the shared statistics, what was noticed since, and the log file."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
 """What mounts of this user have left on the node that were killed with all their processes.
 
-A dead mount, an empty mountpoint, a socket that nobody listens at: the next start takes
-them away, whatever job they were of. Only what lies below the run directory, and only
-where nobody holds the lock.
+A dead mount, an empty mountpoint, a socket at which no server listens: the next start takes them
+away, whatever job they were of. It touches only what lies below the run directory, and only where
+no process holds the lock.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from imagenetfs.system import mounts
 
 
 def remove_dead_mounts(root: Path, own: MountPaths, say: Say) -> None:
-    """Look at every mountpoint below ``root`` but the own one, whose lock the caller holds."""
+    """Clear every mountpoint below ``root`` but the own one, whose lock the caller holds."""
     for directory in root.iterdir():
         place = MountPaths(directory, root)
         if place != own and place.files:  # else it is none of ours
@@ -27,17 +27,17 @@ def remove_dead_mounts(root: Path, own: MountPaths, say: Say) -> None:
                 _clear(place, say)
 
 
-def heal(entry: mounts.MountEntry, place: MountPaths, say: Say) -> None:
+def clear_dead_mount(entry: mounts.MountEntry, place: MountPaths, say: Say) -> None:
     """Take a dead mount away, and what its server could not any more;
     raises MountpointStaleError.
     """
-    preflight.heal(entry, say)
+    preflight.remove_dead_mount(entry, say)
     with contextlib.suppress(ImagenetfsError), locked(place, 0.0):
         _clear(place, say)
 
 
 def _clear(place: MountPaths, say: Say) -> None:
-    """Under the place's lock: nobody starts or joins a mount there meanwhile."""
+    """Under the lock of these paths: no process starts or joins a mount there until it is done."""
     visit = MountClient.visit(place)
     if visit is not None:
         visit.close()
@@ -46,7 +46,7 @@ def _clear(place: MountPaths, say: Say) -> None:
     if entry is not None:
         if not entry.is_ours or preflight.health(entry) is not preflight.Health.DEAD:
             return
-        preflight.heal(entry, say)
+        preflight.remove_dead_mount(entry, say)
     if place.is_below_root:
         with contextlib.suppress(OSError):
             place.mountpoint.rmdir()

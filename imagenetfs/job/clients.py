@@ -1,19 +1,19 @@
-"""Leases: how a mount that was born of ``run`` knows when its last user is gone.
+"""Clients: how a mount that was born of ``run`` knows when its last user is gone.
 
-The server listens on a socket in the private run directory. Each front process (``imagenetfs
-run``) holds one connection, its lease, for as long as its command runs. A connection ends when its
-front ends, by whatever cause, so no lease can be left behind. Without leases such a mount ends; a
-mount made by ``mount`` counts leases too, and stays.
+The server listens on a socket in the private run directory. Each ``imagenetfs run`` holds one
+connection for as long as its command runs, and is a client of the mount by that. A connection ends
+with its process, whatever ends that, so no client can be left behind. Without clients such a mount
+ends; a mount made by ``mount`` counts its clients too, and stays.
 
-No joiner is lost: a front holds the place's lock from before it connects until its lease is
-confirmed, and the server makes up its mind to end only while it holds that lock itself. It then
-unlinks its socket, so whoever comes next finds a mount on its way out, and waits for that.
+No client is lost: a run holds the mount's lock from before it connects until the server has
+confirmed it, and the server decides to end only while it holds that lock itself. It then unlinks
+its socket, so that the next run finds a mount on its way out, and waits for that.
 
 Messages are JSON, one a packet (SOCK_SEQPACKET). On connecting the server says who it is:
-``{"source", "mountpoint", "born", "pid", "settings"}``. The front asks ``{"ask": "lease"}``
-(answer ``{"leases": n}``) or ``{"ask": "leave"}`` (answer ``{"last": bool}``); without asking for
-a lease it is only a visitor. Whoever wants to unmount asks ``{"ask": "holders"}`` (answer
-``{"holders": [pid]}``).
+``{"source", "mountpoint", "born", "pid", "settings"}``. To become a client a process asks
+``{"ask": "lease"}`` (answer ``{"leases": n}``), and to be none any more ``{"ask": "leave"}``
+(answer ``{"last": bool}``); until then it is only a visitor. A process that unmounts asks
+``{"ask": "holders"}`` (answer ``{"holders": [pid]}``).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _short_path(path: Path) -> tuple[int, str]:
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
-    """The first lease of a mount that is about to be started: the front's end, the server's."""
+    """The first client's connection to a mount that is being started: its end, the server's."""
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
@@ -71,12 +71,12 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 
 class ClientRegistry:
-    """Counts leases in the server, within ``serve``'s loop; one descriptor (epoll) for them all."""
+    """Counts a mount's clients, as a task of its supervisor; one descriptor (epoll) has all."""
 
     def __init__(
         self, place: MountPaths, identity: ServerInfo, first_lease: socket.socket | None = None
     ) -> None:
-        """Listen. The caller holds the place's lock, so that a socket found there is a dead one."""
+        """Listen. The caller holds the mount's lock, so that a socket found there is a dead one."""
         self._place = place
         self._identity = identity
         self._connections: dict[int, socket.socket] = {}
@@ -103,14 +103,14 @@ class ClientRegistry:
         import trio  # the server has it; a command that only joins a mount does without
 
         while not self.ready():
-            # Without a lease the mount would have ended, had its lock been free: look again.
+            # Without a client the mount would have ended, had its lock been free: try again.
             is_undecided = self._identity.born == "run" and not self._leases
             with trio.move_on_after(_RETRY_SECONDS if is_undecided else math.inf):
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
 
     def ready(self) -> bool:
         """Something happened on a connection; True when the mount shall end."""
-        # Those that have gone come first: whoever asks for the holders shall not be told of them.
+        # Those that have gone come first: a process that asks for the holders is not told of them.
         for fd, _ in sorted(self._epoll.poll(0), key=lambda one: not one[1] & select.EPOLLHUP):
             if fd == self._listener.fileno():
                 self._accept()
@@ -181,15 +181,15 @@ class ClientRegistry:
         connection.close()
 
     def _is_over(self) -> bool:
-        """Whether the mount shall end; if so nobody can join any more."""
+        """Whether the mount shall end; if so no run can join it any more."""
         if self._over or self._identity.born != "run" or self._leases:
             return self._over
         try:
             lock = try_lock(self._place)
-        except ImagenetfsError:  # somebody cleaned the run directory away: nobody can join either
+        except ImagenetfsError:  # the run directory was removed: no run can join either
             self._over = True
             return True
-        if lock is not None:  # else somebody is joining: look again at the next tick
+        if lock is not None:  # else a run is joining: the next look decides
             self._over = True
             self._unlink()
             os.close(lock)
@@ -201,11 +201,11 @@ class ClientRegistry:
                 self._place.socket_path.unlink()
 
 
-# --- the front's side -----------------------------------------------------------------------------
+# --- the client's side ----------------------------------------------------------------------------
 
 
 class MountClient:
-    """A front's connection to a mount's server. Raises OSError where the server is gone."""
+    """A connection to a mount's server. Raises OSError where the server is gone."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -214,7 +214,7 @@ class MountClient:
 
     @classmethod
     def visit(cls, place: MountPaths) -> Self | None:
-        """Connect to the server of a place, as a visitor; None if none listens there."""
+        """Connect to the server of a mount, as a visitor; None where none listens."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         connection.settimeout(ANSWER_SECONDS)
         try:
@@ -229,13 +229,14 @@ class MountClient:
             return None
 
     def take(self) -> None:
-        """Make this connection a lease. The caller holds the place's lock."""
+        """Become a client by this connection. The caller holds the mount's lock."""
         _send(self._connection, {"ask": "lease"})
         self._receive()
 
     def leave(self) -> bool | None:
-        """Give the lease back: True if it was the last and the mount now ends, None if no answer
-        came because the server is gone."""
+        """Be no client any more: True if it was the last and the mount now ends, None if no answer
+        came because the server is gone.
+        """
         try:
             _send(self._connection, {"ask": "leave"})
             return bool(self._receive()["last"])
@@ -243,7 +244,7 @@ class MountClient:
             return None
 
     def holders(self) -> list[int]:
-        """The processes that have a lease (0 for one that is not seen from here); none
+        """The processes that are clients (0 for one that is not seen from here); none
         where the server is gone.
         """
         try:
@@ -253,7 +254,7 @@ class MountClient:
             return []
 
     def close(self) -> None:
-        """End the connection, and with it the lease."""
+        """End the connection; this process is no client any more."""
         self._connection.close()
 
     def _receive(self) -> dict[str, Any]:

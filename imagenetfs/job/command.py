@@ -101,7 +101,7 @@ class Dispositions:
             if signal.getsignal(number) is signal.SIG_IGN and number not in _PYTHONS_OWN
         }
         self._ignores_children = signal.SIGCHLD in ignored
-        if self._ignores_children:  # else nobody hears of the command's end
+        if self._ignores_children:  # else the command's end would not be seen
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         never = {signal.SIGKILL, signal.SIGSTOP}
         self.caught = frozenset(signal.valid_signals()) - never - (ignored - {signal.SIGCHLD})
@@ -115,7 +115,7 @@ class Dispositions:
 
 
 class _Front:
-    """Waits for the command, and passes on what is sent meanwhile."""
+    """Waits for the command, and passes on the signals that come until it has ended."""
 
     def __init__(self, pid: int, sentinel: GroupSentinel, dispositions: Dispositions) -> None:
         self._pid = pid

@@ -1,8 +1,7 @@
-"""A mount that is joined keeps the options that it was made with: what that
-means for whoever joins.
+"""A mount keeps the options that it was made with: what that means for a run that joins it.
 
-Options that change what is shown must agree with the mount's. All others go
-without effect, which is told.
+Options that change what is shown must agree with the mount's. All others have no effect, and the
+run says which.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ class OccupiedError(MountpointInUseError):
 def check_shown(mountpoint: Path, server: ServerInfo | None, settings: Settings) -> None:
     """See that the mount shows what was asked for; raises OccupiedError.
 
-    ``server`` is None where nobody answers for the mount: it may be another user's.
+    ``server`` is None where no server answers for the mount: it may be another user's.
     """
     elsewhere = "choose another place with --at."
     if server is None:

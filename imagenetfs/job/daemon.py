@@ -190,7 +190,7 @@ def _serve_and_report(serve: Callable[[Ready], None], writer: int) -> int:
             try:
                 os.write(writer, json.dumps(message).encode() + b"\n")
             except BrokenPipeError:
-                _log.warning("nobody waits for this mount any more")
+                _log.warning("the command that started this mount has gone")
 
     def ready(warnings: list[str]) -> None:
         nonlocal is_open

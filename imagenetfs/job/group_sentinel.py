@@ -108,8 +108,8 @@ class GroupSentinel:
             os.write(self._control, _PID.pack(command))
 
     def wake_me_after_the_command(self) -> bool:
-        """Have this process sent SIGCONT when the command is no longer stopped; False where nobody
-        will.
+        """Have this process sent SIGCONT when the command is no longer stopped; False where no
+        process will do so.
         """
         if not self._read():
             return False

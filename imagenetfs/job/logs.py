@@ -148,7 +148,7 @@ def install(settings: Settings, path: Path) -> None:
 
 
 def _system_handler(log: SystemLog) -> logging.Handler:
-    """Raises OSError where nobody listens."""
+    """Raises OSError where no log listens."""
     if log is SystemLog.JOURNAL:
         return JournalHandler()
     if not SYSLOG_SOCKET.exists():

@@ -13,7 +13,7 @@ from imagenetfs import config
 from imagenetfs.config import Settings
 from imagenetfs.errors import FuseRefusedError, ImagenetfsError
 from imagenetfs.job import clients, preflight, primary_group
-from imagenetfs.job.cleanup import heal, remove_dead_mounts
+from imagenetfs.job.cleanup import clear_dead_mount, remove_dead_mounts
 from imagenetfs.job.clients import MountClient
 from imagenetfs.job.compatibility import OccupiedError, check_shown, without_effect
 from imagenetfs.job.mount_paths import MountPaths, locked
@@ -32,7 +32,7 @@ FOREIGN_SECONDS = 3.0
 
 @dataclass(slots=True)
 class MountHandle:
-    """A mount in use by this process. Without a lease it is somebody else's, and only used."""
+    """A mount in use by this process. Without a lease it is another user's, and only used."""
 
     place: MountPaths
     entry: mounts.MountEntry
@@ -92,9 +92,9 @@ def join_mount(place: MountPaths, source: Path | None, say: Say) -> MountHandle 
 
 
 def _use_without_lease(place: MountPaths, entry: mounts.MountEntry, say: Say) -> MountHandle | None:
-    """No server of this user listens: the mount is dead, on its way out, or somebody else's."""
+    """No server of this user listens: the mount is dead, on its way out, or another user's."""
     if preflight.health(entry) is preflight.Health.DEAD:
-        preflight.heal(entry, say)
+        preflight.remove_dead_mount(entry, say)
         return None
     if entry.user_id == os.geteuid() and mounts.wait_unmounted(entry, FOREIGN_SECONDS):
         return None
@@ -201,7 +201,7 @@ def release(session: MountHandle, say: Say) -> None:
         return
     deadline = time.monotonic() + ENDING_SECONDS
     if not mounts.wait_unmounted(session.entry, ENDING_SECONDS):
-        say(f"the mount at {session.mountpoint} did not end by itself and was taken away.")
+        say(f"the mount at {session.mountpoint} did not end and was taken away.")
         with contextlib.suppress(ImagenetfsError):
             mounts.detach(session.entry, lazy=True)
     wait_for_end(session.lease.identity.pid, deadline - time.monotonic())
@@ -213,7 +213,7 @@ def _clear_after_death(session: MountHandle, say: Say) -> None:
     if not is_gone and preflight.health(session.entry) is preflight.Health.LIVE:
         return
     try:
-        heal(session.entry, session.place, say)
+        clear_dead_mount(session.entry, session.place, say)
     except ImagenetfsError as error:
         say(str(error))
     if session.made:

@@ -72,7 +72,7 @@ class MountPaths:
 
     @property
     def is_below_root(self) -> bool:
-        """Whether the mountpoint is one of those that ``run`` makes and removes by itself."""
+        """Whether the mountpoint is one of those that ``run`` makes, and removes with the mount."""
         return self.mountpoint.parent == self.root
 
 
@@ -151,11 +151,11 @@ def _open_lock(place: MountPaths) -> int:
                 f"{place.lock_path} could not be written: {error.strerror}. "
                 "Set IMAGENETFS_RUN_DIR to a directory on a local disk that has room."
             ) from error
-    raise StillBusyError(f"{place.lock_path.parent} is removed again and again by somebody.")
+    raise StillBusyError(f"{place.lock_path.parent} is removed again and again by another process.")
 
 
 def _take(fd: int, place: MountPaths) -> bool:
-    """Lock if nobody else has; a lock on a file that has been removed meanwhile is none."""
+    """Lock unless another process has; a lock on a file that has been removed since is none."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return os.path.samestat(os.fstat(fd), place.lock_path.stat())
@@ -164,7 +164,7 @@ def _take(fd: int, place: MountPaths) -> bool:
 
 
 def forget(place: MountPaths) -> None:
-    """Remove the lock file if nobody holds it, and the directories that nobody uses any more."""
+    """Remove the lock file unless a process holds it, and the directories if they are empty."""
     with contextlib.suppress(OSError):
         fd = os.open(place.lock_path, os.O_RDWR | os.O_CLOEXEC)
         try:

@@ -3,8 +3,8 @@
 It needs no fusermount3, and the kernel takes it away with the last of those processes, whatever
 killed them. Nothing of it is outside: mountpoint, lock and socket lie in a directory in memory,
 laid over an empty directory of the system; within the namespace they are what they are for a plain
-mount. Other runs of the job find the namespace by its door (door.py) and join it by setns(2). See
-docs/namespace.md for what does not work inside.
+mount. Other runs of the job find the namespace by a socket (rendezvous.py) and join it by setns(2).
+docs/namespace.md says what does not work inside.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def _use(place: MountPaths, say: Say) -> MountHandle | None:
 def _addresses(
     source: Path, settings: Settings, at: Path | None, environ: Mapping[str, str]
 ) -> list[RendezvousAddress]:
-    """Doors to try, the own one first. A step may use what its job's script has made, which
+    """Names to try, the own one first. A step may use what its job's script has made, which
     outlives it; the script must not use a step's.
     """
     what = [
@@ -257,7 +257,7 @@ def _make(settings: Settings, at: Path | None, job: str) -> MountPaths:
 
 
 def _quiet_directory() -> Path | None:
-    """An empty directory that every system has and nobody in a job misses."""
+    """An empty directory that every system has and no job uses."""
     for directory in _QUIET_DIRECTORIES:
         try:
             is_free = not directory.is_symlink() and mounts.find_mount(directory) is None

@@ -30,7 +30,7 @@ _READ, _SEARCH = 4, 1
 _LIST = "system.posix_acl_access"
 _NFS4_LIST = "system.nfs4_acl"
 _USER, _GROUP_OBJECT, _GROUP, _MASK = 2, 4, 8, 16
-_NOBODY = ".imagenetfs-nobody"
+_ABSENT = ".imagenetfs-absent"
 """A name that is not there: to look it up takes the right to search."""
 _MOST_DIRECTORIES = 32
 _MOST_ENTRIES = 256
@@ -185,11 +185,11 @@ def _may(path: Path, wanted: int) -> bool:
         if wanted & _READ:
             os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
         if wanted & _SEARCH:
-            (path / _NOBODY).stat()
+            (path / _ABSENT).stat()
     except PermissionError:
         return False
     except OSError:
-        return True  # another trouble, for whoever reads it
+        return True  # another trouble, which reading it will tell
     return True
 
 

@@ -36,7 +36,7 @@ FUSE_DEVICE = Path("/dev/fuse")
 DEFAULT_SOURCES = (Path("/datashare/imagenet"), Path("/datashare/ImageNet"))
 
 NOT_MOUNTED_FILE = "NOT_MOUNTED"
-"""May lie beneath a mount: it tells whoever looks that nothing is mounted."""
+"""May lie beneath a mount: it tells a user who looks there that nothing is mounted."""
 
 Say = Callable[[str], None]
 
@@ -155,7 +155,7 @@ def health(entry: mounts.MountEntry) -> Health:
     return Health.LIVE
 
 
-def heal(entry: mounts.MountEntry, say: Say) -> None:
+def remove_dead_mount(entry: mounts.MountEntry, say: Say) -> None:
     """Take a dead mount away, and say so; raises MountpointStaleError where that fails."""
     if mounts.wait_unmounted(entry, ENDING_SECONDS):
         return  # it was just being unmounted
@@ -192,7 +192,7 @@ def check_mountpoint(mountpoint: Path, source: Path, say: Say) -> None:
     """
     while (entry := mounts.find_mount(mountpoint)) is not None and entry.is_ours:
         _refuse_unless_dead(entry)
-        heal(entry, say)
+        remove_dead_mount(entry, say)
     if mountpoint == source:
         return  # the mount lies over what it shows
     if entry is not None:
@@ -307,11 +307,11 @@ def check_fuse(*, needs_helper: bool) -> None:
 
 def _closed_device() -> str:
     """Why the device may not be opened, though it is there."""
-    everybodys = stat.S_IROTH | stat.S_IWOTH
-    if FUSE_DEVICE.stat().st_mode & everybodys == everybodys:
+    for_all = stat.S_IROTH | stat.S_IWOTH
+    if FUSE_DEVICE.stat().st_mode & for_all == for_all:
         return (
-            f"{FUSE_DEVICE} may not be opened here, though its mode is for everybody: a container "
-            "has bound it without devices (leave out --bind /dev/fuse), or the job's control "
-            "group does not let it in."
+            f"{FUSE_DEVICE} may not be opened here, though its mode lets all users do so: a "
+            "container has bound it without devices (leave out --bind /dev/fuse), or the job's "
+            "control group does not let it in."
         )
     return f"{FUSE_DEVICE} may not be opened by this user: an administrator sets its mode to 0666."

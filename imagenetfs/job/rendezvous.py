@@ -1,14 +1,14 @@
-"""Doors: how the runs of one job find the namespace that one of them has made.
+"""How the runs of one job find the namespace that one of them has made.
 
-A door is a listening socket with an abstract name (unix(7)): no file, so nothing is left of it
-whatever killed its owner. Its name says whose it is, which job, and by a digest what is mounted
-how. Whoever can bind the name is the one to start the mount; the others connect meanwhile and wait.
+They meet at a listening socket with an abstract name (unix(7)): it is no file, so nothing is left
+of it whatever killed its owner. The name says which user and which job it is of, and by a digest
+what is mounted how. The run that can bind the name starts the mount; the others connect and wait.
 The mount's server answers them with one JSON packet ``{"pid", "root", "mountpoint"}`` and hangs up;
 when it could not start, the kernel ends their connections, and one of them is the next to bind.
 
-Anybody may connect to an abstract socket, or bind its name first. So both sides look at who the
-other is before anything else; a name that another user's process has is left to it, and the next
-one is taken.
+Any process of the node may connect to an abstract socket, or bind its name first. So both sides
+check whose the other is before anything else; a name that another user's process has is left to it,
+and the next one is taken.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _PAUSE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class RendezvousAddress:
-    """A door's name: ``digest`` stands for source, place and views, and for where they are seen
-    from. ``number``: the first name is 0; the others are for where other users have taken those
-    before.
+    """The name of a socket: ``digest`` stands for source, mountpoint and views, and for where they
+    are seen from. ``number``: the first name is 0; the next ones are for where other users have
+    taken those before.
     """
 
     job: str
@@ -57,7 +57,7 @@ class RendezvousAddress:
 
 @dataclass(frozen=True, slots=True)
 class NamespaceServer:
-    """Behind a door: the server's process in the namespace, the private
+    """Where a namespace is: the server's process in it, the private
     directory, the mountpoint.
     """
 
@@ -74,7 +74,7 @@ class ForeignSocketError(Exception):
 
 
 def listen(address: RendezvousAddress) -> socket.socket | None:
-    """Become the one to start; None if somebody is already."""
+    """Bind the name, to start the mount; None where another process has it."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         listener.bind(address.as_socket())
@@ -86,14 +86,15 @@ def listen(address: RendezvousAddress) -> socket.socket | None:
 
 
 def connect(address: RendezvousAddress) -> NamespaceServer | None:
-    """Ask who is behind a door, and wait while the mount is being started; None if nobody is (any
-    more). Raises ForeignSocketError."""
+    """Ask for the namespace, and wait while its mount is being started; None where no process
+    listens (any more). Raises ForeignSocketError.
+    """
     connection = connect_own(address)
     return None if connection is None else answer(connection)
 
 
 def connect_own(address: RendezvousAddress) -> socket.socket | None:
-    """A connection to a process of this user's; None if nobody listens.
+    """A connection to a process of this user's; None where none listens.
 
     Raises ForeignSocketError.
     """
@@ -129,7 +130,7 @@ def answer(connection: socket.socket) -> NamespaceServer | None:
 
 
 class Patience:
-    """For a name that cannot be bound though nobody answers there: its last owner is on its way
+    """For a name that cannot be bound though no process answers there: its last owner is on its way
     out, or another user's process holds it for no use.
     """
 
@@ -145,7 +146,7 @@ class Patience:
 
 
 def list_addresses() -> list[RendezvousAddress]:
-    """The names on this node that look like this user's (proc_pid_net(5)); anybody may have bound
+    """The names on this node that look like this user's (proc_pid_net(5)); any user may have bound
     them.
     """
     own = re.compile(
@@ -182,7 +183,7 @@ def _bound() -> list[tuple[str, str]]:
 
 
 class RendezvousListener:
-    """Answers at the door, within ``serve``'s loop."""
+    """Tells the runs of a job where its namespace is, as a task of the supervisor."""
 
     def __init__(self, listener: socket.socket, host: NamespaceServer) -> None:
         listener.setblocking(False)
@@ -207,7 +208,7 @@ class RendezvousListener:
                         connection.send(self._answer)
 
     def close(self) -> None:
-        """Nobody is let in any more, though workers may still hold copies of the socket."""
+        """Answer no process any more, though workers may still hold copies of the socket."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

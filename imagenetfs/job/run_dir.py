@@ -109,7 +109,7 @@ def _roots(settings: Settings) -> list[Path]:
 
 
 def _in_runtime_directory() -> list[Path]:
-    """Places in /run, where nobody but root makes names."""
+    """Directories in /run, where only root makes names."""
     uid = os.geteuid()
     named = os.environ.get("XDG_RUNTIME_DIR", "")
     found = [Path(named)] if named.startswith("/") else []
@@ -131,7 +131,7 @@ def _itself_or_part(named: Path) -> Path:
 
 
 def _keeps_parts(status: os.stat_result) -> bool:
-    """Whether what a user makes in a directory stays that user's: nobody else can move it away."""
+    """Whether what a user makes in a directory stays that user's: no other can move it away."""
     is_kept = not status.st_mode & _OTHERS_WRITE or bool(status.st_mode & stat.S_ISVTX)
     return status.st_uid in (0, os.geteuid()) and is_kept
 
@@ -156,7 +156,7 @@ def ensure_private(directory: Path) -> None:
 
 def _make(directory: Path) -> None:
     with contextlib.suppress(FileExistsError):
-        if directory.name == _part():  # a part of what is there already: nobody could share it else
+        if directory.name == _part():  # a part of what exists, which is made for all to share
             directory.mkdir(mode=0o700)
         else:
             directory.mkdir(mode=0o700, parents=True)

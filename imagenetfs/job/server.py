@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import socket
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -20,7 +21,6 @@ from imagenetfs.errors import ImagenetfsError
 from imagenetfs.job import preflight, primary_group, signals
 from imagenetfs.job.clients import Born, ClientRegistry, ServerInfo
 from imagenetfs.job.daemon import Ready
-from imagenetfs.job.everybody import access_of
 from imagenetfs.job.mount_paths import MountPaths, forget, locked, unlock
 from imagenetfs.job.preflight import NOT_MOUNTED_FILE
 from imagenetfs.job.rendezvous import NamespaceServer, RendezvousListener
@@ -84,7 +84,7 @@ def serve_mount(
         notifier.ready_to_use(f"{request.source} is mounted at {place.mountpoint}")
 
     try:
-        with signals.blocked():  # whoever is ended in the middle would leave a socket behind
+        with signals.blocked():  # an end in the middle would leave a socket behind
             watchers.append(ClientRegistry(place, identity, first_lease))
         if request.listener is not None:
             host = NamespaceServer(os.getpid(), str(place.root), str(place.mountpoint))
@@ -106,13 +106,13 @@ def serve_mount(
 def make_mountpoint(mountpoint: Path, say: Callable[[str], None]) -> bool:
     """Make a directory to mount on; True if it shall go with the mount. Under the place's lock.
 
-    What is left of it when the mount is killed says to whoever looks that nothing is mounted.
+    What is left of it when the mount is killed says that nothing is mounted.
     """
     preflight.refuse_others_program("mountpoint", mountpoint)
     sign = mountpoint / NOT_MOUNTED_FILE
     entry = mounts.find_mount(mountpoint)
     if entry is not None and entry.is_ours and preflight.health(entry) is preflight.Health.DEAD:
-        preflight.heal(entry, say)
+        preflight.remove_dead_mount(entry, say)
     try:
         mountpoint.mkdir(mode=0o755)
         sign.write_text("imagenetfs is not mounted here at the moment.\n")
@@ -140,13 +140,26 @@ def _plan(request: MountRequest) -> MountPlan:
         fuse_options=request.fuse_options,
         log_path=request.log,
         shown_to=primary_group.usual_group() if request.born == "mount" else None,
-        root_access=access_of(request.source) if "allow_other" in request.fuse_options else None,
+        root_access=root_access_of(request.source)
+        if "allow_other" in request.fuse_options
+        else None,
         idle=settings.idle if request.born == "mount" else None,
         # A job's end may bring SIGTERM to each of its processes. The command shall save its work
         # then, and may read until it has: the mount ends with the command's connection.
         heed_signals=request.born == "mount",
         warnings=() if warning is None else (warning,),
     )
+
+
+def root_access_of(source: Path) -> tuple[int, int, int]:
+    """Owner, group and permission bits of the root directory of a mount for all users
+    (allow_other): those of the source, so that it lets in at all whom the source lets in.
+
+    What lies in it has rights of its own, those of its archives (imagenetfs.read.ownership); the
+    kernel checks each caller. Raises OSError.
+    """
+    status = source.stat()
+    return status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode) & 0o555
 
 
 def mount_settings(settings: Settings) -> MountSettings:

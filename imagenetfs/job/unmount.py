@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from imagenetfs.config import resolve as resolve_settings
 from imagenetfs.errors import NotMountedError, StillBusyError
 from imagenetfs.job import preflight
-from imagenetfs.job.cleanup import heal
+from imagenetfs.job.cleanup import clear_dead_mount
 from imagenetfs.job.clients import MountClient
 from imagenetfs.job.mount_paths import MountPaths, find_paths, locked
 from imagenetfs.job.processes import elsewhere, holders, wait_for_end
@@ -33,7 +33,7 @@ def unmount(path: str, *, lazy: bool, say: Say) -> None:
     entry = _find(path)
     os.chdir("/")  # or this very process might be the one that keeps it busy
     if preflight.health(entry) is preflight.Health.DEAD:
-        heal(entry, _place_of(entry), say)
+        clear_dead_mount(entry, _place_of(entry), say)
         return
     pid = _server_pid(entry)
     if lazy:
@@ -60,7 +60,7 @@ def unmount(path: str, *, lazy: bool, say: Say) -> None:
 
 
 def _seen_elsewhere(entry: mounts.MountEntry) -> str:
-    """Who still has the mount, and what takes it away there; empty if nobody is found."""
+    """Which processes still have the mount, and what takes it away there; empty for none."""
     viewers = elsewhere(entry.device)
     if not viewers:
         return ""
@@ -102,7 +102,7 @@ def _place_of(entry: mounts.MountEntry) -> MountPaths:
 
 @contextlib.contextmanager
 def _unless_a_run_uses_it(entry: mounts.MountEntry) -> Iterator[None]:
-    """For what takes the mount away: no run has a lease, and none gets one meanwhile.
+    """For what takes the mount away: no run is a client of it, and none becomes one until then.
 
     Raises LeasedError where one has. Between two files its command holds nothing open.
     """

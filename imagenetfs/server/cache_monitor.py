@@ -64,7 +64,7 @@ class CacheHealthReporter:
 class CacheJanitor:
     """Does for idle workers what busy ones do for themselves while they read.
 
-    A worker lets go of segments that were thrown out, and gives space back where other programs
+    A worker lets go of segments that were evicted, and gives space back where other programs
     fill the disk, with its next request; until that comes it waits in the kernel. So every few
     seconds a child looks at the disk, which may hang if it is broken, and workers that sit idle on
     what is gone are told to leave: the pool puts others in their place.

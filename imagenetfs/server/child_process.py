@@ -131,4 +131,4 @@ class Children:
             while not child.ended():
                 await trio.sleep(_POLL_SECONDS)
         if child.pid:
-            log.warning("%s is left to end by itself", child.what)
+            log.warning("%s is left to end when the source answers", child.what)

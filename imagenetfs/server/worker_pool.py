@@ -270,7 +270,7 @@ class WorkerPool:
                 if self._processes.waitpid(pid, os.WNOHANG)[0]:
                     del self._workers[pid]
             if self._clock.monotonic() > deadline:
-                log.warning("workers that wait for the source are left to end by themselves")
+                log.warning("workers that wait for the source are left to end when it answers")
                 self._workers.clear()
             if self._workers:
                 self._clock.sleep(0.01)

@@ -111,7 +111,7 @@ def _child(work: Callable[[], bytes], writer: int) -> NoReturn:
 
 
 def _limit(kind: int, most: int) -> int:
-    """Lower a limit to ``most``; one that is lower already stays (nobody may raise a hard one).
+    """Lower a limit to ``most``; one that is lower already stays (only root may raise a hard one).
 
     Returns what holds now.
     """

@@ -27,7 +27,7 @@ def directory_problem(status: os.stat_result) -> str | None:
 
 
 def open_regular(path: Path) -> int:
-    """A descriptor for reading a regular file, whoever's it is. Raises OSError; never waits for a
+    """A descriptor for reading a regular file, of whatever user. Raises OSError; never waits for a
     writer.
     """
     fd = os.open(path, os.O_RDONLY | _FLAGS)

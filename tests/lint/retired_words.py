@@ -4,6 +4,9 @@ Two tables decide. renamed.tsv has what was renamed: a module must not stand und
 again, its old names must not be defined in it again, and no class anywhere may have the name of a
 renamed class. docs/glossary.md has the words of the project; a word in its column "retired" is no
 name of anything in the package: module, class, function, parameter, attribute or variable.
+
+In prose (docstrings, comments, messages) a sentence names the process that acts, and not a person:
+the words of ``PERSONS`` stand nowhere in the package.
 """
 
 from __future__ import annotations
@@ -23,6 +26,11 @@ _STILL_RIGHT = frozenset({"Identity", "Lease", "Reads", "Root"})
 """Names of renamed classes that the field uses for something else that the package has or may have:
 a lease has a time bound, a volume an identity, the benchmarks speak of reads, a tree has a root.
 """
+
+PERSONS = ("whoever", "somebody", "nobody", "anybody", "everybody", "meanwhile", "one's")
+"""Words by which a sentence leaves open which process acts, or when."""
+
+_PERSONS = re.compile(rf"\b({'|'.join(PERSONS)})\b", re.IGNORECASE)
 
 
 @dataclass
@@ -78,6 +86,9 @@ def findings(directory: Path, retired: Retired) -> Iterator[str]:
         word = module.rpartition(".")[2]
         if word in retired.words:
             yield f"{where}: {word} is a retired word; say {retired.words[word]}"
+        for number, text in enumerate(path.read_text().splitlines(), start=1):
+            for person in _PERSONS.findall(text):
+                yield f"{where}:{number}: {person} leaves open who acts; name the process"
         tree = ast.parse(path.read_bytes(), str(path))
         for line, name in sorted({*_in_tree(tree, module, retired)}):
             yield f"{where}:{line}: {name}"

@@ -49,6 +49,21 @@ def test_a_retired_word_is_no_name(tmp_path: Path, rules: Retired, text: str) ->
     assert "scanner" in line or "Item" in line
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"""Whoever asks is told."""',
+        "x = 1  # nobody waits",
+        "say('Meanwhile it is read.')",
+        '"one\'s own"',
+    ],
+)
+def test_a_sentence_names_who_acts(tmp_path: Path, rules: Retired, text: str) -> None:
+    (line,) = found(tmp_path, rules, "n.py", text)
+    assert line.startswith("p/n.py:1: ")
+    assert "name the process" in line
+
+
 def test_other_names_and_prose_are_left_alone(tmp_path: Path, rules: Retired) -> None:
     text = '"""A ring."""\nstring, scanner = "ring", 1  # the team\ndef ask(): pass\n'
     assert found(tmp_path, rules, "n.py", text) == []

@@ -412,7 +412,7 @@ def test_everything_killed_is_healed_by_the_next_start(at: Bench, sample: Path) 
 
 
 @pytest.mark.expects_log(
-    "nobody waits for this mount any more", r"the lines above say why\. Try `fusermount"
+    "the command that started this mount has gone", r"the lines above say why\. Try `fusermount"
 )
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_an_end_at_any_moment_of_the_start(at: Bench, sample: Path, number: signal.Signals) -> None:

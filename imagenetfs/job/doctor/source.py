@@ -28,7 +28,7 @@ IMAGE_BYTES = 110_000
 """ImageNet's mean image."""
 
 IMAGES_A_CPU = 8_000
-"""Images a second for each CPU when the bytes are at hand and whoever reads them runs there too:
+"""Images a second for each CPU when the bytes are at hand and their readers run there too:
 16,400 on two in docs/benchmarks.md, where the server's own part is 31 us an image.
 """
 
@@ -48,9 +48,7 @@ def source(settings: Settings) -> Iterator[Finding]:
         path = settings.source or preflight.default_source()
         preflight.check_source(path)
     except GroupNeededError as need:
-        yield yellow(
-            "source", str(need), "run and mount start again under that group by themselves"
-        )
+        yield yellow("source", str(need), "run and mount start again under that group")
         return
     except ImagenetfsError as error:
         yield red("source", str(error))

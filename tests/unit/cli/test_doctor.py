@@ -96,7 +96,7 @@ def healed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[MountPaths]:
         return Health.DEAD if entry.mountpoint.endswith("dead") else Health.LIVE
 
     monkeypatch.setattr(preflight, "health", health)
-    monkeypatch.setattr(cleanup, "heal", lambda entry, place, say: places.append(place))
+    monkeypatch.setattr(cleanup, "clear_dead_mount", lambda entry, place, say: places.append(place))
     return places
 
 

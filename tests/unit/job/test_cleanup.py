@@ -37,7 +37,7 @@ def healed(table: MountTable, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         found.append(entry.mountpoint)
         table.remove(entry)
 
-    monkeypatch.setattr(preflight, "heal", heal)
+    monkeypatch.setattr(preflight, "remove_dead_mount", heal)
     monkeypatch.setattr(preflight, "health", lambda entry: Health.DEAD)
     return found
 
@@ -136,7 +136,7 @@ def test_files_in_a_mountpoint_are_kept(root: Path, healed: list[str]) -> None:
 
 def test_healing_takes_the_files_too(root: Path, table: MountTable, healed: list[str]) -> None:
     place = left_by(root, "a")
-    cleanup.heal(table.add(place.mountpoint), place, silence)
+    cleanup.clear_dead_mount(table.add(place.mountpoint), place, silence)
     assert not remains(place)
 
 
@@ -146,7 +146,7 @@ def test_healing_a_mountpoint_of_the_users_leaves_it(
     place = MountPaths(tmp_path / "mnt", root)
     place.mountpoint.mkdir()
     place.socket_path.touch()
-    cleanup.heal(table.add(place.mountpoint), place, silence)
+    cleanup.clear_dead_mount(table.add(place.mountpoint), place, silence)
     assert place.mountpoint.is_dir()
     assert not place.socket_path.exists()
 
@@ -159,7 +159,7 @@ def test_a_dead_mount_that_stays_is_told(
     def fail(entry: MountEntry, say: object) -> None:
         raise MountpointStaleError("it stays")
 
-    monkeypatch.setattr(preflight, "heal", fail)
+    monkeypatch.setattr(preflight, "remove_dead_mount", fail)
     with pytest.raises(MountpointStaleError, match="it stays"):
-        cleanup.heal(table.add(place.mountpoint), place, silence)
+        cleanup.clear_dead_mount(table.add(place.mountpoint), place, silence)
     assert remains(place)

@@ -73,7 +73,7 @@ class Node:
         monkeypatch.setattr(MountClient, "visit", lambda place: self.lease)
         monkeypatch.setattr(preflight, "health", lambda entry: self.health)
         monkeypatch.setattr(
-            preflight, "heal", lambda entry, say: self.healed.append(entry.mountpoint)
+            preflight, "remove_dead_mount", lambda entry, say: self.healed.append(entry.mountpoint)
         )
         monkeypatch.setattr(mounts, "wait_unmounted", lambda entry, seconds: self.unmounted)
         monkeypatch.setattr(
@@ -357,9 +357,7 @@ def test_a_mount_that_does_not_end_is_taken_away(
 
     monkeypatch.setattr(mounts, "detach", detach)
     release(session, node.said.append)
-    assert node.said == [
-        f"the mount at {node.place.mountpoint} did not end by itself and was taken away."
-    ]
+    assert node.said == [f"the mount at {node.place.mountpoint} did not end and was taken away."]
     assert (detached, node.ended) == ([True], [4242])
 
 
@@ -367,7 +365,9 @@ def test_the_server_died(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     node.place.mountpoint.mkdir()
     session, _ = _session(node, last=None, made=True)
     healed: list[MountEntry] = []
-    monkeypatch.setattr(mount_handle, "heal", lambda entry, place, say: healed.append(entry))
+    monkeypatch.setattr(
+        mount_handle, "clear_dead_mount", lambda entry, place, say: healed.append(entry)
+    )
     release(session, node.said.append)
     assert healed == [session.entry]
     assert not node.place.mountpoint.exists()
@@ -379,7 +379,9 @@ def test_the_server_died_and_its_mount_lives_on(
     """A newer server has mounted there: it is none of ours."""
     session, _ = _session(node, last=None)
     node.unmounted = False
-    monkeypatch.setattr(mount_handle, "heal", lambda entry, place, say: pytest.fail("it lives"))
+    monkeypatch.setattr(
+        mount_handle, "clear_dead_mount", lambda entry, place, say: pytest.fail("it lives")
+    )
     release(session, node.said.append)
 
 
@@ -391,6 +393,6 @@ def test_a_dead_mount_that_cannot_be_taken_away_is_told(
     def heal(entry: MountEntry, place: MountPaths, say: object) -> None:
         raise ImagenetfsError("It stays.")
 
-    monkeypatch.setattr(mount_handle, "heal", heal)
+    monkeypatch.setattr(mount_handle, "clear_dead_mount", heal)
     release(session, node.said.append)
     assert node.said == ["It stays."]

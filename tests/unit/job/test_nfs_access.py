@@ -121,7 +121,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, *paths: Path) -> None:
         return opened(path, *arguments, **more)
 
     def try_stat(path: str | Path, **more: bool) -> os.stat_result:
-        if str(path).endswith(nfs_access._NOBODY) and os.path.dirname(path) in closed:
+        if str(path).endswith(nfs_access._ABSENT) and os.path.dirname(path) in closed:
             raise PermissionError(13, "Permission denied")
         return asked(path, **more)
 

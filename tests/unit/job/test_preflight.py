@@ -142,7 +142,7 @@ def test_a_dead_mount_that_cannot_be_taken_away(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(mounts, "find_mount", lambda mountpoint: ENTRY)
     monkeypatch.setattr(mounts, "detach", detach)
     with pytest.raises(errors.MountpointStaleError, match="not yours"):
-        preflight.heal(ENTRY, nothing)
+        preflight.remove_dead_mount(ENTRY, nothing)
 
 
 def test_no_fuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,7 @@ def test_a_dead_mount_is_taken_away_first(tmp_path: Path, monkeypatch: pytest.Mo
     table = MountTable(tmp_path, monkeypatch)
     table.add(tmp_path / "m")
     monkeypatch.setattr(preflight, "health", lambda entry: Health.DEAD)
-    monkeypatch.setattr(preflight, "heal", lambda entry, say: table.remove(entry))
+    monkeypatch.setattr(preflight, "remove_dead_mount", lambda entry, say: table.remove(entry))
     assert make_mountpoint(tmp_path / "m", nothing)
 
 

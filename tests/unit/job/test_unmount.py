@@ -104,7 +104,9 @@ def test_no_mount(node: Node, tmp_path: Path) -> None:
 def test_a_dead_mount_is_healed(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     healed: list[tuple[MountEntry, MountPaths]] = []
     monkeypatch.setattr(preflight, "health", lambda entry: Health.DEAD)
-    monkeypatch.setattr(unmount, "heal", lambda entry, place, say: healed.append((entry, place)))
+    monkeypatch.setattr(
+        unmount, "clear_dead_mount", lambda entry, place, say: healed.append((entry, place))
+    )
     node.unmount()
     assert healed == [(node.entry, node.place)]
     assert (node.detached, node.waited) == ([], [])

@@ -234,7 +234,7 @@ def test_a_task_that_is_cancelled_ends_its_child(
     os.close(writer)
 
 
-@pytest.mark.expects_log("staging is left to end by itself")
+@pytest.mark.expects_log("staging is left to end when the source answers")
 def test_one_that_cannot_die_is_left(
     session: tuple[int, int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -255,5 +255,5 @@ def test_one_that_cannot_die_is_left(
     with monkeypatch.context() as patch:
         patch.setattr(os, "waitpid", reap)
         run(session[1], lambda row: None, main)
-    assert "staging is left to end by itself" in caplog.text
+    assert "staging is left to end when the source answers" in caplog.text
     assert real(pids[-1], 0)[0] == pids[-1]

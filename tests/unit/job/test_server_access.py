@@ -7,21 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.job.everybody import access_of
+from imagenetfs.job.server import root_access_of
 
 
 @pytest.mark.parametrize(("mode", "shown"), [(0o2750, 0o750), (0o777, 0o755), (0o500, 0o700)])
 def test_what_the_source_lets_in(tmp_path: Path, mode: int, shown: int) -> None:
     tmp_path.chmod(mode)
-    assert access_of(tmp_path) == (os.geteuid(), tmp_path.stat().st_gid, shown)
+    assert root_access_of(tmp_path) == (os.geteuid(), tmp_path.stat().st_gid, shown)
 
 
 def test_a_source_that_is_a_link(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir(mode=0o710)
     (tmp_path / "link").symlink_to("there")
-    assert access_of(tmp_path / "link")[2] == 0o710
+    assert root_access_of(tmp_path / "link")[2] == 0o710
 
 
 def test_no_source(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        access_of(tmp_path / "none")
+        root_access_of(tmp_path / "none")
