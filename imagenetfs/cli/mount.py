@@ -71,7 +71,7 @@ def mount(
     for note in asked.notes:
         say(note)
     request = MountRequest(
-        place=prepare_paths(mounts.resolve(places[-1]), settings, say),
+        paths=prepare_paths(mounts.resolve(places[-1]), settings, say),
         source=settings.source or preflight.default_source(),
         settings=settings,
         born="mount",
@@ -79,16 +79,20 @@ def mount(
     )
     signals.raise_when_told_to_end()
     check_required(request.source, settings, say)
-    with locked(request.place) as lock:
+    with locked(request.paths) as lock:
         if make:
-            request = replace(request, made=make_mountpoint(request.place.mountpoint, say))
+            request = replace(request, made=make_mountpoint(request.paths.mountpoint, say))
         if foreground or asked.foreground:
             _serve_here(request, lock)
         else:
-            start_mount(request, lock, say)
-            ends = slurm_step.warning_of(os.environ)
-            if ends is not None:
-                say(f"warning: {ends}")
+            _serve_in_background(request, lock)
+
+
+def _serve_in_background(request: MountRequest, lock: int) -> None:
+    start_mount(request, lock, say)
+    ends = slurm_step.warning_of(os.environ)
+    if ends is not None:
+        say(f"warning: {ends}")
 
 
 def _serve_here(request: MountRequest, lock: int) -> None:
@@ -97,7 +101,7 @@ def _serve_here(request: MountRequest, lock: int) -> None:
     if not isinstance(request.settings.log, SystemLog):
         logs.to_stderr()
     if request.settings.log is not None:
-        log = logs.prepare(request.place, request.settings)
+        log = logs.prepare(request.paths, request.settings)
         logs.install(request.settings, log)
         if not isinstance(request.settings.log, SystemLog):
             request = replace(request, log=log)
@@ -105,6 +109,6 @@ def _serve_here(request: MountRequest, lock: int) -> None:
     def ready(warnings: list[str]) -> None:
         for warning in warnings:
             say(f"warning: {warning}")
-        say(f"{request.source} is mounted at {request.place.mountpoint}.")
+        say(f"{request.source} is mounted at {request.paths.mountpoint}.")
 
     serve_mount(request, lock, ready)

@@ -85,8 +85,8 @@ def _acquire_plainly(
     source: Path, settings: Settings, at: Path | None, environ: Mapping[str, str], say: Say
 ) -> MountHandle:
     if at is not None:
-        place = prepare_paths(mounts.resolve(at), settings, say)
-        return join_or_start(place, source, settings, say)
+        paths = prepare_paths(mounts.resolve(at), settings, say)
+        return join_or_start(paths, source, settings, say)
     refusal: OccupiedError | None = None
     root = prepare_root(settings, say)
     for mountpoint in _candidates(root, source, settings, environ):
@@ -121,9 +121,9 @@ def _named_mount(
     entry = mounts.find_mount(mountpoint)
     if entry is None or not entry.is_ours or not _is_live(entry):
         return None
-    place = prepare_paths(mountpoint, settings)
-    with locked(place), contextlib.suppress(OccupiedError):
-        session = join_mount(place, source, say)
+    paths = prepare_paths(mountpoint, settings)
+    with locked(paths), contextlib.suppress(OccupiedError):
+        session = join_mount(paths, source, say)
         if session is not None:
             check_joined(session, settings, say)
         return session

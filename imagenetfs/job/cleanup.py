@@ -21,36 +21,36 @@ from imagenetfs.system import mounts
 def remove_dead_mounts(root: Path, own: MountPaths, say: Say) -> None:
     """Clear every mountpoint below ``root`` but the own one, whose lock the caller holds."""
     for directory in root.iterdir():
-        place = MountPaths(directory, root)
-        if place != own and place.files:  # else it is none of ours
-            with contextlib.suppress(ImagenetfsError), locked(place, 0.0):
-                _clear(place, say)
+        paths = MountPaths(directory, root)
+        if paths != own and paths.files:  # else it is none of ours
+            with contextlib.suppress(ImagenetfsError), locked(paths, 0.0):
+                _clear(paths, say)
 
 
-def clear_dead_mount(entry: mounts.MountEntry, place: MountPaths, say: Say) -> None:
+def clear_dead_mount(entry: mounts.MountEntry, paths: MountPaths, say: Say) -> None:
     """Take a dead mount away, and what its server could not any more;
     raises MountpointStaleError.
     """
     preflight.remove_dead_mount(entry, say)
-    with contextlib.suppress(ImagenetfsError), locked(place, 0.0):
-        _clear(place, say)
+    with contextlib.suppress(ImagenetfsError), locked(paths, 0.0):
+        _clear(paths, say)
 
 
-def _clear(place: MountPaths, say: Say) -> None:
+def _clear(paths: MountPaths, say: Say) -> None:
     """Under the lock of these paths: no process starts or joins a mount there until it is done."""
-    visit = MountClient.visit(place)
+    visit = MountClient.visit(paths)
     if visit is not None:
         visit.close()
         return
-    entry = mounts.find_mount(place.mountpoint)
+    entry = mounts.find_mount(paths.mountpoint)
     if entry is not None:
         if not entry.is_ours or preflight.health(entry) is not preflight.Health.DEAD:
             return
         preflight.remove_dead_mount(entry, say)
-    if place.is_below_root:
+    if paths.is_below_root:
         with contextlib.suppress(OSError):
-            place.mountpoint.rmdir()
-    for path in place.files:
-        if path != place.lock_path:
+            paths.mountpoint.rmdir()
+    for path in paths.files:
+        if path != paths.lock_path:
             with contextlib.suppress(OSError):
                 path.unlink()

@@ -74,10 +74,10 @@ class ClientRegistry:
     """Counts a mount's clients, as a task of its supervisor; one descriptor (epoll) has all."""
 
     def __init__(
-        self, place: MountPaths, identity: ServerInfo, first_lease: socket.socket | None = None
+        self, paths: MountPaths, identity: ServerInfo, first_lease: socket.socket | None = None
     ) -> None:
         """Listen. The caller holds the mount's lock, so that a socket found there is a dead one."""
-        self._place = place
+        self._place = paths
         self._identity = identity
         self._connections: dict[int, socket.socket] = {}
         self._leases: set[int] = set()
@@ -85,13 +85,13 @@ class ClientRegistry:
         self._epoll = select.epoll()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._listener.setblocking(False)
-        place.socket_path.unlink(missing_ok=True)
-        directory, name = _short_path(place.socket_path)
+        paths.socket_path.unlink(missing_ok=True)
+        directory, name = _short_path(paths.socket_path)
         try:
             self._listener.bind(name)
         finally:
             os.close(directory)
-        self._inode = place.socket_path.stat().st_ino
+        self._inode = paths.socket_path.stat().st_ino
         self._listener.listen(_BACKLOG)
         self._epoll.register(self._listener, select.EPOLLIN)
         if first_lease is not None:
@@ -213,12 +213,12 @@ class MountClient:
         self.identity = ServerInfo(**self._receive())
 
     @classmethod
-    def visit(cls, place: MountPaths) -> Self | None:
+    def visit(cls, paths: MountPaths) -> Self | None:
         """Connect to the server of a mount, as a visitor; None where none listens."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         connection.settimeout(ANSWER_SECONDS)
         try:
-            directory, name = _short_path(place.socket_path)
+            directory, name = _short_path(paths.socket_path)
             try:
                 connection.connect(name)
             finally:

@@ -16,7 +16,7 @@ from imagenetfs.job.clients import ServerInfo
 
 
 class OccupiedError(MountpointInUseError):
-    """Another mount lies at this place; at the default place the next name is tried."""
+    """Another mount lies at this mountpoint; by default the next name is tried."""
 
 
 def check_shown(mountpoint: Path, server: ServerInfo | None, settings: Settings) -> None:

@@ -90,13 +90,13 @@ class BoundedFileHandler(logging.FileHandler):
         return os.fstat(self.stream.fileno()).st_size if self.stream is not None else 0
 
 
-def prepare(place: MountPaths, settings: Settings) -> Path:
+def prepare(paths: MountPaths, settings: Settings) -> Path:
     """Make the log's directory, set a long log aside, and see that it can be written.
 
     Raises PlaceRefusedError if a log file was asked for by name and cannot be written; where it
     was not, the log goes beside the locks instead (a full home must not stop a job).
     """
-    wanted = log_path(place, settings)
+    wanted = log_path(paths, settings)
     try:
         if isinstance(settings.log, SystemLog):
             _system_handler(settings.log).close()
@@ -115,10 +115,10 @@ def prepare(place: MountPaths, settings: Settings) -> Path:
         if settings.log is None:
             forget_old_logs(wanted.parent)
     try:
-        return _prepare(place.own_log)
+        return _prepare(paths.own_log)
     except OSError as error:
         raise PlaceRefusedError(
-            f"No log can be written, neither {wanted} nor below {place.root}: {error.strerror}. "
+            f"No log can be written, neither {wanted} nor below {paths.root}: {error.strerror}. "
             "Name a file with --log."
         ) from error
 
@@ -215,13 +215,13 @@ def log_directory() -> Path:
     return at_home(user_state_path("imagenetfs")) / "log"
 
 
-def log_path(place: MountPaths, settings: Settings) -> Path:
+def log_path(paths: MountPaths, settings: Settings) -> Path:
     """The log of the mount at a place: readable, and no two mounts share one."""
     if isinstance(settings.log, Path):
         return settings.log
     if settings.log is not None:
-        return place.own_log  # for what helpers say before they fail
-    name = f"{place.mountpoint}-{place.job}" if place.is_private else str(place.mountpoint)
+        return paths.own_log  # for what helpers say before they fail
+    name = f"{paths.mountpoint}-{paths.job}" if paths.is_private else str(paths.mountpoint)
     readable = re.sub(r"[^A-Za-z0-9_.+-]+", "-", name).strip("-.")[-80:]
     return log_directory() / f"{readable}-{digest(name)[:8]}.log"
 

@@ -34,21 +34,21 @@ FOREIGN_SECONDS = 3.0
 class MountHandle:
     """A mount in use by this process. Without a lease it is another user's, and only used."""
 
-    place: MountPaths
+    paths: MountPaths
     entry: mounts.MountEntry
     lease: MountClient | None
     made: bool = False
 
     @property
     def mountpoint(self) -> Path:
-        return self.place.mountpoint
+        return self.paths.mountpoint
 
     @property
     def variables(self) -> dict[str, str]:
         """What the command finds in its environment; a run within it joins by these."""
         found = {MOUNT_VARIABLE: str(self.mountpoint)}
-        if self.place.is_private:
-            found[ROOT_VARIABLE] = str(self.place.root)
+        if self.paths.is_private:
+            found[ROOT_VARIABLE] = str(self.paths.root)
         return found
 
 
@@ -59,70 +59,70 @@ def _same(source: str, other: str) -> bool:
     return mounts.resolve(source) == mounts.resolve(other)
 
 
-def join_mount(place: MountPaths, source: Path | None, say: Say) -> MountHandle | None:
-    """Join the mount at a place, under its lock; None if there is none (any more).
+def join_mount(paths: MountPaths, source: Path | None, say: Say) -> MountHandle | None:
+    """Join the mount there, under its lock; None if there is none (any more).
 
     Raises OccupiedError where the mount there shows another source, or cannot be seen from here.
     """
-    entry = mounts.find_mount(place.mountpoint)
+    entry = mounts.find_mount(paths.mountpoint)
     if entry is not None and entry.is_ours:
         primary_group.check_mount(entry)
-    lease = MountClient.visit(place)
+    lease = MountClient.visit(paths)
     if entry is None:
         if lease is None:
             return None
         lease.close()
         raise OccupiedError(
-            f"A mount at {place.mountpoint} belongs to another mount namespace (a container, or "
+            f"A mount at {paths.mountpoint} belongs to another mount namespace (a container, or "
             "another step): choose another place with --at."
         )
     if not entry.is_ours:
-        raise OccupiedError(f"Something is mounted at {place.mountpoint} already ({entry.fstype}).")
+        raise OccupiedError(f"Something is mounted at {paths.mountpoint} already ({entry.fstype}).")
     shown = source_of(entry) if lease is None else lease.identity.source
     if source is not None and not _same(shown, str(source)):
         raise OccupiedError(
-            f"{shown} is mounted at {place.mountpoint}, not {source}: choose another place "
+            f"{shown} is mounted at {paths.mountpoint}, not {source}: choose another place "
             "with --at."
         )
     if lease is not None:
         with contextlib.suppress(OSError, ValueError):  # it may have died this very moment
             lease.take()
-            return MountHandle(place, entry, lease)
-    return _use_without_lease(place, entry, say)
+            return MountHandle(paths, entry, lease)
+    return _use_without_lease(paths, entry, say)
 
 
-def _use_without_lease(place: MountPaths, entry: mounts.MountEntry, say: Say) -> MountHandle | None:
+def _use_without_lease(paths: MountPaths, entry: mounts.MountEntry, say: Say) -> MountHandle | None:
     """No server of this user listens: the mount is dead, on its way out, or another user's."""
     if preflight.health(entry) is preflight.Health.DEAD:
         preflight.remove_dead_mount(entry, say)
         return None
     if entry.user_id == os.geteuid() and mounts.wait_unmounted(entry, FOREIGN_SECONDS):
         return None
-    return MountHandle(place, entry, lease=None)
+    return MountHandle(paths, entry, lease=None)
 
 
 def join_or_start(
-    place: MountPaths,
+    paths: MountPaths,
     source: Path,
     settings: Settings,
     say: Say,
     listener: socket.socket | None = None,
 ) -> MountHandle:
-    """The mount at a place, started if it is not there; ``listener`` is what
+    """The mount there, started if there is none; ``listener`` is what
     its server then answers at.
 
     Raises ImagenetfsError, among them OccupiedError.
     """
-    with locked(place) as lock:
-        session = join_mount(place, source, say)
+    with locked(paths) as lock:
+        session = join_mount(paths, source, say)
         if session is not None:
             check_joined(session, settings, say)
             return session
-        remove_dead_mounts(place.root, place, say)
-        made = _make_directory(place)
+        remove_dead_mounts(paths.root, paths, say)
+        made = _make_directory(paths)
         try:
             request = MountRequest(
-                place=place,
+                paths=paths,
                 source=source,
                 settings=settings,
                 born="run",
@@ -133,7 +133,7 @@ def join_or_start(
         except BaseException:
             if made:
                 with contextlib.suppress(OSError):
-                    place.mountpoint.rmdir()
+                    paths.mountpoint.rmdir()
             raise
 
 
@@ -157,28 +157,28 @@ def check_joined(session: MountHandle, settings: Settings, say: Say) -> None:
         say(f"warning: {problem}")
 
 
-def _make_directory(place: MountPaths) -> bool:
+def _make_directory(paths: MountPaths) -> bool:
     """Make the mountpoint; True if it shall go with the mount."""
     try:
-        place.mountpoint.mkdir(mode=0o700)
+        paths.mountpoint.mkdir(mode=0o700)
     except FileExistsError:
-        return place.is_below_root  # a server that was killed may have left it
+        return paths.is_below_root  # a server that was killed may have left it
     except OSError:
         return False  # the checks say what is wrong
     return True
 
 
 def _start(request: MountRequest, lock: int, say: Say) -> MountHandle:
-    place = request.place
+    paths = request.paths
     front, server = clients.pair()
     with server:
         try:
             entry = start_mount(request, lock, say, server)
-            return MountHandle(place, entry, MountClient(front), request.made)
+            return MountHandle(paths, entry, MountClient(front), request.made)
         except (OSError, ValueError) as error:
             front.close()
             raise FuseRefusedError(
-                f"The mount at {place.mountpoint} ended as soon as it had started."
+                f"The mount at {paths.mountpoint} ended as soon as it had started."
             ) from error
         except BaseException:
             front.close()
@@ -208,12 +208,12 @@ def release(session: MountHandle, say: Say) -> None:
 
 
 def _clear_after_death(session: MountHandle, say: Say) -> None:
-    """The server has gone; if it could not unmount, do so in its place."""
+    """The server has gone; if it could not unmount, do so for it."""
     is_gone = mounts.wait_unmounted(session.entry, FOREIGN_SECONDS)
     if not is_gone and preflight.health(session.entry) is preflight.Health.LIVE:
         return
     try:
-        clear_dead_mount(session.entry, session.place, say)
+        clear_dead_mount(session.entry, session.paths, say)
     except ImagenetfsError as error:
         say(str(error))
     if session.made:

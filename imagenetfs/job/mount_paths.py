@@ -45,7 +45,7 @@ class MountPaths:
 
     @property
     def is_private(self) -> bool:
-        """Whether this place is seen from within its namespace only."""
+        """Whether the mount is seen from within its namespace only."""
         return bool(self.job)
 
     @property
@@ -67,7 +67,7 @@ class MountPaths:
 
     @property
     def own_log(self) -> Path:
-        """A log beside the lock, where there is no better place."""
+        """A log beside the lock, where no file is named."""
         return self.lock_path.with_suffix(".log")
 
     @property
@@ -77,14 +77,14 @@ class MountPaths:
 
 
 def find_paths(mountpoint: Path, settings: Settings) -> MountPaths:
-    """The place of a mountpoint below the root that has files of it, or below the usual root."""
+    """The paths of a mount below the root that has files of it, else below the usual root."""
     places = [MountPaths(mountpoint, root) for root in usable_roots(settings)]
-    known = (place for place in places if place.lock_path.exists() or place.socket_path.exists())
+    known = (paths for paths in places if paths.lock_path.exists() or paths.socket_path.exists())
     return next(known, None) or MountPaths(mountpoint, find_root(settings))
 
 
 def prepare_paths(mountpoint: Path, settings: Settings, say: Say | None = None) -> MountPaths:
-    """The place of a mountpoint; makes the root, and refuses one that others could reach into."""
+    """The paths of a mount; makes the root, and refuses one that others could reach into."""
     return MountPaths(mountpoint, prepare_root(settings, say))
 
 
@@ -92,90 +92,90 @@ def prepare_paths(mountpoint: Path, settings: Settings, say: Say | None = None) 
 
 
 @contextlib.contextmanager
-def locked(place: MountPaths, seconds: float = LOCK_SECONDS) -> Iterator[int]:
-    """Hold the place's lock and yield its descriptor; raises StillBusyError after ``seconds``.
+def locked(paths: MountPaths, seconds: float = LOCK_SECONDS) -> Iterator[int]:
+    """Hold the mount's lock and yield its descriptor; raises StillBusyError after ``seconds``.
 
     A forked child shares the lock: it lasts until one of the two unlocks it, or both have ended.
     Where no server listens when it is given back, the lock file goes too.
     """
     deadline = time.monotonic() + seconds
     with contextlib.ExitStack() as undo:
-        while (fd := _enter(place, undo)) is None:
+        while (fd := _enter(paths, undo)) is None:
             if time.monotonic() > deadline:
                 raise StillBusyError(
                     f"Another process has been starting or ending the mount at "
-                    f"{place.mountpoint} for {seconds:.0f} s."
+                    f"{paths.mountpoint} for {seconds:.0f} s."
                 )
             time.sleep(0.02)
         yield fd
 
 
-def _enter(place: MountPaths, undo: contextlib.ExitStack) -> int | None:
+def _enter(paths: MountPaths, undo: contextlib.ExitStack) -> int | None:
     """Take the lock, if it is free, and have it given back; a signal comes
     before both or after both.
     """
     with signals.blocked():
-        fd = try_lock(place)
+        fd = try_lock(paths)
         if fd is not None:
-            undo.callback(_give_back, place, fd)
+            undo.callback(_give_back, paths, fd)
         return fd
 
 
-def _give_back(place: MountPaths, fd: int) -> None:
+def _give_back(paths: MountPaths, fd: int) -> None:
     with signals.blocked():
         # Closing only: if the server that was started here still holds the lock, it shall.
         os.close(fd)
-        if not place.socket_path.exists():
-            forget(place)
+        if not paths.socket_path.exists():
+            forget(paths)
 
 
-def try_lock(place: MountPaths) -> int | None:
-    """The place's lock as a descriptor of its own, if it is free."""
-    fd = _open_lock(place)
-    if _take(fd, place):
+def try_lock(paths: MountPaths) -> int | None:
+    """the mount's lock as a descriptor of its own, if it is free."""
+    fd = _open_lock(paths)
+    if _take(fd, paths):
         return fd
     os.close(fd)
     return None
 
 
-def _open_lock(place: MountPaths) -> int:
+def _open_lock(paths: MountPaths) -> int:
     for _ in range(_OPEN_TRIES):
         try:
-            return os.open(place.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            return os.open(paths.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:
             # The last mount of this user has just ended, and taken the directory with it.
-            ensure_private(place.root)
-            ensure_private(place.lock_path.parent)
+            ensure_private(paths.root)
+            ensure_private(paths.lock_path.parent)
         except OSError as error:
             raise NoSpaceError(
-                f"{place.lock_path} could not be written: {error.strerror}. "
+                f"{paths.lock_path} could not be written: {error.strerror}. "
                 "Set IMAGENETFS_RUN_DIR to a directory on a local disk that has room."
             ) from error
-    raise StillBusyError(f"{place.lock_path.parent} is removed again and again by another process.")
+    raise StillBusyError(f"{paths.lock_path.parent} is removed again and again by another process.")
 
 
-def _take(fd: int, place: MountPaths) -> bool:
+def _take(fd: int, paths: MountPaths) -> bool:
     """Lock unless another process has; a lock on a file that has been removed since is none."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(os.fstat(fd), place.lock_path.stat())
+        return os.path.samestat(os.fstat(fd), paths.lock_path.stat())
     except (BlockingIOError, FileNotFoundError):
         return False
 
 
-def forget(place: MountPaths) -> None:
+def forget(paths: MountPaths) -> None:
     """Remove the lock file unless a process holds it, and the directories if they are empty."""
     with contextlib.suppress(OSError):
-        fd = os.open(place.lock_path, os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(paths.lock_path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            if not _take(fd, place):
+            if not _take(fd, paths):
                 return
-            place.lock_path.unlink()
+            paths.lock_path.unlink()
         finally:
             os.close(fd)
-        place.lock_path.parent.rmdir()
-        if is_removable(place.root):
-            place.root.rmdir()
+        paths.lock_path.parent.rmdir()
+        if is_removable(paths.root):
+            paths.root.rmdir()
 
 
 def unlock(fd: int) -> None:

@@ -171,9 +171,9 @@ def _is_of(address: RendezvousAddress, wanted: str | None) -> bool:
     return address.job == wanted or address.job.startswith(f"{wanted}.")
 
 
-def _use(place: MountPaths, say: Say) -> MountHandle | None:
-    with locked(place):
-        return join_mount(place, None, say)
+def _use(paths: MountPaths, say: Say) -> MountHandle | None:
+    with locked(paths):
+        return join_mount(paths, None, say)
 
 
 # --- which ----------------------------------------------------------------------------------------

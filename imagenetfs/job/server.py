@@ -1,7 +1,7 @@
 """What the server process does around ``serve``: leases, lock, its directory, tidying up.
 
 Runs in a forked process (daemon.py) or, for ``mount --foreground``, in the command itself. The
-place's lock is held when it starts; it is given back when the mount can be read.
+mount's lock is held when it starts; it is given back when the mount can be read.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class MountRequest:
     """Everything that a server needs to know. ``made``: the mountpoint goes with the mount;
     ``listener``: where to answer those who look for this namespace."""
 
-    place: MountPaths
+    paths: MountPaths
     source: Path
     settings: Settings
     born: Born
@@ -61,11 +61,11 @@ def serve_mount(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from imagenetfs.server.supervisor import serve
 
-    place = request.place
+    paths = request.paths
     plan = _plan(request)
     identity = ServerInfo(
         str(request.source),
-        str(place.mountpoint),
+        str(paths.mountpoint),
         request.born,
         os.getpid(),
         config.texts_of_mount(request.settings),
@@ -81,13 +81,13 @@ def serve_mount(
         # Not by closing: the workers have inherited the descriptor.
         unlock(lock)
         ready(warnings)
-        notifier.ready_to_use(f"{request.source} is mounted at {place.mountpoint}")
+        notifier.ready_to_use(f"{request.source} is mounted at {paths.mountpoint}")
 
     try:
         with signals.blocked():  # an end in the middle would leave a socket behind
-            watchers.append(ClientRegistry(place, identity, first_lease))
+            watchers.append(ClientRegistry(paths, identity, first_lease))
         if request.listener is not None:
-            host = NamespaceServer(os.getpid(), str(place.root), str(place.mountpoint))
+            host = NamespaceServer(os.getpid(), str(paths.root), str(paths.mountpoint))
             watchers.append(RendezvousListener(request.listener, host))
         serve(plan, ready=mounted, watchers=watchers)
     finally:
@@ -98,13 +98,13 @@ def serve_mount(
             _tidy(request)
         else:
             if request.made:
-                _remove(place.mountpoint)  # the lock is ours, or that of a front that does so too
+                _remove(paths.mountpoint)  # the lock is ours, or that of a front that does so too
             os.close(lock)
-            forget(place)
+            forget(paths)
 
 
 def make_mountpoint(mountpoint: Path, say: Callable[[str], None]) -> bool:
-    """Make a directory to mount on; True if it shall go with the mount. Under the place's lock.
+    """Make a directory to mount on; True if it shall go with the mount. Under the mount's lock.
 
     What is left of it when the mount is killed says that nothing is mounted.
     """
@@ -134,7 +134,7 @@ def _plan(request: MountRequest) -> MountPlan:
         served = replace(served, index_dir=None, index_path=(written, *settings.index_path))
     return MountPlan(
         source=request.source,
-        mountpoint=request.place.mountpoint,
+        mountpoint=request.paths.mountpoint,
         settings=served,
         cache=prepare_cache(settings),
         fuse_options=request.fuse_options,
@@ -171,11 +171,11 @@ def mount_settings(settings: Settings) -> MountSettings:
 def _tidy(request: MountRequest) -> None:
     """Remove what was made for this mount, unless a newer one is just being made there."""
     try:
-        with locked(request.place, _TIDY_SECONDS):
+        with locked(request.paths, _TIDY_SECONDS):
             if request.log is None:
-                request.place.own_log.unlink(missing_ok=True)
+                request.paths.own_log.unlink(missing_ok=True)
             if request.made:
-                _remove(request.place.mountpoint)
+                _remove(request.paths.mountpoint)
     except ImagenetfsError as error:
         _log.info("the mountpoint stays: %s", error)
 

@@ -24,14 +24,14 @@ Say = Callable[[str], None]
 
 def check_all(request: MountRequest, say: Say) -> None:
     """Everything that can be known before mounting; raises the matching error."""
-    mountpoint, source = request.place.mountpoint, mounts.resolve(request.source)
+    mountpoint, source = request.paths.mountpoint, mounts.resolve(request.source)
     preflight.check_source(request.source)
     preflight.check_mountpoint(mountpoint, source, say)
     places = {
         "index directory": request.settings.index_dir,
         "cache directory": request.settings.cache_dir,
-        "log file": logs.log_path(request.place, request.settings),
-        "run directory": request.place.root,
+        "log file": logs.log_path(request.paths, request.settings),
+        "run directory": request.paths.root,
     }
     preflight.check_places(mountpoint, places)
     preflight.check_fuse(needs_helper=not namespaces.may_mount())
@@ -43,11 +43,11 @@ def start_mount(
 ) -> mounts.MountEntry:
     """Check, start a server in the background, and read the mount once.
 
-    The caller holds the place's lock; the server gives it back. Raises ImagenetfsError, and then
+    The caller holds the mount's lock; the server gives it back. Raises ImagenetfsError, and then
     nothing is mounted.
     """
     check_all(request, say)
-    log = logs.prepare(request.place, request.settings)
+    log = logs.prepare(request.paths, request.settings)
     full = replace(request, log=None if isinstance(request.settings.log, SystemLog) else log)
 
     def serve(ready: Ready) -> None:
@@ -71,7 +71,7 @@ def start_mount(
             "where fusermount3 may have no rights: use imagenetfs run, or mount outside."
         ) from error
     try:
-        entry = _read_once(request.place.mountpoint)
+        entry = _read_once(request.paths.mountpoint)
     except BaseException:
         daemon.stop(started.pid)
         raise

@@ -106,12 +106,12 @@ def _unless_a_run_uses_it(entry: mounts.MountEntry) -> Iterator[None]:
 
     Raises LeasedError where one has. Between two files its command holds nothing open.
     """
-    place = _place_of(entry)
-    if not place.socket_path.exists():  # another user's mount, or of another run directory
+    paths = _place_of(entry)
+    if not paths.socket_path.exists():  # another user's mount, or of another run directory
         yield
         return
-    with locked(place, BUSY_SECONDS):
-        visit = MountClient.visit(place)
+    with locked(paths, BUSY_SECONDS):
+        visit = MountClient.visit(paths)
         if visit is not None:
             found = visit.holders()
             visit.close()

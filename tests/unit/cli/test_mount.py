@@ -41,7 +41,7 @@ class Played:
         ready(self.warnings)
 
     def _add(self, way: str, request: MountRequest) -> None:
-        assert try_lock(request.place) is None, "the place's lock is held"
+        assert try_lock(request.paths) is None, "the place's lock is held"
         self.ways.append(way)
         self.requests.append(request)
 
@@ -58,7 +58,7 @@ def test_source_and_mountpoint(
     (tmp_path / "link").symlink_to("m")
     assert call(capsys, "mount", "/s", tmp_path / "link") == (0, "", "")
     [request] = played.requests
-    assert (request.source, request.place.mountpoint) == (Path("/s"), tmp_path / "m")
+    assert (request.source, request.paths.mountpoint) == (Path("/s"), tmp_path / "m")
     assert (request.born, request.made, request.fuse_options) == ("mount", False, ())
     assert played.ways == ["start"]
     assert not list((tmp_path / "run").rglob("*.lock"))

@@ -205,7 +205,7 @@ def starts(node: Node, monkeypatch: pytest.MonkeyPatch) -> list[MountRequest]:
     requests: list[MountRequest] = []
 
     def start(request: MountRequest, lock: int, say: object, first: object) -> MountEntry:
-        assert try_lock(request.place) is None, "the place's lock is held meanwhile"
+        assert try_lock(request.paths) is None, "the place's lock is held meanwhile"
         requests.append(request)
         return node.mounted()
 
@@ -322,7 +322,7 @@ def test_the_first_lease_is_one_of_a_pair(node: Node, monkeypatch: pytest.Monkey
 def _session(node: Node, last: bool | None, made: bool = False) -> tuple[MountHandle, Lease]:
     lease = Lease(last=last)
     session = SimpleNamespace(
-        place=node.place,
+        paths=node.place,
         entry=node.mounted(),
         lease=lease,
         made=made,

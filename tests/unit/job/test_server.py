@@ -44,7 +44,7 @@ def asked(tmp_path: Path) -> MountRequest:
         index_dir=tmp_path / "index", idle="30m", workers="5", prefer="directories"
     )
     return MountRequest(
-        place=place, source=tmp_path / "source", settings=settings, born="run", made=True
+        paths=place, source=tmp_path / "source", settings=settings, born="run", made=True
     )
 
 
@@ -91,7 +91,7 @@ def test_a_dead_mount_is_taken_away_first(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_settings_reach_the_plan(asked: MountRequest, tmp_path: Path) -> None:
     plan = server._plan(asked)
-    assert (plan.source, plan.mountpoint) == (asked.source, asked.place.mountpoint)
+    assert (plan.source, plan.mountpoint) == (asked.source, asked.paths.mountpoint)
     served = plan.settings
     assert (served.workers, served.prefer) == (5, "directories")
     assert (served.index_dir, plan.cache) == (tmp_path / "index", None)
@@ -167,32 +167,32 @@ def _lock(place: MountPaths) -> int:
 def test_a_mount_that_can_be_read_gives_its_lock_back(
     asked: MountRequest, serving: Supervisor
 ) -> None:
-    lock, heard = _lock(asked.place), list[list[str]]()
+    lock, heard = _lock(asked.paths), list[list[str]]()
 
     def act(ready: Callable[[list[str]], None]) -> None:
-        assert try_lock(asked.place) is None
+        assert try_lock(asked.paths) is None
         ready(["one"])
-        os.close(_lock(asked.place))
-        assert asked.place.socket_path.exists()
+        os.close(_lock(asked.paths))
+        assert asked.paths.socket_path.exists()
 
     serving.act = act
     serve_mount(asked, lock, heard.append)
     assert heard == [["one"]]
     assert [type(watcher) for watcher in serving.watchers] == [Notifier, ClientRegistry]
-    assert asked.place.files == []
-    assert not asked.place.mountpoint.exists()
+    assert asked.paths.files == []
+    assert not asked.paths.mountpoint.exists()
     os.close(lock)
 
 
 def test_a_client_hears_what_was_asked_for(asked: MountRequest, serving: Supervisor) -> None:
-    lock, identities = _lock(asked.place), list[MountClient | None]()
+    lock, identities = _lock(asked.paths), list[MountClient | None]()
 
     def act(ready: Callable[[list[str]], None]) -> None:
         ready([])
         # The registry has accepted before a client asks: the loop that does so is played here.
         import threading
 
-        found = threading.Thread(target=lambda: identities.append(MountClient.visit(asked.place)))
+        found = threading.Thread(target=lambda: identities.append(MountClient.visit(asked.paths)))
         found.start()
         while found.is_alive():
             serving.watchers[1].ready()
@@ -213,11 +213,11 @@ def test_a_mount_that_fails_leaves_nothing(asked: MountRequest, serving: Supervi
         raise FuseRefusedError("no")
 
     serving.act = act
-    lock = _lock(asked.place)
+    lock = _lock(asked.paths)
     with pytest.raises(FuseRefusedError):
         serve_mount(asked, lock, lambda warnings: None)
-    assert not asked.place.mountpoint.exists()
-    assert asked.place.files == []
+    assert not asked.paths.mountpoint.exists()
+    assert asked.paths.files == []
     with pytest.raises(OSError):
         os.fstat(lock)
 
@@ -233,13 +233,13 @@ def test_a_directory_of_the_users_stays_whatever_happens(
             ready([])
 
         serving.act = act
-        lock = _lock(asked.place)
+        lock = _lock(asked.paths)
         try:
             serve_mount(replace(asked, made=False), lock, lambda warnings: None)
             os.close(lock)
         except FuseRefusedError:
             assert fails
-        assert asked.place.mountpoint.is_dir()
+        assert asked.paths.mountpoint.is_dir()
 
 
 def test_a_lost_signal_is_no_ready_mount(
@@ -247,17 +247,17 @@ def test_a_lost_signal_is_no_ready_mount(
 ) -> None:
     monkeypatch.setattr(signals, "_told", [15])
     with pytest.raises(signals.StopSignal):
-        serve_mount(asked, _lock(asked.place), lambda warnings: pytest.fail("it is told to end"))
-    assert not asked.place.mountpoint.exists()
+        serve_mount(asked, _lock(asked.paths), lambda warnings: pytest.fail("it is told to end"))
+    assert not asked.paths.mountpoint.exists()
 
 
 def test_logs_that_no_file_was_named_for_go_with_the_mount(
     asked: MountRequest, serving: Supervisor, tmp_path: Path
 ) -> None:
     for log, stays in ((None, False), (tmp_path / "log", True)):
-        asked.place.mountpoint.mkdir(exist_ok=True)
-        lock = _lock(asked.place)
-        asked.place.own_log.write_text("said")
+        asked.paths.mountpoint.mkdir(exist_ok=True)
+        lock = _lock(asked.paths)
+        asked.paths.own_log.write_text("said")
         serve_mount(replace(asked, log=log), lock, lambda warnings: None)
         os.close(lock)
-        assert asked.place.own_log.exists() is stays
+        assert asked.paths.own_log.exists() is stays

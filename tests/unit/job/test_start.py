@@ -38,7 +38,7 @@ def request_(tmp_path: Path) -> MountRequest:
     ensure_private(tmp_path / "run" / ".run")
     place = MountPaths(tmp_path / "mnt", tmp_path / "run")
     settings = settings_with(index_dir=tmp_path / "index", log=tmp_path / "log")
-    return MountRequest(place=place, source=tmp_path / "source", settings=settings, born="mount")
+    return MountRequest(paths=place, source=tmp_path / "source", settings=settings, born="mount")
 
 
 @pytest.fixture
@@ -66,25 +66,25 @@ def test_each_check_is_made(
 
 def test_a_missing_source_comes_first(request_: MountRequest) -> None:
     (request_.source / "ILSVRC2012").rmdir()
-    request_.place.mountpoint.rmdir()
+    request_.paths.mountpoint.rmdir()
     with pytest.raises(SourceMissingError, match="is empty"):
         check_all(request_, nothing)
 
 
 @pytest.mark.parametrize("name", ["index_dir", "cache_dir", "log"])
 def test_our_own_places_may_not_lie_in_the_mount(request_: MountRequest, name: str) -> None:
-    inside = request_.place.mountpoint / "x"
-    more = {"log": request_.place.root / "log", name: inside}
+    inside = request_.paths.mountpoint / "x"
+    more = {"log": request_.paths.root / "log", name: inside}
     settings = settings_with(**more)
-    bad = MountRequest(place=request_.place, source=request_.source, settings=settings, born="run")
+    bad = MountRequest(paths=request_.paths, source=request_.source, settings=settings, born="run")
     with pytest.raises(PlaceRefusedError, match=f"{inside} lies under the mountpoint"):
         check_all(bad, nothing)
 
 
 def test_the_run_directory_may_not_lie_in_the_mount(request_: MountRequest) -> None:
-    place = MountPaths(request_.place.mountpoint, request_.place.mountpoint / "run")
+    place = MountPaths(request_.paths.mountpoint, request_.paths.mountpoint / "run")
     bad = MountRequest(
-        place=place, source=request_.source, settings=request_.settings, born="mount"
+        paths=place, source=request_.source, settings=request_.settings, born="mount"
     )
     with pytest.raises(PlaceRefusedError, match="The run directory"):
         check_all(bad, nothing)
@@ -135,12 +135,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Daemon:
 def test_a_mount_that_comes_up(request_: MountRequest, table: MountTable, server: Daemon) -> None:
     said: list[str] = []
     server.started.warnings = ["one", "two"]
-    server.on_start = lambda: table.add(request_.place.mountpoint)
+    server.on_start = lambda: table.add(request_.paths.mountpoint)
     front, first = socket.socketpair()
     with front, first:
         entry = start_mount(request_, 7, said.append, first)
         assert server.given["keep"] == [7, first.fileno()]
-    assert entry.mountpoint == str(request_.place.mountpoint)
+    assert entry.mountpoint == str(request_.paths.mountpoint)
     assert server.given["log"] == request_.settings.log
     assert said == ["warning: one", "warning: two"]
     assert server.stopped == []
@@ -180,7 +180,7 @@ def test_a_mount_that_is_not_in_the_table(
     request_: MountRequest, table: MountTable, server: Daemon, fstype: str | None
 ) -> None:
     if fstype is not None:
-        table.add(request_.place.mountpoint, fstype=fstype)
+        table.add(request_.paths.mountpoint, fstype=fstype)
     with pytest.raises(FuseRefusedError, match="did not appear in the mount table"):
         start_mount(request_, 7, nothing)
     assert server.stopped == [4242]
@@ -201,7 +201,7 @@ def test_a_mount_that_cannot_be_read_is_taken_away(
     raised: Exception,
     words: str,
 ) -> None:
-    entry, detached = table.add(request_.place.mountpoint), []
+    entry, detached = table.add(request_.paths.mountpoint), []
 
     def ask(question: object, seconds: float) -> None:
         raise raised
@@ -225,7 +225,7 @@ def test_a_mount_for_the_usual_group_is_not_read_under_another(
 
     monkeypatch.setattr(child_call, "call_in_child", ask)
     entry = table.add(
-        request_.place.mountpoint, options=f"ro,user_id=0,group_id={os.getegid() + 1}"
+        request_.paths.mountpoint, options=f"ro,user_id=0,group_id={os.getegid() + 1}"
     )
     assert start_mount(request_, 7, nothing) == entry
 
@@ -234,7 +234,7 @@ def test_a_log_of_the_systems_is_no_file_of_the_mounts(
     request_: MountRequest, table: MountTable, server: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[MountRequest] = []
-    own = request_.place.own_log
+    own = request_.paths.own_log
     monkeypatch.setattr(logs, "prepare", lambda place, settings: own)
     monkeypatch.setattr(
         start, "serve_mount", lambda request, lock, ready, lease: seen.append(request)
@@ -246,12 +246,12 @@ def test_a_log_of_the_systems_is_no_file_of_the_mounts(
         return real(serve, **given)
 
     monkeypatch.setattr(daemon, "start", run)
-    table.add(request_.place.mountpoint)
+    table.add(request_.paths.mountpoint)
     for log in (SystemLog.SYSLOG, request_.settings.log):
         settings = settings_with(log=str(log))
         start_mount(
             MountRequest(
-                place=request_.place, source=request_.source, settings=settings, born="mount"
+                paths=request_.paths, source=request_.source, settings=settings, born="mount"
             ),
             7,
             nothing,
