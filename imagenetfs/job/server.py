@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import socket
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -53,24 +52,7 @@ def serve_mount(
     request: MountRequest, lock: int, ready: Ready, first_lease: socket.socket | None = None
 ) -> None:
     """Mount and serve until the end; raises ImagenetfsError if it cannot mount."""
-    # Until `serve` takes signals over itself: a server that is told to end
-    # while it starts tidies up.
-    signals.raise_when_told_to_end()
-    # numpy's linear algebra starts threads when it is imported, and a server that forks its
-    # workers must have one.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from imagenetfs.server.supervisor import serve
-
-    paths = request.paths
-    plan = _plan(request)
-    identity = ServerInfo(
-        str(request.source),
-        str(paths.mountpoint),
-        request.born,
-        os.getpid(),
-        config.texts_of_mount(request.settings),
-    )
-    notifier = Notifier(os.environ)
+    paths, notifier = request.paths, Notifier(os.environ)
     watchers: list[ClientRegistry | RendezvousListener | Notifier] = [notifier]
     is_mounted = False
 
@@ -84,8 +66,17 @@ def serve_mount(
         notifier.ready_to_use(f"{request.source} is mounted at {paths.mountpoint}")
 
     try:
+        # Until `serve` takes signals over itself: a server that is told to end while it starts
+        # tidies up, from its first line on.
+        signals.raise_when_told_to_end()
+        # numpy's linear algebra starts threads when it is imported, and a server that forks its
+        # workers must have one.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        from imagenetfs.server.supervisor import serve
+
+        plan = _plan(request)
         with signals.blocked():  # an end in the middle would leave a socket behind
-            watchers.append(ClientRegistry(paths, identity, first_lease))
+            watchers.append(ClientRegistry(paths, _info(request), first_lease))
         if request.listener is not None:
             host = NamespaceServer(os.getpid(), str(paths.root), str(paths.mountpoint))
             watchers.append(RendezvousListener(request.listener, host))
@@ -101,6 +92,16 @@ def serve_mount(
                 _remove(paths.mountpoint)  # the lock is ours, or that of a front that does so too
             os.close(lock)
             forget(paths)
+
+
+def _info(request: MountRequest) -> ServerInfo:
+    return ServerInfo(
+        str(request.source),
+        str(request.paths.mountpoint),
+        request.born,
+        os.getpid(),
+        config.texts_of_mount(request.settings),
+    )
 
 
 def make_mountpoint(mountpoint: Path, say: Callable[[str], None]) -> bool:
@@ -153,13 +154,16 @@ def _plan(request: MountRequest) -> MountPlan:
 
 def root_access_of(source: Path) -> tuple[int, int, int]:
     """Owner, group and permission bits of the root directory of a mount for all users
-    (allow_other): those of the source, so that it lets in at all whom the source lets in.
+    (allow_other): those of the source, so that it lets in at all whom the source lets in. Only its
+    owner may write, as the bits say, and only where he may read: so a copy can be deleted.
 
     What lies in it has rights of its own, those of its archives (imagenetfs.read.ownership); the
     kernel checks each caller. Raises OSError.
     """
-    status = source.stat()
-    return status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode) & 0o555
+    from imagenetfs.read.ownership import ownership_of  # numpy comes with it
+
+    uid, gid, bits = ownership_of(source.stat())
+    return uid, gid, bits & 0o555 | (bits & 0o400) >> 1
 
 
 def mount_settings(settings: Settings) -> MountSettings:

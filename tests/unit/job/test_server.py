@@ -116,7 +116,7 @@ def test_a_run_ends_by_its_leases_a_mount_by_signals_and_idleness(
 
 def test_a_mount_for_all_users_has_the_sources_rights(asked: MountRequest) -> None:
     plan = server._plan(replace(asked, fuse_options=("allow_other", "default_permissions")))
-    assert plan.root_access == (os.geteuid(), asked.source.stat().st_gid, 0o550)
+    assert plan.root_access == (os.geteuid(), asked.source.stat().st_gid, 0o750)
     assert plan.fuse_options == ("allow_other", "default_permissions")
 
 
@@ -218,6 +218,28 @@ def test_a_mount_that_fails_leaves_nothing(asked: MountRequest, serving: Supervi
         serve_mount(asked, lock, lambda warnings: None)
     assert not asked.paths.mountpoint.exists()
     assert asked.paths.files == []
+    with pytest.raises(OSError):
+        os.fstat(lock)
+
+
+@pytest.mark.parametrize("when", ["raise_when_told_to_end", "plan"])
+def test_a_server_that_is_told_to_end_before_it_mounts_leaves_nothing(
+    asked: MountRequest, serving: Supervisor, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Its front may have gone, and waits for it no more."""
+
+    def end(*what: object) -> None:
+        raise signals.StopSignal(15)
+
+    if when == "plan":
+        monkeypatch.setattr(server, "_plan", end)
+    else:
+        monkeypatch.setattr(signals, "raise_when_told_to_end", end)
+    lock = _lock(asked.paths)
+    with pytest.raises(signals.StopSignal):
+        serve_mount(asked, lock, lambda warnings: None)
+    assert asked.paths.files == []
+    assert not asked.paths.mountpoint.exists()
     with pytest.raises(OSError):
         os.fstat(lock)
 
