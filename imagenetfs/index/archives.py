@@ -78,6 +78,11 @@ class Extent:
         return os.fsdecode(self.path + b": " + self.name if self.name else self.path)
 
 
+def container_key(path: bytes, inner: bytes = b"") -> bytes:
+    """The name of a container in an index file."""
+    return path + b"\0" + inner
+
+
 class Archives(Sequence[Archive]):
     """All archives by number: those of the catalogue, and those that were added since."""
 

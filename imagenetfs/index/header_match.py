@@ -17,20 +17,6 @@ from imagenetfs.index.table import Table
 _NANOSECONDS = 1_000_000_000
 
 
-def is_header_of(block: bytes, members: MemberTable, row: int) -> bool:
-    """Whether ``block``, the 512 bytes before a member's data, is a sound header with the
-    very name and size of its row. Not so where the name was too long for it, or was cleaned:
-    see :func:`stands_there`.
-    """
-    name = members.name(row)
-    if not block.startswith(name) or block[len(name) : len(name) + 1] != b"\0":
-        return False
-    try:
-        return int(block[124:135], 8) == members.size(row) and is_sound(block)
-    except ValueError:
-        return False
-
-
 def member_is_at(read_at: ReadAt, end: int, members: MemberTable, row: int) -> bool:
     """Whether the parser finds a member where its row says: by all of its headers, read now.
 

@@ -20,7 +20,7 @@ from imagenetfs.errors import ArchiveError, ImagenetfsError, NoEntryError
 from imagenetfs.formats import npz
 from imagenetfs.formats.tar import walk
 from imagenetfs.formats.tar.header import is_sound
-from imagenetfs.index.archives import OUTER, Archive, Archives, Extent, Kind
+from imagenetfs.index.archives import OUTER, Archive, Archives, Extent, Kind, container_key
 from imagenetfs.index.arena import Arena
 from imagenetfs.index.array_table import ArrayTable
 from imagenetfs.index.columns import Array, meta_of
@@ -28,7 +28,6 @@ from imagenetfs.index.container import Container
 from imagenetfs.index.container_builder import ContainerBuilder, Scans, Target
 from imagenetfs.index.coordination import BuildCoordinator
 from imagenetfs.index.imported import MARK, HeaderCheck
-from imagenetfs.index.index_file import container_key
 from imagenetfs.index.member_table import MemberTable
 from imagenetfs.index.persisted import PersistedTables, Stores
 from imagenetfs.index.revalidation import Revalidator

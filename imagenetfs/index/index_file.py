@@ -85,11 +85,6 @@ class BlockEntry:
     crc: int
 
 
-def container_key(path: bytes, inner: bytes = b"") -> bytes:
-    """The name of a container in an index file."""
-    return path + b"\0" + inner
-
-
 class IndexFile:
     """One index file, opened and its directory verified. Closed with the last reference to it, at
     the latest: threads may still read what has been renamed over.

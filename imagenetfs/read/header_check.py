@@ -13,9 +13,10 @@ import mmap
 import os
 from dataclasses import dataclass
 
+from imagenetfs.formats.tar.header import is_sound
 from imagenetfs.index.archives import Kind
 from imagenetfs.index.container import Container
-from imagenetfs.index.header_match import header_matches, is_header_of, member_is_at
+from imagenetfs.index.header_match import header_matches, member_is_at
 from imagenetfs.index.member_table import MemberTable
 from imagenetfs.source.source import Source, SourceFile
 from imagenetfs.system.splice import make_pipe
@@ -135,3 +136,17 @@ class HeaderCheckedFile:
             if not is_empty:
                 verifier.drop_pipe()
         return is_empty
+
+
+def is_header_of(block: bytes, members: MemberTable, row: int) -> bool:
+    """Whether ``block``, the 512 bytes before a member's data, is a sound header with the
+    very name and size of its row. Not so where the name was too long for it, or was cleaned:
+    see :func:`imagenetfs.index.header_match.member_is_at`.
+    """
+    name = members.name(row)
+    if not block.startswith(name) or block[len(name) : len(name) + 1] != b"\0":
+        return False
+    try:
+        return int(block[124:135], 8) == members.size(row) and is_sound(block)
+    except ValueError:
+        return False

@@ -126,7 +126,7 @@ class MemberReader:
             return landed
         is_file = S_ISREG(mode) and flag != HARD_LINK
         try:
-            if is_file and sparse is None:
+            if is_file and sparse is None and (extended.records or extended.sparse_pairs):
                 sparse = tar_sparse.pax(self.read_at, extended, data, stored)
             if sparse is not None:
                 sparse = tar_sparse.checked(sparse, behind, header)

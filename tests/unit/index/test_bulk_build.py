@@ -21,10 +21,11 @@ from imagenetfs.formats.tar import walk
 from imagenetfs.formats.tar.concurrency import AdaptiveConcurrency
 from imagenetfs.index import bulk_build as warm_module
 from imagenetfs.index import index_file as store_module
+from imagenetfs.index.archives import container_key
 from imagenetfs.index.bulk_build import Outcome, Progress, build_all, save
 from imagenetfs.index.group_build import index_group
 from imagenetfs.index.index import Index
-from imagenetfs.index.index_file import container_key, records_in
+from imagenetfs.index.index_file import records_in
 from tests.helpers.archives import (
     class_tar,
     contents,

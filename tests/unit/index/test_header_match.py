@@ -15,11 +15,11 @@ from imagenetfs.index.container import Container
 from imagenetfs.index.header_match import (
     check_header,
     header_matches,
-    is_header_of,
     member_is_at,
 )
 from imagenetfs.index.member_encoder import MemberRows, encode_member_table
 from imagenetfs.index.member_table import MemberTable
+from imagenetfs.read.header_check import is_header_of
 from tests.helpers.plain_tar import BLOCK, header_of
 
 MTIME = 1_300_000_000

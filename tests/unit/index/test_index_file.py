@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from imagenetfs.errors import ArchiveError
 from imagenetfs.index import index_file as store_module
+from imagenetfs.index.archives import container_key
 from imagenetfs.index.index_file import (
     IndexFile,
     Record,
-    container_key,
     open_index_file,
     write_index_file,
 )
