@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import stat
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from imagenetfs.errors import ImagenetfsError, SourceReadError, SourceUnreadableError
 from imagenetfs.index.archives import OUTER, Kind, is_tar_name
 from imagenetfs.index.container import Container
 from imagenetfs.index.index import Index
+from imagenetfs.index.table_builder import join_path
 from imagenetfs.tree.class_listing import Place, count_replaced, verdict_of
 from imagenetfs.tree.class_places import ClassPlace, rows_outside
-from imagenetfs.tree.images import Verdict, is_dropping
+from imagenetfs.tree.images import FIRST_BYTES, Verdict, begins_as_image, is_dropping, judge
 from imagenetfs.tree.left_out import LeftOut, Reason
 from imagenetfs.tree.split_backend import troubles
 
@@ -33,15 +34,23 @@ class Outside:
     problems: list[str] = field(default_factory=list)
 
 
+Names = Mapping[bytes, Sequence[tuple[bytes, bool]]]
+"""A directory's path -> its names, and whether they are directories, as discovery has read them."""
+
+
 def images_outside(
-    index: Index, wholes: Sequence[int], levels: Sequence[int], claims: Iterable[ClassPlace]
+    index: Index,
+    wholes: Sequence[int],
+    levels: Sequence[int],
+    claims: Iterable[ClassPlace],
+    names: Names,
 ) -> Outside:
     """What of these archives is in no class. ``wholes`` are the split's alone; of ``levels``,
     directories in which other things stand too, only the files that are right there are looked at.
     """
     places = list(claims)
     tops = dict.fromkeys((*wholes, *levels, *(place.archive for place in places)))
-    counter = _Counter(index, places, tops)
+    counter = _Counter(index, places, tops, names)
     for archive in tops:
         with contextlib.suppress(ImagenetfsError):  # what cannot be read is told with the split
             counter.count(archive, whole=archive not in levels)
@@ -51,8 +60,11 @@ def images_outside(
 class _Counter:
     """Counts images outside of the claimed places."""
 
-    def __init__(self, index: Index, claims: Iterable[ClassPlace], tops: Collection[int]) -> None:
+    def __init__(
+        self, index: Index, claims: Iterable[ClassPlace], tops: Collection[int], names: Names
+    ) -> None:
         self._index = index
+        self._names = names
         self._claimed: dict[Place, list[bytes]] = {}
         for archive, inner, below in claims:
             self._claimed.setdefault((archive, inner), []).append(below)
@@ -64,6 +76,8 @@ class _Counter:
         below = self._claimed.get((archive, OUTER), [])
         if b"" in below:
             return  # the archive is a class
+        if self._count_names(self._index.archives[archive].path, whole=whole):
+            return
         self._count_rows((archive, OUTER), below)
         if not below:  # else the listings of the classes have counted it
             count_replaced(self._index, (archive, OUTER), self.found.left_out)
@@ -82,6 +96,34 @@ class _Counter:
                 below = self._claimed.get((archive, inner), [])
                 if b"" not in below:
                     self._count_rows((archive, inner), below)
+
+    def _count_names(self, directory: bytes, *, whole: bool) -> bool:
+        """Count a surveyed directory by its names, and ask for the attributes of none: it may have
+        19,167 class tars. False where a directory in it is no archive of its own.
+        """
+        archives, names = self._index.archives, self._names.get(directory)
+        if names is None:
+            return False
+        named = [(name, is_directory) for name, is_directory in names if not is_dropping(name)]
+        owns = [archives.number(join_path(directory, name)) for name, _ in named]
+        pairs = list(zip(named, owns, strict=True))
+        if whole and any(own is None for (_, is_directory), own in pairs if is_directory):
+            return False
+        for (name, is_directory), own in pairs:
+            if own is not None:
+                if whole and own not in self._tops:
+                    with contextlib.suppress(ImagenetfsError):
+                        self.count(own, whole=True)
+            elif not is_directory and self._is_image_file(join_path(directory, name)):
+                self.found.left_out.add(Reason.NO_CLASS, name)
+        return True
+
+    def _is_image_file(self, path: bytes) -> bool:
+        verdict = judge(path.rpartition(b"/")[2])
+        if verdict is Verdict.UNTOLD:
+            with contextlib.suppress(ImagenetfsError), self._index.source.opened(path) as file:
+                return begins_as_image(file.read(0, min(FIRST_BYTES, file.size)))
+        return verdict is Verdict.IMAGE
 
     def _inner(self, archive: int) -> Iterator[tuple[int, int]]:
         return enumerate(self._index.nested(archive).tolist())
