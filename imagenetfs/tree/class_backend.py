@@ -5,8 +5,7 @@ it, or by its images' names.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from imagenetfs.errors import BrokenArchivesError
 from imagenetfs.index.archives import OUTER, Kind
@@ -110,9 +109,11 @@ def outside_of(
     archives: Sequence[int],
     *,
     alone: bool = False,
+    instead: Mapping[bytes, Place] | None = None,
 ) -> Callable[[], Outside]:
     """What counts the images that these archives hold in no class of the backends. Unless they are
-    theirs ``alone``, a surveyed directory may hold other things.
+    theirs ``alone``, a surveyed directory may hold other things. ``instead``: what takes the place
+    of broken classes is no loss.
     """
     by_class = [b for b in backends if isinstance(b, DirectorySplit | PerClassSplit)]
     if not by_class:
@@ -122,7 +123,8 @@ def outside_of(
     wholes = [n for n in archives if n not in levels]
 
     def look() -> Outside:
-        claims = chain.from_iterable(backend.claims() for backend in by_class)
+        claims = [claim for backend in by_class for claim in backend.claims()]
+        claims += [ClassPlace(*place) for place in (instead or {}).values()]
         return images_outside(index, wholes, levels, claims, surveyed)
 
     return look

@@ -89,6 +89,8 @@ class _Counter:
             own = self._own(container, row)
             if own in self._tops or (not whole and (is_directory or own is not None)):
                 continue  # counted on its own, or not the split's
+            if self._is_claimed(archive, _twin(container.members.name(row))):
+                continue
             with contextlib.suppress(ImagenetfsError):
                 if own is not None:
                     self.count(own, whole=whole)
@@ -111,7 +113,8 @@ class _Counter:
             return False
         for (name, is_directory), own in pairs:
             if own is not None:
-                if whole and own not in self._tops:
+                is_twin = archives.number(join_path(directory, _twin(name))) in self._tops
+                if whole and own not in self._tops and not is_twin:
                     with contextlib.suppress(ImagenetfsError):
                         self.count(own, whole=True)
             elif not is_directory and self._is_image_file(join_path(directory, name)):
@@ -127,6 +130,16 @@ class _Counter:
 
     def _inner(self, archive: int) -> Iterator[tuple[int, int]]:
         return enumerate(self._index.nested(archive).tolist())
+
+    def _is_claimed(self, archive: int, name: bytes) -> bool:
+        """Whether what is called so in an archive is a class that is shown."""
+        container = self._index.container(archive)
+        row = container.members.find(name)
+        if row < 0:
+            return False
+        own = self._own(container, row)
+        inner = self._index.inner_of_row(archive, row)
+        return b"" in self._claimed.get((archive, inner) if own is None else (own, OUTER), [])
 
     def _own(self, container: Container, row: int) -> int | None:
         """The number of a directory's entry that is an archive itself."""
@@ -153,3 +166,10 @@ class _Counter:
                     self.found.left_out.add(Reason.NO_CLASS, name)
             except (SourceReadError, SourceUnreadableError):
                 self.found.left_out.add(Reason.UNREADABLE, name)
+
+
+def _twin(name: bytes) -> bytes:
+    """How the other form of a class is called: a directory of a tar, a tar of a directory. Of two
+    that stand beside each other the tar is shown, and the other one is no loss.
+    """
+    return name.removesuffix(b".tar") if name.endswith(b".tar") else name + b".tar"

@@ -110,3 +110,13 @@ def test_a_broken_part_without_a_class_is_told(tmp_path: Path) -> None:
     assert ledger.images == len(flat(TRAIN))
     [problem] = ledger.problems
     assert "train/b.tar is broken" in problem
+
+
+@pytest.mark.parametrize("where", ["ILSVRC2012/train/", "winter21_whole/", "mine/"])
+def test_a_class_tar_beside_its_directory_is_no_loss(tmp_path: Path, where: str) -> None:
+    source = write(tmp_path, by_directory(TRAIN, where))
+    write(source, class_tars(TRAIN, where))
+    ledger = ledger_of(source, where.partition("/")[0].encode())
+    assert outside(ledger) == 0
+    assert ledger.adds_up
+    assert ledger.images == len(flat(TRAIN))
