@@ -5,8 +5,7 @@ it, or by its images' names.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from imagenetfs.errors import BrokenArchivesError
 from imagenetfs.index.archives import OUTER, Kind
@@ -110,19 +109,25 @@ def outside_of(
     archives: Sequence[int],
     *,
     alone: bool = False,
+    instead: Mapping[bytes, Place] | None = None,
 ) -> Callable[[], Outside]:
     """What counts the images that these archives hold in no class of the backends. Unless they are
-    theirs ``alone``, a surveyed directory may hold other things.
+    theirs ``alone``, a surveyed directory may hold other things. ``instead``: what takes the place
+    of broken classes is no loss.
     """
-    claims: list[ClassPlace] = []
-    for backend in backends:
-        if not isinstance(backend, DirectorySplit | PerClassSplit):
-            return Outside  # it has all images of its archives
-        claims += backend.claims()
+    by_class = [b for b in backends if isinstance(b, DirectorySplit | PerClassSplit)]
+    if not by_class:
+        return Outside  # others have all images of their archives
     index, surveyed = finder.index, finder.discovery.names
     levels = [n for n in archives if not alone and index.archives[n].path in surveyed]
     wholes = [n for n in archives if n not in levels]
-    return partial(images_outside, index, wholes, levels, claims)
+
+    def look() -> Outside:
+        claims = [claim for backend in by_class for claim in backend.claims()]
+        claims += [ClassPlace(*place) for place in (instead or {}).values()]
+        return images_outside(index, wholes, levels, claims, surveyed)
+
+    return look
 
 
 def _whole_places(index: Index, archive: int | None) -> dict[bytes, Place]:

@@ -34,7 +34,7 @@ PHRASES = {
     Reason.LINK: "symbolic links that are not followed",
     Reason.UNREADABLE: "not readable",
     Reason.NO_LABEL: "without a label",
-    Reason.NO_CLASS: "images in no class that is shown",
+    Reason.NO_CLASS: "in no class that is shown",
 }
 
 

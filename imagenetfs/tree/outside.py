@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import stat
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from imagenetfs.errors import ImagenetfsError, SourceReadError, SourceUnreadableError
 from imagenetfs.index.archives import OUTER, Kind, is_tar_name
 from imagenetfs.index.container import Container
 from imagenetfs.index.index import Index
+from imagenetfs.index.table_builder import join_path
 from imagenetfs.tree.class_listing import Place, count_replaced, verdict_of
 from imagenetfs.tree.class_places import ClassPlace, rows_outside
-from imagenetfs.tree.images import Verdict, is_dropping
+from imagenetfs.tree.images import FIRST_BYTES, Verdict, begins_as_image, is_dropping, judge
 from imagenetfs.tree.left_out import LeftOut, Reason
 from imagenetfs.tree.split_backend import troubles
 
@@ -33,15 +34,23 @@ class Outside:
     problems: list[str] = field(default_factory=list)
 
 
+Names = Mapping[bytes, Sequence[tuple[bytes, bool]]]
+"""A directory's path -> its names, and whether they are directories, as discovery has read them."""
+
+
 def images_outside(
-    index: Index, wholes: Sequence[int], levels: Sequence[int], claims: Iterable[ClassPlace]
+    index: Index,
+    wholes: Sequence[int],
+    levels: Sequence[int],
+    claims: Iterable[ClassPlace],
+    names: Names,
 ) -> Outside:
     """What of these archives is in no class. ``wholes`` are the split's alone; of ``levels``,
     directories in which other things stand too, only the files that are right there are looked at.
     """
     places = list(claims)
     tops = dict.fromkeys((*wholes, *levels, *(place.archive for place in places)))
-    counter = _Counter(index, places, tops)
+    counter = _Counter(index, places, tops, names)
     for archive in tops:
         with contextlib.suppress(ImagenetfsError):  # what cannot be read is told with the split
             counter.count(archive, whole=archive not in levels)
@@ -51,8 +60,11 @@ def images_outside(
 class _Counter:
     """Counts images outside of the claimed places."""
 
-    def __init__(self, index: Index, claims: Iterable[ClassPlace], tops: Collection[int]) -> None:
+    def __init__(
+        self, index: Index, claims: Iterable[ClassPlace], tops: Collection[int], names: Names
+    ) -> None:
         self._index = index
+        self._names = names
         self._claimed: dict[Place, list[bytes]] = {}
         for archive, inner, below in claims:
             self._claimed.setdefault((archive, inner), []).append(below)
@@ -64,6 +76,8 @@ class _Counter:
         below = self._claimed.get((archive, OUTER), [])
         if b"" in below:
             return  # the archive is a class
+        if self._count_names(self._index.archives[archive].path, whole=whole):
+            return
         self._count_rows((archive, OUTER), below)
         if not below:  # else the listings of the classes have counted it
             count_replaced(self._index, (archive, OUTER), self.found.left_out)
@@ -75,6 +89,8 @@ class _Counter:
             own = self._own(container, row)
             if own in self._tops or (not whole and (is_directory or own is not None)):
                 continue  # counted on its own, or not the split's
+            if self._is_claimed(archive, _twin(container.members.name(row))):
+                continue
             with contextlib.suppress(ImagenetfsError):
                 if own is not None:
                     self.count(own, whole=whole)
@@ -83,8 +99,47 @@ class _Counter:
                 if b"" not in below:
                     self._count_rows((archive, inner), below)
 
+    def _count_names(self, directory: bytes, *, whole: bool) -> bool:
+        """Count a surveyed directory by its names, and ask for the attributes of none: it may have
+        19,167 class tars. False where a directory in it is no archive of its own.
+        """
+        archives, names = self._index.archives, self._names.get(directory)
+        if names is None:
+            return False
+        named = [(name, is_directory) for name, is_directory in names if not is_dropping(name)]
+        owns = [archives.number(join_path(directory, name)) for name, _ in named]
+        pairs = list(zip(named, owns, strict=True))
+        if whole and any(own is None for (_, is_directory), own in pairs if is_directory):
+            return False
+        for (name, is_directory), own in pairs:
+            if own is not None:
+                is_twin = archives.number(join_path(directory, _twin(name))) in self._tops
+                if whole and own not in self._tops and not is_twin:
+                    with contextlib.suppress(ImagenetfsError):
+                        self.count(own, whole=True)
+            elif not is_directory and self._is_image_file(join_path(directory, name)):
+                self.found.left_out.add(Reason.NO_CLASS, name)
+        return True
+
+    def _is_image_file(self, path: bytes) -> bool:
+        verdict = judge(path.rpartition(b"/")[2])
+        if verdict is Verdict.UNTOLD:
+            with contextlib.suppress(ImagenetfsError), self._index.source.opened(path) as file:
+                return begins_as_image(file.read(0, min(FIRST_BYTES, file.size)))
+        return verdict is Verdict.IMAGE
+
     def _inner(self, archive: int) -> Iterator[tuple[int, int]]:
         return enumerate(self._index.nested(archive).tolist())
+
+    def _is_claimed(self, archive: int, name: bytes) -> bool:
+        """Whether what is called so in an archive is a class that is shown."""
+        container = self._index.container(archive)
+        row = container.members.find(name)
+        if row < 0:
+            return False
+        own = self._own(container, row)
+        inner = self._index.inner_of_row(archive, row)
+        return b"" in self._claimed.get((archive, inner) if own is None else (own, OUTER), [])
 
     def _own(self, container: Container, row: int) -> int | None:
         """The number of a directory's entry that is an archive itself."""
@@ -111,3 +166,10 @@ class _Counter:
                     self.found.left_out.add(Reason.NO_CLASS, name)
             except (SourceReadError, SourceUnreadableError):
                 self.found.left_out.add(Reason.UNREADABLE, name)
+
+
+def _twin(name: bytes) -> bytes:
+    """How the other form of a class is called: a directory of a tar, a tar of a directory. Of two
+    that stand beside each other the tar is shown, and the other one is no loss.
+    """
+    return name.removesuffix(b".tar") if name.endswith(b".tar") else name + b".tar"

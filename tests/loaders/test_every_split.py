@@ -75,3 +75,21 @@ def test_datasets(
         assert names == every
         shown = sorted((row["image"]["path"], names[row["label"]]) for row in split)
         assert shown == sorted((p, Path(p).parent.name) for p, _ in walked(root / ours))
+
+
+def test_datasets_with_the_labelled_splits_alone(
+    sample_mount: Mounted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As README says: test's `unlabeled` is no class, so the labels are those of ImageFolder."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets")
+    datasets.disable_progress_bars()
+    root = sample_mount.root
+    files = {"train": f"{root}/train/**", "validation": f"{root}/val/**"}
+    found = datasets.load_dataset("imagefolder", data_files=files, cache_dir=str(tmp_path))
+    for ours, theirs in (("train", "train"), ("val", "validation")):
+        split = found[theirs].cast_column("image", datasets.Image(decode=False))
+        assert split.features["label"].names == (root / "wnids.txt").read_text().split()
+        shown = sorted((row["image"]["path"], row["label"]) for row in split)
+        assert shown == sorted(walked(root / ours))

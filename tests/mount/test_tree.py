@@ -68,6 +68,7 @@ def test_directories(sample_mount: Mounted) -> None:
 
 
 def test_statfs(sample: Path, sample_mount: Mounted) -> None:
+    """As docs/site.md has it: full, as other read-only media are."""
     answer = os.statvfs(sample_mount.mountpoint)
     tars = (sample / "ILSVRC2012").glob("ILSVRC2012_img_*.tar")
     total = sum(p.stat().st_size for p in tars if "patch" not in p.name)

@@ -145,7 +145,6 @@ def test_nothing_else_is_shown(sample_mount: Mounted) -> None:
         *versions,
         "ILSVRC2012",
         "ILSVRC2012_t3",
-        "source",
         "archives",
     }
     for version in versions:

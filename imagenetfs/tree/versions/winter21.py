@@ -87,7 +87,7 @@ def _by_class(discovery: Discovery, index: Index, prefer: str, root: bytes) -> S
     finder = ArchiveSelector(discovery, index, prefer, root)
     tops = [n for path in (root, *beside) if (n := discovery.number(path)) is not None]
     split = Split(b"train", backend, origin.decode("utf-8", "backslashreplace"))
-    split.outside = outside_of(finder, [backend], tops, alone=True)
+    split.outside = outside_of(finder, [backend], tops, alone=True, instead=second)
     return split
 
 

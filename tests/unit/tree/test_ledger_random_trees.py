@@ -62,6 +62,10 @@ def leaves_of_tar(data: bytes, counts: Counter[str]) -> list[Leaf]:
     return [Leaf(path, content) for path, content in found.items()]
 
 
+ARCHIVES = {".tar": leaves_of_tar}
+"""How the files of each kind of archive are read, by the ending of its name."""
+
+
 def leaves_of_directory(top: Path) -> Iterator[Leaf]:
     """The files below a directory; links to files are followed."""
     for directory, directories, files in os.walk(top):
@@ -70,6 +74,13 @@ def leaves_of_directory(top: Path) -> Iterator[Leaf]:
             path = f"{directory}/{name}"
             data = Path(path).read_bytes() if os.path.isfile(path) else None
             yield Leaf(os.path.relpath(path, top), data)
+
+
+def leaves_of(path: Path, counts: Counter[str]) -> list[Leaf]:
+    """The files of a container."""
+    if path.is_dir():
+        return list(leaves_of_directory(path))
+    return ARCHIVES[path.suffix](path.read_bytes(), counts)
 
 
 def is_dropping(path: str) -> bool:
@@ -155,10 +166,7 @@ Shown = dict[str, dict[str, bytes]]
 def reference(path: Path, *, flat: bool, labels: dict[str, str]) -> tuple[Shown, Counter[str]]:
     """What is shown of a container, and how much is left out by reason."""
     counts = Counter[str]()
-    if path.is_dir():
-        leaves = list(leaves_of_directory(path))
-    else:
-        leaves = leaves_of_tar(path.read_bytes(), counts)
+    leaves = leaves_of(path, counts)
     if not flat:
         classes, others = in_classes(list(opened(leaves, counts)), counts)
         counts["no_class"] = stray_images(others)
@@ -257,12 +265,7 @@ def check_damaged(choose: random.Random, root: Path, form: str, place: Place) ->
     path, labels = make(choose, root, form, place)
     is_flat = FORMS[form].flat
     shown, _ = reference(path, flat=is_flat, labels=labels)
-    leaves = (
-        list(leaves_of_directory(path))
-        if path.is_dir()
-        else leaves_of_tar(path.read_bytes(), Counter())
-    )
-    sizes = Counter(map(len, every_file(leaves)))
+    sizes = set(map(len, every_file(leaves_of(path, Counter()))))
     how = choose.choice(list(DAMAGES))
     damage(choose, how, path)
     try:
@@ -286,7 +289,7 @@ def check_damaged(choose: random.Random, root: Path, form: str, place: Place) ->
         assert same or told or (ledger is not None and not ledger.adds_up), how
         for images in found.values():
             for name, data in images.items():
-                assert sizes[len(data)] or how == "joined", (how, name)
+                assert len(data) in sizes or how == "joined", (how, name)
     finally:
         close(tree.catalogue.index)
 
