@@ -196,6 +196,10 @@ class NotLinkError(TreeError):
     """A symbolic link was asked for; this is none."""
 
 
+class TreeClosedError(TreeError, ValueError):
+    """A tree that was closed was asked for something; a ValueError, as for Python's own files."""
+
+
 # --- the mount ----------------------------------------------------------------------------------
 
 

@@ -171,6 +171,19 @@ class BlockCache:
                 found.append(ByteRange(max(low, begin), min(high, end)))
         return found
 
+    def holds(self, volume: Volume, wanted: ByteRange) -> bool:
+        """Whether these bytes are in the cache by their records; no checksum is verified."""
+        low, high = wanted
+        try:
+            for border in range(low // SEGMENT * SEGMENT, high, SEGMENT):
+                part = ByteRange(max(low, border), min(high, border + SEGMENT))
+                if self.missing_ranges(volume, part):
+                    return False
+        except OSError as error:
+            self._bypass.begin(error)
+            return False
+        return True
+
     def _hit(self, volume: Volume, number: int, at: int, length: int) -> bytes | None:
         """Bytes of one segment, if they are in the cache; counted as a hit or a miss."""
         try:

@@ -24,6 +24,7 @@ import random
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from imagenetfs.cache.directory import CacheDirectory, StoredSegment
 from imagenetfs.system import locks
@@ -59,6 +60,14 @@ class Limits:
 
     size: int
     floor: int
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSetup:
+    """Where the read cache is, and how large it may be."""
+
+    directory: Path
+    limits: Limits
 
 
 def on_disk(length: int) -> int:

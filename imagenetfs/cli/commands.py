@@ -97,7 +97,7 @@ def _is_bare(given: list[str]) -> bool:
 
 def _print_version(value: bool) -> None:
     if value:
-        from imagenetfs import __version__
+        from imagenetfs.version import __version__
 
         show(f"{PROGRAM} {__version__}")
         raise typer.Exit

@@ -22,8 +22,8 @@ from imagenetfs.errors import ImagenetfsError, NoSpaceError, SourceReadError, Us
 from imagenetfs.job.storage import prepare_cache
 
 if TYPE_CHECKING:
+    from imagenetfs.cache.quota import CacheSetup
     from imagenetfs.cache.stager import Progress, Stager
-    from imagenetfs.server.mount_plan import CacheSetup
     from imagenetfs.server.stage_plan import StagePlan
 
 
@@ -76,7 +76,7 @@ def stage(
         raise UsageError(_NO_CACHE)
     catalogue = catalogue_of(settings).catalogue
     from imagenetfs.cache.stager import RateLimiter, Stager
-    from imagenetfs.server.mount_context import cache_backend, inflated_arrays
+    from imagenetfs.read.read_path import cache_backend, inflated_arrays
     from imagenetfs.server.stage_plan import STREAMS, StagePlan, splits_of
 
     splits = splits_of(catalogue, names)

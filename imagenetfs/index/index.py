@@ -177,6 +177,12 @@ class Index:
     def after_fork(self) -> None:
         """Call once in a child: locks of its own."""
         self.tables.after_fork()
+        self.persisted.after_fork()
+
+    def close(self) -> None:
+        """Close the arena and the index files; tables that are in use stay mapped."""
+        self.tables.close()
+        self.persisted.close()
 
     def build_task(self, archive: int, inner: int, scan: Scan | None = None) -> Callable[[], bytes]:
         """A call that finds or builds the container's block, for a thread; publish it by

@@ -63,6 +63,17 @@ class PersistedTables:
         self._number = {path: number for number, path in enumerate(every)}
         self._warned = mmap.mmap(-1, max(1, len(every)))  # one byte a file, for all processes
 
+    def after_fork(self) -> None:
+        """Call once in a child: the thread that held the lock is not there."""
+        self._opening = threading.Lock()
+
+    def close(self) -> None:
+        """Close the files that are open."""
+        for store in self._files.values():
+            if store is not None:
+                store.close()
+        self._files.clear()
+
     def block(
         self, archive: int, inner: int, key: bytes, extent: Extent, *, now: bool = False
     ) -> bytes | None:

@@ -23,6 +23,10 @@ class SharedTables:
         """Call once in a child: locks of its own."""
         self._arena.after_fork()
 
+    def close(self) -> None:
+        """Close the arena; tables that are in use stay mapped."""
+        self._arena.close()
+
     def _slot(self, archive: int, inner: int) -> int:
         slot = self._arena.slot(archive)
         return slot if inner == OUTER else self._arena.child_slot(slot, inner)

@@ -24,7 +24,7 @@ from imagenetfs.job.mount_paths import MountPaths, forget, locked, unlock
 from imagenetfs.job.preflight import NOT_MOUNTED_FILE
 from imagenetfs.job.rendezvous import NamespaceServer, RendezvousListener
 from imagenetfs.job.sd_notify import Notifier
-from imagenetfs.job.storage import belongs_to_another, index_dir_problem, prepare_cache
+from imagenetfs.job.storage import index_places, prepare_cache
 from imagenetfs.server.mount_plan import MountPlan, MountSettings
 from imagenetfs.system import mounts
 
@@ -128,11 +128,9 @@ def make_mountpoint(mountpoint: Path, say: Callable[[str], None]) -> bool:
 
 def _plan(request: MountRequest) -> MountPlan:
     settings = request.settings
-    warning = index_dir_problem(settings.index_dir)
+    places = index_places(settings)
     served = mount_settings(settings)
-    written = settings.index_dir
-    if written is not None and warning and belongs_to_another(written):
-        served = replace(served, index_dir=None, index_path=(written, *settings.index_path))
+    served = replace(served, index_dir=places.written, index_path=places.path)
     return MountPlan(
         source=request.source,
         mountpoint=request.paths.mountpoint,
@@ -148,7 +146,7 @@ def _plan(request: MountRequest) -> MountPlan:
         # A job's end may bring SIGTERM to each of its processes. The command shall save its work
         # then, and may read until it has: the mount ends with the command's connection.
         heed_signals=request.born == "mount",
-        warnings=() if warning is None else (warning,),
+        warnings=() if places.problem is None else (places.problem,),
     )
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from imagenetfs.cache.directory import CacheDirectory, prepare, unfit_type
-from imagenetfs.cache.quota import Limits, limits_of
+from imagenetfs.cache.quota import CacheSetup, Limits, limits_of
 from imagenetfs.config import Settings
 from imagenetfs.errors import ImagenetfsError, NoSpaceError, UsageError
-from imagenetfs.server.mount_plan import CacheSetup
 from imagenetfs.system import child_call
 
 Say = Callable[[str], None]
@@ -86,6 +86,26 @@ def index_dir_problem(directory: Path | None) -> str | None:
     if reason is None:
         return None
     return f"no index can be kept in {directory}, so each mount indexes anew: {reason}. {ADVICE}"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexLocations:
+    """Where indexes are written (None: nowhere) and looked for, and why not where the settings say,
+    for people.
+    """
+
+    written: Path | None
+    path: tuple[Path, ...]
+    problem: str | None
+
+
+def index_places(settings: Settings) -> IndexLocations:
+    """The places of the settings; a directory that another user could exchange is only read."""
+    written, path = settings.index_dir, settings.index_path
+    problem = index_dir_problem(written)
+    if written is not None and problem and belongs_to_another(written):
+        path, written = (written, *path), None
+    return IndexLocations(written, path, problem)
 
 
 def belongs_to_another(directory: Path) -> bool:

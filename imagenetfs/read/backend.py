@@ -83,6 +83,16 @@ class ReadBackend(Protocol):
         """The bytes of one row of a deflated array."""
         ...
 
+    def announce(self, archive: int, container: Container, wanted: ByteRange) -> None:
+        """These bytes of a tar or npz will be read soon: have the source asked for them now, unless
+        they are in the cache.
+        """
+        ...
+
+    def announce_file(self, archive: int, inner: int, container: Container, row: int) -> None:
+        """The same of the loose file of a row."""
+        ...
+
 
 def archive_changed(path: bytes, now: int, then: int) -> SourceChangedError:
     """What is said of an archive that has another size than when it was indexed."""
@@ -146,3 +156,12 @@ class SourceBackend:
         # The npz is revalidated as an archive whose bytes are read in place.
         self._source.check_access(unpacked.path(archive))
         return unpacked.read(archive, row * rows.row_bytes, rows.row_bytes)
+
+    def announce(self, archive: int, container: Container, wanted: ByteRange) -> None:
+        """See :class:`ReadBackend`."""
+        self._source.open(container.extent.path).hint(wanted.start, wanted.length)
+
+    def announce_file(self, archive: int, inner: int, container: Container, row: int) -> None:
+        """See :class:`ReadBackend`."""
+        path, _, size = container.locate(row)
+        self._source.open(path).hint(0, size)

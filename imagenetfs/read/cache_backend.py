@@ -126,6 +126,10 @@ class Volumes:
         self._source = source
         self._versions = versions
 
+    def twin(self, source: Source) -> Volumes:
+        """The same volumes for a thread, by its own open files."""
+        return Volumes(self._index, source, self._versions)
+
     def show_waiting(self, waits: bool) -> None:
         """Be seen to wait for another process that reads the source."""
         self._source.meter[WAITING] = time.monotonic_ns() if waits else 0
@@ -243,6 +247,22 @@ class CacheBackend:
         """Descriptors of this process's own, and where it counts. Call once in each child."""
         self.cache.after_fork(meter, self.volumes.show_waiting)
 
+    def twin(self, source: Source) -> CacheBackend:
+        """Another one on the same cache for a thread, by its own open files and segments."""
+        return CacheBackend(self.cache.twin(), self.volumes.twin(source), source, self._revalidate)
+
+    def _archive(self, archive: int) -> tuple[Volume, FileOrigin]:
+        known = self._archives.get(archive)
+        if known is None:
+            known = self._archives[archive] = self.volumes.of_archive(archive)
+        return known
+
+    def _directory(self, archive: int, inner: int) -> FilesVolume:
+        known = self._files.get((archive, inner))
+        if known is None:
+            known = self._files[archive, inner] = self.volumes.of_files(archive, inner)
+        return known
+
     def _check(self, path: bytes) -> None:
         """A hit asks nothing of the source, so that has to be done now and then."""
         self._source.check_unchanged(path)
@@ -260,10 +280,7 @@ class CacheBackend:
         header: MemberHeader | None = None,
     ) -> FileExtent | bytes:
         """See :class:`imagenetfs.read.backend.ReadBackend`."""
-        known = self._archives.get(archive)
-        if known is None:
-            known = self._archives[archive] = self.volumes.of_archive(archive)
-        volume, origin = known
+        volume, origin = self._archive(archive)
         self._check(origin.path)
         if volume.size != container.file_size:
             raise archive_changed(origin.path, volume.size, container.file_size)
@@ -281,9 +298,7 @@ class CacheBackend:
         self, archive: int, inner: int, container: Container, row: int, wanted: ByteRange
     ) -> FileExtent | bytes:
         """See :class:`imagenetfs.read.backend.ReadBackend`."""
-        known = self._files.get((archive, inner))
-        if known is None:
-            known = self._files[archive, inner] = self.volumes.of_files(archive, inner)
+        known = self._directory(archive, inner)
         self._check(container.extent.path)
         origin = known.origin(container, row, self._open)
         start = origin.start
@@ -328,3 +343,21 @@ class CacheBackend:
             self.cache.refresh()
             data = self.cache.read_if_cached(volume, wanted)
         return data
+
+    def announce(self, archive: int, container: Container, wanted: ByteRange) -> None:
+        """See :class:`imagenetfs.read.backend.ReadBackend`."""
+        self._announce(*self._archive(archive), wanted)
+
+    def announce_file(self, archive: int, inner: int, container: Container, row: int) -> None:
+        """See :class:`imagenetfs.read.backend.ReadBackend`."""
+        known = self._directory(archive, inner)
+        origin = known.origin(container, row, self._open)
+        self._announce(known.volume, origin, ByteRange(origin.start, origin.start + origin.size))
+
+    def _announce(self, volume: Volume, origin: FileOrigin, wanted: ByteRange) -> None:
+        """A miss fetches whole blocks, so these are asked for."""
+        first, end = origin.start, origin.start + origin.size
+        low, high = wanted.start // BLOCK * BLOCK, -(-wanted.end // BLOCK) * BLOCK
+        blocks = ByteRange(max(low, first), min(high, end))
+        if not self.cache.holds(volume, blocks):
+            origin.open(origin.path).hint(blocks.start - first, blocks.length)

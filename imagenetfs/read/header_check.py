@@ -33,11 +33,18 @@ _UNSIGNED = (1 << 64) - 1
 class HeaderVerifier:
     """Which members' headers have been verified in this mount. Make it before forking."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, verified: memoryview | None = None) -> None:
+        """``verified``: the table of another verifier, to be had in common."""
         self._source = source
-        # Memory is taken when it is written to: 8 MB when everything has been read.
-        self._verified = memoryview(mmap.mmap(-1, 8 << _BITS)).cast("Q")
+        if verified is None:
+            # Memory is taken when it is written to: 8 MB when everything has been read.
+            verified = memoryview(mmap.mmap(-1, 8 << _BITS)).cast("Q")
+        self._verified = verified
         self._pipe: tuple[int, int] | None = None
+
+    def twin(self, source: Source) -> HeaderVerifier:
+        """Another one for a thread, by its own open files: what one has verified, both have."""
+        return HeaderVerifier(source, self._verified)
 
     def unverified(self, inode: int, container: Container, row: int) -> MemberHeader | None:
         """The header of a member, to be verified with its bytes; None if that is not needed."""

@@ -8,6 +8,7 @@ process (:class:`imagenetfs.read.backend.FileExtent`).
 
 from __future__ import annotations
 
+import copy
 import stat
 from collections.abc import Callable
 
@@ -20,7 +21,7 @@ from imagenetfs.index.array_table import ArrayTable
 from imagenetfs.index.container import Container
 from imagenetfs.index.index import Index
 from imagenetfs.read.backend import FileExtent, ReadBackend, SourceBackend, bytes_of
-from imagenetfs.read.header_check import HeaderVerifier
+from imagenetfs.read.header_check import HEADER, HeaderVerifier
 from imagenetfs.source.source import Source
 from imagenetfs.tree.inode import fields
 
@@ -45,6 +46,36 @@ class Reader:
         self._unpacked = unpacked
         self._backend = backend or SourceBackend(source)
         self._headers = HeaderVerifier(source)
+
+    def twin(self, source: Source, backend: ReadBackend | None) -> Reader:
+        """Another reader of the same index for a thread, by that thread's own open files."""
+        other = copy.copy(self)
+        other._backend = backend or SourceBackend(source)
+        other._headers = self._headers.twin(source)
+        return other
+
+    def announce(self, inode: int) -> None:
+        """Have the source asked for a file's bytes now, which will be read soon; the caller does
+        not wait for them. Raises what opening the file raises.
+        """
+        archive, inner, row = fields(inode)
+        container = self._index.container(archive, inner)
+        members = container.members
+        if row >= len(members):
+            return
+        if isinstance(members, ArrayTable):
+            if members.data.stored:
+                start = members.offset(row)
+                stored = ByteRange(start, start + members.row_bytes)
+                self._backend.announce(archive, container, stored)
+        elif container.extent.kind is Kind.DIRECTORY:
+            self._backend.announce_file(archive, inner, container, row)
+        else:
+            _, start, size = container.locate(row)
+            runs = members.sparse.get(row) if members.sparse else None
+            length = size if runs is None else sum(length for _, length in runs)
+            stored = ByteRange(max(0, start - HEADER), start + length)
+            self._backend.announce(archive, container, stored)
 
     def read(self, inode: int, offset: int, length: int) -> bytes:
         """Exactly the bytes of [offset, offset + length) that lie within the content."""

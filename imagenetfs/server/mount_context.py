@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from imagenetfs import __version__
-from imagenetfs.cache.block_cache import BlockCache
-from imagenetfs.cache.directory import CacheDirectory
-from imagenetfs.cache.inflated_arrays import InflatedArrays, Keep
-from imagenetfs.cache.volume_writer import Pieces
-from imagenetfs.errors import UsageError
+from imagenetfs.cache.inflated_arrays import InflatedArrays
 from imagenetfs.fuse.attributes import REVISIT_SECONDS, AttributePacker
 from imagenetfs.fuse.operations import Operations
 from imagenetfs.fuse.stats import SUPERVISOR, SharedStats
 from imagenetfs.fuse.status_files import StatusFiles
-from imagenetfs.index.archives import Kind
 from imagenetfs.index.index import Index
 from imagenetfs.index.search_path import IndexSearchPath
 from imagenetfs.read.access_guard import AccessGuard
-from imagenetfs.read.cache_backend import CacheBackend, Volumes
+from imagenetfs.read.cache_backend import CacheBackend
 from imagenetfs.read.ownership import OwnershipMapper
+from imagenetfs.read.read_path import cache_backend, inflated_arrays
 from imagenetfs.read.reader import Reader
-from imagenetfs.server.mount_plan import CacheSetup, MountPlan
-from imagenetfs.source.source import REVALIDATE_SECONDS, Source
-from imagenetfs.system.files import open_regular
-from imagenetfs.tree.catalogue import Catalogue, archives_of, build_catalogue
+from imagenetfs.server.mount_plan import MountPlan
+from imagenetfs.source.source import Source
+from imagenetfs.tree.catalogue import Catalogue, build_catalogue
 from imagenetfs.tree.source_paths import SourcePaths
 from imagenetfs.tree.tree import Tree
+from imagenetfs.tree.versions.views import read_list
+from imagenetfs.version import __version__
 
 _ATTEMPTS = 3.5
 """The kernel asks up to three times for a page that is mapped; the rest is for the workers that
@@ -94,7 +87,7 @@ def assemble(plan: MountPlan) -> MountContext:
         places=index_path,
         in_flight=settings.in_flight,
         prefer=settings.prefer,
-        lists={name: _read_list(name, path) for name, path in settings.view},
+        lists={name: read_list(name, path) for name, path in settings.view},
     )
     catalogue.index.builder.wait_limit = attempt_seconds(settings.read_timeout)
     tree = Tree(catalogue, __version__)
@@ -127,49 +120,3 @@ def operations_of(context: MountContext, plan: MountPlan) -> Operations:
         guard,
         AttributePacker(revisit, plan.root_access, context.ownership),
     )
-
-
-def _read_list(name: str, path: Path) -> bytes:
-    try:
-        with os.fdopen(open_regular(path), "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise UsageError(
-            f"the list of the view {name} cannot be read: {error.strerror} ({path})."
-        ) from None
-
-
-# --- the cache ------------------------------------------------------------------------------------
-
-
-def cache_backend(
-    catalogue: Catalogue, setup: CacheSetup, revalidate: float = REVALIDATE_SECONDS
-) -> CacheBackend:
-    """Reads through the cache in a directory. Raises PlaceRefusedError, NoSpaceError."""
-    cache = BlockCache(CacheDirectory(setup.directory), setup.limits)
-    return CacheBackend(cache, volumes_of(catalogue), catalogue.source, revalidate)
-
-
-def volumes_of(catalogue: Catalogue) -> Volumes:
-    """The volumes of all archives, each with the version that it belongs to."""
-    versions: dict[int, str] = {}
-    for version in catalogue.versions:
-        for number in archives_of(version.splits):
-            versions.setdefault(number, version.name.decode())
-    return Volumes(catalogue.index, catalogue.source, versions)
-
-
-def inflated_arrays(catalogue: Catalogue, cached: CacheBackend | None) -> InflatedArrays:
-    """A catalogue's deflated arrays, inflated into the cache where there is one.
-
-    Make it before forking.
-    """
-    keep: Keep | None = None
-    if cached is not None:
-        cache, volumes = cached.cache, cached.volumes
-
-        def keep(archive: int, pieces: Pieces, moved: Callable[[], None]) -> None:
-            cache.writer().write(volumes.of_unpacked(archive), pieces, moved)
-
-    paths = catalogue.paths_of(Kind.NPZ)
-    return InflatedArrays(catalogue.source, paths, catalogue.index.array, keep=keep)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import time
 
-from imagenetfs import __version__
 from imagenetfs.server.mount_context import MountContext
 from imagenetfs.server.mount_plan import MountPlan
 from imagenetfs.server.worker_pool import WorkerPool
+from imagenetfs.version import __version__
 
 
 class MountFacts:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagenetfs.cache.quota import Limits
+from imagenetfs.cache.quota import CacheSetup
 
 if TYPE_CHECKING:
     from imagenetfs.source.file_state import Ownership
@@ -36,14 +36,6 @@ class MountSettings:
     prefer: str = "archives"
     view: tuple[tuple[str, Path], ...] = ()
     stage: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class CacheSetup:
-    """Where the read cache is, and how large it may be."""
-
-    directory: Path
-    limits: Limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,9 @@ from imagenetfs.system.splice import splice_exactly
 IoStats = CounterView
 """The source's view of a row: SINCE, REQUESTS, BYTES, WAITING of imagenetfs.counters."""
 
+_MOST_ANNOUNCED = 128 * 1024
+"""Bytes: Linux's usual read-ahead (read_ahead_kb), FUSE's and NFS's too."""
+
 
 class Reopen(Protocol):
     """Puts a newly opened descriptor in the place of a file's own.
@@ -118,8 +121,12 @@ class SourceFile:
         """Announce a read: where the file system keeps pages, the kernel asks the server for them
         now, and the caller does not wait for the answer. Whatever goes wrong, the read will say.
         """
-        try:  # noqa: SIM105 (contextlib.suppress costs more than the call)
-            os.posix_fadvise(self.fd, offset, length, os.POSIX_FADV_WILLNEED)
+        end = offset + length
+        try:
+            # The kernel cuts a longer announcement off at the file system's read-ahead.
+            for at in range(offset, end, _MOST_ANNOUNCED):
+                left = min(end - at, _MOST_ANNOUNCED)
+                os.posix_fadvise(self.fd, at, left, os.POSIX_FADV_WILLNEED)
         except OSError:
             pass
 

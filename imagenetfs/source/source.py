@@ -14,6 +14,7 @@ on, in all processes of the mount.
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import os
 import stat
@@ -21,7 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from imagenetfs.counters import REQUESTS, SINCE
+from imagenetfs.counters import REQUESTS, SINCE, SOURCE_WORDS
 from imagenetfs.errors import (
     SourceChangedError,
     SourceGoneError,
@@ -76,6 +77,19 @@ class Source(SourceDirectory):
         self._files: dict[bytes, SourceFile] = {}
         self._most_open = files_to_keep(_MAX_OPEN_FILES)
         self._pinned: dict[bytes, SourceFile] = {}
+        self._is_twin = False
+
+    def twin(self) -> Source:
+        """The same source for another thread: open files and a meter of its own, and in common what
+        is known of the files. Close it before this one.
+        """
+        fd = self._ask(b"", lambda: self._open_now(b""))
+        other = copy.copy(self)
+        other._fd = fd
+        other.meter = [0] * SOURCE_WORDS
+        other._files, other._pinned = {}, {}
+        other._is_twin = True
+        return other
 
     def count_on(self, meter: IoStats) -> None:
         """Count on another meter from now on: a forked child has its own."""
@@ -267,8 +281,10 @@ class Source(SourceDirectory):
             file.close()
         self._files.clear()
         self._pinned.clear()
-        self.known.close()
-        self.failures.close()
+        self.recognise = None
+        if not self._is_twin:
+            self.known.close()
+            self.failures.close()
         super().close()
 
 

@@ -86,13 +86,19 @@ class SharedLock:
     """One lock for all processes that are forked after it was made, and for their threads.
 
     It is a record lock, which belongs to a process wherever its descriptor came from, so that
-    nothing has to be opened anew after a fork; threads need one more.
+    nothing has to be opened anew after a fork; threads need one more, which is made anew in each
+    child: a thread that held it is not there.
     """
 
     def __init__(self, name: str) -> None:
         """``name``: what /proc shows of it."""
         self._fd = os.memfd_create(name, os.MFD_CLOEXEC)
         self._closer = weakref.finalize(self, os.close, self._fd)
+        self.renew()
+        _shared_locks.add(self)
+
+    def renew(self) -> None:
+        """In a child that has just been forked: no thread holds it here."""
         self._threads = threading.Lock()
 
     @contextlib.contextmanager
@@ -108,3 +114,14 @@ class SharedLock:
     def close(self) -> None:
         """Close the descriptor; once is enough."""
         self._closer()
+
+
+_shared_locks: weakref.WeakSet[SharedLock] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    for one in _shared_locks:
+        one.renew()
+
+
+os.register_at_fork(after_in_child=_renew_locks)

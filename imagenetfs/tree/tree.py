@@ -56,6 +56,10 @@ class Tree:
         self._listings: dict[int, Listing] = {}
         self._provenance = ExtendedAttributes(catalogue.index, catalogue.versions)
 
+    def close(self) -> None:
+        """Let go of all listings, and so of the tables behind them."""
+        self._listings.clear()
+
     # --- questions --------------------------------------------------------------------------------
 
     def _node(self, number: int) -> Node:

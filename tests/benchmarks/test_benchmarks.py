@@ -6,6 +6,7 @@ No figure is judged here.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -155,3 +156,19 @@ def test_epochs(tmp_path: Path) -> None:
     for words in (OURS, STAGED, COPIED, REMOTE, "end of epoch two", " s"):
         assert words in shown
     assert _is_clean(tmp_path)
+
+
+def test_the_library_s_table() -> None:
+    if shutil.which("pkg-config") is None or shutil.which("cc") is None:
+        pytest.skip("the slow source cannot be compiled")
+    words = ("--classes", "2", "--images", "5", "--rounds", "1")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.library", *words],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for row in ("files, first pass", "mount, second pass", "split.read, first pass", "batches of"):
+        assert row in done.stdout

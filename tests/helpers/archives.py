@@ -76,10 +76,7 @@ def forget_files(source: Source) -> None:
 def close(index: Index) -> None:
     """Close an index's descriptors now."""
     index.source.close()
-    index.tables._arena.close()
-    for store in index.persisted._files.values():
-        if store is not None:
-            store.close()
+    index.close()
 
 
 def contents(index: Index, archive: int, inner: int = -1) -> dict[bytes, bytes]:

@@ -203,8 +203,8 @@ def _plan(described: dict[str, Any]) -> MountPlan:
     """A plan from one flat table; ``cache_dir``, ``cache_size`` and ``keep_free`` are its cache."""
     from dataclasses import fields
 
-    from imagenetfs.cache.quota import Limits
-    from imagenetfs.server.mount_plan import CacheSetup, MountPlan, MountSettings
+    from imagenetfs.cache.quota import CacheSetup, Limits
+    from imagenetfs.server.mount_plan import MountPlan, MountSettings
 
     paths = ("source", "mountpoint", "log_path", "index_dir", "cache_dir")
     given: dict[str, Any] = {

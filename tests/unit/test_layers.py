@@ -10,7 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "imagenetfs"
 
 LAYERS = [
-    {"cli", "__main__"},
+    {"__init__"},
+    {"cli", "__main__", "torch"},
+    {"library"},
     {"job"},
     {"server"},
     {"fuse"},
@@ -20,7 +22,7 @@ LAYERS = [
     {"source", "formats"},
     {"config"},
     {"system"},
-    {"errors", "limits", "counters", "byte_range", "__init__"},
+    {"errors", "limits", "counters", "byte_range", "version"},
 ]
 """From the top down. A package may import packages of lower lines, and of its own line only itself,
 but that the command may import cli.
@@ -28,7 +30,12 @@ but that the command may import cli.
 
 BESIDE = {("__main__", "cli")}
 
-SETTINGS_READERS = {"cli", "job", "config"}
+NO_MOUNT = {"__init__", "library", "torch"}
+"""What runs in a user's own process: never what serves a mount."""
+
+SERVING = {"fuse", "server"}
+
+SETTINGS_READERS = {"cli", "library", "job", "config"}
 """Who may import config: what lies below gets values, not settings."""
 
 THIRD_PARTY = {
@@ -36,7 +43,9 @@ THIRD_PARTY = {
     "typer": {"cli"},
     "rich": {"cli"},
     "scipy": {"tree", "sample"},
-    "PIL": {"sample"},
+    "PIL": {"sample", "torch"},
+    "torch": {"torch"},
+    "fsspec": {"library"},
 }
 """Who may import what. numpy, trio and platformdirs are everybody's."""
 
@@ -81,6 +90,7 @@ def test_imports_go_downwards(path: Path) -> None:
         if other.startswith("__") or other == own or (own, other) in BESIDE:
             continue
         assert level(other) > level(own), f"{own} imports {module}, which is not below it"
+        assert own not in NO_MOUNT or other not in SERVING, f"{own} imports {module}"
         if other == "config":
             assert own in SETTINGS_READERS, f"{own} knows settings: hand it their values"
 

@@ -16,7 +16,10 @@ _MENTIONED = re.compile(r"(from|import)\s[^#]*\btest_\w+")
 TESTS = Path(__file__).parents[1]
 UNIT, PACKAGE = TESTS / "unit", TESTS.parent / "imagenetfs"
 
-OF_THE_WHOLE = {"test_helpers", "test_layers", "test_layout", "test_run_checks", "test_semantics"}
+OF_THE_WHOLE = {
+    *("test_helpers", "test_layers", "test_layout", "test_public_face"),
+    *("test_run_checks", "test_semantics"),
+}
 """Modules of tests/unit itself that are about the whole package, or about the tests."""
 
 MODULES = sorted(TESTS.rglob("*.py"))

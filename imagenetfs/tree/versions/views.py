@@ -11,11 +11,15 @@ a class of the view is first listed, for its images are known only then.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
+from imagenetfs.errors import UsageError
+from imagenetfs.system.files import open_regular
 from imagenetfs.tree.class_listing import Place
 from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.directory_split import DirectorySplit
@@ -28,6 +32,17 @@ _LABELED = re.compile(rb"(.*(?:\.\w+|n\d{8}|unlabeled))[ \t]+\d+", re.DOTALL)
 """An entry and a label behind it; a name may have spaces and digits in it."""
 
 Tell = Callable[[str], None]
+
+
+def read_list(name: str, path: Path) -> bytes:
+    """The text of a view's list. Raises UsageError where it cannot be read."""
+    try:
+        with os.fdopen(open_regular(path), "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise UsageError(
+            f"the list of the view {name} cannot be read: {error.strerror} ({path})."
+        ) from None
 
 
 @dataclass(slots=True)

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from imagenetfs.cache.quota import QuotaExceededError
+from imagenetfs.cache.quota import CacheSetup, QuotaExceededError
 from imagenetfs.cli.stage import _no_room, _rate, _run, _shard, _sort_out, _tell_what_is_left_out
 from imagenetfs.errors import ImagenetfsError, NoSpaceError, SourceReadError, UsageError
-from imagenetfs.server.mount_plan import CacheSetup
 from tests.helpers.in_process import call_forked
 from tests.helpers.sources import train_and_test
 

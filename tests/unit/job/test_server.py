@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from imagenetfs.cache.quota import Limits
+from imagenetfs.cache.quota import CacheSetup, Limits
 from imagenetfs.config import Settings
 from imagenetfs.errors import FuseRefusedError
 from imagenetfs.job import preflight, primary_group, server, signals
@@ -24,7 +24,7 @@ from imagenetfs.job.run_dir import ensure_private
 from imagenetfs.job.sd_notify import Notifier
 from imagenetfs.job.server import MountRequest, make_mountpoint, serve_mount
 from imagenetfs.server import supervisor
-from imagenetfs.server.mount_plan import CacheSetup, MountPlan, MountSettings
+from imagenetfs.server.mount_plan import MountPlan, MountSettings
 from tests.helpers.mount_table import MountTable, settings_with
 
 

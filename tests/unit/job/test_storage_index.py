@@ -12,7 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from imagenetfs.job.storage import ADVICE, index_dir_problem
+from imagenetfs.config import resolve
+from imagenetfs.job.storage import ADVICE, IndexLocations, index_dir_problem, index_places
 from imagenetfs.system import child_call
 
 
@@ -68,3 +69,16 @@ def test_a_file_system_in_trouble(
 
     monkeypatch.setattr(child_call, "call_in_child", ask)
     assert f"indexes anew: {words}. {ADVICE}" in (index_dir_problem(tmp_path) or "")
+
+
+def test_the_places_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = resolve({"index_dir": tmp_path, "index_path": "/site"}, {})
+    assert index_places(settings) == IndexLocations(tmp_path, (Path("/site"),), None)
+    assert index_places(resolve({"index_dir": "none"}, {})) == IndexLocations(None, (), None)
+    monkeypatch.setattr("imagenetfs.job.storage.os.geteuid", lambda: 12345)
+    others = tmp_path / "theirs"
+    others.mkdir()
+    os.chown(others, 54321, 54321)
+    found = index_places(resolve({"index_dir": others, "index_path": "/site"}, {}))
+    assert (found.written, found.path) == (None, (others, Path("/site")))
+    assert found.problem is not None and "belongs to another user" in found.problem

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from imagenetfs.cache.quota import Limits
+from imagenetfs.cache.quota import CacheSetup, Limits
 from imagenetfs.counters import Counter
 from imagenetfs.errors import UsageError
 from imagenetfs.fuse.stats import STAGER, SUPERVISOR
 from imagenetfs.server.mount_context import MountContext, assemble
-from imagenetfs.server.mount_plan import CacheSetup, MountPlan, MountSettings
+from imagenetfs.server.mount_plan import MountPlan, MountSettings
 from tests.helpers.children import ended
 from tests.helpers.forked import wait_until
 

@@ -179,3 +179,27 @@ def test_a_forked_child_that_reopens_has_locks_of_its_own(opening: Open) -> None
 
     lock(fd, 0, 8)
     assert ended(in_child(child)) == 0
+
+
+def test_a_child_does_not_wait_for_a_thread_of_its_parent() -> None:
+    lock = SharedLock("test")
+    held, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock._threads:
+            held.set()
+            over.wait()
+
+    def take() -> bool:
+        with lock.held():
+            return True
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    try:
+        assert answer(take) is True
+    finally:
+        over.set()
+        thread.join()
+        lock.close()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from imagenetfs.errors import UsageError
 from imagenetfs.tree.tree import Tree
-from imagenetfs.tree.versions.views import parse, view
+from imagenetfs.tree.versions.views import parse, read_list, view
 from tests.helpers.devkit import LEAVES
 from tests.helpers.listings import check_listing
 from tests.helpers.trees import at, ilsvrc2012, tree_of
@@ -24,6 +27,13 @@ from tests.helpers.trees import at, ilsvrc2012, tree_of
 def test_what_is_a_label(entry: bytes, meant: bytes) -> None:
     [wanted] = parse(entry, []).wanted.values()
     assert wanted.classes | wanted.files == {meant}
+
+
+def test_the_list_of_a_view(tmp_path: Path) -> None:
+    (tmp_path / "list").write_bytes(b"a\nb\n")
+    assert read_list("mine", tmp_path / "list") == b"a\nb\n"
+    with pytest.raises(UsageError, match="the list of the view mine cannot be read: No such file"):
+        read_list("mine", tmp_path / "nothing")
 
 
 def shown(text: bytes, tree: Tree) -> tuple[dict[str, dict[str, list[str]]], list[str]]:

@@ -1,0 +1,147 @@
+"""The read path of a catalogue, its twins for threads, and reads that are announced."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imagenetfs.cache.quota import CacheSetup, Limits
+from imagenetfs.index.search_path import IndexSearchPath
+from imagenetfs.read.read_path import ReadPath, cache_backend
+from imagenetfs.source.file import SourceFile
+from imagenetfs.source.source import Source
+from imagenetfs.tree.catalogue import Catalogue, build_catalogue
+from imagenetfs.tree.inode import fields
+from tests.helpers.archives import close
+from tests.helpers.sources import train_and_test
+
+Hints = list[tuple[int, int]]
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
+    source = train_and_test(tmp_path / "imagenet", classes=3, images=4)
+    found = build_catalogue(Source(source), places=IndexSearchPath(None, source))
+    yield found
+    close(found.index)
+
+
+@pytest.fixture
+def hints(monkeypatch: pytest.MonkeyPatch) -> Hints:
+    asked: Hints = []
+    monkeypatch.setattr(SourceFile, "hint", lambda self, at, length: asked.append((at, length)))
+    return asked
+
+
+def inodes(catalogue: Catalogue) -> list[int]:
+    split = catalogue.versions[0].splits[0]
+    some = [split.backend.listing(number) for number in range(len(split.backend.classes))]
+    found = np.concatenate([one.columns(0, len(one)).inodes for one in some])
+    return [int(number) for number in found]
+
+
+def cached(catalogue: Catalogue, directory: Path) -> ReadPath:
+    return ReadPath.of(
+        catalogue, cache_backend(catalogue, CacheSetup(directory, Limits(1 << 30, 0)))
+    )
+
+
+def test_a_twin_reads_the_same_by_descriptors_of_its_own(catalogue: Catalogue) -> None:
+    path = ReadPath.of(catalogue, None)
+    twin = path.twin()
+    for number in inodes(catalogue):
+        assert twin.reader.read(number, 0, 1 << 20) == path.reader.read(number, 0, 1 << 20)
+    mine = {file.fd for file in (*path.source._files.values(), *path.source._pinned.values())}
+    assert mine and mine.isdisjoint(file.fd for file in twin.source._files.values())
+    twin.close()
+    assert path.reader.read(inodes(catalogue)[0], 0, 1 << 20)
+    assert path.source.known.is_right(b"x", (0, 0, 0, 0)) is False  # still open
+
+
+def test_what_one_has_verified_the_other_need_not(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = ReadPath.of(catalogue, None)
+    twin, number = path.twin(), inodes(catalogue)[0]
+    asked: list[tuple[int, int]] = []
+    read = SourceFile.read
+
+    def noted(self: SourceFile, offset: int, length: int) -> bytes:
+        asked.append((offset, length))
+        return read(self, offset, length)
+
+    monkeypatch.setattr(SourceFile, "read", noted)
+    for reader in (path.reader, twin.reader):
+        assert len(reader.read(number, 0, 100)) == 100
+    (first, with_header), (again, without) = asked
+    assert (first + 512, with_header) == (again, without + 512) == (again, 612)
+    twin.close()
+
+
+def test_a_twin_of_a_cached_path(catalogue: Catalogue, cache_dir: Path) -> None:
+    path = cached(catalogue, cache_dir)
+    twin = path.twin()
+    for number in inodes(catalogue):
+        assert twin.reader.read(number, 0, 1 << 20) == path.reader.read(number, 0, 1 << 20)
+    twin.close()
+
+
+def test_an_announcement_covers_header_and_bytes(catalogue: Catalogue, hints: Hints) -> None:
+    reader = ReadPath.of(catalogue, None).reader
+    for number in inodes(catalogue):
+        hints.clear()
+        reader.announce(number)
+        archive, inner, row = fields(number)
+        _, start, size = catalogue.index.container(archive, inner).locate(row)
+        assert hints == [(start - 512, size + 512)]
+
+
+def test_what_the_cache_has_is_not_announced(
+    catalogue: Catalogue, cache_dir: Path, hints: Hints
+) -> None:
+    path = cached(catalogue, cache_dir)
+    first, *_, last = inodes(catalogue)
+    path.reader.announce(last)
+    [(start, length)] = hints
+    assert start == 0 and length == os.stat(catalogue.source.path / _train(catalogue)).st_size
+    path.reader.read(last, 0, 1 << 20)
+    hints.clear()
+    path.reader.announce(last)
+    assert hints == []
+    path.cached.cache.close() if path.cached is not None else None
+    del first
+
+
+def _train(catalogue: Catalogue) -> str:
+    return os.fsdecode(catalogue.archives[catalogue.versions[0].splits[0].backend.archives[0]].path)
+
+
+def test_loose_files_are_announced(tmp_path: Path, hints: Hints) -> None:
+    below = tmp_path / "imagenet" / "ILSVRC2012" / "train" / "n00000001"
+    below.mkdir(parents=True)
+    for number in range(3):
+        (below / f"n00000001_{number}.JPEG").write_bytes(b"\xff\xd8\xff" + bytes(number))
+    source = tmp_path / "imagenet"
+    found = build_catalogue(Source(source), places=IndexSearchPath(None, source))
+    reader = ReadPath.of(found, None).reader
+    for number in inodes(found):
+        reader.announce(number)
+    assert hints == [(0, 3), (0, 4), (0, 5)]
+    close(found.index)
+
+
+def test_a_long_announcement_goes_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x").write_bytes(bytes(300_000))
+    asked: list[tuple[int, int]] = []
+    source = Source(tmp_path)
+    file = source.open(b"x")
+    monkeypatch.setattr(os, "posix_fadvise", lambda fd, at, n, advice: asked.append((at, n)))
+    file.hint(10, 299_990)
+    assert asked == [(10, 131072), (131082, 131072), (262154, 37846)]
+    source.close()
