@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
 
 from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache.bypass import Bypass, CacheMeter
@@ -237,25 +238,7 @@ class BlockCache:
                 return origin.read(wanted.start, wanted.length)  # never half an old file
         if fetched is None:
             fetched = self._fetcher.read_missing(volume, wanted, origin)
-        return self._joined(volume, wanted, fetched, origin)
-
-    def _joined(self, volume: Volume, wanted: ByteRange, fetched: Fetched, origin: Origin) -> bytes:
-        """The bytes wanted: those fetched, and those before and behind that were in the cache."""
-        begin, data = fetched
-        offset, end = wanted
-        stop = begin + len(data)
-        if begin <= offset and end <= stop:
-            return data[offset - begin : end - begin]
-        low, high = max(begin, offset), min(stop, end)
-        if high <= low:  # another process had fetched all of it by the time the lock was had
-            found = self.read_uncounted(volume, wanted)
-            return found if found is not None else origin.read(offset, end - offset)
-        head = self.read_uncounted(volume, ByteRange(offset, low))
-        tail = self.read_uncounted(volume, ByteRange(high, end))
-        if head is None or tail is None:
-            return origin.read(offset, end - offset)
-        self.meter[SAVED] += len(head) + len(tail)
-        return head + data[low - begin : high - begin] + tail
+        return _joined(wanted, fetched, partial(self.read_uncounted, volume), origin, self.meter)
 
     # --- the disk ---------------------------------------------------------------------------------
 
@@ -293,3 +276,27 @@ class BlockCache:
         with contextlib.suppress(OSError):
             self._directory.find_again()
         self.quota.close()  # its file went with the directory
+
+
+def _joined(
+    wanted: ByteRange,
+    fetched: Fetched,
+    cached: Callable[[ByteRange], bytes | None],
+    origin: Origin,
+    meter: CacheMeter,
+) -> bytes:
+    """The bytes wanted: those fetched, and those before and behind that were in the cache."""
+    begin, data = fetched
+    offset, end = wanted
+    stop = begin + len(data)
+    if begin <= offset and end <= stop:
+        return data[offset - begin : end - begin]
+    low, high = max(begin, offset), min(stop, end)
+    if high <= low:  # another process had fetched all of it by the time the lock was had
+        found = cached(wanted)
+        return found if found is not None else origin.read(offset, end - offset)
+    head, tail = cached(ByteRange(offset, low)), cached(ByteRange(high, end))
+    if head is None or tail is None:
+        return origin.read(offset, end - offset)
+    meter[SAVED] += len(head) + len(tail)
+    return head + data[low - begin : high - begin] + tail

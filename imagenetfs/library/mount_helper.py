@@ -39,7 +39,7 @@ def keep_mount(options: dict[str, object], at: Path | None) -> None:
         check_required(source_to_use(settings, at, os.environ), settings, _say)
     handle = acquire(settings, at, os.environ, _say)
     try:
-        _tell({"mountpoint": str(handle.mountpoint), "root": str(handle.place.root)})
+        _tell({"mountpoint": str(handle.mountpoint), "root": str(handle.paths.root)})
         sys.stdin.buffer.read()
     finally:
         release(handle, lambda line: None)

@@ -98,20 +98,7 @@ def build_catalogue(
     found = discover(source)
     locate(found, source.path)
     arena = Arena(len(found.archives), arena_dir)
-    groups: dict[str, list[int]] = {}
-    for archive in found.archives:
-        groups.setdefault(index_group(archive), []).append(archive.number)
-    stores = [(frozenset(numbers), places.files(group)) for group, numbers in groups.items()]
-    written = {n: file for group in groups if (file := places.file(group)) for n in groups[group]}
-    index = Index(
-        source,
-        found.archives,
-        arena,
-        stores=stores,
-        coordinator=BuildCoordinator(written),
-        scan_alone=partial(scan_parallel, in_flight=in_flight),
-    )
-    index.search_path = places
+    index = _index(source, found.archives, arena, places, in_flight)
     versions = _versions(found, index, prefer)
     tell = found.late_warnings.tell
     named = (lists or {}).items() if versions else ()
@@ -141,6 +128,30 @@ def build_catalogue(
         short,
         ledgers,
     )
+
+
+def _index(
+    source: Source,
+    archives: list[Archive],
+    arena: Arena,
+    places: IndexSearchPath,
+    in_flight: int | None,
+) -> Index:
+    """The index of all archives, with the index files that each of its groups may have."""
+    groups: dict[str, list[int]] = {}
+    for archive in archives:
+        groups.setdefault(index_group(archive), []).append(archive.number)
+    written = {n: file for group in groups if (file := places.file(group)) for n in groups[group]}
+    index = Index(
+        source,
+        archives,
+        arena,
+        stores=[(frozenset(numbers), places.files(group)) for group, numbers in groups.items()],
+        coordinator=BuildCoordinator(written),
+        scan_alone=partial(scan_parallel, in_flight=in_flight),
+    )
+    index.search_path = places
+    return index
 
 
 def _ledgers(

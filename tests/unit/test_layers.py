@@ -145,3 +145,53 @@ def test_the_check_can_fail(tmp_path: Path) -> None:
     )
     assert {"imagenetfs.fuse.stats", "pyfuse3"} <= imports(module)
     assert level("fuse") < level("index")
+
+
+# --- sizes ----------------------------------------------------------------------------------------
+
+MAX_CLASS_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 250, 60, 7
+
+AS_ELSEWHERE = {"torch/node_local_sampler.py: __init__ has 9 parameters"}
+"""Six of them are torch's DistributedSampler's, for which it is put."""
+
+
+def too_large(tree: ast.Module, *, is_command_line: bool) -> list[str]:
+    """Classes and functions that nobody reads in one go, and calls that nobody gets right."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            if lines_of(node) > MAX_CLASS_LINES:
+                found.append(f"{node.name} has {lines_of(node)} lines")
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            if lines_of(node) > MAX_FUNCTION_LINES:
+                found.append(f"{node.name} has {lines_of(node)} lines")
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            count = sum(argument.arg not in ("self", "cls") for argument in arguments)
+            if count > MAX_PARAMETERS and not is_command_line:
+                found.append(f"{node.name} has {count} parameters")
+    return found
+
+
+def lines_of(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def test_nothing_is_too_large() -> None:
+    found = [
+        f"{path.relative_to(PACKAGE)}: {what}"
+        for path in MODULES
+        for what in too_large(ast.parse(path.read_text()), is_command_line=room(path) == "cli")
+    ]
+    assert set(found) == AS_ELSEWHERE
+
+
+def test_the_check_of_sizes_can_fail() -> None:
+    long = (
+        "def f(a, b, c, d, e, f, g, *, h):\n" + "    pass\n" * 60 + "class C:\n" + " x = 1\n" * 250
+    )
+    assert too_large(ast.parse(long), is_command_line=False) == [
+        "f has 61 lines",
+        "f has 8 parameters",
+        "C has 251 lines",
+    ]
+    assert len(too_large(ast.parse(long), is_command_line=True)) == 2
