@@ -111,7 +111,6 @@ def build_catalogue(
     short, ledgers = _ledgers(source, versions, tell)
     splits = [split for version in versions for split in version.splits]
     status = source.status(b"")
-    mtime_ns = status.st_mtime_ns if status else 0
     return Catalogue(
         source,
         index,
@@ -123,7 +122,7 @@ def build_catalogue(
         found.late_warnings,
         found.numbers,
         frozenset(n for n in archives_of(splits) if found.archives[n].kind is Kind.DIRECTORY),
-        mtime_ns,
+        status.st_mtime_ns if status else 0,
         _bytes(source, index, versions),
         short,
         ledgers,
