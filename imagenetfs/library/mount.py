@@ -120,7 +120,7 @@ def mount_source(
 
 
 def _place(helper: subprocess.Popen[str]) -> MountPaths:
-    """Where the helper has mounted; what it says meanwhile goes to the log."""
+    """Where the helper has mounted; what it says until then goes to the log."""
     assert helper.stdout is not None
     for line in helper.stdout:
         message = json.loads(line)

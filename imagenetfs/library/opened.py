@@ -5,7 +5,7 @@ Two kinds of state, and how each is kept right:
 - Tables, listings and names are made under one lock, for the index's own locks part processes
   alone. What is there already is read without it.
 - Descriptors: each thread reads by a twin of the read path (:class:`.ReadPath`) with descriptors of
-  its own, for a file that one thread reads might be closed for another one's sake. A twin has a
+  its own, for a file that one thread reads might be closed to make way for another's. A twin has a
   lock that only :meth:`OpenedSource.close` ever contends for: no descriptor is closed under a read.
 
 A forked child begins with new locks and without twins, and opens anew what its locks belong to
