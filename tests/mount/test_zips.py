@@ -132,7 +132,7 @@ def test_parts_of_deflated_images(tmp_path: Path, mount: Mount) -> None:
 @pytest.mark.expects_log("cannot be read:")
 @pytest.mark.expects_log("not all members are shown")
 def test_hostile_members_fail_and_all_others_are_read(tmp_path: Path, mount: Mount) -> None:
-    """S21: those that only show when they are read: other data than the directory says."""
+    """S28: those that only show when they are read: other data than the directory says."""
     source = tmp_path / "source"
     source.mkdir()
     sound = {f"d/{n}.JPEG": os.urandom(20_000 * n) for n in range(5)}
