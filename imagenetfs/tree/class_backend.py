@@ -23,7 +23,7 @@ from imagenetfs.tree.class_places import (
     wnid_of_name,
 )
 from imagenetfs.tree.directory_split import DirectorySplit
-from imagenetfs.tree.outside import Known, Outside, images_outside
+from imagenetfs.tree.outside import Discovered, Outside, images_outside
 from imagenetfs.tree.per_class_split import PerClassSplit
 from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import UNLABELED, FlatSplit, SplitBackend, troubles
@@ -136,7 +136,7 @@ def outside_of(
     def look() -> Outside:
         claims = [*shown, *(claim for backend in by_class for claim in backend.claims())]
         claims += [ClassPlace(*place) for place in (instead or {}).values()]
-        return images_outside(index, wholes, levels, claims, Known(surveyed, within))
+        return images_outside(index, wholes, levels, claims, Discovered(surveyed, within))
 
     return look
 

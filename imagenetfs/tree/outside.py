@@ -39,7 +39,7 @@ Names = Mapping[bytes, Sequence[tuple[bytes, bool]]]
 """A directory's path -> its names, and whether they are directories, as discovery has read them."""
 
 
-class Known(NamedTuple):
+class Discovered(NamedTuple):
     """``names`` in directories; ``within``: the directory of an archive to which the split is
     confined.
     """
@@ -53,7 +53,7 @@ def images_outside(
     wholes: Sequence[int],
     levels: Sequence[int],
     claims: Iterable[ClassPlace],
-    known: Known,
+    known: Discovered,
 ) -> Outside:
     """What of these archives is in no class. ``wholes`` are the split's alone; of ``levels``,
     directories in which other things stand too, only the files that are right there are looked at.
@@ -71,7 +71,7 @@ class _Counter:
     """Counts images outside of the claimed places."""
 
     def __init__(
-        self, index: Index, claims: Iterable[ClassPlace], tops: Collection[int], known: Known
+        self, index: Index, claims: Iterable[ClassPlace], tops: Collection[int], known: Discovered
     ) -> None:
         self._index = index
         self._names, self._within = known.names, known.within
