@@ -119,6 +119,8 @@ class BlockCache:
     def read_uncounted(self, volume: Volume, wanted: ByteRange) -> bytes | None:
         """As :meth:`read_if_cached`, for bytes of one segment that is open; no hit is counted."""
         start, length = wanted.start, wanted.length
+        if start // SEGMENT != max(start, wanted.end - 1) // SEGMENT:
+            return None
         segment = volume.segments.get(start // SEGMENT)
         if length <= 0 or segment is None:
             return None if length > 0 else b""

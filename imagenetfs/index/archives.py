@@ -1,11 +1,11 @@
 """What the index can index, and the numbers by which the layers above name it.
 
-An *archive* is an entry of the catalogue: a tar, an npz, or a directory of loose files. It is a
-container of members; a member of it that is a container again (a tar within a tar, a tar or a
-directory within a directory) is an *inner* container, numbered in the order of the outer table's
-names. Two levels are expanded; deeper ones are files.
+An *archive* is an entry of the catalogue: a tar, a zip, an npz, or a directory of loose files. It
+is a container of members; a member of it that is a container again (a tar or zip within a tar, zip
+or directory, a directory within a directory) is an *inner* container, numbered in the order of the
+outer table's names. Two levels are expanded; deeper ones are files.
 
-The catalogue's archives are known before the mount serves. Later ones are tars
+The catalogue's archives are known before the mount serves. Later ones are tars and zips
 that a reader has come upon since: they get the next numbers in the order in which they are met, the
 same in all processes of the mount.
 """
@@ -28,15 +28,29 @@ OUTER = -1
 """The inner number that means the archive itself."""
 
 
-def is_tar_name(path: bytes) -> bool:
-    """Whether a file is taken for a tar; a hidden one (``._x.tar`` of a Mac) is a file."""
-    return path.endswith(b".tar") and not path.rpartition(b"/")[2].startswith(b".")
+_SUFFIXES = (b".tar", b".zip")
+
+
+def is_archive_name(path: bytes) -> bool:
+    """Whether a file is taken for a tar or a zip; a hidden one (``._x.tar`` of a Mac) is a file."""
+    return path.endswith(_SUFFIXES) and not path.rpartition(b"/")[2].startswith(b".")
+
+
+def archive_stem(name: bytes) -> bytes:
+    """A name without what says that it is a tar or a zip."""
+    return name[:-4] if name.endswith(_SUFFIXES) else name
+
+
+def kind_of_name(path: bytes) -> Kind:
+    """What a tar or zip is that was come upon by its name."""
+    return Kind.ZIP if path.endswith(b".zip") else Kind.TAR
 
 
 class Kind(Enum):
     """How the bytes of an archive's members are reached."""
 
     TAR = "tar"
+    ZIP = "zip"
     NPZ = "npz"
     DIRECTORY = "directory"
 
@@ -123,7 +137,7 @@ class Archives(Sequence[Archive]):
         there = self._arena.later
         for later in range(self._seen, there):
             number, path = len(self._known) + later, self._arena.later_name(later)
-            self._later[number] = Archive(number, path, Kind.TAR)
+            self._later[number] = Archive(number, path, kind_of_name(path))
             self._numbers[path] = number
         self._seen = max(self._seen, there)
 
@@ -135,8 +149,8 @@ class Archives(Sequence[Archive]):
             found = self._numbers.get(path)
         return found
 
-    def add_tar(self, path: bytes) -> int | None:
-        """The number of the tar at a path, a new one if it has none; None where there are no more.
+    def add(self, path: bytes) -> int | None:
+        """The number of the tar or zip at a path, maybe a new one; None where all are used.
 
         Raises NoSpaceError.
         """
@@ -150,7 +164,7 @@ class Archives(Sequence[Archive]):
                 found = self.number(path)
                 if len(self) == self._most:
                     log.warning(
-                        "%d archives are all that a mount has numbers for: more tars are shown "
+                        "%d archives are all that a mount has numbers for: more are shown "
                         "as files in archives/",
                         self._most,
                     )

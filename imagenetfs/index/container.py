@@ -32,9 +32,13 @@ class Container:
         self._check = check
         self.plain: MemberTable | None = None
         """The table where every row is a regular file that is read as it stands in
-        a tar, as in ImageNet's.
+        a tar or zip, as in ImageNet's.
         """
-        if extent.kind is Kind.TAR and check is None and isinstance(members, MemberTable):
+        if (
+            extent.kind in (Kind.TAR, Kind.ZIP)
+            and check is None
+            and isinstance(members, MemberTable)
+        ):
             self.plain = members if members.plain else None
 
     def locate(self, row: int) -> tuple[bytes, int, int]:

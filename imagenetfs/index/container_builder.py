@@ -99,7 +99,7 @@ class ContainerBuilder:
         if found is not None:
             return found
         claim = Claim()
-        if extent.kind is Kind.TAR:
+        if extent.kind in (Kind.TAR, Kind.ZIP):
             claim = self.coordinator.claim(archive, partial(find, now=True), self._show_waiting)
         if claim.found is not None:
             return claim.found

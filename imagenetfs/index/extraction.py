@@ -40,6 +40,9 @@ class MemberRows:
 
     Later rows of the same name replace earlier ones, as extraction would. ``renamed`` are positions
     of rows whose own header has another name, where that is known already.
+
+    Of zips: ``packed`` are the bytes that a deflated member takes, 0 for one that is stored;
+    ``sums`` the CRC-32 of each; ``refused`` why a position cannot be read.
     """
 
     names: list[bytes] = field(default_factory=list)
@@ -52,6 +55,9 @@ class MemberRows:
     hardlinks: dict[int, bytes] = field(default_factory=dict)
     sparse: dict[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
     renamed: set[int] = field(default_factory=set)
+    packed: list[int] = field(default_factory=list)
+    sums: list[int] = field(default_factory=list)
+    refused: dict[int, str] = field(default_factory=dict)
 
 
 class LeftOut:
@@ -80,12 +86,13 @@ def _shown(name: bytes) -> str:
 class Extraction:
     """The tree of an archive's members.
 
-    ``owners``: position of a hard link -> the member that it is.
+    ``owners``: position of a hard link -> the member that it is; ``unshown``: positions left out.
     """
 
     def __init__(self, rows: MemberRows) -> None:
         self._rows = rows
         self.left_out = LeftOut()
+        self.unshown: list[int] = []
         self.owners: dict[int, int] = {}
         self._ids: dict[bytes, int] = {}  # of the parts of names
         self._parts: list[bytes] = []
@@ -103,17 +110,23 @@ class Extraction:
     # --- extracting -------------------------------------------------------------------------------
 
     def _place(self, position: int, raw: bytes) -> None:
-        rows = self._rows
         name = sanitize_name(raw)
         reason = self._impossible(position, raw, name)
         if reason is None and name:
             reason = self._put(position, name)
         if reason is not None:
-            self.left_out.add(reason, raw, rows.headers[position])
+            self.leave_out(reason, position)
+
+    def leave_out(self, reason: str, position: int) -> None:
+        """Count a member that is not shown."""
+        self.left_out.add(reason, self._rows.names[position], self._rows.headers[position])
+        self.unshown.append(position)
 
     def _impossible(self, position: int, raw: bytes, name: bytes) -> str | None:
         """Why there can be no such member, whatever else there is; None where there can be."""
         rows = self._rows
+        if position in rows.refused:
+            return rows.refused[position]
         if not name:
             if len(raw) > NAME_MAX:
                 return TOO_LONG

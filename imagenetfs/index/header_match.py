@@ -8,6 +8,9 @@ from imagenetfs.errors import ArchiveError, SourceChangedError
 from imagenetfs.formats.tar.header import BLOCK, is_sound, name_of, number
 from imagenetfs.formats.tar.member_reader import MemberReader
 from imagenetfs.formats.tar.members import MemberColumns
+from imagenetfs.formats.zip.directory import DEFLATED, ENCRYPTED, STORED
+from imagenetfs.formats.zip.local_header import SIZE, parse_local_header
+from imagenetfs.index.archives import Kind
 from imagenetfs.index.container import Container
 from imagenetfs.index.fingerprint import ReadAt
 from imagenetfs.index.member_table import MemberTable
@@ -32,14 +35,37 @@ def member_is_at(read_at: ReadAt, end: int, members: MemberTable, row: int) -> b
     return as_said and (name == members.name(row) or row in members.hard)
 
 
+def is_zip_header_of(block: bytes, members: MemberTable, row: int) -> bool:
+    """Whether ``block``, all that stands from a zip member's local header to its data, is what the
+    directory says of it.
+    """
+    try:
+        header = parse_local_header(block)
+    except ArchiveError:
+        return False
+    size, packed, crc = members.size(row), members.packed(row), members.crc(row)
+    method = DEFLATED if packed else STORED
+    told = ((header.crc, crc), (header.size, size), (header.packed, packed or size))
+    if header.length != len(block) or header.method != method or header.flags & ENCRYPTED:
+        return False
+    if any(here not in (None, there) for here, there in told):
+        return False
+    name = block[SIZE : SIZE + header.name_length]
+    cleaned = {sanitize_name(name), sanitize_name(name.replace(b"\\", b"/"))}
+    return members.name(row) in cleaned or row in members.hard
+
+
 def check_header(block: bytes, container: Container, row: int) -> None:
-    """See that ``block``, the 512 bytes before a member's data, is the header
-    that its row was made from.
+    """See that ``block``, what stands before a member's data (512 bytes in a tar, all of its header
+    in a zip), is the header that its row was made from.
 
     For members whose data follow their header (all but sparse ones). Raises SourceChangedError.
     """
     members = container.members
-    if header_matches(block, members, row):
+    if container.extent.kind is Kind.ZIP:
+        if isinstance(members, MemberTable) and is_zip_header_of(block, members, row):
+            return
+    elif header_matches(block, members, row):
         return
     raise SourceChangedError(
         f"{os.fsdecode(container.extent.path)} has something else where "

@@ -5,7 +5,8 @@ A table from outside is no more to be trusted than a tar from outside. So it is 
 names, places, sizes, modes and links are taken out of it, checked against the archive's length, and
 go through the same gate as what a scan finds
 (:func:`imagenetfs.index.member_encoder.encode_member_table`). What lies between them in the archive
-is looked at, so that no member is left out. The table of an npz is made anew.
+is looked at, so that no member is left out. The tables of npz files and zips are made
+anew.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from imagenetfs.index.member_encoder import MemberRows, encode_member_table
 from imagenetfs.index.member_table import MemberTable
 from imagenetfs.index.table_builder import INNER_SAMPLES, OUTER_SAMPLES, is_nested
 from imagenetfs.index.untrusted import check_all_shown, check_columns, check_complete, readable
+from imagenetfs.index.zip_rows import read_zip
 from imagenetfs.source.source import Source, SourceFile
 
 MARK = "imported"
@@ -42,10 +44,16 @@ def rebuild_untrusted(block: bytes, extent: Extent, file: SourceFile, *, outer: 
         # To read the labels costs no more than to check that they are what the table says.
         seen = {"file": file.size, "sample": tail_crc(file.read, file.size)}
         return encode_array_table(file.read_up_to, file.size, extent.path, file.mtime_ns, seen)
+    if extent.kind is Kind.ZIP:
+        # So does its directory, which is read at one go.
+        rows, known = read_zip(file, extent.start, extent.end, _samples(outer=outer))
+        return encode_member_table(
+            rows, known, is_nested(extent.kind) if outer else None, confine=True
+        )
     try:
         columns, meta = unpack(memoryview(block))
         check_columns(columns, meta, extent)
-        samples = OUTER_SAMPLES if outer else INNER_SAMPLES
+        samples = _samples(outer=outer)
         table = MemberTable(memoryview(block))
         rows = _rows(table, extent)
         if "headers" in columns and len(columns["headers"]) != len(table):
@@ -65,6 +73,10 @@ def rebuild_untrusted(block: bytes, extent: Extent, file: SourceFile, *, outer: 
         return told
     except _MALFORMED as error:
         raise ArchiveError(f"its table is damaged ({readable(str(error))})") from None
+
+
+def _samples(*, outer: bool) -> int:
+    return OUTER_SAMPLES if outer else INNER_SAMPLES
 
 
 def _rows(members: MemberTable, extent: Extent) -> MemberRows:

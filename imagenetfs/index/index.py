@@ -20,7 +20,15 @@ from imagenetfs.errors import ArchiveError, ImagenetfsError, NoEntryError
 from imagenetfs.formats import npz
 from imagenetfs.formats.tar import walk
 from imagenetfs.formats.tar.header import is_sound
-from imagenetfs.index.archives import OUTER, Archive, Archives, Extent, Kind, container_key
+from imagenetfs.index.archives import (
+    OUTER,
+    Archive,
+    Archives,
+    Extent,
+    Kind,
+    container_key,
+    kind_of_name,
+)
 from imagenetfs.index.arena import Arena
 from imagenetfs.index.array_table import ArrayTable
 from imagenetfs.index.columns import Array, meta_of
@@ -133,11 +141,12 @@ class Index:
         path, offset, size = container.locate(row)
         if stat.S_ISDIR(container.members.mode(row)):
             return Extent(path, 0, 0, Kind.DIRECTORY)
-        if entry.kind is not Kind.TAR:
-            return Extent(path, offset, offset + size, Kind.TAR)
+        kind = kind_of_name(container.members.base_name(row))
+        if entry.kind is Kind.DIRECTORY:
+            return Extent(path, offset, offset + size, kind)
         name, runs = container.members.name(row), container.members.sparse.get(row)
         stored = size if runs is None else sum(length for _, length in runs)
-        return Extent(path, offset, offset + stored, Kind.TAR, True, name, runs, size)
+        return Extent(path, offset, offset + stored, kind, True, name, runs, size)
 
     def array(self, archive: int) -> npz.Array:
         """The array that holds the pictures of an npz. Raises ArchiveError where there is none."""

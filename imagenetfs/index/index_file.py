@@ -44,7 +44,7 @@ from imagenetfs.errors import ArchiveError
 from imagenetfs.index.columns import pack, unpack
 from imagenetfs.system.process_identity import ProcessIdentity, this_process
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 _MAGIC = b"INFSIDX1"
 _HEAD = struct.Struct("<8sIIQQ")
 

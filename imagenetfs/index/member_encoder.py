@@ -14,6 +14,7 @@ import numpy as np
 from imagenetfs.index.columns import Array, pack, smallest
 from imagenetfs.index.extraction import NO_TARGET, Extraction, Layout, MemberRows
 from imagenetfs.index.names import NAME_MAX, PATH_MAX, confine_link, sanitize_name
+from imagenetfs.index.plain_tree import plain_layout
 
 __all__ = ["DIRECTORY_MODE", "FILE_MODE", "MemberRows", "encode_member_table"]
 
@@ -40,26 +41,35 @@ def encode_member_table(
         last = dict(zip(rows.names, range(len(rows.names)), strict=True))
         names = sorted(last)
         pick = np.array([last[name] for name in names], dtype=np.int64)
+        replaced = _replaced(rows)
+    elif (plain := plain_layout(rows)) is not None:
+        names, pick, replaced = plain.names, plain.members, []
+        _encode_tree(rows, plain, columns)
     else:
+        replaced = _replaced(rows)
         extraction = Extraction(rows)
         links = _shown_links(rows, extraction, confine)
         layout = extraction.layout()
         names, pick = layout.names, layout.members
-        if len(names) and (layout.parents.any() or _any_directory(rows, pick)):
-            columns["parents"] = smallest(layout.parents)
-            columns["below"] = smallest(layout.below)
+        _encode_tree(rows, layout, columns)
         _encode_hard_links(rows, extraction, layout, columns)
         _encode_links(links, layout, columns)
         if str(extraction.left_out):
             described["left_out"] = str(extraction.left_out)
+        unshown = [rows.names[position] for position in extraction.unshown]
+        _encode_blob("unshown", unshown, columns)
     described["rows"] = len(names)
+    _encode_blob("replaced", replaced, columns)
     _encode_names(names, columns, described)
     _encode_places(rows, pick, columns, described)
     _encode_times_and_modes(rows, pick, columns, described)
     _encode_sparse(rows, pick, columns)
+    packed = _picked(rows.packed, pick, 0)
+    if rows.sums:
+        _encode_sums(rows, pick, columns)
     if nested is not None:
-        modes = _modes(rows, pick).tolist()
-        found = [row for row, name in enumerate(names) if nested(name, modes[row])]
+        modes, stored = _modes(rows, pick).tolist(), (packed == 0).tolist()
+        found = [r for r, name in enumerate(names) if stored[r] and nested(name, modes[r])]
         if found:
             columns["nested"] = smallest(np.array(found, dtype=np.int64))
     return pack(columns, described)
@@ -69,10 +79,17 @@ def _is_flat(rows: MemberRows) -> bool:
     """Whether nothing can lie in anything else, and each name is shown as it is: as in ImageNet's
     tars."""
     names = rows.names
-    if rows.hardlinks or rows.links or rows.renamed or b"/" in b"".join(names):
+    if rows.hardlinks or rows.links or rows.renamed or rows.refused or b"/" in b"".join(names):
         return False
     odd = not {b"", b".", b".."}.isdisjoint(names) or max(map(len, names), default=0) > NAME_MAX
     return not odd and not any(map(stat.S_ISDIR, set(rows.modes)))
+
+
+def _encode_tree(rows: MemberRows, layout: Layout, columns: dict[str, Array]) -> None:
+    """What lies in what, where there is any directory."""
+    if len(layout.names) and (layout.parents.any() or _any_directory(rows, layout.members)):
+        columns["parents"] = smallest(layout.parents)
+        columns["below"] = smallest(layout.below)
 
 
 def _any_directory(rows: MemberRows, pick: Array) -> bool:
@@ -133,7 +150,9 @@ def _encode_places(
     meta["unit"] = 512 if not (offsets % 512).any() else 1
     columns["offsets"] = smallest(offsets // meta["unit"])
     columns["sizes"] = smallest(_picked(rows.sizes, pick, 0))
-    if (headers != np.maximum(offsets - 512, 0)).any():
+    if rows.sums:
+        columns["leads"] = smallest(offsets - headers)
+    elif (headers != np.maximum(offsets - 512, 0)).any():
         columns["headers"] = smallest(headers)
 
 
@@ -214,7 +233,7 @@ def _shown_links(rows: MemberRows, extraction: Extraction, confine: bool) -> dic
             shown[node] = target
         else:
             position = extraction.member(node)
-            extraction.left_out.add(NO_TARGET, rows.names[position], rows.headers[position])
+            extraction.leave_out(NO_TARGET, position)
             extraction.remove(node)
     return shown
 
@@ -226,6 +245,40 @@ def _encode_links(links: dict[int, bytes], layout: Layout, columns: dict[str, Ar
     columns["linked"] = smallest(np.array([row for row, _ in found], dtype=np.int64))
     columns["link_ends"] = smallest(np.cumsum([len(target) for _, target in found]))
     columns["link_names"] = np.frombuffer(b"".join(t for _, t in found), dtype=np.uint8)
+
+
+def _encode_sums(rows: MemberRows, pick: Array, columns: dict[str, Array]) -> None:
+    """What is known of a zip's members alone."""
+    columns["sums"] = _picked(rows.sums, pick, 0).astype(np.uint32)
+    packed = _picked(rows.packed, pick, 0)
+    if packed.any():
+        columns["packed"] = smallest(packed)
+
+
+def _replaced(rows: MemberRows) -> list[bytes]:
+    """The files whose name a later one has too."""
+    names = rows.names
+    if any(b"/" in name or name == b"." for name in names):
+        names = list(map(sanitize_name, names))
+    if len(set(names)) == len(names):
+        return []
+    seen: set[bytes] = set()
+    twice: list[bytes] = []
+    for position in range(len(names) - 1, -1, -1):
+        if position in rows.refused:
+            continue
+        name = names[position]
+        if name in seen and stat.S_ISREG(rows.modes[position]):
+            twice.append(name)
+        seen.add(name)
+    return twice[::-1]
+
+
+def _encode_blob(name: str, names: list[bytes], columns: dict[str, Array]) -> None:
+    """Names that are no rows, one after the other."""
+    if names:
+        columns[name] = np.frombuffer(b"".join(names), dtype=np.uint8)
+        columns[name + "_ends"] = smallest(np.cumsum([len(each) for each in names]))
 
 
 def _encode_sparse(rows: MemberRows, pick: Array, columns: dict[str, Array]) -> None:

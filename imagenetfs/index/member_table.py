@@ -16,6 +16,11 @@ sizes       bytes of content
 mtimes      modification time less meta["mtime"], in meta["tick"] nanoseconds
 modes       st_mode, unless all are meta["mode"]
 headers     offset of the first header block, unless each is its data offset - 512
+leads       of zips instead: how far before the data the header begins
+sums        of zips: the content's CRC-32
+packed      of zips: bytes that a deflated member takes, 0 for a stored one (where any is deflated)
+unshown     names of members that are not shown, ``unshown_ends``: where each of them ends
+replaced    names of files that a later one of the same name replaces, with ``replaced_ends``
 linked      rows that are symbolic links, with their targets in ``link_ends``, ``link_names``; a
             row with the mode of a file or a directory is a link that is followed
 hard        rows that are one file with others, ``hard_owners``: the row that stands for all
@@ -44,6 +49,12 @@ _EMPTY: dict[int, Any] = {}
 """One for all tables; never written to."""
 
 
+_PER_ROW = (
+    *("ends", "offsets", "sizes", "mtimes", "modes", "headers", "below", "parents"),
+    *("leads", "sums", "packed"),
+)
+
+
 class MemberTable(MemberNames):
     """A member table as it lies in memory. All rows are found by number or by full name.
 
@@ -53,12 +64,15 @@ class MemberTable(MemberNames):
     __slots__ = (
         "_block",
         "_headers",
+        "_leads",
         "_mode",
         "_modes",
         "_mtime",
         "_mtimes",
         "_offsets",
+        "_packed",
         "_sizes",
+        "_sums",
         "_tick",
         "_unit",
         "hard",
@@ -66,7 +80,6 @@ class MemberTable(MemberNames):
         "links",
         "nested",
         "problem",
-        "replaced",
         "sparse",
     )
 
@@ -90,8 +103,6 @@ class MemberTable(MemberNames):
         """What was wrong with the archive; None for a sound one."""
         self.left_out: str | None = meta.get("left_out")
         """Which sound members are not shown, and why; None where all are."""
-        self.replaced = _replaced(meta)
-        """How many files a later one of the same name replaces, and one of these names."""
         self._offsets = columns["offsets"]
         self._sizes = columns["sizes"]
         self._mtimes = columns.get("mtimes")
@@ -101,6 +112,10 @@ class MemberTable(MemberNames):
         self.links = _links(columns)
         self.hard = _hard(columns)
         self.sparse = _sparse(columns)
+
+        self._leads = columns.get("leads")
+        self._sums = columns.get("sums")
+        self._packed = columns.get("packed")
 
     @property
     def columns(self) -> dict[str, Array]:
@@ -119,8 +134,11 @@ class MemberTable(MemberNames):
 
     @property
     def plain(self) -> bool:
-        """Whether all rows are regular files that stand in the archive as they are: no holes."""
-        return self._modes is None and stat.S_ISREG(self._mode) and not self.sparse
+        """Whether all rows are regular files that stand in the archive as they are: neither holes
+        nor compression.
+        """
+        whole = self._packed is None and not self.sparse
+        return whole and self._modes is None and stat.S_ISREG(self._mode)
 
     def byte_range(self, row: int) -> ByteRange:
         """Where the content stands in the file, in one call, for reads of a :attr:`plain` table."""
@@ -158,8 +176,59 @@ class MemberTable(MemberNames):
 
     def header(self, row: int) -> int:
         """Where the member's first header block begins in the file, in bytes."""
+        if self._leads is not None:
+            return self.offset(row) - self.lead(row)
         value: int = self._headers[row] if self._headers is not None else self.offset(row) - 512
         return max(value, 0)
+
+    def lead(self, row: int) -> int:
+        """How far before a member's data the header begins that is looked at with them."""
+        value: int = self._leads[row] if self._leads is not None else 512
+        return value
+
+    def packed(self, row: int) -> int:
+        """The bytes that a deflated member takes from its offset on; 0 for what is not deflated."""
+        value: int = self._packed[row] if self._packed is not None else 0
+        return value
+
+    def crc(self, row: int) -> int | None:
+        """The content's CRC-32, where the archive has it."""
+        return self._sums[row] if self._sums is not None else None
+
+    def span(self, rows: range) -> tuple[int, int]:
+        """From the first header of these rows to the end of the last one's data, in bytes; (0, 0)
+        where no archive has any of them.
+        """
+        columns, part = self.columns, slice(rows.start, rows.stop)
+        offsets = columns["offsets"][part].astype(np.int64) * self._unit
+        sizes = columns["sizes"][part].astype(np.int64)
+        if self._packed is not None:
+            packed = columns["packed"][part].astype(np.int64)
+            sizes = np.where(packed > 0, packed, sizes)
+        leads = columns["leads"][part].astype(np.int64) if self._leads is not None else 512
+        real = offsets > 0  # a directory that no member is stands nowhere
+        if not real.any():
+            return 0, 0
+        return max(0, int((offsets - leads)[real].min())), int((offsets + sizes)[real].max())
+
+    def unshown(self, below: bytes = b"") -> list[bytes]:
+        """The members that are not shown, of those below a directory."""
+        return self._listed("unshown", below)
+
+    def replaced(self, below: bytes = b"") -> list[bytes]:
+        """The files that a later one of the same name replaces, of those below a directory."""
+        return self._listed("replaced", below)
+
+    def _listed(self, name: str, below: bytes) -> list[bytes]:
+        columns, _ = views(self._block)
+        if name not in columns:
+            return []
+        blob, start, found = columns[name].tobytes(), 0, []
+        for end in columns[name + "_ends"].tolist():
+            found.append(blob[start:end])
+            start = end
+        above = below + b"/" if below else b""
+        return [one for one in found if one.startswith(above)]
 
     def is_implied(self, row: int) -> bool:
         """Whether it is a directory that no member is, but that others lie in."""
@@ -192,18 +261,10 @@ class MemberTable(MemberNames):
 
 
 def _check_lengths(columns: dict[str, memoryview], rows: int) -> None:
-    per_row = ("ends", "offsets", "sizes", "mtimes", "modes", "headers", "below", "parents")
-    if any(len(columns[c]) != rows for c in per_row if c in columns):
+    if any(len(columns[c]) != rows for c in _PER_ROW if c in columns):
         raise ArchiveError("a block of the index is damaged (columns of unequal length)")
     if ("below" in columns) != ("parents" in columns):
         raise ArchiveError("a block of the index is damaged (a column is missing)")
-
-
-def _replaced(meta: dict[str, Any]) -> tuple[int, bytes] | None:
-    if "replaced" not in meta:
-        return None
-    count, name = meta["replaced"]
-    return int(count), bytes.fromhex(name)
 
 
 def _links(columns: dict[str, memoryview]) -> dict[int, bytes]:

@@ -192,11 +192,11 @@ class PersistedTables:
         return (len(members), mtimes_crc(changed)) == (entry.file_size, entry.sample)
 
     def _is_same_file(self, extent: Extent, block: bytes) -> bool:
-        """Whether a tar or npz still is what the block was made from."""
+        """Whether a tar, zip or npz still is what the block was made from."""
         _, meta = unpack(memoryview(block))
         try:
             size, sample = meta["file"], meta["sample"]
-            at = meta["at"] if extent.kind is not Kind.NPZ else None
+            at = meta["at"] if extent.kind is Kind.TAR else meta.get("at")
         except (KeyError, TypeError) as error:
             raise ArchiveError(f"a block of the index is damaged ({error})") from None
         with self._source.opened(extent.path) as file:

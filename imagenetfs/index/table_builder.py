@@ -15,14 +15,14 @@ from typing import Any, Protocol
 from imagenetfs.counters import REQUESTS
 from imagenetfs.errors import ArchiveError, SourceChangedError, SourceReplacedError
 from imagenetfs.formats.tar import walk
-from imagenetfs.index.archives import OUTER, Extent, Kind, is_tar_name
+from imagenetfs.index.archives import OUTER, Extent, Kind, is_archive_name
 from imagenetfs.index.array_table import encode_array_table
 from imagenetfs.index.columns import meta_of
 from imagenetfs.index.fingerprint import mtimes_crc, pick_samples, sample_crc, tail_crc
 from imagenetfs.index.links import followed
 from imagenetfs.index.member_encoder import MemberRows, encode_member_table
-from imagenetfs.index.names import sanitize_name
 from imagenetfs.index.run_map import RunMap
+from imagenetfs.index.zip_rows import read_zip
 from imagenetfs.source.file import SourceFile
 from imagenetfs.source.source import Source
 
@@ -112,35 +112,24 @@ def _make_block(source: Source, scan: Scan, extent: Extent, inner: int, direct: 
         with source.opened(extent.path) as file:
             seen = {"file": file.size, "sample": tail_crc(file.read, file.size)}
             return encode_array_table(file.read_up_to, file.size, extent.path, file.mtime_ns, seen)
+    samples = OUTER_SAMPLES if inner == OUTER else INNER_SAMPLES
     if extent.kind is Kind.TAR:
-        samples = OUTER_SAMPLES if inner == OUTER else INNER_SAMPLES
         rows, meta = _scan_tar(source, scan, extent, samples, direct)
+    elif extent.kind is Kind.ZIP and extent.runs is not None:
+        raise ArchiveError("a zip that is stored with holes in another archive is not read")
+    elif extent.kind is Kind.ZIP:
+        with source.opened(extent.path) as file:
+            rows, meta = read_zip(file, extent.start, extent.end, samples)
+        if "problem" in meta:
+            log.warning("%s is broken: %s", extent.title, meta["problem"])
     else:
         rows, meta = _list(source, extent.path, recursive=inner != OUTER)
-    meta |= _replaced(rows)
     nested = is_nested(extent.kind) if inner == OUTER else None
-    block = encode_member_table(rows, meta, nested, confine=extent.kind is Kind.TAR)
+    block = encode_member_table(rows, meta, nested, confine=extent.kind is not Kind.DIRECTORY)
     left_out = meta_of(memoryview(block)).get("left_out")
     if left_out is not None:
         log.warning("%s: not all members are shown: %s", extent.title, left_out)
     return block
-
-
-def _replaced(rows: MemberRows) -> dict[str, Any]:
-    """``replaced``: how many files have a name that a later one has too, and one of these names."""
-    names = rows.names
-    if any(b"/" in name or name == b"." for name in names):
-        names = list(map(sanitize_name, names))
-    if len(set(names)) == len(names):
-        return {}
-    seen: set[bytes] = set()
-    twice: list[bytes] = []
-    for position in range(len(names) - 1, -1, -1):
-        name = names[position]
-        if name in seen and stat.S_ISREG(rows.modes[position]):
-            twice.append(name)
-        seen.add(name)
-    return {"replaced": [len(twice), twice[-1].hex()]} if twice else {}
 
 
 def _direct(file: SourceFile) -> walk.ReadAt:
@@ -267,13 +256,13 @@ def join_path(directory: bytes, name: bytes) -> bytes:
 
 
 def is_nested(kind: Kind) -> Callable[[bytes, int], bool]:
-    """Which rows of an outer table are containers, by the last part of the name: tars, and in a
-    directory the directories too."""
+    """Which rows of an outer table are containers, by the last part of the name: tars and zips, and
+    in a directory the directories too."""
 
     def nested(name: bytes, mode: int) -> bool:
         if stat.S_ISDIR(mode):
             return kind is Kind.DIRECTORY
-        return stat.S_ISREG(mode) and is_tar_name(name)
+        return stat.S_ISREG(mode) and is_archive_name(name)
 
     return nested
 

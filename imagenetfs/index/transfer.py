@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from imagenetfs.errors import ArchiveError
-from imagenetfs.index.archives import Archive, Extent, Kind
+from imagenetfs.index.archives import Archive, Extent, Kind, kind_of_name
 from imagenetfs.index.bulk_build import containers
 from imagenetfs.index.columns import meta_of, unpack
 from imagenetfs.index.fingerprint import sample_crc, tail_crc
@@ -97,8 +97,9 @@ def _import(source: Source, archive: Archive, inner: bytes, store: IndexFile, ke
             raise ArchiveError("has another size here")
         if not 0 <= entry.start <= entry.stop <= file.size:
             raise ArchiveError("has a table that lies outside of it")
-        extent = Extent(archive.path, entry.start, entry.stop, archive.kind)
-        if archive.kind is Kind.NPZ:
+        kind = kind_of_name(inner) if inner else archive.kind
+        extent = Extent(archive.path, entry.start, entry.stop, kind)
+        if archive.kind is Kind.NPZ or (archive.kind is Kind.ZIP and "at" not in meta):
             seen = tail_crc(file.read, file.size)
         else:
             looked_at = meta.get("at", [])
@@ -150,6 +151,10 @@ def _same_tables(one: bytes, other: bytes) -> bool:
     left_out = {"mtime"} if "stem" in meta else set[str]()
     if MARK in meta:
         left_out |= {MARK, "at", "sample"}
+        counted = ("replaced", "replaced_ends", "unshown", "unshown_ends")
+        for name in counted:  # of what is not in a table, an imported one tells nothing
+            columns.pop(name, None)
+            others.pop(name, None)
     facts, other_facts = (
         {name: value for name, value in each.items() if name not in left_out}
         for each in (meta, other_meta)

@@ -21,14 +21,18 @@ from typing import NamedTuple
 import numpy as np
 
 from imagenetfs.errors import (
+    ArchiveError,
     HelperDiedError,
     ImagenetfsError,
     SourceChangedError,
     SourceReadError,
 )
+from imagenetfs.formats.zip.inflate import MOST_INFLATED
 from imagenetfs.index.archives import Kind
 from imagenetfs.index.container import Container
+from imagenetfs.index.contents import whole_content
 from imagenetfs.index.header_match import check_header
+from imagenetfs.index.member_table import MemberTable
 from imagenetfs.source.source import Source, SourceFile
 from imagenetfs.tree import published_counts
 from imagenetfs.tree.catalogue import Catalogue
@@ -218,7 +222,7 @@ def _inodes(catalogue: Catalogue) -> Iterator[int]:
 
 def _look(source: Source, container: Container, rows: Sequence[int]) -> list[str]:
     """What is wrong with these images of a container."""
-    if container.extent.kind is not Kind.TAR:
+    if container.extent.kind is Kind.DIRECTORY:
         return [said for row in rows for said in _look_at_file(source, container, row)]
     try:
         with source.opened(container.extent.path) as file:
@@ -229,13 +233,24 @@ def _look(source: Source, container: Container, rows: Sequence[int]) -> list[str
 
 def _look_at_member(file: SourceFile, container: Container, row: int) -> Iterator[str]:
     _, offset, size = container.locate(row)
-    before = 0 if row in container.members.sparse else _HEADER
+    members = container.members
+    assert isinstance(members, MemberTable)
+    before = 0 if row in members.sparse else members.lead(row)
+    packed = members.packed(row)
     try:
+        if packed:
+            yield from _judge_first(
+                container, row, whole_content(file, container, row, MOST_INFLATED)
+            )
+            return
         data = file.read(offset - before, before + min(_FIRST, size))
         if before:
             check_header(data[:before], container, row)
     except SourceChangedError as error:
         yield str(error)
+    except ArchiveError as error:
+        path = container.extent.path
+        yield f"{_text(path)}: {_text(members.name(row))} is damaged: {error.reason}"
     else:
         yield from _judge_first(container, row, data[before:])
 

@@ -71,6 +71,10 @@ class ReadBackend(Protocol):
         """
         ...
 
+    def check_access(self, path: bytes) -> None:
+        """Raise what a read of the archive at a path would, for a caller that has its bytes."""
+        ...
+
     def from_file(
         self, archive: int, inner: int, container: Container, row: int, wanted: ByteRange
     ) -> FileExtent | bytes:
@@ -134,10 +138,14 @@ class SourceBackend:
         start, end = wanted
         if header is None:
             return FileExtent(file, start, end - start)
-        if start == member.start:
+        if start == member.start and header.length <= HEADER:
             return FileExtent(HeaderCheckedFile(file, header), start, end - start)
-        header.verify(file.read(member.start - HEADER, HEADER))
+        header.verify(file.read(member.start - header.length, header.length))
         return FileExtent(file, start, end - start)
+
+    def check_access(self, path: bytes) -> None:
+        """See :class:`ReadBackend`."""
+        self._source.check_access(path)
 
     def from_file(
         self, archive: int, inner: int, container: Container, row: int, wanted: ByteRange

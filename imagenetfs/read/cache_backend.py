@@ -31,7 +31,7 @@ from imagenetfs.index.container import Container
 from imagenetfs.index.index import Index
 from imagenetfs.index.member_table import MemberTable
 from imagenetfs.read.backend import MIN_SPLICE_BYTES, FileExtent, archive_changed, file_changed
-from imagenetfs.read.header_check import HEADER, MemberHeader
+from imagenetfs.read.header_check import MemberHeader
 from imagenetfs.source.source import REVALIDATE_SECONDS, Source, SourceFile
 from imagenetfs.system.splice import splice_exactly
 
@@ -87,11 +87,12 @@ class HeaderCheckingOrigin:
         """See :class:`imagenetfs.cache.volume.Origin`. Raises SourceReplacedError too."""
         if self.header.is_verified():
             return self.origin.read(offset, length)
-        before = HEADER if offset == self.start else 0
+        head = self.header.length
+        before = head if offset == self.start else 0
         data = self.origin.read(offset - before, before + length)
-        at = self.start - HEADER - (offset - before)
-        if 0 <= at <= len(data) - HEADER:
-            self.header.verify(data[at : at + HEADER])
+        at = self.start - head - (offset - before)
+        if 0 <= at <= len(data) - head:
+            self.header.verify(data[at : at + head])
         return data[before:]
 
     def is_same(self) -> bool:
@@ -290,9 +291,14 @@ class CacheBackend:
         checking = HeaderCheckingOrigin(origin, start, header)
         found = self._read(volume, wanted, member, checking)
         if not header.is_verified():  # it was cached, with the end of the member before it
-            block = self.cache.read_uncounted(volume, ByteRange(start - HEADER, start))
-            header.verify(block or origin.read(start - HEADER, HEADER))
+            before, head = start - header.length, header.length
+            block = self.cache.read_uncounted(volume, ByteRange(before, start))
+            header.verify(block or origin.read(before, head))
         return found
+
+    def check_access(self, path: bytes) -> None:
+        """See :class:`imagenetfs.read.backend.ReadBackend`."""
+        self._check(path)
 
     def from_file(
         self, archive: int, inner: int, container: Container, row: int, wanted: ByteRange

@@ -12,19 +12,21 @@ import contextlib
 import mmap
 import os
 from dataclasses import dataclass
+from typing import NoReturn
 
+from imagenetfs.errors import ArchiveError
 from imagenetfs.formats.tar.header import is_sound
 from imagenetfs.index.archives import Kind
 from imagenetfs.index.container import Container
-from imagenetfs.index.header_match import header_matches, member_is_at
+from imagenetfs.index.header_match import header_matches, is_zip_header_of, member_is_at
 from imagenetfs.index.member_table import MemberTable
 from imagenetfs.source.source import Source, SourceFile
 from imagenetfs.system.splice import make_pipe
 
 HEADER = 512
-"""Bytes before a member's data that belong to its header."""
+"""Bytes before a member's data that are asked for with them, at most: a tar's header."""
 
-_TAR = Kind.TAR
+_ARCHIVES = (Kind.TAR, Kind.ZIP)
 _BITS = 20
 _GOLDEN = 0x9E3779B97F4A7C15
 _UNSIGNED = (1 << 64) - 1
@@ -49,27 +51,51 @@ class HeaderVerifier:
     def unverified(self, inode: int, container: Container, row: int) -> MemberHeader | None:
         """The header of a member, to be verified with its bytes; None if that is not needed."""
         slot = (inode * _GOLDEN & _UNSIGNED) >> 64 - _BITS
-        if self._verified[slot] == inode or container.extent.kind is not _TAR:
+        if self._verified[slot] == inode or container.extent.kind not in _ARCHIVES:
             return None
-        return MemberHeader(self, slot, inode, container, row)
+        members = container.members
+        assert isinstance(members, MemberTable)
+        return MemberHeader(self, slot, inode, container, row, members.lead(row))
 
     def is_verified(self, header: MemberHeader) -> bool:
         """Whether a process of this mount has verified the header since it was asked for."""
         return self._verified[header.slot] == header.inode
 
     def verify(self, header: MemberHeader, block: bytes) -> None:
-        """See that ``block``, the 512 bytes before a member's data, is its header.
+        """See that ``block``, the bytes before a member's data, is its header.
 
-        Raises SourceReplacedError if it is not, here and for the rest of the mount.
+        Raises SourceReplacedError if it is not, here and for the rest of the mount; ArchiveError if
+        just this member is not what a zip's directory says.
         """
         members, row = header.container.members, header.row
         assert isinstance(members, MemberTable)
-        if not (is_header_of(block, members, row) or header_matches(block, members, row)):
+        if header.container.extent.kind is Kind.ZIP:
+            if not is_zip_header_of(block, members, row):
+                self.refuse_member(
+                    header.container,
+                    row,
+                    "the header before its data is not what the directory says",
+                )
+        elif not (is_header_of(block, members, row) or header_matches(block, members, row)):
             extent = header.container.extent
             read_at = self._source.open(extent.path).read_up_to
             if not member_is_at(read_at, extent.end, members, row):
                 self._source.refuse_for_good(extent.path)
         self._verified[header.slot] = header.inode
+
+    def refuse_member(self, container: Container, row: int, reason: str) -> NoReturn:
+        """A member of a zip is not what the zip's directory says of it: raise ArchiveError for it,
+        or SourceReplacedError where the whole zip is another one.
+        """
+        path = container.extent.path
+        file = self._source.open(path)
+        if self._source.recognise is not None and self._source.recognise(file) is False:
+            self._source.refuse_for_good(path)
+        members = container.members
+        raise ArchiveError(
+            f"{os.fsdecode(path)}: {os.fsdecode(members.name(row))} cannot be read: {reason}",
+            members.offset(row),
+        )
 
     # --- splicing ---------------------------------------------------------------------------------
 
@@ -94,13 +120,16 @@ class HeaderVerifier:
 
 @dataclass(slots=True)
 class MemberHeader:
-    """The header of a member that had not been verified when the member was looked up."""
+    """The header of a member that had not been verified when the member was looked up: the
+    ``length`` bytes before its data.
+    """
 
     verifier: HeaderVerifier
     slot: int
     inode: int
     container: Container
     row: int
+    length: int = HEADER
 
     def is_verified(self) -> bool:
         """See :meth:`HeaderVerifier.is_verified`."""
@@ -122,9 +151,10 @@ class HeaderCheckedFile:
 
     def read(self, offset: int, length: int) -> bytes:
         """See :class:`imagenetfs.read.backend.OpenFile`. Raises SourceReplacedError too."""
-        data = self.file.read(offset - HEADER, HEADER + length)
-        self.header.verify(data[:HEADER])
-        return data[HEADER:]
+        head = self.header.length
+        data = self.file.read(offset - head, head + length)
+        self.header.verify(data[:head])
+        return data[head:]
 
     def splice_to(self, pipe: int, offset: int, length: int) -> bool:
         """See :class:`imagenetfs.read.backend.SpliceSource`. Raises SourceReplacedError too."""
@@ -135,9 +165,10 @@ class HeaderCheckedFile:
         out, into = both
         is_empty = False
         try:
-            if not self.file.splice_to(into, offset - HEADER, HEADER + length):
+            head = self.header.length
+            if not self.file.splice_to(into, offset - head, head + length):
                 return False
-            self.header.verify(os.read(out, HEADER))
+            self.header.verify(os.read(out, head))
             is_empty = os.splice(out, pipe, length) == length
         finally:
             if not is_empty:

@@ -1,9 +1,9 @@
 """From an inode and a range to bytes. The read path: locate, read, nothing else.
 
-A row of an npz is made into its PNG on the way, a sparse member's holes into zeros; all else are
-the source's own bytes, from the local cache where there is one
-(:mod:`imagenetfs.read.cache_backend`), else from the source itself. They need not pass through this
-process (:class:`imagenetfs.read.backend.FileExtent`).
+A row of an npz is made into its PNG on the way, a sparse member's holes into zeros, a deflated
+member of a zip is inflated whole; all else are the source's own bytes, from the local cache where
+there is one (:mod:`imagenetfs.read.cache_backend`), else from the source itself. They need not pass
+through this process (:class:`imagenetfs.read.backend.FileExtent`).
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache.inflated_arrays import InflatedArrays
 from imagenetfs.errors import ArchiveError, NoEntryError
 from imagenetfs.formats import png
+from imagenetfs.formats.zip.inflate import MOST_INFLATED
 from imagenetfs.index.archives import Kind
 from imagenetfs.index.array_table import ArrayTable
 from imagenetfs.index.container import Container
 from imagenetfs.index.index import Index
+from imagenetfs.index.member_table import MemberTable
 from imagenetfs.read.backend import FileExtent, ReadBackend, SourceBackend, bytes_of
 from imagenetfs.read.header_check import HEADER, HeaderVerifier
+from imagenetfs.read.inflated_members import InflatedMembers
 from imagenetfs.source.source import Source
 from imagenetfs.tree.inode import fields
 
@@ -46,12 +49,14 @@ class Reader:
         self._unpacked = unpacked
         self._backend = backend or SourceBackend(source)
         self._headers = HeaderVerifier(source)
+        self._inflated = InflatedMembers()
 
     def twin(self, source: Source, backend: ReadBackend | None) -> Reader:
         """Another reader of the same index for a thread, by that thread's own open files."""
         other = copy.copy(self)
         other._backend = backend or SourceBackend(source)
         other._headers = self._headers.twin(source)
+        other._inflated = InflatedMembers()
         return other
 
     def announce(self, inode: int) -> None:
@@ -73,7 +78,8 @@ class Reader:
         else:
             _, start, size = container.locate(row)
             runs = members.sparse.get(row) if members.sparse else None
-            length = size if runs is None else sum(length for _, length in runs)
+            packed = members.packed(row) if isinstance(members, MemberTable) else 0
+            length = (packed or size) if runs is None else sum(length for _, length in runs)
             stored = ByteRange(max(0, start - HEADER), start + length)
             self._backend.announce(archive, container, stored)
 
@@ -116,6 +122,8 @@ class Reader:
             return b""
         if container.extent.kind is Kind.DIRECTORY:
             return self._backend.from_file(archive, inner, container, row, wanted)
+        if isinstance(members, MemberTable) and members.packed(row):
+            return self._inflated_whole(inode, container, members)[wanted.start : wanted.end]
         runs = members.sparse.get(row) if members.sparse else None
         if runs is None:
             stored = ByteRange(start + wanted.start, start + wanted.end)
@@ -128,6 +136,26 @@ class Reader:
             return bytes_of(self._backend.from_archive(archive, container, run, run))
 
         return _read_sparse(read_run, start, runs, wanted)
+
+    def _inflated_whole(self, inode: int, container: Container, members: MemberTable) -> bytes:
+        """The content of a deflated member."""
+        archive, _, row = fields(inode)
+        found = self._inflated.find(inode)
+        if found is not None:
+            self._backend.check_access(container.extent.path)
+            return found
+        start, size = members.offset(row), members.size(row)
+        stored = ByteRange(start, start + members.packed(row))
+        packed = b""
+        if size <= MOST_INFLATED:
+            header = self._headers.unverified(inode, container, row)
+            packed = bytes_of(
+                self._backend.from_archive(archive, container, stored, stored, header)
+            )
+        try:
+            return self._inflated.inflate(inode, packed, size, members.crc(row) or 0)
+        except ArchiveError as error:
+            self._headers.refuse_member(container, row, error.reason)
 
     def _pixels(self, archive: int, row: int, container: Container, rows: ArrayTable) -> bytes:
         if rows.data.stored:

@@ -22,9 +22,11 @@ from imagenetfs.errors import (
 )
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.array_table import ArrayTable
+from imagenetfs.index.member_table import MemberTable
 from imagenetfs.read.cache_backend import FileOrigin, Volumes
 from imagenetfs.source.source import Source, SourceFile
 from imagenetfs.tree.catalogue import Catalogue, archives_of
+from imagenetfs.tree.class_listing import rows_below
 from imagenetfs.tree.dataset import Split
 
 STREAMS = 4
@@ -58,11 +60,12 @@ def splits_of(catalogue: Catalogue, names: Sequence[str]) -> list[Split]:
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """A volume to stage: all of an archive, or the files of a directory. ``size`` in bytes."""
+    """A volume to stage: an archive from ``start`` on, or the files of a directory. In bytes."""
 
     archive: int
     inner: int
     size: int
+    start: int = 0
 
 
 class StagePlan:
@@ -86,6 +89,7 @@ class StagePlan:
         self._index = catalogue.index
         self._volumes = volumes
         self._unpacked = unpacked
+        self._splits = splits
         self._items = [item for n in archives_of(splits) for item in self._items_of(n)]
         whole = sum(item.size for item in self._items)
         number, parts = shard
@@ -123,9 +127,21 @@ class StagePlan:
                     yield _Item(archive, inner, size)
         elif entry.kind is Kind.NPZ:
             yield _Item(archive, OUTER, self._index.array(archive).size)
+        elif entry.kind is Kind.ZIP:
+            yield self._part_of_zip(archive)
         else:
             status = self._source.status(entry.path)
             yield _Item(archive, OUTER, status.st_size if status is not None else 0)
+
+    def _part_of_zip(self, archive: int) -> _Item:
+        """From the first to the last member of the splits: a zip may hold others too."""
+        members = self._index.container(archive).members
+        assert isinstance(members, MemberTable)
+        backends = [s.backend for s in self._splits if archive in s.backend.archives]
+        directories = {below for backend in backends for below in backend.directories(archive)}
+        spans = [members.span(rows_below(members, below)) for below in directories]
+        start = min((start for start, end in spans if end), default=0)
+        return _Item(archive, OUTER, max(end for _, end in spans) - start, start)
 
     def __iter__(self) -> Iterator[StageRange]:
         """The stretches to fetch, but for what cannot be read (:attr:`left_out`)."""
@@ -156,7 +172,7 @@ class StagePlan:
             yield from stage_ranges(volume, *ends, item.size, _NotTaken, brought)
             return
         volume, origin = self._volumes.of_archive(item.archive)
-        place = members.data.place if isinstance(members, ArrayTable) else 0
+        place = members.data.place if isinstance(members, ArrayTable) else item.start
         start, end = place + max(0, low), place + min(high, item.size)
         own = self._files.own(origin)
         yield from stage_ranges(volume, start, end, volume.size, own)

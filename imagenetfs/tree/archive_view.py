@@ -1,6 +1,6 @@
-"""archives/: the source tree with every tar, and every tar within a tar, a directory.
+"""archives/: the source tree with every tar and zip, and every one within such, a directory.
 
-Deeper tars are files, and so is every other file. A tar in a directory that discovery did not
+Deeper ones are files, and so is every other file. One in a directory that discovery did not
 read becomes an archive when a reader comes upon it (see index/archives.py); but in a directory
 that a split reads it is what it is there, so that a file has one inode. What an archive may hold
 that is harmful was made harmless when its table was made: names that lead outside, links that lead
@@ -13,21 +13,26 @@ import stat
 
 from imagenetfs.errors import ArchiveError
 from imagenetfs.formats.tar.header import BLOCK
-from imagenetfs.index.archives import OUTER, Kind, is_tar_name
+from imagenetfs.index.archives import OUTER, Kind, is_archive_name
 from imagenetfs.index.table import Table
 from imagenetfs.tree.catalogue import Catalogue
 from imagenetfs.tree.inode import MAX_INNER, InodeKind, inode, max_rows
 
+_ZIP_MEMBER = 46
+"""Bytes that a member of a zip takes at the least: an entry of the directory."""
 
-def tar_inode(catalogue: Catalogue, archive: int, inner: int, row: int) -> int | None:
-    """The directory that the tar at ``row`` of a container is shown as; None where it is a file."""
+
+def archive_inode(catalogue: Catalogue, archive: int, inner: int, row: int) -> int | None:
+    """The directory that the tar or zip at ``row`` of a container is shown as, if it is one."""
     index = catalogue.index
     container = index.container(archive, inner)
     if not stat.S_ISREG(container.members.mode(row)):
         return None
-    if container.extent.kind is Kind.DIRECTORY and is_tar_name(container.members.base_name(row)):
+    if container.extent.kind is Kind.DIRECTORY and is_archive_name(
+        container.members.base_name(row)
+    ):
         path, numbers = container.locate(row)[0], index.archives
-        own = numbers.number(path) if archive in catalogue.served else numbers.add_tar(path)
+        own = numbers.number(path) if archive in catalogue.served else numbers.add(path)
         if own is not None:
             return inode(InodeKind.ARCHIVES, own, OUTER, 0)
     within = index.inner_of_row(archive, row) if inner == OUTER else OUTER
@@ -37,12 +42,13 @@ def tar_inode(catalogue: Catalogue, archive: int, inner: int, row: int) -> int |
 
 
 def _has_room(catalogue: Catalogue, archive: int, inner: int) -> bool:
-    """Whether the rows of a tar within an archive have numbers; else that is said, once a mount."""
+    """Whether the rows of one within an archive have numbers; else that is said, once a mount."""
     index, most = catalogue.index, max_rows(inner)
     if inner >= MAX_INNER:
         return False
     extent = index.extent(archive, inner)
-    if (extent.end - extent.start) // BLOCK <= most:  # a header each, at the least
+    least = _ZIP_MEMBER if extent.kind is Kind.ZIP else BLOCK  # a header each
+    if (extent.end - extent.start) // least <= most:
         return True
     try:
         rows = len(index.container(archive, inner).members)
@@ -50,8 +56,9 @@ def _has_room(catalogue: Catalogue, archive: int, inner: int) -> bool:
         return True  # what is wrong with it is said where it is listed
     if rows > most:
         catalogue.late_warnings.tell(
-            f"{index.title(archive, inner)} has {rows:,} members, and a tar within a tar can show "
-            f"{most:,}: it is shown as a file; take it out of the other one to see what is in it."
+            f"{index.title(archive, inner)} has {rows:,} members, and what lies within an "
+            f"archive can show {most:,}: it is shown as a file; take it out of the other to see "
+            "what is in it."
         )
     return rows <= most
 

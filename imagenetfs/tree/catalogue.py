@@ -35,6 +35,7 @@ from imagenetfs.tree.versions import (
     views,
     winter21,
 )
+from imagenetfs.tree.zip_discovery import discover_in_zips
 
 _FEW = 16
 """A split in so many files has them open, and their sizes known, from the
@@ -96,9 +97,10 @@ def build_catalogue(
     BrokenArchivesError where what it holds cannot be shown.
     """
     found = discover(source)
-    locate(found, source.path)
     arena = Arena(len(found.archives), arena_dir)
     index = _index(source, found.archives, arena, places, in_flight)
+    discover_in_zips(found, index)
+    locate(found, source.path)
     versions = _versions(found, index, prefer)
     tell = found.late_warnings.tell
     named = (lists or {}).items() if versions else ()
@@ -107,6 +109,7 @@ def build_catalogue(
     if not versions:
         raise nothing_known(source, found)
     found.warnings.extend(unusable(found, source.path))
+    found.late_warnings.know(found.warnings)
     _pin(source, found.archives, versions)
     short, ledgers = _ledgers(source, versions, tell)
     splits = [split for version in versions for split in version.splits]
@@ -169,7 +172,8 @@ def _ledgers(
 
 
 def _versions(found: Discovery, index: Index, prefer: str) -> list[Version]:
-    kit = read_devkit(found, index.source)
+    source = found.unpacked or index.source
+    kit = read_devkit(found, source)
     versions = [
         *ilsvrc2012.versions(found, index, prefer, kit),
         *winter21.versions(found, index, prefer),
@@ -178,7 +182,7 @@ def _versions(found: Discovery, index: Index, prefer: str) -> list[Version]:
     ]
     versions += class_sets.versions(found, index, prefer, versions, kit)
     wnids = {wnid for version in versions for split in version.splits for wnid in split.wnids}
-    words, known_from = read_words(found, index.source, kit, wnids)
+    words, known_from = read_words(found, source, kit, wnids)
     for version in versions:
         version.words = words
         named = (known_from[wnid] for wnid in version.wnids if wnid in known_from)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from imagenetfs.errors import BrokenArchivesError
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
-from imagenetfs.tree.class_listing import Place
+from imagenetfs.tree.class_listing import Place, rows_below
 from imagenetfs.tree.class_places import (
     ClassPlace,
     FoundClass,
@@ -23,37 +23,41 @@ from imagenetfs.tree.class_places import (
     wnid_of_name,
 )
 from imagenetfs.tree.directory_split import DirectorySplit
-from imagenetfs.tree.outside import Outside, images_outside
-from imagenetfs.tree.per_class_split import PerClassSplit, classes_within
+from imagenetfs.tree.outside import Discovered, Outside, images_outside
+from imagenetfs.tree.per_class_split import PerClassSplit
 from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import UNLABELED, FlatSplit, SplitBackend, troubles
+from imagenetfs.tree.unpacked import DirectoryPlace
 
 
 def class_backend(
-    finder: ArchiveSelector, archive: int, split: bytes, instead: int | None = None
+    finder: ArchiveSelector,
+    where: DirectoryPlace,
+    split: bytes,
+    instead: DirectoryPlace | None = None,
 ) -> SplitBackend | None:
-    """The classes of an archive as a split; ``instead``: an archive whose classes take the place
-    of broken ones. None, with a warning, where it has no classes.
+    """The classes of an archive, or of a directory of one, as a split; ``instead``: where the
+    classes stand that take the place of broken ones. None, with a warning, where it has no classes.
     """
     index = finder.index
-    title = index.title(archive) or os.fsdecode(index.source.path.name)
-    left_out = index.container(archive).members.left_out
-    if left_out is not None:
-        finder.warn(f"{title}: not all members are shown: {left_out}.")
-    found = find_classes(index, archive)
+    title = finder.title(where)
+    members = index.container(where.archive).members
+    if members.left_out is not None and not where.below:
+        finder.warn(f"{title}: not all members are shown: {members.left_out}.")
+    found = find_classes(index, where)
     places = choose_split(found, split, finder.warn, title)
-    flat = image_names(index.container(archive).members, only_top=True)
+    flat = image_names(members, where.below, only_top=True)
     if flat and (not places or all(_is_empty(index, place) for place in places.values())):
-        return _by_name(finder, archive, names_below(index, archive), len(places))
-    if not places and (named := names_below(index, archive)) and any(map(wnid_of_name, named)):
-        return _by_name(finder, archive, named, 0)
+        return _by_name(finder, where, names_below(index, where), len(places))
+    if not places and (named := names_below(index, where)) and any(map(wnid_of_name, named)):
+        return _by_name(finder, where, named, 0)
     if places:
-        tell_outside(finder, archive, found, flat)
+        tell_outside(finder, where, found, flat)
         return split_of_places(finder, places, instead)
-    broken = broken_within(index, archive)
+    broken = broken_within(index, where.archive)
     if broken:
         finder.discovery.lose(BrokenArchivesError(" ".join(broken)))
-    elif len(index.container(archive).members):
+    elif len(rows_below(members, where.below)):
         finder.warn(
             f"{title} holds no classes: neither directories nor tars named as n01440764 is, nor "
             "images named so. It is not shown."
@@ -72,28 +76,32 @@ def broken_within(index: Index, archive: int) -> list[str]:
                 found += troubles(index, (archive, inner))
     top = index.archives[archive].path + b"/"
     for one in index.archives:
-        if one.kind is Kind.TAR and one.path.startswith(top) and index.known(one.number):
+        if (
+            one.kind in (Kind.TAR, Kind.ZIP)
+            and one.path.startswith(top)
+            and index.known(one.number)
+        ):
             found += troubles(index, (one.number, OUTER))
     return list(dict.fromkeys(found))
 
 
 def tell_outside(
-    finder: ArchiveSelector, archive: int, found: Sequence[FoundClass], flat: list[bytes]
+    finder: ArchiveSelector, where: DirectoryPlace, found: Sequence[FoundClass], flat: list[bytes]
 ) -> None:
     """Tell of images in no class: ``flat`` at the top, and in a tar those anywhere else in it."""
     if any(one.place.below for one in found):
-        members = finder.index.container(archive).members
-        own = [one.place for one in found if one.place[:2] == (archive, OUTER)]
-        flat = outside_of_classes(members, own) if own else flat
+        members = finder.index.container(where.archive).members
+        own = [one.place for one in found if one.place[:2] == (where.archive, OUTER)]
+        flat = outside_of_classes(members, own, where.below) if own else flat
     if flat:
         finder.warn(
-            f"{finder.index.title(archive)} has {len(flat):,} images in no class directory (first: "
+            f"{finder.title(where)} has {len(flat):,} images in no class directory (first: "
             f"{os.fsdecode(min(flat))}): they are not shown."
         )
 
 
 def split_of_places(
-    finder: ArchiveSelector, places: dict[bytes, ClassPlace], instead: int | None = None
+    finder: ArchiveSelector, places: dict[bytes, ClassPlace], instead: DirectoryPlace | None = None
 ) -> SplitBackend:
     """The split of these classes."""
     index, tell = finder.index, finder.discovery.late_warnings.tell
@@ -106,40 +114,43 @@ def split_of_places(
 def outside_of(
     finder: ArchiveSelector,
     backends: Iterable[SplitBackend],
-    archives: Sequence[int],
+    places: Sequence[DirectoryPlace],
     *,
     alone: bool = False,
     instead: Mapping[bytes, Place] | None = None,
+    shown: Iterable[ClassPlace] = (),
 ) -> Callable[[], Outside]:
-    """What counts the images that these archives hold in no class of the backends. Unless they are
+    """What counts the images that these places hold in no class of the backends. Unless they are
     theirs ``alone``, a surveyed directory may hold other things. ``instead``: what takes the place
-    of broken classes is no loss.
+    of broken classes is no loss. ``shown``: what other backends show.
     """
     by_class = [b for b in backends if isinstance(b, DirectorySplit | PerClassSplit)]
     if not by_class:
         return Outside  # others have all images of their archives
     index, surveyed = finder.index, finder.discovery.names
+    archives = [place.archive for place in places]
     levels = [n for n in archives if not alone and index.archives[n].path in surveyed]
     wholes = [n for n in archives if n not in levels]
+    within = {place.archive: place.below for place in places}
 
     def look() -> Outside:
-        claims = [claim for backend in by_class for claim in backend.claims()]
+        claims = [*shown, *(claim for backend in by_class for claim in backend.claims())]
         claims += [ClassPlace(*place) for place in (instead or {}).values()]
-        return images_outside(index, wholes, levels, claims, surveyed)
+        return images_outside(index, wholes, levels, claims, Discovered(surveyed, within))
 
     return look
 
 
-def _whole_places(index: Index, archive: int | None) -> dict[bytes, Place]:
-    found = find_classes(index, archive) if archive is not None else []
+def _whole_places(index: Index, where: DirectoryPlace | None) -> dict[bytes, Place]:
+    found = find_classes(index, where) if where is not None else []
     return {one.name: one.place[:2] for one in found if not one.place.below}
 
 
 def _by_name(
-    finder: ArchiveSelector, archive: int, flat: list[bytes], empty: int
+    finder: ArchiveSelector, where: DirectoryPlace, flat: list[bytes], empty: int
 ) -> SplitBackend | None:
     counted = classes_by_name(flat)
-    title = finder.index.title(archive)
+    title = finder.title(where)
     untold = len(flat) - sum(counted.values())
     if empty:
         finder.warn(
@@ -153,7 +164,9 @@ def _by_name(
         )
     classes = sorted({*counted, *((UNLABELED,) if untold else ())})
     tell = finder.discovery.late_warnings.tell
-    return FlatSplit(finder.index, (archive,), classes, wnid_of_name, tell=tell)
+    return FlatSplit(
+        finder.index, (where.archive,), classes, wnid_of_name, below=where.below, tell=tell
+    )
 
 
 def _is_empty(index: Index, place: ClassPlace) -> bool:
@@ -168,14 +181,14 @@ def _is_empty(index: Index, place: ClassPlace) -> bool:
 
 
 def labels_of_directories(
-    index: Index, directory: int
+    finder: ArchiveSelector, directory: DirectoryPlace
 ) -> tuple[dict[bytes, bytes], tuple[bytes, ...]]:
     """File name -> class, by class directories, and the paths of these."""
-    places = classes_within(index, directory)
-    backend = PerClassSplit(index, places)
+    index, places = finder.index, finder.class_directories(directory)
+    backend = split_of_places(finder, places)
     labels = {
         name: wnid
         for number, wnid in enumerate(backend.classes)
         for name, _, _ in backend.listing(number).entries(0)
     }
-    return labels, tuple(index.extent(*place).path for place in places.values())
+    return labels, tuple(index.extent(*place[:2]).path for place in places.values())

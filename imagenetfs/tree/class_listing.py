@@ -15,6 +15,7 @@ import numpy as np
 from imagenetfs.errors import ArchiveError, SourceReadError, SourceUnreadableError
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.container import Container
+from imagenetfs.index.contents import first_bytes
 from imagenetfs.index.index import Index
 from imagenetfs.index.member_table import MemberTable
 from imagenetfs.index.table import Table
@@ -51,7 +52,7 @@ def container_listing(index: Index, place: Place, left_out: LeftOut | None = Non
     members, first = numbered_table(index, place)
     left_out = LeftOut() if left_out is None else left_out
     if FlatListing.fits(members) and has_images_alone(members):
-        _count_replaced(members, left_out)
+        _count_unlisted(members, left_out)
         return FlatListing(members, first)
     return images_of(index, (place, *directories_within(index, place, left_out)), left_out)
 
@@ -81,14 +82,16 @@ def images_of(
     left_out: LeftOut,
     *,
     overlaid: frozenset[int] = frozenset(),
+    below: bytes = b"",
 ) -> RowsListing:
     """The images of all containers together. ``overlaid``: archives whose images take the place of
-    those of one name in the others, as they are meant to (test's patch): not counted.
+    those of one name in the others, as they are meant to (test's patch): not counted. ``below``:
+    the directory of each in which they stand.
     """
     collector = _Collector(index, left_out, overlaid)
     for place in places:
-        collector.take(place)
-        count_replaced(index, place, left_out)
+        collector.take(place, below)
+        count_unlisted(index, place, left_out, below)
     return collector.listing()
 
 
@@ -97,16 +100,16 @@ def directory_listing(
 ) -> RowsListing:
     """The images of one directory of a container, and of all below it.
 
-    What the container's own table has not (:func:`count_replaced`) is counted by the caller, once.
+    What the container's own table has not (:func:`count_unlisted`) is counted by the caller, once.
     """
     collector = _Collector(index, left_out, frozenset())
     collector.take(place, directory)
     return collector.listing()
 
 
-def count_replaced(index: Index, place: Place, left_out: LeftOut) -> None:
-    """Count the files whose name a later one of their container has too."""
-    _count_replaced(index.container(*place).members, left_out)
+def count_unlisted(index: Index, place: Place, left_out: LeftOut, below: bytes = b"") -> None:
+    """Count what of a container, or of a directory of it, its table does not have."""
+    _count_unlisted(index.container(*place).members, left_out, below)
 
 
 def verdict_of(index: Index, container: Container, row: int, name: bytes) -> Verdict:
@@ -117,13 +120,7 @@ def verdict_of(index: Index, container: Container, row: int, name: bytes) -> Ver
     verdict = judge(name)
     if verdict is not Verdict.UNTOLD:
         return verdict
-    path, offset, size = container.locate(row)
-    length = min(size, FIRST_BYTES)
-    if container.extent.kind is Kind.DIRECTORY:
-        with index.source.opened(path) as file:
-            is_image = begins_as_image(file.read(0, min(length, file.size)))
-    else:
-        is_image = begins_as_image(index.source.open(path).read(offset, length))
+    is_image = begins_as_image(first_bytes(index.source, container, row, FIRST_BYTES))
     return Verdict.IMAGE if is_image else Verdict.OTHER
 
 
@@ -143,7 +140,8 @@ class _Collector:
         members, which = container.members, len(self._tables)
         self._tables.append(numbered_table(self._index, place))
         over = place[0] in self._overlaid
-        start, stop = _rows_below(members, directory)
+        rows = rows_below(members, directory)
+        start, stop = rows.start, rows.stop
         # A directory within an archive of loose files is a container of its own, one level down.
         level = 0 if place[1] == OUTER else 1
         regular = members.regular()
@@ -196,18 +194,22 @@ class _Collector:
         return RowsListing(self._tables, chosen[:, 0].astype(np.uint32), chosen[:, 1])
 
 
-def _rows_below(members: Table, directory: bytes) -> tuple[int, int]:
-    """The rows of a directory's contents, [start, stop); all rows for no directory."""
+def rows_below(members: Table, directory: bytes) -> range:
+    """The rows of a directory's contents; all rows for no directory."""
     if not directory:
-        return 0, len(members)
+        return range(len(members))
     row = members.find(directory)
-    if row < 0 or not isinstance(members, MemberTable):
-        return 0, 0
-    return row + 1, members.below(row)
+    return members.within(row) if row >= 0 else range(0)
 
 
-def _count_replaced(members: Table, left_out: LeftOut) -> None:
-    """What the table itself has not: members whose name a later one has too."""
-    if isinstance(members, MemberTable) and members.replaced is not None:
-        count, name = members.replaced
-        left_out.add(Reason.SAME_NAME, name, count)
+def _count_unlisted(members: Table, left_out: LeftOut, below: bytes = b"") -> None:
+    """What the table itself has not: members whose name a later one has too, and images that no
+    table can show."""
+    if not isinstance(members, MemberTable):
+        return
+    replaced = members.replaced(below)
+    if replaced:
+        left_out.add(Reason.SAME_NAME, replaced[0], len(replaced))
+    unshown = [n for n in members.unshown(below) if judge(n) in (Verdict.IMAGE, Verdict.UNTOLD)]
+    for name in unshown:
+        left_out.add(Reason.REFUSED, name)

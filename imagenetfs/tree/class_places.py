@@ -21,12 +21,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imagenetfs.index.archives import OUTER, Kind
+from imagenetfs.index.archives import OUTER, Kind, archive_stem
 from imagenetfs.index.columns import Array
 from imagenetfs.index.index import Index
 from imagenetfs.index.table import Table
+from imagenetfs.tree.class_listing import rows_below
 from imagenetfs.tree.discovery import CLASS, NUMBERED
 from imagenetfs.tree.images import is_dropping, is_image, is_within_dropping
+from imagenetfs.tree.unpacked import DirectoryPlace
 
 _FEW, _FEW_TARS = 8, 32
 """Directories, and tars too, without a class's name that are looked into, in an archive without
@@ -40,12 +42,8 @@ _SPLIT = re.compile(
 _NAMED_BY_CLASS = re.compile(rb"(?:.*_)?(n\d{8})(?:_\d+)?\.\w+", re.DOTALL)
 
 
-class ClassPlace(NamedTuple):
-    """Where a class stands: in this container, the directory ``below`` of it (b"": all of it)."""
-
-    archive: int
-    inner: int
-    below: bytes = b""
+ClassPlace = DirectoryPlace
+"""Where a class stands: a container, or a directory in one."""
 
 
 class FoundClass(NamedTuple):
@@ -56,29 +54,37 @@ class FoundClass(NamedTuple):
     place: ClassPlace
 
 
-def find_classes(index: Index, archive: int, fits: re.Pattern[bytes] = CLASS) -> list[FoundClass]:
-    """All classes whose names fit in an archive. Of the same name under the same parent the tar
-    comes last.
+def find_classes(
+    index: Index, where: DirectoryPlace, fits: re.Pattern[bytes] = CLASS
+) -> list[FoundClass]:
+    """All classes whose names fit in an archive, or in a directory of one. Of the same name under
+    the same parent the tar comes last.
     """
-    found = list(_in_outer(index, archive, fits))
-    return found or list(_a_level_deeper(index, archive, fits))
+    found = list(_in_outer(index, where, fits))
+    if found or where.below:
+        return found
+    return list(_a_level_deeper(index, where.archive, fits))
 
 
-def _in_outer(index: Index, archive: int, fits: re.Pattern[bytes]) -> Iterator[FoundClass]:
+def _in_outer(index: Index, where: DirectoryPlace, fits: re.Pattern[bytes]) -> Iterator[FoundClass]:
+    archive = where.archive
     container = index.container(archive)
     members = container.members
-    is_tar = index.archives[archive].kind is Kind.TAR
-    if is_tar:
-        yield from _directories(members, ClassPlace(archive, OUTER), fits)
+    is_packed = index.archives[archive].kind is not Kind.DIRECTORY
+    if is_packed:
+        yield from _directories(members, where, fits)
+    rows = rows_below(members, where.below)
     for inner, row in enumerate(index.nested(archive).tolist()):
-        parent, _, name = members.name(row).rpartition(b"/")
-        wnid = name.removesuffix(b".tar")
+        if row not in rows:
+            continue
+        parent, _, name = members.name(row)[_length(where) :].rpartition(b"/")
+        wnid = archive_stem(name)
         # Tars that are called by numbers are shards of other programs, and no classes.
         if is_within_dropping(parent):
             continue
         if fits.fullmatch(name) or CLASS.fullmatch(wnid):
             # A file has one inode: what is an archive of its own is named as that.
-            own = None if is_tar else index.archives.number(container.locate(row)[0])
+            own = None if is_packed else index.archives.number(container.locate(row)[0])
             place = ClassPlace(archive, inner) if own is None else ClassPlace(own, OUTER)
             yield FoundClass(parent, wnid, place)
 
@@ -94,12 +100,12 @@ def _a_level_deeper(index: Index, archive: int, fits: re.Pattern[bytes]) -> Iter
         name = members.name(row)
         if is_within_dropping(name):
             continue
-        if index.archives[archive].kind is Kind.TAR or is_directory[inner]:
+        if index.archives[archive].kind is not Kind.DIRECTORY or is_directory[inner]:
             within = index.container(archive, inner).members
             found = list(_directories(within, ClassPlace(archive, inner), fits))
         else:
             own = index.archives.number(container.locate(row)[0])
-            found = find_classes(index, own, fits) if own is not None else []
+            found = find_classes(index, DirectoryPlace(own), fits) if own is not None else []
         above = name if is_directory[inner] else _above_in_tar(name)
         yield from (_below(above, one) for one in found)
     if index.archives[archive].kind is Kind.DIRECTORY:
@@ -111,13 +117,14 @@ def _in_deeper_tars(index: Index, archive: int, fits: re.Pattern[bytes]) -> Iter
     top = index.archives[archive].path + b"/"
     for one in index.archives:
         name = one.path[len(top) :]
-        if one.kind is not Kind.TAR or not one.path.startswith(top) or b"/" not in name:
+        is_packed = one.kind in (Kind.TAR, Kind.ZIP)
+        if not is_packed or not one.path.startswith(top) or b"/" not in name:
             continue
         parent, _, base = name.rpartition(b"/")
-        if CLASS.fullmatch(base.removesuffix(b".tar")):
-            yield FoundClass(parent, base.removesuffix(b".tar"), ClassPlace(one.number, OUTER))
+        if CLASS.fullmatch(archive_stem(base)):
+            yield FoundClass(parent, archive_stem(base), ClassPlace(one.number, OUTER))
         else:
-            for found in find_classes(index, one.number, fits):
+            for found in find_classes(index, DirectoryPlace(one.number), fits):
                 yield _below(_above_in_tar(name), found)
 
 
@@ -125,7 +132,7 @@ def _above_in_tar(name: bytes) -> bytes:
     """The directories above what is in a tar: those above it, and itself if it is called as a
     split; how the parts of one are called says nothing.
     """
-    stem = name.removesuffix(b".tar")
+    stem = archive_stem(name)
     return stem if split_name(stem) else name.rpartition(b"/")[0]
 
 
@@ -136,11 +143,20 @@ def _below(name: bytes, found: FoundClass) -> FoundClass:
 def _directories(
     members: Table, place: ClassPlace, fits: re.Pattern[bytes]
 ) -> Iterator[FoundClass]:
-    for row in members.directories().tolist():
+    rows, every = rows_below(members, place.below), members.directories()
+    first, last = np.searchsorted(every, (rows.start, rows.stop))
+    for row in every[first:last].tolist():
+        if not fits.fullmatch(members.base_name(row)):
+            continue
         path = members.name(row)
-        parent, _, name = path.rpartition(b"/")
-        if fits.fullmatch(name) and not is_within_dropping(parent):
+        parent, _, name = path[_length(place) :].rpartition(b"/")
+        if not is_within_dropping(parent):
             yield FoundClass(parent, name, place._replace(below=path))
+
+
+def _length(place: DirectoryPlace) -> int:
+    """Of what the names in a place begin with."""
+    return len(place.below) + bool(place.below)
 
 
 # --- from classes to splits -----------------------------------------------------------------------
@@ -227,21 +243,25 @@ def classes_by_name(names: Iterable[bytes]) -> Counter[bytes]:
     return Counter(wnid for name in names if (wnid := wnid_of_name(name)) is not None)
 
 
-def image_names(members: Table, *, only_top: bool = False) -> list[bytes]:
-    """The base names of the images in a table; ``only_top``: of those in no directory."""
-    if only_top and not len(members.directories()) and len(members.nested) == len(members):
+def image_names(members: Table, below: bytes = b"", *, only_top: bool = False) -> list[bytes]:
+    """The base names of the images in a table, or below a directory of it; ``only_top``: of those
+    in no other directory.
+    """
+    if only_top and not below and len(members.nested) == len(members):
         return []  # a tar of class tars
-    names = (members.name(row) for row in members.regular().tolist())
-    chosen = (name for name in names if not (only_top and b"/" in name))
-    return [name.rpartition(b"/")[2] for name in chosen if is_image(name)]
+    names = (members.name(row) for row in _regular_below(members, below).tolist())
+    start = len(below) + bool(below)
+    chosen = (name for name in names if not (only_top and b"/" in name[start:]))
+    return [name.rpartition(b"/")[2] for name in chosen if is_image(name[start:])]
 
 
-def names_below(index: Index, archive: int) -> list[bytes]:
+def names_below(index: Index, where: DirectoryPlace) -> list[bytes]:
     """The base names of all images in an archive; in a directory those of the few directories in
     it too.
     """
+    archive = where.archive
     members = index.container(archive).members
-    names = image_names(members)
+    names = image_names(members, where.below)
     if index.archives[archive].kind is not Kind.DIRECTORY:
         return names
     within = [
@@ -254,16 +274,28 @@ def names_below(index: Index, archive: int) -> list[bytes]:
     return names
 
 
-def outside_of_classes(members: Table, places: Iterable[ClassPlace]) -> list[bytes]:
-    """The images of a tar that stand in none of these directories of it, by name."""
-    rows = rows_outside(members, [place.below for place in places if place.below])
+def _regular_below(members: Table, below: bytes) -> Array:
+    rows, every = rows_below(members, below), members.regular()
+    first, last = np.searchsorted(every, (rows.start, rows.stop))
+    return every[first:last]
+
+
+def outside_of_classes(
+    members: Table, places: Iterable[ClassPlace], below: bytes = b""
+) -> list[bytes]:
+    """The images of a tar, or below a directory of it, that stand in none of these directories, by
+    name.
+    """
+    rows = rows_outside(members, [place.below for place in places if place.below], below)
     names = (members.name(row) for row in rows.tolist())
     return [name for name in names if is_image(name)]
 
 
-def rows_outside(members: Table, directories: Iterable[bytes]) -> Array:
-    """The regular rows of a table that stand below none of these directories of it."""
-    rows = members.regular()
+def rows_outside(members: Table, directories: Iterable[bytes], below: bytes = b"") -> Array:
+    """The regular rows of a table, or below a directory of it, that stand below none of these
+    directories of it.
+    """
+    rows = _regular_below(members, below)
     outside = np.ones(len(rows), dtype=bool)
     for directory in directories:
         within = members.within(members.find(directory))

@@ -11,7 +11,7 @@ from imagenetfs.index.index import Index
 from imagenetfs.tree.class_listing import (
     Place,
     container_listing,
-    count_replaced,
+    count_unlisted,
     directory_listing,
 )
 from imagenetfs.tree.class_places import ClassPlace
@@ -41,7 +41,7 @@ class DirectorySplit:
         self.archives = tuple(dict.fromkeys(place.archive for place in self._places))
         self._tell = tell
         self._left_out = LeftOut()
-        self._counted: set[int | Place] = set()
+        self._counted: set[int] = set()
 
     def listing(self, number: int) -> Listing:
         archive, inner, below = self._places[number]
@@ -50,9 +50,8 @@ class DirectorySplit:
             self._tell(sentence)
         if below:
             listing: Listing = directory_listing(self._index, place, below, left_out)
-            if place not in self._counted:
-                self._counted.add(place)
-                count_replaced(self._index, place, self._left_out)
+            if number not in self._counted:
+                count_unlisted(self._index, place, left_out, below)
         else:
             listing = container_listing(self._index, place, left_out)
         if number not in self._counted:
@@ -67,6 +66,9 @@ class DirectorySplit:
     def claims(self) -> Sequence[ClassPlace]:
         """Where the classes stand."""
         return self._places
+
+    def directories(self, archive: int) -> Sequence[bytes]:
+        return [place.below for place in self._places if place.archive == archive]
 
     def find_anywhere(self, name: bytes) -> int | None:
         return None

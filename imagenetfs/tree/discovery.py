@@ -16,17 +16,21 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import itemgetter
+from pathlib import Path
+from typing import Protocol
 
 from imagenetfs.errors import ImagenetfsError, SourceReadError, SourceUnreadableError
-from imagenetfs.index.archives import Archive, Kind, is_tar_name
+from imagenetfs.index.archives import Archive, Kind, archive_stem, is_archive_name, kind_of_name
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.source.source import Source
 from imagenetfs.tree.images import is_dropping
 from imagenetfs.tree.late_warnings import LateWarnings
-from imagenetfs.tree.peek import peek
+from imagenetfs.tree.peek import Peek, peek
+from imagenetfs.tree.unpacked import DirectoryPlace, UnpackedSource
 
 ILSVRC2012 = re.compile(rb"ILSVRC2012|ILSVRC2012.*CLS.*", re.IGNORECASE)
 WINTER21 = re.compile(rb"winter_?21(_whole)?", re.IGNORECASE)
@@ -65,7 +69,12 @@ _SUFFIXED = re.compile(rb".*\.(tar\.(gz|xz|zst|zstd|bz2|lzma|Z)|tgz|txz|tbz2?|tz
 _BESIDE = re.compile(rb".*(bbox|bounding|annotation).*", re.IGNORECASE | re.DOTALL)
 """Archives that come with ImageNet and hold no images."""
 
-_PART = re.compile(rb"(?P<whole>.*\.tar)\.(?P<part>[a-z]{2}|\d{1,3}|part[-_.]?\w{1,3})", re.DOTALL)
+_ZIP = re.compile(rb".*\.zip([._?-].*| ?\(\d+\))?", re.IGNORECASE | re.DOTALL)
+"""What is looked into to see whether it is a zip: download programs number what they save twice."""
+
+_PART = re.compile(
+    rb"(?P<whole>.*\.(?:tar|zip))\.(?P<part>[a-z]{2}|\d{1,3}|part[-_.]?\w{1,3})", re.DOTALL
+)
 
 
 @dataclass(slots=True)
@@ -78,7 +87,8 @@ class Discovery:
     stands that no directory in the base is called by. ``compressed``: path of a tar -> what it is
     compressed with. ``parts``: path of a tar -> the names of the pieces that it is there in.
     ``wrapped``: path of a tar -> the published tars that are in it. ``listed``: the names in
-    directories of images that were looked into for levels.
+    directories of images that were looked into for levels. ``refused``: directories that could not
+    be listed. ``unpacked``: the names with those in zips, once there is an index.
     """
 
     archives: list[Archive] = field(default_factory=list)
@@ -93,6 +103,8 @@ class Discovery:
     parts: dict[bytes, list[bytes]] = field(default_factory=dict)
     wrapped: dict[bytes, list[bytes]] = field(default_factory=dict)
     listed: dict[bytes, list[tuple[bytes, bool]]] = field(default_factory=dict)
+    refused: set[bytes] = field(default_factory=set)
+    unpacked: UnpackedSource | None = None
 
     def lose(self, error: ImagenetfsError) -> None:
         """Warn that some images are not shown."""
@@ -105,6 +117,13 @@ class Discovery:
         if number is None or (kind is not None and self.archives[number].kind is not kind):
             return None
         return number
+
+    def place(self, path: bytes) -> DirectoryPlace | None:
+        """The directory at ``path``, in a zip too."""
+        number = self.number(path, Kind.DIRECTORY)
+        if number is not None:
+            return DirectoryPlace(number)
+        return self.unpacked.directory(path) if self.unpacked is not None else None
 
     def root(self, pattern: re.Pattern[bytes]) -> bytes | None:
         """The directory of a version: as it was located, else the first in the base whose name
@@ -130,17 +149,34 @@ class Discovery:
 
 def discover(source: Source) -> Discovery:
     """Look at the source's upper levels. A directory that cannot be read becomes a warning."""
-    walker = _Walker(source)
+    walker = _Walker(source, Discovery(), partial(peek, source))
     walker.look()
     return walker.result
 
 
-class _Walker:
-    """One survey, breadth first."""
+def look_again(found: Discovery, source: Names) -> None:
+    """Look at what there is more since names have been added to some directories."""
+    _Walker(source, found).walk_again()
 
-    def __init__(self, source: Source) -> None:
+
+class Names(Protocol):
+    """What has names by directory."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def names(self, path: bytes) -> list[tuple[bytes, bool]]: ...
+
+
+class _Walker:
+    """One survey, breadth first; ``looks_into`` files whose names do not tell what they are."""
+
+    def __init__(
+        self, source: Names, result: Discovery, looks_into: Callable[[bytes], Peek] | None = None
+    ) -> None:
         self._source = source
-        self.result = Discovery()
+        self._peek = looks_into
+        self.result = result
         self._found: dict[bytes, Kind] = {b"": Kind.DIRECTORY}
         self._deeper = 0
 
@@ -154,6 +190,18 @@ class _Walker:
             self._walk(result.base)
         self._files()
         self._levels_of_splits()
+        self._number()
+
+    def walk_again(self) -> None:
+        """List what there is more since names have been added."""
+        self._walk(b"")
+        if not self.result.base:
+            self.result.base = self._base()
+        if self.result.base:
+            self._walk(self.result.base)
+
+    def _number(self) -> None:
+        result = self.result
         found = sorted(self._found.items(), key=itemgetter(0))
         result.archives = [Archive(number, path, kind) for number, (path, kind) in enumerate(found)]
         result.numbers = {path: number for number, (path, _) in enumerate(found)}
@@ -170,10 +218,12 @@ class _Walker:
             return b""
         if len(found) > 1:
             several = " or ".join(_text(join_path(_bytes(self._source), name)) for name in found)
-            result.warnings.append(
+            told = (
                 f"several directories of {self._source.path} hold versions of ImageNet: none of "
                 f"these is shown as such; give one of them: {several}."
             )
+            if told not in result.warnings:
+                result.warnings.append(told)
         return found[0] if len(found) == 1 else b""
 
     def _walk(self, top: bytes) -> None:
@@ -183,6 +233,8 @@ class _Walker:
         pending = deque([(top, 0)])
         while pending:
             path, depth = pending.popleft()
+            if path in self.result.refused:
+                continue
             if path not in self.result.names and not self._list(path, depth):
                 continue
             names = [name for name, is_directory in self.result.names[path] if is_directory]
@@ -204,6 +256,7 @@ class _Walker:
         try:
             self.result.names[path] = self._source.names(path)
         except (SourceReadError, SourceUnreadableError) as error:
+            self.result.refused.add(path)
             refused = SourceUnreadableError(f"{error} It is not shown.")
             if self._holds_images(path):
                 self.result.lose(refused)
@@ -239,12 +292,19 @@ class _Walker:
                     self._found[join_path(path, name)] = Kind.TAR
                 elif name.endswith(b".npz"):
                     self._found[join_path(path, name)] = Kind.NPZ
+                elif name.endswith(b".zip") and not name.startswith(b"."):
+                    self._look_into(join_path(path, name))
                 elif DEVKIT.fullmatch(name) or _BESIDE.fullmatch(name):
                     continue
                 elif _SUFFIXED.fullmatch(name):
                     self._look_into(join_path(path, name))
                 elif part := _PART.fullmatch(name):
                     self.result.parts.setdefault(join_path(path, part["whole"]), []).append(name)
+                elif _ZIP.fullmatch(name) and not name.startswith(b"."):
+                    self._look_into(join_path(path, name))
+        for path, pieces in self.result.parts.items():
+            if len(pieces) == 1 and _ZIP.fullmatch(pieces[0]):
+                self._look_into(join_path(path.rpartition(b"/")[0], pieces[0]))
         whole = self.result.parts.items()
         self.result.parts = {
             p: pieces for p, pieces in whole if len(pieces) > 1 and p not in self._found
@@ -276,24 +336,27 @@ class _Walker:
             names = self.result.listed[path] = self._source.names(path)
         except ImagenetfsError:  # told by what chooses it
             return
-        tars = [name for name, is_directory in names if not is_directory and is_tar_name(name)]
+        tars = [name for name, is_directory in names if not is_directory and is_archive_name(name)]
         directories = [name for name, is_directory in names if is_directory]
         if depth:  # in the split's directory itself they are what it contains
-            self._found.update((join_path(path, name), Kind.TAR) for name in tars)
-        stems = (name.removesuffix(b".tar") for name in tars)
+            self._found.update((join_path(path, name), kind_of_name(name)) for name in tars)
+        stems = map(archive_stem, tars)
         if any(map(CLASS.fullmatch, (*directories, *stems))):
             return
         if len(directories) + len(tars) > _FEW_LEVELS or depth == _LEVELS_OF_SPLIT:
             return
-        self._found.update((join_path(path, name), Kind.TAR) for name in tars)
+        self._found.update((join_path(path, name), kind_of_name(name)) for name in tars)
         for name in directories:
             if not is_dropping(name):
                 self._look_for_levels(join_path(path, name), depth + 1)
 
     def _look_into(self, path: bytes) -> None:
-        """A file whose name says that it is compressed: it may be a plain tar all the same."""
+        """A file whose name says that it is a zip, or compressed: it may be a plain tar all the
+        same.
+        """
+        assert self._peek is not None
         try:
-            seen = peek(self._source, path)
+            seen = self._peek(path)
         except ImagenetfsError as error:
             self.result.warnings.append(f"{error} It is not shown.")
             return
@@ -301,18 +364,25 @@ class _Walker:
             self.result.compressed[path] = seen.compressed
         elif seen.names:
             self._found[path] = Kind.TAR
+        elif seen.is_zip or path.endswith(b".zip"):
+            self._found[path] = Kind.ZIP  # of what is none by its content its table says so
 
 
 def _holds_roots(names: list[bytes]) -> bool:
     return any(pattern.fullmatch(name) for name in names for pattern in ROOTS)
 
 
-def _bytes(source: Source) -> bytes:
+def _bytes(source: Names) -> bytes:
     return bytes(source.path)
 
 
 def _text(path: bytes) -> str:
     return path.decode("utf-8", "backslashreplace")
+
+
+def is_beside(name: bytes) -> bool:
+    """Whether an archive is called as one that comes with ImageNet and holds no images."""
+    return _BESIDE.fullmatch(name) is not None
 
 
 def is_of_images(name: bytes) -> bool:
@@ -327,7 +397,7 @@ def index_group(archive: Archive) -> str:
     one for the directories and one for the npz files below each directory of the first level.
     """
     path, kind = archive.path, archive.kind
-    if kind is Kind.TAR and path.count(b"/") >= _DEPTH:
+    if kind in (Kind.TAR, Kind.ZIP) and path.count(b"/") >= _DEPTH:
         return _file_name(b"/".join(path.split(b"/", _DEPTH)[:_DEPTH]))
     if kind is Kind.NPZ:
         return _file_name(b"/".join((*path.split(b"/")[:-1][:1], b"arrays")))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
 
 from imagenetfs.errors import ArchiveError, HelperDiedError, ImagenetfsError, SourceReadError
@@ -15,6 +15,7 @@ from imagenetfs.source.source import Source
 from imagenetfs.tree import devkit
 from imagenetfs.tree.devkit import Devkit
 from imagenetfs.tree.discovery import ILSVRC2012, TINY, Discovery
+from imagenetfs.tree.unpacked import UnpackedSource
 from imagenetfs.tree.wordnet import words_of
 
 DEVKIT = b"ILSVRC2012_devkit_t12"
@@ -27,11 +28,12 @@ _WORDS = b"words.txt"
 _MAPPING = b"LOC_synset_mapping.txt"
 
 
-def read_devkit(discovery: Discovery, source: Source) -> Devkit | None:
+def read_devkit(discovery: Discovery, source: Source | UnpackedSource) -> Devkit | None:
     """The development kit's labels, from its directory or its archive, the first that is usable;
     None if there is none. A damaged one is told.
     """
     damaged: list[str] = []
+    file_of = _file_of(discovery)
     for path, is_directory in _kits(discovery):
         try:
             if is_directory:
@@ -39,7 +41,8 @@ def read_devkit(discovery: Discovery, source: Source) -> Devkit | None:
             else:
                 meta_path, truth_path = path, path
                 meta, truth = devkit.unpacked(source.read_whole(path))
-            kit = replace(devkit.parse(meta, truth), meta_path=meta_path, truth_path=truth_path)
+            kit = devkit.parse(meta, truth)
+            kit = replace(kit, meta_path=file_of(meta_path), truth_path=file_of(truth_path))
         except HelperDiedError as error:
             damaged.append(
                 f"the labels are missing in this mount: {error}. Raise the limit and mount anew."
@@ -53,6 +56,11 @@ def read_devkit(discovery: Discovery, source: Source) -> Devkit | None:
         return kit
     discovery.warnings.extend(damaged)
     return None
+
+
+def _file_of(discovery: Discovery) -> Callable[[bytes], bytes]:
+    """The path of the file that a path is read from, which may be a zip."""
+    return discovery.unpacked.file_of if discovery.unpacked is not None else lambda path: path
 
 
 def _kits(discovery: Discovery) -> Iterator[tuple[bytes, bool]]:
@@ -97,7 +105,9 @@ _File = tuple[bytes, bytes]
 """Path and contents."""
 
 
-def _files(source: Source, discovery: Discovery, kit: bytes) -> tuple[_File, _File]:
+def _files(
+    source: Source | UnpackedSource, discovery: Discovery, kit: bytes
+) -> tuple[_File, _File]:
     """meta.mat and ground truth of a devkit's directory, or of the one within it."""
     nested = [n for n in discovery.directories(kit) if DEVKIT_NAMES.fullmatch(n)]
     is_nested = nested and _DATA not in discovery.directories(kit)
@@ -109,7 +119,7 @@ def _files(source: Source, discovery: Discovery, kit: bytes) -> tuple[_File, _Fi
     return first, second
 
 
-def _first(source: Source, directory: bytes, names: tuple[bytes, ...]) -> _File:
+def _first(source: Source | UnpackedSource, directory: bytes, names: tuple[bytes, ...]) -> _File:
     """The first of these files that is there."""
     missing: ImagenetfsError | None = None
     for name in names:
@@ -123,7 +133,10 @@ def _first(source: Source, directory: bytes, names: tuple[bytes, ...]) -> _File:
 
 
 def read_words(
-    discovery: Discovery, source: Source, kit: Devkit | None, wanted: Container[bytes]
+    discovery: Discovery,
+    source: Source | UnpackedSource,
+    kit: Devkit | None,
+    wanted: Container[bytes],
 ) -> tuple[dict[bytes, str], dict[bytes, bytes]]:
     """The words of the ``wanted`` wnids: the devkit's, else Kaggle's, else tiny's, which has all
     of WordNet's nouns, else those that the package has; and the path of the file that each wnid's
@@ -134,7 +147,7 @@ def read_words(
 
     def take(path: bytes, found: dict[bytes, str]) -> None:
         words.update(found)
-        known_from.update(dict.fromkeys(found, path))
+        known_from.update(dict.fromkeys(found, _file_of(discovery)(path)))
 
     root = discovery.root(TINY)
     if root is not None and _WORDS in discovery.files(root):
@@ -152,7 +165,11 @@ def read_words(
 
 
 def _read_words(
-    discovery: Discovery, source: Source, path: bytes, separator: bytes, wanted: Container[bytes]
+    discovery: Discovery,
+    source: Source | UnpackedSource,
+    path: bytes,
+    separator: bytes,
+    wanted: Container[bytes],
 ) -> dict[bytes, str]:
     try:
         text = source.read_whole(path)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import mmap
+from collections.abc import Iterable
 
 from imagenetfs.system.locks import SharedLock
 
@@ -30,12 +31,19 @@ class LateWarnings:
     def __init__(self) -> None:
         self._lock = SharedLock("imagenetfs-notices")
         self._map = mmap.mmap(-1, _BYTES)
+        self._known: set[str] = set()
+
+    def know(self, sentences: Iterable[str]) -> None:
+        """These have been said when the mount was made; before forking."""
+        self._known.update(sentences)
 
     def tell(self, sentence: str, about: str = "") -> None:
         """Say a sentence, if no process has said it yet. Beyond 64 KB of them the log alone has it.
 
         ``about``: the sentence takes the place of an earlier one about the same.
         """
+        if sentence in self._known:
+            return
         key = _line(about) + _ABOUT if about else b""
         data = key + _line(sentence) + b"\n"
         with self._lock.held():

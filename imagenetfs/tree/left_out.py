@@ -16,6 +16,7 @@ class Reason(StrEnum):
     DROPPING = "dropping"
     NOT_IMAGE = "not_an_image"
     SAME_NAME = "same_name"
+    REFUSED = "refused"
     BELOW = "below_the_class"
     LINK = "link"
     UNREADABLE = "unreadable"
@@ -30,6 +31,7 @@ PHRASES = {
     Reason.DROPPING: "left by desktops or editors",
     Reason.NOT_IMAGE: "no image, by name or content",
     Reason.SAME_NAME: "replaced by a later file of the same name",
+    Reason.REFUSED: "in an archive that cannot be read out of it (its warnings say why)",
     Reason.BELOW: "below the class, with the name of an image at its level",
     Reason.LINK: "symbolic links that are not followed",
     Reason.UNREADABLE: "not readable",

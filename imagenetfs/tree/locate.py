@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from imagenetfs.index.archives import archive_stem, is_archive_name
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.tree.discovery import (
     CLASS,
@@ -128,5 +129,5 @@ def holds_split(found: Discovery, path: bytes) -> bool:
 
 def holds_classes(found: Discovery, path: bytes) -> bool:
     """Whether classes stand in a directory, as directories or as tars."""
-    tars = (name.removesuffix(b".tar") for name in found.files(path) if name.endswith(b".tar"))
+    tars = (archive_stem(name) for name in found.files(path) if is_archive_name(name))
     return any(map(CLASS.fullmatch, (*found.directories(path), *tars)))

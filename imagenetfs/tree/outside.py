@@ -11,13 +11,14 @@ import contextlib
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from imagenetfs.errors import ImagenetfsError, SourceReadError, SourceUnreadableError
-from imagenetfs.index.archives import OUTER, Kind, is_tar_name
+from imagenetfs.index.archives import OUTER, Kind, is_archive_name
 from imagenetfs.index.container import Container
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
-from imagenetfs.tree.class_listing import Place, count_replaced, verdict_of
+from imagenetfs.tree.class_listing import Place, count_unlisted, rows_below, verdict_of
 from imagenetfs.tree.class_places import ClassPlace, rows_outside
 from imagenetfs.tree.images import FIRST_BYTES, Verdict, begins_as_image, is_dropping, judge
 from imagenetfs.tree.left_out import LeftOut, Reason
@@ -38,19 +39,28 @@ Names = Mapping[bytes, Sequence[tuple[bytes, bool]]]
 """A directory's path -> its names, and whether they are directories, as discovery has read them."""
 
 
+class Discovered(NamedTuple):
+    """``names`` in directories; ``within``: the directory of an archive to which the split is
+    confined.
+    """
+
+    names: Names
+    within: Mapping[int, bytes]
+
+
 def images_outside(
     index: Index,
     wholes: Sequence[int],
     levels: Sequence[int],
     claims: Iterable[ClassPlace],
-    names: Names,
+    known: Discovered,
 ) -> Outside:
     """What of these archives is in no class. ``wholes`` are the split's alone; of ``levels``,
     directories in which other things stand too, only the files that are right there are looked at.
     """
     places = list(claims)
     tops = dict.fromkeys((*wholes, *levels, *(place.archive for place in places)))
-    counter = _Counter(index, places, tops, names)
+    counter = _Counter(index, places, tops, known)
     for archive in tops:
         with contextlib.suppress(ImagenetfsError):  # what cannot be read is told with the split
             counter.count(archive, whole=archive not in levels)
@@ -61,10 +71,10 @@ class _Counter:
     """Counts images outside of the claimed places."""
 
     def __init__(
-        self, index: Index, claims: Iterable[ClassPlace], tops: Collection[int], names: Names
+        self, index: Index, claims: Iterable[ClassPlace], tops: Collection[int], known: Discovered
     ) -> None:
         self._index = index
-        self._names = names
+        self._names, self._within = known.names, known.within
         self._claimed: dict[Place, list[bytes]] = {}
         for archive, inner, below in claims:
             self._claimed.setdefault((archive, inner), []).append(below)
@@ -73,17 +83,19 @@ class _Counter:
 
     def count(self, archive: int, *, whole: bool) -> None:
         """Count one archive."""
-        below = self._claimed.get((archive, OUTER), [])
+        below, within = self._claimed.get((archive, OUTER), []), self._within.get(archive, b"")
         if b"" in below:
             return  # the archive is a class
         if self._count_names(self._index.archives[archive].path, whole=whole):
             return
         self._count_rows((archive, OUTER), below)
         if not below:  # else the listings of the classes have counted it
-            count_replaced(self._index, (archive, OUTER), self.found.left_out)
+            count_unlisted(self._index, (archive, OUTER), self.found.left_out, within)
         for inner, row in self._inner(archive):
             container = self._index.container(archive)
             if is_dropping(container.members.base_name(row)):
+                continue
+            if row not in rows_below(container.members, within):
                 continue
             is_directory = stat.S_ISDIR(container.members.mode(row))
             own = self._own(container, row)
@@ -153,11 +165,12 @@ class _Counter:
         if place not in self._claimed:
             self.found.problems += troubles(self._index, place)
         members, nested = container.members, set(container.members.nested.tolist())
-        for row in rows_outside(members, below).tolist():
+        within = self._within.get(place[0], b"") if place[1] == OUTER else b""
+        for row in rows_outside(members, below, within).tolist():
             if row in nested and place[1] == OUTER:
                 continue
             name = members.name(row)
-            if is_tar_name(name) and (own := self._own(container, row)) is not None:
+            if is_archive_name(name) and (own := self._own(container, row)) is not None:
                 if own not in self._tops:
                     self.count(own, whole=True)
                 continue

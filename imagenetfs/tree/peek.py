@@ -15,6 +15,7 @@ from pathlib import Path
 from imagenetfs.errors import ArchiveError
 from imagenetfs.formats.tar.header import is_sound
 from imagenetfs.formats.tar.walk import MemberColumns, Walk
+from imagenetfs.formats.zip.end import begins_as_zip
 from imagenetfs.source.source import Source
 
 _MAGIC = {
@@ -46,11 +47,12 @@ _MEMBERS = 4
 @dataclass(frozen=True, slots=True)
 class Peek:
     """``names``: the first members of a tar and whether they are directories; none where it is no
-    tar. ``compressed``: what with, or nothing.
+    tar. ``compressed``: what with, or nothing. ``is_zip``: whether it begins as a zip.
     """
 
     names: tuple[tuple[bytes, bool], ...] = ()
     compressed: str = ""
+    is_zip: bool = False
 
 
 def compression(head: bytes) -> str:
@@ -67,6 +69,8 @@ def peek(source: Source, path: bytes, members: int = _MEMBERS) -> Peek:
         head = file.read_up_to(0, 512)
         if found := compression(head):
             return Peek(compressed=found)
+        if begins_as_zip(head):
+            return Peek(is_zip=True)
         if len(head) < 512 or not is_sound(head):
             return Peek()
         columns = MemberColumns()

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from imagenetfs.errors import ArchiveError, ImagenetfsError, SourceUnreadableError
-from imagenetfs.index.archives import OUTER, Kind
+from imagenetfs.index.archives import OUTER, Kind, archive_stem
 from imagenetfs.index.index import Index
 from imagenetfs.tree.class_listing import Place, container_listing
 from imagenetfs.tree.class_places import ClassPlace
@@ -82,6 +82,9 @@ class PerClassSplit:
     def claims(self) -> Sequence[ClassPlace]:
         """Where the classes stand, each a container."""
         return [ClassPlace(archive, inner) for archive, inner in self._places]
+
+    def directories(self, archive: int) -> Sequence[bytes]:
+        return (b"",)
 
     def find_anywhere(self, name: bytes) -> int | None:
         return None
@@ -167,7 +170,7 @@ def classes_within(index: Index, archive: int) -> dict[bytes, Place]:
     members = index.container(archive).members
     found: dict[bytes, Place] = {}
     for inner, row in enumerate(index.nested(archive).tolist()):
-        name = members.base_name(row).removesuffix(b".tar")
+        name = archive_stem(members.base_name(row))
         if WNID.fullmatch(name):
             found[name] = (archive, inner)
     return found

@@ -12,11 +12,12 @@ from imagenetfs.errors import BrokenArchivesError, ImagenetfsError, SourceUnread
 from imagenetfs.index.archives import Kind
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
-from imagenetfs.tree.class_places import find_classes
+from imagenetfs.tree.class_places import ClassPlace, find_classes
 from imagenetfs.tree.discovery import SPLIT_TAR, Discovery
 from imagenetfs.tree.images import is_image_name
 from imagenetfs.tree.peek import Peek, peek, sentence_of_compressed
 from imagenetfs.tree.split_backend import WNID
+from imagenetfs.tree.unpacked import DirectoryPlace, UnpackedSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class ArchiveSelector:
         self.root = root
         self.prefer_directories = prefer == "directories"
         self.warn = discovery.warnings.append
-        self._names: dict[int, DirectoryNames] = {}
+        self.unpacked = discovery.unpacked or UnpackedSource(index)
+        self._names: dict[DirectoryPlace, DirectoryNames] = {}
 
     def path(self, name: bytes) -> bytes:
         """The path in the source of a name below the root."""
@@ -52,28 +54,42 @@ class ArchiveSelector:
         numbers = (self.discovery.number(self.path(name), Kind.TAR) for name in found)
         return [number for number in numbers if number is not None]
 
-    def directory(self, *names: bytes) -> int | None:
+    def directory(self, *names: bytes) -> DirectoryPlace | None:
         """The first of these directories that is there and not empty."""
         for name in names:
-            number = self.discovery.number(self.path(name), Kind.DIRECTORY)
-            if number is not None and self._readable_entries(number):
-                return number
+            place = self.discovery.place(self.path(name))
+            if place is not None and self._readable_entries(place):
+                return place
         return None
 
-    def _readable_entries(self, number: int) -> bool:
+    def title(self, place: DirectoryPlace) -> str:
+        """How people know a tar or a directory."""
+        return self.unpacked.title(place)
+
+    def path_of(self, place: DirectoryPlace) -> bytes:
+        """The path of a tar or a directory."""
+        return self.unpacked.path_of(place)
+
+    def class_directories(self, directory: DirectoryPlace) -> dict[bytes, ClassPlace]:
+        """The classes right in a directory, by wnid."""
+        return {
+            one.name: one.place for one in find_classes(self.index, directory) if not one.parent
+        }
+
+    def _readable_entries(self, place: DirectoryPlace) -> bool:
         try:
-            return self.index.source.has_entries(self.index.archives[number].path)
+            return self.unpacked.has_entries(self.path_of(place))
         except ImagenetfsError as error:
             self.warn(f"{error} It is not used.")
             return False
 
-    def names(self, directory: int) -> DirectoryNames:
+    def names(self, directory: DirectoryPlace) -> DirectoryNames:
         """What stands in a directory, by its names alone: it may have 100,000 files."""
         found = self._names.get(directory)
         if found is None:
-            path = self.index.archives[directory].path
+            path = self.path_of(directory)
             every = self.discovery.listed.get(path)
-            every = self.index.source.names(path) if every is None else every
+            every = self.unpacked.names(path) if every is None else every
             directories = [name for name, is_directory in every if is_directory]
             found = self._names[directory] = DirectoryNames(
                 [name for name in directories if WNID.fullmatch(name)],
@@ -82,7 +98,7 @@ class ArchiveSelector:
             )
         return found
 
-    def has_classes(self, directory: int) -> bool:
+    def has_classes(self, directory: DirectoryPlace) -> bool:
         """Whether there are class directories in a directory, and no images beside them: those
         would mean that it was never sorted, or not to the end.
         """
@@ -90,9 +106,9 @@ class ArchiveSelector:
         return bool(names.classes) and not names.images
 
     def choose(
-        self, tars: list[int], directory: int | None, *, scanned: bool = False
-    ) -> tuple[int | None, int | None]:
-        """(archive to serve from, what takes its place where it is broken).
+        self, tars: list[int], directory: DirectoryPlace | None, *, scanned: bool = False
+    ) -> tuple[DirectoryPlace | None, DirectoryPlace | None]:
+        """(place to serve from, what takes its place where it is broken).
 
         ``scanned``: its table is needed at once, so that all of it is known, and not only both of
         its ends.
@@ -111,12 +127,12 @@ class ArchiveSelector:
                 self.warn(f"{name}: {error} So the directory takes its place.")
             return directory, None
         if problem is None:
-            return tars[0], directory
+            return DirectoryPlace(tars[0]), directory
         broken = self._compressed(tars[0]) or f"{name} is broken: {problem}."
         if directory is not None:
             self.warn(
                 f"{broken} The extracted directory "
-                f"{self.index.title(directory)} takes its place; have the archive replaced."
+                f"{self.title(directory)} takes its place; have the archive replaced."
             )
             return directory, None
         whole = self._whole(tars[0])
@@ -127,7 +143,7 @@ class ArchiveSelector:
         )
         advice = "" if "compressed" in broken else f" {served}; have the archive replaced."
         self.discovery.lose(BrokenArchivesError(f"{broken}{advice}"))
-        return (tars[0], None) if whole else (None, None)
+        return (DirectoryPlace(tars[0]), None) if whole else (None, None)
 
     def look_into(self, archive: int, members: int = 4) -> Peek | None:
         """The first members of a tar whose name does not tell what it is. What cannot be served of
@@ -157,7 +173,7 @@ class ArchiveSelector:
 
     def _whole(self, archive: int) -> str:
         """How much of a broken archive is whole, in words; nothing where nothing is."""
-        classes = len(find_classes(self.index, archive))
+        classes = len(find_classes(self.index, DirectoryPlace(archive)))
         number = classes or len(self.index.container(archive).members)
         noun = ("class", "classes") if classes else ("member", "members")
         return f"{number:,} {noun[number != 1]}" if number else ""

@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Iterator
 
 from imagenetfs.index.archives import OUTER, Kind
-from imagenetfs.tree.archive_view import tar_inode
+from imagenetfs.tree.archive_view import archive_inode
 from imagenetfs.tree.catalogue import Catalogue
 from imagenetfs.tree.class_listing import numbered_table
 from imagenetfs.tree.inode import MAX_INNER, InodeKind, base, fields, inode, kind_of
@@ -35,7 +35,7 @@ def directory_inode(catalogue: Catalogue, kind: int, archive: int, inner: int, r
     """
     view = InodeKind(kind)
     container = catalogue.index.container(archive, inner)
-    if inner != OUTER or container.extent.kind is Kind.TAR:
+    if inner != OUTER or container.extent.kind is not Kind.DIRECTORY:
         return inode(view, archive, inner, row + 1)
     own = catalogue.numbers.get(container.locate(row)[0])
     if own is not None and catalogue.archives[own].kind is Kind.DIRECTORY:
@@ -49,9 +49,9 @@ def loose_listing(catalogue: Catalogue, number: int) -> Listing:
     container = catalogue.index.container(archive, inner)
     members, _ = numbered_table(catalogue.index, (archive, inner))
     _tell_problems(catalogue, archive, inner)
-    is_tar = container.extent.kind is Kind.TAR
-    shows_tars = kind == InodeKind.ARCHIVES and (not is_tar or len(members.nested) > 0)
-    if row == 0 and not shows_tars and FlatListing.fits(members):
+    is_packed = container.extent.kind is not Kind.DIRECTORY
+    shows_archives = kind == InodeKind.ARCHIVES and (not is_packed or len(members.nested) > 0)
+    if row == 0 and not shows_archives and FlatListing.fits(members):
         return FlatListing(members, base(InodeKind.FILE, archive, inner))
     return LooseListing(catalogue, number)
 
@@ -98,9 +98,9 @@ class LooseListing(RowwiseListing):
         if stat.S_ISDIR(self._members.mode(row)):
             return directory_inode(self._catalogue, self._kind, *place, row)
         if self._kind == InodeKind.ARCHIVES:
-            tar = tar_inode(self._catalogue, *place, row)
-            if tar is not None:
-                return tar
+            archive = archive_inode(self._catalogue, *place, row)
+            if archive is not None:
+                return archive
         return inode(InodeKind.FILE, *place, self._members.owner(row))
 
     def entries(self, start: int) -> Iterator[Entry]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
-from imagenetfs.tree.class_listing import Place, images_of
+from imagenetfs.tree.class_listing import Place, images_of, rows_below
 from imagenetfs.tree.images import Verdict, is_dropping, judge
 from imagenetfs.tree.left_out import LeftOut, Reason
 from imagenetfs.tree.listing import Listing, RowsListing
@@ -50,6 +50,10 @@ class SplitBackend(Protocol):
         """The containers that class ``number`` is read from, as far as tables
         tell that are there already.
         """
+        ...
+
+    def directories(self, archive: int) -> Sequence[bytes]:
+        """The directories of an archive in which its images stand; b"": anywhere in it."""
         ...
 
     def find_anywhere(self, name: bytes) -> int | None:
@@ -116,15 +120,19 @@ class FlatSplit:
         classes: Sequence[bytes] = (UNLABELED,),
         label: Callable[[bytes], bytes | None] | None = None,
         *,
+        below: bytes = b"",
         tell: Callable[[str], None] = log_warning,
     ) -> None:
-        """``tell`` hears what is broken or not shown when it is first listed."""
+        """``below``: the directory of the archive (one tar or zip) in which the images stand.
+        ``tell`` hears what is broken or not shown when it is first listed.
+        """
         self._index = index
         self._tell = tell
         self.archives = archives
         self.classes = sorted(classes)
         self._numbers = {name: number for number, name in enumerate(self.classes)}
         self._label = label
+        self._below = below
         self._places: list[Place] | None = None
         self._every: RowsListing | None = None
         self._by_class: list[Listing] | None = None
@@ -153,7 +161,9 @@ class FlatSplit:
     def _all(self) -> RowsListing:
         if self._every is None:
             places, over = self._containers(), frozenset(self.archives[1:])
-            self._every = images_of(self._index, places, self._left_out, overlaid=over)
+            self._every = images_of(
+                self._index, places, self._left_out, overlaid=over, below=self._below
+            )
             for place in places:
                 self._problems += troubles(self._index, place)
             for problem in self._problems:
@@ -171,6 +181,9 @@ class FlatSplit:
         if all(self._index.known(archive) for archive in self.archives):
             return self._containers()
         return [(archive, OUTER) for archive in self.archives]
+
+    def directories(self, archive: int) -> Sequence[bytes]:
+        return (self._below,)
 
     def _number(self, name: bytes) -> int:
         """The class of a base name; -1 where it has none that is shown."""
@@ -205,8 +218,10 @@ class FlatSplit:
     def class_of(self, archive: int, inner: int, row: int) -> int | None:
         if (archive, inner) not in self._containers():
             return None
-        name = self._index.container(archive, inner).members.base_name(row)
-        return self.class_of_name(name)
+        members = self._index.container(archive, inner).members
+        if row not in rows_below(members, self._below):
+            return None
+        return self.class_of_name(members.base_name(row))
 
     def class_of_name(self, name: bytes) -> int | None:
         number = self._number(name) if self.find_anywhere(name) is not None else -1

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from imagenetfs.index.archives import OUTER, Kind
+from imagenetfs.index.archives import Kind, archive_stem
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.tree.class_places import (
@@ -19,6 +19,7 @@ from imagenetfs.tree.class_places import (
 )
 from imagenetfs.tree.discovery import CLASS, NUMBERED, Discovery
 from imagenetfs.tree.images import is_dropping, is_within_dropping
+from imagenetfs.tree.unpacked import DirectoryPlace
 
 
 def classes_below(discovery: Discovery, index: Index, top: bytes) -> list[FoundClass]:
@@ -36,28 +37,30 @@ def _walk(
         path = pending.pop()
         parent = path[len(top) :].lstrip(b"/")
         if path not in discovery.names:
-            number = discovery.number(path, Kind.DIRECTORY)
-            if number is not None and split_name(path):
-                for one in find_classes(index, number, fits):
+            place = discovery.place(path)
+            if place is not None and split_name(path):
+                for one in find_classes(index, place, fits):
                     yield one._replace(parent=join_path(parent, one.parent))
             continue
         names = discovery.directories(path)
         if fits is NUMBERED and not are_numbered(names):
             names = [name for name in names if not NUMBERED.fullmatch(name)]
-        for name in [*names, *tar_stems(discovery, path)]:
-            kind = Kind.DIRECTORY if name in names else Kind.TAR
-            own = join_path(path, name if kind is Kind.DIRECTORY else name + b".tar")
-            number = discovery.number(own, kind)
-            called = fits if kind is Kind.DIRECTORY else CLASS
-            if called.fullmatch(name) and number is not None:
-                yield FoundClass(parent, name, ClassPlace(number, OUTER))
-            elif kind is Kind.DIRECTORY and not is_dropping(name):
+        for name in discovery.files(path):
+            number, stem = discovery.number(join_path(path, name)), archive_stem(name)
+            if CLASS.fullmatch(stem) and stem != name and number is not None:
+                yield FoundClass(parent, stem, ClassPlace(number))
+        for name in names:
+            own = join_path(path, name)
+            place = discovery.place(own) if fits.fullmatch(name) else None
+            if place is not None:
+                yield FoundClass(parent, name, place)
+            elif not is_dropping(name):
                 pending.append(own)
 
 
 def tar_stems(discovery: Discovery, path: bytes) -> list[bytes]:
-    """The names of the tars in a surveyed directory, without their ending."""
-    return [n.removesuffix(b".tar") for n in discovery.files(path) if n.endswith(b".tar")]
+    """The names of the tars and zips in a surveyed directory, without their ending."""
+    return [stem for name in discovery.files(path) if (stem := archive_stem(name)) != name]
 
 
 def are_numbered(names: Sequence[bytes]) -> bool:
@@ -75,7 +78,7 @@ def classes_in_tars_below(discovery: Discovery, index: Index, top: bytes) -> lis
             and path.startswith(top + b"/")
             and not is_within_dropping(path)
         ):
-            found += find_classes(index, archive.number)
+            found += find_classes(index, DirectoryPlace(archive.number))
     return found
 
 

@@ -70,11 +70,11 @@ def _every(finder: ArchiveSelector, kit: Devkit | None) -> Iterator[ValLabels]:
     for path in _solutions(finder):
         known = _read(finder, path, _parse_solution)
         if known:
-            yield _of_mapping(path, known)
+            yield _of_mapping(finder, path, known)
     for path in _lists(finder):
         known = _read(finder, path, parse_list)
         if known:
-            yield _of_mapping(path, known)
+            yield _of_mapping(finder, path, known)
 
 
 def _of_kit(finder: ArchiveSelector, kit: Devkit) -> ValLabels:
@@ -94,13 +94,13 @@ def _of_kit(finder: ArchiveSelector, kit: Devkit) -> ValLabels:
     )
 
 
-def _of_mapping(path: bytes, known: Mapping[bytes, bytes]) -> ValLabels:
+def _of_mapping(finder: ArchiveSelector, path: bytes, known: Mapping[bytes, bytes]) -> ValLabels:
     return ValLabels(
         path.decode("utf-8", "backslashreplace"),
         sorted(set(known.values())),
         lambda name: known.get(_stem(name)),
         lambda: {stem: known[stem] for stem in sorted(known)},
-        (path,),
+        (finder.unpacked.file_of(path),),
     )
 
 
@@ -138,7 +138,7 @@ def _read(
     finder: ArchiveSelector, path: bytes, parse: Callable[[bytes], dict[bytes, bytes]]
 ) -> dict[bytes, bytes]:
     try:
-        return parse(finder.index.source.read_whole(path))
+        return parse(finder.unpacked.read_whole(path))
     except ImagenetfsError as error:
         finder.warn(f"{error} Its labels are not used.")
         return {}

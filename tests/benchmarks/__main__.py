@@ -23,6 +23,7 @@ from . import (
     results,
     staging,
     terminal,
+    zips,
 )
 from .children import CHECKOUT, check_interrupted, stop_like_interrupt
 from .data import Size, prepare
@@ -35,6 +36,7 @@ from .workspace import workspace
 MEASURES: dict[str, Callable[[Run], Part]] = {
     "listing": listing.measure,
     "index": indexing.measure,
+    "zips": zips.measure,
     "reads": reads.measure,
     "latency": latency.measure,
     "epochs": epochs.measure,
@@ -42,7 +44,7 @@ MEASURES: dict[str, Callable[[Run], Part]] = {
     "full": full.measure,
 }
 _OF_IMAGES = ("listing", "index", "reads", "epochs", "staging")
-_USUAL = (*_OF_IMAGES, "latency")
+_USUAL = (*_OF_IMAGES, "zips", "latency")
 _RESULTS = Path(__file__).with_name("results.json")
 _DOCUMENT = CHECKOUT / "docs" / "benchmarks.md"
 

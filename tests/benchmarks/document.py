@@ -59,6 +59,11 @@ _SECTIONS = {
         "{classes} classes of {images:,} images; start of the interpreter included. Bytes a "
         "member are those of the index file.",
     ),
+    "zips": (
+        "The directory of a zip",
+        "A central directory of {members:,} members, as Kaggle's zip of ILSVRC2012 has, in memory: "
+        "names, sizes, sums, times and places of all of them. Both do so in one process.",
+    ),
     "latency": (
         "Over a network",
         "A source whose every request takes 1 ms or 5 ms (tests/benchmarks/slow.c; pages are "

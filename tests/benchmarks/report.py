@@ -98,6 +98,10 @@ INDEX = (
     Column("seconds", "whole command", seconds),
     Column("bytes", "bytes a member", number),
 )
+ZIPS = (
+    Column("seconds", "directory parsed", seconds),
+    Column("cpu", "CPU of that", seconds),
+)
 EPOCHS = (
     Column("batch", "until the first batch", seconds),
     Column("epoch 1", "end of epoch one", seconds),
@@ -176,6 +180,7 @@ _LAYOUT: dict[str, tuple[tuple[str, tuple[Column, ...]], ...]] = {
     ),
     "listing": (("Seconds", LISTING),),
     "index": (("Making the index", INDEX),),
+    "zips": (("Parsing the directory", ZIPS),),
     "latency": (
         *(
             (f"{milliseconds} ms a request", _latency_columns(milliseconds))

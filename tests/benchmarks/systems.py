@@ -32,6 +32,7 @@ LIMITS = (BOUND, EXTRACTED)
 
 STAGED = "imagenetfs --stage"
 CAT = "cat"
+ZIPFILE = "Python's zipfile"
 
 _POLL_SECONDS = 0.002
 _UNMOUNT_SECONDS = 20

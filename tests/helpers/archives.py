@@ -51,8 +51,8 @@ def train_tar(classes: int = 3, images: int = 3) -> bytes:
 
 
 def index_of(directory: Path, *paths: str, **more: Any) -> Index:
-    """An index over these tars, npz files and directories of ``directory``, in the order given."""
-    kinds = {".tar": Kind.TAR, ".npz": Kind.NPZ}
+    """An index over these archives and directories of ``directory``, in the order given."""
+    kinds = {".tar": Kind.TAR, ".zip": Kind.ZIP, ".npz": Kind.NPZ}
     archives = [
         Archive(number, path.encode(), kinds.get(path[-4:], Kind.DIRECTORY))
         for number, path in enumerate(paths)

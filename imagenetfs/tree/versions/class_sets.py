@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from imagenetfs.index.archives import Kind, is_tar_name
+from imagenetfs.index.archives import OUTER, Kind, is_archive_name
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.tree.class_backend import outside_of, split_of_places, tell_outside
@@ -45,6 +45,7 @@ from imagenetfs.tree.peek import plain_name
 from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import UNLABELED, FlatSplit
 from imagenetfs.tree.surveyed_classes import archives_below, are_numbered, classes_below, tar_stems
+from imagenetfs.tree.unpacked import DirectoryPlace
 from imagenetfs.tree.val_labels import find_labels
 from imagenetfs.tree.versions.winter21 import WHOLE_TARS
 from imagenetfs.tree.wordnet import ilsvrc2012_wnids
@@ -83,10 +84,11 @@ def versions(
         path = discovery.archives[number].path
         if _may_hold_classes(finder, number) and _is_usable(finder, number):
             stem = plain_name(path.rpartition(b"/")[2]).removesuffix(b".tar")
-            classes = _classes_in(index, number)
+            where = DirectoryPlace(number)
+            classes = _classes_in(index, where)
             version = _add(finder, found, names, stem, path, classes)
             if version is not None:
-                tell_outside(finder, number, classes, [])
+                tell_outside(finder, where, classes, [])
                 _look_outside(finder, version, path)
     return [found[name] for name in sorted(found)]
 
@@ -129,10 +131,20 @@ def _look_outside(finder: ArchiveSelector, version: Version, path: bytes) -> Non
     flat = [split.backend for split in version.splits if isinstance(split.backend, FlatSplit)]
     shown = {archive for backend in flat for archive in backend.archives}
     archives = [n for n in archives_below(finder.discovery, path) if n not in shown]
+    places = list(map(DirectoryPlace, archives))
+    own = finder.discovery.place(path)
+    if own is not None and own.archive not in archives:
+        places.append(own)
     others = [split.backend for split in version.splits if split.backend not in flat]
-    version.splits[0].outside = outside_of(
-        finder, others, archives, alone=path != finder.discovery.base
-    )
+    by_name = [
+        DirectoryPlace(archive, OUTER, below)
+        for backend in flat
+        for archive in backend.archives
+        for below in backend.directories(archive)
+        if below
+    ]
+    alone = path != finder.discovery.base
+    version.splits[0].outside = outside_of(finder, others, places, alone=alone, shown=by_name)
 
 
 def _add_flat(finder: ArchiveSelector, version: Version, path: bytes, kit: Devkit | None) -> None:
@@ -141,11 +153,11 @@ def _add_flat(finder: ArchiveSelector, version: Version, path: bytes, kit: Devki
     """
     discovery, index = finder.discovery, finder.index
     for name in discovery.directories(path):
-        number = discovery.number(join_path(path, name), Kind.DIRECTORY)
         split = split_name(name)
-        if not split or number is None or version.split(split) is not None:
+        place = discovery.place(join_path(path, name)) if split else None
+        if place is None or version.split(split) is not None:
             continue
-        images = finder.names(number).images
+        images = finder.names(place).images
         labels = find_labels(finder, kit) if split == b"val" and images else None
         by_name = any(map(wnid_of_name, images))
         of = labels.of if labels is not None and not by_name else wnid_of_name
@@ -154,14 +166,16 @@ def _add_flat(finder: ArchiveSelector, version: Version, path: bytes, kit: Devki
             continue
         if UNLABELED in classes and split != b"test":
             finder.warn(
-                f"{index.title(number)} has images of which nothing says what class they are: they "
+                f"{finder.title(place)} has images of which nothing says what class they are: they "
                 "stand in unlabeled/."
             )
         tell = discovery.late_warnings.tell
-        backend = FlatSplit(index, (number,), sorted(classes), of, tell=tell)
+        backend = FlatSplit(
+            index, (place.archive,), sorted(classes), of, below=place.below, tell=tell
+        )
         aliases = (b"validation",) if split == b"val" else ()
         told_by = labels.paths if labels is not None else ()
-        version.splits.append(Split(split, backend, index.title(number), aliases, told_by))
+        version.splits.append(Split(split, backend, finder.title(place), aliases, told_by))
 
 
 # --- directories ----------------------------------------------------------------------------------
@@ -221,7 +235,7 @@ def _may_hold_classes(finder: ArchiveSelector, number: int) -> bool:
     if not seen.names and not seen.compressed:
         return True  # its beginning is broken
     if path not in finder.discovery.wrapped:
-        inner = (name for name, _ in seen.names if is_tar_name(name))
+        inner = (name for name, _ in seen.names if is_archive_name(name))
         if any(not is_within_dropping(name) for name in inner):
             return True
     parts = (part.removesuffix(b".tar") for name, _ in seen.names for part in name.split(b"/")[:-1])
@@ -234,11 +248,11 @@ def _is_usable(finder: ArchiveSelector, number: int) -> bool:
     return finder.choose([number], None, scanned=True)[0] is not None
 
 
-def _classes_in(index: Index, number: int) -> list[FoundClass]:
-    found = find_classes(index, number)
+def _classes_in(index: Index, where: DirectoryPlace) -> list[FoundClass]:
+    found = find_classes(index, where)
     if found:
         return found
-    numbered = find_classes(index, number, NUMBERED)
+    numbered = find_classes(index, where, NUMBERED)
     groups: dict[bytes, list[FoundClass]] = {}
     for one in numbered:
         groups.setdefault(one.parent, []).append(one)

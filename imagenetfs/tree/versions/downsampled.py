@@ -128,6 +128,9 @@ class ArraySplit:
     def places(self, number: int) -> Sequence[Place]:
         return [(archive, OUTER) for archive in self.archives]
 
+    def directories(self, archive: int) -> Sequence[bytes]:
+        return (b"",)
+
     def find_anywhere(self, name: bytes) -> int | None:
         return None
 

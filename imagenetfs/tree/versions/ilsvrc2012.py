@@ -35,6 +35,7 @@ from imagenetfs.tree.split_backend import (
     SplitBackend,
     image_number,
 )
+from imagenetfs.tree.unpacked import DirectoryPlace
 from imagenetfs.tree.val_labels import find_labels
 
 _TRAIN = re.compile(rb"ILSVRC2012_img_train\.tar")
@@ -73,7 +74,9 @@ def versions(discovery: Discovery, index: Index, prefer: str, kit: Devkit | None
     test = _test(finder, tars["test"], tars["patch"])
     main.splits = [split for split in (train, val, test) if split is not None]
     main.hidden_directories = {
-        name: finder.path(name) for name in discovery.directories(root) if b"devkit" in name
+        name: path
+        for name in discovery.directories(root)
+        if b"devkit" in name and (path := finder.path(name)) in discovery.numbers
     }
     t3 = Version(b"ILSVRC2012_t3")
     split = _by_class(finder, tars["train_t3"], _directory(finder, "train_t3"))
@@ -81,13 +84,13 @@ def versions(discovery: Discovery, index: Index, prefer: str, kit: Devkit | None
     return [version for version in (main, t3) if version.splits]
 
 
-def _directory(finder: ArchiveSelector, role: str) -> int | None:
+def _directory(finder: ArchiveSelector, role: str) -> DirectoryPlace | None:
     """The directory of a split. Where there is none, and classes stand right in the version's
     directory, those are train.
     """
     found = finder.directory(*_DIRECTORIES[role])
     if found is None and role == "train" and holds_classes(finder.discovery, finder.root):
-        return finder.discovery.number(finder.root, Kind.DIRECTORY)
+        return finder.discovery.place(finder.root)
     return found
 
 
@@ -166,7 +169,9 @@ def _role(finder: ArchiveSelector, number: int, *, has_train: bool) -> str | Non
 # --- splits ---------------------------------------------------------------------------------------
 
 
-def _by_class(finder: ArchiveSelector, tars: list[int], directory: int | None) -> Split | None:
+def _by_class(
+    finder: ArchiveSelector, tars: list[int], directory: DirectoryPlace | None
+) -> Split | None:
     archive, instead = finder.choose(tars, directory, scanned=True)
     if archive is None:
         return None
@@ -174,11 +179,7 @@ def _by_class(finder: ArchiveSelector, tars: list[int], directory: int | None) -
     if backend is None:
         return None
     outside = outside_of(finder, [backend], [archive])
-    return Split(b"train", backend, _title(finder, archive), outside=outside)
-
-
-def _title(finder: ArchiveSelector, archive: int) -> str:
-    return finder.index.title(archive) or str(finder.index.source.path)
+    return Split(b"train", backend, finder.title(archive), outside=outside)
 
 
 def _val(
@@ -199,7 +200,7 @@ def _val(
         if archive is None:
             return None, *of_kit
         backend = class_backend(finder, archive, b"val")
-    title, aliases = _title(finder, archive), (b"validation",)
+    title, aliases = finder.title(archive), (b"validation",)
     if backend is None:
         backend, order, told_by = _labelled(finder, archive, directory, kit)
         expected = _expected(order, told_by) if kit is None else None
@@ -241,52 +242,57 @@ def _order_of(backend: SplitBackend) -> Order:
     return order
 
 
-def _may_have_classes(finder: ArchiveSelector, archive: int) -> bool:
+def _may_have_classes(finder: ArchiveSelector, where: DirectoryPlace) -> bool:
     """Whether val's archive tells its classes: by the names in a directory, by the first header of
     a tar. Only where that is not val's own image is the tar's table made.
     """
     index = finder.index
-    if index.archives[archive].kind is Kind.DIRECTORY:
-        names = finder.names(archive)
+    if where.below or index.archives[where.archive].kind is not Kind.TAR:
+        names = finder.names(where)
         if names.classes or names.images:
             return bool(names.classes and not names.images) or bool(classes_by_name(names.images))
-        return bool(find_classes(index, archive))
-    block = index.first_block(archive)
+        return bool(find_classes(index, where))
+    block = index.first_block(where.archive)
     *above, first = name_of(block).split(b"/") if block else [b""]
     if _FLAT_VAL.fullmatch(first) and not any(map(CLASS.fullmatch, above)):
         return False
     try:
-        known = find_classes(index, archive)
-        return bool(known or classes_by_name(image_names(index.container(archive).members)))
+        known, members = find_classes(index, where), index.container(where.archive).members
+        return bool(known or classes_by_name(image_names(members)))
     except ImagenetfsError:  # told by who chose it
         return False
 
 
 def _labelled(
-    finder: ArchiveSelector, archive: int, directory: int | None, kit: Devkit | None
+    finder: ArchiveSelector,
+    where: DirectoryPlace,
+    directory: DirectoryPlace | None,
+    kit: Devkit | None,
 ) -> tuple[SplitBackend, Order | None, tuple[bytes, ...]]:
     """val from flat images, by what says of which class they are; and the paths of that."""
     index, labels = finder.index, find_labels(finder, kit)
-    tell = finder.discovery.late_warnings.tell
-    if archive == directory:
-        _tell_unsorted(finder, archive)
+    tell, archives = finder.discovery.late_warnings.tell, (where.archive,)
+    below = where.below
+    if where == directory:
+        _tell_unsorted(finder, where)
     if labels is not None:
-        backend = FlatSplit(index, (archive,), labels.classes, labels.of, tell=tell)
+        backend = FlatSplit(index, archives, labels.classes, labels.of, below=below, tell=tell)
         return backend, lambda: list(labels.by_stem().values()), labels.paths
     if directory is not None and finder.names(directory).classes:
-        known, told_by = labels_of_directories(index, directory)
+        known, told_by = labels_of_directories(finder, directory)
         if known:
             finder.warn(
                 "the devkit is missing: val is labelled by the extracted class directories of "
-                f"{index.title(directory)}."
+                f"{finder.title(directory)}."
             )
             classes = sorted({*known.values(), UNLABELED})
-            return FlatSplit(index, (archive,), classes, known.get, tell=tell), None, told_by
+            backend = FlatSplit(index, archives, classes, known.get, below=below, tell=tell)
+            return backend, None, told_by
     finder.warn(
         "the devkit is missing or cannot be used, so the labels of val are unknown: its images "
         f"stand under val/unlabeled/. {DEVKIT_ADVICE}"
     )
-    return FlatSplit(index, (archive,), (UNLABELED,), None, tell=tell), None, ()
+    return FlatSplit(index, archives, (UNLABELED,), None, below=below, tell=tell), None, ()
 
 
 DEVKIT_ADVICE = (
@@ -295,11 +301,11 @@ DEVKIT_ADVICE = (
 )
 
 
-def _tell_unsorted(finder: ArchiveSelector, directory: int) -> None:
+def _tell_unsorted(finder: ArchiveSelector, directory: DirectoryPlace) -> None:
     names = finder.names(directory)
     if names.classes:
         finder.warn(
-            f"{finder.index.title(directory)} has {len(names.images):,} images beside "
+            f"{finder.title(directory)} has {len(names.images):,} images beside "
             f"{len(names.classes):,} class directories, as if sorting them had failed: all are "
             "shown by their labels."
         )
@@ -307,12 +313,13 @@ def _tell_unsorted(finder: ArchiveSelector, directory: int) -> None:
 
 def _test(finder: ArchiveSelector, tars: list[int], patch: list[int]) -> Split | None:
     index, directory = finder.index, _directory(finder, "test")
-    archive, _ = finder.choose(tars, directory)
-    if archive is None:
+    where, _ = finder.choose(tars, directory)
+    if where is None:
         return None
     patches: list[int] = []
-    if archive != directory:  # an extracted directory holds the patched images already
+    if where != directory:  # an extracted directory holds the patched images already
         patches = [p for p in patch if finder.choose([p], None)[0] is not None]
-    origin = " and ".join(map(index.title, (archive, *patches)))
+    origin = " and ".join((finder.title(where), *map(index.title, patches)))
     tell = finder.discovery.late_warnings.tell
-    return Split(b"test", FlatSplit(index, (archive, *patches), tell=tell), origin)
+    backend = FlatSplit(index, (where.archive, *patches), below=where.below, tell=tell)
+    return Split(b"test", backend, origin)

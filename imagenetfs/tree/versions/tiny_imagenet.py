@@ -10,12 +10,13 @@ from collections import Counter
 
 from imagenetfs.errors import ImagenetfsError
 from imagenetfs.index.index import Index
-from imagenetfs.tree.class_backend import labels_of_directories, outside_of
+from imagenetfs.index.table_builder import join_path
+from imagenetfs.tree.class_backend import labels_of_directories, outside_of, split_of_places
 from imagenetfs.tree.dataset import Expected, Split, Version
 from imagenetfs.tree.discovery import TINY, Discovery
-from imagenetfs.tree.per_class_split import PerClassSplit, classes_within
 from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import UNLABELED, WNID, FlatSplit
+from imagenetfs.tree.unpacked import DirectoryPlace
 
 _ANNOTATIONS = b"val_annotations.txt"
 _IMAGES = b"images"
@@ -34,16 +35,16 @@ def versions(discovery: Discovery, index: Index) -> list[Version]:
     return [version] if version.splits else []
 
 
-def _by_class(finder: ArchiveSelector, name: bytes, directory: int | None) -> Split | None:
-    if directory is None:
+def _by_class(
+    finder: ArchiveSelector, name: bytes, directory: DirectoryPlace | None
+) -> Split | None:
+    places = finder.class_directories(directory) if directory is not None else {}
+    if directory is None or not places:
         return None
-    places = classes_within(finder.index, directory)
-    backend = PerClassSplit(finder.index, places)
     aliases = (b"validation",) if name == b"val" else ()
-    if not places:
-        return None
+    backend = split_of_places(finder, places)
     outside = outside_of(finder, [backend], [directory])
-    return Split(name, backend, finder.index.title(directory), aliases, outside=outside)
+    return Split(name, backend, finder.title(directory), aliases, outside=outside)
 
 
 def _val(finder: ArchiveSelector, train: Split | None) -> Split | None:
@@ -54,33 +55,34 @@ def _val(finder: ArchiveSelector, train: Split | None) -> Split | None:
     has_classes = finder.has_classes(directory)
     if has_classes and not _is_unsorted(finder, directory):
         return _by_class(finder, b"val", directory)
-    annotations = index.archives[directory].path + b"/" + _ANNOTATIONS
+    annotations = join_path(finder.path_of(directory), _ANNOTATIONS)
     labels = _annotations(finder, annotations)
     if has_classes:
-        labels |= labels_of_directories(index, directory)[0]
+        labels |= labels_of_directories(finder, directory)[0]
     classes = {*labels.values(), *(train.wnids if train is not None and labels else ())}
     backend = FlatSplit(
         index,
-        (directory,),
+        (directory.archive,),
         sorted(classes) or (UNLABELED,),
         labels.get if labels else None,
+        below=directory.below,
     )
     listed = Expected.of_classes(Counter(labels.values()), "val_annotations.txt")
-    labels_from, expected = ((annotations,), listed) if labels else ((), None)
-    return Split(b"val", backend, index.title(directory), (b"validation",), labels_from, expected)
+    told_by = (finder.unpacked.file_of(annotations),)
+    labels_from, expected = (told_by, listed) if labels else ((), None)
+    return Split(b"val", backend, finder.title(directory), (b"validation",), labels_from, expected)
 
 
-def _is_unsorted(finder: ArchiveSelector, directory: int) -> bool:
+def _is_unsorted(finder: ArchiveSelector, directory: DirectoryPlace) -> bool:
     """Whether the images still stand in images/, beside the class directories that a script made
     before it failed.
     """
     if _IMAGES not in finder.names(directory).others:
         return False
-    path = finder.index.archives[directory].path + b"/" + _IMAGES
-    if not finder.index.source.has_entries(path):
+    if not finder.unpacked.has_entries(join_path(finder.path_of(directory), _IMAGES)):
         return False
     finder.warn(
-        f"{finder.index.title(directory)} has images in images/ beside class directories, as if "
+        f"{finder.title(directory)} has images in images/ beside class directories, as if "
         "sorting them had failed: those in images/ are shown by val_annotations.txt."
     )
     return True
@@ -91,7 +93,7 @@ def _annotations(finder: ArchiveSelector, path: bytes) -> dict[bytes, bytes]:
     a warning, if unreadable.
     """
     try:
-        text = finder.index.source.read_whole(path)
+        text = finder.unpacked.read_whole(path)
     except ImagenetfsError as error:
         finder.warn(
             f"{error} So the labels of tiny-imagenet-200/val are unknown: its images stand under "
@@ -106,6 +108,5 @@ def _test(finder: ArchiveSelector) -> Split | None:
     directory = finder.directory(b"test")
     if directory is None:
         return None
-    index = finder.index
-    backend = FlatSplit(index, (directory,))
-    return Split(b"test", backend, index.title(directory))
+    backend = FlatSplit(finder.index, (directory.archive,), below=directory.below)
+    return Split(b"test", backend, finder.title(directory))

@@ -249,6 +249,9 @@ class ViewSplit:
     def places(self, number: int) -> Sequence[Place]:
         return self.base.places(self._chosen()[number])
 
+    def directories(self, archive: int) -> Sequence[bytes]:
+        return self.base.directories(archive)
+
     def find_anywhere(self, name: bytes) -> int | None:
         return None
 

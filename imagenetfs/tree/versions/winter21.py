@@ -33,6 +33,7 @@ from imagenetfs.tree.surveyed_classes import (
     classes_below,
     classes_in_tars_below,
 )
+from imagenetfs.tree.unpacked import DirectoryPlace
 
 _WHOLE = (
     (b"winter21_whole", WINTER21, re.compile(rb"winter_?21(_whole)?\.tar(\..*)?", re.IGNORECASE)),
@@ -85,7 +86,8 @@ def _by_class(discovery: Discovery, index: Index, prefer: str, root: bytes) -> S
     origin = b" and ".join(sorted(parents, reverse=first is tars))
     backend = PerClassSplit(index, places, lambda: second, tell=discovery.late_warnings.tell)
     finder = ArchiveSelector(discovery, index, prefer, root)
-    tops = [n for path in (root, *beside) if (n := discovery.number(path)) is not None]
+    numbers = (discovery.number(path) for path in (root, *beside))
+    tops = [DirectoryPlace(number) for number in numbers if number is not None]
     split = Split(b"train", backend, origin.decode("utf-8", "backslashreplace"))
     split.outside = outside_of(finder, [backend], tops, alone=True, instead=second)
     return split
@@ -104,7 +106,8 @@ def _in_levels(discovery: Discovery, index: Index, prefer: str, root: bytes) -> 
             discovery.lose(BrokenArchivesError(" ".join(broken)))
         return None
     backend = split_of_places(finder, places)
-    outside = outside_of(finder, [backend], archives_below(discovery, root), alone=True)
+    tops = list(map(DirectoryPlace, archives_below(discovery, root)))
+    outside = outside_of(finder, [backend], tops, alone=True)
     return Split(b"train", backend, title, outside=outside)
 
 
@@ -114,11 +117,11 @@ def _whole(
     """From one tar of all classes."""
     finder = ArchiveSelector(discovery, index, "archives", where)
     tars = finder.tars(called)
-    archive = finder.choose(tars[:1], None, scanned=True)[0] if tars else None
-    if archive is None:
+    where_from = finder.choose(tars[:1], None, scanned=True)[0] if tars else None
+    if where_from is None:
         return None
-    backend = class_backend(finder, archive, b"train")
+    backend = class_backend(finder, where_from, b"train")
     if backend is None:
         return None
-    outside = outside_of(finder, [backend], [archive])
-    return Split(b"train", backend, index.title(archive), outside=outside)
+    outside = outside_of(finder, [backend], [where_from])
+    return Split(b"train", backend, finder.title(where_from), outside=outside)

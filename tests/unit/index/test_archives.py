@@ -35,14 +35,14 @@ def pair(most: int = 1 << 20) -> tuple[Archives, Archives]:
 
 def test_what_one_adds_all_have() -> None:
     one, other = pair()
-    assert [one.add_tar(b"x/%d.tar" % n) for n in range(3)] == [2, 3, 4]
+    assert [one.add(b"x/%d.tar" % n) for n in range(3)] == [2, 3, 4]
     assert other.number(b"x/1.tar") == 3
-    assert other.add_tar(b"y.tar") == 5
-    assert other.add_tar(b"x/2.tar") == 4
+    assert other.add(b"y.tar") == 5
+    assert other.add(b"x/2.tar") == 4
     assert list(one) == list(other)
     assert one[5] == Archive(5, b"y.tar", Kind.TAR)
     assert len(one) == len(other) == 6
-    assert one.add_tar(b"a.tar") == 1
+    assert one.add(b"a.tar") == 1
     assert one.number(b"nothing") is None
     with pytest.raises(IndexError):
         other[6]
@@ -53,7 +53,7 @@ def test_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arena_module, "_SEGMENT", 1 << 18)
     one, other = pair()
     paths = [b"some/directory/%d.tar" % number for number in range(8000)]
-    assert [one.add_tar(path) for path in paths] == list(range(2, 8002))
+    assert [one.add(path) for path in paths] == list(range(2, 8002))
     assert [other.number(path) for path in paths] == list(range(2, 8002))
     assert [archive.path for archive in other][2:] == paths
 
@@ -61,7 +61,7 @@ def test_many(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_slots_are_their_own() -> None:
     arena = Arena(2)
     archives = Archives(KNOWN, arena)
-    numbers = [archives.add_tar(b"%d.tar" % n) for n in range(1500)]
+    numbers = [archives.add(b"%d.tar" % n) for n in range(1500)]
     for number in numbers:
         assert number is not None
         assert arena.get(arena.slot(number)) is None
@@ -81,7 +81,7 @@ def test_processes_agree() -> None:
     def add(start: int) -> None:
         arena.after_fork()
         every = [(start + 37 * n) % 400 for n in range(400)]
-        numbers = {n: archives.add_tar(b"%d.tar" % n) for n in every}
+        numbers = {n: archives.add(b"%d.tar" % n) for n in every}
         os.write(writer, b"%d\n" % hash(tuple(sorted(numbers.items()))))
 
     children = [in_child(partial(add, start)) for start in (0, 99, 200, 301)]
@@ -105,14 +105,14 @@ def test_one_that_is_killed_holds_up_nobody() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     assert ended(in_child(die)) == -signal.SIGKILL
-    assert archives.add_tar(b"x.tar") == 2
+    assert archives.add(b"x.tar") == 2
 
 
 @pytest.mark.expects_log("archives are all that a mount has numbers for:")
 def test_when_there_are_no_more_numbers(caplog: pytest.LogCaptureFixture) -> None:
     one, other = pair(most=4)
-    assert [one.add_tar(path) for path in (b"1", b"2", b"3")] == [2, 3, None]
-    assert [other.add_tar(path) for path in (b"3", b"2", b"4")] == [None, 3, None]
+    assert [one.add(path) for path in (b"1", b"2", b"3")] == [2, 3, None]
+    assert [other.add(path) for path in (b"3", b"2", b"4")] == [None, 3, None]
     assert caplog.text.count("4 archives are all that a mount has numbers for") == 1
 
 
@@ -177,7 +177,7 @@ def test_beyond_the_numbers_they_are_files(
     inodes = [walk(tree, f"site/b/c/d/{number}.tar") for number in range(3)]
     kinds = [kind_of(number) for number in inodes]
     assert kinds == [InodeKind.ARCHIVES, InodeKind.FILE, InodeKind.FILE]
-    assert "more tars are shown as files" in caplog.text
+    assert "more are shown as files" in caplog.text
 
 
 def test_class_tars_of_a_split_are_what_they_are_there(source: Path) -> None:

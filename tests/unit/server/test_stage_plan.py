@@ -21,15 +21,20 @@ from imagenetfs.tree.catalogue import Catalogue
 from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.split_backend import SplitBackend
 from tests.helpers.archives import index_of, tar_of
+from tests.helpers.zips import Member, raw_zip
 
 
 @dataclass
 class Shelf:
     archives: list[int] = field(default_factory=list)
+    below: tuple[bytes, ...] = (b"",)
+
+    def directories(self, archive: int) -> tuple[bytes, ...]:
+        return self.below
 
 
-def split(name: bytes, *archives: int) -> Split:
-    return Split(name, cast(SplitBackend, Shelf(list(archives))), "")
+def split(name: bytes, *archives: int, below: tuple[bytes, ...] = (b"",)) -> Split:
+    return Split(name, cast(SplitBackend, Shelf(list(archives), below)), "")
 
 
 @dataclass
@@ -121,6 +126,30 @@ def test_all_of_a_tar(index: Index, tmp_path: Path) -> None:
     assert plan.total == size
     assert [(start, end) for _, start, end in covered(plan)] == [(0, size)]
     assert all(piece.limit == size for piece in plan)
+
+
+@pytest.mark.parametrize("method", [0, 8])
+def test_of_a_zip_that_holds_other_splits_too_only_its_part(tmp_path: Path, method: int) -> None:
+    members = [
+        Member(b"%s/%d.JPEG" % (name, n), os.urandom(90_000), method=method)
+        for name in (b"boxes", b"train", b"val")
+        for n in range(3)
+    ]
+    data = raw_zip(members)
+    (tmp_path / "x.zip").write_bytes(data)
+    index, end = index_of(tmp_path, "x.zip"), data.index(b"PK\1\2")
+
+    def part(*below: bytes) -> list[tuple[int, int]]:
+        splits = [split(b"x", 0, below=below)]
+        volumes = Volumes(index, index.source, {})
+        plan = StagePlan(known(index=index), volumes, splits, cast(InflatedArrays, None))
+        found = [(start, stop) for _, start, stop in covered(plan)]
+        assert plan.total == sum(stop - start for start, stop in found)
+        return found
+
+    assert part(b"val") == [(members[6].offset, end)]
+    assert part(b"train") == [(members[3].offset, members[6].offset)]
+    assert part(b"boxes", b"val") == part(b"") == [(0, end)]
 
 
 def test_all_files_of_a_directory(index: Index) -> None:

@@ -129,7 +129,7 @@ def test_a_tar_with_more_rows_than_numbers_is_a_file_and_that_is_told(
     assert names(tree, "archives/t.tar") == ["a.tar", "b.tar"]
     assert stat.S_ISREG(tree.attributes(at(tree, "archives/t.tar/a.tar")).mode)
     [told] = [line for line in tree.catalogue.late_warnings.all() if "t.tar: a.tar" in line]
-    assert "t.tar: a.tar has 10 members, and a tar within a tar can show 5" in told
+    assert "t.tar: a.tar has 10 members, and what lies within an archive can show 5" in told
 
 
 def test_tars_behind_too_many_others_are_files(
