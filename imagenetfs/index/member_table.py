@@ -196,7 +196,7 @@ class MemberTable(MemberNames):
         return self._sums[row] if self._sums is not None else None
 
     def span(self, rows: range) -> tuple[int, int]:
-        """From the first header of these rows to the end of the last one's data, in bytes; (0, 0)
+        """From the first header of these rows to the end of the data of the last, in bytes; (0, 0)
         where no archive has any of them.
         """
         columns, part = self.columns, slice(rows.start, rows.stop)

@@ -1,8 +1,8 @@
 """The end of a zip: where its central directory stands, and how many members it has.
 
 The end record is searched for from the back, behind at most 64 KiB of comment; what stands before
-the archive (a self-extracting one's program) shifts all of its offsets. Where there is a zip64
-record, that counts (APPNOTE 4.3.14 to 4.3.16).
+The end record is searched for from the back, behind at most 64 KiB of comment; what stands before
+the archive (the program of a self-extracting one) shifts all of its offsets. Where there is a zip64
 """
 
 from __future__ import annotations
