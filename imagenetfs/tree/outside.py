@@ -8,6 +8,7 @@ a whole ledger is made.
 from __future__ import annotations
 
 import contextlib
+import os
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -173,6 +174,13 @@ class _Counter:
             if is_archive_name(name) and (own := self._own(container, row)) is not None:
                 if own not in self._tops:
                     self.count(own, whole=True)
+                continue
+            if is_archive_name(name) and container.extent.kind is Kind.ZIP:
+                shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+                self.found.problems.append(
+                    f"{self._index.title(*place)}: {shown} is deflated within the zip, so what it "
+                    "holds is neither shown nor counted; extract it."
+                )
                 continue
             try:
                 if verdict_of(self._index, container, row, name) is Verdict.IMAGE:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import io
 import os
 import random
+import stat
 import tarfile
+import warnings
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,12 +35,14 @@ class Entry:
 @dataclass(frozen=True)
 class Form:
     """A kind of container; ``archived``: whether its classes lie in archives; ``flat``: whether it
-    has no classes but in names; ``in_parts``: whether it is a directory of tars of classes."""
+    has no classes but in names; ``in_parts``: whether it is a directory of tars of classes;
+    ``zipped``: whether it is a zip."""
 
     pack: Pack
     archived: bool = True
     flat: bool = False
     in_parts: bool = False
+    zipped: bool = False
 
 
 @dataclass
@@ -67,27 +72,40 @@ class Place:
     archived: bool = True
     in_parts: bool = True
     within: str = ""
+    zipped: bool = False
 
     def takes(self, form: Form) -> bool:
         """Whether this split can have that form."""
-        if form.in_parts and not self.in_parts:
+        if (form.in_parts and not self.in_parts) or (form.zipped and not self.zipped):
             return False
         return (self.flat or not form.flat) and (self.archived or not form.archived)
 
 
 PLACES = (
-    Place("ILSVRC2012/train", "ILSVRC2012/ILSVRC2012_img_train", "ILSVRC2012/train"),
+    Place(
+        "ILSVRC2012/train",
+        "ILSVRC2012/ILSVRC2012_img_train",
+        "ILSVRC2012/train",
+        zipped=True,
+    ),
     Place(
         "ILSVRC2012/val",
         "ILSVRC2012/ILSVRC2012_img_val",
         "ILSVRC2012/val",
         ("", "", "val/", "a/", "x/y/val/"),
+        zipped=True,
     ),
     Place("ILSVRC2012_t3/train", "ILSVRC2012/ILSVRC2012_img_train_t3", "ILSVRC2012/train_t3"),
     Place("winter21_whole/train", "winter21_whole", "winter21_whole", flat=False),
     Place("fall11_whole/train", "fall11_whole", "fall11_whole", flat=False),
     Place(
-        "mine/train", "mine", "mine", ("", "", "mine/", "mine/train/"), flat=False, in_parts=False
+        "mine/train",
+        "mine",
+        "mine",
+        ("", "", "mine/", "mine/train/"),
+        flat=False,
+        in_parts=False,
+        zipped=True,
     ),
     Place(
         "tiny-imagenet-200/train",
@@ -97,6 +115,7 @@ PLACES = (
         flat=False,
         archived=False,
         within="images/",
+        zipped=True,
     ),
 )
 
@@ -247,6 +266,22 @@ def tar(choose: random.Random, entries: Sequence[Entry], directories: bool = Tru
     return buffer.getvalue()
 
 
+def zip_of(choose: random.Random, entries: Sequence[Entry]) -> bytes:
+    """A zip of these in their order, stored and deflated; it has no hard links."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a name that is there twice
+        for entry in entries:
+            if entry.hardlink:
+                continue
+            info = zipfile.ZipInfo(os.fsencode(entry.path).decode("utf-8", "replace"))
+            if choose.random() < 0.5 and not entry.path.endswith(".tar"):
+                info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = (stat.S_IFLNK | 0o777 if entry.symlink else 0o100644) << 16
+            archive.writestr(info, entry.symlink.encode() if entry.symlink else entry.data)
+    return buffer.getvalue()
+
+
 def below(above: str, entries: Sequence[Entry]) -> list[Entry]:
     """The same entries below a directory."""
     return [
@@ -289,6 +324,19 @@ def _put(root: Path, place: Place, suffix: str, data: bytes) -> Path:
     path = root / (place.archive + suffix)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
+    return path
+
+
+def zip_of_directories(choose: random.Random, root: Path, place: Place, made: Content) -> Path:
+    """One zip, a directory a class in it."""
+    entries = [
+        *(e for w, some in made.classes.items() for e in below(f"{w}/{place.within}", some)),
+        *made.beside,
+    ]
+    path = root / (place.directory + ".zip")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    above = "" if made.above == "a/" else made.above  # such a level in a zip is refused, aloud
+    path.write_bytes(zip_of(choose, below(above, entries)))
     return path
 
 
@@ -370,6 +418,7 @@ def directory_of_tars_of(of: Callable[[random.Random, Content], list[Entry]]) ->
 
 
 FORMS = {
+    "zip of directories": Form(zip_of_directories, archived=False, zipped=True),
     "tar of tars": Form(tar_of_tars),
     "tar of directories": Form(tar_of_directories),
     "flat tar": Form(flat_tar, flat=True),

@@ -11,7 +11,9 @@ import os
 import random
 import re
 import shutil
+import stat
 import tarfile
+import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -62,7 +64,20 @@ def leaves_of_tar(data: bytes, counts: Counter[str]) -> list[Leaf]:
     return [Leaf(path, content) for path, content in found.items()]
 
 
-ARCHIVES = {".tar": leaves_of_tar}
+def leaves_of_zip(data: bytes, counts: Counter[str]) -> list[Leaf]:
+    """The files of a zip; of one path the last."""
+    found: dict[str, bytes | None] = {}
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for member in archive.infolist():
+            path = os.path.normpath(member.filename)
+            is_link = stat.S_ISLNK(member.external_attr >> 16)
+            if found.pop(path, None) is not None:
+                counts["same_name"] += 1
+            found[path] = None if is_link else archive.read(member)
+    return [Leaf(path, content) for path, content in found.items()]
+
+
+ARCHIVES = {".tar": leaves_of_tar, ".zip": leaves_of_zip}
 """How the files of each kind of archive are read, by the ending of its name."""
 
 

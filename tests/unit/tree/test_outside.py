@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,15 @@ def test_a_class_tar_beside_its_directory_is_no_loss(tmp_path: Path, where: str)
     assert outside(ledger) == 0
     assert ledger.adds_up
     assert ledger.images == len(flat(TRAIN))
+
+
+def test_a_tar_that_is_deflated_within_a_zip_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "ILSVRC2012" / "train.zip"
+    path.parent.mkdir()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in by_directory(TRAIN).items():
+            archive.writestr(name, data)
+        archive.writestr("extra.tar", packed({"x.JPEG": JPEG}), zipfile.ZIP_DEFLATED)
+    (told,) = ledger_of(tmp_path, b"ILSVRC2012").problems
+    assert "extra.tar is deflated within the zip" in told
+    assert told.endswith("extract it.")
