@@ -103,8 +103,8 @@ def index(
 ) -> None:
     """Index all archives now, or the named versions and splits, so that no job waits for it.
 
-    A mount indexes what is touched; this does it ahead, once for all later mounts. What
-    is indexed already is not read again. Ctrl-C keeps what is finished.
+    A mount indexes what is touched; this does it ahead, once for all later mounts. What is
+    indexed already is not read again. Ctrl-C keeps what is finished.
     """
     root, names = named(what, source)
     settings = options.settings_of(context, root)

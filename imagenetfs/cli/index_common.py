@@ -43,7 +43,7 @@ Named = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[SOURCE] [VERSION[/SPLIT]...]",
-        help="The source, and what of it; default: all.",
+        help="The source, and what of it (default: all).",
         show_default=False,
     ),
 ]

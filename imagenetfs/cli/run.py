@@ -10,14 +10,14 @@ import typer
 
 from imagenetfs.cli import options
 from imagenetfs.cli.commands import Arranged
-from imagenetfs.cli.terminal import say
+from imagenetfs.cli.terminal import in_bytes, say
 from imagenetfs.errors import UsageError
 from imagenetfs.job import command as commands
 from imagenetfs.job import signals
 from imagenetfs.job.acquire import acquire, source_to_use
 from imagenetfs.job.mount_handle import release
 from imagenetfs.job.requirements import check_required
-from imagenetfs.job.status import problems_of
+from imagenetfs.job.status import problems_of, read_status
 
 
 def register(app: typer.Typer) -> None:
@@ -44,6 +44,14 @@ def run(
             show_default=False,
         ),
     ] = None,
+    summary: Annotated[
+        bool,
+        typer.Option(
+            "--summary",
+            help="Say at the end what was read, and from where. Of several runs that share a "
+            "mount the last one says it.",
+        ),
+    ] = False,
     source: options.SourceOption = None,
     workers: options.WorkersOption = None,
     in_flight: options.InFlightOption = None,
@@ -81,4 +89,25 @@ def run(
     finally:
         for problem in problems_of(str(session.mountpoint)):
             say(problem)
-        release(session, say)
+        done = summary_of(str(session.mountpoint)) if summary else ""
+        if not release(session, say) and done:
+            say(done)
+
+
+def summary_of(mountpoint: str) -> str:
+    """A sentence on what a mount has read so far, and from where; for the end of a run."""
+    status = read_status(mountpoint)
+    if status is None:
+        return "summary: none, for the mount does not answer. Its log may say why."
+    counters = status.get("counters", {})
+    source, cached = counters.get("source_bytes", 0), counters.get("cache_bytes", 0)
+    parts = [f"{in_bytes(source)} from {status.get('source')}"]
+    if cached:
+        parts.append(f"{in_bytes(cached)} from the read cache")
+    problems = len(status.get("problems", ()))
+    said = {0: "no problems", 1: "1 problem, said above"}
+    return (
+        f"summary: {counters.get('images_read', 0):,} images read, "
+        f"{in_bytes(counters.get('bytes_served', 0))} served ({', '.join(parts)}); "
+        f"{said.get(problems, f'{problems:,} problems, said above')}."
+    )

@@ -77,7 +77,7 @@ class Settings:
         metadata=_about(
             count(MAX_WORKERS),
             _default_workers,
-            "The most worker processes there may be; default: twice the CPUs, from 8 to 64.",
+            "Maximum number of worker processes (default: twice the CPUs, at least 8, at most 64).",
             ceiling=True,
             of_mount=True,
         )
@@ -86,7 +86,7 @@ class Settings:
         metadata=_about(
             count(MAX_IN_FLIGHT),
             None,
-            "Requests to the source at one time; default: 4, and more while it stays quick.",
+            "Requests to the source at one time (default: 4, and more while it stays quick).",
             ceiling=True,
             of_mount=True,
         )
@@ -95,7 +95,8 @@ class Settings:
         metadata=_about(
             PATH_OR_NONE,
             _default_index_dir,
-            "Where indexes are kept; `none` keeps them in memory.",
+            "Where indexes are kept; `none` keeps them in memory (default: "
+            "~/.cache/imagenetfs/index).",
             of_mount=True,
         )
     )
@@ -111,8 +112,8 @@ class Settings:
         metadata=_about(
             PATH_OR_NONE,
             _default_cache_dir,
-            "Where what was read is kept, on this node; in $SLURM_TMPDIR where "
-            "that is set; or `none`.",
+            "The read cache: a directory on this node's disk, or `none` (default: "
+            "$SLURM_TMPDIR/imagenetfs-cache where that is set, else none).",
             of_mount=True,
         )
     )
@@ -120,7 +121,8 @@ class Settings:
         metadata=_about(
             SIZE,
             Size(part=0.5),
-            "The most that is kept: bytes (200G), or a part of what is free there (50%).",
+            "Maximum size of the read cache: bytes (200G), or a part of what is free there "
+            "(default: 50%).",
             ceiling=True,
             of_mount=True,
         )
@@ -129,7 +131,7 @@ class Settings:
         metadata=_about(
             SIZE,
             Size(part=0.05),
-            "What the cache leaves free on its file system (10G, 5%).",
+            "What the read cache leaves free on its disk: bytes (10G), or a part (default: 5%).",
             of_mount=True,
         )
     )
@@ -145,7 +147,7 @@ class Settings:
         metadata=_about(
             DURATION,
             60.0,
-            "No read waits longer for the source than this (seconds, or 90s, 2m).",
+            "No read waits longer for the source than this (seconds, or 90s, 2m; default: 60).",
             of_mount=True,
         )
     )
@@ -153,7 +155,8 @@ class Settings:
         metadata=_about(
             DURATION,
             60.0,
-            "How often the server is asked whether an archive is the same and may still be read.",
+            "Check every so many seconds that the archives are unchanged and that you may still "
+            "read them (default: 60).",
             of_mount=True,
         )
     )
@@ -161,7 +164,8 @@ class Settings:
         metadata=_about(
             choice("archives", "directories"),
             "archives",
-            "What is shown where the source has both: `archives`, or the extracted `directories`.",
+            "What is shown where the source has both: `archives`, or the extracted `directories` "
+            "(default: archives).",
             of_mount=True,
         )
     )
@@ -185,8 +189,8 @@ class Settings:
         metadata=_about(
             LOG,
             None,
-            "The log: a file, `syslog` or `journal`; default: a file for each mountpoint in the "
-            "user's state directory.",
+            "The log: a file, `syslog` or `journal` (default: a file for each mountpoint in "
+            "~/.local/state/imagenetfs/log).",
             of_mount=True,
         )
     )
@@ -194,20 +198,23 @@ class Settings:
         metadata=_about(
             DURATION,
             None,
-            "`mount`: unmount when nothing has used the mount for this time (30m); default: never.",
+            "`mount` only: unmount when nothing has used the mount for this time, such as 30m "
+            "(default: never).",
         )
     )
     run_dir: Path | None = field(
         metadata=_about(
-            PATH, None, "Where `run` mounts, and where locks and sockets live; default: in /tmp."
+            PATH,
+            None,
+            "Where `run` mounts, and where locks and sockets live (default: /tmp/imagenetfs-UID).",
         )
     )
     namespace: str = field(
         metadata=_about(
             choice("auto", "always", "never"),
             "auto",
-            "Whether `run` mounts in a namespace of its own: `auto` where "
-            "fusermount3 does not work.",
+            "Whether `run` mounts in a namespace of its own: `always`, `never`, or `auto`, which "
+            "does so where fusermount3 does not work (default: auto).",
         )
     )
     opt_in_page: str | None = field(

@@ -188,23 +188,27 @@ def _start(request: MountRequest, lock: int, say: Say) -> MountHandle:
 # --- ending ---------------------------------------------------------------------------------------
 
 
-def release(session: MountHandle, say: Say) -> None:
-    """Give the lease back; as the last one, wait until mount and server are gone."""
+def release(session: MountHandle, say: Say) -> bool:
+    """Give the lease back; as the last one, wait until mount and server are gone.
+
+    Returns whether other runs use a mount that ends with the last one of them.
+    """
     if session.lease is None:
-        return
+        return False
     last = session.lease.leave()
     session.lease.close()
     if last is False:
-        return
+        return session.lease.identity.born == "run"
     if last is None:
         _clear_after_death(session, say)
-        return
+        return False
     deadline = time.monotonic() + ENDING_SECONDS
     if not mounts.wait_unmounted(session.entry, ENDING_SECONDS):
         say(f"the mount at {session.mountpoint} did not end and was taken away.")
         with contextlib.suppress(ImagenetfsError):
             mounts.detach(session.entry, lazy=True)
     wait_for_end(session.lease.identity.pid, deadline - time.monotonic())
+    return False
 
 
 def _clear_after_death(session: MountHandle, say: Say) -> None:

@@ -166,6 +166,26 @@ def test_a_run_within_a_run_joins_it(at: Bench, sample: Path) -> None:
     assert at.leftovers() == []
 
 
+def test_the_last_run_of_a_mount_says_what_was_read(at: Bench, sample: Path) -> None:
+    inner = f"{' '.join(COMMAND)} run --summary -- true"
+    read = "cat {mnt}/ILSVRC2012/val/*/* > /dev/null"
+    done = at.call("run", sample, "--summary", "--", "sh", "-c", f"{read}; {inner}")
+    images = len(list((sample / "ILSVRC2012" / "validation").rglob("*.JPEG")))
+    assert done.returncode == 0
+    (sentence,) = done.stderr.splitlines()
+    assert sentence.startswith(f"imagenetfs: summary: {images} images read, ")
+    assert sentence.endswith(f" from {sample}); no problems.")
+    assert at.leftovers() == []
+
+
+def test_a_run_in_a_mount_that_stays_says_what_was_read(at: Bench, sample: Path) -> None:
+    mountpoint = at.mountpoint()
+    assert at.call("mount", sample, mountpoint).returncode == 0
+    done = at.call("run", "--at", mountpoint, sample, "--summary", "--", "true")
+    assert done.stderr.startswith("imagenetfs: summary: 0 images read, ")
+    assert at.call("umount", mountpoint).returncode == 0
+
+
 def test_a_mount_made_by_mount_is_joined_and_stays(at: Bench, sample: Path) -> None:
     mountpoint = at.mountpoint()
     assert at.call("mount", sample, mountpoint).returncode == 0

@@ -37,7 +37,14 @@ class Played:
         monkeypatch.setattr(signals, "raise_when_told_to_end", lambda: self.steps.append("heed"))
         monkeypatch.setattr(run, "acquire", self._acquire)
         monkeypatch.setattr(command_module, "run", self._run)
-        monkeypatch.setattr(run, "release", lambda session, say: self.steps.append("release"))
+        self.status: dict[str, Any] | None = None
+        self.others = False
+        monkeypatch.setattr(run, "read_status", lambda mountpoint: self.status)
+        monkeypatch.setattr(run, "release", self._release)
+
+    def _release(self, session: Session, say: object) -> bool:
+        self.steps.append("release")
+        return self.others
 
     def _acquire(self, settings: Any, at: Path | None, environ: object, say: object) -> Session:
         self.steps.append("acquire")
@@ -117,3 +124,53 @@ def test_refusals(
 ) -> None:
     assert call(capsys, "run", *arguments) == (125, "", f"imagenetfs: {sentence}\n")
     assert played.steps == []
+
+
+STATUS: dict[str, Any] = {
+    "source": "/datashare/imagenet",
+    "problems": [],
+    "counters": {
+        "images_read": 1_281_167,
+        "bytes_served": 3 << 30,
+        "source_bytes": 2 << 30,
+        "cache_bytes": 1 << 30,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        (
+            STATUS,
+            "1,281,167 images read, 3.0 GiB served (2.0 GiB from /datashare/imagenet, 1.0 GiB from "
+            "the read cache); no problems.",
+        ),
+        (
+            {**STATUS, "problems": ["x"], "counters": {**STATUS["counters"], "cache_bytes": 0}},
+            "1,281,167 images read, 3.0 GiB served (2.0 GiB from /datashare/imagenet); 1 problem, "
+            "said above.",
+        ),
+        (
+            {**STATUS, "problems": ["x", "y"], "counters": {}},
+            "0 images read, 0 B served (0 B from /datashare/imagenet); 2 problems, said above.",
+        ),
+        (None, "none, for the mount does not answer. Its log may say why."),
+    ],
+)
+def test_a_summary_after_the_command(
+    played: Played,
+    capsys: pytest.CaptureFixture[str],
+    status: dict[str, Any] | None,
+    sentence: str,
+) -> None:
+    played.status, played.ends = status, 3
+    done = call(capsys, "run", "--summary", "--", "x")
+    assert (done.code, done.err) == (3, f"imagenetfs: summary: {sentence}\n")
+
+
+def test_no_summary_while_others_use_the_mount(
+    played: Played, capsys: pytest.CaptureFixture[str]
+) -> None:
+    played.status, played.others = STATUS, True
+    assert call(capsys, "run", "--summary", "--", "x") == (0, "", "")
