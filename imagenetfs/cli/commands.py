@@ -144,6 +144,11 @@ def _parser(first: str) -> Any:
     return typer.main.get_command(app)
 
 
+def all_commands() -> Any:
+    """The parser with every command in it, for those who describe them."""
+    return _parser("")
+
+
 def execute(given: list[str]) -> int:
     """Run one command line, under another group where the source needs
     one; returns its exit code.
