@@ -2,7 +2,7 @@
 
 No errno here: one table in ``fuse/errnos.py`` maps these classes to errno. Every message is one
 sentence, or two, that says what is wrong and what to do; commands print it as it stands.
-Exit codes are part of the interface: documented in README.md, never renumbered.
+Exit codes are part of the interface: documented in docs/exit-codes.md, never renumbered.
 """
 
 from __future__ import annotations

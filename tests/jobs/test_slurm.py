@@ -47,11 +47,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Iterator[
         (programs / name).chmod(0o755)
     names = ("PATH", "IMAGENETFS_TEST_RUN")
     environ = {name: os.environ[name] for name in names}
-    environ["PATH"] = f"{programs}:{environ['PATH']}"
     environ["IMAGENETFS_SOURCE"] = str(sample)
     environ["PYTHONPATH"] = str(REPOSITORY)
     environ["OMP_NUM_THREADS"] = "1"
     made = Cluster(directory, environ)
+    # What the scripts activate; srun and salloc, which are called without them, find it on PATH.
+    activate = directory / "home" / "env" / "bin" / "activate"
+    activate.parent.mkdir(parents=True)
+    activate.write_text(f"export PATH={programs}:$PATH ACTIVATED=yes\n")
+    made.environ["PATH"] = f"{programs}:{environ['PATH']}"
     try:
         yield made
     finally:
@@ -256,6 +260,18 @@ def test_enter_from_another_step(cluster: Cluster) -> None:
     cluster.wait(number)
 
 
+def test_the_script_activates_an_environment_and_ends_with_a_summary(cluster: Cluster) -> None:
+    words = ("sh", "-c", 'cat {mnt}/ILSVRC2012/val/*/* > /dev/null; echo "activated: $ACTIVATED"')
+    job = cluster.wait(submit(cluster, "plain", *words))
+    activated, summary = job.output.splitlines()
+    assert activated == "activated: yes"
+    assert summary.startswith("imagenetfs: summary: ") and " images read, " in summary
+    gone = str(cluster.directory / "home" / "gone")
+    other = cluster.wait(submit(cluster, "plain", "true", options=(f"--export=ALL,VENV={gone}",)))
+    assert other.state == "FAILED"
+    assert f"{gone}/bin/activate: No such file" in other.output
+
+
 def test_interactively(cluster: Cluster) -> None:
     words = "salloc --quiet --ntasks=1 --mem=400 srun imagenetfs run -- ls {mnt}"
     assert "ILSVRC2012" in cluster.call(*words.split()).splitlines()
@@ -353,7 +369,8 @@ def test_staged_in_shards_nothing_is_read_from_the_source(cluster: Cluster) -> N
         job = cluster.wait(submit(cluster, "plain", "sh", "-c", script))
     finally:
         del cluster.environ["IMAGENETFS_CACHE_DIR"]
-    before, size, after = (int(found) for found in re.findall(r"\d+", job.output))
+    own = [line for line in job.output.splitlines() if not line.startswith("imagenetfs:")]
+    before, size, after = (int(found) for found in re.findall(r"\d+", "\n".join(own)))
     assert size > 1_000_000
     assert after - before < size // 10, "headers at most"
 

@@ -37,7 +37,9 @@ def test_what_is_wrong_with_a_miniature(sample: Path, capsys: pytest.CaptureFixt
     assert all("should have" in line for line in found["counts"])
     assert all("no JPEG and no PNG" in line for line in found["images"])
     assert any("1f 8b" in line for line in found["images"])
-    assert found["wrong"] == len(found["counts"]) + len(found["images"]) == 16  # as README says
+    assert (
+        found["wrong"] == len(found["counts"]) + len(found["images"]) == 16
+    )  # as docs/exit-codes.md says
     assert "Looking at: " in err
     assert "Summing: " in err
     assert "should have" not in err, "what is wrong is in the JSON"
