@@ -42,6 +42,7 @@ lint: $(VENV)/installed-test
 	@bash .ci/lint $(LINT_ARGS)
 
 format: $(VENV)/installed-test
+	$(BIN)/python -m tests.lint.reference_pages
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
