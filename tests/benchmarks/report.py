@@ -234,7 +234,10 @@ def _medians(title: str, part: Part, columns: Sequence[Column]) -> Table:
 
 def _ratios(title: str, part: Part, columns: Sequence[Column]) -> Table:
     """Each cell: the median of the rounds' ratios, with their range."""
-    table = Table(f"{title}: {OURS} is better by", ("than", *(column.title for column in columns)))
+    table = Table(
+        f"{title}: {OURS} is so many times better (below 1: worse)",
+        ("than", *(column.title for column in columns)),
+    )
     for system in part.systems():
         spreads = [_ratio(part, column, system) for column in columns]
         if not _is_ours(system) and any(spreads):
