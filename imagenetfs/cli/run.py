@@ -15,9 +15,19 @@ from imagenetfs.errors import UsageError
 from imagenetfs.job import command as commands
 from imagenetfs.job import signals
 from imagenetfs.job.acquire import acquire, source_to_use
-from imagenetfs.job.mount_handle import release
+from imagenetfs.job.mount_handle import MountHandle, release
 from imagenetfs.job.requirements import check_required
 from imagenetfs.job.status import problems_of, read_status
+
+
+_SummaryOption = Annotated[
+    bool,
+    typer.Option(
+        "--summary",
+        help="Say at the end what was read, and from where. Of several runs that share a mount the "
+        "last one says it.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -44,14 +54,7 @@ def run(
             show_default=False,
         ),
     ] = None,
-    summary: Annotated[
-        bool,
-        typer.Option(
-            "--summary",
-            help="Say at the end what was read, and from where. Of several runs that share a "
-            "mount the last one says it.",
-        ),
-    ] = False,
+    summary: _SummaryOption = False,
     source: options.SourceOption = None,
     workers: options.WorkersOption = None,
     in_flight: options.InFlightOption = None,
@@ -87,11 +90,17 @@ def run(
         filled = commands.fill_in(command, str(session.mountpoint))
         return commands.run(filled, {**os.environ, **session.variables})
     finally:
-        for problem in problems_of(str(session.mountpoint)):
-            say(problem)
-        done = summary_of(str(session.mountpoint)) if summary else ""
-        if not release(session, say) and done:
-            say(done)
+        _end(session, summary)
+
+
+def _end(session: MountHandle, is_summed_up: bool) -> None:
+    """Say what is to be said of a mount, and give it back."""
+    mountpoint = str(session.mountpoint)
+    for problem in problems_of(mountpoint):
+        say(problem)
+    summary = summary_of(mountpoint) if is_summed_up else ""
+    if not release(session, say) and summary:
+        say(summary)
 
 
 def summary_of(mountpoint: str) -> str:
