@@ -19,7 +19,6 @@ from imagenetfs.job.mount_handle import MountHandle, release
 from imagenetfs.job.requirements import check_required
 from imagenetfs.job.status import problems_of, read_status
 
-
 _SummaryOption = Annotated[
     bool,
     typer.Option(
