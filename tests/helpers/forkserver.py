@@ -31,6 +31,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -368,6 +369,7 @@ def _dress(request: Mapping[str, Any], fds: Sequence[int]) -> None:
     os.umask(request["umask"])
     os.environ.clear()
     os.environ.update(request["environ"])
+    tempfile.tempdir = None  # found by $TMPDIR when it is first asked for
     sys.argv = list(request["argv"])
     _show_in_proc(sys.argv, request["environ"])
     identity = Identity(**request["identity"])
