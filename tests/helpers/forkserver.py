@@ -23,7 +23,6 @@ import inspect
 import io
 import json
 import os
-import pkgutil
 import re
 import resource
 import select
@@ -47,6 +46,7 @@ COMMAND_LINE = "imagenetfs.cli.app:command"
 _MESSAGE_BYTES = 1 << 20
 _PRELOADED = ("tests.helpers.mounts", "tests.helpers.users", "tests.helpers.passthrough.__main__")
 _TYPICAL = (["info", "/nonexistent"], ["run", "--help"], ["status", "/"], ["settings"])
+_OPTIONAL = ("imagenetfs.torch.", "imagenetfs.library.filesystem.", "torch.", "fsspec.")
 _READ_AT_START = ("PYTHON", "LC_", "LANG", "TZ", "LD_", "OPENBLAS_", "OMP_")
 
 
@@ -504,14 +504,23 @@ def show_busy_seconds() -> None:
 def _preload() -> None:
     import imagenetfs
 
-    for module in pkgutil.walk_packages(imagenetfs.__path__, "imagenetfs."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+    package = Path(imagenetfs.__path__[0])
+    for path in sorted(package.rglob("*.py")):
+        name = ".".join(path.relative_to(package.parent).with_suffix("").parts)
+        if not name.endswith("__main__") and not _is_optional(name):
+            importlib.import_module(name.removesuffix(".__init__"))
     for name in _PRELOADED:
         importlib.import_module(name)
-    for name in {*_imported_in_functions(Path(imagenetfs.__path__[0])), *_imported_by_commands()}:
+    for name in {*_imported_in_functions(package), *_imported_by_commands()}:
+        if _is_optional(name):
+            continue
         with contextlib.suppress(ImportError):  # made by another module, not found by a name
             importlib.import_module(name)
+
+
+def _is_optional(name: str) -> bool:
+    # No command imports torch; with it a fork takes three times as long.
+    return f"{name}.".startswith(_OPTIONAL)
 
 
 def _imported_in_functions(package: Path) -> set[str]:
