@@ -77,9 +77,10 @@ class Channel:
 
     def leave_when_told(self) -> None:
         """Let SIGTERM end :meth:`next`: at once where no request is in
-        hand, else after its reply.
+        hand, else after its reply. One that was blocked until now comes now.
         """
         signal.signal(signal.SIGTERM, self._told)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
 
     def _told(self, number: int, frame: FrameType | None) -> None:
         self.leaving = True

@@ -6,13 +6,13 @@ import contextlib
 import logging
 from pathlib import Path
 
-from imagenetfs.errors import ImagenetfsError
+from imagenetfs.errors import ImagenetfsError, NotMountedError
 from imagenetfs.system import mounts
 
 log = logging.getLogger(__name__)
 
 READ_AHEAD_KB = 256
-"""What a reader gets in one request, where we may say so (root); by itself 128 KiB,
+"""What a reader gets in one request, where we may say so (root); by default 128 KiB,
 less than many an image.
 """
 
@@ -39,7 +39,8 @@ class Connection:
         """Take the mount out of the mount table at once; open files stay readable."""
         if self.entry is None or not self.mounted():
             return
-        mounts.detach(self.entry, lazy=True)
+        with contextlib.suppress(NotMountedError):  # another process was quicker
+            mounts.detach(self.entry, lazy=True)
 
     def unmount_if_free(self) -> None:
         """Unmount unless a process has a file or a working directory in the mount."""

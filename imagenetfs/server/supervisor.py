@@ -137,10 +137,15 @@ class Supervisor:
 
     def _fork(self, number: int) -> int:
         parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            work(number, parent, self._session_fd, self._operations, self._context)
-        return pid
+        # The pool may tell a worker to leave before that has said what it does then.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+        try:
+            pid = os.fork()
+            if pid == 0:
+                work(number, parent, self._session_fd, self._operations, self._context)
+            return pid
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     async def run(
         self,

@@ -374,7 +374,6 @@ def test_an_unused_mount_ends_by_itself(at: Bench, sample: Path) -> None:
     assert at.leftovers() == []
 
 
-@pytest.mark.expects_log("is no longer mounted")
 def test_a_mountpoint_that_is_made_goes_with_the_mount(at: Bench, sample: Path) -> None:
     mountpoint = at.directory / "made"
     assert at.call("mount", "--make", sample, mountpoint).returncode == 0

@@ -64,7 +64,6 @@ def test_every_command(at: Bench, installed: Installed, sample: Path, tmp_path: 
     assert at.leftovers() == []
 
 
-@pytest.mark.expects_log("is no longer mounted")
 def test_the_bare_form_help_and_version(at: Bench, installed: Installed, sample: Path) -> None:
     mountpoint = at.mountpoint()
     installed(sample, mountpoint, "-o", "ro,workers=2")

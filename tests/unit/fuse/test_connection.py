@@ -114,6 +114,12 @@ def test_one_that_is_not_free_stays(
     assert "it is unmounted" not in caplog.text
 
 
+def test_one_that_was_unmounted_by_another_in_between_needs_nothing(system: System) -> None:
+    system.refuse = NotMountedError("is no longer mounted.")
+    Connection(MOUNTPOINT).detach()
+    assert system.detached == [(100, True)]
+
+
 def test_a_detach_that_fails_is_the_callers(system: System) -> None:
     system.refuse = StillBusyError("no fusermount3")
     with pytest.raises(StillBusyError):

@@ -197,6 +197,26 @@ def test_it_is_ready_when_workers_serve_and_facts_are_told(start: Start) -> None
     assert facts["cache"] is None
 
 
+def test_a_worker_is_forked_with_sigterm_blocked(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = start()
+    masks: list[set[int]] = []
+
+    def fork() -> int:
+        masks.append(set(signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+        if len(masks) > 1:
+            raise BlockingIOError
+        return 501
+
+    monkeypatch.setattr(os, "fork", fork)
+    assert one.supervisor._fork(3) == 501
+    with pytest.raises(BlockingIOError):
+        one.supervisor._fork(4)
+    assert masks == [{signal.SIGTERM}, {signal.SIGTERM}]
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+
+
 def test_the_deadline_of_a_worker_leaves_the_kernel_its_attempts(start: Start) -> None:
     one = start()
     assert (one.pool.more["deadline"], one.pool.more["ceiling"]) == (10.0, 4)

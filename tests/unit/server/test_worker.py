@@ -135,6 +135,24 @@ def test_asked_to_leave_it_closes_its_cache_first(mount: Mount) -> None:
     assert mount.said()[-1] == "closed"
 
 
+def test_asked_to_leave_before_it_serves_it_leaves_as_one_that_serves(
+    mount: Mount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The supervisor forks it with SIGTERM blocked: it would die of that before it has a handler,
+    and be taken for one that crashed.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+    try:
+        monkeypatch.setattr(
+            mount.told, "after_fork", lambda row: os.kill(os.getpid(), signal.SIGTERM)
+        )
+        pid = mount.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert ended(pid) == RETIRED
+    assert mount.said()[-1] == "closed"
+
+
 @pytest.mark.parametrize("how", ["a handler raises", "the session cannot be cloned"])
 def test_a_failure_is_its_exit_code_and_in_the_log(
     mount: Mount, how: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
