@@ -44,7 +44,7 @@ _LARGEST_RUN = 8
 _CURRENT = "PYTEST_CURRENT_TEST"
 """Pytest's own variable, which it sets anew for each phase of a test."""
 
-_CHECK_LOGS = os.environ.get("IMAGENETFS_TEST_CHECK_LOGS") == "1"
+_CHECK_LOGS = os.environ.get("IMAGENETFS_TEST_CHECK_LOGS") != "0"
 
 _run: Run | None = None
 

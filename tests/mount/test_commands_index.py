@@ -164,4 +164,5 @@ def test_an_interrupted_one_goes_on(at: Bench, sample: Path, tmp_path: Path) -> 
         slow.reset()
         said, _ = _done(at, *words)
         assert said.startswith("ILSVRC2012_img_train: 11 tables, 810 members")
-        assert slow.counters()["read"] < 900 - 80 * (tables - 2)
+        # A header in vain may be asked for by each walk that began at a wrong guess.
+        assert slow.counters()["read"] < 2 * 900 - 80 * (tables - 2)
