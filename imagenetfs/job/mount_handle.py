@@ -12,7 +12,7 @@ from pathlib import Path
 from imagenetfs import config
 from imagenetfs.config import Settings
 from imagenetfs.errors import FuseRefusedError, ImagenetfsError
-from imagenetfs.job import clients, preflight, primary_group
+from imagenetfs.job import clients, preflight, primary_group, signals
 from imagenetfs.job.cleanup import clear_dead_mount, remove_dead_mounts
 from imagenetfs.job.clients import MountClient
 from imagenetfs.job.compatibility import OccupiedError, check_shown, without_effect
@@ -119,8 +119,10 @@ def join_or_start(
             check_joined(session, settings, say)
             return session
         remove_dead_mounts(paths.root, paths, say)
-        made = _make_directory(paths)
+        made = False
         try:
+            with signals.blocked():  # an end between the two would leave the directory
+                made = _make_directory(paths)
             request = MountRequest(
                 paths=paths,
                 source=source,

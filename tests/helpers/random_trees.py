@@ -451,7 +451,18 @@ def _hole(choose: random.Random, data: bytes) -> bytes:
         return _broken_header(choose, data)
     start = choose.randrange(last // BLOCK) * BLOCK
     length = min(choose.randrange(1, 12) * BLOCK, last - start)
-    return data[:start] + bytes(length) + data[start + length :]
+    damaged = data[:start] + bytes(length) + data[start + length :]
+    for at, end in _tars_within(data):
+        if at <= start < end and not any(damaged[start:end]):
+            return _broken_header(choose, data)  # the same within: it would be that tar's end
+    return damaged
+
+
+def _tars_within(data: bytes) -> list[tuple[int, int]]:
+    """Where the tars in a tar begin and end."""
+    with tarfile.open(fileobj=io.BytesIO(data), errors="surrogateescape") as archive:
+        tars = [m for m in archive if m.isreg() and m.name.endswith(".tar")]
+    return [(m.offset_data, m.offset_data + m.size) for m in tars]
 
 
 def _broken_header(choose: random.Random, data: bytes) -> bytes:

@@ -259,13 +259,24 @@ def check(choose: random.Random, root: Path, form: str, place: Place) -> None:
         close(tree.catalogue.index)
 
 
-def every_file(leaves: Iterable[Leaf]) -> Iterator[bytes]:
-    """The contents of all files, also of those in tars in tars."""
-    for path, data in leaves:
-        if data is not None and path.endswith(".tar") and not is_dropping(path):
-            yield from every_file(leaves_of_tar(data, Counter()))
-        elif data is not None:
-            yield data
+def every_file(path: Path) -> Iterator[bytes]:
+    """The contents of all files, also of those in tars in tars, and of those that a later file of
+    the same name replaces: where that is damaged, the earlier one is shown.
+    """
+    for name, data in leaves_of_directory(path) if path.is_dir() else [(path.name, None)]:
+        content = path.read_bytes() if path.is_file() else data
+        if content is not None:
+            yield from _contents(name, content)
+
+
+def _contents(name: str, data: bytes) -> Iterator[bytes]:
+    if not name.endswith(".tar") or is_dropping(name):
+        yield data
+        return
+    with tarfile.open(fileobj=io.BytesIO(data), errors="surrogateescape") as archive:
+        for member in archive:
+            if member.isreg() and (file := archive.extractfile(member)) is not None:
+                yield from _contents(os.path.normpath(member.name), file.read())
 
 
 def sizes_of(shown: Shown) -> dict[tuple[str, str], int]:
@@ -280,7 +291,7 @@ def check_damaged(choose: random.Random, root: Path, form: str, place: Place) ->
     path, labels = make(choose, root, form, place)
     is_flat = FORMS[form].flat
     shown, _ = reference(path, flat=is_flat, labels=labels)
-    sizes = set(map(len, every_file(leaves_of(path, Counter()))))
+    sizes = set(map(len, every_file(path)))
     how = choose.choice(list(DAMAGES))
     damage(choose, how, path)
     try:
