@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -146,7 +147,7 @@ class Bench:
         """What should not be there when everything has ended."""
         left = [f"mount {entry.mountpoint}" for entry in self.entries()]
         for directory in (self.run_root, self.run_root / ".run"):
-            if directory.is_dir():
+            with contextlib.suppress(FileNotFoundError):  # it may go at this moment
                 left += [str(path) for path in directory.iterdir() if path.name != ".run"]
         return left
 

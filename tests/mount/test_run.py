@@ -444,9 +444,11 @@ def test_an_end_at_any_moment_of_the_start(at: Bench, sample: Path, number: sign
         """
         return number == signal.SIGKILL and (left == str(at.default) or left.endswith(".lock"))
 
-    began = time.monotonic()
-    assert at.call("run", sample, "--", "true").returncode == 0
-    whole = time.monotonic() - began
+    whole = 0.0
+    for _ in range(2):  # the first call may wait for the fork server's imports
+        began = time.monotonic()
+        assert at.call("run", sample, "--", "true").returncode == 0
+        whole = min(time.monotonic() - began, 1.5)  # less than the command takes
     for _ in range(12):
         # Short: a command that has started outlives its front when that is killed.
         front = at.start("run", sample, "--", "sleep", "2")
