@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -115,6 +116,7 @@ def test_workers(sample: Path, tmp_path: Path, program: str) -> None:
     (tmp_path / "program.py").write_text(program)
     done = subprocess.run(
         [sys.executable, tmp_path / "program.py", sample],
+        env={**os.environ, "TMPDIR": str(tmp_path)},  # a killed worker leaves torch's directory
         capture_output=True,
         text=True,
         check=False,
