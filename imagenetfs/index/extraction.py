@@ -20,6 +20,7 @@ import numpy as np
 
 from imagenetfs.index.columns import Array
 from imagenetfs.index.names import MOST_LINKS, NAME_MAX, PATH_MAX, sanitize_name
+from imagenetfs.system.text import decoded
 
 ROOT = 0
 IMPLIED = -1
@@ -80,7 +81,7 @@ class LeftOut:
 
 
 def _shown(name: bytes) -> str:
-    return repr(name[:80].decode("utf-8", "backslashreplace")) + ("..." if len(name) > 80 else "")
+    return repr(decoded(name[:80])) + ("..." if len(name) > 80 else "")
 
 
 class Extraction:

@@ -25,6 +25,11 @@ def printable(text: str) -> str:
     return _UNFIT.sub(_escaped, text)
 
 
+def decoded(name: bytes) -> str:
+    """A name or path as text for a sentence; a byte that is no UTF-8 is shown as ``\\xNN``."""
+    return name.decode("utf-8", "backslashreplace")
+
+
 def _escaped(found: re.Match[str]) -> str:
     code = ord(found[0])
     if found[0] in "\n\r\t":

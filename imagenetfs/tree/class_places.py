@@ -25,6 +25,7 @@ from imagenetfs.index.archives import OUTER, Kind, archive_stem
 from imagenetfs.index.columns import Array
 from imagenetfs.index.index import Index
 from imagenetfs.index.table import Table
+from imagenetfs.system.text import decoded
 from imagenetfs.tree.class_listing import rows_below
 from imagenetfs.tree.discovery import CLASS, NUMBERED
 from imagenetfs.tree.images import is_dropping, is_image, is_within_dropping
@@ -215,16 +216,12 @@ def choose_split(
         aside += [one for name, one in own.items() if name in chosen]
         chosen = {name: one.place for name, one in own.items()} | chosen
     if aside:
-        first = _text(b"/".join(filter(None, aside[0][:2])))
+        first = decoded(b"/".join(filter(None, aside[0][:2])))
         tell(
             f"{title} holds classes twice: {len(aside):,} of them (first: {first}) stand in "
             "another directory too, and are shown from the one with the most classes."
         )
     return chosen
-
-
-def _text(path: bytes) -> str:
-    return path.decode("utf-8", "backslashreplace")
 
 
 # --- flat images ----------------------------------------------------------------------------------

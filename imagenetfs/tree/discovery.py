@@ -27,6 +27,7 @@ from imagenetfs.errors import ImagenetfsError, SourceReadError, SourceUnreadable
 from imagenetfs.index.archives import Archive, Kind, archive_stem, is_archive_name, kind_of_name
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.source.source import Source
+from imagenetfs.system.text import decoded
 from imagenetfs.tree.images import is_dropping
 from imagenetfs.tree.late_warnings import LateWarnings
 from imagenetfs.tree.peek import Peek, peek
@@ -217,7 +218,7 @@ class _Walker:
         if b"" in holding:
             return b""
         if len(found) > 1:
-            several = " or ".join(_text(join_path(_bytes(self._source), name)) for name in found)
+            several = " or ".join(decoded(join_path(_bytes(self._source), name)) for name in found)
             told = (
                 f"several directories of {self._source.path} hold versions of ImageNet: none of "
                 f"these is shown as such; give one of them: {several}."
@@ -376,10 +377,6 @@ def _bytes(source: Names) -> bytes:
     return bytes(source.path)
 
 
-def _text(path: bytes) -> str:
-    return path.decode("utf-8", "backslashreplace")
-
-
 def is_beside(name: bytes) -> bool:
     """Whether an archive is called as one that comes with ImageNet and holds no images."""
     return _BESIDE.fullmatch(name) is not None
@@ -410,5 +407,5 @@ def index_group(archive: Archive) -> str:
 
 @lru_cache(maxsize=64)
 def _file_name(path: bytes) -> str:
-    parts = path.decode("utf-8", "backslashreplace").split("/")
+    parts = decoded(path).split("/")
     return "-".join(part for part in parts if part).replace("\\", "_") or "root"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from enum import StrEnum
+
+from imagenetfs.system.text import decoded
 
 FIRST_NAMES = 3
 """How many names of each reason are kept."""
@@ -49,7 +50,7 @@ class LeftOut:
 
     def add(self, reason: Reason, name: bytes, count: int = 1) -> None:
         """Count ``count`` files, of which ``name`` is one."""
-        self._add(reason, count, (os.fsencode(name).decode("utf-8", "backslashreplace"),))
+        self._add(reason, count, (decoded(name),))
 
     def add_all(self, other: LeftOut) -> None:
         """Count what another one has."""

@@ -8,7 +8,6 @@ a whole ledger is made.
 from __future__ import annotations
 
 import contextlib
-import os
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from imagenetfs.index.archives import OUTER, Kind, is_archive_name
 from imagenetfs.index.container import Container
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
+from imagenetfs.system.text import decoded
 from imagenetfs.tree.class_listing import Place, count_unlisted, rows_below, verdict_of
 from imagenetfs.tree.class_places import ClassPlace, rows_outside
 from imagenetfs.tree.images import FIRST_BYTES, Verdict, begins_as_image, is_dropping, judge
@@ -176,7 +176,7 @@ class _Counter:
                     self.count(own, whole=True)
                 continue
             if is_archive_name(name) and container.extent.kind is Kind.ZIP:
-                shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+                shown = decoded(name)
                 self.found.problems.append(
                     f"{self._index.title(*place)}: {shown} is deflated within the zip, so what it "
                     "holds is neither shown nor counted; extract it."

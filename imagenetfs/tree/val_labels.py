@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from imagenetfs.errors import ImagenetfsError
 from imagenetfs.index.table_builder import join_path
+from imagenetfs.system.text import decoded
 from imagenetfs.tree.devkit import Devkit
 from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import UNLABELED, WNID, image_number
@@ -96,7 +97,7 @@ def _of_kit(finder: ArchiveSelector, kit: Devkit) -> ValLabels:
 
 def _of_mapping(finder: ArchiveSelector, path: bytes, known: Mapping[bytes, bytes]) -> ValLabels:
     return ValLabels(
-        path.decode("utf-8", "backslashreplace"),
+        decoded(path),
         sorted(set(known.values())),
         lambda name: known.get(_stem(name)),
         lambda: {stem: known[stem] for stem in sorted(known)},

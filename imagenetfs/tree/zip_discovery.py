@@ -13,6 +13,7 @@ from imagenetfs.errors import BrokenArchivesError, ImagenetfsError, SourceUnread
 from imagenetfs.index.archives import OUTER, Archive, Kind, archive_stem
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
+from imagenetfs.system.text import decoded
 from imagenetfs.tree.discovery import (
     CLASS,
     ROOTS,
@@ -82,7 +83,7 @@ def _add_names(
     there = {name for name, _ in found.names.get(where, ())}
     kept = [one for one in own if one[0] not in there]
     if len(kept) < len(own):
-        taken = " and ".join(_text(join_path(where, name)) for name, _ in own if name in there)
+        taken = " and ".join(decoded(join_path(where, name)) for name, _ in own if name in there)
         found.warnings.append(
             f"{taken} of {index.title(unpacked.number)} is not used: it stands there unpacked, or "
             "in another zip."
@@ -99,7 +100,3 @@ def _is_known(name: bytes) -> bool:
 
 def _last(path: bytes) -> bytes:
     return path.rpartition(b"/")[2]
-
-
-def _text(path: bytes) -> str:
-    return path.decode("utf-8", "backslashreplace")

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from imagenetfs.errors import UsageError
 from imagenetfs.system.files import open_regular
+from imagenetfs.system.text import decoded
 from imagenetfs.tree.class_listing import Place
 from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.directory_split import DirectorySplit
@@ -109,7 +110,7 @@ def view(
             where = b"/".join(filter(None, (base.name, split_name))).decode(errors="replace")
             warnings.append(
                 f"the view {name}: {len(lost):,} of {len(wanted):,} entries of its list name "
-                f"nothing in {where} (first: {_text(min(lost))})."
+                f"nothing in {where} (first: {decoded(min(lost))})."
             )
         for split, backend in parts:
             _add(shown, split, backend)
@@ -127,10 +128,6 @@ def _lost(wanted: Wanted, backends: Sequence[ViewSplit]) -> set[bytes]:
     return classes | {
         name for name in wanted.files if not any(backend.can_have(name) for backend in backends)
     }
-
-
-def _text(name: bytes) -> str:
-    return name.decode("utf-8", "backslashreplace")
 
 
 def _version(name: bytes | None, wanted: Wanted, versions: Sequence[Version]) -> Version:
@@ -242,8 +239,8 @@ class ViewSplit:
     def _tell_lost(self, lost: Sequence[bytes], of: int, where: bytes) -> None:
         if lost:
             self._tell(
-                f"{len(lost):,} of {of:,} names in {_text(where)} are not there "
-                f"(first: {_text(min(lost))})."
+                f"{len(lost):,} of {of:,} names in {decoded(where)} are not there "
+                f"(first: {decoded(min(lost))})."
             )
 
     def places(self, number: int) -> Sequence[Place]:

@@ -15,6 +15,7 @@ from imagenetfs.errors import BrokenArchivesError
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
+from imagenetfs.system.text import decoded
 from imagenetfs.tree.class_backend import (
     broken_within,
     class_backend,
@@ -88,7 +89,7 @@ def _by_class(discovery: Discovery, index: Index, prefer: str, root: bytes) -> S
     finder = ArchiveSelector(discovery, index, prefer, root)
     numbers = (discovery.number(path) for path in (root, *beside))
     tops = [DirectoryPlace(number) for number in numbers if number is not None]
-    split = Split(b"train", backend, origin.decode("utf-8", "backslashreplace"))
+    split = Split(b"train", backend, decoded(origin))
     split.outside = outside_of(finder, [backend], tops, alone=True, instead=second)
     return split
 
