@@ -150,7 +150,7 @@ def health(entry: mounts.MountEntry) -> Health:
     except child_call.NoAnswerError:
         return Health.SILENT
     except OSError as error:
-        if error.errno in (errno.ENOTCONN, errno.ECONNABORTED):
+        if mounts.is_of_dead_server(error):
             return Health.DEAD
     return Health.LIVE
 

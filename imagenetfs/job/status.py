@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import time
@@ -105,7 +104,7 @@ def _status(entry: mounts.MountEntry, call: child_call.ChildCall, deadline: floa
     except child_call.NoAnswerError:
         pass
     except OSError as error:
-        if error.errno in (errno.ENOTCONN, errno.ECONNABORTED):
+        if mounts.is_of_dead_server(error):
             state = "stale"
     if details is None:
         return MountStatus(entry.mountpoint, entry.source, state)

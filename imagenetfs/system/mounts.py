@@ -194,6 +194,11 @@ def wait_unmounted(entry: MountEntry, seconds: float) -> bool:
 # --- unmounting -----------------------------------------------------------------------------------
 
 
+def is_of_dead_server(error: OSError) -> bool:
+    """Whether a question to a FUSE mount failed for its server has gone."""
+    return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+
+
 def detach(entry: MountEntry, *, lazy: bool) -> None:
     """Take a mount away. ``lazy``: at once, though files in it may still be open.
 
