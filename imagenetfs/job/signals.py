@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from types import FrameType
+
+from imagenetfs.system.process import signals_blocked
 
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 
@@ -33,16 +34,11 @@ def check() -> None:
         raise StopSignal(_told[-1])
 
 
-@contextlib.contextmanager
-def blocked() -> Iterator[None]:
+def blocked() -> AbstractContextManager[None]:
     """Put off signals that ask for the end until the block is left: for what
     must not be done by half.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (*ENDING, signal.SIGINT))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return signals_blocked(*ENDING, signal.SIGINT)
 
 
 def ignore() -> None:

@@ -39,7 +39,7 @@ from imagenetfs.server.stage_plan import STREAMS, splits_of
 from imagenetfs.server.wakeup import Wakeup, alarm, answer_alarms
 from imagenetfs.server.worker import work
 from imagenetfs.server.worker_pool import WorkerPool
-from imagenetfs.system.process import no_core_dumps
+from imagenetfs.system.process import no_core_dumps, signals_blocked
 from imagenetfs.system.resources import raise_open_files
 
 log = logging.getLogger(__name__)
@@ -138,14 +138,11 @@ class Supervisor:
     def _fork(self, number: int) -> int:
         parent = os.getpid()
         # The pool may tell a worker to leave before that has said what it does then.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
-        try:
+        with signals_blocked(signal.SIGTERM):
             pid = os.fork()
             if pid == 0:
                 work(number, parent, self._session_fd, self._operations, self._context)
-            return pid
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return pid
 
     async def run(
         self,

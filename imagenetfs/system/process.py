@@ -10,6 +10,7 @@ import resource
 import signal
 import socket
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -32,6 +33,18 @@ def set_parent_death_signal(parent: int, name: str) -> None:
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
+
+
+@contextlib.contextmanager
+def signals_blocked(*numbers: int) -> Iterator[None]:
+    """Put these signals off until the block is left; a child that is forked in it has them blocked
+    until it says otherwise.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def reset_signals() -> None:
