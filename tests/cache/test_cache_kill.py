@@ -17,7 +17,7 @@ from imagenetfs.cache.directory import CacheDirectory, prepare
 from imagenetfs.cache.inventory import verify
 from tests.helpers import forkserver
 from tests.helpers.cache import PLENTY, files, make_train, sums
-from tests.helpers.children import kill
+from tests.helpers.children import children_of, kill
 from tests.helpers.forkserver import COMMAND_LINE
 from tests.helpers.mounts import Mounted, detach, mounted
 from tests.helpers.randomness import SEED, seeded
@@ -59,7 +59,7 @@ COMMANDS = {"worker": "imagenetfs-work", "stager": "imagenetfs-stag"}
 def _children(pid: int, command: str) -> list[int]:
     found = []
     with contextlib.suppress(OSError):
-        for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        for word in children_of(pid):
             with contextlib.suppress(OSError):
                 if Path(f"/proc/{word}/comm").read_text().strip() == command:
                     found.append(int(word))

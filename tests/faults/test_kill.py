@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.bench import until
-from tests.helpers.children import kill
+from tests.helpers.children import children_of, kill
 from tests.helpers.mounts import Mounted
 from tests.helpers.randomness import SEED, seeded
 
@@ -163,9 +163,8 @@ def test_reads_of_open_files_survive_kills(sample_mount_here: Mounted) -> None:
 
 def _workers(pid: int) -> list[int]:
     """The server's workers, found by their name."""
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     found = []
-    for word in text.split():
+    for word in children_of(pid):
         with contextlib.suppress(OSError):
             if Path(f"/proc/{word}/comm").read_text().strip() == "imagenetfs-work":
                 found.append(int(word))

@@ -22,6 +22,7 @@ from imagenetfs.index.index import Index
 from imagenetfs.index.index_file import IndexFile
 from imagenetfs.index.leases import NAMELESS_SECONDS, acquire
 from tests.helpers.archives import contents, image, train_tar
+from tests.helpers.children import children_of
 from tests.helpers.randomness import seeded
 from tests.helpers.shared_index import holder_met, sharing_index
 from tests.helpers.system_calls import patch_os
@@ -58,8 +59,7 @@ def _indexer(root: Path, file: Path) -> int:
 
 def _kill(pid: int, choose: random.Random) -> None:
     """The command, one of its processes, or all of them at once."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    victim = choose.choice(["all", "command", *children])
+    victim = choose.choice(["all", "command", *map(str, children_of(pid))])
     if victim == "all":
         os.killpg(pid, signal.SIGKILL)
     else:

@@ -7,6 +7,7 @@ import os
 import select
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 
 def in_child(what: Callable[[], object]) -> int:
@@ -22,6 +23,11 @@ def in_child(what: Callable[[], object]) -> int:
         code = 0
     finally:
         os._exit(code)
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process with one thread has forked, the newest one last."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def ended(pid: int) -> int:

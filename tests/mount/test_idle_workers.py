@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.bench import until
+from tests.helpers.children import children_of
 from tests.helpers.mounts import Mount, Mounted
 
 pytestmark = pytest.mark.timeout(120)
@@ -28,11 +29,10 @@ def workers(mounted: Mounted) -> list[int]:
     mount would be a use of it.
     """
     pid = mounted.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in children if is_worker(child)]
+    return [child for child in children_of(pid) if is_worker(child)]
 
 
-def is_worker(pid: str) -> bool:
+def is_worker(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip() == "imagenetfs-work"
     except OSError:

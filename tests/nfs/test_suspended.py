@@ -15,6 +15,7 @@ import pytest
 
 from tests.helpers.bench import until
 from tests.helpers.cache import make_train
+from tests.helpers.children import children_of
 from tests.helpers.imagenet_tars import train_images
 from tests.helpers.mounts import Mount, Mounted
 from tests.helpers.passthrough import slow_source
@@ -70,8 +71,7 @@ def stopped(pids: list[int]) -> Iterator[None]:
 def processes(one: Mounted) -> list[int]:
     """The server and all its children."""
     pid = one.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *map(int, children)]
+    return [pid, *children_of(pid)]
 
 
 def states(one: Mounted) -> dict[int, str]:

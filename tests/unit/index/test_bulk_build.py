@@ -35,7 +35,7 @@ from tests.helpers.archives import (
     tar_of,
     train_tar,
 )
-from tests.helpers.children import ended, in_child
+from tests.helpers.children import children_of, ended, in_child
 from tests.helpers.system_calls import patch_os
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
@@ -103,11 +103,6 @@ def _all_there(index: Index) -> None:
         }
 
 
-def _children() -> list[int]:
-    task = Path(f"/proc/self/task/{os.getpid()}/children")
-    return [int(pid) for pid in task.read_text().split()]
-
-
 def _alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
@@ -127,13 +122,13 @@ def _gone(pid: int, seconds: float = 10.0) -> bool:
 
 @pytest.mark.parametrize(("processes", "in_flight"), [(1, 1), (1, 8), (3, 6), (3, 1), (64, 4)])
 def test_everything_is_indexed(train: Path, processes: int, in_flight: int) -> None:
-    before = _children()
+    before = children_of(os.getpid())
     index, seen = index_of(train, "t.tar"), list[Progress]()
     outcome = build_all(index, [0], in_flight=in_flight, processes=processes, progress=seen.append)
     assert outcome == Outcome(CLASSES + 1, CLASSES * (IMAGES + 1), (), ())
     assert all(index.known(0, inner) for inner in range(CLASSES))
     _all_there(index)
-    assert _children() == before
+    assert children_of(os.getpid()) == before
     assert (seen[-1].done, seen[-1].total) == (CLASSES + 1, CLASSES + 1)
 
 
@@ -349,7 +344,7 @@ def test_control_c_keeps_what_is_finished(train: Path, slow: Callable[[float], S
 
 
 def test_a_failing_progress_ends_the_processes(train: Path, slow: Callable[[float], Slow]) -> None:
-    scanner, before = slow(0.05), _children()
+    scanner, before = slow(0.05), children_of(os.getpid())
 
     def fail(progress: Progress) -> None:
         raise RuntimeError("the terminal is gone")
@@ -358,7 +353,7 @@ def test_a_failing_progress_ends_the_processes(train: Path, slow: Callable[[floa
         build_all(
             index_of(train, "t.tar", scan=scanner), [0], in_flight=1, processes=3, progress=fail
         )
-    assert _children() == before
+    assert children_of(os.getpid()) == before
 
 
 def test_interrupted_between_two_children(
@@ -378,13 +373,13 @@ def test_interrupted_between_two_children(
     index = index_of(train, "t.tar", scan=scanner)
     index.container(0)
     patch_os(monkeypatch, "imagenetfs.index", waitpid=interrupted)
-    before = _children()
+    before = children_of(os.getpid())
     try:
         with pytest.raises(KeyboardInterrupt):
             build_all(index, [0], in_flight=1, processes=2)
     finally:
         monkeypatch.undo()
-        for pid in set(_children()) - set(before):
+        for pid in set(children_of(os.getpid())) - set(before):
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
 
@@ -392,7 +387,7 @@ def test_interrupted_between_two_children(
 def test_a_fork_that_fails(
     train: Path, slow: Callable[[float], Slow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scanner, fork, before = slow(0.2), os.fork, _children()
+    scanner, fork, before = slow(0.2), os.fork, children_of(os.getpid())
     forked: list[int] = []
 
     def second_fails() -> int:
@@ -407,10 +402,10 @@ def test_a_fork_that_fails(
     try:
         with contextlib.suppress(OSError):
             build_all(index, [0], in_flight=1, processes=2)
-        assert _children() == before
+        assert children_of(os.getpid()) == before
     finally:
         monkeypatch.undo()
-        for pid in set(_children()) - set(before):
+        for pid in set(children_of(os.getpid())) - set(before):
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
 

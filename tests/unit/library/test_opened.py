@@ -16,7 +16,7 @@ import pytest
 
 import imagenetfs
 from imagenetfs.errors import TreeClosedError
-from tests.helpers.children import ended, in_child
+from tests.helpers.children import children_of, ended, in_child
 from tests.helpers.forked import answer
 from tests.helpers.leaks import descriptors, opened_since
 from tests.helpers.sources import train_and_test
@@ -156,19 +156,14 @@ def test_a_thread_that_closes_after_a_fork(tree: imagenetfs.Tree) -> None:
     assert answer(lambda: digest(split)) == digest(split)
 
 
-def children() -> str:
-    """The processes that this one has started, and not waited for."""
-    return Path(f"/proc/self/task/{os.getpid()}/children").read_text()
-
-
 def test_nothing_is_left(source: Path) -> None:
     gc.collect()
-    before, before_it = set(descriptors().values()), children()
+    before, before_it = set(descriptors().values()), children_of(os.getpid())
     threads = threading.active_count()
     with imagenetfs.open(source, index_dir="none") as tree:
         digest(tree["ILSVRC2012/train"])
         assert threading.active_count() == threads
-        assert children() == before_it
+        assert children_of(os.getpid()) == before_it
     assert set(descriptors().values()) <= before
 
 

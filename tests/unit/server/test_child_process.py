@@ -16,6 +16,7 @@ from imagenetfs.server import child_process
 from imagenetfs.server.child_process import NOT_YET, Child, Children
 from imagenetfs.server.wakeup import Wakeup
 from imagenetfs.system.process import INDEXER
+from tests.helpers.children import children_of
 from tests.helpers.forked import read_to_end, wait_until
 from tests.helpers.leaks import descriptors, opened_since
 
@@ -188,7 +189,7 @@ def test_a_task_waits_for_a_child_that_was_prepared(
 def test_many_children_begin_and_end_beside_each_other(session: tuple[int, int]) -> None:
     """None of them comes back into the program that forked it, and nothing of them is left."""
     ended = list[int]()
-    tasks, opened, before = threads(), descriptors(), own_children()
+    tasks, opened, before = threads(), descriptors(), children_of(os.getpid())
 
     async def main(children: Children) -> None:
         async def one(number: int) -> None:
@@ -203,12 +204,7 @@ def test_many_children_begin_and_end_beside_each_other(session: tuple[int, int])
     run(session[1], lambda row: None, main)
     assert sorted(ended) == list(range(50))
     assert (threads(), opened_since(opened)) == (tasks, {})
-    assert own_children() == before
-
-
-def own_children() -> list[str]:
-    """This process's children: the fork server of the tests may be among them."""
-    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    assert children_of(os.getpid()) == before
 
 
 def threads() -> int:
@@ -219,7 +215,7 @@ def test_a_task_that_is_cancelled_ends_its_child(
     session: tuple[int, int], caplog: pytest.LogCaptureFixture
 ) -> None:
     reader, writer = os.pipe()
-    before = own_children()
+    before = children_of(os.getpid())
 
     def work() -> None:
         os.write(writer, b"!")
@@ -232,7 +228,7 @@ def test_a_task_that_is_cancelled_ends_its_child(
             nursery.cancel_scope.cancel()
 
     run(session[1], lambda row: None, main)
-    assert own_children() == before
+    assert children_of(os.getpid()) == before
     assert caplog.text == ""
     os.close(reader)
     os.close(writer)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.system import child_call
+from tests.helpers.children import children_of
 from tests.helpers.clocks import FakeClock
 
 HANG_SECONDS = 100
@@ -34,26 +35,21 @@ def test_an_error_arrives_as_itself(tmp_path: Path) -> None:
         child_call.call_in_child(lambda: len(list(Path("/dev/null").iterdir())), HANG_SECONDS)
 
 
-def _children() -> list[int]:
-    """This process's children, the newest one last."""
-    return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
-
-
 class UntilItEnds(FakeClock):
     """A pause lasts until the child, which has been killed by then, has ended."""
 
     def sleep(self, seconds: float, /) -> None:
         super().sleep(seconds)
         if seconds:
-            os.waitid(os.P_PID, _children()[-1], os.WEXITED | os.WNOWAIT)
+            os.waitid(os.P_PID, children_of(os.getpid())[-1], os.WEXITED | os.WNOWAIT)
 
 
 def test_no_answer_in_time() -> None:
     """The child is not waited for, nor left."""
-    before = _children()
+    before = children_of(os.getpid())
     with pytest.raises(child_call.NoAnswerError):
         child_call.call_in_child(signal.pause, 0.01, UntilItEnds())
-    assert _children() == before
+    assert children_of(os.getpid()) == before
 
 
 def test_a_child_that_dies() -> None:
@@ -64,10 +60,10 @@ def test_a_child_that_dies() -> None:
 
 
 def test_no_child_is_left() -> None:
-    before = _children()
+    before = children_of(os.getpid())
     for _ in range(3):
         child_call.call_in_child(lambda: 1, HANG_SECONDS, UntilItEnds())
-    assert _children() == before
+    assert children_of(os.getpid()) == before
 
 
 def test_the_child_holds_nothing_of_ours() -> None:
