@@ -94,15 +94,24 @@ def tell(*words: str) -> Then:
 
 
 def kill_everything(cluster: Cluster, job: str) -> None:
-    """When the command runs: kill all processes of the job, the mount's server first.
+    """When the command runs: kill all processes of the job at one moment.
 
-    (``scancel --signal=KILL`` is the same as scancel for Slurm: SIGTERM comes first.)
+    They are stopped before one is killed: else the front, which outlives the command by an instant,
+    may have unmounted. (``scancel --signal=KILL`` is the same as scancel for Slurm: SIGTERM comes
+    first.)
     """
     cluster.wait_for_line(job, "ready")
-    found = sorted(processes_marked(MARK, job), key=lambda line: "ready" in line)
-    for line in found:
+    stopped: set[int] = set()
+    while found := {int(line.split()[0]) for line in processes_marked(MARK, job, 0)} - stopped:
+        signal_all(found, signal.SIGSTOP)
+        stopped |= found
+    signal_all(stopped, signal.SIGKILL)
+
+
+def signal_all(pids: set[int], number: signal.Signals) -> None:
+    for pid in pids:
         with contextlib.suppress(ProcessLookupError):  # it died of another's death
-            os.kill(int(line.split()[0]), signal.SIGKILL)
+            os.kill(pid, number)
 
 
 @dataclass(frozen=True)
