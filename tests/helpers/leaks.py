@@ -32,7 +32,7 @@ def shared_memory() -> set[str]:
 
 def left_on_machine(base: Path, shared_before: set[str]) -> list[str]:
     """Mounts and temporary files below ``base``, marked processes, shared memory: a line each."""
-    left = [f"mount: {path}" for path in mounts_below(base)]
+    left = [f"mount: {path}" for path in mounts_below(base) if path != str(base)]
     left += [f"process: {line}" for line in processes_marked(MARKER, os.environ[MARKER])]
     for directory in sorted(base.glob("*/tmp")):
         left += [f"temporary file: {path}" for path in sorted(directory.iterdir())]

@@ -25,7 +25,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers import isolation, log_watch
+from tests.helpers import isolation, log_watch, scratch
 from tests.helpers.isolation import BASE, MARKER
 from tests.helpers.leaks import Held, left_on_machine, shared_memory
 from tests.helpers.mounts import unmount_all
@@ -56,10 +56,14 @@ class Run:
         self.is_worker = hasattr(config, "workerinput")
         self.is_controller = not self.is_worker
         self.shared_before = shared_memory()
+        self.has_own_file_system = False
         if self.is_worker:
             self.base = Path(os.environ[BASE])
         else:
+            # A run that a test starts has its place within that of the test.
+            is_within_another = BASE in os.environ
             self.base = Path(tempfile.mkdtemp(prefix="imagenetfs-test-"))
+            self.has_own_file_system = not is_within_another and scratch.mount_own(self.base)
             self.base.chmod(0o755)
             os.environ[MARKER] = uuid.uuid4().hex
         self.own = self.base / os.environ.get("PYTEST_XDIST_WORKER", "main")
@@ -243,11 +247,14 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         return
     _run.leaks += left_on_machine(_run.base, _run.shared_before)
     _run.leaks += _changed_sample(_run.base)
-    unmount_all(_run.base)
+    for directory in _run.base.iterdir():
+        unmount_all(directory)
     tempfile.tempdir = None
     if _run.leaks:
         print("\nleft behind by the tests:\n  " + "\n  ".join(_run.leaks), file=sys.stderr)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if _run.has_own_file_system:
+        scratch.unmount_own(_run.base)
     shutil.rmtree(_run.base, ignore_errors=True)
 
 
