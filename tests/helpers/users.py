@@ -3,8 +3,7 @@
 There /dev/fuse is everybody's (as on any desktop and cluster), the interpreter and this
 package can be reached though they may lie in root's home, and three ordinary users exist.
 Nothing outside changes. A child of the fork server holds the namespace (:func:`hold`), and
-others enter it. Run as a program this module is the front of a command that shall have an
-interpreter of its own there.
+others enter it. :meth:`Elsewhere.front` is for a command that shall have a process of its own.
 """
 
 from __future__ import annotations
@@ -35,8 +34,6 @@ with the lowest numbers.
 
 HIDDEN, TOLD = "fsgroup18", "fsgroup03"
 """One of MANY that NFSv3 does not tell the server, and one that it tells."""
-
-_SELF = [sys.executable, "-m", "tests.helpers.users"]
 
 _CLONE_NEWNET = 0x40000000
 
@@ -81,10 +78,16 @@ class Elsewhere:
         return Identity(numbers=numbers, join=self._holder.pid, network=self._own_network)
 
     def front(self, user: str = "ana") -> list[str]:
-        """What to put before a command that shall run there, as this user or as root."""
-        pid = str(self._holder.pid)
-        network = ["nsenter", "-t", pid, "-n"] if self._own_network else []
-        return [*network, *_SELF, "--user", user, "--join", pid]
+        """What to put before a command that shall run there, as this user or as root, in the
+        caller's working directory.
+        """
+        words = ["nsenter", f"--target={self._holder.pid}", "--mount", "--wd=."]
+        if self._own_network:
+            words.append("--net")
+        if user != "root":
+            identity = [f"--reuid={USERS[user]}", f"--regid={GROUP}", "--init-groups"]
+            words += ["--", "setpriv", *identity]
+        return [*words, "--"]
 
     def mount_table(self) -> str:
         """The mount table there, as text."""
@@ -187,20 +190,3 @@ def hold() -> None:
     prepare(asked.scratch, broken, asked.member_of.split(","))
     print("READY", flush=True)
     sys.stdin.read()
-
-
-def main() -> None:
-    """See the module's docstring."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--user", choices=[*USERS, "root"], default="ana")
-    parser.add_argument("--join", type=int, metavar="PID")
-    parser.add_argument("command", nargs=argparse.REMAINDER)
-    asked = parser.parse_args()
-    namespaces.enter_namespaces(asked.join)
-    if asked.user != "root":
-        become(asked.user)
-    os.execvp(asked.command[0], asked.command)
-
-
-if __name__ == "__main__":
-    main()

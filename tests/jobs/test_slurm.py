@@ -129,7 +129,7 @@ class End:
 READ = "ls {mnt}/ILSVRC2012/train > /dev/null && echo ready"
 SAVE = (
     "trap 'sleep 2; cat {mnt}/ILSVRC2012/val/*/* > /dev/null && echo saved; exit 0' TERM; "
-    f"{READ}; while :; do sleep 0.1; done"
+    f"{READ}; while :; do sleep 0.5; done"
 )
 ENDS = {
     "well": End(f"{READ}", "COMPLETED", "0:0"),
@@ -137,14 +137,14 @@ ENDS = {
     "cancelled": End(f"{READ}; sleep 600", "CANCELLED", "143:0", tell()),
     "cancelled, and ends cleanly": End(SAVE, "CANCELLED", "0:0", tell(), output="saved"),
     "told to save": End(
-        f"trap 'echo saved; exit 0' USR1; {READ}; while :; do sleep 0.1; done",
+        f"trap 'echo saved; exit 0' USR1; {READ}; while :; do sleep 0.5; done",
         "COMPLETED",
         "0:0",
         tell("--batch", "--signal=USR1"),
         output="saved",
     ),
     "ignores everything": End(
-        f"trap '' TERM; {READ}; while :; do sleep 0.1; done", "CANCELLED", "0:9", tell()
+        f"trap '' TERM; {READ}; while :; do sleep 0.5; done", "CANCELLED", "0:9", tell()
     ),
     "killed": End(f"{READ}; sleep 600", "FAILED", "0:9", kill_everything),
     "told to save, every process": End(
