@@ -7,18 +7,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-pytest.importorskip("torch")
-pytest.importorskip("PIL")
-
-import torch
-
 import imagenetfs
-from imagenetfs.torch import ImageFolder
+from tests.helpers.late_imports import late_imports
 from tests.helpers.mounts import Mounted
+
+if TYPE_CHECKING:
+    import torch
+
+    from imagenetfs.torch import ImageFolder
+
+_late = late_imports("torch", torch="torch", ImageFolder="imagenetfs.torch:ImageFolder")
 
 SPLIT = "ILSVRC2012/val"
 

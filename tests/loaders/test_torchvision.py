@@ -7,15 +7,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.helpers.late_imports import late_imports
 from tests.helpers.loaders import torchvision_datasets
 from tests.helpers.mounts import Mounted
 from tests.helpers.randomness import seeded
 
-torch = pytest.importorskip("torch")
+if TYPE_CHECKING:
+    import torch
+
+_late = late_imports("torch", torch="torch")
 
 
 @pytest.fixture(scope="module")

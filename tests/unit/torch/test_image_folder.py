@@ -7,19 +7,20 @@ import os
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("torch")
-pytest.importorskip("PIL")
-
 from PIL import Image
 
 import imagenetfs
-from imagenetfs.torch import ImageFolder
+from tests.helpers.late_imports import late_imports
 from tests.helpers.loaders import torchvision_datasets
+
+if TYPE_CHECKING:
+    from imagenetfs.torch import ImageFolder
+
+_late = late_imports("torch", ImageFolder="imagenetfs.torch:ImageFolder")
 
 
 @pytest.fixture

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
+from tests.helpers.late_imports import late_imports
 
-from imagenetfs.torch import NodeLocalSampler
+if TYPE_CHECKING:
+    from imagenetfs.torch import NodeLocalSampler
+
+_late = late_imports("torch", NodeLocalSampler="imagenetfs.torch:NodeLocalSampler")
 
 
 class Data:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
+from tests.helpers.late_imports import late_imports
 
-from imagenetfs.torch.samples import ChosenPaths, DirectoryPaths, Samples, Targets
+if TYPE_CHECKING:
+    from imagenetfs.torch.samples import ChosenPaths, DirectoryPaths, Samples, Targets
+
+_NAMES = ("ChosenPaths", "DirectoryPaths", "Samples", "Targets")
+_late = late_imports("torch", **{name: f"imagenetfs.torch.samples:{name}" for name in _NAMES})
 
 NAMES = [["a.png", "below/b.png"], [], ["ä.png"]]
 EVERY = [("/d/x/a.png", 0), ("/d/x/below/b.png", 0), ("/d/z/ä.png", 2)]
