@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,7 +41,8 @@ def sample() -> Path:
 def sample_copy(sample: Path, tmp_path: Path) -> Path:
     """A copy of ILSVRC2012 from the sample, to break."""
     copy = tmp_path / "imagenet"
-    shutil.copytree(sample / "ILSVRC2012", copy / "ILSVRC2012", symlinks=True)
+    copy.mkdir()
+    subprocess.run(["cp", "-a", sample / "ILSVRC2012", copy], check=True)  # half of shutil's cost
     return copy
 
 

@@ -10,13 +10,16 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import stat
 import threading
+import time
 from pathlib import Path
 
 from tests.helpers.isolation import MARKER
 from tests.helpers.mounts import mounts_below, processes_marked
 
 _SHARED_MEMORY = Path("/dev/shm")
+_SETTLE_SECONDS = 5.0
 _UNIX_SOCKETS = Path("/proc/net/unix")
 _NOT_OURS = ("/dev/urandom", "/dev/random", "/dev/null", "anon_inode:[eventpoll]")
 """Opened once by the interpreter and libraries, for as long as a process lives."""
@@ -36,17 +39,29 @@ def left_on_machine(base: Path, shared_before: set[str]) -> list[str]:
     left += [f"process: {line}" for line in processes_marked(MARKER, os.environ[MARKER])]
     for directory in sorted(base.glob("*/tmp")):
         left += [f"temporary file: {path}" for path in sorted(directory.iterdir())]
-    owned = [path for path in shared_memory() - shared_before if _is_ours(path)]
-    left += [f"shared memory: {path}" for path in sorted(owned)]
+    left += [f"shared memory: {path}" for path in _shared_memory_left(shared_before)]
     return left
 
 
+def _shared_memory_left(before: set[str]) -> list[str]:
+    """What stays. Two runs side by side share /dev/shm: what another live process has mapped is
+    not ours to judge, and what it has just made will be mapped or gone in a moment.
+    """
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while True:
+        left = sorted(path for path in shared_memory() - before if _is_ours(path))
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.1)
+
+
 def _is_ours(path: str) -> bool:
-    # Two runs side by side share /dev/shm: what another live process made is not ours to judge.
     try:
-        return Path(path).stat().st_uid == os.getuid() and not _is_mapped_elsewhere(path)
+        status = Path(path).stat()
     except OSError:
         return False
+    is_own_file = stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid()
+    return is_own_file and not _is_mapped_elsewhere(path)
 
 
 def _is_mapped_elsewhere(path: str) -> bool:

@@ -291,7 +291,7 @@ class Cluster:
         words = self.call("scontrol", "-o", "show", "job", job).split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
-    def wait(self, job: str, seconds: float = 120.0) -> Job:
+    def wait(self, job: str, seconds: float = 600.0) -> Job:
         """Wait until a job is over, and its nodes are done with it."""
         if job.isdecimal():  # asking Slurm again and again would take a third of a CPU
             assert _wait((self.directory / "ended" / job).exists, seconds), self._explain(job)
@@ -303,7 +303,7 @@ class Cluster:
         )
         return Job(job, shown["JobState"], shown["ExitCode"], output)
 
-    def wait_for_line(self, job: str, line: str, seconds: float = 90.0) -> None:
+    def wait_for_line(self, job: str, line: str, seconds: float = 600.0) -> None:
         """Wait until a job has printed something."""
 
         def has_come() -> bool:

@@ -324,13 +324,13 @@ def test_two_nodes_train_as_one_does(cluster: Cluster, sample: Path) -> None:
     cluster.environ["IMAGENETFS_RUN_OPTIONS"] = ""
     train = (str(REPOSITORY / "docs/examples/train_distributed.py"), "{mnt}/ILSVRC2012")
     small = ("--cpus-per-task=1", "--mem=3G", "--gpus-per-node=1")
-    two = cluster.wait(cluster.submit(SCRIPTS / "many-nodes.sbatch", *small, arguments=train), 240)
+    two = cluster.wait(cluster.submit(SCRIPTS / "many-nodes.sbatch", *small, arguments=train), 900)
     assert two.state == "COMPLETED", two.output
     index = cluster.directory / "home" / ".cache" / "imagenetfs" / "index"
     built = {path: path.stat().st_ino for path in index.rglob("*") if path.is_file()}
     assert built
     words = ("torchrun", "--nproc-per-node=1", *train)
-    one = cluster.wait(cluster.submit(SCRIPTS / "one-node.sbatch", *small, arguments=words), 240)
+    one = cluster.wait(cluster.submit(SCRIPTS / "one-node.sbatch", *small, arguments=words), 900)
     assert one.state == "COMPLETED", one.output
     assert losses(two.output) == pytest.approx(losses(one.output), abs=2e-3)
     assert len(losses(one.output)) == 2
