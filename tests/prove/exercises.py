@@ -103,6 +103,15 @@ EXERCISES = (
         least=100,
     ),
     Exercise(
+        "properties",
+        "properties of formats and tables, by many times the examples",
+        _tests("-m", "hypothesis", "tests/unit"),
+        "times",
+        100,
+        3600,
+        "IMAGENETFS_TEST_EXAMPLES",
+    ),
+    Exercise(
         "kill-workers",
         "workers killed while files are read",
         _tests("tests/faults/test_kill.py"),

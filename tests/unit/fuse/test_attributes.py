@@ -22,6 +22,7 @@ from imagenetfs.fuse.attributes import (
 )
 from imagenetfs.tree.inode import class_inode
 from imagenetfs.tree.listing import Attributes, Columns, Entry, columns_of
+from tests.helpers.examples import examples
 
 _ENTRY = struct.Struct("=QQQQII")
 _ATTR = struct.Struct("=QQQqqqIIIIIIIIII")
@@ -94,6 +95,7 @@ class ListingOf:
         raise NotImplementedError
 
 
+@examples()
 @given(st.integers(2**60, 2**63 - 1), _ENTRIES.filter(bool), st.booleans())
 def test_single_answers(inode: int, entries: list[Entry], keep: bool) -> None:
     what, seconds = entries[0][2], KEEP_SECONDS if keep else 0
@@ -105,6 +107,7 @@ def test_single_answers(inode: int, entries: list[Entry], keep: bool) -> None:
     check_attr(attributes[16:], inode, what)
 
 
+@examples()
 @given(_ENTRIES, st.integers(0, 10**6))
 def test_entries_of_a_directory(entries: list[Entry], first: int) -> None:
     data, ends = EntryPacker().packed(columns_of(entries), first)

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imagenetfs.errors import ArchiveError
 from imagenetfs.index.columns import pack, smallest, unpack
+from tests.helpers.examples import examples
 
 _TYPES = [np.uint8, np.uint16, np.uint32, np.uint64, np.int64]
 
@@ -22,7 +23,7 @@ def _column(dtype: type) -> st.SearchStrategy[Any]:
     return st.lists(values, max_size=20).map(lambda v: np.array(v, dtype=dtype))
 
 
-@settings(deadline=None)
+@examples()
 @given(
     st.dictionaries(st.text(max_size=8), st.sampled_from(_TYPES).flatmap(_column), max_size=6),
     st.dictionaries(st.text(max_size=8), st.integers() | st.text(max_size=8), max_size=4),
@@ -128,7 +129,7 @@ def test_headers_of_a_wrong_shape(columns: object) -> None:
         unpack(_block({"meta": {}, "columns": columns}))
 
 
-@settings(deadline=None)
+@examples()
 @given(st.lists(st.integers(0, (1 << 64) - 1), max_size=10))
 def test_smallest_keeps_every_value(values: list[int]) -> None:
     column = smallest(np.array(values, dtype=np.uint64))

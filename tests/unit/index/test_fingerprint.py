@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imagenetfs.index.fingerprint import pick_samples, sample_crc
+from tests.helpers.examples import examples
 
 
-@settings(deadline=None)
+@examples()
 @given(st.integers(0, 10**6), st.integers(2, 64))
 def test_headers_are_spread(headers: int, samples: int) -> None:
     offsets = range(0, 512 * headers, 512)

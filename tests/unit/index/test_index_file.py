@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imagenetfs.errors import ArchiveError
@@ -23,6 +23,7 @@ from imagenetfs.index.index_file import (
 )
 from imagenetfs.index.search_path import IndexSearchPath
 from tests.helpers.children import ended, in_child
+from tests.helpers.examples import examples
 
 _U64 = st.integers(0, (1 << 63) - 1)
 _RECORDS = st.lists(
@@ -67,7 +68,7 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
         yield
 
 
-@settings(deadline=None)
+@examples()
 @given(records=_RECORDS)
 def test_round_trip(somewhere: Path, records: list[Record]) -> None:
     write_index_file(somewhere, records)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imagenetfs.index.columns import unpack
@@ -17,6 +17,7 @@ from imagenetfs.index.member_encoder import (
 )
 from imagenetfs.index.member_table import MemberTable
 from imagenetfs.index.names import NAME_MAX
+from tests.helpers.examples import examples
 from tests.helpers.tables import DIRECTORY, FILE, LINK, members_of, rows_of
 
 
@@ -48,7 +49,7 @@ def test_offsets_that_are_no_multiple_of_512() -> None:
     assert [members.header(0), members.header(1)] == [0, (1 << 40) - 1024]
 
 
-@settings(deadline=None)
+@examples()
 @given(st.lists(st.integers(-(1 << 62), 1 << 61), min_size=1, max_size=6))
 def test_times(times: list[int]) -> None:
     rows = rows_of([(b"%d" % at, FILE) for at in range(len(times))])
@@ -65,7 +66,7 @@ def test_times_far_apart(times: tuple[int, int]) -> None:
     assert (members.mtime_ns(0), members.mtime_ns(1)) == times
 
 
-@settings(deadline=None)
+@examples()
 @given(st.data())
 def test_sparse_members(data: st.DataObject) -> None:
     names = [b"%d" % at for at in range(data.draw(st.integers(1, 5)))]

@@ -7,13 +7,14 @@ import tracemalloc
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imagenetfs.errors import ArchiveError
 from imagenetfs.index.member_encoder import DIRECTORY_MODE, MemberRows, encode_member_table
 from imagenetfs.index.member_table import MemberTable
 from imagenetfs.index.names import sanitize_name
+from tests.helpers.examples import examples
 from tests.helpers.tables import DIRECTORY, FILE, LINK, members_of, rows_of
 
 _PARTS = st.sampled_from(
@@ -55,7 +56,7 @@ def _key(name: bytes) -> bytes:
     return name.replace(b"/", b"\0")
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(_ENTRIES)
 def test_against_the_reference(entries: list[tuple[bytes, int]]) -> None:
     members, expected = members_of(entries), table_of(entries)
@@ -83,7 +84,7 @@ def test_against_the_reference(entries: list[tuple[bytes, int]]) -> None:
     ]
 
 
-@settings(deadline=None, max_examples=200)
+@examples(200)
 @given(_ENTRIES)
 def test_children_and_below(entries: list[tuple[bytes, int]]) -> None:
     members = members_of(entries)
@@ -97,7 +98,7 @@ def test_children_and_below(entries: list[tuple[bytes, int]]) -> None:
         assert [members.name(child) for child in members.children(row)] == direct
 
 
-@settings(deadline=None, max_examples=100)
+@examples(100)
 @given(_ENTRIES, st.integers(0, 15), st.integers(0, 15))
 def test_names_and_times_of_a_range(
     entries: list[tuple[bytes, int]], start: int, length: int
@@ -113,7 +114,7 @@ def test_names_and_times_of_a_range(
     assert members.mtimes_ns(start, stop).tolist() == times
 
 
-@settings(deadline=None)
+@examples()
 @given(_ENTRIES, _NAMES)
 def test_other_names_are_not_found(entries: list[tuple[bytes, int]], name: bytes) -> None:
     members = members_of(entries)
@@ -122,7 +123,7 @@ def test_other_names_are_not_found(entries: list[tuple[bytes, int]], name: bytes
     assert members.find(b"") == -1
 
 
-@settings(deadline=None)
+@examples()
 @given(_NAMES)
 def test_harmless_names_stay_inside(name: bytes) -> None:
     parts = sanitize_name(name).split(b"/")

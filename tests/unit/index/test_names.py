@@ -9,10 +9,11 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imagenetfs.index.names import confine_link, sanitize_name
+from tests.helpers.examples import examples
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ _PARTS = st.sampled_from([b"..", b".", b"a", b"b", b"l0", b"l1", b"l2", b""])
 _TARGETS = st.lists(_PARTS, min_size=1, max_size=5).map(b"/".join).filter(bool)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(st.lists(_TARGETS, min_size=3, max_size=3))
 def test_no_chain_of_links_leads_out(
     tmp_path_factory: pytest.TempPathFactory, targets: list[bytes]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from imagenetfs.index import member_encoder
 from imagenetfs.index.member_encoder import MemberRows, encode_member_table
 from imagenetfs.index.plain_tree import plain_layout
+from tests.helpers.examples import examples
 
 FILE, DIRECTORY = stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755
 
@@ -39,6 +40,7 @@ PARTS = st.sampled_from([b"a", b"b", b"a.b", b"a-", b"\xff", b"n01440764", b"", 
 NAMES = st.lists(PARTS, min_size=1, max_size=4).map(b"/".join)
 
 
+@examples()
 @given(st.lists(NAMES, max_size=9))
 def test_as_by_extraction(names: list[bytes]) -> None:
     rows = rows_of(*names)
@@ -48,6 +50,7 @@ def test_as_by_extraction(names: list[bytes]) -> None:
 SOUND = (b"a/", b"a/b", b"a/b/", b"a/c/d", b"a.b/c", b"e", b"f/g/h/")
 
 
+@examples()
 @given(st.lists(st.sampled_from(SOUND), unique=True))
 def test_of_plain_names_too(names: list[bytes]) -> None:
     rows = rows_of(*names)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imagenetfs.formats.tar.walk import MemberColumns, scan
 from imagenetfs.index.run_map import RunMap, Runs
+from tests.helpers.examples import examples
 from tests.helpers.odd_tars import sparse_member
 from tests.helpers.tars import END, member
 
@@ -26,7 +27,7 @@ def maps(draw: st.DrawFn) -> tuple[bytes, bytes, Runs]:
     return bytes(seen), bytes(stored), tuple(runs)
 
 
-@settings(deadline=None)
+@examples()
 @given(maps(), st.integers(0, 300), st.integers(0, 300))
 def test_every_range_is_read_as_it_is_seen(
     drawn: tuple[bytes, bytes, Runs], offset: int, length: int
@@ -49,7 +50,7 @@ def test_a_file_that_has_become_shorter_gives_less() -> None:
     assert read(0, 20) == b"abcd" + bytes(6) + b"ef"
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(st.data())
 def test_members_are_where_the_runs_say(data: st.DataObject) -> None:
     """Members with holes of their own, and those that the outer tar's holes make, as a reader sees

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imagenetfs.errors import ArchiveError, SourceChangedError
@@ -36,6 +36,7 @@ from tests.helpers.archives import (
     tar_table,
     train_tar,
 )
+from tests.helpers.examples import examples
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
@@ -101,7 +102,7 @@ def test_an_index_is_carried_to_another_site(tmp_path: Path) -> None:
     assert scans.extents == []
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(number=st.integers(1, 99), images=st.integers(0, 6))
 def test_what_comes_back_differs_by_its_mark_alone(
     tmp_path_factory: pytest.TempPathFactory, number: int, images: int

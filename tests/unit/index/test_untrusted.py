@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imagenetfs.errors import ArchiveError
@@ -25,6 +25,7 @@ from imagenetfs.index.transfer import export, imported
 from imagenetfs.index.untrusted import bounded_memory, readable
 from imagenetfs.source.source import Source
 from tests.helpers.archives import class_tar, index_of
+from tests.helpers.examples import examples
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
@@ -140,7 +141,7 @@ HIDING = {"sizes", "sparse", "sparse_ends"}
 
 
 @pytest.mark.parametrize("path", ["c.tar", "odd.tar"])
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(data=st.data())
 def test_any_value_in_a_table(site: Site, path: str, data: st.DataObject) -> None:
     changed = set()
@@ -174,7 +175,7 @@ def test_any_value_in_a_table(site: Site, path: str, data: st.DataObject) -> Non
     assert changed & HIDING or _is_complete(site, path, taken)
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(
     at=st.integers(0, 1 << 14),
     put=st.one_of(

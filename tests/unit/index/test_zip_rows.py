@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imagenetfs.errors import SourceReplacedError
@@ -22,6 +22,7 @@ from imagenetfs.index.index import Index
 from imagenetfs.read.reader import Reader
 from imagenetfs.tree.inode import InodeKind, inode
 from tests.helpers.archives import close, forget_files, index_of, tar_of, tar_table
+from tests.helpers.examples import examples
 from tests.helpers.zips import Member, contents_of, raw_zip, zip_of
 
 
@@ -55,7 +56,7 @@ def _conflicts(files: object) -> bool:
     return any(path[:n] in paths for path in paths for n in range(1, len(path)))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(FILES.filter(lambda files: not _conflicts(files)), st.booleans())
 def test_as_python_reads_it(
     files: dict[tuple[str, ...], tuple[bytes, int, bool]], streams: bool

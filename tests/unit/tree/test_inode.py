@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imagenetfs.index.archives import OUTER
@@ -19,6 +19,7 @@ from imagenetfs.tree.inode import (
     kind_of,
     max_rows,
 )
+from tests.helpers.examples import examples
 
 _KINDS = st.sampled_from([kind for kind in InodeKind if kind != InodeKind.FIXED])
 _ARCHIVES = st.integers(0, MAX_ARCHIVES - 1)
@@ -33,7 +34,7 @@ _PLACES = (_NUMBERS | st.just(OUTER)).flatmap(
 )
 
 
-@settings(deadline=None, max_examples=500)
+@examples(500)
 @given(_KINDS, _ARCHIVES, _PLACES)
 def test_round_trip(kind: InodeKind, archive: int, place: tuple[int, int]) -> None:
     inner, row = place
@@ -44,7 +45,7 @@ def test_round_trip(kind: InodeKind, archive: int, place: tuple[int, int]) -> No
     assert base(kind, archive, inner) + row == number
 
 
-@settings(deadline=None)
+@examples()
 @given(st.integers(0, MAX_ARCHIVES - 1), st.integers(0, (1 << 40) - 1))
 def test_classes(split: int, number: int) -> None:
     directory = class_inode(split, number)
@@ -53,7 +54,7 @@ def test_classes(split: int, number: int) -> None:
     assert 0 < directory < 1 << 63
 
 
-@settings(deadline=None)
+@examples()
 @given(st.tuples(_KINDS, _ARCHIVES, _PLACES), st.tuples(_KINDS, _ARCHIVES, _PLACES))
 def test_different_things_have_different_numbers(
     one: tuple[InodeKind, int, tuple[int, int]], other: tuple[InodeKind, int, tuple[int, int]]

@@ -8,12 +8,13 @@ import errno
 import stat
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imagenetfs.errors import ArchiveError
 from imagenetfs.formats.tar import walk
 from imagenetfs.formats.tar.walk import MemberColumns, scan
+from tests.helpers.examples import examples
 from tests.helpers.tars import END, header, member, padded
 
 FIELDS = (
@@ -76,7 +77,7 @@ def changed(block: bytes, at: int, value: int, mend: bool) -> bytes:
     return block[:148] + b"%06o\0 " % total + block[156:]
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(
     st.integers(2, 24),
     st.lists(

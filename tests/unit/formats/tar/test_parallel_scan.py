@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imagenetfs.errors import ArchiveError
@@ -26,6 +26,7 @@ from imagenetfs.formats.tar.walk import (
     scan,
 )
 from tests.faults.fuzz_tar import mutated, resealed, specimens
+from tests.helpers.examples import examples
 from tests.helpers.randomness import seeded
 from tests.helpers.tars import END, header, member, pax
 
@@ -145,14 +146,14 @@ ARCHIVES = st.builds(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(ARCHIVES, st.integers(1, 64), st.sampled_from([1, 2, 3, 9, 64]))
 def test_a_ring_finds_what_scan_finds(archive: bytes, ranges: int, in_flight: int) -> None:
     found = in_ranges(archive, ranges, in_flight=in_flight, hint=no_hint)
     assert found == one_by_one(archive)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     ARCHIVES,
     st.integers(1, 64),

@@ -6,10 +6,11 @@ import io
 import os
 import tarfile
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imagenetfs.formats.tar.walk import MemberColumns, Walk, scan
+from tests.helpers.examples import examples
 
 NAMES = st.one_of(
     st.from_regex(r"n0[0-9]{7}_[0-9]{1,5}\.JPEG", fullmatch=True),
@@ -57,7 +58,7 @@ def written(drawn: list[tuple[tarfile.TarInfo, bytes]], form: int) -> bytes:
     return file.getvalue()
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     st.lists(members(), max_size=12),
     st.sampled_from([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
@@ -85,7 +86,7 @@ def test_what_tarfile_reads_scan_reads(
         assert columns.hardlinks.get(i) == (os.fsencode(info.linkname) if info.islnk() else None)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(members(), min_size=1, max_size=8), st.data())
 def test_one_hop_at_a_time_and_in_two_parts_it_is_the_same(
     drawn: list[tuple[tarfile.TarInfo, bytes]], data: st.DataObject

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagenetfs.formats.zip.directory import ZipMembers, read_directory
+from tests.helpers.examples import examples
 from tests.helpers.zips import Member, raw_zip
 
 
@@ -22,6 +23,7 @@ def members_of(data: bytes) -> ZipMembers:
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0\\"), min_size=1, max_size=40)
 
 
+@examples()
 @given(
     st.dictionaries(NAMES, st.tuples(st.binary(max_size=300), st.booleans()), max_size=8),
     st.booleans(),

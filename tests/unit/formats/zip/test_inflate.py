@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from imagenetfs.errors import ArchiveError
 from imagenetfs.formats.zip.inflate import inflate
+from tests.helpers.examples import examples
 from tests.helpers.zips import deflate
 
 
+@examples()
 @given(st.binary(max_size=2000))
 def test_what_was_deflated(data: bytes) -> None:
     assert inflate(deflate(data), len(data), zlib.crc32(data)) == data

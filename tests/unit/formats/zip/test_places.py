@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from imagenetfs.formats.zip.directory import read_directory
 from imagenetfs.formats.zip.places import REASONS, Refusal, find_places
+from tests.helpers.examples import examples
 from tests.helpers.zips import Member, deflate, raw_zip, zip_of
 
 
@@ -77,6 +78,7 @@ def test_of_many_members_few_headers_are_read() -> None:
     assert read.count - before <= 8
 
 
+@examples()
 @given(st.lists(st.binary(max_size=9), max_size=9), st.binary(max_size=5))
 def test_headers_of_all_lengths(extras: list[bytes], gap: bytes) -> None:
     """Extra fields of any length, so that no two rooms need be alike."""
@@ -87,6 +89,7 @@ def test_headers_of_all_lengths(extras: list[bytes], gap: bytes) -> None:
     assert judged(raw_zip(members)) == {one.name: one.data for one in members}
 
 
+@examples()
 @given(st.lists(st.binary(max_size=9), max_size=9))
 def test_gaps_of_all_lengths(gaps: list[bytes]) -> None:
     members = [
