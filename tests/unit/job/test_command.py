@@ -18,20 +18,29 @@ import pytest
 
 from imagenetfs.job import command
 from tests.helpers.bench import until
+from tests.helpers.forkserver import shared
 
 FRONT = "import os, sys; from imagenetfs.job import command; sys.exit(command.run({}, os.environ))"
 
+BARE = [sys.executable, "-I", "-S", "-c"]
+"""An interpreter that starts in a fifth of the time, for a command that needs no package."""
+
+
+def front() -> None:
+    """In a child of the fork server: run what its command line names."""
+    sys.exit(command.run(sys.argv[1:], os.environ))
+
 
 def start_front(argv: list[str], **options: Any) -> subprocess.Popen[str]:
+    """A front: with Popen's own options a child of this process, else one of the fork server."""
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    if streams.keys() <= {"stdin", "stdout", "stderr", "start_new_session"}:
+        return shared().popen("tests.unit.job.test_command:front", argv, **streams)
     code = FRONT.format(repr(argv))
-    front: subprocess.Popen[str] = subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
+    own: subprocess.Popen[str] = subprocess.Popen(
+        [sys.executable, "-c", code], text=True, **streams
     )
-    return front
+    return own
 
 
 def run_front(argv: list[str], **options: Any) -> tuple[int, str, str]:
@@ -121,9 +130,7 @@ SENDABLE = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, sign
 
 def start_echo(**options: object) -> tuple[subprocess.Popen[str], int]:
     """A front, in a session of its own, whose command tells its signals; the command's process."""
-    front = start_front(
-        [sys.executable, "-c", ECHO], stdin=subprocess.PIPE, start_new_session=True, **options
-    )
+    front = start_front([*BARE, ECHO], stdin=subprocess.PIPE, start_new_session=True, **options)
     assert front.stdout is not None
     return front, int(front.stdout.readline().removeprefix("ready "))
 
@@ -178,9 +185,7 @@ def test_what_a_job_manager_sends_to_each_process_comes_once() -> None:
 def test_a_command_in_a_group_of_its_own_hears_what_the_fronts_is_sent() -> None:
     # As an interactive shell makes one: `kill %1` of the shell outside is meant for it.
     own_group = f"import os; os.setpgid(0, 0)\n{ECHO}"
-    front = start_front(
-        [sys.executable, "-c", own_group], stdin=subprocess.PIPE, start_new_session=True
-    )
+    front = start_front([*BARE, own_group], stdin=subprocess.PIPE, start_new_session=True)
     assert front.stdout is not None
     front.stdout.readline()
     os.killpg(front.pid, signal.SIGTERM)
@@ -231,7 +236,7 @@ def test_a_terminals_signals_and_its_end_come_once(tmp_path: Path) -> None:
     echo = echo.replace("for line in sys.stdin: pass", "while True: signal.pause()")
     pid, terminal = pty.fork()
     if pid == 0:
-        code = FRONT.format(repr([sys.executable, "-c", echo]))
+        code = FRONT.format(repr([*BARE, echo]))
         os.execv(sys.executable, [sys.executable, "-c", code])
     assert until(lambda: "ready" in record.read_text())
     for key, number in ((b"\x03", signal.SIGINT), (b"\x1c", signal.SIGQUIT)):
@@ -282,7 +287,7 @@ def test_the_command_inherits_no_descriptors() -> None:
 
 def test_the_command_shares_the_process_group() -> None:
     script = "import os; print(os.getpgrp() == os.getpgid(os.getppid()))"
-    assert run_front([sys.executable, "-c", script])[1] == "True\n"
+    assert run_front([*BARE, script])[1] == "True\n"
 
 
 # --- stopping and going on ------------------------------------------------------------------------
@@ -309,7 +314,7 @@ def ends_well(front: subprocess.Popen[str], code: int = 5) -> None:
 
 def test_a_command_that_stops_itself_stops_the_front_too() -> None:
     # As bash does at `suspend`: the shell that started the front must get the terminal back.
-    front = start_front(["sh", "-c", "kill -STOP $$; exit 5"])
+    front = start_front(["sh", "-c", "kill -STOP $$; exit 5"], close_fds=True)
     _, status = os.waitpid(front.pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status)
     front.send_signal(signal.SIGCONT)
