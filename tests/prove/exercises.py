@@ -112,6 +112,15 @@ EXERCISES = (
         "IMAGENETFS_TEST_EXAMPLES",
     ),
     Exercise(
+        "surroundings",
+        "the test run under nohup, beside busy loops, with a bare environment and the like",
+        _module("surroundings"),
+        "times",
+        1,
+        3 * HOUR,
+        "IMAGENETFS_TEST_SURROUNDINGS",
+    ),
+    Exercise(
         "kill-workers",
         "workers killed while files are read",
         _tests("tests/faults/test_kill.py"),
