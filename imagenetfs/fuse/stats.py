@@ -2,7 +2,7 @@
 
 Page 0 belongs to the supervisor; then one row of counters (imagenetfs.counters) for each worker,
 written by that worker alone and left as it is for the next worker of that number, so that sums stay
-right; then the supervisor's facts; then each worker's ring of texts that are being read
+right; then the supervisor's facts; then each worker's ring buffer of texts that are being read
 (status.json, log). Three rows more are the supervisor's, the indexer's, the stager's.
 
 A counter costs one memory write. Nothing is locked; readers may see a sum that is a request old.
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from imagenetfs.counters import CACHE_VIEW, ROW_WORDS, Counter
-from imagenetfs.fuse.snapshots import AREA, SnapshotRing
+from imagenetfs.fuse.snapshots import AREA, SnapshotBuffer
 from imagenetfs.limits import MAX_WORKERS
 
 SUPERVISOR, INDEXER, STAGER = range(MAX_WORKERS, MAX_WORKERS + 3)
@@ -136,9 +136,9 @@ class SharedStats:
 
     # --- texts: one for all chunks of one reader --------------------------------------------------
 
-    def _snapshots(self, worker: int) -> SnapshotRing:
+    def _snapshots(self, worker: int) -> SnapshotBuffer:
         start = self._first_text + worker * AREA
-        return SnapshotRing(self._bytes[start : start + AREA])
+        return SnapshotBuffer(self._bytes[start : start + AREA])
 
     def keep_text(self, worker: int, text: bytes) -> int:
         """Keep a text for its readers; returns their handle. The worker's oldest ones give way."""

@@ -47,10 +47,10 @@ _QUICK_SECONDS = 60e-6
 
 _LOOKS = 5
 
-_WORTH_A_RING = 16
+_WORTH_A_SCANNER = 16
 """Requests under way for which a process that sends hints is worth while."""
 
-_RINGS_PER_CPU = 2
+_SCANNERS_PER_CPU = 2
 """Such a process mostly waits; while one cannot go on for want of a CPU, another does."""
 
 _COUNTERS = struct.Struct("<QQ")
@@ -137,7 +137,7 @@ class _Plan:
             processes = max(1, min(processes, in_flight, len(todo)))
             return processes, partial(build_with_threads, FixedConcurrency(in_flight // processes))
         in_flight = self.in_flight or CEILING
-        most = min(_RINGS_PER_CPU * self.processes, in_flight // _WORTH_A_RING)
+        most = min(_SCANNERS_PER_CPU * self.processes, in_flight // _WORTH_A_SCANNER)
         processes = max(1, min(most, len(todo)))
         each = in_flight // processes
         concurrency = (

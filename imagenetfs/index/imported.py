@@ -3,7 +3,7 @@ at when it is first read.
 
 A table from outside is no more to be trusted than a tar from outside. So it is not kept as it came:
 names, places, sizes, modes and links are taken out of it, checked against the archive's length, and
-go through the same gate as what a scan finds
+go through the same checks as what a scan finds
 (:func:`imagenetfs.index.member_encoder.encode_member_table`). What lies between them in the archive
 is looked at, so that no member is left out. The tables of npz files and zips are made
 anew.

@@ -26,7 +26,7 @@ from imagenetfs.index.index_file import make_directory, temp_path
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 from imagenetfs.system.process_identity import ProcessIdentity, this_process
 
-BEAT_SECONDS = 10.0
+HEARTBEAT_SECONDS = 10.0
 DEAD_SECONDS = 60.0
 
 NAMELESS_SECONDS = 10.0
@@ -67,14 +67,14 @@ class Lease:
         self.path = path
         self._holder = holder
         self._clock = clock
-        self._next = clock.monotonic() + BEAT_SECONDS
+        self._next = clock.monotonic() + HEARTBEAT_SECONDS
 
     def heartbeat(self) -> None:
         """Show that the holder lives; to be called often, for it costs nothing most times."""
         now = self._clock.monotonic()
         if now < self._next:
             return
-        self._next = now + BEAT_SECONDS
+        self._next = now + HEARTBEAT_SECONDS
         with contextlib.suppress(OSError):
             if self._is_ours():
                 os.utime(self.path)

@@ -63,9 +63,9 @@ class Scan(Protocol):
 
 
 def with_heartbeat(scan: Scan, heartbeat: Callable[[], None]) -> Scan:
-    """The same scanner, which calls ``beat()`` with every read."""
+    """The same scanner, which calls ``heartbeat()`` with every read."""
 
-    def scan_and_beat(
+    def scan_with_heartbeat(
         read_at: walk.ReadAt,
         start: int,
         end: int,
@@ -78,7 +78,7 @@ def with_heartbeat(scan: Scan, heartbeat: Callable[[], None]) -> Scan:
 
         return scan(read, start, end, into, hint)
 
-    return scan_and_beat
+    return scan_with_heartbeat
 
 
 def build_table(

@@ -103,7 +103,7 @@ class DeniedPath:
 
 
 class Reason(Enum):
-    """Why a gate is closed."""
+    """Why a path is denied."""
 
     HIDDEN_GROUP = auto()
     """A group of the user's opens it, and the server does not hear of that one."""
@@ -148,12 +148,12 @@ def user_name(uid: int) -> str:
         return str(uid)
 
 
-# --- looking for the gate -------------------------------------------------------------------------
+# --- looking for the denied path ------------------------------------------------------------------
 
 
 def find_denied_path(source: Path) -> dict[str, Any] | None:
-    """What refuses (a Gate's fields, as JSON can carry them), or None: on the way to the source,
-    the source, a directory in it, or the first file of one. May hang where the server does.
+    """What refuses (a DeniedPath's fields, as JSON can carry them), or None: on the way to the
+    source, the source, a directory in it, or the first file of one. May hang where the server does.
     """
     for path, wanted in _on_the_way(source):
         if not _may(path, wanted):
@@ -161,8 +161,8 @@ def find_denied_path(source: Path) -> dict[str, Any] | None:
     return None
 
 
-def as_gate(described: dict[str, Any]) -> DeniedPath:
-    """The gate that :func:`closed_gate` described."""
+def parse_denied_path(described: dict[str, Any]) -> DeniedPath:
+    """The path that :func:`find_denied_path` described."""
     return DeniedPath(
         **{**described, "entries": tuple(tuple(entry) for entry in described["entries"])}
     )

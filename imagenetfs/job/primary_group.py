@@ -26,10 +26,10 @@ from imagenetfs.job.nfs_access import (
     DeniedPath,
     Reason,
     User,
-    as_gate,
     explain,
     find_denied_path,
     group_name,
+    parse_denied_path,
     user_name,
 )
 from imagenetfs.system import child_call
@@ -58,7 +58,7 @@ def refusal(source: Path) -> SourceUnreadableError | None:
     Raises OSError and NoAnswerError as the source does.
     """
     described = child_call.call_in_child(lambda: find_denied_path(source), LOOK_SECONDS)
-    return None if described is None else _refusal_at(as_gate(described), User.here())
+    return None if described is None else _refusal_at(parse_denied_path(described), User.here())
 
 
 def _refusal_at(denied: DeniedPath, user: User) -> SourceUnreadableError:

@@ -121,22 +121,22 @@ def outside_of(
     shown: Iterable[ClassPlace] = (),
 ) -> Callable[[], Outside]:
     """What counts the images that these places hold in no class of the backends. Unless they are
-    theirs ``alone``, a surveyed directory may hold other things. ``instead``: what takes the place
+    theirs ``alone``, a listed directory may hold other things. ``instead``: what takes the place
     of broken classes is no loss. ``shown``: what other backends show.
     """
     by_class = [b for b in backends if isinstance(b, DirectorySplit | PerClassSplit)]
     if not by_class:
         return Outside  # others have all images of their archives
-    index, surveyed = finder.index, finder.discovery.names
+    index, listed = finder.index, finder.discovery.names
     archives = [place.archive for place in places]
-    levels = [n for n in archives if not alone and index.archives[n].path in surveyed]
+    levels = [n for n in archives if not alone and index.archives[n].path in listed]
     wholes = [n for n in archives if n not in levels]
     within = {place.archive: place.below for place in places}
 
     def look() -> Outside:
         claims = [*shown, *(claim for backend in by_class for claim in backend.claims())]
         claims += [ClassPlace(*place) for place in (instead or {}).values()]
-        return images_outside(index, wholes, levels, claims, Discovered(surveyed, within))
+        return images_outside(index, wholes, levels, claims, Discovered(listed, within))
 
     return look
 

@@ -2,7 +2,7 @@
 
 Directories down to the second level, and the tars and npz files in them, are archives, in the
 order of their paths; what lies deeper is found in the directories' tables when it is touched,
-tars too (index.archives). A survey reads the names in those directories (19,167 class tars are
+tars too (index.archives). Discovery reads the names in those directories (19,167 class tars are
 one of them), but not where they are called as directories of loose images are; it opens no
 archive whose name tells what it is, and asks for no attributes.
 
@@ -80,9 +80,9 @@ _PART = re.compile(
 
 @dataclass(slots=True)
 class Discovery:
-    """Archives by number, numbers by path, the names in each surveyed directory, and
-    warnings: those of now, and what will be noticed later. ``lost``: those of now that say
-    why images are not shown at all.
+    """Archives by number, numbers by path, the names in each directory that was
+    listed, and warnings: those of now, and what will be noticed later. ``lost``: those of now that
+    say why images are not shown at all.
 
     ``base``: the directory in which the versions' directories stand. ``roots``: where a version
     stands that no directory in the base is called by. ``compressed``: path of a tar -> what it is
@@ -140,11 +140,11 @@ class Discovery:
         return next((join_path(self.base, name) for name in found), None)
 
     def files(self, directory: bytes) -> list[bytes]:
-        """The names of the files in a surveyed directory."""
+        """The names of the files in a directory that was listed."""
         return [name for name, is_directory in self.names.get(directory, ()) if not is_directory]
 
     def directories(self, directory: bytes) -> list[bytes]:
-        """The names of the directories in a surveyed directory."""
+        """The names of the directories in a directory that was listed."""
         return [name for name, is_directory in self.names.get(directory, ()) if is_directory]
 
 
@@ -170,7 +170,7 @@ class Names(Protocol):
 
 
 class _Walker:
-    """One survey, breadth first; ``looks_into`` files whose names do not tell what they are."""
+    """One walk, breadth first; ``looks_into`` files whose names do not tell what they are."""
 
     def __init__(
         self, source: Names, result: Discovery, looks_into: Callable[[bytes], Peek] | None = None

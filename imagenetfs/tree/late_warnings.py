@@ -29,7 +29,7 @@ class LateWarnings:
     """Sentences, in the order in which they were found. Make it before forking."""
 
     def __init__(self) -> None:
-        self._lock = SharedLock("imagenetfs-notices")
+        self._lock = SharedLock("imagenetfs-late-warnings")
         self._map = mmap.mmap(-1, _BYTES)
         self._known: set[str] = set()
 

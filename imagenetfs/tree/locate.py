@@ -1,7 +1,7 @@
 """Where each version stands, where no directory in the base is called by its name: the source
 itself, a level more (Kaggle's ``ILSVRC/Data/CLS-LOC``, ``images/``), a directory ``imagenet``.
 
-Only names are looked at that the survey has read. What is taken for something by a guess is told.
+Only names are looked at that discovery has read. What is taken for something by a guess is told.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _ilsvrc2012(found: Discovery, source: Path, own: bytes) -> bytes | None:
 
 
 def _below(found: Discovery, top: bytes) -> Iterator[bytes]:
-    """The surveyed directories below one, nearest first, each after its siblings of a better name
+    """The discovered directories below one, nearest first, each after its siblings of a better name
     (classification before detection, in Kaggle's tree).
     """
     level = [top]

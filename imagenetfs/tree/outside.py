@@ -113,7 +113,7 @@ class _Counter:
                     self._count_rows((archive, inner), below)
 
     def _count_names(self, directory: bytes, *, whole: bool) -> bool:
-        """Count a surveyed directory by its names, and ask for the attributes of none: it may have
+        """Count a listed directory by its names, and ask for the attributes of none: it may have
         19,167 class tars. False where a directory in it is no archive of its own.
         """
         archives, names = self._index.archives, self._names.get(directory)

@@ -1,6 +1,7 @@
-"""Where the images of a split stand: what every shelf answers, and that of flat images with labels.
+"""Where the images of a split stand: what every split backend answers, and that of flat images with
+labels.
 
-A shelf answers with a :class:`~imagenetfs.tree.listing.Listing` a class, from tables that the index
+It answers with a :class:`~imagenetfs.tree.listing.Listing` a class, from tables that the index
 makes when they are first asked for.
 """
 
@@ -61,7 +62,7 @@ class SplitBackend(Protocol):
         ...
 
     def class_of(self, archive: int, inner: int, row: int) -> int | None:
-        """The class in which a row of a container stands; None where it is not on this shelf."""
+        """The class in which a row of a container stands; None where it is not of this split."""
         ...
 
     def class_of_name(self, name: bytes) -> int | None:

@@ -1,8 +1,8 @@
-"""What the zips of a source hold, added to the names that the survey has found.
+"""What the zips of a source hold, added to the names that discovery has found.
 
-Only zips that stand in surveyed directories are looked into, and not those that are a class or come
-beside the images. Their tables are made for it, or read from an index file: of a zip nothing else
-tells what it holds.
+Only zips that stand in directories it has listed are looked into, and not those that are a class or
+come beside the images. Their tables are made for it, or read from an index file: of a zip nothing
+else tells what it holds.
 """
 
 from __future__ import annotations

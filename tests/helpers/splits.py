@@ -12,7 +12,7 @@ from tests.helpers.listings import check_listing
 
 
 def by_class(index: Index, archive: int, instead: int | None = None) -> PerClassSplit:
-    """A shelf of the class containers in an archive, and what takes the place of broken ones."""
+    """A split of the class containers in an archive, and what takes the place of broken ones."""
     return PerClassSplit(
         index,
         classes_within(index, archive),
@@ -29,10 +29,11 @@ def images_of(index: Index, listing: Listing) -> dict[bytes, bytes]:
     }
 
 
-def shelf_images(index: Index, shelf: SplitBackend) -> dict[bytes, dict[bytes, bytes]]:
+def split_images(index: Index, backend: SplitBackend) -> dict[bytes, dict[bytes, bytes]]:
     """Class -> name -> bytes."""
     return {
-        wnid: images_of(index, shelf.listing(number)) for number, wnid in enumerate(shelf.classes)
+        wnid: images_of(index, backend.listing(number))
+        for number, wnid in enumerate(backend.classes)
     }
 
 

@@ -3,10 +3,11 @@
 Two tables decide. renamed.tsv has what was renamed: a module must not stand under its old path
 again, its old names must not be defined in it again, and no class anywhere may have the name of a
 renamed class. docs/glossary.md has the words of the project; a word in its column "retired" is no
-name of anything in the package: module, class, function, parameter, attribute or variable.
+name of anything in the package (module, class, function, parameter, attribute or variable), and no
+part of one: neither ``as_gate`` nor ``GateKeeper``.
 
 In prose (docstrings, comments, messages) a sentence names the process that acts, and not a person:
-the words of ``PERSONS`` stand nowhere in the package.
+the words of ``PERSONS`` stand nowhere in the package. Nor do those of ``NEVER``.
 """
 
 from __future__ import annotations
@@ -32,6 +33,13 @@ PERSONS = ("whoever", "somebody", "nobody", "anybody", "everybody", "meanwhile",
 
 _PERSONS = re.compile(rf"\b({'|'.join(PERSONS)})\b", re.IGNORECASE)
 
+NEVER = ("shelf", "shelves", "survey", "surveyed", "surveys", "garden", "metafiles")
+"""Retired words that are out of place in prose too: the field means nothing by them."""
+
+_NEVER = re.compile(rf"(?<![A-Za-z])({'|'.join(NEVER)})(?![A-Za-z])", re.IGNORECASE)
+
+_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
 
 @dataclass
 class Retired:
@@ -41,6 +49,16 @@ class Retired:
     names: dict[tuple[str, str], str] = field(default_factory=dict)
     classes: dict[str, str] = field(default_factory=dict)
     words: dict[str, str] = field(default_factory=dict)
+
+    def word_in(self, name: str) -> str | None:
+        """The retired word that a name is, or has among its parts, in the plural too."""
+        if name.strip("_") in self.words:
+            return name.strip("_")
+        for part in map(str.lower, _PARTS.findall(name)):
+            for word in (part, part.removesuffix("s")):
+                if word in self.words:
+                    return word
+        return None
 
 
 def load(renamed: str, glossary: str) -> Retired:
@@ -84,11 +102,14 @@ def findings(directory: Path, retired: Retired) -> Iterator[str]:
         if module in retired.modules:
             yield f"{where}: this module is {retired.modules[module]} now"
         word = module.rpartition(".")[2]
-        if word in retired.words:
-            yield f"{where}: {word} is a retired word; say {retired.words[word]}"
+        old = retired.word_in(word)
+        if old is not None:
+            yield f"{where}: {old} is a retired word; say {retired.words[old]}"
         for number, text in enumerate(path.read_text().splitlines(), start=1):
             for person in _PERSONS.findall(text):
                 yield f"{where}:{number}: {person} leaves open who acts; name the process"
+            for old in _NEVER.findall(text):
+                yield f"{where}:{number}: {old} is a retired word, in prose too; see the glossary"
         tree = ast.parse(path.read_bytes(), str(path))
         for line, name in sorted({*_in_tree(tree, module, retired)}):
             yield f"{where}:{line}: {name}"
@@ -104,9 +125,10 @@ def _in_tree(tree: ast.Module, module: str, retired: Retired) -> Iterator[tuple[
         if isinstance(at, ast.ClassDef) and at.name.strip("_") in retired.classes:
             yield at.lineno, f"{at.name} is {retired.classes[at.name.strip('_')]} now"
         for line, name in _names(at):
-            if name.strip("_") in retired.words:
-                instead = retired.words[name.strip("_")]
-                yield line, f"{name} is a retired word; say {instead}"
+            old = retired.word_in(name)
+            if old is not None:
+                what = "is" if name.strip("_") == old else f"has {old}, which is"
+                yield line, f"{name} {what} a retired word; say {retired.words[old]}"
 
 
 def _names(node: ast.AST) -> Iterator[tuple[int, str]]:

@@ -41,6 +41,9 @@ def found(tmp_path: Path, rules: Retired, name: str, text: str) -> list[str]:
         "for _ring in (): pass",
         "text = f'{ring.x}'",
         "class _Thing: pass",
+        "as_ring = 1",
+        "class RingReader: pass",
+        "_RINGS_PER_CPU = 2",
     ],
 )
 def test_a_retired_word_is_no_name(tmp_path: Path, rules: Retired, text: str) -> None:
@@ -62,6 +65,15 @@ def test_a_sentence_names_who_acts(tmp_path: Path, rules: Retired, text: str) ->
     (line,) = found(tmp_path, rules, "n.py", text)
     assert line.startswith("p/n.py:1: ")
     assert "name the process" in line
+
+
+@pytest.mark.parametrize("text", ['"""On this shelf."""', "x = 1  # as it was surveyed"])
+def test_what_the_field_means_nothing_by_is_not_written_either(
+    tmp_path: Path, rules: Retired, text: str
+) -> None:
+    (line,) = found(tmp_path, rules, "n.py", text)
+    assert line.startswith("p/n.py:1: ")
+    assert "in prose too" in line
 
 
 def test_other_names_and_prose_are_left_alone(tmp_path: Path, rules: Retired) -> None:
@@ -114,7 +126,7 @@ def test_a_word_of_the_glossary_is_not_retired_elsewhere_in_it() -> None:
 
 def test_the_command_ends_with_one_for_a_finding(tmp_path: Path) -> None:
     (tmp_path / "p").mkdir()
-    (tmp_path / "p" / "n.py").write_text("shelf = 1\n")
+    (tmp_path / "p" / "n.py").write_text("stitch = 1\n")
     done = subprocess.run(
         [sys.executable, "-m", "tests.lint.retired_words", str(tmp_path / "p")],
         capture_output=True,
@@ -122,5 +134,5 @@ def test_the_command_ends_with_one_for_a_finding(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (
         1,
-        "p/n.py:1: shelf is a retired word; say split backend\n",
+        "p/n.py:1: stitch is a retired word; say merge\n",
     )

@@ -30,6 +30,12 @@ from imagenetfs.tree.class_places import (
 )
 from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.devkit import Devkit
+from imagenetfs.tree.discovered_classes import (
+    archives_below,
+    are_numbered,
+    classes_below,
+    tar_stems,
+)
 from imagenetfs.tree.discovery import (
     CLASS,
     DEVKIT,
@@ -44,7 +50,6 @@ from imagenetfs.tree.locate import OTHER_SET
 from imagenetfs.tree.peek import plain_name
 from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import UNLABELED, FlatSplit
-from imagenetfs.tree.surveyed_classes import archives_below, are_numbered, classes_below, tar_stems
 from imagenetfs.tree.unpacked import DirectoryPlace
 from imagenetfs.tree.val_labels import find_labels
 from imagenetfs.tree.versions.winter21 import WHOLE_TARS

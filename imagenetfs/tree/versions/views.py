@@ -123,7 +123,7 @@ def view(
 
 
 def _lost(wanted: Wanted, backends: Sequence[ViewSplit]) -> set[bytes]:
-    """The entries that are on none of these shelves, as far as names tell."""
+    """The entries that none of these splits has, as far as names tell."""
     classes = wanted.classes.difference(*(backend.base.classes for backend in backends))
     return classes | {
         name for name in wanted.files if not any(backend.can_have(name) for backend in backends)
@@ -149,7 +149,7 @@ def _add(shown: Version, split: Split, backend: ViewSplit) -> None:
 
 
 class ViewSplit:
-    """The part of a shelf that a list asks for."""
+    """The part of a split that a list asks for."""
 
     def __init__(self, split: bytes, base: SplitBackend, wanted: Wanted, tell: Tell) -> None:
         """``tell`` hears what is wanted and, once a class is listed, not found."""
@@ -171,7 +171,7 @@ class ViewSplit:
 
     @property
     def may_have(self) -> bool:
-        """Whether there can be anything of the list on this shelf."""
+        """Whether there can be anything of the list in this split."""
         if self.wanted.classes.intersection(self.base.classes):
             return True
         return any(self.can_have(name) for name in self.wanted.files)

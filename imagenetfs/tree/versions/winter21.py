@@ -25,15 +25,15 @@ from imagenetfs.tree.class_backend import (
 from imagenetfs.tree.class_listing import Place
 from imagenetfs.tree.class_places import choose_split
 from imagenetfs.tree.dataset import Split, Version
-from imagenetfs.tree.discovery import FALL11, WINTER21, Discovery
-from imagenetfs.tree.per_class_split import PerClassSplit
-from imagenetfs.tree.selection import ArchiveSelector
-from imagenetfs.tree.split_backend import WNID
-from imagenetfs.tree.surveyed_classes import (
+from imagenetfs.tree.discovered_classes import (
     archives_below,
     classes_below,
     classes_in_tars_below,
 )
+from imagenetfs.tree.discovery import FALL11, WINTER21, Discovery
+from imagenetfs.tree.per_class_split import PerClassSplit
+from imagenetfs.tree.selection import ArchiveSelector
+from imagenetfs.tree.split_backend import WNID
 from imagenetfs.tree.unpacked import DirectoryPlace
 
 _WHOLE = (

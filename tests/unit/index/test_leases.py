@@ -147,7 +147,7 @@ def test_a_heart_beats_and_costs_nothing_between(path: Path) -> None:
     lease = _taken(path, clock=clock)
     for _ in range(3):
         os.utime(path, (1, 1))
-        clock.advance(leases.BEAT_SECONDS - 0.1)
+        clock.advance(leases.HEARTBEAT_SECONDS - 0.1)
         lease.heartbeat()
         assert path.stat().st_mtime == 1
         clock.advance(0.2)
@@ -161,7 +161,7 @@ def test_what_was_taken_away_is_not_given_back_nor_kept_alive(path: Path) -> Non
     _pretend_elsewhere(path)
     quick = _acquired_later(path, leases.DEAD_SECONDS + 1, "quick")
     os.utime(path, (1, 1))
-    clock.advance(leases.BEAT_SECONDS + 1)
+    clock.advance(leases.HEARTBEAT_SECONDS + 1)
     slow.heartbeat()
     assert path.stat().st_mtime == 1
     slow.release()

@@ -17,10 +17,10 @@ from imagenetfs.job.nfs_access import (
     DeniedPath,
     Reason,
     User,
-    as_gate,
     explain,
     find_denied_path,
     group_name,
+    parse_denied_path,
     user_name,
 )
 
@@ -143,7 +143,7 @@ def test_what_refuses_is_named(
     refuse(monkeypatch, path)
     described = find_denied_path(source)
     assert described is not None
-    gate = as_gate(json.loads(json.dumps(described)))
+    gate = parse_denied_path(json.loads(json.dumps(described)))
     assert (gate.path, gate.wanted, gate.uid) == (str(path), wanted, os.geteuid())
     assert gate.mode == path.stat().st_mode & 0o777
     assert (gate.entries, gate.is_foreign) == ((), False)
@@ -164,8 +164,8 @@ def test_an_access_list_is_read(source: Path, monkeypatch: pytest.MonkeyPatch) -
     held = {"system.posix_acl_access": value, "system.nfs4_acl": b"x"}
     refuse(monkeypatch, source)
     monkeypatch.setattr(os, "getxattr", lambda path, name: held[name])
-    gate = as_gate(json.loads(json.dumps(find_denied_path(source))))
+    gate = parse_denied_path(json.loads(json.dumps(find_denied_path(source))))
     assert gate.entries == tuple(entries)
     assert gate.is_foreign
     held["system.posix_acl_access"] = value[:-1]  # no list that is known
-    assert as_gate(find_denied_path(source) or {}).entries == ()
+    assert parse_denied_path(find_denied_path(source) or {}).entries == ()

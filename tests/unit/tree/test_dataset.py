@@ -6,13 +6,13 @@ from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.split_backend import UNLABELED
 
 
-class Shelf:
+class Backend:
     def __init__(self, *classes: bytes) -> None:
         self.classes = classes
 
 
 def split(name: bytes, *classes: bytes) -> Split:
-    return Split(name, Shelf(*classes), "x")  # type: ignore[arg-type]  # a shelf of classes alone
+    return Split(name, Backend(*classes), "x")  # type: ignore[arg-type]  # a backend of classes alone
 
 
 def test_the_classes_of_a_split() -> None:

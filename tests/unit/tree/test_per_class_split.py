@@ -12,20 +12,20 @@ from imagenetfs.tree import class_listing
 from imagenetfs.tree.class_listing import container_listing
 from tests.helpers.archives import class_tar, image, index_of, tar_of
 from tests.helpers.listings import check_listing
-from tests.helpers.splits import by_class, expected_class, images_of, shelf_images
+from tests.helpers.splits import by_class, expected_class, images_of, split_images
 
 
 def test_class_tars(tmp_path: Path) -> None:
     tars = {f"n{n:08d}.tar": class_tar(n) for n in (3, 1, 2)}
     (tmp_path / "t.tar").write_bytes(tar_of({**tars, "readme.txt": b"x", "other.tar": b""}))
     index = index_of(tmp_path, "t.tar")
-    shelf = by_class(index, 0)
-    assert list(shelf.classes) == [b"n%08d" % n for n in (1, 2, 3)]
+    backend = by_class(index, 0)
+    assert list(backend.classes) == [b"n%08d" % n for n in (1, 2, 3)]
     assert not any(index.known(0, inner) for inner in range(4))  # nothing opened for the names
-    assert shelf_images(index, shelf) == {b"n%08d" % n: expected_class(n) for n in (1, 2, 3)}
-    assert shelf.mtime_ns(1) == 7 * 10**9
-    assert shelf.find_anywhere(b"n00000001_0.JPEG") is None
-    assert shelf.archives == (0,)
+    assert split_images(index, backend) == {b"n%08d" % n: expected_class(n) for n in (1, 2, 3)}
+    assert backend.mtime_ns(1) == 7 * 10**9
+    assert backend.find_anywhere(b"n00000001_0.JPEG") is None
+    assert backend.archives == (0,)
 
 
 def test_class_directories(tmp_path: Path) -> None:
@@ -35,8 +35,8 @@ def test_class_directories(tmp_path: Path) -> None:
             (tmp_path / "train" / f"n{n:08d}" / name.decode()).write_bytes(data)
     (tmp_path / "train" / "lost+found").mkdir()
     index = index_of(tmp_path, "train")
-    shelf = by_class(index, 0)
-    assert shelf_images(index, shelf) == {b"n%08d" % n: expected_class(n) for n in (1, 2)}
+    backend = by_class(index, 0)
+    assert split_images(index, backend) == {b"n%08d" % n: expected_class(n) for n in (1, 2)}
 
 
 @pytest.mark.expects_log(
@@ -64,13 +64,13 @@ def test_broken_class_tars_fall_back_on_directories(tmp_path: Path) -> None:
         (tmp_path / "train" / f"n{n:08d}").mkdir(parents=True)
         (tmp_path / "train" / f"n{n:08d}" / "loose.JPEG").write_bytes(image(n))
     index = index_of(tmp_path, "t.tar", "train")
-    assert shelf_images(index, by_class(index, 0, 1)) == {
+    assert split_images(index, by_class(index, 0, 1)) == {
         b"n00000001": expected_class(1),
         b"n00000002": {b"loose.JPEG": image(2)},
         b"n00000003": {b"loose.JPEG": image(3)},
         b"n00000004": {},
     }
-    without = shelf_images(index, by_class(index, 0))
+    without = split_images(index, by_class(index, 0))
     assert without[b"n00000002"] == {  # all but the one whose header is damaged
         b"n00000002_0.JPEG": image(200, 600),
         b"n00000002_2.JPEG": image(202, 602),

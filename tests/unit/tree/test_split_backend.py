@@ -13,7 +13,7 @@ from imagenetfs.tree import class_listing
 from imagenetfs.tree.inode import max_rows
 from imagenetfs.tree.split_backend import UNLABELED, FlatSplit, image_number
 from tests.helpers.archives import image, index_of, tar_of
-from tests.helpers.splits import shelf_images
+from tests.helpers.splits import split_images
 
 
 def _val(tmp_path: Path, count: int) -> None:
@@ -32,7 +32,7 @@ def test_labelled(tmp_path: Path) -> None:
     index = index_of(tmp_path, "val.tar")
     classes = [b"n00000003", b"n00000001", b"n00000002"]
     backend = FlatSplit(index, (0,), classes, lambda name: b"n%08d" % (image_number(name) % 3 + 1))
-    found = shelf_images(index, backend)
+    found = split_images(index, backend)
     assert list(found) == sorted(classes)
     for number in range(1, 26):
         assert found[b"n%08d" % (number % 3 + 1)].pop(_name(number)) == image(number)
@@ -53,7 +53,7 @@ def test_images_without_a_label_stand_in_unlabeled(tmp_path: Path) -> None:
     _val(tmp_path, 4)
     index = index_of(tmp_path, "val.tar")
     labels = {_name(1): b"n1", _name(2): b"n9", _name(3): None}
-    found = shelf_images(index, FlatSplit(index, (0,), [b"n1", UNLABELED], labels.get))
+    found = split_images(index, FlatSplit(index, (0,), [b"n1", UNLABELED], labels.get))
     assert {wnid: sorted(names) for wnid, names in found.items()} == {
         b"n1": [_name(1)],
         UNLABELED: [_name(2), _name(3), _name(4)],
@@ -64,7 +64,7 @@ def test_without_labels_everything_is_unlabeled(tmp_path: Path) -> None:
     _val(tmp_path, 4)
     index = index_of(tmp_path, "val.tar")
     backend = FlatSplit(index, (0,))
-    assert shelf_images(index, backend) == {UNLABELED: {_name(n): image(n) for n in range(1, 5)}}
+    assert split_images(index, backend) == {UNLABELED: {_name(n): image(n) for n in range(1, 5)}}
 
 
 def test_a_patch_is_laid_over(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_patch_is_laid_over(tmp_path: Path) -> None:
     index = index_of(tmp_path, "test.tar", "patch.tar")
     backend = FlatSplit(index, (0, 1))
     expected = {b"%d.JPEG" % n: image(n) for n in range(5)}
-    assert shelf_images(index, backend)[UNLABELED] == {
+    assert split_images(index, backend)[UNLABELED] == {
         **expected,
         b"2.JPEG": b"patched",
         b"9.JPEG": b"new",
@@ -96,15 +96,15 @@ def test_a_directory_with_a_few_below(tmp_path: Path) -> None:
     index = _flat_directory(tmp_path, ["a", "b", "c"])
     (tmp_path / "val" / "9.JPEG").write_bytes(image(9))
     backend = FlatSplit(index, (0,))
-    assert shelf_images(index, backend)[UNLABELED] == {
+    assert split_images(index, backend)[UNLABELED] == {
         b"%d.JPEG" % n: image(n) for n in (0, 1, 2, 9)
     }
 
 
 def test_a_directory_with_many_below(tmp_path: Path) -> None:
     index = _flat_directory(tmp_path, [f"class{n:03d}" for n in range(300)])
-    shelf = FlatSplit(index, (0,))
-    assert shelf_images(index, shelf)[UNLABELED] == {b"%d.JPEG" % n: image(n) for n in range(300)}
+    backend = FlatSplit(index, (0,))
+    assert split_images(index, backend)[UNLABELED] == {b"%d.JPEG" % n: image(n) for n in range(300)}
 
 
 def test_a_container_with_more_rows_than_numbers_is_refused_in_a_sentence(

@@ -112,14 +112,14 @@ def test_a_broken_batch_is_told_and_the_others_are_shown(
 def test_the_class_of_a_row(source: Path) -> None:
     tree = tree_of(source)
     split = tree.catalogue.versions[0].splits[0]
-    shelf = split.backend
-    first = shelf.archives[0]
-    classes = [shelf.class_of(first, OUTER, row) for row in range(2)]
-    assert [shelf.classes[number] for number in classes if number is not None] == LEAVES[:2]
-    assert shelf.class_of(99, OUTER, 0) is None
-    [(name, _, _), *_] = shelf.listing(list(shelf.classes).index(LEAVES[0])).entries(0)
-    assert shelf.classes[shelf.class_of_name(name) or 0] == LEAVES[0]
-    assert shelf.class_of_name(b"nothing.png") is None
+    backend = split.backend
+    first = backend.archives[0]
+    classes = [backend.class_of(first, OUTER, row) for row in range(2)]
+    assert [backend.classes[number] for number in classes if number is not None] == LEAVES[:2]
+    assert backend.class_of(99, OUTER, 0) is None
+    [(name, _, _), *_] = backend.listing(list(backend.classes).index(LEAVES[0])).entries(0)
+    assert backend.classes[backend.class_of_name(name) or 0] == LEAVES[0]
+    assert backend.class_of_name(b"nothing.png") is None
 
 
 def test_numbers_in_names_are_numbers() -> None:

@@ -31,7 +31,7 @@ def classes_below(discovery: Discovery, index: Index, top: bytes) -> list[FoundC
 def _walk(
     discovery: Discovery, index: Index, top: bytes, fits: re.Pattern[bytes]
 ) -> Iterator[FoundClass]:
-    """The classes in a directory and in those below it that the survey has seen."""
+    """The classes in a directory and in those below it that discovery has listed."""
     pending = [top]
     while pending:
         path = pending.pop()
@@ -59,7 +59,7 @@ def _walk(
 
 
 def tar_stems(discovery: Discovery, path: bytes) -> list[bytes]:
-    """The names of the tars and zips in a surveyed directory, without their ending."""
+    """The names of the tars and zips in a listed directory, without their ending."""
     return [stem for name in discovery.files(path) if (stem := archive_stem(name)) != name]
 
 
@@ -69,7 +69,7 @@ def are_numbered(names: Sequence[bytes]) -> bool:
 
 
 def classes_in_tars_below(discovery: Discovery, index: Index, top: bytes) -> list[FoundClass]:
-    """The classes in the surveyed tars below a directory that are called as no class."""
+    """The classes in the discovered tars below a directory that are called as no class."""
     found: list[FoundClass] = []
     for archive in discovery.archives:
         path = archive.path
@@ -83,8 +83,8 @@ def classes_in_tars_below(discovery: Discovery, index: Index, top: bytes) -> lis
 
 
 def archives_below(discovery: Discovery, path: bytes) -> list[int]:
-    """A tar by itself; of a directory it and those below it that were surveyed, and the directories
-    of splits in these.
+    """A tar by itself; of a directory it and those below it that discovery has listed, and
+    the directories of splits in these.
     """
     own = discovery.number(path)
     if own is None or discovery.archives[own].kind is Kind.TAR:
