@@ -15,14 +15,14 @@ import sys
 import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from imagenetfs import config, errors
 from imagenetfs.errors import ExitCode, FuseRefusedError, ImagenetfsError
 from imagenetfs.job import status
 from imagenetfs.job.mount_handle import MountHandle, join_mount, release
 from imagenetfs.job.mount_paths import MountPaths, locked
+from imagenetfs.library.closable import Closable
 from imagenetfs.library.settings import AnyPath, MountSettings, OpenSettings, option_texts
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ _END_SECONDS = 30.0
 _WARNING = "warning: "
 
 
-class Mount:
+class Mount(Closable):
     """A mount of this process's. Made by :func:`imagenetfs.mount`; ends with :meth:`close`, as a
     context, or with the interpreter.
     """
@@ -68,17 +68,6 @@ class Mount:
         _mounts.discard(self)
         if self._handle.lease is not None:
             self._handle.lease.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __fspath__(self) -> str:
         return self.path

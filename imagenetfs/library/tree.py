@@ -8,11 +8,11 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator, Sequence
-from types import TracebackType
-from typing import Any, BinaryIO, NamedTuple, Self, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from imagenetfs.errors import NoEntryError, NotDirectoryError, TreeClosedError, did_you_mean
 from imagenetfs.library import paths
+from imagenetfs.library.closable import Closable
 from imagenetfs.library.errors import SplitNotFoundError
 from imagenetfs.library.file import RawFile
 from imagenetfs.library.opened import OpenedSource
@@ -48,7 +48,7 @@ class Entry(NamedTuple):
     attributes: Attributes
 
 
-class Tree:
+class Tree(Closable):
     """An opened source. Made by :func:`imagenetfs.open`; ends with :meth:`close`, or as a context.
 
     ``tree["ILSVRC2012/train"]`` is a :class:`Split`. A path is one of the mount's, with or without
@@ -217,17 +217,6 @@ class Tree:
         self._opened.close()
         while self._splits:
             self._splits.popitem()[1].forget()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """By source and settings: another process opens its own."""
