@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -145,6 +147,84 @@ def test_the_check_can_fail(tmp_path: Path) -> None:
     )
     assert {"imagenetfs.fuse.stats", "pyfuse3"} <= imports(module)
     assert level("fuse") < level("index")
+
+
+# --- private names ------------------------------------------------------------------------------
+
+_IMPORTS = re.compile(r"^ *(?:from|import) +(\w+)[^\n(]*(?:\([^)]*\))?", re.MULTILINE)
+
+
+def may_be_private(text: str) -> bool:
+    """Whether a module's syntax tree is to be looked at: to walk all of them would take seconds."""
+    words: set[str] = set()
+    for found in _IMPORTS.finditer(text):
+        if is_dependency(found[1]):
+            words.update(re.findall(r"\w+", found[0]))
+    used = re.search(rf"\b(?:{'|'.join(words)})\._[a-z]", text) if words else None
+    return used is not None or any(map(is_private, words))
+
+
+def private_names(tree: ast.Module) -> list[str]:
+    """What a module takes of a dependency that the dependency keeps for itself."""
+    found, modules = [], dict[str, str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+            taken = {one.asname or one.name.partition(".")[0]: one.name for one in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            taken = {one.asname or one.name: f"{node.module}.{one.name}" for one in node.names}
+        else:
+            continue
+        foreign = {own: name for own, name in taken.items() if is_dependency(name)}
+        modules.update(foreign)
+        found += [name for name in names if is_dependency(name) and is_private(name)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            module = modules.get(node.value.id)
+            if module is not None and is_private(node.attr):
+                found.append(f"{module}.{node.attr}")
+    return found
+
+
+def is_dependency(name: str) -> bool:
+    top = name.partition(".")[0]
+    return top not in sys.stdlib_module_names and top not in ("imagenetfs", "tests")
+
+
+def is_private(name: str) -> bool:
+    return any(part.startswith("_") and not part.startswith("__") for part in name.split("."))
+
+
+@pytest.mark.parametrize("directory", ["imagenetfs", "tests"])
+def test_no_private_name_of_a_dependency(directory: str) -> None:
+    texts = {path: path.read_text() for path in (PACKAGE.parent / directory).rglob("*.py")}
+    found = {
+        str(path): names
+        for path, text in texts.items()
+        if may_be_private(text) and (names := private_names(ast.parse(text)))
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import trio\ntrio._core.run()",
+        "from pyfuse3 import _pyfuse3",
+        "import pyfuse3._pyfuse3",
+        "from numpy._core import x",
+        "def f():\n    import numpy as np\n    return np._x",
+    ],
+)
+def test_the_check_of_private_names_can_fail(text: str) -> None:
+    assert len(private_names(ast.parse(text))) == 1
+    assert may_be_private(text)
+
+
+def test_private_names_of_our_own_and_of_python_are_no_dependencys() -> None:
+    text = "import os\nfrom imagenetfs import errors\nos._exit(1)\nerrors._x\nself._trio.x"
+    assert private_names(ast.parse(text)) == []
 
 
 # --- sizes ----------------------------------------------------------------------------------------
