@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MountSettings:
+class ServerSettings:
     """The settings by which a mount is served; each has the name that it has in the table of
     settings, from which the job fills them in by name.
 
@@ -52,7 +52,7 @@ class MountPlan:
 
     source: Path
     mountpoint: Path
-    settings: MountSettings
+    settings: ServerSettings
     cache: CacheSetup | None = None
     fuse_options: tuple[str, ...] = ()
     log_path: Path | None = None

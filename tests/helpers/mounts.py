@@ -204,7 +204,7 @@ def _plan(described: dict[str, Any]) -> MountPlan:
     from dataclasses import fields
 
     from imagenetfs.cache.quota import CacheSetup, Limits
-    from imagenetfs.server.mount_plan import MountPlan, MountSettings
+    from imagenetfs.server.mount_plan import MountPlan, ServerSettings
 
     paths = ("source", "mountpoint", "log_path", "index_dir", "cache_dir")
     given: dict[str, Any] = {
@@ -215,8 +215,8 @@ def _plan(described: dict[str, Any]) -> MountPlan:
     given["view"] = tuple((name, Path(path)) for name, path in given.pop("views", ()))
     limits = Limits(given.pop("cache_size", 0), given.pop("keep_free", 0))
     directory = given.pop("cache_dir", None)
-    names = {field.name for field in fields(MountSettings)} & given.keys()
-    settings = MountSettings(**{name: given.pop(name) for name in names})
+    names = {field.name for field in fields(ServerSettings)} & given.keys()
+    settings = ServerSettings(**{name: given.pop(name) for name in names})
     cache = None if directory is None else CacheSetup(directory, limits)
     return MountPlan(settings=settings, cache=cache, **given)
 

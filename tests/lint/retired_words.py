@@ -23,9 +23,10 @@ REPOSITORY = Path(__file__).parents[2]
 RENAMED = Path(__file__).with_name("renamed.tsv")
 GLOSSARY = REPOSITORY / "docs" / "glossary.md"
 
-_STILL_RIGHT = frozenset({"Identity", "Lease", "Reads", "Root"})
+_STILL_RIGHT = frozenset({"Identity", "Lease", "MountSettings", "Reads", "Root"})
 """Names of renamed classes that the field uses for something else that the package has or may have:
-a lease has a time bound, a volume an identity, the benchmarks speak of reads, a tree has a root.
+a lease has a time bound, a volume an identity, `imagenetfs.mount` has settings, the benchmarks
+speak of reads, a tree has a root.
 """
 
 PERSONS = ("whoever", "somebody", "nobody", "anybody", "everybody", "meanwhile", "one's")

@@ -13,12 +13,12 @@ import pytest
 
 from imagenetfs.errors import FuseRefusedError
 from imagenetfs.server import fuse_mount as module
-from imagenetfs.server.mount_plan import MountPlan, MountSettings
+from imagenetfs.server.mount_plan import MountPlan, ServerSettings
 from imagenetfs.system import mounts
 
 
 def plan(**more: Any) -> MountPlan:
-    settings = MountSettings(workers=4, in_flight=None, index_dir=None, read_timeout=35.0)
+    settings = ServerSettings(workers=4, in_flight=None, index_dir=None, read_timeout=35.0)
     return MountPlan(source=Path("/s"), mountpoint=Path("/m"), settings=settings, **more)
 
 

@@ -14,14 +14,14 @@ from imagenetfs.counters import Counter
 from imagenetfs.errors import UsageError
 from imagenetfs.fuse.stats import STAGER, SUPERVISOR
 from imagenetfs.server.mount_context import MountContext, assemble
-from imagenetfs.server.mount_plan import MountPlan, MountSettings
+from imagenetfs.server.mount_plan import MountPlan, ServerSettings
 from tests.helpers.children import ended
 from tests.helpers.forked import wait_until
 
 
 def plan(source: Path, settings: dict[str, Any] | None = None, **more: Any) -> MountPlan:
     given = {"workers": 4, "in_flight": None, "index_dir": None, "read_timeout": 35.0}
-    served = MountSettings(**{**given, **(settings or {})})
+    served = ServerSettings(**{**given, **(settings or {})})
     return MountPlan(source=source, mountpoint=source / "m", settings=served, **more)
 
 

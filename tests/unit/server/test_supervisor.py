@@ -19,7 +19,7 @@ from imagenetfs.fuse.operations import Operations
 from imagenetfs.fuse.stats import SharedStats
 from imagenetfs.server import supervisor as module
 from imagenetfs.server.mount_context import MountContext
-from imagenetfs.server.mount_plan import MountPlan, MountSettings
+from imagenetfs.server.mount_plan import MountPlan, ServerSettings
 from imagenetfs.server.supervisor import Supervisor, Watcher
 
 SESSION = 77
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.expects_log("fewer than there ought to be")
 
 
 def plan(**more: Any) -> MountPlan:
-    settings = MountSettings(workers=4, in_flight=None, index_dir=None, read_timeout=35.0)
+    settings = ServerSettings(workers=4, in_flight=None, index_dir=None, read_timeout=35.0)
     return MountPlan(source=Path("/s"), mountpoint=Path("/m"), settings=settings, **more)
 
 
