@@ -14,7 +14,7 @@ from imagenetfs.cli.terminal import say
 from imagenetfs.config.value_types import SystemLog
 from imagenetfs.errors import UsageError
 from imagenetfs.job import logs, preflight, signals, slurm_step
-from imagenetfs.job.mount_paths import locked, prepare_paths
+from imagenetfs.job.mount_paths import MountLock, locked, prepare_paths
 from imagenetfs.job.requirements import check_required
 from imagenetfs.job.server import MountRequest, make_mountpoint, serve_mount
 from imagenetfs.job.start import check_all, start_mount
@@ -88,14 +88,14 @@ def mount(
             _serve_in_background(request, lock)
 
 
-def _serve_in_background(request: MountRequest, lock: int) -> None:
+def _serve_in_background(request: MountRequest, lock: MountLock) -> None:
     start_mount(request, lock, say)
     ends = slurm_step.warning_of(os.environ)
     if ends is not None:
         say(f"warning: {ends}")
 
 
-def _serve_here(request: MountRequest, lock: int) -> None:
+def _serve_here(request: MountRequest, lock: MountLock) -> None:
     """Serve in this very process until the mount's end."""
     check_all(request, say)
     if not isinstance(request.settings.log, SystemLog):

@@ -192,7 +192,7 @@ class ClientRegistry:
         if lock is not None:  # else a run is joining: the next look decides
             self._over = True
             self._unlink()
-            os.close(lock)
+            lock.close()
         return self._over
 
     def _unlink(self) -> None:

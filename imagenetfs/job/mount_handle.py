@@ -16,7 +16,7 @@ from imagenetfs.job import clients, preflight, primary_group, signals
 from imagenetfs.job.cleanup import clear_dead_mount, remove_dead_mounts
 from imagenetfs.job.clients import MountClient
 from imagenetfs.job.compatibility import OccupiedError, check_shown, without_effect
-from imagenetfs.job.mount_paths import MountPaths, locked
+from imagenetfs.job.mount_paths import MountLock, MountPaths, locked
 from imagenetfs.job.processes import wait_for_end
 from imagenetfs.job.server import MountRequest
 from imagenetfs.job.start import Say, start_mount
@@ -170,7 +170,7 @@ def _make_directory(paths: MountPaths) -> bool:
     return True
 
 
-def _start(request: MountRequest, lock: int, say: Say) -> MountHandle:
+def _start(request: MountRequest, lock: MountLock, say: Say) -> MountHandle:
     paths = request.paths
     front, server = clients.pair()
     with server:

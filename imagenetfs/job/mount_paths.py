@@ -88,52 +88,86 @@ def prepare_paths(mountpoint: Path, settings: Settings, say: Say | None = None) 
     return MountPaths(mountpoint, prepare_root(settings, say))
 
 
-# --- locks ----------------------------------------------------------------------------------------
+# --- the lock -------------------------------------------------------------------------------------
+
+
+class MountLock:
+    """The lock of one mount, held; it belongs to an opening of its file (flock(2)).
+
+    A forked child shares it: it lasts until one of the processes calls :meth:`release`, or each of
+    them has closed it or ended. So a front closes its own, and the server that it has started
+    releases it when the mount can be read.
+    """
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        """``fd``: an opening of the lock's file, locked; it is this object's from now on."""
+        self._fd = fd
+
+    def fileno(self) -> int:
+        """The descriptor, for a process that is to keep it open."""
+        return self._fd
+
+    def release(self) -> None:
+        """Give the lock back for all processes that share it; it is still to be closed."""
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    @property
+    def closed(self) -> bool:
+        """Whether this process has let go of it."""
+        return self._fd < 0
+
+    def close(self) -> None:
+        """Let go of it in this process; once is enough: a server in the front's own process closes
+        it before the front does.
+        """
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 @contextlib.contextmanager
-def locked(paths: MountPaths, seconds: float = LOCK_SECONDS) -> Iterator[int]:
-    """Hold the mount's lock and yield its descriptor; raises StillBusyError after ``seconds``.
-
-    A forked child shares the lock: it lasts until one of the two unlocks it, or both have ended.
-    Where no server listens when it is given back, the lock file goes too.
+def locked(paths: MountPaths, seconds: float = LOCK_SECONDS) -> Iterator[MountLock]:
+    """Hold the mount's lock for a block, and close it then; raises StillBusyError after
+    ``seconds``. Where no server listens when it is closed, the lock's file goes too.
     """
     deadline = time.monotonic() + seconds
     with contextlib.ExitStack() as undo:
-        while (fd := _enter(paths, undo)) is None:
+        while (lock := _enter(paths, undo)) is None:
             if time.monotonic() > deadline:
                 raise StillBusyError(
                     f"Another process has been starting or ending the mount at "
                     f"{paths.mountpoint} for {seconds:.0f} s."
                 )
             time.sleep(0.02)
-        yield fd
+        yield lock
 
 
-def _enter(paths: MountPaths, undo: contextlib.ExitStack) -> int | None:
+def _enter(paths: MountPaths, undo: contextlib.ExitStack) -> MountLock | None:
     """Take the lock, if it is free, and have it given back; a signal comes
     before both or after both.
     """
     with signals.blocked():
-        fd = try_lock(paths)
-        if fd is not None:
-            undo.callback(_give_back, paths, fd)
-        return fd
+        lock = try_lock(paths)
+        if lock is not None:
+            undo.callback(_give_back, paths, lock)
+        return lock
 
 
-def _give_back(paths: MountPaths, fd: int) -> None:
+def _give_back(paths: MountPaths, lock: MountLock) -> None:
     with signals.blocked():
         # Closing only: if the server that was started here still holds the lock, it shall.
-        os.close(fd)
+        lock.close()
         if not paths.socket_path.exists():
             forget(paths)
 
 
-def try_lock(paths: MountPaths) -> int | None:
-    """the mount's lock as a descriptor of its own, if it is free."""
+def try_lock(paths: MountPaths) -> MountLock | None:
+    """The mount's lock, if it is free; the caller closes it."""
     fd = _open_lock(paths)
     if _take(fd, paths):
-        return fd
+        return MountLock(fd)
     os.close(fd)
     return None
 
@@ -176,8 +210,3 @@ def forget(paths: MountPaths) -> None:
         paths.lock_path.parent.rmdir()
         if is_removable(paths.root):
             paths.root.rmdir()
-
-
-def unlock(fd: int) -> None:
-    """Release the lock for all who share this descriptor's opening."""
-    fcntl.flock(fd, fcntl.LOCK_UN)

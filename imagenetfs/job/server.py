@@ -20,12 +20,12 @@ from imagenetfs.errors import ImagenetfsError
 from imagenetfs.job import preflight, primary_group, signals
 from imagenetfs.job.clients import Born, ClientRegistry, ServerInfo
 from imagenetfs.job.daemon import Ready
-from imagenetfs.job.mount_paths import MountPaths, forget, locked, unlock
+from imagenetfs.job.mount_paths import MountLock, MountPaths, forget, locked
 from imagenetfs.job.preflight import NOT_MOUNTED_FILE
 from imagenetfs.job.rendezvous import NamespaceServer, RendezvousListener
 from imagenetfs.job.sd_notify import Notifier
 from imagenetfs.job.storage import index_places, prepare_cache
-from imagenetfs.server.mount_plan import MountPlan, MountSettings
+from imagenetfs.server.mount_plan import MountPlan, ServerSettings
 from imagenetfs.system import mounts
 
 _TIDY_SECONDS = 5.0
@@ -49,9 +49,11 @@ class MountRequest:
 
 
 def serve_mount(
-    request: MountRequest, lock: int, ready: Ready, first_lease: socket.socket | None = None
+    request: MountRequest, lock: MountLock, ready: Ready, first_lease: socket.socket | None = None
 ) -> None:
-    """Mount and serve until the end; raises ImagenetfsError if it cannot mount."""
+    """Mount and serve until the end; ``lock`` is released when the mount can be read, and closed
+    where it cannot mount: then ImagenetfsError is raised.
+    """
     paths, notifier = request.paths, Notifier(os.environ)
     watchers: list[ClientRegistry | RendezvousListener | Notifier] = [notifier]
     is_mounted = False
@@ -60,8 +62,7 @@ def serve_mount(
         nonlocal is_mounted
         signals.check()
         is_mounted = True
-        # Not by closing: the workers have inherited the descriptor.
-        unlock(lock)
+        lock.release()  # closing would not do: the workers have inherited it
         ready(warnings)
         notifier.ready_to_use(f"{request.source} is mounted at {paths.mountpoint}")
 
@@ -90,7 +91,7 @@ def serve_mount(
         else:
             if request.made:
                 _remove(paths.mountpoint)  # the lock is ours, or that of a front that does so too
-            os.close(lock)
+            lock.close()
             forget(paths)
 
 
@@ -129,7 +130,7 @@ def make_mountpoint(mountpoint: Path, say: Callable[[str], None]) -> bool:
 def _plan(request: MountRequest) -> MountPlan:
     settings = request.settings
     places = index_places(settings)
-    served = mount_settings(settings)
+    served = server_settings(settings)
     served = replace(served, index_dir=places.written, index_path=places.path)
     return MountPlan(
         source=request.source,
@@ -164,10 +165,10 @@ def root_access_of(source: Path) -> tuple[int, int, int]:
     return uid, gid, bits & 0o555 | (bits & 0o400) >> 1
 
 
-def mount_settings(settings: Settings) -> MountSettings:
+def server_settings(settings: Settings) -> ServerSettings:
     """Those of a user's settings by which a mount is served."""
-    names = [field.name for field in fields(MountSettings)]
-    return MountSettings(**{name: getattr(settings, name) for name in names})
+    names = [field.name for field in fields(ServerSettings)]
+    return ServerSettings(**{name: getattr(settings, name) for name in names})
 
 
 def _tidy(request: MountRequest) -> None:

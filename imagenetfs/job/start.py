@@ -13,6 +13,7 @@ from imagenetfs.config.value_types import SystemLog
 from imagenetfs.errors import ExitCode, FuseRefusedError, ImagenetfsError
 from imagenetfs.job import daemon, logs, preflight
 from imagenetfs.job.daemon import Ready
+from imagenetfs.job.mount_paths import MountLock
 from imagenetfs.job.server import MountRequest, serve_mount
 from imagenetfs.job.storage import prepare_cache
 from imagenetfs.system import child_call, mounts, namespaces
@@ -39,11 +40,11 @@ def check_all(request: MountRequest, say: Say) -> None:
 
 
 def start_mount(
-    request: MountRequest, lock: int, say: Say, first_lease: socket.socket | None = None
+    request: MountRequest, lock: MountLock, say: Say, first_lease: socket.socket | None = None
 ) -> mounts.MountEntry:
     """Check, start a server in the background, and read the mount once.
 
-    The caller holds the mount's lock; the server gives it back. Raises ImagenetfsError, and then
+    The caller holds the mount's lock; the server releases it. Raises ImagenetfsError, and then
     nothing is mounted.
     """
     check_all(request, say)
@@ -54,7 +55,7 @@ def start_mount(
         serve_mount(full, lock, ready, first_lease)
 
     sockets = [one for one in (first_lease, request.listener) if one is not None]
-    keep = [lock, *(one.fileno() for one in sockets)]
+    keep = [one.fileno() for one in (lock, *sockets)]
     try:
         started = daemon.start(
             serve,

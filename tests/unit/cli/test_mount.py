@@ -10,7 +10,7 @@ import pytest
 
 from imagenetfs.cli import mount
 from imagenetfs.job import logs, signals
-from imagenetfs.job.mount_paths import try_lock
+from imagenetfs.job.mount_paths import MountLock, try_lock
 from imagenetfs.job.server import MountRequest
 from tests.helpers.in_process import call
 
@@ -36,7 +36,9 @@ class Played:
     def _check(self, request: MountRequest) -> None:
         self.ways.append("check")
 
-    def _serve(self, request: MountRequest, lock: int, ready: Callable[[list[str]], None]) -> None:
+    def _serve(
+        self, request: MountRequest, lock: MountLock, ready: Callable[[list[str]], None]
+    ) -> None:
         self._add("serve", request)
         ready(self.warnings)
 

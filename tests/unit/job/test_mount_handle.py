@@ -22,7 +22,7 @@ from imagenetfs.job.mount_handle import (
     join_or_start,
     release,
 )
-from imagenetfs.job.mount_paths import MountPaths, try_lock
+from imagenetfs.job.mount_paths import MountLock, MountPaths, try_lock
 from imagenetfs.job.preflight import Health
 from imagenetfs.job.run_dir import ensure_private
 from imagenetfs.job.server import MountRequest
@@ -204,7 +204,7 @@ def starts(node: Node, monkeypatch: pytest.MonkeyPatch) -> list[MountRequest]:
     """The mounts that were started; each comes up."""
     requests: list[MountRequest] = []
 
-    def start(request: MountRequest, lock: int, say: object, first: object) -> MountEntry:
+    def start(request: MountRequest, lock: MountLock, say: object, first: object) -> MountEntry:
         assert try_lock(request.paths) is None, "the place's lock is held meanwhile"
         requests.append(request)
         return node.mounted()
@@ -237,7 +237,7 @@ def test_a_mount_is_started_where_there_is_none(node: Node, starts: list[MountRe
     assert node.place.mountpoint.stat().st_mode & 0o777 == 0o700
     lock = try_lock(node.place)
     assert lock is not None
-    os.close(lock)
+    lock.close()
 
 
 def test_a_directory_of_the_users_stays(

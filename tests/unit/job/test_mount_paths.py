@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.errors import StillBusyError
-from imagenetfs.job import mount_paths
 from imagenetfs.job.mount_paths import MountPaths, locked
 
 
@@ -31,7 +30,7 @@ def test_a_child_keeps_the_lock_until_it_unlocks(place: MountPaths) -> None:
         child = os.fork()
         if child == 0:
             os.read(go[0], 1)
-            mount_paths.unlock(lock)
+            lock.release()
             os.write(ready[1], b"x")
             os.read(go[0], 1)
             os._exit(0)

@@ -18,13 +18,13 @@ from imagenetfs.config import Settings
 from imagenetfs.errors import FuseRefusedError
 from imagenetfs.job import preflight, primary_group, server, signals
 from imagenetfs.job.clients import ClientRegistry, MountClient
-from imagenetfs.job.mount_paths import MountPaths, try_lock
+from imagenetfs.job.mount_paths import MountLock, MountPaths, locked, try_lock
 from imagenetfs.job.preflight import NOT_MOUNTED_FILE, Health
 from imagenetfs.job.run_dir import ensure_private
 from imagenetfs.job.sd_notify import Notifier
 from imagenetfs.job.server import MountRequest, make_mountpoint, serve_mount
 from imagenetfs.server import supervisor
-from imagenetfs.server.mount_plan import MountPlan, MountSettings
+from imagenetfs.server.mount_plan import MountPlan, ServerSettings
 from tests.helpers.mount_table import MountTable, settings_with
 
 
@@ -101,7 +101,7 @@ def test_the_settings_reach_the_plan(asked: MountRequest, tmp_path: Path) -> Non
 def test_each_setting_of_a_mount_is_one_of_the_users_and_like_it() -> None:
     """They are filled in by name, so that a new one is written down once for each side."""
     users = {field.name: field.type for field in fields(Settings)}
-    for field in fields(MountSettings):
+    for field in fields(ServerSettings):
         assert users[field.name] == field.type
 
 
@@ -158,10 +158,10 @@ def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
     yield played
 
 
-def _lock(place: MountPaths) -> int:
-    fd = try_lock(place)
-    assert fd is not None
-    return fd
+def _lock(place: MountPaths) -> MountLock:
+    lock = try_lock(place)
+    assert lock is not None
+    return lock
 
 
 def test_a_mount_that_can_be_read_gives_its_lock_back(
@@ -172,7 +172,7 @@ def test_a_mount_that_can_be_read_gives_its_lock_back(
     def act(ready: Callable[[list[str]], None]) -> None:
         assert try_lock(asked.paths) is None
         ready(["one"])
-        os.close(_lock(asked.paths))
+        _lock(asked.paths).close()
         assert asked.paths.socket_path.exists()
 
     serving.act = act
@@ -181,7 +181,7 @@ def test_a_mount_that_can_be_read_gives_its_lock_back(
     assert [type(watcher) for watcher in serving.watchers] == [Notifier, ClientRegistry]
     assert asked.paths.files == []
     assert not asked.paths.mountpoint.exists()
-    os.close(lock)
+    lock.close()
 
 
 def test_a_client_hears_what_was_asked_for(asked: MountRequest, serving: Supervisor) -> None:
@@ -205,7 +205,7 @@ def test_a_client_hears_what_was_asked_for(asked: MountRequest, serving: Supervi
     assert (visit.identity.born, visit.identity.pid) == ("mount", os.getpid())
     assert (visit.identity.source, visit.identity.settings["workers"]) == (str(asked.source), "5")
     visit.close()
-    os.close(lock)
+    lock.close()
 
 
 def test_a_mount_that_fails_leaves_nothing(asked: MountRequest, serving: Supervisor) -> None:
@@ -218,8 +218,21 @@ def test_a_mount_that_fails_leaves_nothing(asked: MountRequest, serving: Supervi
         serve_mount(asked, lock, lambda warnings: None)
     assert not asked.paths.mountpoint.exists()
     assert asked.paths.files == []
-    with pytest.raises(OSError):
-        os.fstat(lock)
+    assert lock.closed
+
+
+def test_a_mount_that_fails_in_the_fronts_own_process_says_why(
+    asked: MountRequest, serving: Supervisor
+) -> None:
+    """`mount --foreground`: server and front let go of the same lock."""
+
+    def act(ready: object) -> None:
+        raise FuseRefusedError("no")
+
+    serving.act = act
+    with pytest.raises(FuseRefusedError), locked(asked.paths) as lock:
+        serve_mount(asked, lock, lambda warnings: None)
+    assert asked.paths.files == []
 
 
 @pytest.mark.parametrize("when", ["raise_when_told_to_end", "plan"])
@@ -240,8 +253,7 @@ def test_a_server_that_is_told_to_end_before_it_mounts_leaves_nothing(
         serve_mount(asked, lock, lambda warnings: None)
     assert asked.paths.files == []
     assert not asked.paths.mountpoint.exists()
-    with pytest.raises(OSError):
-        os.fstat(lock)
+    assert lock.closed
 
 
 def test_a_directory_of_the_users_stays_whatever_happens(
@@ -258,7 +270,7 @@ def test_a_directory_of_the_users_stays_whatever_happens(
         lock = _lock(asked.paths)
         try:
             serve_mount(replace(asked, made=False), lock, lambda warnings: None)
-            os.close(lock)
+            lock.close()
         except FuseRefusedError:
             assert fails
         assert asked.paths.mountpoint.is_dir()
@@ -281,5 +293,5 @@ def test_logs_that_no_file_was_named_for_go_with_the_mount(
         lock = _lock(asked.paths)
         asked.paths.own_log.write_text("said")
         serve_mount(replace(asked, log=log), lock, lambda warnings: None)
-        os.close(lock)
+        lock.close()
         assert asked.paths.own_log.exists() is stays

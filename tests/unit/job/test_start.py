@@ -21,12 +21,15 @@ from imagenetfs.errors import (
 )
 from imagenetfs.job import daemon, logs, preflight, start
 from imagenetfs.job.daemon import Started
-from imagenetfs.job.mount_paths import MountPaths
+from imagenetfs.job.mount_paths import MountLock, MountPaths
 from imagenetfs.job.run_dir import ensure_private
 from imagenetfs.job.server import MountRequest
 from imagenetfs.job.start import check_all, start_mount
 from imagenetfs.system import child_call, mounts, namespaces
 from tests.helpers.mount_table import MountTable, settings_with
+
+LOCK = MountLock(7)
+"""No descriptor of this process's is meant: the daemon that gets it is a played one."""
 
 
 @pytest.fixture
@@ -138,8 +141,8 @@ def test_a_mount_that_comes_up(request_: MountRequest, table: MountTable, server
     server.on_start = lambda: table.add(request_.paths.mountpoint)
     front, first = socket.socketpair()
     with front, first:
-        entry = start_mount(request_, 7, said.append, first)
-        assert server.given["keep"] == [7, first.fileno()]
+        entry = start_mount(request_, LOCK, said.append, first)
+        assert server.given["keep"] == [LOCK.fileno(), first.fileno()]
     assert entry.mountpoint == str(request_.paths.mountpoint)
     assert server.given["log"] == request_.settings.log
     assert said == ["warning: one", "warning: two"]
@@ -151,12 +154,12 @@ def test_what_the_server_reports_is_raised(
 ) -> None:
     server.error = daemon.reported_error("It is broken.", ExitCode.ARCHIVE_BROKEN)
     with pytest.raises(ImagenetfsError) as caught:
-        start_mount(request_, 7, nothing)
+        start_mount(request_, LOCK, nothing)
     assert (str(caught.value), caught.value.exit_code) == ("It is broken.", 13)
     server.error = FuseRefusedError("No.")
     monkeypatch.setattr(namespaces, "in_user_namespace", lambda: False)
     with pytest.raises(FuseRefusedError) as refused:
-        start_mount(request_, 7, nothing)
+        start_mount(request_, LOCK, nothing)
     assert str(refused.value) == "No."
 
 
@@ -166,13 +169,13 @@ def test_a_refusal_within_a_user_namespace_says_so(
     monkeypatch.setattr(namespaces, "in_user_namespace", lambda: True)
     server.error = FuseRefusedError("No.")
     with pytest.raises(FuseRefusedError) as caught:
-        start_mount(request_, 7, nothing)
+        start_mount(request_, LOCK, nothing)
     assert str(caught.value).startswith(
         "No. This process is in a user namespace (of run --namespace"
     )
     server.error = daemon.reported_error("Other.", ExitCode.NO_SPACE)
     with pytest.raises(ImagenetfsError, match=r"^Other\.$"):
-        start_mount(request_, 7, nothing)
+        start_mount(request_, LOCK, nothing)
 
 
 @pytest.mark.parametrize("fstype", [None, "fuse.sshfs"])
@@ -182,7 +185,7 @@ def test_a_mount_that_is_not_in_the_table(
     if fstype is not None:
         table.add(request_.paths.mountpoint, fstype=fstype)
     with pytest.raises(FuseRefusedError, match="did not appear in the mount table"):
-        start_mount(request_, 7, nothing)
+        start_mount(request_, LOCK, nothing)
     assert server.stopped == [4242]
 
 
@@ -211,7 +214,7 @@ def test_a_mount_that_cannot_be_read_is_taken_away(
     with pytest.raises(
         FuseRefusedError, match="could not be read and was taken away again"
     ) as caught:
-        start_mount(request_, 7, nothing)
+        start_mount(request_, LOCK, nothing)
     assert words in str(caught.value)
     assert detached == [(entry, True)]
     assert server.stopped == [4242]
@@ -227,7 +230,7 @@ def test_a_mount_for_the_usual_group_is_not_read_under_another(
     entry = table.add(
         request_.paths.mountpoint, options=f"ro,user_id=0,group_id={os.getegid() + 1}"
     )
-    assert start_mount(request_, 7, nothing) == entry
+    assert start_mount(request_, LOCK, nothing) == entry
 
 
 def test_a_log_of_the_systems_is_no_file_of_the_mounts(
@@ -253,7 +256,7 @@ def test_a_log_of_the_systems_is_no_file_of_the_mounts(
             MountRequest(
                 paths=request_.paths, source=request_.source, settings=settings, born="mount"
             ),
-            7,
+            LOCK,
             nothing,
         )
     assert [request.log for request in seen] == [None, own]
