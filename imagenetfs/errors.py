@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class ExitCode(IntEnum):
@@ -95,6 +95,10 @@ class GroupNeededError(SourceUnreadableError):
     def __init__(self, reason: str, group: str) -> None:
         super().__init__(reason)
         self.group = group
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """With all arguments: a pool of processes waits forever for an error it cannot load."""
+        return type(self), (str(self), self.group), {"path": self.path}
 
 
 class SourceUnknownError(ImagenetfsError):

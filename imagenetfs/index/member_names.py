@@ -30,6 +30,8 @@ class MemberNames:
         self._parents = columns.get("parents")
         if self._below is not None and self._parents is not None:
             self._check_tree(np.asarray(self._below), np.asarray(self._parents))
+        elif self._below is not self._parents:
+            raise ArchiveError("a block of the index is damaged (half a tree)")
 
     def _check_tree(self, below: Array, parents: Array) -> None:
         """A walk up or down the directories must arrive."""
@@ -87,6 +89,8 @@ class MemberNames:
             if parents is not None:
                 while parents[at] - 1 > row:  # up to what lies directly in the directory
                     at = parents[at] - 1
+                if at < low:  # the search would go in circles
+                    raise ArchiveError("a block of the index is damaged (rows out of order)")
             found = self.base_name(at)
             if found == name:
                 return at
