@@ -7,9 +7,10 @@ are the source and the settings of :func:`imagenetfs.open`.
 from __future__ import annotations
 
 import errno
+import operator
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, BinaryIO
 
 from fsspec import AbstractFileSystem
@@ -95,9 +96,9 @@ class ImagenetFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec sh
         """Parts of files, with the requests for all of them under way at once. ``on_error``:
         ``return`` has the exception in the place of its part, ``raise`` raises the first one.
         """
-        count = len(paths)
-        begins = starts if isinstance(starts, list | tuple) else [starts] * count
-        stops = ends if isinstance(ends, list | tuple) else [ends] * count
+        if isinstance(paths, str | bytes):
+            raise TypeError("paths must be a list of paths, not one path")
+        begins, stops = _for_each(paths, starts), _for_each(paths, ends)
         if not len(paths) == len(begins) == len(stops):
             raise ValueError("paths, starts and ends must be as many")
         wanted = list(zip(paths, begins, stops, strict=True))
@@ -135,6 +136,13 @@ class ImagenetFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec sh
         if on_error == "omit":
             return {name: data for name, data in found.items() if isinstance(data, bytes)}
         return found
+
+
+def _for_each(paths: Sequence[str], bound: Any) -> list[int | None]:
+    """Where the part of each path begins or ends: one bound for all, or as many, an array too."""
+    if isinstance(bound, Iterable):
+        return [None if one is None else operator.index(one) for one in bound]
+    return [bound] * len(paths)
 
 
 def _info(path: str, what: Attributes) -> dict[str, Any]:

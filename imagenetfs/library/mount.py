@@ -112,7 +112,7 @@ def _place(helper: subprocess.Popen[str]) -> MountPaths:
     """Where the helper has mounted; what it says until then goes to the log."""
     assert helper.stdout is not None
     for line in helper.stdout:
-        message = json.loads(line)
+        message = _message(line)
         if "error" in message:
             raise _reported(message["kind"], message["code"], message["error"])
         if "mountpoint" in message:
@@ -123,6 +123,17 @@ def _place(helper: subprocess.Popen[str]) -> MountPaths:
         else:
             log.info("%s", said)
     raise ImagenetfsError("the process that was to mount ended without a word.")
+
+
+def _message(line: str) -> dict[str, Any]:
+    """What the helper says; a line that is none of its own (a site's hook of Python may print too)
+    is told as it is.
+    """
+    try:
+        message = json.loads(line)
+    except ValueError:
+        message = None
+    return message if isinstance(message, dict) else {"said": line.rstrip("\n")}
 
 
 def _reported(kind: str, code: int, sentence: str) -> ImagenetfsError:
@@ -136,7 +147,7 @@ def _reported(kind: str, code: int, sentence: str) -> ImagenetfsError:
         "exit_code": ExitCode(code),
         "path": None,
     }
-    error = type(kind, (found,), body)()
+    error = type(found.__name__, (found,), body)()
     assert isinstance(error, ImagenetfsError)
     return error
 

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-from imagenetfs.library.errors import PathNotFoundError
+from imagenetfs.library.errors import PathNotDirectoryError, PathNotFoundError
 from imagenetfs.tree.inode import ROOT, InodeKind, kind_of
 from imagenetfs.tree.tree import Tree as Nodes
 
@@ -60,6 +60,8 @@ class PathWalker:
             if name in (b"", b"."):
                 continue
             if name == b"..":
+                if not stat.S_ISDIR(nodes.attributes(walked[-1]).mode):
+                    raise PathNotDirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
                 walked = walked[:-1] or [ROOT]
                 continue
             inode = nodes.lookup(walked[-1], name)

@@ -7,7 +7,7 @@ By name, as the options of the command have them; who has the last word is the s
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -103,14 +103,18 @@ def option_texts(
             )
     options = {name: _as_text(value) for name, value in given.items() if value is not None}
     if source is not None:
-        options["source"] = os.fspath(source)
+        options["source"] = os.fsdecode(source)
     return options
 
 
 def _as_text(value: object) -> object:
-    """A value, or a list of values, as an option takes it; a mapping is NAME=VALUE each."""
+    """A value, or several, as an option takes it; a mapping is NAME=VALUE each. What comes out
+    goes through JSON.
+    """
     if isinstance(value, Mapping):
-        return [f"{name}={os.fspath(path)}" for name, path in value.items()]
-    if isinstance(value, list | tuple):
-        return [os.fspath(one) if isinstance(one, os.PathLike) else str(one) for one in value]
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
+        return [f"{name}={os.fsdecode(path)}" for name, path in value.items()]
+    if isinstance(value, str | bytes | os.PathLike):
+        return os.fsdecode(value)
+    if isinstance(value, Iterable):
+        return [str(_as_text(one)) for one in value]
+    return value if isinstance(value, int | float) else str(value)
