@@ -87,7 +87,7 @@ def archives_below(discovery: Discovery, path: bytes) -> list[int]:
     the directories of splits in these.
     """
     own = discovery.number(path)
-    if own is None or discovery.archives[own].kind is Kind.TAR:
+    if own is None or discovery.archives[own].kind is not Kind.DIRECTORY:
         return [own] if own is not None else []
     paths = [p for p in discovery.names if p == path or not path or p.startswith(path + b"/")]
     paths += [join_path(p, n) for p in paths for n in discovery.directories(p) if split_name(n)]

@@ -30,11 +30,11 @@ QUIET = frozenset({Reason.DROPPING, Reason.NOT_IMAGE, Reason.NO_LABEL})
 
 PHRASES = {
     Reason.DROPPING: "left by desktops or editors",
-    Reason.NOT_IMAGE: "no image, by name or content",
+    Reason.NOT_IMAGE: "without an image, by name or content",
     Reason.SAME_NAME: "replaced by a later file of the same name",
     Reason.REFUSED: "in an archive that cannot be read out of it (its warnings say why)",
     Reason.BELOW: "below the class, with the name of an image at its level",
-    Reason.LINK: "symbolic links that are not followed",
+    Reason.LINK: "behind symbolic links that are not followed",
     Reason.UNREADABLE: "not readable",
     Reason.NO_LABEL: "without a label",
     Reason.NO_CLASS: "in no class that is shown",

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from imagenetfs.errors import (
@@ -47,13 +47,23 @@ def unusable(found: Discovery, source: Path) -> Iterator[str]:
             f"but not what is in it ({command})."
         )
     for path, names in found.parts.items():
-        parts = " ".join(shlex.quote(os.fsdecode(name)) for name in sorted(names))
+        parts = " ".join(shlex.quote(os.fsdecode(name)) for name in _in_order(names))
         directory = shlex.quote(str(source / os.fsdecode(path.rpartition(b"/")[0])))
         whole = shlex.quote(os.fsdecode(_last(path)))
         yield (
             f"{os.fsdecode(path)} is there in {len(names)} parts, which are not read as one: put "
             f"them together once (cd {directory} && cat {parts} > {whole})."
         )
+
+
+def _in_order(names: Iterable[bytes]) -> list[bytes]:
+    """The pieces of an archive in the order of their numbers (x.tar.2 before x.tar.10), else of
+    their letters.
+    """
+    parts = {name: re.split(rb"(\d+)", name) for name in names}
+    return sorted(
+        parts, key=lambda name: [(int(p), p) if p.isdigit() else (0, p) for p in parts[name]]
+    )
 
 
 def _last(path: bytes) -> bytes:
@@ -72,7 +82,7 @@ def _of_shards(source: Path, shards: list[bytes]) -> str:
         ]
         if some:
             commands.append(
-                f"mkdir -p ILSVRC2012/{split} && for f in {' '.join(some)}; do tar -xzf $f "
+                f'mkdir -p ILSVRC2012/{split} && for f in {" ".join(some)}; do tar -xzf "$f" '
                 f"-C ILSVRC2012/{split}; done"
             )
     return (

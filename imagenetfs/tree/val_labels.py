@@ -9,6 +9,7 @@ classes. ImageSets' own val.txt numbers its lines, which says nothing of classes
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -148,7 +149,7 @@ def _read(
 def _parse_solution(text: bytes) -> dict[bytes, bytes]:
     """File stem -> wnid."""
     found = {}
-    for line in text.splitlines():
+    for line in text.removeprefix(BOM_UTF8).splitlines():
         name, _, prediction = line.partition(b",")
         words = prediction.replace(b'"', b"").split()
         if words and WNID.fullmatch(words[0]):
@@ -157,10 +158,12 @@ def _parse_solution(text: bytes) -> dict[bytes, bytes]:
 
 
 def parse_list(text: bytes) -> dict[bytes, bytes]:
-    """File stem -> wnid, of ``name label`` lines; nothing where they say nothing of classes."""
+    """File stem -> wnid, of ``name label`` lines; nothing where they say nothing of classes.
+    Empty lines count for nothing.
+    """
     pairs = []
-    for line in text.splitlines():
-        name, _, label = line.strip().rpartition(b" ")
+    for line in filter(None, map(bytes.strip, text.removeprefix(BOM_UTF8).splitlines())):
+        name, _, label = line.rpartition(b" ")
         if not name or not (_LABEL.fullmatch(label) or label.isdigit()):
             return {}
         pairs.append((_stem(name.strip()), label))

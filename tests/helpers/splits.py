@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from imagenetfs.index.arena import Arena
 from imagenetfs.index.index import Index
 from imagenetfs.read.reader import Reader
+from imagenetfs.source.source import Source
+from imagenetfs.tree.discovery import discover
 from imagenetfs.tree.listing import Listing
 from imagenetfs.tree.per_class_split import PerClassSplit, classes_within
+from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import SplitBackend
 from tests.helpers.archives import image
 from tests.helpers.listings import check_listing
@@ -18,6 +24,14 @@ def by_class(index: Index, archive: int, instead: int | None = None) -> PerClass
         classes_within(index, archive),
         lambda: classes_within(index, instead) if instead is not None else {},
     )
+
+
+def selector_of(root: Path, at: bytes = b"", prefer: str = "archives") -> ArchiveSelector:
+    """What chooses among the archives of a source, for a version whose directory is ``at``."""
+    source = Source(root)
+    found = discover(source)
+    index = Index(source, found.archives, Arena(len(found.archives)))
+    return ArchiveSelector(found, index, prefer, at)
 
 
 def images_of(index: Index, listing: Listing) -> dict[bytes, bytes]:
