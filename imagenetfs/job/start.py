@@ -54,8 +54,8 @@ def start_mount(
     def serve(ready: Ready) -> None:
         serve_mount(full, lock, ready, first_lease)
 
-    sockets = [one for one in (first_lease, request.listener) if one is not None]
-    keep = [one.fileno() for one in (lock, *sockets)]
+    kept = (lock, first_lease, request.listener)
+    keep = [one.fileno() for one in kept if one is not None]
     try:
         started = daemon.start(
             serve,

@@ -85,8 +85,13 @@ def test_directories_are_remembered_up_to_a_limit(
     nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bytes] = []
+
+    def lookup(above: int, name: bytes) -> int:
+        asked.append(name)
+        return nodes.lookup(above, name)
+
     counting = SimpleNamespace(
-        lookup=lambda above, name: asked.append(name) or nodes.lookup(above, name),
+        lookup=lookup,
         attributes=nodes.attributes,
         live_file=nodes.live_file,
         link_target=nodes.link_target,

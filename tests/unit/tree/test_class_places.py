@@ -165,6 +165,7 @@ def _parent_and_name(path: str) -> tuple[bytes, bytes]:
         (["val/a"], {"val": "a"}),
         (["fog/1/a", "fog/2/a", "snow/1/a"], {"fog-1": "a", "fog-2": "a", "snow-1": "a"}),
         (["a", "val/b"], {"train": "a", "val": "b"}),
+        (["fog/val/a", "snow/val/b"], {"fog-val": "a", "snow-val": "b"}),
         (["train.X1/a", "train.X2/b"], {"train": "ab"}),  # parts of one
         (["train.X1/a", "train.X2/a"], {"train": "a", "train.X2": "a"}),
         (["train/a", "Train/a", "TRAIN/a"], {"train": "a", "Train": "a", "TRAIN": "a"}),

@@ -12,7 +12,7 @@ from imagenetfs.index.index import Index
 from imagenetfs.tree.class_places import ClassPlace
 from imagenetfs.tree.directory_split import DirectorySplit
 from imagenetfs.tree.left_out import Reason
-from tests.helpers.archives import close, image, index_of, tar_of
+from tests.helpers.archives import close, image, index_of, tar_of, tar_table
 from tests.helpers.splits import split_images
 
 A, B, C = b"n00000001", b"n00000002", b"n00000003"
@@ -69,7 +69,7 @@ def test_where_its_classes_stand(split: DirectorySplit) -> None:
 
 
 def test_the_class_of_a_row(index: Index, split: DirectorySplit) -> None:
-    members = index.container(0).members
+    members = tar_table(index, 0)
     found = {name: split.class_of(0, OUTER, members.find(name)) for name in members.names()}
     assert {name: number for name, number in found.items() if number is not None} == {
         b"train/n00000001/a.JPEG": 0,

@@ -1,0 +1,151 @@
+"""The process that hears what the group is sent: what it tells, whom it does not hear, its end.
+
+Signals to whole groups, and fronts that are stopped: test_command.py.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from imagenetfs.job import group_sentinel
+from imagenetfs.job.group_sentinel import GroupSentinel, Signal, is_stopped, signal_of
+from imagenetfs.system.process import signals_blocked
+from tests.helpers.children import ended, in_child
+from tests.helpers.leaks import descriptors, opened_since
+
+CAUGHT = frozenset({signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2})
+_USER = 0  # SI_USER, of kill(2)
+
+
+@pytest.fixture
+def sentinel() -> Iterator[GroupSentinel]:
+    with signals_blocked(*CAUGHT):
+        before = descriptors()
+        found = GroupSentinel(CAUGHT)
+        yield found
+        found.end()
+        assert opened_since(before) == {}
+        for number in CAUGHT & signal.sigpending():
+            signal.sigwait({number})
+
+
+def sent_by_another(sentinel: GroupSentinel, number: int) -> Signal:
+    """Have another process send it a signal, as it sends one to a group; what it hears then."""
+    sender = in_child(lambda: os.kill(sentinel.pid, number))
+    assert ended(sender) == 0
+    return number, sender, _USER
+
+
+def wait_for_word(sentinel: GroupSentinel) -> None:
+    """Until the sentinel has told something: a front hears of a signal itself, too."""
+    assert select.select([sentinel._reader], [], [], 60)[0]
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From now on no word is waited for: what is to be told has been told."""
+    return lambda: monkeypatch.setattr(group_sentinel, "_HEARD_SECONDS", 0.0)
+
+
+def test_each_signal_is_heard_once(sentinel: GroupSentinel, at_once: Callable[[], None]) -> None:
+    one = sent_by_another(sentinel, signal.SIGHUP)
+    other = sent_by_another(sentinel, signal.SIGUSR2)
+    wait_for_word(sentinel)
+    assert sentinel.heard(other)
+    assert sentinel.heard(one)
+    at_once()
+    assert not sentinel.heard(one)
+
+
+def test_another_sender_is_another_signal(
+    sentinel: GroupSentinel, at_once: Callable[[], None]
+) -> None:
+    number, sender, code = sent_by_another(sentinel, signal.SIGHUP)
+    wait_for_word(sentinel)
+    at_once()
+    assert not sentinel.heard((number, sender + 1, code))
+    assert sentinel.heard((number, sender, code))
+
+
+def test_what_the_front_sends_is_not_told(
+    sentinel: GroupSentinel, at_once: Callable[[], None]
+) -> None:
+    os.kill(sentinel.pid, signal.SIGHUP)
+    mine = (int(signal.SIGHUP), os.getpid(), _USER)
+    last = sent_by_another(sentinel, signal.SIGUSR2)
+    wait_for_word(sentinel)
+    assert sentinel.heard(last)
+    at_once()
+    assert not sentinel.heard(mine)
+
+
+def test_what_was_heard_is_forgotten_after_a_while(
+    sentinel: GroupSentinel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = sent_by_another(sentinel, signal.SIGHUP)
+    wait_for_word(sentinel)
+    sentinel._read()
+    monkeypatch.setattr(group_sentinel, "_HEARD_SECONDS", 0.0)
+    monkeypatch.setattr(group_sentinel, "_FORGET_SECONDS", 0.0)
+    assert not sentinel.heard(one)
+
+
+def test_a_sentinel_that_is_gone_hears_nothing(sentinel: GroupSentinel) -> None:
+    os.kill(sentinel.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, sentinel.pid, os.WEXITED | os.WNOWAIT)
+    begun = time.monotonic()
+    assert not sentinel.heard((1, 2, 3))
+    assert time.monotonic() - begun < 60
+    assert not sentinel.wake_me_after_the_command()
+    sentinel.aim(1)
+    sentinel.go_on()
+
+
+def test_it_holds_nothing_of_the_fronts_open(sentinel: GroupSentinel) -> None:
+    sent_by_another(sentinel, signal.SIGHUP)
+    wait_for_word(sentinel)  # it has begun to listen
+    process = f"/proc/{sentinel.pid}"
+    links = {os.readlink(f"{process}/fd/{fd}") for fd in os.listdir(f"{process}/fd")}
+    assert {link for link in links if not link.startswith("pipe:")} == {os.devnull}
+    assert os.readlink(f"/proc/{sentinel.pid}/cwd") == "/"
+    assert os.getpgid(sentinel.pid) == os.getpgrp()
+
+
+def test_one_that_was_stopped_with_its_group_goes_on(sentinel: GroupSentinel) -> None:
+    os.kill(sentinel.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, sentinel.pid, os.WSTOPPED | os.WNOWAIT)
+    assert is_stopped(sentinel.pid)
+    one = sent_by_another(sentinel, signal.SIGHUP)
+    sentinel.go_on()
+    wait_for_word(sentinel)
+    assert sentinel.heard(one)
+    assert not is_stopped(sentinel.pid)
+
+
+def test_where_no_process_can_be_made_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> int:
+        raise BlockingIOError(11, "no more processes")
+
+    before = descriptors()
+    monkeypatch.setattr(os, "fork", fail)
+    with pytest.raises(OSError, match="no more processes"):
+        GroupSentinel(CAUGHT)
+    assert opened_since(before) == {}
+
+
+def test_what_tells_signals_apart() -> None:
+    with signals_blocked(signal.SIGUSR2):
+        os.kill(os.getpid(), signal.SIGUSR2)
+        info = signal.sigwaitinfo({signal.SIGUSR2})
+    assert signal_of(info) == (signal.SIGUSR2, os.getpid(), _USER)
+
+
+def test_a_process_that_is_not_there_is_not_stopped() -> None:
+    assert not is_stopped(1 << 30)
+    assert not is_stopped(os.getpid())
