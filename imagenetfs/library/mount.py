@@ -59,8 +59,8 @@ class Mount(Closable):
         """Give it up; it is unmounted, unless another process of the job uses it. Once is enough.
         Open files in it keep it until they are closed.
         """
-        self._end()
         _mounts.discard(self)
+        self._end()
 
     def after_fork(self) -> None:
         """In a child that has just been forked: the mount is its parent's."""

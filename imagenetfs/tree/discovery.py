@@ -367,6 +367,11 @@ class _Walker:
             self._found[path] = Kind.TAR
         elif seen.is_zip or path.endswith(b".zip"):
             self._found[path] = Kind.ZIP  # of what is none by its content its table says so
+        elif _SUFFIXED.fullmatch(path):
+            self.result.warnings.append(
+                f"{decoded(path)} is called as a compressed tar and does not begin as one, nor as "
+                "a tar: it is not shown; fetch it again."
+            )
 
 
 def _holds_roots(names: list[bytes]) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import stat
 from dataclasses import dataclass
@@ -27,18 +28,24 @@ _MAGIC = {
 }
 """RFC 1952; the .xz file format 1.2, 2.1.1.1; RFC 8878, 3.1.1; bzip2's and compress's own."""
 
+_LZMA = re.compile(rb"\x5d\0\0..\xff{8}", re.DOTALL)
+"""The .lzma file format has no magic: properties and dictionary as all programs write them, and a
+size that is not known, as xz and Python write it.
+"""
+
 _UNPACK = {
     "gzip": ("gunzip", ".gz"),
     "xz": ("unxz", ".xz"),
     "zstd": ("unzstd --rm", ".zst"),
     "bzip2": ("bunzip2", ".bz2"),
     "compress": ("uncompress", ".Z"),
+    "lzma": ("unlzma", ".lzma"),
 }
 """What is compressed so -> the command that unpacks a file once, in its place, and the ending of
 the names that it takes.
 """
 
-_ENDINGS = (b".gz", b".xz", b".zst", b".bz2", b".Z", b".lzma")
+_ENDINGS = (b".gz", b".xz", b".zst", b".zstd", b".bz2", b".Z", b".lzma")
 _SHORT = (b".tgz", b".txz", b".tbz", b".tbz2", b".tzst")
 
 _MEMBERS = 4
@@ -57,6 +64,8 @@ class Peek:
 
 def compression(head: bytes) -> str:
     """What bytes that begin so are compressed with; nothing where they are not."""
+    if _LZMA.match(head):
+        return "lzma"
     return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), "")
 
 

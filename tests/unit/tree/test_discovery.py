@@ -166,3 +166,11 @@ def test_the_documented_tree_costs_no_more_than_its_listings(tmp_path: Path) -> 
         *(b"tiny-imagenet-200", b"winter21_whole", b"winter21_whole/tars"),
     ]
     assert (meter[REQUESTS], meter[BYTES]) == (9, 0)
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz", "a.tar.lzma"])
+def test_a_compressed_tar_that_is_none_is_told(tmp_path: Path, name: str) -> None:
+    for data in (b"", b"<html>not found</html>" * 40):
+        (tmp_path / name).write_bytes(data)
+        [told] = discover(Source(tmp_path)).warnings
+        assert told.startswith(f"{name} is called as a compressed tar and does not begin as one")

@@ -32,11 +32,13 @@ TAR = tar_of({"d/": b"", "d/a.JPEG": b"x", "b.JPEG": b"y", "c": b"z", "e": b"", 
         (bz2.compress(TAR), Peek(compressed="bzip2")),
         (b"\x28\xb5\x2f\xfd...", Peek(compressed="zstd")),
         (b"\x1f\x9d...", Peek(compressed="compress")),
+        (lzma.compress(TAR, lzma.FORMAT_ALONE), Peek(compressed="lzma")),
+        (tar_of({"]": b"x"}), Peek(((b"]", False),))),
         (zip_of({"a": b"x"}), Peek(is_zip=True)),
         (TAR, Peek(((b"d/", True), (b"d/a.JPEG", False), (b"b.JPEG", False), (b"c", False)))),
         (TAR[:1024] + b"broken" * 200, Peek(((b"d/", True), (b"d/a.JPEG", False)))),
     ],
-    ids=range(12),
+    ids=range(14),
 )
 def test_what_a_file_begins_as(tmp_path: Path, data: bytes, seen: Peek) -> None:
     (tmp_path / "f").write_bytes(data)
@@ -67,6 +69,7 @@ def test_bytes_that_are_too_few_to_tell() -> None:
         (b"a/x.tar.gz", b"a/x.tar"),
         (b"x.tar.lzma", b"x.tar"),
         (b"x.tar.Z", b"x.tar"),
+        (b"x.tar.zstd", b"x.tar"),
         (b"x.tgz", b"x.tar"),
         (b"a.gz/x.tbz2", b"a.gz/x.tar"),
         (b"x.tar", b"x.tar"),
@@ -82,6 +85,8 @@ def test_the_name_of_what_is_in_it(path: bytes, plain: bytes) -> None:
     [
         (b"x.tar.gz", "gzip", "gunzip /s d/x.tar.gz"),
         (b"x.tar.zst", "zstd", "unzstd --rm /s d/x.tar.zst"),
+        (b"x.tar.lzma", "lzma", "unlzma /s d/x.tar.lzma"),
+        (b"x.tar.zstd", "zstd", "unzstd -c < /s d/x.tar.zstd > /s d/x.tar"),
         # gunzip takes no file of another ending
         (b"x.tgz", "gzip", "gunzip -c < /s d/x.tgz > /s d/x.tar"),
         (b"x.tar.gz", "xz", "unxz -c < /s d/x.tar.gz > /s d/x.tar"),
