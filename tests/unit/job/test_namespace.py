@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -129,7 +130,6 @@ def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Made:
     quiet = tmp_path / "quiet"
     quiet.mkdir()
     monkeypatch.setattr(namespace, "_QUIET_DIRECTORIES", (quiet,))
-    monkeypatch.setattr(rendezvous, "_PATIENCE", 0.2)
     return Made(monkeypatch)
 
 
@@ -141,8 +141,6 @@ def environ() -> dict[str, str]:
 @contextlib.contextmanager
 def serving(address: RendezvousAddress) -> Iterator[None]:
     """A server that answers at a name."""
-    import threading
-
     listener = rendezvous.listen(address)
     assert listener is not None
     watcher, is_over = RendezvousListener(listener, HOST), threading.Event()

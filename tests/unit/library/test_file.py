@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import io
 import os
 
@@ -63,8 +64,6 @@ def test_what_lies_behind_the_end_is_not_asked_for(file: RawFile, asked: Asked) 
 
 
 def test_into_a_buffer_of_another_type(file: RawFile) -> None:
-    import array
-
     words = array.array("I", [0] * 4)
     assert file.readinto(memoryview(words)) == 16
     assert words.tobytes() == DATA[:16]

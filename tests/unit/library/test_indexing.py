@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,8 +86,6 @@ def test_a_small_split_is_not_worth_a_process(site: Site) -> None:
 
 @pytest.mark.usefixtures("large")
 def test_without_an_index_directory_there_is_nowhere_to_keep_it(site: Site) -> None:
-    from dataclasses import replace
-
     site.index(replace(site.spec, index_dir=None))
     assert site.called is None
 
