@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from imagenetfs.system.patience import PATIENCE
 from tests.helpers import forkserver
 from tests.helpers.bench import Bench
 from tests.helpers.forkserver import Constants
@@ -25,6 +27,12 @@ def _fork_server() -> Iterator[None]:
     forkserver.at_first()
     yield
     forkserver.close_shared()
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test is a command of its own: what root has waited for in others is none of it."""
+    monkeypatch.setattr(PATIENCE, "_spent", deque())
 
 
 @pytest.fixture(scope="session")

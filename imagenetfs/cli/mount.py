@@ -18,7 +18,6 @@ from imagenetfs.job.mount_paths import MountLock, locked, prepare_paths
 from imagenetfs.job.requirements import check_required
 from imagenetfs.job.server import MountRequest, make_mountpoint, serve_mount
 from imagenetfs.job.start import check_all, start_mount
-from imagenetfs.system import mounts
 
 
 def register(app: typer.Typer) -> None:
@@ -71,7 +70,7 @@ def mount(
     for note in asked.notes:
         say(note)
     request = MountRequest(
-        paths=prepare_paths(mounts.resolve(places[-1]), settings, say),
+        paths=prepare_paths(preflight.resolved("mountpoint", places[-1]), settings, say),
         source=settings.source or preflight.default_source(),
         settings=settings,
         born="mount",

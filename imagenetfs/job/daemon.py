@@ -18,16 +18,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from imagenetfs.errors import ExitCode, ImagenetfsError
-from imagenetfs.job import logs
+from imagenetfs.errors import ExitCode, ImagenetfsError, SourceUnreadableError
+from imagenetfs.job import logs, processes
 from imagenetfs.job.processes import wait_for_end
 from imagenetfs.job.signals import StopSignal
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 from imagenetfs.system.files import open_to_append
+from imagenetfs.system.patience import ROOT_SECONDS
 from imagenetfs.system.process import close_inherited
 from imagenetfs.system.resources import shortage
 
 READY_SECONDS = 180.0
+SILENT_SECONDS = ROOT_SECONDS
+"""How long root waits for a server that does nothing, neither reads nor computes: what it reads
+does not answer."""
+
+_LOOK_SECONDS = 0.5
+
 STOP_SECONDS = 10.0
 
 _MOST_SAID = 5
@@ -54,9 +61,11 @@ def start(
     log_to: Callable[[], None],
     say: Callable[[str], None],
     clock: Clock = SYSTEM_CLOCK,
+    silent: float | None = None,
 ) -> Started:
     """Run ``serve`` in a background process of a session of its own; return when it is ready.
 
+    ``silent``: seconds without any activity after which the server is given up (None: never).
     ``keep``: descriptors that the server needs; it closes all others. ``log``: a prepared log file,
     for what libraries and helpers write; ``log_to`` installs the log. ``say`` is told what helpers
     wrote before a failure. Raises what ``serve`` raised before it was ready (an ImagenetfsError
@@ -73,7 +82,7 @@ def start(
     started = Started()
     try:
         os.waitpid(child, 0)
-        _wait_ready(reader, started, log, say, clock)
+        _wait_ready(reader, started, log, say, clock, silent)
     except BaseException:
         # Also at Ctrl-C: the server is in a session of its own and would not hear of it.
         stop(started.pid)
@@ -98,18 +107,31 @@ def stop(pid: int) -> None:
 
 
 def _wait_ready(
-    reader: int, started: Started, log: Path, say: Callable[[str], None], clock: Clock
+    reader: int,
+    started: Started,
+    log: Path,
+    say: Callable[[str], None],
+    clock: Clock,
+    silent: float | None,
 ) -> None:
     deadline = clock.monotonic() + READY_SECONDS
+    watch = _Activity(clock, silent)
     poller = select.poll()
     poller.register(reader, select.POLLIN)
     text = b""
     while True:
         left = deadline - clock.monotonic()
-        if left <= 0 or not poller.poll(left * 1000):
+        if left <= 0:
             raise ImagenetfsError(
                 f"The mount was not ready within {READY_SECONDS:.0f} s; its log is {log}."
             )
+        if not poller.poll(min(left, _LOOK_SECONDS) * 1000):
+            if watch.is_stuck(started.pid):
+                raise SourceUnreadableError(
+                    f"The server has waited for its source for {silent:.0f} s without an answer, "
+                    f"and root waits no longer: its file server may be down. Its log is {log}."
+                )
+            continue
         piece = os.read(reader, 1 << 16)
         if not piece:
             raise ImagenetfsError(f"The server ended before the mount was ready; its log is {log}.")
@@ -120,6 +142,27 @@ def _wait_ready(
                 say(said)
             if _take_message(message, started):
                 return
+
+
+class _Activity:
+    """Whether a process does anything, by what it has read and computed: one that waits for a file
+    system that does not answer does neither.
+    """
+
+    def __init__(self, clock: Clock, silent: float | None) -> None:
+        self._clock = clock
+        self._silent = silent
+        self._last: tuple[int, ...] | None = None
+        self._since = 0.0
+
+    def is_stuck(self, pid: int) -> bool:
+        """Whether it has done nothing for as long as this user waits."""
+        if self._silent is None or not pid:
+            return False
+        done, now = processes.activity(pid), self._clock.monotonic()
+        if done != self._last:
+            self._last, self._since = done, now
+        return now - self._since >= self._silent
 
 
 def _take_message(message: dict[str, Any], started: Started) -> bool:

@@ -5,6 +5,7 @@ Nothing is mounted here, and nothing is changed but for dead mounts of ours, whi
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -28,6 +29,7 @@ from imagenetfs.errors import (
 from imagenetfs.job import primary_group
 from imagenetfs.job.nfs_access import User
 from imagenetfs.system import child_call, mounts
+from imagenetfs.system.patience import PATIENCE, ask
 
 SOURCE_SECONDS = 60.0
 ANSWER_SECONDS = 5.0
@@ -47,33 +49,34 @@ Say = Callable[[str], None]
 def default_source() -> Path:
     """The source where none is named; raises SourceMissingError with what to do."""
     for candidate in DEFAULT_SOURCES:
-        if candidate.is_dir():
-            return candidate
+        try:
+            if ask(candidate.is_dir, SOURCE_SECONDS):
+                return candidate
+        except child_call.NoAnswerError as error:
+            raise _silent("source", candidate, error) from error
     raise SourceMissingError(
         "No source is named: give the directory that holds ImageNet's archives as SOURCE or in "
         f"$IMAGENETFS_SOURCE (neither {' nor '.join(map(str, DEFAULT_SOURCES))} is on this node)."
     )
 
 
-def check_source(source: Path) -> None:
-    """See that the source is a directory that can be listed; raises Source*Error."""
-    served = others_program(mounts.resolve(source)) if os.geteuid() == 0 else None
-    if served is not None:
-        raise SourceUnreadableError(
-            f"The source {source} lies in a file system that a program of another user serves "
-            f"({served}), and root waits for no such program: mount it as that user, or as a "
-            "service account."
-        )
+def check_source(source: Path) -> Path:
+    """See that the source is a directory that can be listed, and give its path without links.
+    Raises Source*Error.
+    """
     try:
-        is_directory, is_empty = child_call.call_in_child(
-            lambda: _look_into(source), SOURCE_SECONDS
+        resolved, served, (is_directory, is_empty) = ask(
+            lambda: _question_of_source(source), SOURCE_SECONDS
         )
+        if served is not None:
+            raise SourceUnreadableError(
+                f"The source {source} lies in a file system that a program of another user serves "
+                f"({served}), and root waits for no such program: mount it as that user, or as a "
+                "service account."
+            )
         hidden = _behind_a_hidden_group(source)
     except child_call.NoAnswerError as error:
-        raise SourceUnreadableError(
-            f"The source {source} does not answer: nothing came within {SOURCE_SECONDS:.0f} s. "
-            "Its file server may be down."
-        ) from error
+        raise _silent("source", source, error) from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise SourceMissingError(
             f"The source {source} is not there: its file system is not mounted on this node, or "
@@ -95,6 +98,33 @@ def check_source(source: Path) -> None:
         raise SourceMissingError(
             f"The source {source} is a file: name the directory that holds ImageNet's archives."
         )
+    return Path(resolved)
+
+
+def _question_of_source(source: Path) -> tuple[str, str | None, tuple[bool, bool]]:
+    """Its path without links; what serves it, where root must not ask it; and what it is."""
+    resolved = mounts.resolve(source)
+    served = others_program(resolved) if os.geteuid() == 0 else None
+    return str(resolved), served, (True, False) if served is not None else _look_into(source)
+
+
+def _silent(name: str, path: Path, error: child_call.NoAnswerError) -> SourceUnreadableError:
+    """That nothing came of a file system within the time that this user waits."""
+    return SourceUnreadableError(
+        f"The {name} {path} does not answer: nothing came within {error.seconds:.0f} s. Its file "
+        "server may be down."
+    )
+
+
+def resolved(name: str, path: Path | str) -> Path:
+    """A path without links; raises PlaceRefusedError where a file system on the way is silent."""
+    try:
+        return Path(ask(lambda: str(mounts.resolve(path)), ANSWER_SECONDS))
+    except child_call.NoAnswerError as error:
+        raise PlaceRefusedError(
+            f"The {name} {path} does not answer: nothing came within {error.seconds:.0f} s. Choose "
+            "another place."
+        ) from error
 
 
 def _refusal(source: Path) -> SourceUnreadableError:
@@ -146,7 +176,7 @@ class Health(Enum):
 def health(entry: mounts.MountEntry) -> Health:
     """Ask a mount something that the kernel cannot answer for it, under a time-out."""
     try:
-        child_call.call_in_child(lambda: os.statvfs(entry.mountpoint).f_bsize, ANSWER_SECONDS)
+        ask(lambda: os.statvfs(entry.mountpoint).f_bsize, ANSWER_SECONDS)
     except child_call.NoAnswerError:
         return Health.SILENT
     except OSError as error:
@@ -157,7 +187,7 @@ def health(entry: mounts.MountEntry) -> Health:
 
 def remove_dead_mount(entry: mounts.MountEntry, say: Say) -> None:
     """Take a dead mount away, and say so; raises MountpointStaleError where that fails."""
-    if mounts.wait_unmounted(entry, ENDING_SECONDS):
+    if wait_unmounted(entry, ENDING_SECONDS):
         return  # it was just being unmounted
     try:
         mounts.detach(entry, lazy=True)
@@ -167,8 +197,14 @@ def remove_dead_mount(entry: mounts.MountEntry, say: Say) -> None:
                 f"A dead mount (its server has gone) lies at {entry.mountpoint} and could not be "
                 f"taken away: {error}"
             ) from error
-    mounts.wait_unmounted(entry, ANSWER_SECONDS)
+    wait_unmounted(entry, ANSWER_SECONDS)
     say(f"took away a dead mount at {entry.mountpoint} (its server had gone).")
+
+
+def wait_unmounted(entry: mounts.MountEntry, wanted: float) -> bool:
+    """Wait until a mount has left the table, no longer than this user waits."""
+    with PATIENCE.waiting(wanted) as seconds:
+        return mounts.wait_unmounted(entry, seconds)
 
 
 # --- the mountpoint -------------------------------------------------------------------------------
@@ -224,11 +260,11 @@ def _refuse_unless_dead(entry: mounts.MountEntry) -> None:
 
 def _check_empty_directory(mountpoint: Path) -> None:
     try:
-        occupied = child_call.call_in_child(lambda: _is_occupied(mountpoint), ANSWER_SECONDS)
+        occupied = ask(lambda: _is_occupied(mountpoint), ANSWER_SECONDS)
     except child_call.NoAnswerError as error:
         raise MountpointMissingError(
             f"The mountpoint {mountpoint} does not answer: nothing came within "
-            f"{ANSWER_SECONDS:.0f} s. Choose another place."
+            f"{error.seconds:.0f} s. Choose another place."
         ) from error
     except FileNotFoundError as error:
         raise MountpointMissingError(
@@ -265,14 +301,27 @@ def check_places(mountpoint: Path, places: Mapping[str, Path | None]) -> None:
     for name, place in places.items():
         if place is None:
             continue
-        resolved = mounts.resolve(place)
-        if resolved == mountpoint or mountpoint in resolved.parents:
+        where = resolved(name, place)
+        if where == mountpoint or mountpoint in where.parents:
             raise PlaceRefusedError(
                 f"The {name} {place} lies under the mountpoint {mountpoint}: the mount would wait "
                 "for itself. Choose a place outside of it."
             )
         if os.geteuid() == 0:
-            refuse_others_program(name, resolved)
+            refuse_others_program(name, where)
+            _check_answers(name, where)
+
+
+def _check_answers(name: str, place: Path) -> None:
+    """See that what is asked of a place comes back; what it says is looked at where it is used."""
+    with contextlib.suppress(OSError):
+        try:
+            ask(lambda: bool(place.lstat()), ANSWER_SECONDS)
+        except child_call.NoAnswerError as error:
+            raise PlaceRefusedError(
+                f"The {name} {place} does not answer: nothing came within {error.seconds:.0f} s. "
+                "Choose another place."
+            ) from error
 
 
 # --- FUSE -----------------------------------------------------------------------------------------

@@ -32,8 +32,8 @@ from imagenetfs.job.nfs_access import (
     parse_denied_path,
     user_name,
 )
-from imagenetfs.system import child_call
 from imagenetfs.system.mounts import MountEntry
+from imagenetfs.system.patience import ask
 
 LOOK_SECONDS = 20.0
 SG_SECONDS = 10.0
@@ -57,7 +57,7 @@ def refusal(source: Path) -> SourceUnreadableError | None:
 
     Raises OSError and NoAnswerError as the source does.
     """
-    described = child_call.call_in_child(lambda: find_denied_path(source), LOOK_SECONDS)
+    described = ask(lambda: find_denied_path(source), LOOK_SECONDS)
     return None if described is None else _refusal_at(parse_denied_path(described), User.here())
 
 

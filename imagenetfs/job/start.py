@@ -17,6 +17,7 @@ from imagenetfs.job.mount_paths import MountLock
 from imagenetfs.job.server import MountRequest, serve_mount
 from imagenetfs.job.storage import prepare_cache
 from imagenetfs.system import child_call, mounts, namespaces
+from imagenetfs.system.patience import ask
 
 LIST_SECONDS = 60.0
 
@@ -25,8 +26,8 @@ Say = Callable[[str], None]
 
 def check_all(request: MountRequest, say: Say) -> None:
     """Everything that can be known before mounting; raises the matching error."""
-    mountpoint, source = request.paths.mountpoint, mounts.resolve(request.source)
-    preflight.check_source(request.source)
+    mountpoint = request.paths.mountpoint
+    source = preflight.check_source(request.source)
     preflight.check_mountpoint(mountpoint, source, say)
     places = {
         "index directory": request.settings.index_dir,
@@ -63,6 +64,7 @@ def start_mount(
             log=log,
             log_to=lambda: logs.install(request.settings, log),
             say=say,
+            silent=daemon.SILENT_SECONDS if os.geteuid() == 0 else None,
         )
     except ImagenetfsError as error:
         if error.exit_code is not ExitCode.FUSE_REFUSED or not namespaces.in_user_namespace():
@@ -90,7 +92,7 @@ def _read_once(mountpoint: Path) -> mounts.MountEntry:
             entry  # shown to the user's usual group, which this process has left to read the source
         )
     try:
-        child_call.call_in_child(lambda: len(list(mountpoint.iterdir())), LIST_SECONDS)
+        ask(lambda: len(list(mountpoint.iterdir())), LIST_SECONDS)
     except (child_call.NoAnswerError, OSError) as error:
         with contextlib.suppress(ImagenetfsError):
             mounts.detach(entry, lazy=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 from imagenetfs.errors import NotMountedError
 from imagenetfs.system import child_call, mounts
+from imagenetfs.system.patience import PATIENCE, ask
 
 STATUS_FILE = Path(".imagenetfs/status.json")
 ANSWER_SECONDS = 3.0
@@ -43,7 +44,7 @@ class MountStatus:
 def read_status(mountpoint: str) -> dict[str, Any] | None:
     """A mount's status.json; None if no answer came in time, or none that makes sense."""
     try:
-        return _parsed(child_call.call_in_child(partial(_read, mountpoint), ANSWER_SECONDS))
+        return _parsed(ask(partial(_read, mountpoint), ANSWER_SECONDS))
     except (OSError, child_call.NoAnswerError):
         return None
 
@@ -92,9 +93,10 @@ def collect(path: str | None = None) -> list[MountStatus]:
 
 def _ask(entries: Sequence[mounts.MountEntry]) -> list[MountStatus]:
     """All at once: together they take no longer than one that does not answer."""
-    deadline = time.monotonic() + ANSWER_SECONDS
-    calls = [child_call.ChildCall(partial(_read, entry.mountpoint)) for entry in entries]
-    return [_status(entry, call, deadline) for entry, call in zip(entries, calls, strict=True)]
+    with PATIENCE.waiting(ANSWER_SECONDS) as seconds:
+        deadline = time.monotonic() + seconds
+        calls = [child_call.ChildCall(partial(_read, entry.mountpoint)) for entry in entries]
+        return [_status(entry, call, deadline) for entry, call in zip(entries, calls, strict=True)]
 
 
 def _status(entry: mounts.MountEntry, call: child_call.ChildCall, deadline: float) -> MountStatus:

@@ -12,6 +12,7 @@ from imagenetfs.cache.quota import CacheSetup, Limits, limits_of
 from imagenetfs.config import Settings
 from imagenetfs.errors import ImagenetfsError, NoSpaceError, UsageError
 from imagenetfs.system import child_call
+from imagenetfs.system.patience import ask
 
 Say = Callable[[str], None]
 
@@ -78,7 +79,7 @@ def index_dir_problem(directory: Path | None) -> str | None:
     if directory is None:
         return None
     try:
-        reason = child_call.call_in_child(lambda: _obstacle(directory), _LOOK_SECONDS)
+        reason = ask(lambda: _obstacle(directory), _LOOK_SECONDS)
     except child_call.NoAnswerError:
         reason = "its file system does not answer"
     except OSError as error:
@@ -111,7 +112,7 @@ def index_places(settings: Settings) -> IndexLocations:
 def belongs_to_another(directory: Path) -> bool:
     """Whether another user than root could exchange what is written there."""
     try:
-        return bool(child_call.call_in_child(lambda: _whose(_existing(directory)), _LOOK_SECONDS))
+        return bool(ask(lambda: _whose(_existing(directory)), _LOOK_SECONDS))
     except (child_call.NoAnswerError, OSError):
         return False
 

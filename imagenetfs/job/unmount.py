@@ -18,6 +18,7 @@ from imagenetfs.job.processes import elsewhere, holders, wait_for_end
 from imagenetfs.job.start import Say
 from imagenetfs.job.status import read_status
 from imagenetfs.system import mounts
+from imagenetfs.system.patience import PATIENCE
 
 BUSY_SECONDS = 5.0
 END_SECONDS = 30.0
@@ -40,9 +41,9 @@ def unmount(path: str, *, lazy: bool, say: Say) -> None:
         mounts.detach(entry, lazy=True)
     else:
         _detach_when_free(entry)
-    if not mounts.wait_unmounted(entry, END_SECONDS):
+    if not preflight.wait_unmounted(entry, END_SECONDS):
         raise StillBusyError(f"{entry.mountpoint} is still in the mount table.")
-    if pid is None or wait_for_end(pid, LOOK_SECONDS):
+    if pid is None or _ends_within(pid, LOOK_SECONDS):
         return
     sentence = _seen_elsewhere(entry)
     if lazy:
@@ -50,13 +51,18 @@ def unmount(path: str, *, lazy: bool, say: Say) -> None:
         return
     if sentence:
         say(f"{sentence} (Waiting for that.)")
-    if not wait_for_end(pid, END_SECONDS):
+    if not _ends_within(pid, END_SECONDS):
         raise StillBusyError(
             _seen_elsewhere(entry)
             or f"{entry.mountpoint} is unmounted, but its server (process {pid}) has not ended. "
             "A process in another mount namespace (a container, a service) may still have it: "
             f"as root, grep -l '{entry.device} ' /proc/*/mountinfo"
         )
+
+
+def _ends_within(pid: int, wanted: float) -> bool:
+    with PATIENCE.waiting(wanted) as seconds:
+        return wait_for_end(pid, seconds)
 
 
 def _seen_elsewhere(entry: mounts.MountEntry) -> str:
@@ -131,7 +137,7 @@ def _runs(pids: list[int]) -> str:
 
 def _detach_when_free(entry: mounts.MountEntry) -> None:
     """A reader that is just ending gets a moment; then its name is told."""
-    deadline = time.monotonic() + BUSY_SECONDS
+    deadline = time.monotonic() + PATIENCE.seconds(BUSY_SECONDS)
     pause = 0.02
     while True:
         try:

@@ -18,7 +18,11 @@ from imagenetfs.system.process import close_inherited
 
 
 class NoAnswerError(Exception):
-    """The time was over before the question was answered."""
+    """The time was over before the question was answered; ``seconds``: how long that was, where
+    the caller did not choose it.
+    """
+
+    seconds: float = 0.0
 
 
 def reason_of(error: OSError | NoAnswerError) -> str:

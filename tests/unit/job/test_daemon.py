@@ -32,12 +32,18 @@ HANG_SECONDS = 100.0
 
 
 def start(
-    serve: Callable[[Ready], None], log: Path, *keep: int, clock: Clock = SYSTEM_CLOCK
+    serve: Callable[[Ready], None],
+    log: Path,
+    *keep: int,
+    clock: Clock = SYSTEM_CLOCK,
+    silent: float | None = None,
 ) -> daemon.Started:
     def log_to() -> None:
         logs.install(config.resolve(), log)
 
-    return daemon.start(serve, keep=keep, log=log, log_to=log_to, say=SAID.append, clock=clock)
+    return daemon.start(
+        serve, keep=keep, log=log, log_to=log_to, say=SAID.append, clock=clock, silent=silent
+    )
 
 
 def test_a_server_that_comes_up(log: Path, tmp_path: Path) -> None:
@@ -136,6 +142,51 @@ def test_a_server_that_is_never_ready_is_ended(log: Path, monkeypatch: pytest.Mo
         start(serve, log, clock=clock)
     [pid] = stopped
     assert wait_for_end(pid, HANG_SECONDS)
+
+
+def test_root_gives_up_a_server_that_does_nothing(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "_LOOK_SECONDS", 0.01)
+
+    def serve(ready: Ready) -> None:
+        time.sleep(60)  # as one does whose source does not answer
+
+    clock = RushingClock(1.0)
+    with pytest.raises(errors.SourceUnreadableError, match="for 10 s without an answer"):
+        start(serve, log, clock=clock, silent=daemon.SILENT_SECONDS)
+
+
+def test_root_waits_for_a_server_that_is_at_work(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "_LOOK_SECONDS", 0.01)
+    reader, writer = os.pipe()
+    looked: list[float] = []
+
+    class Watched(RushingClock):
+        def monotonic(self) -> float:
+            looked.append(self._now)
+            if len(looked) == 40:  # many times as long as root waits for one that does nothing
+                os.write(writer, b"x")
+            return super().monotonic()
+
+    def serve(ready: Ready) -> None:
+        os.set_blocking(reader, False)
+        while True:
+            try:
+                os.read(reader, 1)
+                break
+            except BlockingIOError:
+                pass
+        ready([])
+        time.sleep(60)
+
+    started = start(serve, log, reader, clock=Watched(1.0), silent=daemon.SILENT_SECONDS)
+    daemon.stop(started.pid)
+    assert wait_for_end(started.pid, HANG_SECONDS)
+    os.close(reader)
+    os.close(writer)
 
 
 def test_an_interrupted_parent_ends_the_server(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:

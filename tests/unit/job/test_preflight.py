@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ import pytest
 from imagenetfs import errors
 from imagenetfs.job import preflight
 from imagenetfs.system import child_call, mounts
+from imagenetfs.system.patience import ROOT_SECONDS, Patience, ask
+from tests.helpers.mount_table import MountTable
 
 
 def nothing(sentence: str) -> None:
@@ -55,6 +58,73 @@ def test_a_source_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(preflight, "_look_into", lambda path: time.sleep(60))
     with pytest.raises(errors.SourceUnreadableError, match="does not answer"):
         preflight.check_source(tmp_path)
+
+
+class OutOfPatience(Patience):
+    """Root's, of which a tenth of a second is left."""
+
+    def __init__(self) -> None:
+        super().__init__(is_root=lambda: True)
+        self._spent.append((self._clock.monotonic(), ROOT_SECONDS - 0.1))
+
+
+@pytest.fixture
+def tired(monkeypatch: pytest.MonkeyPatch) -> Patience:
+    """What root's command has waited for already is nearly all that it may."""
+    patience = OutOfPatience()
+    monkeypatch.setattr(preflight, "PATIENCE", patience)
+    monkeypatch.setattr(preflight, "ask", partial(ask, patience=patience))
+    return patience
+
+
+def _hang(path: Path) -> None:
+    time.sleep(60)
+
+
+def test_root_waits_no_longer_for_a_source_than_is_left(
+    tmp_path: Path, tired: Patience, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "_look_into", _hang)
+    with pytest.raises(errors.SourceUnreadableError, match=r"nothing came within 0 s\. Its file"):
+        preflight.check_source(tmp_path)
+    assert tired.seconds(60.0) == 0.0
+
+
+@pytest.mark.parametrize("what", ["_is_occupied", "resolve", "lstat", "statvfs", "is_dir"])
+def test_nor_for_anything_else(
+    tmp_path: Path, tired: Patience, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    place = tmp_path / "m"
+    place.mkdir()
+    entry = MountTable(tmp_path, monkeypatch).add(tmp_path / "other")
+    where = {
+        "_is_occupied": (preflight, "_is_occupied"),
+        "resolve": (mounts, "resolve"),
+        "lstat": (Path, "lstat"),
+        "statvfs": (os, "statvfs"),
+        "is_dir": (Path, "is_dir"),
+    }[what]
+    monkeypatch.setattr(*where, _hang)
+    monkeypatch.setattr(preflight, "DEFAULT_SOURCES", (place,))
+    asked: dict[str, Callable[[], object]] = {
+        "_is_occupied": lambda: preflight.check_mountpoint(place, tmp_path / "s", nothing),
+        "resolve": lambda: preflight.resolved("mountpoint", place),
+        "lstat": lambda: preflight.check_places(tmp_path / "n", {"log file": place}),
+        "statvfs": lambda: preflight.health(entry),
+        "is_dir": preflight.default_source,
+    }
+    if what == "statvfs":
+        assert asked[what]() is preflight.Health.SILENT
+    else:
+        with pytest.raises(errors.ImagenetfsError, match=r"does not answer: nothing came within 0"):
+            asked[what]()
+    assert tired.seconds(60.0) == 0.0
+
+
+def test_a_link_to_a_source_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "real" / "ILSVRC2012").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("real")
+    assert preflight.check_source(tmp_path / "link") == tmp_path / "real"
 
 
 def test_the_default_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

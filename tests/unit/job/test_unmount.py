@@ -20,6 +20,7 @@ from imagenetfs.job.processes import Viewer
 from imagenetfs.job.run_dir import ensure_private
 from imagenetfs.system import mounts
 from imagenetfs.system.mounts import MountEntry
+from imagenetfs.system.patience import Patience
 from tests.helpers.mount_table import MountTable
 
 
@@ -42,6 +43,7 @@ class Node:
         self.ends = True
         self.goes = True
         self.waited: list[tuple[int, float]] = []
+        monkeypatch.setattr(unmount, "PATIENCE", Patience(is_root=lambda: False))
         monkeypatch.setattr(os, "chdir", lambda path: None)
         monkeypatch.setattr(preflight, "health", lambda entry: Health.LIVE)
         monkeypatch.setattr(mounts, "detach", self._detach)
@@ -197,6 +199,21 @@ def test_a_server_that_does_not_end(node: Node) -> None:
     assert "its server (process 4242) has not ended" in said
     assert said.endswith(f"as root, grep -l '{node.entry.device} ' /proc/*/mountinfo")
     assert [seconds for _, seconds in node.waited] == [unmount.LOOK_SECONDS, unmount.END_SECONDS]
+
+
+def test_root_waits_ten_seconds_for_a_server_in_all(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unmount, "PATIENCE", Patience(is_root=lambda: True))
+
+    def wait(pid: int, seconds: float) -> bool:
+        node.now += seconds
+        node.waited.append((pid, seconds))
+        return False
+
+    monkeypatch.setattr(unmount, "wait_for_end", wait)
+    assert "has not ended" in node.refused()
+    assert [seconds for _, seconds in node.waited] == [2.0, 8.0]
 
 
 def test_open_files_outlast_a_lazy_unmount(node: Node) -> None:
