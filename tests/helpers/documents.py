@@ -21,7 +21,8 @@ PAGES = sorted(
 USERS_PAGES = [
     page
     for page in PAGES
-    if page.parent in (REPOSITORY, REPOSITORY / "docs", REPOSITORY / "docs" / "slurm")
+    if page.parent
+    in (REPOSITORY, *(REPOSITORY / "docs" / name for name in ("", "install", "slurm")))
 ]
 RUN_ELSEWHERE = {
     "docs/python.md": "tests/mount/test_python_document.py",
