@@ -85,7 +85,7 @@ class Trial:
         said = self.call(command, "--version").strip()
         if said != f"imagenetfs {version}":
             raise StepFailed(f"--version says {said!r}")
-        self.call(command, "sample", "tree", "--classes", "2", "--images", "3")
+        self.call(command, "sample", "tree", "--classes", "2", "--images", "4")
         if "ILSVRC2012" not in self.call(command, "info", "tree"):
             raise StepFailed(f"info does not name ILSVRC2012 ({self.log})")
         script = "ls {mnt}/ILSVRC2012/train | wc -l; cat {mnt}/ILSVRC2012/train/*/* | sha256sum"

@@ -26,6 +26,16 @@ The sources that both were made from lie beside the wheels, in the wheelhouse's 
 """
 
 
+# auditwheel repairs wheels of any processor, and offers the tags of this machine's alone.
+_AUDITWHEEL = """
+import sys
+from auditwheel import architecture, main
+other = architecture.Architecture(sys.argv.pop(1))
+architecture.Architecture.detect = staticmethod(lambda *, bits=None: other)
+sys.exit(main.main())
+"""
+
+
 def tools() -> Path:
     """Where meson, ninja, auditwheel and the others are."""
     return Path(sys.executable).parent
@@ -142,8 +152,9 @@ def build_wheel(sdist: Path, python: Python, chain: Toolchain, licences: Path, l
     built.unlink()
     call([tools() / "wheel", "pack", "--dest-dir", work / "w", info.parent], log)
     (packed,) = (work / "w").glob("*.whl")
-    repair: list[str | Path] = [tools() / "auditwheel", "repair", "--plat", chain.platform]
-    call([*repair, "--wheel-dir", work / "repaired", packed], log, environment)
+    repair: list[str | Path] = [sys.executable, "-c", _AUDITWHEEL, chain.architecture, "repair"]
+    repair += ["--plat", chain.platform, "--wheel-dir", work / "repaired", packed]
+    call(repair, log, environment)
     (repaired,) = (work / "repaired").glob("*.whl")
     return repaired
 
