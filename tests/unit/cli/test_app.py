@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import itertools
 import logging
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
 from imagenetfs.cli import app, commands
 from imagenetfs.errors import SourceMissingError
+from tests.helpers.forked import answer
 
 
 @pytest.fixture
@@ -84,3 +87,18 @@ def test_the_process_ends_with_the_code_whatever_its_streams_are(
         patch.setattr(sys, "stderr", stream)
         app.command()
     assert codes == [42]
+
+
+@pytest.mark.parametrize(
+    "closed", [fds for count in range(4) for fds in itertools.combinations(range(3), count)]
+)
+def test_whichever_streams_are_closed_three_are_open(closed: tuple[int, ...]) -> None:
+    def streams_after() -> list[str]:
+        for fd in closed:
+            os.close(fd)
+        app.open_missing_streams()
+        return [str(Path(f"/proc/self/fd/{fd}").readlink()) for fd in range(3)]
+
+    before = [str(Path(f"/proc/self/fd/{fd}").readlink()) for fd in range(3)]
+    wanted = [os.devnull if fd in closed else path for fd, path in enumerate(before)]
+    assert answer(streams_after) == wanted
