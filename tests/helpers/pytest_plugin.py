@@ -222,7 +222,10 @@ def _same_process_state() -> Iterator[None]:
 
     directory, environ = Path.cwd(), dict(os.environ)
     yield
-    isolation.replace_environment({**environ, _CURRENT: os.environ.get(_CURRENT, "")})
+    now = dict(os.environ)
+    before = {**environ, _CURRENT: now.get(_CURRENT, "")}
+    if now != before:
+        isolation.replace_environment(before)
     after, umask = Path.cwd(), os.umask(0o022)
     mask = signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.chdir(directory)
