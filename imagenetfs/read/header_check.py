@@ -28,6 +28,13 @@ HEADER = 512
 
 _ARCHIVES = (Kind.TAR, Kind.ZIP)
 _BITS = 20
+_NEIGHBOURS = 6
+"""So many bits of an inode are its slot's: rows that follow each other share a line of the table,
+and the images of a class a few pages, which a process takes once.
+"""
+
+_GROUPS = 64 - (_BITS - _NEIGHBOURS)
+_WITHIN = (1 << _NEIGHBOURS) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 _UNSIGNED = (1 << 64) - 1
 
@@ -50,7 +57,8 @@ class HeaderVerifier:
 
     def unverified(self, inode: int, container: Container, row: int) -> MemberHeader | None:
         """The header of a member, to be verified with its bytes; None if that is not needed."""
-        slot = (inode * _GOLDEN & _UNSIGNED) >> 64 - _BITS
+        group = ((inode >> _NEIGHBOURS) * _GOLDEN & _UNSIGNED) >> _GROUPS
+        slot = group << _NEIGHBOURS | inode & _WITHIN
         if self._verified[slot] == inode or container.extent.kind not in _ARCHIVES:
             return None
         members = container.members
@@ -152,9 +160,9 @@ class HeaderCheckedFile:
     def read(self, offset: int, length: int) -> bytes:
         """See :class:`imagenetfs.read.backend.OpenFile`. Raises SourceReplacedError too."""
         head = self.header.length
-        data = self.file.read(offset - head, head + length)
-        self.header.verify(data[:head])
-        return data[head:]
+        block, data = self.file.read_with_head(offset - head, head, length)
+        self.header.verify(block)
+        return data
 
     def splice_to(self, pipe: int, offset: int, length: int) -> bool:
         """See :class:`imagenetfs.read.backend.SpliceSource`. Raises SourceReplacedError too."""

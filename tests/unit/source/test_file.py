@@ -87,6 +87,37 @@ def test_exactly_these_bytes(opened: Open, offset: int, length: int) -> None:
     assert file.meter == [0, 1, length, 0]
 
 
+@pytest.mark.parametrize("answer", ["cached", errno.EAGAIN, errno.EOPNOTSUPP, "half"])
+def test_a_head_comes_with_what_follows_in_one_request(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, answer: str | int
+) -> None:
+    """Whether the kernel has the head, has not, cannot say, or has a part of it."""
+    asked: list[tuple[int, int]] = []
+    real, real_vector = os.pread, os.preadv
+
+    def noted(fd: int, length: int, offset: int) -> bytes:
+        asked.append((offset, length))
+        return real(fd, length, offset)
+
+    def kept(fd: int, buffers: tuple[bytearray], offset: int, flags: int) -> int:
+        assert flags == os.RWF_NOWAIT
+        if isinstance(answer, int):
+            raise OSError(answer, os.strerror(answer))
+        return real_vector(fd, buffers, offset) if answer == "cached" else len(buffers[0]) // 2
+
+    monkeypatch.setattr(os, "pread", noted)
+    monkeypatch.setattr(os, "preadv", kept)
+    file = opened()
+    for offset in (0, 700):
+        head, rest = file.read_with_head(offset, 512, 1000)
+        assert (head, rest) == (DATA[offset : offset + 512], DATA[offset + 512 : offset + 1512])
+    where = (512, 1000) if answer == "cached" else (0, 1512)
+    assert asked == [where, (where[0] + 700, where[1])]
+    assert file.meter[REQUESTS] == 2
+    with pytest.raises(SourceChangedError):
+        file.read_with_head(len(DATA) - 512, 512, 1)
+
+
 def test_beyond_the_end(opened: Open) -> None:
     file = opened()
     assert file.read_up_to(len(DATA) - 3, 100) == DATA[-3:]
