@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -100,6 +101,7 @@ def test_starting_again_without_it(
     exec_calls: list[tuple[list[str], dict[str, str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", "/other")
+    monkeypatch.setattr(sys, "flags", SimpleNamespace(ignore_environment=0))  # not python -E
     with pytest.raises(Execed):
         app.isolate(["run", "--", "x"])
     command, environ = exec_calls[0]
