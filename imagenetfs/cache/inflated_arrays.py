@@ -8,7 +8,8 @@ cache, or in a full one, it goes into a file that the processes of this mount sh
 a failed attempt took is freed.
 
 Each :class:`Job` has a row in a shared mapping: state, where it is (its offset in the file; in the
-cache: whether it had to be put there), and when it last changed. The first process that asks marks
+cache: whether it had to be put there), and when it last changed; and how far an inflating is. The
+first process that asks marks
 it; the process that inflates (the supervisor's child, or without a supervisor the asking process
 itself) does so under the lock of its row, so that it is done once. All others wait for just that
 array.
@@ -49,8 +50,8 @@ class _State(IntEnum):
     UNREADABLE = 5
 
 
-_STATE, _WHERE, _CHANGED = range(3)
-_WORDS = 3
+_STATE, _WHERE, _CHANGED, _DONE, _SIZE, _BEGAN = range(6)
+_WORDS = 6
 
 
 class Job(NamedTuple):
@@ -58,6 +59,15 @@ class Job(NamedTuple):
 
     archive: int
     kept: bool
+
+
+class UnderWay(NamedTuple):
+    """An array that is being inflated: ``done`` of ``size`` bytes in ``seconds``."""
+
+    title: str
+    done: int
+    size: int
+    seconds: float
 
 
 Keep = Callable[[int, Pieces, Callable[[], None]], None]
@@ -214,6 +224,16 @@ class InflatedArrays:
         """What waits to be unpacked."""
         return [job for job in self._jobs if self._row(job)[_STATE] == _State.ASKED]
 
+    def under_way(self) -> list[UnderWay]:
+        """What is being inflated now, as far as it has begun."""
+        now = self._clock.monotonic_ns()
+        rows = [(self.title(job), self._row(job)) for job in self.asked()]
+        return [
+            UnderWay(title, row[_DONE], row[_SIZE], (now - row[_BEGAN]) / 1e9)
+            for title, row in rows
+            if row[_SIZE]
+        ]
+
     def give_up(self, job: Job) -> None:
         """The process that was to do it has ended; those that wait are told, if it is not done."""
         row = self._row(job)
@@ -249,7 +269,7 @@ class InflatedArrays:
             self._settle(row, state)
 
     def _settle(self, row: memoryview, state: _State) -> None:
-        row[_CHANGED] = self._clock.monotonic_ns()
+        row[_CHANGED], row[_SIZE] = self._clock.monotonic_ns(), 0
         row[_STATE] = state
 
     def _unpack_into_cache(self, job: Job) -> bool:
@@ -293,11 +313,13 @@ class InflatedArrays:
         array, title = self._array_of(job.archive), self.title(job)
         log.info("unpacking %s (%d bytes) into %s", title, array.size, into)
         began = told = self._clock.monotonic()
-        done = 0
+        done, row = 0, self._row(job)
+        row[_DONE], row[_BEGAN], row[_SIZE] = 0, int(began * 1e9), array.size
         with self._source.opened(self._paths[job.archive]) as file:
             for piece in npz.contents(file.read, array):
                 yield piece
                 done += len(piece)
+                row[_DONE] = done
                 if self._clock.monotonic() - told > _LOG_SECONDS:
                     told = self._clock.monotonic()
                     log.info("unpacking %s: %d %%", title, 100 * done // array.size)

@@ -2,8 +2,8 @@
 
 Page 0 belongs to the supervisor; then one row of counters (imagenetfs.counters) for each worker,
 written by that worker alone and left as it is for the next worker of that number, so that sums stay
-right; then the supervisor's facts; then each worker's ring buffer of texts that are being read
-(status.json, log). Three rows more are the supervisor's, the indexer's, the stager's.
+right; then the supervisor's facts and its samples; then each worker's ring buffer of texts that are
+being read (status.json, log). Three rows more are the supervisor's, the indexer's, the stager's.
 
 A counter costs one memory write. Nothing is locked; readers may see a sum that is a request old.
 """
@@ -15,7 +15,10 @@ import mmap
 from collections.abc import Callable
 from typing import Any
 
-from imagenetfs.counters import CACHE_VIEW, ROW_WORDS, Counter
+import numpy as np
+
+from imagenetfs.counters import CACHE_VIEW, LATENCY_BUCKETS, ROW_WORDS, Counter
+from imagenetfs.fuse.samples import RING_BYTES, Sample, SampleRing
 from imagenetfs.fuse.snapshots import AREA, SnapshotBuffer
 from imagenetfs.limits import MAX_WORKERS
 
@@ -48,13 +51,17 @@ class SharedStats:
 
     def __init__(self) -> None:
         first_facts = _PAGE + _ROWS * _ROW_BYTES
-        self._first_text = first_facts + _FACTS_BYTES
+        first_sample = first_facts + _FACTS_BYTES
+        self._first_text = first_sample + -(-RING_BYTES // _PAGE) * _PAGE
         # Shared memory is taken when it is written to; most of this never is.
         self._map = mmap.mmap(-1, self._first_text + MAX_WORKERS * AREA)
         self._bytes = memoryview(self._map)
         self._words = self._bytes[:first_facts].cast("Q")
         self._touched = self._bytes[_PAGE // 2 : _PAGE // 2 + MAX_SPLITS]
-        self._facts = self._bytes[first_facts : self._first_text]
+        self._facts = self._bytes[first_facts:first_sample]
+        rows = np.frombuffer(self._map, np.uint64, _ROWS * ROW_WORDS, _PAGE)
+        self._rows = rows.reshape(_ROWS, ROW_WORDS)
+        self.samples = SampleRing(self._bytes[first_sample : first_sample + RING_BYTES])
         self.alarm: Callable[[], object] = lambda: None
         """Called, in any process, when the supervisor is to look at the statistics at once."""
 
@@ -99,11 +106,8 @@ class SharedStats:
     # --- sums -------------------------------------------------------------------------------------
 
     def counters(self) -> dict[str, Any]:
-        """All counters, summed over the workers."""
-        sums = [0] * ROW_WORDS
-        for worker in range(_ROWS):
-            for at, value in enumerate(self.row(worker)):
-                sums[at] += value
+        """All counters, summed over the workers and the background processes."""
+        sums = self._rows.sum(axis=0).tolist()
         first = Counter.FIRST_REQUEST
         return {
             "requests": {name: sums[first + at] for at, name in enumerate(REQUESTS)},
@@ -132,7 +136,34 @@ class SharedStats:
     def total_requests(self) -> int:
         """All requests so far: whether the mount is in use."""
         first = Counter.FIRST_REQUEST
-        return sum(sum(self.row(w)[first : first + len(REQUESTS)]) for w in range(MAX_WORKERS))
+        return int(self._rows[:MAX_WORKERS, first : first + len(REQUESTS)].sum())
+
+    def sample(self, now_ns: int) -> Sample:
+        """The workers' sums of now (monotonic time)."""
+        sums = self._rows[:MAX_WORKERS].sum(axis=0).tolist()
+        own = self._rows[SUPERVISOR].tolist()
+        requests, latency = Counter.FIRST_REQUEST, Counter.FIRST_LATENCY
+        return Sample(
+            at=now_ns,
+            images=sums[Counter.IMAGES],
+            bytes=sums[Counter.BYTES],
+            requests=sum(sums[requests : requests + len(REQUESTS)]),
+            errors=sums[Counter.ERRORS],
+            source_requests=sums[Counter.SOURCE_REQUESTS],
+            source_bytes=sums[Counter.SOURCE_BYTES],
+            cache_hits=sums[Counter.CACHE_HITS],
+            cache_misses=sums[Counter.CACHE_MISSES],
+            cache_bytes=sums[Counter.CACHE_BYTES],
+            worker_ns=own[Counter.WORKER_NS],
+            busy_ns=own[Counter.BUSY_NS],
+            source_ns=own[Counter.SOURCE_NS],
+            disk_ns=own[Counter.DISK_NS],
+            run_ns=own[Counter.RUN_NS],
+            queued_ns=own[Counter.QUEUED_NS],
+            most_busy=own[Counter.MOST_BUSY],
+            spent_ns=sums[Counter.SOURCE_SPENT_NS],
+            latency=tuple(sums[latency : latency + LATENCY_BUCKETS]),
+        )
 
     # --- texts: one for all chunks of one reader --------------------------------------------------
 

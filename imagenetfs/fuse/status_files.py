@@ -5,16 +5,26 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from imagenetfs.counters import Counter
-from imagenetfs.fuse.stats import SharedStats
+from imagenetfs.cache.inflated_arrays import UnderWay
+from imagenetfs.counters import LATENCY_BUCKETS, Counter
+from imagenetfs.fuse.activity import Activity, activity_of, limit_of, origins, rates
+from imagenetfs.fuse.progress import Progress, ProgressRow
+from imagenetfs.fuse.samples import Sample
+from imagenetfs.fuse.stats import INDEXER, STAGER, SharedStats
 from imagenetfs.limits import MAX_WORKERS
 from imagenetfs.source.failures import FailureRegister
 from imagenetfs.system.files import open_regular
 from imagenetfs.tree.late_warnings import LateWarnings
 
 _LOG_TAIL = 128 * 1024
+
+NOW_SECONDS = 5
+"""What is said of now is the mean of so many samples, a second apart."""
 
 
 class StatusFiles:
@@ -26,8 +36,12 @@ class StatusFiles:
         late_warnings: LateWarnings,
         log_path: Path | None,
         failures: FailureRegister,
+        inflating: Callable[[], Sequence[UnderWay]] = tuple,
     ) -> None:
-        """``failures``: what could not be read, counted by whichever process answers."""
+        """``failures``: what could not be read, counted by whichever process answers;
+        ``inflating()``: the arrays that are being inflated.
+        """
+        self._inflating = inflating
         self.failures = failures
         self._stats = stats
         self._late_warnings = late_warnings
@@ -55,10 +69,28 @@ class StatusFiles:
             for failure in failures
         ]
         facts["counters"] = self._stats.counters()
+        facts["progress"] = [each.as_json() for each in self._progress(facts)]
+        for name in ("split_names", "stage"):
+            facts.pop(name, None)
+        facts |= _activity(self._stats, facts, now)
         if facts.get("cache"):
             trouble = self._stats.cache_trouble(now)
             facts["cache"]["steps_aside"] = os.strerror(trouble) if trouble else None
         return json.dumps(facts, indent=1).encode() + b"\n"
+
+    def _progress(self, facts: Mapping[str, Any]) -> Iterator[Progress]:
+        """What goes on in the background, and how far the stager came."""
+        indexer = ProgressRow(self._stats.row(INDEXER))
+        names = facts.get("split_names", ())
+        if indexer.of is not None and indexer.of < len(names):
+            yield from _known(indexer.read("indexing", names[indexer.of], "archives"))
+        stager = ProgressRow(self._stats.row(STAGER))
+        if stager.of is not None:
+            yield from _known(stager.read("staging", ", ".join(facts.get("stage", ())), "bytes"))
+        for one in self._inflating():
+            yield Progress(
+                "unpacking", one.title, "bytes", one.done, one.size, one.done, one.seconds
+            )
 
     def _log(self) -> bytes:
         if self._log_path is None:
@@ -69,6 +101,60 @@ class StatusFiles:
                 return file.read(_LOG_TAIL)
         except OSError:
             return b""
+
+
+def _known(progress: Progress | None) -> Iterator[Progress]:
+    if progress is not None:
+        yield progress
+
+
+def _activity(stats: SharedStats, facts: Mapping[str, Any], now_ns: int) -> dict[str, Any]:
+    """What is done now, what limits it, the last minutes, and what came from where until now."""
+    samples = stats.samples.last()
+    now = activity_of(samples[-NOW_SECONDS - 1 :])
+    limit = limit_of(
+        now,
+        cpus=facts.get("cpus", 1),
+        ceiling=facts.get("most_workers", MAX_WORKERS),
+        has_cache=bool(facts.get("cache")),
+    )
+    whole = activity_of([Sample(), stats.sample(now_ns)])
+    return {
+        "now": None if now is None else _rounded(now),
+        "limit": {"by": limit.by.value, "sentence": limit.sentence},
+        "history": {
+            "seconds": 1,
+            "images_per_second": [round(rate, 1) for rate in rates(samples, "images")],
+            "bytes_per_second": [round(rate) for rate in rates(samples, "bytes")],
+        },
+        "origins": None if whole is None else _parts(whole),
+        "source_latency": _histogram(stats.sample(now_ns)),
+    }
+
+
+def _rounded(now: Activity) -> dict[str, Any]:
+    found = {
+        name: round(value, 6) if isinstance(value, float) else value
+        for name, value in asdict(now).items()
+    }
+    return {**found, "busy": round(now.busy, 4), "origins": _parts(now)}
+
+
+def _parts(activity: Activity) -> dict[str, float]:
+    return {name: round(part, 4) for name, part in origins(activity).items()}
+
+
+def _histogram(sample: Sample) -> dict[str, Any]:
+    """The source's requests by how long they took, as far as there are any: ``below`` so many
+    seconds so many ``requests``; ``seconds`` of all together.
+    """
+    filled = [at for at in range(LATENCY_BUCKETS) if sample.latency[at]]
+    buckets = range(filled[0], filled[-1] + 1) if filled else range(0)
+    return {
+        "below": [2**at / 1e9 for at in buckets],
+        "requests": [sample.latency[at] for at in buckets],
+        "seconds": sample.spent_ns / 1e9,
+    }
 
 
 def _state(row: memoryview, now: int) -> str:

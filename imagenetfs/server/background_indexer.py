@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Callable
 from functools import partial
 
 import trio
 
+from imagenetfs.fuse.progress import ProgressRow
 from imagenetfs.fuse.stats import INDEXER as INDEXER_ROW
-from imagenetfs.index.bulk_build import Outcome, build_all
+from imagenetfs.index.bulk_build import Outcome, Progress, build_all
 from imagenetfs.index.group_build import index_group
 from imagenetfs.index.leases import HeldElsewhereError
 from imagenetfs.server.child_process import NOT_YET, Children
@@ -31,6 +33,7 @@ class BackgroundIndexer:
     def __init__(self, context: MountContext, in_flight: int | None) -> None:
         self._context = context
         self._in_flight = in_flight
+        self._progress = ProgressRow(context.stats.row(INDEXER_ROW))
         self._done: set[int] = set()
         self._not_before: dict[int, float] = {}
 
@@ -69,6 +72,8 @@ class BackgroundIndexer:
         else:
             if not child.not_yet:
                 return
+        finally:
+            self._progress.clear()
         self._done.difference_update(archives)
         self._not_before[split] = trio.current_time() + _PAUSE_SECONDS
 
@@ -79,6 +84,7 @@ class BackgroundIndexer:
         code = 0
         for group, numbers in self._context.catalogue.groups(archives).items():
             start = time.monotonic()
+            self._progress.begin(split)
             try:
                 outcome = self._index_group(group, numbers)
             except HeldElsewhereError as held:
@@ -99,7 +105,29 @@ class BackgroundIndexer:
         index, file = self._context.index, self._context.index_path.file(group)
         if file is not None:
             try:
-                return index_group(index, archives, file, in_flight=self._in_flight, processes=1)
+                return index_group(
+                    index,
+                    archives,
+                    file,
+                    in_flight=self._in_flight,
+                    processes=1,
+                    progress=self._teller(),
+                )
             except OSError as error:
                 log.warning("the index file %s cannot be written: %s", file, error.strerror)
-        return build_all(index, archives, in_flight=self._in_flight, processes=1)
+        tell = self._teller()
+        return build_all(index, archives, in_flight=self._in_flight, processes=1, progress=tell)
+
+    def _teller(self) -> Callable[[Progress], None]:
+        """Says in the shared counters how far it is; what was there before is not counted as
+        done now.
+        """
+        before: int | None = None
+
+        def tell(now: Progress) -> None:
+            nonlocal before
+            if before is None:
+                before = now.done
+            self._progress.update(now.done, now.total, now.done - before)
+
+        return tell

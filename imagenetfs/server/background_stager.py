@@ -13,6 +13,7 @@ from imagenetfs.cache.quota import QuotaExceededError
 from imagenetfs.cache.stager import Progress, Stager
 from imagenetfs.counters import Counter
 from imagenetfs.errors import ImagenetfsError
+from imagenetfs.fuse.progress import ProgressRow
 from imagenetfs.fuse.stats import INDEXER, STAGER, SharedStats
 from imagenetfs.limits import MAX_WORKERS
 from imagenetfs.read.cache_backend import CacheBackend
@@ -69,6 +70,7 @@ class BackgroundStager:
         self._context = context
         self._cached = cached
         self._streams = streams
+        self._row = ProgressRow(context.stats.row(STAGER))
 
     async def run(self, children: Children) -> None:
         """Stage until it is done; anew where the process was killed, for what is there is not read
@@ -81,6 +83,8 @@ class BackgroundStager:
                 ends = _MOST_ENDS if child.succeeded else ends + 1
             except OSError as error:
                 log.warning("staging could not start: %s", error.strerror)
+            finally:
+                self._row.stop()
             if ends < _MOST_ENDS:
                 await trio.sleep(_PAUSE_SECONDS)
 
@@ -90,7 +94,9 @@ class BackgroundStager:
             self._context.catalogue, self._cached.volumes, self._splits, self._context.inflated
         )
         log.info("staging %s: %d bytes", title, plan.total)
+        self._row.begin()
         progress = self._run(plan, title)
+        self._row.update(progress.done, plan.total, progress.fetched)
         log.info(
             "staged %s: %d bytes are local, %d of them fetched in %.1f s",
             *(title, progress.done, progress.fetched, time.monotonic() - began),
@@ -105,7 +111,7 @@ class BackgroundStager:
             cache = self._cached.cache
             stager = Stager(cache, streams=self._streams, others_read=readers.are_busy)
             try:
-                stager.run(plan)
+                stager.run(plan, lambda now: self._row.update(now.done, plan.total, now.fetched))
             except QuotaExceededError:
                 log.warning("staging %s stops: the cache is as large as it may be", title)
                 return stager.progress

@@ -115,7 +115,13 @@ def operations_of(context: MountContext, plan: MountPlan) -> Operations:
     return Operations(
         context.tree,
         Reader(context.index, context.source, context.inflated, context.cached),
-        StatusFiles(context.stats, catalogue.late_warnings, plan.log_path, context.source.failures),
+        StatusFiles(
+            context.stats,
+            catalogue.late_warnings,
+            plan.log_path,
+            context.source.failures,
+            context.inflated.under_way,
+        ),
         context.stats,
         guard,
         AttributePacker(revisit, plan.root_access, context.ownership),

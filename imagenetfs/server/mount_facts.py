@@ -36,6 +36,10 @@ class MountFacts:
                 }
                 for version in catalogue.versions
             },
+            "split_names": _names(context),
+            "stage": list(plan.settings.stage),
+            "cpus": len(os.sched_getaffinity(0)),
+            "most_workers": plan.settings.workers,
             "cache": cache and {"directory": str(cache.directory), "size": cache.limits.size},
             "log": str(plan.log_path) if plan.log_path else None,
         }
@@ -44,3 +48,13 @@ class MountFacts:
         """Write them where all processes of the mount read them."""
         workers = {"worker_pids": pool.pids, "worker_restarts": pool.restarts}
         self._stats.publish({**self._fixed, **workers})
+
+
+def _names(context: MountContext) -> list[str]:
+    """The splits' names, by the numbers of their directories."""
+    names = {
+        id(split): f"{version.name.decode()}/{split.name.decode()}"
+        for version in context.catalogue.versions
+        for split in version.splits
+    }
+    return [names.get(id(split), "") for split in context.tree.split_directories]

@@ -20,6 +20,7 @@ import trio
 from imagenetfs.fuse.connection import Connection
 from imagenetfs.fuse.operations import Operations
 from imagenetfs.server.access_monitor import AccessMonitor
+from imagenetfs.server.activity_recorder import ActivityRecorder
 from imagenetfs.server.background_indexer import BackgroundIndexer
 from imagenetfs.server.background_inflater import BackgroundInflater
 from imagenetfs.server.background_stager import BackgroundStager
@@ -224,6 +225,7 @@ class Supervisor:
 
     def _start_background(self, nursery: trio.Nursery) -> None:
         settings, context, children = self._plan.settings, self._context, self._children
+        nursery.start_soon(ActivityRecorder(context.stats, self._pool).run)
         indexer = BackgroundIndexer(context, settings.in_flight)
         nursery.start_soon(indexer.run, children, self._wakeup)
         inflater = BackgroundInflater(context.inflated)

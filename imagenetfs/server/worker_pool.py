@@ -20,6 +20,7 @@ from imagenetfs.counters import Counter
 from imagenetfs.fuse.stats import SharedStats
 from imagenetfs.limits import MAX_WORKERS
 from imagenetfs.server.child_process import DEATH_SECONDS
+from imagenetfs.server.load_meter import LoadMeter
 from imagenetfs.server.suspension import ActiveClock, StoppedWorkers
 from imagenetfs.server.worker import RETIRED, SESSION_OVER
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
@@ -91,6 +92,7 @@ class WorkerPool:
         self._not_before = 0.0
         self._active = ActiveClock()
         self._stopped = StoppedWorkers(processes.is_stopped)
+        self.load = LoadMeter(stats, processes.is_waiting)
         self.restarts = 0
         self.over = False
 
@@ -104,6 +106,13 @@ class WorkerPool:
     def quiet_seconds(self) -> float:
         """How long nothing has been asked."""
         return self._clock.monotonic() - self._last_use
+
+    def _numbers(self) -> dict[int, int]:
+        return {pid: worker.number for pid, worker in self._workers.items()}
+
+    def read_cpu_times(self) -> None:
+        """See :meth:`LoadMeter.read_cpu_times`."""
+        self.load.read_cpu_times(self._numbers())
 
     # --- births and deaths ------------------------------------------------------------------------
 
@@ -171,6 +180,7 @@ class WorkerPool:
         """Look at what the workers do and change their number; True while the mount is in use."""
         now, now_ns = self._clock.monotonic(), self._clock.monotonic_ns()
         self._last_use += self._active.tick(now_ns)
+        self.load.look(self._numbers(), now_ns)
         if self._stopped.look(self._workers, now):
             self._note_stopped(now)
         requests = self._stats.total_requests()

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagenetfs.counters import REQUESTS, SINCE, SOURCE_WORDS
+from imagenetfs.counters import LATENCY, REQUESTS, SINCE, SOURCE_WORDS, SPENT
 from imagenetfs.errors import SourceMissingError, SourceUnreadableError
 from imagenetfs.source.file import IoStats
 from imagenetfs.source.retry import Answer, retry_transient, to_source_error
@@ -95,14 +95,18 @@ class SourceDirectory:
         again where that may help.
         """
         meter = self.meter
-        meter[SINCE] = self.clock.monotonic_ns()
+        start = meter[SINCE] = self.clock.monotonic_ns()
         try:
             return retry_transient(lambda: self._with_root(work), self.clock)
         except OSError as error:
             raise to_source_error(self.path, path, error) from error
         finally:
             meter[SINCE] = 0
-            meter[REQUESTS] += requests
+            if requests:
+                meter[REQUESTS] += requests
+                took = self.clock.monotonic_ns() - start
+                meter[SPENT] += took
+                meter[LATENCY + took.bit_length()] += 1
 
     def _open(self, path: bytes) -> int:
         return self._ask(path, lambda: self._open_now(path))

@@ -2,7 +2,8 @@
 
 Accounting: a file writes to its meter, the source's view of a row of counters. ``meter[SINCE]`` is
 the monotonic time in nanoseconds since which a read has been under way (0: none);
-``meter[REQUESTS]`` and ``meter[BYTES]`` count what was asked of the source. ``meter[WAITING]`` is
+``meter[REQUESTS]`` and ``meter[BYTES]`` count what was asked of the source, the words from
+``LATENCY`` on how long the requests took, ``meter[SPENT]`` the sum of that. ``meter[WAITING]`` is
 for a process that waits until another process has read the source: since when.
 """
 
@@ -13,7 +14,7 @@ import errno
 import os
 from typing import Protocol
 
-from imagenetfs.counters import BYTES, REQUESTS, SINCE, CounterView
+from imagenetfs.counters import BYTES, LATENCY, REQUESTS, SINCE, SPENT, CounterView
 from imagenetfs.errors import SourceChangedError, SourceReadError, SourceUnreadableError
 from imagenetfs.source.file_state import Identity
 from imagenetfs.source.retry import retry_after
@@ -21,7 +22,7 @@ from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 from imagenetfs.system.splice import splice_exactly
 
 IoStats = CounterView
-"""The source's view of a row: SINCE, REQUESTS, BYTES, WAITING of imagenetfs.counters."""
+"""The source's view of a row: the words of imagenetfs.counters from SINCE to SPENT."""
 
 _MOST_ANNOUNCED = 128 * 1024
 """Bytes: Linux's usual read-ahead (read_ahead_kb), FUSE's and NFS's too."""
@@ -135,6 +136,9 @@ class SourceFile:
             meter[SINCE] = 0
         meter[REQUESTS] += 1
         meter[BYTES] += len(data)
+        took = self._clock.monotonic_ns() - start
+        meter[SPENT] += took
+        meter[LATENCY + took.bit_length()] += 1
         return data
 
     def hint(self, offset: int, length: int) -> None:
@@ -155,8 +159,8 @@ class SourceFile:
         copy (splice). False where that fails for any reason, and where anything about the file is
         new: the pipe is then of no use, and :meth:`read` knows why.
         """
-        meter = self.meter
-        meter[SINCE] = self._clock.monotonic_ns()
+        meter, now = self.meter, self._clock.monotonic_ns
+        start = meter[SINCE] = now()
         try:
             done = os.splice(self.fd, pipe, length, offset)
         except OSError:
@@ -166,6 +170,9 @@ class SourceFile:
         meter[SINCE] = 0
         meter[REQUESTS] += 1
         meter[BYTES] += done
+        took = now() - start
+        meter[SPENT] += took
+        meter[LATENCY + took.bit_length()] += 1
         return done == length and not self.has_changed()
 
     def has_changed(self) -> bool:

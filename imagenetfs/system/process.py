@@ -101,6 +101,17 @@ def is_stopped(pid: int) -> bool:
     return _state(pid) in (b"T", b"t")
 
 
+def cpu_times(pid: int) -> tuple[int, int] | None:
+    """For how long the process has had a CPU, and for how long it has waited for one, in
+    nanoseconds; None where the kernel does not say.
+    """
+    try:
+        running, queued, _ = Path(f"/proc/{pid}/schedstat").read_bytes().split()
+        return int(running), int(queued)
+    except (OSError, ValueError):
+        return None
+
+
 def _state(pid: int) -> bytes:
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()

@@ -20,7 +20,7 @@ from imagenetfs.cache.inflated_arrays import InflatedArrays, Job
 from imagenetfs.cache.quota import Limits
 from imagenetfs.cache.volume import Volume
 from imagenetfs.cache.volume_writer import Pieces
-from imagenetfs.counters import REQUESTS
+from imagenetfs.counters import REQUESTS, SOURCE_WORDS
 from imagenetfs.errors import ArchiveError, NoSpaceError
 from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.index.arena import Arena
@@ -66,7 +66,7 @@ def test_processes_unpack_once(index: Index) -> None:
         if pid == 0:
             code = 1
             try:
-                meter = [0, 0, 0, 0]
+                meter = [0] * SOURCE_WORDS
                 index.source.count_on(meter)
                 index.after_fork()
                 unpacked.after_fork()

@@ -9,8 +9,8 @@ import pytest
 
 from imagenetfs.counters import BYTES as METER_BYTES
 from imagenetfs.counters import REQUESTS as METER_REQUESTS
+from imagenetfs.counters import ROW_WORDS, Counter
 from imagenetfs.counters import SINCE as METER_SINCE
-from imagenetfs.counters import Counter
 from imagenetfs.errors import SourceChangedError
 from imagenetfs.fuse.stats import MAX_SPLITS, REQUESTS, SharedStats
 from imagenetfs.limits import MAX_WORKERS
@@ -29,15 +29,15 @@ def test_rows_do_not_overlap() -> None:
     stats = SharedStats()
     for worker in range(MAX_WORKERS):
         row = stats.row(worker)
-        assert len(row) == 64
-        for cell in range(64):
+        assert len(row) == ROW_WORDS
+        for cell in range(ROW_WORDS):
             assert row[cell] == 0
-            row[cell] = worker * 64 + cell
+            row[cell] = worker * ROW_WORDS + cell
     stats.touch(0)
     stats.publish({"a": "b"})
     stats.keep_text(0, b"x" * 1000)
     for worker in range(MAX_WORKERS):
-        expected = [worker * 64 + cell for cell in range(64)]
+        expected = [worker * ROW_WORDS + cell for cell in range(ROW_WORDS)]
         expected[Counter.TEXTS] += worker == 0  # the text that was kept
         assert stats.row(worker).tolist() == expected
 

@@ -14,7 +14,7 @@ from typing import cast
 
 import pytest
 
-from imagenetfs.counters import REQUESTS
+from imagenetfs.counters import REQUESTS, SOURCE_WORDS
 from imagenetfs.errors import SourceReadError
 from imagenetfs.fuse.protocol import entry_notice
 from imagenetfs.server.access_monitor import (
@@ -182,7 +182,7 @@ class Paths:
 
 def count(source: Source) -> list[int]:
     """Have the source counted in a meter of the test's own."""
-    meter = [0] * 4
+    meter = [0] * SOURCE_WORDS
     source.count_on(meter)
     return meter
 

@@ -9,9 +9,10 @@ from typing import cast
 import pytest
 from trio.testing import MockClock
 
+from imagenetfs.fuse.progress import ProgressRow
 from imagenetfs.fuse.stats import INDEXER as INDEXER_ROW
 from imagenetfs.fuse.stats import SharedStats
-from imagenetfs.index.bulk_build import Outcome
+from imagenetfs.index.bulk_build import Outcome, Progress
 from imagenetfs.index.leases import HeldElsewhereError, Holder
 from imagenetfs.server import background_indexer
 from imagenetfs.server.background_indexer import BackgroundIndexer
@@ -91,11 +92,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object, object]]:
     found: list[tuple[str, object, object]] = []
 
     def index_group(index: object, archives: object, file: object, **more: object) -> Outcome:
+        assert more.pop("progress")
         assert more == {"in_flight": 7, "processes": 1}
         found.append(("group", archives, file))
         return DONE
 
     def build_all(index: object, archives: object, **more: object) -> Outcome:
+        assert more.pop("progress")
         assert more == {"in_flight": 7, "processes": 1}
         found.append(("all", archives, None))
         return DONE
@@ -264,3 +267,31 @@ def test_what_is_being_indexed_by_another_is_left_and_said(
         assert one.works() == NOT_YET
     assert "a is being indexed by another node" in caplog.text
     assert asked == [("all", [2], None)]  # the other group all the same
+
+
+def test_how_far_it_is_can_be_read_while_it_works(
+    one: Indexing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of that, what was there at the beginning is not counted as done now."""
+    row = ProgressRow(one.everything.stats.row(INDEXER_ROW))
+    seen: list[object] = []
+
+    def build_all(*what: object, progress: Callable[[Progress], None], **more: object) -> Outcome:
+        for done in (20, 25):
+            progress(Progress(done, 100, 7))
+            found = row.read("indexing", "v/s", "archives")
+            assert found is not None
+            seen.append((row.of, found.done, found.total, found.brought))
+        return DONE
+
+    monkeypatch.setattr(background_indexer, "build_all", build_all)
+
+    async def story(clock: MockClock) -> None:
+        await one.touch(2)
+        one.works()
+        one.children.last.end()
+        await one.settled()
+        assert row.of is None
+
+    one.play(story)
+    assert seen == [(2, 20, 100, 0), (2, 25, 100, 5)]

@@ -187,14 +187,16 @@ class Runs:
     progress: Progress
     left_out: dict[str, Exception]
 
-    def run(self, plan: object) -> None:
+    def run(self, plan: object, tell: Callable[[Progress], None]) -> None:
         what = self.next.pop(0) if len(self.next) > 1 else self.next[0]
         if isinstance(what, Exception):
             raise what
         self.left_out, self.progress.fetched = what
+        tell(self.progress)
 
 
 class Plan:
+    total = 1000
     left_out: dict[str, Exception] = {}  # noqa: RUF012 (nothing is ever put into it)
 
 
@@ -265,3 +267,28 @@ def test_while_something_comes_it_is_tried_on(runs: Runs) -> None:
 def test_a_source_that_fails_altogether_is_tried_again(runs: Runs) -> None:
     runs.next = [SourceReadError("the server"), ({}, 1)]
     assert run() is runs.progress
+
+
+def test_how_far_it_is_can_be_read(runs: Runs) -> None:
+    runs.next = [({}, 300)]
+    one = stager()
+    one._row.begin()
+    one._run(cast(StagePlan, Plan()), "train")
+    found = one._row.read("staging", "train", "bytes")
+    assert found is not None
+    assert (found.total, found.brought, found.running) == (1000, 300, True)
+
+
+def test_how_far_it_came_is_said_when_it_has_ended(children: FakeChildren) -> None:
+    one = stager()
+
+    async def story(clock: MockClock) -> None:
+        one._row.begin()
+        one._row.update(10, 20, 10)
+        children.last.end()
+        await later(clock, 1)
+
+    play(lambda: one.run(children.as_children()), story)
+    found = one._row.read("staging", "train", "bytes")
+    assert found is not None
+    assert (found.done, found.running, found.seconds_left) == (10, False, None)

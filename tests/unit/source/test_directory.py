@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.counters import REQUESTS, SINCE
+from imagenetfs.counters import REQUESTS, SINCE, SOURCE_WORDS
 from imagenetfs.errors import SourceMissingError, SourceReadError, SourceUnreadableError
 from imagenetfs.source import retry
 from imagenetfs.source.directory import DirectoryEntry, SourceDirectory
@@ -224,7 +224,7 @@ def test_it_is_seen_to_be_asking(source: SourceDirectory, monkeypatch: pytest.Mo
 
 
 def test_a_meter_that_is_given_is_written_to(root: Path) -> None:
-    meter = [0, 0, 0, 0]
+    meter = [0] * SOURCE_WORDS
     source = SourceDirectory(root, meter)
     source.names(b"")
     assert meter[REQUESTS] == 1

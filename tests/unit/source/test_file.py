@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.counters import BYTES, REQUESTS, SINCE
+from imagenetfs.counters import BYTES, LATENCY, REQUESTS, SINCE, SOURCE_WORDS
 from imagenetfs.errors import SourceChangedError, SourceReadError, SourceUnreadableError
 from imagenetfs.source import retry
 from imagenetfs.source.file import Reopen, SourceFile
@@ -38,7 +38,7 @@ def opened(path: Path) -> Iterator[Open]:
     files: list[SourceFile] = []
 
     def make(reopen: Reopen | None = None) -> SourceFile:
-        files.append(SourceFile(os.open(path, os.O_RDONLY), b"a/file", [0, 0, 0, 0], reopen))
+        files.append(SourceFile(os.open(path, os.O_RDONLY), b"a/file", [0] * SOURCE_WORDS, reopen))
         return files[-1]
 
     yield make
@@ -84,7 +84,7 @@ def test_it_knows_what_it_was_when_it_was_opened(opened: Open, path: Path) -> No
 def test_exactly_these_bytes(opened: Open, offset: int, length: int) -> None:
     file = opened()
     assert file.read(offset, length) == DATA[offset : offset + length]
-    assert file.meter == [0, 1, length, 0]
+    assert file.meter[:LATENCY] == [0, 1, length, 0]
 
 
 @pytest.mark.parametrize("answer", ["cached", errno.EAGAIN, errno.EOPNOTSUPP, "half"])
@@ -135,7 +135,7 @@ def test_short_answers_are_completed_and_are_one_request(
     monkeypatch.setattr(os, "pread", lambda fd, length, at: real(fd, min(length, most), at))
     file = opened()
     assert file.read(3, 1500) == DATA[3:1503]
-    assert file.meter == [0, 1, 1500, 0]
+    assert file.meter[:LATENCY] == [0, 1, 1500, 0]
 
 
 def test_it_is_seen_to_be_reading(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +164,7 @@ def test_errors_that_pass_are_tried_again_from_a_new_opening(
     assert file.read(100, 50) == DATA[100:150]
     assert asked() == 4
     assert again == [file] * 3
-    assert file.meter == [0, 1, 50, 0]
+    assert file.meter[:LATENCY] == [0, 1, 50, 0]
 
 
 def test_not_for_ever(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,7 +275,7 @@ def test_another_opening_takes_its_place(opened: Open, path: Path) -> None:
 
 
 def test_a_descriptor_that_is_none_has_changed(path: Path) -> None:
-    file = SourceFile(os.open(path, os.O_RDONLY), b"x", [0, 0, 0, 0])
+    file = SourceFile(os.open(path, os.O_RDONLY), b"x", [0] * SOURCE_WORDS)
     file.close()
     assert file.has_changed()
     file.hint(0, 10)
@@ -297,13 +297,13 @@ def test_bytes_are_poured_and_counted(opened: Open, pipe: tuple[int, int]) -> No
     file = opened()
     assert file.splice_to(pipe[1], 100, 5000)
     assert os.read(pipe[0], 1 << 16) == DATA[100:5100]
-    assert file.meter == [0, 1, 5000, 0]
+    assert file.meter[:LATENCY] == [0, 1, 5000, 0]
 
 
 def test_what_is_not_all_there_is_not_poured(opened: Open, pipe: tuple[int, int]) -> None:
     file = opened()
     assert not file.splice_to(pipe[1], len(DATA) - 10, 11)
-    assert file.meter == [0, 1, 10, 0]
+    assert file.meter[:LATENCY] == [0, 1, 10, 0]
 
 
 def test_what_has_changed_is_not_poured(opened: Open, path: Path, pipe: tuple[int, int]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.counters import BYTES, REQUESTS, SINCE
+from imagenetfs.counters import BYTES, LATENCY, REQUESTS, SINCE, SOURCE_WORDS
 from imagenetfs.errors import (
     SourceChangedError,
     SourceMissingError,
@@ -95,7 +95,7 @@ def test_an_error_in_the_middle_of_a_read(root: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_meter(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    meter, pread, seen = [0, 0, 0], os.pread, []
+    meter, pread, seen = [0] * SOURCE_WORDS, os.pread, []
 
     def look(fd: int, length: int, offset: int) -> bytes:
         seen.append(meter[SINCE])
@@ -106,8 +106,8 @@ def test_the_meter(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source.open(b"a/file").read(0, 1000)
     source.open(b"a/file").read(0, 500)
     assert seen[0] > 0
-    assert meter == [0, 3, 1500]  # one open, two reads
-    other = [0, 0, 0]
+    assert meter[:LATENCY] == [0, 3, 1500, 0]  # one open, two reads
+    other = [0] * SOURCE_WORDS
     source.count_on(other)
     source.open(b"a/file").read(0, 10)
     assert meter[BYTES] == 1500

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from imagenetfs.counters import BYTES, REQUESTS
+from imagenetfs.counters import BYTES, REQUESTS, SOURCE_WORDS
 from imagenetfs.errors import SourceReadError
 from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.source.source import Source
@@ -149,7 +149,7 @@ def test_the_documented_tree_costs_no_more_than_its_listings(tmp_path: Path) -> 
         "DownSampled/Imagenet8_train_npz/train_data_batch_1.npz",
     ):
         (tmp_path / file).write_bytes(b"")
-    meter = [0, 0, 0, 0]
+    meter = [0] * SOURCE_WORDS
     source = Source(tmp_path, meter)
     listed: list[bytes] = []
     inner = source._ask

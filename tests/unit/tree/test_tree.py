@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.counters import BYTES, REQUESTS
+from imagenetfs.counters import BYTES, REQUESTS, SOURCE_WORDS
 from imagenetfs.errors import (
     ImagenetfsError,
     IsDirectoryError,
@@ -68,7 +68,7 @@ def test_a_listing_opens_no_class_tar(source: Path) -> None:
 
 
 def _reads(tree: Tree, act: Callable[[], object]) -> list[int]:
-    meter: list[int] = [0, 0, 0]
+    meter: list[int] = [0] * SOURCE_WORDS
     tree.catalogue.source.count_on(meter)
     with contextlib.suppress(NoEntryError):
         act()

@@ -1,0 +1,37 @@
+"""The ring of samples: what was kept last comes back as it was."""
+
+from __future__ import annotations
+
+from imagenetfs.counters import LATENCY_BUCKETS
+from imagenetfs.fuse.samples import RING_BYTES, SAMPLES, Sample, SampleRing
+
+
+def sample(number: int) -> Sample:
+    latency = tuple(number + at for at in range(LATENCY_BUCKETS))
+    return Sample(number, *(number * 100 + at for at in range(17)), latency)
+
+
+def test_an_empty_ring() -> None:
+    assert SampleRing(memoryview(bytearray(RING_BYTES))).last() == []
+
+
+def test_samples_come_back_as_they_were() -> None:
+    memory = memoryview(bytearray(RING_BYTES))
+    writer, reader = SampleRing(memory), SampleRing(memory)
+    for number in range(1, 4):
+        writer.keep(sample(number))
+    assert reader.last() == [sample(1), sample(2), sample(3)]
+    assert reader.last(2) == [sample(2), sample(3)]
+
+
+def test_the_oldest_give_way() -> None:
+    ring = SampleRing(memoryview(bytearray(RING_BYTES)))
+    for number in range(2 * SAMPLES + 7):
+        ring.keep(sample(number))
+    assert ring.last() == [sample(n) for n in range(SAMPLES + 7, 2 * SAMPLES + 7)]
+
+
+def test_sums_of_any_size() -> None:
+    ring = SampleRing(memoryview(bytearray(RING_BYTES)))
+    ring.keep(Sample(at=2**63 + 5, bytes=2**64 - 1))
+    assert ring.last() == [Sample(at=2**63 + 5, bytes=2**64 - 1)]
