@@ -123,6 +123,28 @@ def index(
         raise
 
 
+class _Members:
+    """Shows how many members were found now. How many there will be is not known beforehand: how
+    many containers there are to read is.
+    """
+
+    def __init__(self, bar: ProgressBar) -> None:
+        self._bar = bar
+        self._before: int | None = None
+        self._found = 0
+
+    def __call__(self, now: Progress) -> None:
+        if self._before is None:
+            self._before = now.done
+        self._found, read = now.members, now.done - self._before
+        total = now.members * (now.total - self._before) / read if read else None
+        self._bar.update(now.members, total)
+
+    def end(self, members: int) -> None:
+        """All is done: there are so many members, those that were known before among them."""
+        self._bar.update(members, members, there=max(0, members - self._found))
+
+
 def _build(
     opened: Opened, groups: dict[str, list[int]], in_flight: int | None, part: Shard | None
 ) -> None:
@@ -134,18 +156,13 @@ def _build(
         assert target is not None
         start = time.monotonic()
         with ProgressBar(f"Indexing {group}", unit="members") as bar:
-
-            def progress(now: Progress, bar: ProgressBar = bar) -> None:
-                # Members in all are not known beforehand; containers are.
-                total = now.members * now.total / now.done if now.done else None
-                bar.update(now.members, total)
-
+            progress = _Members(bar)
             try:
                 outcome = build_group(opened, group, archives, in_flight, progress, part)
             except OSError as error:
                 what = f"the index file {target}"
                 raise not_writable(what, error, ANOTHER_PLACE) from error
-            bar.update(outcome.members, outcome.members)
+            progress.end(outcome.members)
         seconds = time.monotonic() - start
         show(_summary(group, outcome, part.file(target) if part else target, seconds))
         broken += outcome.broken

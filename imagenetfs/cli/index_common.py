@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from imagenetfs import config
+from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import say
 from imagenetfs.config import Settings
 from imagenetfs.errors import (
@@ -144,6 +145,19 @@ def build_group(
     if shard is not None:
         in_turn(lambda: unite_shards(index, file, shard), f"The shards of {group} are being united")
     return outcome
+
+
+def shown_in(bar: ProgressBar) -> Callable[[Progress], None]:
+    """Shows how many archives are done; those that were before are no speed and no time."""
+    there: int | None = None
+
+    def show(now: Progress) -> None:
+        nonlocal there
+        if there is None:
+            there = now.done
+        bar.update(now.done, now.total, there=there)
+
+    return show
 
 
 def counted(number: int, noun: str) -> str:

@@ -5,7 +5,7 @@ something to verify and to carry.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +21,7 @@ from imagenetfs.cli.index_common import (
     counted,
     in_turn,
     not_writable,
+    shown_in,
 )
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import say, show
@@ -28,7 +29,6 @@ from imagenetfs.config import Settings
 from imagenetfs.errors import ArchiveError, IndexWrongError, UsageError
 
 if TYPE_CHECKING:
-    from imagenetfs.index.bulk_build import Progress
     from imagenetfs.index.index import Index
 
 _SOURCE = typer.Argument(metavar="[SOURCE]", help="The source it is of.", show_default=False)
@@ -41,10 +41,6 @@ def register(group: typer.Typer) -> None:
     group.command("check")(check)
     group.command("export")(export)
     group.command("import")(import_)
-
-
-def _bar(bar: ProgressBar) -> Callable[[Progress], None]:
-    return lambda now: bar.update(now.done, now.total)
 
 
 def check(
@@ -85,7 +81,7 @@ def check(
                 tars,
                 in_flight=settings.in_flight,
                 processes=config.cpus(),
-                progress=_bar(bar),
+                progress=shown_in(bar),
             )
         items = [item for item in containers(index, tars) if index.known(*item)]
         for file in present:
@@ -152,7 +148,7 @@ def export(
     archives: list[int] = []
     for group, numbers in opened.groups(()).items():
         with ProgressBar(f"Indexing {group}", unit="archives") as bar:
-            build_or_keep_none(opened, group, numbers, settings.in_flight, _bar(bar))
+            build_or_keep_none(opened, group, numbers, settings.in_flight, shown_in(bar))
         archives += numbers
     try:
         carried = export(opened.catalogue.index, archives, file.absolute())

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from imagenetfs.cli import options
-from imagenetfs.cli.index_common import Opened, build_or_keep_none, catalogue_of
+from imagenetfs.cli.index_common import Opened, build_or_keep_none, catalogue_of, shown_in
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import in_bytes, say, show_json, table
 from imagenetfs.config import Settings
@@ -71,7 +71,7 @@ def index_splits(opened: Opened, settings: Settings) -> None:
                 group,
                 archives,
                 settings.in_flight,
-                lambda now: bar.update(now.done, now.total),
+                shown_in(bar),
             )
 
 

@@ -29,6 +29,7 @@ class ProgressBar:
         self._unit = unit
         self._step = ""
         self._done = 0.0
+        self._there = 0.0
         self._total: float | None = None
         self._began = time.monotonic()
         self._drawn = 0.0
@@ -59,14 +60,18 @@ class ProgressBar:
             count = f"{self._count()}, " if self._unit else "done "
             say(f"{self._title}: {count}in {in_time(time.monotonic() - self._began)}.")
 
-    def update(self, done: float, total: float | None, step: str = "") -> None:
-        """``done`` of ``total`` units are done; ``total`` None: not known yet."""
+    def update(
+        self, done: float, total: float | None, step: str = "", *, there: float = 0.0
+    ) -> None:
+        """``done`` of ``total`` units are done, of which so many were ``there`` before; ``total``
+        None: not known yet.
+        """
         if self._live is None and sys.stderr.isatty():
             self._live = _live_bar(self._unit is not None)
             self._live.start()
             self._task = self._live.add_task(self._title, total=None, count="", left="")
         changed = step != self._step
-        self._done, self._total, self._step = done, total, step
+        self._done, self._total, self._step, self._there = done, total, step, there
         now = time.monotonic()
         pause = LINE_SECONDS if self._live is None else DRAW_SECONDS
         if now - self._drawn < pause and not (changed and self._live is not None):
@@ -102,13 +107,14 @@ class ProgressBar:
 
     def _count(self) -> str:
         of = f"/{self._total:,.0f}" if self._total else ""
-        return f"{self._done:,.0f}{of} {self._unit}, {self._rate():,.0f} {self._unit}/s"
+        there = f" ({self._there:,.0f} were there)" if self._there else ""
+        return f"{self._done:,.0f}{of} {self._unit}{there}, {self._rate():,.0f} {self._unit}/s"
 
     def _rate(self) -> float:
-        return self._done / max(time.monotonic() - self._began, 1e-3)
+        return (self._done - self._there) / max(time.monotonic() - self._began, 1e-3)
 
     def _left(self, before: str, after: str) -> str:
-        if not self._total or not self._done or self._done >= self._total:
+        if not self._total or self._done <= self._there or self._done >= self._total:
             return ""
         return before + in_time((self._total - self._done) / self._rate()) + after
 

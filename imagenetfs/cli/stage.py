@@ -16,7 +16,7 @@ from imagenetfs.cli import options
 from imagenetfs.cli.error_report import INTERRUPTED
 from imagenetfs.cli.index_common import catalogue_of
 from imagenetfs.cli.progress import ProgressBar
-from imagenetfs.cli.terminal import in_bytes, in_time, say, show
+from imagenetfs.cli.terminal import as_given, in_bytes, in_time, say, show
 from imagenetfs.config.value_types import parse_size
 from imagenetfs.errors import ImagenetfsError, NoSpaceError, SourceReadError, UsageError
 from imagenetfs.job.storage import prepare_cache
@@ -98,7 +98,8 @@ def _run(stager: Stager, plan: StagePlan, place: CacheSetup) -> None:
     began = time.monotonic()
 
     def tell(progress: Progress) -> None:
-        bar.update(progress.done / 1e6, plan.total / 1e6)
+        there = progress.done - progress.fetched
+        bar.update(progress.done / 1e6, plan.total / 1e6, there=max(0, there) / 1e6)
 
     try:
         with ProgressBar("Staging", unit="MB") as bar:
@@ -146,11 +147,11 @@ def _no_room(place: CacheSetup) -> str:
     if free - place.limits.floor < _LITTLE:
         return (
             f"The disk of {place.directory} is full: {in_bytes(free)} are free, of which the "
-            f"cache leaves {in_bytes(place.limits.floor)} free. Make room there, lower "
+            f"cache leaves {as_given(place.limits.floor)} free. Make room there, lower "
             "--keep-free, or name another --cache-dir."
         )
     return (
-        f"The cache in {place.directory} is full ({in_bytes(place.limits.size)} at most). Clear "
+        f"The cache in {place.directory} is full ({as_given(place.limits.size)} at most). Clear "
         "it, or raise --cache-size."
     )
 

@@ -1,20 +1,20 @@
-"""``imagenetfs status [MOUNTPOINT] [--json]``: the mounts of this user, and what they are doing."""
+"""``imagenetfs status [MOUNTPOINT]``: the mounts of this user, and what they are doing."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from imagenetfs.cli.terminal import in_bytes, in_time, say, show_json, table
-from imagenetfs.job.status import MountStatus, collect
+from imagenetfs.cli.status_view import lines_of, show_lines
+from imagenetfs.cli.terminal import say, show, show_json
+from imagenetfs.errors import UsageError
+from imagenetfs.job.status import add_cache_fill, collect
 
-_STATES = {
-    "stale": "stale: its server has gone (imagenetfs umount takes it away)",
-    "silent": "does not answer",
-}
+NO_MOUNT = "this user has no mount of imagenetfs here."
 
 
 def register(app: typer.Typer) -> None:
@@ -27,76 +27,48 @@ def status(
         str | None,
         typer.Argument(metavar="[MOUNTPOINT]", help="One mount; all of this user without it."),
     ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            "-w",
+            help="Go on until Ctrl-C: a live screen, or a line every ten seconds where "
+            "standard output is no terminal.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+    metrics: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write Prometheus metrics to FILE, for node_exporter's textfile collector; "
+            "with --watch every ten seconds.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Show mounts: source, server, workers, and what was read from where."""
+    """Show what mounts do now, what limits the readers, progress, and problems."""
+    if as_json and (watch or metrics is not None):
+        raise UsageError("--json goes with neither --watch nor --metrics.")
+    if watch:
+        from imagenetfs.cli.status_watch import watch as go_on
+
+        go_on(mountpoint, metrics)
+        return
     found = collect(mountpoint)
+    add_cache_fill(found)
+    if metrics is not None:
+        from imagenetfs.cli.status_metrics import write_metrics
+
+        write_metrics(metrics, found)
+        return
     if as_json:
         show_json([entry.as_json() for entry in found])
         return
     if not found:
-        say("this user has no mount of imagenetfs here.")
-    for entry in found:
-        table(("mountpoint", entry.mountpoint), list(_lines(entry)))
-
-
-def _lines(entry: MountStatus) -> Iterator[tuple[str, str]]:
-    yield "source", entry.source
-    if entry.state != "live":
-        yield "state", _STATES[entry.state]
-        return
-    details = entry.details
-    yield "server", f"process {details.get('pid', '?')}, imagenetfs {details.get('version', '?')}"
-    if isinstance(details.get("started"), int | float):
-        yield "up for", in_time(time.time() - details["started"])
-    yield "workers", _workers(details)
-    versions = details.get("versions")
-    if isinstance(versions, Mapping | list):
-        yield "versions", ", ".join(versions)
-    if isinstance(details.get("cache"), Mapping):
-        yield "cache", _cache(details["cache"])
-    yield from _counters(details.get("counters", {}))
-    if details.get("log"):
-        yield "log", str(details["log"])
-    for warning in details.get("warnings", []):
-        yield "warning", str(warning)
-
-
-def _workers(details: Mapping[str, Any]) -> str:
-    workers = details.get("workers", [])
-    waiting = sum(1 for worker in workers if "source" in str(worker.get("state")))
-    text = f"{len(workers)}, {details.get('worker_restarts', 0)} restarts"
-    text += f", {waiting} in the source" if waiting else ""
-    silent = [
-        str(worker.get("pid"))
-        for worker in workers
-        if str(worker.get("state")).startswith("does not answer")
-    ]
-    return (
-        f"{text}; stopped, and answering nothing: process {', '.join(silent)}" if silent else text
-    )
-
-
-def _cache(cache: Mapping[str, Any]) -> str:
-    text = f"{cache.get('directory')}, at most {_number('bytes', cache.get('size'))}"
-    trouble = cache.get("steps_aside")
-    return f"{text}; steps aside now: {trouble}" if trouble else text
-
-
-def _counters(counters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Whatever the server counts: a line for each number, one for each group of numbers."""
-    for name, value in counters.items():
-        label = name.replace("_", " ")
-        if isinstance(value, Mapping):
-            yield (
-                label,
-                ", ".join(f"{key} {_number(key, n)}" for key, n in value.items() if n) or "0",
-            )
-        else:
-            yield label, _number(name, value)
-
-
-def _number(name: str, value: Any) -> str:
-    if not isinstance(value, int | float):
-        return str(value)
-    return in_bytes(value) if "bytes" in name else f"{value:,}"
+        say(NO_MOUNT)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for at, entry in enumerate(found):
+        if at and width is not None:
+            show("")
+        show_lines(lines_of(entry), width)

@@ -74,12 +74,21 @@ def literal(text: str) -> str:
 
 
 def in_bytes(count: float) -> str:
-    """``1536`` -> ``1.5 KiB``."""
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if count < 1024 or unit == "TiB":
+    """``1500`` -> ``1.5 kB``: in powers of 1000, as options are read and disks are sold."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 1000 or unit == "TB":
             break
-        count /= 1024
+        count /= 1000
     return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+
+
+def as_given(count: int) -> str:
+    """A limit in the unit in which it was most probably given: ``3G`` as 3 GB, ``3Gi`` as 3 GiB."""
+    for base, units in ((1000, "kB MB GB TB"), (1024, "KiB MiB GiB TiB")):
+        for power, unit in reversed(list(enumerate(units.split(), start=1))):
+            if count and count % base**power == 0:
+                return f"{count // base**power:,} {unit}"
+    return in_bytes(count)
 
 
 def in_time(seconds: float) -> str:

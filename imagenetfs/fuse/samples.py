@@ -73,4 +73,8 @@ class SampleRing:
         count = int(self._count[0])
         first = max(0, count - min(most, SAMPLES))
         rows = self._rows[[at % len(self._rows) for at in range(first, count)]].tolist()
-        return [Sample(*row[:_PLAIN], tuple(row[_PLAIN:])) for row in rows]
+        names = [field.name for field in fields(Sample)[:_PLAIN]]
+        return [
+            Sample(**dict(zip(names, row, strict=False)), latency=tuple(row[_PLAIN:]))
+            for row in rows
+        ]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from imagenetfs.errors import NotMountedError
+from imagenetfs.job.cache_fill import fill_of
 from imagenetfs.system import child_call, mounts
 from imagenetfs.system.patience import PATIENCE, ask
 
@@ -79,7 +80,10 @@ def source_of(entry: mounts.MountEntry) -> str:
 
 
 def collect(path: str | None = None) -> list[MountStatus]:
-    """All mounts of this user, or the one at ``path``; raises NotMountedError if there is none."""
+    """All mounts of this user, or the one at ``path``; raises NotMountedError if there is none.
+
+    What their caches hold, they do not say: see :func:`add_cache_fill`.
+    """
     if path is None:
         return _ask(mounts.our_mounts(uid=os.geteuid()))
     mountpoint = mounts.resolve(path)
@@ -89,6 +93,14 @@ def collect(path: str | None = None) -> list[MountStatus]:
             f"No mount of imagenetfs is at {mountpoint}: `imagenetfs status` lists your mounts."
         )
     return _ask([entry])
+
+
+def add_cache_fill(found: Sequence[MountStatus]) -> None:
+    """Add to what mounts say what their caches hold now (`used` and `held` of `cache`)."""
+    for entry in found:
+        fill = fill_of(entry.details)
+        if fill is not None:
+            entry.details["cache"] |= fill
 
 
 def _ask(entries: Sequence[mounts.MountEntry]) -> list[MountStatus]:

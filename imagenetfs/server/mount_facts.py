@@ -8,7 +8,10 @@ import time
 from imagenetfs.server.mount_context import MountContext
 from imagenetfs.server.mount_plan import MountPlan
 from imagenetfs.server.worker_pool import WorkerPool
+from imagenetfs.tree.dataset import Split
 from imagenetfs.version import __version__
+
+_FEW = 16
 
 
 class MountFacts:
@@ -31,6 +34,7 @@ class MountFacts:
                     split.name.decode(): {
                         "classes": len(split.backend.classes),
                         "origin": split.origin,
+                        "archives": _titles(context, split),
                     }
                     for split in version.splits
                 }
@@ -48,6 +52,12 @@ class MountFacts:
         """Write them where all processes of the mount read them."""
         workers = {"worker_pids": pool.pids, "worker_restarts": pool.restarts}
         self._stats.publish({**self._fixed, **workers})
+
+
+def _titles(context: MountContext, split: Split) -> list[str]:
+    """The archives of a split, where these are few: the cache's data are known by them."""
+    numbers = split.backend.archives
+    return [context.index.title(number) for number in numbers] if len(numbers) <= _FEW else []
 
 
 def _names(context: MountContext) -> list[str]:

@@ -33,10 +33,10 @@ def test_what_is_kept(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     head, *rows = (line.split("\t") for line in done.out.splitlines())
     assert head == ["version", "archive", "kept", "part", "hits", "misses", "saved", "last used"]
     assert [row[:4] for row in rows] == [
-        ["ILSVRC2012", TEST, "10.0 KiB", "100 %"],
-        ["ILSVRC2012", TRAIN, "40.0 KiB", "100 %"],
+        ["ILSVRC2012", TEST, "10.2 kB", "100 %"],
+        ["ILSVRC2012", TRAIN, "41.0 kB", "100 %"],
     ]
-    assert re.fullmatch(rf"imagenetfs: [\d.]+ KiB in {cache}\.\n", done.err)
+    assert re.fullmatch(rf"imagenetfs: [\d.]+ kB in {cache}\.\n", done.err)
     done = call_forked(capsys, "cache", "ls", "--json", "--cache-dir", cache)
     assert [one["bytes"] for one in json.loads(done.out)] == [10_240, 40_960]
     assert done.err == ""
@@ -46,7 +46,7 @@ def test_a_line_of_a_volume(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imagenetfs.cli.cache.time.time", lambda: 1060.0)
     one = VolumeUsage("/s", "v", "a.tar", 4096, 1024, 8192, 1000.0, 12345, 7, 1 << 20)
     assert _line(one) == (
-        *("v", "a.tar", "1.0 KiB", "25 %", "12,345", "7", "1.0 MiB"),
+        *("v", "a.tar", "1.0 kB", "25 %", "12,345", "7", "1.0 MB"),
         "1 min 00 s ago",
     )
     one.size = 0
@@ -69,7 +69,7 @@ def test_throwing_away(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done = call_forked(capsys, "cache", "clear", "winter21_whole", "--cache-dir", cache)
     assert (done.code, done.out) == (0, f"0 B freed in {cache}.\n")
     done = call_forked(capsys, "cache", "clear", "ILSVRC2012", "--cache-dir", cache)
-    assert re.fullmatch(rf"[1-9][\d.]* KiB freed in {cache}\.\n", done.out)
+    assert re.fullmatch(rf"[1-9][\d.]* kB freed in {cache}\.\n", done.out)
     done = call_forked(capsys, "cache", "ls", "--json", "--cache-dir", cache)
     assert json.loads(done.out) == []
 

@@ -24,7 +24,7 @@ def test_a_table(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert done.code == 0
     assert [line.split("\t") for line in done.out.splitlines()] == [
         ["version", "split", "classes", "images", "bytes", "from"],
-        ["ILSVRC2012", "train", "3", "9", "5.3 KiB", TRAIN],
+        ["ILSVRC2012", "train", "3", "9", "5.4 kB", TRAIN],
         ["ILSVRC2012", "test", "1", "2", "20 B", TEST],
     ]
 

@@ -143,3 +143,28 @@ def test_a_bar_is_drawn_ten_times_a_second_and_at_each_step(
             now[0] += later
             bar.fraction(step, 0.5)
     assert drawn == pytest.approx([100.0, 100.11, 100.12, 100.12])
+
+
+def test_what_was_there_before_is_no_speed_and_no_time(
+    now: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A stage that goes on where an earlier one was: 90 of 200 MB were there, 10 came in 10 s."""
+    with ProgressBar("Staging", unit="MB") as bar:
+        now[0] += 10
+        bar.update(100, 200, there=90)
+        now[0] += 10
+        bar.update(200, 200, there=180)
+    assert capsys.readouterr().err.splitlines() == [
+        "imagenetfs: Staging: 50 % 100/200 MB (90 were there), 1 MB/s, 1 min 40 s left",
+        "imagenetfs: Staging: 100 % 200/200 MB (180 were there), 1 MB/s",
+        "imagenetfs: Staging: 200/200 MB (180 were there), 1 MB/s, in 20 s.",
+    ]
+
+
+def test_no_time_is_left_while_nothing_was_done_yet(
+    now: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ProgressBar("Staging", unit="MB") as bar:
+        now[0] += 10
+        bar.update(90, 200, there=90)
+    assert "left" not in capsys.readouterr().err

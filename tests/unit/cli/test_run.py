@@ -131,9 +131,9 @@ STATUS: dict[str, Any] = {
     "problems": [],
     "counters": {
         "images_read": 1_281_167,
-        "bytes_served": 3 << 30,
-        "source_bytes": 2 << 30,
-        "cache_bytes": 1 << 30,
+        "bytes_served": 3 * 10**9,
+        "source_bytes": 2 * 10**9,
+        "cache_bytes": 1 * 10**9,
     },
 }
 
@@ -143,12 +143,12 @@ STATUS: dict[str, Any] = {
     [
         (
             STATUS,
-            "1,281,167 images read, 3.0 GiB served (2.0 GiB from /datashare/imagenet, 1.0 GiB from "
+            "1,281,167 images read, 3.0 GB served (2.0 GB from /datashare/imagenet, 1.0 GB from "
             "the read cache); no problems.",
         ),
         (
             {**STATUS, "problems": ["x"], "counters": {**STATUS["counters"], "cache_bytes": 0}},
-            "1,281,167 images read, 3.0 GiB served (2.0 GiB from /datashare/imagenet); 1 problem, "
+            "1,281,167 images read, 3.0 GB served (2.0 GB from /datashare/imagenet); 1 problem, "
             "said above.",
         ),
         (

@@ -23,9 +23,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     arguments = (source, "--cache-dir", tmp_path / "c", "--index-dir", "none")
     done = call_forked(capsys, "stage", *arguments, "ILSVRC2012/train")
     assert done.code == 0
-    assert re.fullmatch(r"40\.0 KiB are local, 40\.0 KiB of them fetched in \d+ s\.\n", done.out)
+    assert re.fullmatch(r"41\.0 kB are local, 41\.0 kB of them fetched in \d+ s\.\n", done.out)
     done = call_forked(capsys, "stage", *arguments, "ILSVRC2012")
-    assert re.fullmatch(r"50\.0 KiB are local, 10\.0 KiB of them fetched in \d+ s\.\n", done.out)
+    assert re.fullmatch(r"51\.2 kB are local, 10\.2 kB of them fetched in \d+ s\.\n", done.out)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ class Stager:
 
 
 PLAN: Any = SimpleNamespace(total=8 << 20, left_out={}, kept=lambda directory: 2 << 20)
-THERE = "2.0 MiB of 8.0 MiB are there"
+THERE = "2.1 MB of 8.4 MB are there"
 
 
 def run(stager: Stager, place: CacheSetup) -> None:
@@ -143,14 +143,14 @@ def run(stager: Stager, place: CacheSetup) -> None:
 
 def test_all_is_there(place: CacheSetup, capsys: pytest.CaptureFixture[str]) -> None:
     run(Stager(), place)
-    assert capsys.readouterr().out == "3.0 MiB are local, 1.0 MiB of them fetched in 0 s.\n"
+    assert capsys.readouterr().out == "3.1 MB are local, 1.0 MB of them fetched in 0 s.\n"
 
 
 def test_a_full_cache(place: CacheSetup) -> None:
     with pytest.raises(NoSpaceError) as caught:
         run(Stager(QuotaExceededError()), place)
     assert str(caught.value) == (
-        f"The cache in {place.directory} is full (1.0 GiB at most). Clear it, or raise "
+        f"The cache in {place.directory} is full (1 GiB at most). Clear it, or raise "
         f"--cache-size. {THERE}."
     )
 
@@ -160,8 +160,8 @@ def test_a_full_disk(place: CacheSetup, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(os, "statvfs", lambda path: room)
     full = CacheSetup(place.directory, SimpleNamespace(size=1 << 30, floor=1 << 20))  # type: ignore[arg-type]
     assert _no_room(full) == (
-        f"The disk of {place.directory} is full: 3.9 MiB are free, of which the cache leaves "
-        f"1.0 MiB free. "
+        f"The disk of {place.directory} is full: 4.1 MB are free, of which the cache leaves "
+        f"1 MiB free. "
         "Make room there, lower --keep-free, or name another --cache-dir."
     )
     room.f_bavail = 1_000_000

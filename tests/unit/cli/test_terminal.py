@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.cli import terminal
+from imagenetfs.config.value_types import parse_size
 
 
 class Screen(io.StringIO):
@@ -22,10 +23,23 @@ class Screen(io.StringIO):
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (148e9, "137.8 GiB"), (5e15, "4547.5 TiB")],
+    [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (148e9, "148.0 GB"), (5e15, "5000.0 TB")],
 )
 def test_bytes(count: float, text: str) -> None:
     assert terminal.in_bytes(count) == text
+
+
+@pytest.mark.parametrize("text", ["3 GB", "1,500 GB", "3 GiB", "2 TiB", "500 MB", "1 kB"])
+def test_a_limit_is_shown_in_the_unit_in_which_it_was_given(text: str) -> None:
+    assert terminal.as_given(parse_size(text.replace(",", "")).of(1 << 60)) == text
+
+
+def test_a_limit_that_nobody_gave() -> None:
+    assert [terminal.as_given(count) for count in (0, 999, 12_345_678)] == [
+        "0 B",
+        "999 B",
+        "12.3 MB",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,61 @@
+"""How full a mount's read cache is, of which data: asked of its directory, by whoever asks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from imagenetfs.system import child_call
+
+ANSWER_SECONDS = 1.0
+"""A cache's disk that takes longer is not waited for: what the mount says is worth more."""
+
+
+def fill_of(details: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the cache of a mount holds, by its status.json: ``used`` bytes on the disk, and ``held``
+    bytes of this source, by version or split. None where there is no cache, or no answer in time.
+    """
+    cache = details.get("cache")
+    if not isinstance(cache, Mapping) or not cache.get("directory"):
+        return None
+    look = partial(_look, str(cache["directory"]), str(details.get("source")), _splits(details))
+    try:
+        found = child_call.ChildCall(look).answer(time.monotonic() + ANSWER_SECONDS)
+    except (OSError, child_call.NoAnswerError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _splits(details: Mapping[str, Any]) -> dict[str, str]:
+    """VERSION/SPLIT by the titles of its archives, where the mount says which these are."""
+    versions = details.get("versions")
+    if not isinstance(versions, Mapping):
+        return {}
+    return {
+        str(title): f"{version}/{split}"
+        for version, splits in versions.items()
+        for split, facts in splits.items()
+        for title in facts.get("archives", ())
+    }
+
+
+def _look(directory: str, source: str, splits: Mapping[str, str]) -> dict[str, Any]:
+    """In a child: what is in a cache's directory. Raises OSError."""
+    from imagenetfs.cache.directory import CacheDirectory
+    from imagenetfs.cache.inventory import list_volumes
+    from imagenetfs.errors import ImagenetfsError
+
+    try:
+        opened = CacheDirectory(Path(directory))
+    except ImagenetfsError as error:
+        raise OSError(0, str(error)) from error
+    used, held = 0, dict[str, int]()
+    for volume in list_volumes(opened):
+        used += volume.allocated
+        if volume.source == source:
+            name = splits.get(volume.archive.partition(": ")[0], volume.version or "other data")
+            held[name] = held.get(name, 0) + volume.bytes
+    return {"used": used, "held": held}
