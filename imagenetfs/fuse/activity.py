@@ -28,6 +28,7 @@ _WAITING_READERS = 0.5
 
 _BUSY_WORKERS = 0.8
 _SHORT_OF_CPU = 0.4
+_MUCH_QUEUED = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +218,10 @@ def _of_mount(now: Activity) -> str:
 
 
 def _of_readers(now: Activity) -> str:
-    return (
-        "not the mount: the readers ask for less than it can (its workers are "
-        f"{percent(now.busy)} busy)"
-    )
+    text = f"its workers are {percent(now.busy)} busy"
+    if now.queued > _MUCH_QUEUED * now.workers and now.queued > now.running:
+        text = f"{text}, and wait for a CPU that other processes have"
+    return f"not the mount: the readers ask for less than it can ({text})"
 
 
 def percent(part: float) -> str:

@@ -69,7 +69,7 @@ class StatusFiles:
             for failure in failures
         ]
         facts["counters"] = self._stats.counters()
-        facts["progress"] = [each.as_json() for each in self._progress(facts)]
+        facts["progress"] = [each.as_json() for each in self._progress(facts, now)]
         for name in ("split_names", "stage"):
             facts.pop(name, None)
         facts |= _activity(self._stats, facts, now)
@@ -78,13 +78,14 @@ class StatusFiles:
             facts["cache"]["steps_aside"] = os.strerror(trouble) if trouble else None
         return json.dumps(facts, indent=1).encode() + b"\n"
 
-    def _progress(self, facts: Mapping[str, Any]) -> Iterator[Progress]:
+    def _progress(self, facts: Mapping[str, Any], now_ns: int) -> Iterator[Progress]:
         """What goes on in the background, and how far the stager came."""
-        indexer = ProgressRow(self._stats.row(INDEXER))
+        indexer, stager = (
+            ProgressRow(self._stats.row(number), lambda: now_ns) for number in (INDEXER, STAGER)
+        )
         names = facts.get("split_names", ())
         if indexer.of is not None and indexer.of < len(names):
             yield from _known(indexer.read("indexing", names[indexer.of], "archives"))
-        stager = ProgressRow(self._stats.row(STAGER))
         if stager.of is not None:
             yield from _known(stager.read("staging", ", ".join(facts.get("stage", ())), "bytes"))
         for one in self._inflating():

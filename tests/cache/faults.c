@@ -1,7 +1,8 @@
 /* Preloaded into a server: calls on files of one directory fail while a file is there, as on a broken disk.
  *
  * FAULT_DIRECTORY: below it; FAULT_SWITCH: the file; FAULT_ERRNO; FAULT_CALLS: some of "rwo" (read and splice,
- * write and truncate, open and link); FAULT_EVERY: one call in so many.
+ * write and truncate, open and link); FAULT_EVERY: one call in so many. With FAULT_MICROSECONDS they take so long
+ * instead, as on a slow disk.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -32,6 +33,10 @@ static int fails(int fd, char call)
         return 0;
     if (++count % atoi(getenv("FAULT_EVERY")) != 0)
         return 0;
+    if (getenv("FAULT_MICROSECONDS")) {
+        usleep(atoi(getenv("FAULT_MICROSECONDS")));
+        return 0;
+    }
     errno = atoi(getenv("FAULT_ERRNO"));
     return 1;
 }

@@ -161,6 +161,26 @@ def test_no_directory(index: Index, tmp_path: Path) -> None:
         unpacked_of(index, tmp_path / "missing").read(0, 0, 192)
 
 
+def test_how_far_it_is_can_be_seen_while_it_is_under_way(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpacked, seen = unpacked_of(index, clock=FakeClock()), list[tuple[int, int]]()
+    write = unpacked.scratch.write
+
+    def look(at: int, piece: bytes) -> None:
+        write(at, piece)
+        [one] = unpacked.under_way()
+        assert (one.title, one.seconds) == ("a.npz", 0.0)
+        seen.append((one.done, one.size))
+
+    monkeypatch.setattr(unpacked.scratch, "write", look)
+    assert unpacked.under_way() == []
+    unpacked.read(0, 0, 192)
+    assert unpacked.under_way() == []
+    assert {size for _, size in seen} == {index.array(0).size}
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
 def test_long_work_tells_how_far_it_is(index: Index, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     unpacked_of(index, clock=RushingClock(11.0)).read(0, 0, 192)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 from imagenetfs.cli import index, index_common
-from imagenetfs.cli.index import _raise_if, _shard
+from imagenetfs.cli.index import _Members, _raise_if, _shard
+from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.errors import BrokenArchivesError, SourceUnreadableError, UsageError
+from imagenetfs.index.bulk_build import Progress
 from imagenetfs.index.group_build import Shard
 from tests.helpers.in_process import call_forked
 from tests.helpers.sources import TRAIN, train_and_test, write
@@ -164,3 +167,22 @@ def test_what_could_not_be_indexed() -> None:
         SourceUnreadableError, match=r"^not indexed, for they cannot be read: c\.tar"
     ):
         _raise_if([], ["c.tar"])
+
+
+def test_an_index_that_goes_on_counts_what_is_found_now(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """900 of 1,000 tables were there; 10 more in 10 s had 100 members, so 90 more have 900."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with ProgressBar("Indexing", unit="members") as bar:
+        members = _Members(bar)
+        for second, done in ((0, 900), (10, 910)):
+            now[0] = float(second)
+            members(Progress(done, 1000, 10 * (done - 900)))
+        members.end(9_100)
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "imagenetfs: Indexing: 10 % 100/1,000 members, 10 members/s, 1 min 30 s left",
+        "imagenetfs: Indexing: 9,100/9,100 members (9,000 were there), 10 members/s, in 10 s.",
+    ]

@@ -21,9 +21,12 @@ from imagenetfs.cli.index_common import (
     in_turn,
     named,
     not_writable,
+    shown_in,
 )
+from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.counters import REQUESTS
 from imagenetfs.errors import NoSpaceError, PlaceRefusedError, UsageError
+from imagenetfs.index.bulk_build import Progress
 from imagenetfs.index.leases import HeldElsewhereError, Holder
 from imagenetfs.system.process_identity import ProcessIdentity
 from tests.helpers.archives import close
@@ -195,3 +198,17 @@ def test_a_catalogue_without_the_index_files(
         assert len(one.catalogue.index.container(train, 0).members) == 3
         asked.append(one.catalogue.source.meter[REQUESTS] - before)
     assert asked[0] < asked[1], "the headers are read, not the index"
+
+
+def test_a_bar_does_not_count_what_was_there_before(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with ProgressBar("Indexing", unit="archives") as bar:
+        show = shown_in(bar)
+        for second, done in ((0, 900), (10, 910)):
+            now[0] = float(second)
+            show(Progress(done, 1000, 0))
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].endswith("910/1,000 archives (900 were there), 1 archives/s, 1 min 30 s left")

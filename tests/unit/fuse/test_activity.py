@@ -181,6 +181,13 @@ def test_a_reader_with_work_of_its_own() -> None:
     )
 
 
+def test_readers_that_leave_the_mount_no_cpu() -> None:
+    """They decode on all of them: each request waits for its turn."""
+    found = limit(after(under_way=0.4, running=0.1, queued=0.9, most_busy=2))
+    assert found.by is Limiter.READERS
+    assert found.sentence.endswith("50 % busy, and wait for a CPU that other processes have)")
+
+
 def test_many_readers_that_decode_most_of_the_time() -> None:
     """Requests are under way all the time, and still each reader waits a quarter of its time."""
     sample = after(workers=4, under_way=2.1, in_source=2.0, running=0.1, most_busy=8)

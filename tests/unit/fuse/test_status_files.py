@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from imagenetfs.cache.inflated_arrays import UnderWay
 from imagenetfs.counters import Counter
-from imagenetfs.fuse.stats import STAGER, SharedStats
+from imagenetfs.fuse.progress import ProgressRow
+from imagenetfs.fuse.stats import INDEXER, STAGER, SUPERVISOR, SharedStats
 from imagenetfs.fuse.status_files import StatusFiles
 from imagenetfs.source.failures import FailureRegister
 from imagenetfs.tree.late_warnings import LateWarnings
@@ -122,3 +124,81 @@ def test_without_a_log_file_there_is_an_empty_one(tmp_path: Path) -> None:
     assert log_of(None) == b""
     assert log_of(tmp_path / "gone") == b""
     assert log_of(tmp_path) == b""
+
+
+# --- what is done now -----------------------------------------------------------------------------
+
+
+def test_nothing_is_known_of_now_at_the_start(board: SharedStats) -> None:
+    found = status(board)
+    assert (found["now"], found["limit"]["by"], found["progress"]) == (None, "unknown", [])
+    assert found["history"] == {"seconds": 1, "images_per_second": [], "bytes_per_second": []}
+
+
+def test_now_is_of_the_last_seconds_and_the_history_of_all(board: SharedStats) -> None:
+    row = board.row(2)
+    for second in range(20):
+        row[Counter.IMAGES] += 100 if second >= 10 else 10
+        row[Counter.BYTES] += 1000
+        board.samples.keep(board.sample(second * 1_000_000_000))
+    found = status(board)
+    assert (found["now"]["seconds"], found["now"]["images"]) == (5.0, 100.0)
+    assert found["history"]["images_per_second"] == [10.0] * 9 + [100.0] * 10
+    assert found["history"]["bytes_per_second"] == [1000] * 19
+
+
+def test_the_limit_is_that_of_the_mounts_own_means(board: SharedStats) -> None:
+    board.publish({"cpus": 4, "most_workers": 8, "cache": None})
+    own = board.row(SUPERVISOR)
+    for second in range(7):
+        board.row(0)[Counter.IMAGES] += 10
+        own[Counter.WORKER_NS] += 2_000_000_000
+        own[Counter.BUSY_NS] += 990_000_000
+        own[Counter.SOURCE_NS] += 980_000_000
+        own[Counter.MOST_BUSY] = 1
+        board.row(0)[Counter.SOURCE_REQUESTS] += 10
+        board.samples.keep(board.sample(second * 1_000_000_000))
+    assert status(board)["limit"] == {
+        "by": "source",
+        "sentence": "the source: workers wait for it 99 % of the time that a reader waits",
+    }
+
+
+def test_where_everything_came_from(board: SharedStats) -> None:
+    board.row(0)[Counter.CACHE_BYTES] = 300
+    board.row(1)[Counter.SOURCE_BYTES] = 100
+    board.row(STAGER)[Counter.SOURCE_BYTES] = 10**9  # no reader had it
+    board.row(1)[Counter.FIRST_LATENCY + 20] = 4
+    assert status(board)["origins"] == {"cache": 0.75, "memory": 0.0, "source": 0.25}
+
+
+def test_how_long_the_sources_requests_took(board: SharedStats) -> None:
+    assert status(board)["source_latency"] == {"below": [], "requests": [], "seconds": 0.0}
+    board.row(0)[Counter.FIRST_LATENCY + 20] = 4
+    board.row(1)[Counter.FIRST_LATENCY + 22] = 1
+    board.row(1)[Counter.SOURCE_SPENT_NS] = 7_000_000
+    assert status(board)["source_latency"] == {
+        "below": [2**20 / 1e9, 2**21 / 1e9, 2**22 / 1e9],
+        "requests": [4, 0, 1],
+        "seconds": 0.007,
+    }
+
+
+def test_what_goes_on_in_the_background(board: SharedStats) -> None:
+    board.publish({"split_names": ["a/train", "a/val"], "stage": ["a/train", "b"]})
+    for number, of in ((INDEXER, 1), (STAGER, 0)):
+        row = ProgressRow(board.row(number), lambda: NOW - 2_000_000_000)
+        row.begin(of)
+        row.update(30, 100, 20)
+    failures = FailureRegister()
+    arrays = [UnderWay("x.npz", 5, 10, 1.0)]
+    files = StatusFiles(board, LateWarnings(), None, failures, lambda: arrays)
+    found = json.loads(files.contents("status.json"))
+    failures.close()
+    assert [(one["what"], one["of"], one["done"]) for one in found["progress"]] == [
+        ("indexing", "a/val", 30),
+        ("staging", "a/train, b", 30),
+        ("unpacking", "x.npz", 5),
+    ]
+    assert {one["per_second"] for one in found["progress"]} == {10.0, 5.0}
+    assert "split_names" not in found

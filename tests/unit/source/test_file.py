@@ -7,10 +7,19 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from imagenetfs.counters import BYTES, LATENCY, REQUESTS, SINCE, SOURCE_WORDS
+from imagenetfs.counters import (
+    BYTES,
+    LATENCY,
+    LATENCY_BUCKETS,
+    REQUESTS,
+    SINCE,
+    SOURCE_WORDS,
+    SPENT,
+)
 from imagenetfs.errors import SourceChangedError, SourceReadError, SourceUnreadableError
 from imagenetfs.source import retry
 from imagenetfs.source.file import Reopen, SourceFile
@@ -149,6 +158,24 @@ def test_it_is_seen_to_be_reading(opened: Open, monkeypatch: pytest.MonkeyPatch)
     file.read(0, 10)
     assert seen[0] > 0
     assert file.meter[SINCE] == 0
+
+
+@pytest.mark.parametrize("took", [0, 1, 5, 2**20, 2**62])
+def test_how_long_a_request_took_is_counted(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, took: int
+) -> None:
+    """Read or spliced: each once, in its bucket, and all in the sum."""
+    file, times = opened(), iter([100, 100 + took] * 2)
+    monkeypatch.setattr(file, "_clock", SimpleNamespace(monotonic_ns=lambda: next(times)))
+    file.read_up_to(0, 10)
+    reader, writer = os.pipe()
+    assert file.splice_to(writer, 0, 10)
+    os.close(reader)
+    os.close(writer)
+    latency = list(file.meter[LATENCY : LATENCY + LATENCY_BUCKETS])
+    assert latency.pop(took.bit_length()) == 2
+    assert not any(latency)
+    assert file.meter[SPENT] == 2 * took
 
 
 # --- errors ---------------------------------------------------------------------------------------

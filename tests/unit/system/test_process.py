@@ -9,6 +9,7 @@ import resource
 import select
 import signal
 import socket
+import time
 from ast import literal_eval
 from pathlib import Path
 
@@ -204,3 +205,17 @@ def test_the_process_that_connected_is_known(tmp_path: Path) -> None:
         with connection:
             assert process.peer_of(connection) == (pid, os.getuid())
         assert ended(pid) == 0
+
+
+def test_the_cpu_times_of_a_process() -> None:
+    before = process.cpu_times(os.getpid())
+    if before is None:
+        pytest.skip("this kernel keeps no statistics of its scheduler")
+    until = time.thread_time_ns() + 5_000_000
+    while time.thread_time_ns() < until:
+        pass
+    after = process.cpu_times(os.getpid())
+    assert after is not None
+    assert after[0] > before[0] + 2_000_000, "at the kernel's last tick at the latest"
+    assert after[1] >= before[1]
+    assert process.cpu_times(2**22 + 1) is None
