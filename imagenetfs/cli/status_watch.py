@@ -88,7 +88,14 @@ def _on_screen(looks: _Looks) -> bool:
 
     found = looks.look()  # a refusal is said before the screen is taken
     console = Console()
-    with Live(console=console, screen=True, auto_refresh=False) as live:
+    # What rich puts in the place of standard output does not know its encoding.
+    with Live(
+        console=console,
+        screen=True,
+        auto_refresh=False,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as live:
         while found is not None:
             width, height = console.size
             live.update(_text(screen_of(found, width, height)), refresh=True)

@@ -183,11 +183,11 @@ def limit_of(now: Activity | None, *, cpus: int, ceiling: int, has_cache: bool) 
         return NOT_YET
     if not now.images and now.under_way < _IDLE_UNDER_WAY and now.requests < _IDLE_REQUESTS:
         return Limit(Limiter.NOTHING, "nothing is read now")
-    if now.running + now.queued >= _BUSY_WORKERS * min(cpus, max(now.workers, 1.0)):
+    at_work, waiting = now.running + now.queued, now.in_source + now.on_disk
+    if at_work >= max(_BUSY_WORKERS * min(cpus, max(now.workers, 1.0)), waiting):
         return Limit(Limiter.MOUNT, _of_mount(now))
     if now.under_way < _WAITING_READERS * max(1, now.most_under_way):
         return Limit(Limiter.READERS, _of_readers(now))
-    waiting = now.in_source + now.on_disk
     if waiting < now.under_way / 2:
         return Limit(Limiter.READERS, _of_readers(now))
     if now.in_source >= now.on_disk:

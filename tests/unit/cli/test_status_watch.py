@@ -130,4 +130,5 @@ def test_a_terminal_gets_a_screen_of_its_own(
     assert shown.startswith("\x1b[?1049h"), "it takes the screen"
     assert "\x1b[?1049l" in shown, "and gives it back"
     assert "mountpoint /m" in shown
+    assert "▅█" in shown, "the screen is written to as what it is"
     assert mounts.pauses == [1.0, 1.0]

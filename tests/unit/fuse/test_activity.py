@@ -210,6 +210,14 @@ def test_workers_that_cannot_get_a_cpu() -> None:
     assert "55 % of it waiting for a CPU that other processes have" in found.sentence
 
 
+def test_more_workers_wait_for_the_source_than_for_a_cpu() -> None:
+    """On a node that others fill: what would help most is named."""
+    sample = after(workers=6, under_way=4.0, in_source=3.5, running=0.2, queued=2.6, most_busy=4)
+    assert limit(sample).by is Limiter.SOURCE
+    sample = after(workers=6, under_way=4.0, in_source=2.5, running=0.2, queued=2.6, most_busy=4)
+    assert limit(sample).by is Limiter.MOUNT
+
+
 def test_a_slow_disk_of_the_cache() -> None:
     sample = after(under_way=0.95, on_disk=0.8, in_source=0.1, running=0.05)
     found = limit(sample)
