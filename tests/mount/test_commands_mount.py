@@ -21,6 +21,8 @@ from tests.helpers.bench import Bench, is_running, server_pid, until
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.spread]
 
+_HANG_SECONDS = 100
+
 
 def kill_server(mountpoint: Path) -> None:
     """Leave a dead mount behind, as an out-of-memory killer does."""
@@ -314,6 +316,17 @@ def test_status(at: Bench, sample: Path) -> None:
     shown = at.call("status").stdout
     assert str(mountpoint) in shown
     assert "\nlimit\t" in shown
+    watching = at.start("status", mountpoint, "--watch", "--metrics", at.directory / "x.prom")
+    try:
+        assert watching.stdout is not None
+        assert f" {mountpoint}: " in watching.stdout.readline()
+        watching.send_signal(signal.SIGINT)
+        _, err = watching.communicate(timeout=_HANG_SECONDS)
+    finally:
+        watching.kill()
+        watching.wait()
+    assert (watching.returncode, err) == (0, "")
+    assert "imagenetfs_images_read_total{" in (at.directory / "x.prom").read_text()
     assert at.call("umount", mountpoint).returncode == 0
 
 
