@@ -123,7 +123,7 @@ def index(
         raise
 
 
-class _Members:
+class _MemberProgress:
     """Shows how many members were found now. How many there will be is not known beforehand: how
     many containers there are to read is.
     """
@@ -156,7 +156,7 @@ def _build(
         assert target is not None
         start = time.monotonic()
         with ProgressBar(f"Indexing {group}", unit="members") as bar:
-            progress = _Members(bar)
+            progress = _MemberProgress(bar)
             try:
                 outcome = build_group(opened, group, archives, in_flight, progress, part)
             except OSError as error:

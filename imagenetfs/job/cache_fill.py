@@ -1,4 +1,4 @@
-"""How full a mount's read cache is, of which data: asked of its directory, by whoever asks."""
+"""How full a mount's read cache is, of which data: asked of its directory by the command."""
 
 from __future__ import annotations
 

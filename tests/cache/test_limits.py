@@ -98,8 +98,8 @@ def test_a_slow_disk_of_the_cache(
     if compiler is None:
         pytest.skip("no gcc to compile what makes calls slow")
     code = Path(__file__).with_name("faults.c")
-    command = [compiler, "-shared", "-fPIC", "-O2", "-o", library, code, "-ldl"]
-    subprocess.run(command, check=True)
+    options = ["-shared", "-fPIC", "-O2", "-o"]
+    subprocess.run([compiler, *options, library, code, "-ldl"], check=True)
     prepare(cache)
     switch = tmp_path / "slow"
     facts = {"DIRECTORY": cache, "SWITCH": switch, "CALLS": "rw", "EVERY": 1}

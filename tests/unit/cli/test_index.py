@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from imagenetfs.cli import index, index_common
-from imagenetfs.cli.index import _Members, _raise_if, _shard
+from imagenetfs.cli.index import _MemberProgress, _raise_if, _shard
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.errors import BrokenArchivesError, SourceUnreadableError, UsageError
 from imagenetfs.index.bulk_build import Progress
@@ -176,7 +176,7 @@ def test_an_index_that_goes_on_counts_what_is_found_now(
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     with ProgressBar("Indexing", unit="members") as bar:
-        members = _Members(bar)
+        members = _MemberProgress(bar)
         for second, done in ((0, 900), (10, 910)):
             now[0] = float(second)
             members(Progress(done, 1000, 10 * (done - 900)))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from imagenetfs.counters import LATENCY_BUCKETS
 from imagenetfs.fuse.samples import RING_BYTES, SAMPLES, Sample, SampleRing
 
 
 def sample(number: int) -> Sample:
     latency = tuple(number + at for at in range(LATENCY_BUCKETS))
-    return Sample(number, *(number * 100 + at for at in range(17)), latency)
+    plain = [field.name for field in fields(Sample) if field.name != "latency"]
+    return Sample(**{name: number * 100 + at for at, name in enumerate(plain)}, latency=latency)
 
 
 def test_an_empty_ring() -> None:
