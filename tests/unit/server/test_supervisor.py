@@ -77,7 +77,7 @@ class Pool(Log):
 
 
 class Task:
-    """The indexer, the inflater, the access monitor: what it was given, and how it ended."""
+    """The recorder, indexer, inflater or access monitor: what it was given, and how it ended."""
 
     def __init__(self) -> None:
         self.given: tuple[object, ...] = ()
@@ -116,8 +116,10 @@ class Running:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **more: Any) -> None:
         self.pool, self.mounted, self.board = Pool(), Mounted(), SharedStats()
         self.indexer, self.inflater, self.monitor = Task(), Task(), Task()
+        self.recorder = Task()
         monkeypatch.setattr(module, "WorkerPool", self.pool)
         for name, part in (
+            ("ActivityRecorder", self.recorder),
             ("BackgroundIndexer", self.indexer),
             ("BackgroundInflater", self.inflater),
             ("AccessMonitor", self.monitor),
@@ -128,6 +130,7 @@ class Running:
         )
         self.context = SimpleNamespace(
             catalogue=catalogue,
+            tree=SimpleNamespace(split_directories=[]),
             stats=self.board,
             after_fork=lambda row: None,
             source=None,
@@ -173,7 +176,7 @@ class Running:
 
     @property
     def parts(self) -> list[Task]:
-        return [self.indexer, self.inflater, self.monitor]
+        return [self.recorder, self.indexer, self.inflater, self.monitor]
 
 
 Start = Callable[..., Running]
@@ -233,7 +236,7 @@ def test_each_concern_has_a_task(start: Start) -> None:
 
     one.pool.on_tick = look
     one.run()
-    assert states[-1] == ["running"] * 3
+    assert states[-1] == ["running"] * 4
     assert one.monitor.given[-1] == SESSION
 
 
@@ -261,7 +264,7 @@ def test_the_end_is_in_order_and_leaves_nothing(start: Start) -> None:
     one.run()
     assert one.mounted.done == ["limits", "detach", "abort"]
     assert one.pool.done[-1] == "kill"
-    assert [part.state for part in one.parts] == ["ended"] * 3
+    assert [part.state for part in one.parts] == ["ended"] * 4
     assert 5.0 <= one.elapsed < 6.5
 
 
