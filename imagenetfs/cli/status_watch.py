@@ -17,6 +17,7 @@ from imagenetfs.cli.status_view import Line, curve_of, has_blocks, laid_out, lin
 from imagenetfs.cli.terminal import say, show
 from imagenetfs.errors import NotMountedError
 from imagenetfs.job.status import MountStatus, add_cache_fill, collect
+from imagenetfs.system.patience import PATIENCE
 
 SCREEN_SECONDS = 1.0
 LINE_SECONDS = 10.0
@@ -39,6 +40,7 @@ class _Looks:
 
     def look(self) -> list[MountStatus] | None:
         """What there is now; None where the mount that was there has ended."""
+        PATIENCE.renew()
         try:
             found = collect(self._mountpoint)
         except NotMountedError:

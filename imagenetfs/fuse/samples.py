@@ -1,4 +1,4 @@
-"""Samples of the shared counters, a second apart: a ring of the last minutes in shared memory.
+"""Samples of the shared counters, a second apart: the last minutes, in a ring buffer.
 
 The supervisor alone writes it; a worker that is asked for status.json reads it. A sample holds sums
 since the mount began, so that any two of them tell what happened between.
@@ -13,7 +13,7 @@ import numpy as np
 from imagenetfs.counters import LATENCY_BUCKETS
 
 SAMPLES = 300
-"""What the ring holds: five minutes."""
+"""What the buffer holds: five minutes."""
 
 _UNDER_WAY = 2
 """The oldest places may be written to while they are read."""
@@ -50,14 +50,14 @@ class Sample:
 
 _PLAIN = len(fields(Sample)) - 1
 SAMPLE_WORDS = _PLAIN + LATENCY_BUCKETS
-RING_BYTES = 8 * (1 + (SAMPLES + _UNDER_WAY) * SAMPLE_WORDS)
+BUFFER_BYTES = 8 * (1 + (SAMPLES + _UNDER_WAY) * SAMPLE_WORDS)
 
 
-class SampleRing:
+class SampleBuffer:
     """The last samples, in a part of a shared mapping."""
 
     def __init__(self, memory: memoryview) -> None:
-        """``memory``: RING_BYTES of zeros."""
+        """``memory``: BUFFER_BYTES of zeros."""
         words = np.frombuffer(memory, dtype=np.uint64)
         self._count, self._rows = words[:1], words[1:].reshape(-1, SAMPLE_WORDS)
 

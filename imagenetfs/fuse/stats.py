@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from imagenetfs.counters import CACHE_VIEW, LATENCY_BUCKETS, ROW_WORDS, Counter
-from imagenetfs.fuse.samples import RING_BYTES, Sample, SampleRing
+from imagenetfs.fuse.samples import BUFFER_BYTES, Sample, SampleBuffer
 from imagenetfs.fuse.snapshots import AREA, SnapshotBuffer
 from imagenetfs.limits import MAX_WORKERS
 
@@ -52,7 +52,7 @@ class SharedStats:
     def __init__(self) -> None:
         first_facts = _PAGE + _ROWS * _ROW_BYTES
         first_sample = first_facts + _FACTS_BYTES
-        self._first_text = first_sample + -(-RING_BYTES // _PAGE) * _PAGE
+        self._first_text = first_sample + -(-BUFFER_BYTES // _PAGE) * _PAGE
         # Shared memory is taken when it is written to; most of this never is.
         self._map = mmap.mmap(-1, self._first_text + MAX_WORKERS * AREA)
         self._bytes = memoryview(self._map)
@@ -61,7 +61,7 @@ class SharedStats:
         self._facts = self._bytes[first_facts:first_sample]
         rows = np.frombuffer(self._map, np.uint64, _ROWS * ROW_WORDS, _PAGE)
         self._rows = rows.reshape(_ROWS, ROW_WORDS)
-        self.samples = SampleRing(self._bytes[first_sample : first_sample + RING_BYTES])
+        self.samples = SampleBuffer(self._bytes[first_sample : first_sample + BUFFER_BYTES])
         self.alarm: Callable[[], object] = lambda: None
         """Called, in any process, when the supervisor is to look at the statistics at once."""
 

@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from imagenetfs.system import child_call
+from imagenetfs.system.patience import PATIENCE
 
 ANSWER_SECONDS = 1.0
 """A cache's disk that takes longer is not waited for: what the mount says is worth more."""
 
 
-def fill_of(details: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What the cache of a mount holds, by its status.json: ``used`` bytes on the disk, and ``held``
-    bytes of this source, by version or split. None where there is no cache, or no answer in time.
+def fills_of(several: Sequence[Mapping[str, Any]]) -> list[dict[str, Any] | None]:
+    """What the cache of each mount holds, by its status.json: ``used`` bytes on the disk, and
+    ``held`` bytes of this source, by version or split. None where there is no cache, or no answer
+    in time. All are asked at once.
     """
+    with PATIENCE.waiting(ANSWER_SECONDS) as seconds:
+        deadline = time.monotonic() + seconds
+        calls = [_begun(details) for details in several]
+        return [_answer(call, deadline) for call in calls]
+
+
+def _begun(details: Mapping[str, Any]) -> child_call.ChildCall | None:
     cache = details.get("cache")
     if not isinstance(cache, Mapping) or not cache.get("directory"):
         return None
-    look = partial(_look, str(cache["directory"]), str(details.get("source")), _splits(details))
+    directory, source = str(cache["directory"]), str(details.get("source"))
+    return child_call.ChildCall(partial(_look, directory, source, _splits(details)))
+
+
+def _answer(call: child_call.ChildCall | None, deadline: float) -> dict[str, Any] | None:
+    if call is None:
+        return None
     try:
-        found = child_call.ChildCall(look).answer(time.monotonic() + ANSWER_SECONDS)
+        found = call.answer(deadline)
     except (OSError, child_call.NoAnswerError):
         return None
     return found if isinstance(found, dict) else None

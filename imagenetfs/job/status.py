@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from imagenetfs.errors import NotMountedError
-from imagenetfs.job.cache_fill import fill_of
+from imagenetfs.job.cache_fill import fills_of
 from imagenetfs.system import child_call, mounts
 from imagenetfs.system.patience import PATIENCE, ask
 
@@ -97,8 +97,7 @@ def collect(path: str | None = None) -> list[MountStatus]:
 
 def add_cache_fill(found: Sequence[MountStatus]) -> None:
     """Add to what mounts say what their caches hold now (`used` and `held` of `cache`)."""
-    for entry in found:
-        fill = fill_of(entry.details)
+    for entry, fill in zip(found, fills_of([each.details for each in found]), strict=True):
         if fill is not None:
             entry.details["cache"] |= fill
 

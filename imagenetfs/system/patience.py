@@ -42,6 +42,10 @@ class Patience:
             self._spent.popleft()
         return max(0.0, min(wanted, ROOT_SECONDS - sum(spent for _, spent in self._spent)))
 
+    def renew(self) -> None:
+        """Wait as long as ever: what comes is like another command of the same program."""
+        self._spent.clear()
+
     @contextmanager
     def waiting(self, wanted: float) -> Iterator[float]:
         """Wait within this, so many seconds at most: they are taken from what is left."""

@@ -12,6 +12,7 @@ import pytest
 from imagenetfs.cli import status_watch
 from imagenetfs.errors import NotMountedError
 from imagenetfs.job.status import MountStatus
+from imagenetfs.system.patience import Patience
 from tests.helpers.in_process import call
 
 HISTORY = {"seconds": 1, "images_per_second": [1.0, 2.0], "bytes_per_second": []}
@@ -104,6 +105,25 @@ def test_the_caches_directory_is_not_looked_at_each_second(mounts: Mounts) -> No
         used.append(found[0].details["cache"]["used"])
         mounts.now += 1
     assert used == [1] * 10 + [2] * 2
+
+
+def test_root_waits_with_each_look_as_long_as_ever(
+    mounts: Mounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patience = Patience(is_root=lambda: True)
+    monkeypatch.setattr(status_watch, "PATIENCE", patience)
+    looks, left = status_watch._Looks(None, None), []
+
+    def collect(mountpoint: str | None) -> list[MountStatus]:
+        with patience.waiting(8.0) as seconds:
+            left.append(seconds)
+            mounts.now += seconds
+        return []
+
+    monkeypatch.setattr(status_watch, "collect", collect)
+    for _ in range(3):
+        looks.look()
+    assert left == [8.0] * 3
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (40, 10)])

@@ -12,7 +12,7 @@ from imagenetfs.cache import inventory
 from imagenetfs.cache.directory import prepare
 from imagenetfs.cache.inventory import VolumeUsage
 from imagenetfs.job import cache_fill
-from imagenetfs.job.cache_fill import fill_of
+from imagenetfs.job.cache_fill import fills_of
 from imagenetfs.job.status import MountStatus, add_cache_fill
 
 TRAIN = "ILSVRC2012/ILSVRC2012_img_train.tar"
@@ -40,7 +40,7 @@ def test_what_is_held_of_which_data(
 ) -> None:
     monkeypatch.setattr(inventory, "list_volumes", lambda directory: VOLUMES)
     held = {"ILSVRC2012/train": 42, "winter21_whole": 7, "other data": 1}
-    assert fill_of(details) == {"used": 2066, "held": held}
+    assert fills_of([details]) == [{"used": 2066, "held": held}]
     entry = MountStatus("/m", "/s", "live", details)
     add_cache_fill([entry, MountStatus("/n", "/s", "stale")])
     assert entry.details["cache"]["used"] == 2066
@@ -48,12 +48,12 @@ def test_what_is_held_of_which_data(
 
 
 def test_an_empty_cache(details: dict[str, Any]) -> None:
-    assert fill_of(details) == {"used": 0, "held": {}}
+    assert fills_of([details]) == [{"used": 0, "held": {}}]
 
 
 @pytest.mark.parametrize("cache", [None, {}, {"directory": "/nonexistent/c"}])
 def test_nothing_where_there_is_no_cache(details: dict[str, Any], cache: object) -> None:
-    assert fill_of({**details, "cache": cache}) is None
+    assert fills_of([{**details, "cache": cache}]) == [None]
 
 
 def test_a_disk_that_hangs_is_not_waited_for(
@@ -61,4 +61,4 @@ def test_a_disk_that_hangs_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(cache_fill, "ANSWER_SECONDS", 0.05)
     monkeypatch.setattr(inventory, "list_volumes", lambda directory: time.sleep(1000))
-    assert fill_of(details) is None
+    assert fills_of([details, details]) == [None, None]

@@ -22,8 +22,8 @@ from imagenetfs.version import __version__
 SETTINGS = ServerSettings(workers=4, in_flight=None, index_dir=None, read_timeout=35.0)
 
 
-def split(name: bytes, origin: str, *classes: bytes) -> Split:
-    return Split(name, cast(Any, SimpleNamespace(classes=classes)), origin)
+def split(name: bytes, origin: str, *classes: bytes, archives: range = range(0)) -> Split:
+    return Split(name, cast(Any, SimpleNamespace(classes=classes, archives=archives)), origin)
 
 
 @pytest.fixture
@@ -34,11 +34,23 @@ def stats() -> SharedStats:
 def facts(stats: SharedStats, **more: Any) -> MountFacts:
     plan = MountPlan(source=Path("/s"), mountpoint=Path("/m"), settings=SETTINGS, **more)
     versions = [
-        Version(b"A", [split(b"train", "a.tar", b"n1", b"n2"), split(b"val", "val/")]),
+        Version(
+            b"A",
+            [
+                split(b"train", "a.tar", b"n1", b"n2", archives=range(2)),
+                split(b"val", "val/", archives=range(100)),
+            ],
+        ),
         Version(b"B"),
     ]
+    train, val = versions[0].splits
     catalogue = SimpleNamespace(versions=versions, warnings=["w"], shortfalls=["s"])
-    context = SimpleNamespace(stats=stats, catalogue=catalogue)
+    context = SimpleNamespace(
+        stats=stats,
+        catalogue=catalogue,
+        tree=SimpleNamespace(split_directories=[val, train, train]),
+        index=SimpleNamespace(title="archive {}".format),
+    )
     return MountFacts(plan, cast(MountContext, context))
 
 
@@ -59,11 +71,19 @@ def test_what_is_mounted_where(stats: SharedStats) -> None:
         "shortfalls": ["s"],
         "versions": {
             "A": {
-                "train": {"classes": 2, "origin": "a.tar"},
-                "val": {"classes": 0, "origin": "val/"},
+                "train": {
+                    "classes": 2,
+                    "origin": "a.tar",
+                    "archives": ["archive 0", "archive 1"],
+                },
+                "val": {"classes": 0, "origin": "val/", "archives": []},  # too many to be named
             },
             "B": {},
         },
+        "split_names": ["A/val", "A/train", "A/train"],
+        "stage": [],
+        "cpus": len(os.sched_getaffinity(0)),
+        "most_workers": 4,
         "cache": None,
         "log": None,
         "worker_pids": [11, 12],

@@ -59,6 +59,16 @@ def test_what_was_waited_long_ago_is_forgotten() -> None:
     assert own.seconds(60.0) == ROOT_SECONDS
 
 
+def test_a_program_that_looks_again_and_again_waits_each_time() -> None:
+    clock = FakeClock()
+    own = patience(clock, root=True)
+    for _ in range(3):
+        own.renew()
+        with own.waiting(60.0) as seconds:
+            assert seconds == ROOT_SECONDS
+            clock.advance(seconds)
+
+
 def test_others_wait_as_long_as_each_takes() -> None:
     clock = FakeClock()
     own = patience(clock, root=False)
