@@ -19,7 +19,7 @@ from imagenetfs.errors import GroupNeededError, UsageError
 from imagenetfs.job import primary_group
 
 COMMANDS = (
-    *("mount", "umount", "run", "enter", "status", "info", "index", "stage", "cache"),
+    *("mount", "umount", "run", "enter", "status", "info", "show", "index", "stage", "cache"),
     *("verify", "doctor", "settings", "sample"),
 )
 """In the order of ``--help``. Each is a module of this package by that name."""

@@ -66,6 +66,27 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     Console().print(grid)
 
 
+def fields(rows: Iterable[tuple[str, str]]) -> None:
+    """Names and values, a line each: on a terminal in two columns, long values wrapped below their
+    beginning; elsewhere separated by tabs.
+    """
+    every = [(printable(name), printable(value)) for name, value in rows]
+    if not sys.stdout.isatty():
+        for row in every:
+            print("\t".join(row))
+        return
+    import shutil
+    from textwrap import wrap
+
+    indent = max((len(name) for name, _ in every), default=0) + 2
+    room = max(20, shutil.get_terminal_size().columns - indent)
+    for name, value in every:
+        first, *others = wrap(value, room, break_on_hyphens=False) or [""]
+        print(f"{name:<{indent}}{first}".rstrip())
+        for line in others:
+            print(" " * indent + line)
+
+
 def literal(text: str) -> str:
     """For rich: square brackets in a path are no markup."""
     from rich.markup import escape

@@ -14,6 +14,7 @@ from typing import TypedDict
 
 from imagenetfs import config
 from imagenetfs.cache.quota import CacheSetup
+from imagenetfs.config import Settings
 from imagenetfs.errors import UsageError, did_you_mean
 from imagenetfs.job.preflight import default_source
 from imagenetfs.job.storage import index_places, prepare_cache
@@ -69,7 +70,13 @@ def resolve_spec(source: AnyPath | None, given: Mapping[str, object]) -> TreeSpe
     cache's directory may raise.
     """
     options = option_texts("open", OpenSettings.__annotations__, source, given)
-    settings = config.resolve(options)
+    return spec_of(config.resolve(options))
+
+
+def spec_of(settings: Settings) -> TreeSpec:
+    """The same of settings that are resolved. Raises SourceMissingError, and what the cache's
+    directory may raise.
+    """
     warnings = list(settings.notes)
     cache = prepare_cache(settings, warnings.append)
     places = index_places(settings)

@@ -7,7 +7,7 @@ of class tars, the devkit. What it holds is the same in every process that is fo
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from imagenetfs.index.index import Index
 from imagenetfs.index.search_path import IndexSearchPath
 from imagenetfs.source.source import Source
 from imagenetfs.tree.dataset import Split, Version
+from imagenetfs.tree.devkit import Devkit
 from imagenetfs.tree.discovery import Discovery, discover, index_group
 from imagenetfs.tree.labels import read_devkit, read_words
 from imagenetfs.tree.late_warnings import LateWarnings
@@ -68,6 +69,8 @@ class Catalogue:
     size: int
     shortfalls: list[str]
     ledgers: LedgerWatch
+    devkit_meta: Callable[[], bytes] | None
+    """Reads the devkit's meta.mat once more; None where there is no kit."""
 
     def paths_of(self, kind: Kind) -> dict[int, bytes]:
         """The archives of one kind: number -> path in the source."""
@@ -101,7 +104,8 @@ def build_catalogue(
     index = _index(source, found.archives, arena, places, in_flight)
     discover_in_zips(found, index)
     locate(found, source.path)
-    versions = _versions(found, index, prefer)
+    kit = read_devkit(found, found.unpacked or source)
+    versions = _versions(found, index, prefer, kit)
     tell = found.late_warnings.tell
     named = (lists or {}).items() if versions else ()
     shown = [views.view(name, text, versions, tell) for name, text in named]
@@ -129,6 +133,7 @@ def build_catalogue(
         _bytes(source, index, versions),
         short,
         ledgers,
+        kit.meta if kit is not None else None,
     )
 
 
@@ -171,9 +176,8 @@ def _ledgers(
     return short, watch
 
 
-def _versions(found: Discovery, index: Index, prefer: str) -> list[Version]:
+def _versions(found: Discovery, index: Index, prefer: str, kit: Devkit | None) -> list[Version]:
     source = found.unpacked or index.source
-    kit = read_devkit(found, source)
     versions = [
         *ilsvrc2012.versions(found, index, prefer, kit),
         *winter21.versions(found, index, prefer),

@@ -14,8 +14,9 @@ import lzma
 import re
 import tarfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,8 @@ GROUND_TRUTH = b"data/" + TRUTH_NAMES[0]
 class Devkit:
     """``wnids``: ILSVRC2012_ID -> wnid of the leaves; ``words``: wnid -> words, ancestors included;
     ``truth``: the ILSVRC2012_ID of val image number k at position k - 1; ``train_images``: the
-    number of train images of each leaf, empty where the kit does not say."""
+    number of train images of each leaf, empty where the kit does not say; ``meta``: reads meta.mat
+    once more, for what is not kept (:func:`synsets`)."""
 
     wnids: dict[int, bytes]
     words: dict[bytes, str]
@@ -55,6 +57,7 @@ class Devkit:
     truth_path: bytes = b""
     """Where the source has the two files: one path where it has the kit's archive."""
     train_images: Mapping[bytes, int] = field(default_factory=dict)
+    meta: Callable[[], bytes] | None = None
 
     @property
     def paths(self) -> tuple[bytes, ...]:
@@ -66,6 +69,28 @@ class Devkit:
         if 1 <= number <= len(self.truth):
             return self.wnids.get(self.truth[number - 1])
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class KitSynset:
+    """A row of the kit: ``number`` is its ILSVRC2012_ID, ``children`` are wnids."""
+
+    number: int
+    words: str
+    gloss: str
+    children: tuple[bytes, ...]
+
+
+def synsets(meta_mat: bytes) -> dict[bytes, KitSynset]:
+    """All rows by wnid, those above the leaves too. Raises what :func:`parse` raises."""
+    rows = _read_rows(lambda: _long_rows(meta_mat))
+    wnids = {number: wnid.encode() for number, wnid, *_ in rows}
+    return {
+        wnid.encode(): KitSynset(
+            number, words, gloss, tuple(wnids[child] for child in children if child in wnids)
+        )
+        for number, wnid, words, gloss, children in rows
+    }
 
 
 def parse(meta_mat: bytes, ground_truth: bytes) -> Devkit:
@@ -110,12 +135,7 @@ def unpacked(archive: bytes) -> tuple[bytes, bytes]:
 
 def _classes(meta_mat: bytes) -> tuple[dict[int, bytes], dict[bytes, str], dict[bytes, int]]:
     """(ILSVRC2012_ID -> wnid of the leaves, wnid -> words of all, wnid -> train images)."""
-    try:
-        rows = json.loads(call_confined(lambda: _rows(meta_mat)))
-    except ArchiveError as error:
-        raise ArchiveError(f"the devkit's meta.mat cannot be read: {error.reason}") from None
-    except HelperDiedError as error:
-        raise HelperDiedError(f"the devkit's meta.mat was not read: {error}") from None
+    rows = _read_rows(lambda: _rows(meta_mat))
     leaves = [row for row in rows if row[3] == 0]
     wnids = {number: wnid.encode() for number, wnid, *_ in leaves}
     if not wnids:
@@ -123,6 +143,35 @@ def _classes(meta_mat: bytes) -> tuple[dict[int, bytes], dict[bytes, str], dict[
     counts = {wnid.encode(): images for _, wnid, _, _, images in leaves if images > 0}
     words = {wnid.encode(): words for _, wnid, words, *_ in rows}
     return wnids, words, counts if len(counts) == len(wnids) else {}
+
+
+def _read_rows(read: Callable[[], bytes]) -> list[Any]:
+    """The JSON that ``read`` makes of meta.mat in a process of its own."""
+    try:
+        found: list[Any] = json.loads(call_confined(read))
+    except ArchiveError as error:
+        raise ArchiveError(f"the devkit's meta.mat cannot be read: {error.reason}") from None
+    except HelperDiedError as error:
+        raise HelperDiedError(f"the devkit's meta.mat was not read: {error}") from None
+    return found
+
+
+def _long_rows(meta_mat: bytes) -> bytes:
+    """JSON of [ILSVRC2012_ID, wnid, words, gloss, children's IDs] a row. In a process of its
+    own.
+    """
+    from scipy.io import loadmat
+
+    found = []
+    for row in np.atleast_1d(loadmat(io.BytesIO(meta_mat), squeeze_me=True)["synsets"]):
+        fields = row.dtype.names
+        number = next(name for name in fields if _ID.fullmatch(name))
+        gloss = str(row["gloss"]) if "gloss" in fields else ""
+        count = int(row["num_children"]) if "num_children" in fields else 0
+        below = np.atleast_1d(row["children"]).ravel()[:count] if count else ()
+        children = [int(child) for child in below]
+        found.append([int(row[number]), str(row["WNID"]), str(row["words"]), gloss, children])
+    return json.dumps(found).encode()
 
 
 def _rows(meta_mat: bytes) -> bytes:

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
+from functools import partial
 
 from imagenetfs.errors import ArchiveError, HelperDiedError, ImagenetfsError, SourceReadError
 from imagenetfs.index.table_builder import join_path
@@ -41,8 +42,12 @@ def read_devkit(discovery: Discovery, source: Source | UnpackedSource) -> Devkit
             else:
                 meta_path, truth_path = path, path
                 meta, truth = devkit.unpacked(source.read_whole(path))
-            kit = devkit.parse(meta, truth)
-            kit = replace(kit, meta_path=file_of(meta_path), truth_path=file_of(truth_path))
+            kit = replace(
+                devkit.parse(meta, truth),
+                meta_path=file_of(meta_path),
+                truth_path=file_of(truth_path),
+                meta=partial(_meta_again, source, meta_path, not is_directory),
+            )
         except HelperDiedError as error:
             damaged.append(
                 f"the labels are missing in this mount: {error}. Raise the limit and mount anew."
@@ -56,6 +61,12 @@ def read_devkit(discovery: Discovery, source: Source | UnpackedSource) -> Devkit
         return kit
     discovery.warnings.extend(damaged)
     return None
+
+
+def _meta_again(source: Source | UnpackedSource, path: bytes, is_packed: bool) -> bytes:
+    """meta.mat's bytes, from where they were read before."""
+    data = source.read_whole(path)
+    return devkit.unpacked(data)[0] if is_packed else data
 
 
 def _file_of(discovery: Discovery) -> Callable[[bytes], bytes]:

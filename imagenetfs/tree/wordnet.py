@@ -21,3 +21,18 @@ def words_of(wanted: Container[bytes]) -> dict[bytes, str]:
 
     rows = synsets.table().values()
     return {wnid: row.words for row in rows if (wnid := row.wnid.encode()) in wanted}
+
+
+def all_words() -> dict[bytes, str]:
+    """The words of all classes that the package knows."""
+    from imagenetfs.sample import synsets
+
+    return {wnid.encode(): row.words for wnid, row in synsets.table().items()}
+
+
+def gloss_of(wnid: bytes) -> str:
+    """WordNet's definition of a class, where the package has it; else empty."""
+    from imagenetfs.sample import synsets
+
+    row = synsets.table().get(wnid.decode("ascii", "replace"))
+    return row.gloss if row is not None else ""

@@ -45,7 +45,7 @@ THIRD_PARTY = {
     "typer": {"cli"},
     "rich": {"cli"},
     "scipy": {"tree", "sample"},
-    "PIL": {"sample", "torch"},
+    "PIL": {"sample", "torch", "library"},
     "torch": {"torch"},
     "fsspec": {"library"},
 }

@@ -1,6 +1,7 @@
 """Views: parts of a version, by class or by file, from a list. The same inodes, no copy.
 
-A list has one entry a line: a wnid (all images of that class) or the name of an image. ``split/``
+A list has one entry a line: a wnid or a word of a class (all images of that class), or the name of
+an image. ``split/``
 in front limits it to that split, and ``version/split/`` says which version is meant; a class
 directory in between (``train/n01440764/n01440764_10026.JPEG``) may stand there, and a label behind
 it, as in meta/train.txt. ``#`` begins a comment.
@@ -24,10 +25,12 @@ from imagenetfs.system.text import decoded
 from imagenetfs.tree.class_listing import Place
 from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.directory_split import DirectorySplit
+from imagenetfs.tree.images import is_image_name
 from imagenetfs.tree.left_out import LeftOut
 from imagenetfs.tree.listing import Attributes, Entry, FixedListing, Listing
 from imagenetfs.tree.per_class_split import PerClassSplit
 from imagenetfs.tree.split_backend import UNLABELED, WNID, FlatSplit, SplitBackend
+from imagenetfs.tree.words import WordIndex, listed
 
 _LABELED = re.compile(rb"(.*(?:\.\w+|n\d{8}|unlabeled))[ \t]+\d+", re.DOTALL)
 """An entry and a label behind it; a name may have spaces and digits in it."""
@@ -64,9 +67,9 @@ class ParsedView:
     wanted: dict[tuple[bytes | None, bytes | None], Wanted] = field(default_factory=dict)
 
 
-def parse(text: bytes, versions: Sequence[Version]) -> ParsedView:
-    """Sort a list's lines out."""
-    names = {version.name: version for version in versions}
+def parse(name: str, text: bytes, versions: Sequence[Version]) -> ParsedView:
+    """Sort the lines of a view's list out. Raises UsageError for a word of several classes."""
+    indexes = {version.name: _Words(version) for version in versions}
     parsed = ParsedView()
     for line in text.splitlines():
         entry = line.partition(b"#")[0].strip()
@@ -74,12 +77,46 @@ def parse(text: bytes, versions: Sequence[Version]) -> ParsedView:
         parts = [part for part in (labeled[1] if labeled else entry).split(b"/") if part]
         if not parts:
             continue
-        version = parts.pop(0) if parts[0] in names and len(parts) > 1 else None
+        version = parts.pop(0) if parts[0] in indexes and len(parts) > 1 else None
         split = parts[0] if len(parts) > 1 and not WNID.fullmatch(parts[0]) else None
         wanted = parsed.wanted.setdefault((version, split), Wanted())
-        is_class = WNID.fullmatch(parts[-1]) or parts[-1] == UNLABELED
-        (wanted.classes if is_class else wanted.files).add(parts[-1])
+        if WNID.fullmatch(parts[-1]) or parts[-1] == UNLABELED:
+            wanted.classes.add(parts[-1])
+            continue
+        named = [indexes[version]] if version is not None else list(indexes.values())
+        wnid = None if is_image_name(parts[-1]) else _class_of_word(name, parts[-1], named)
+        if wnid is None:
+            wanted.files.add(parts[-1])
+        else:
+            wanted.classes.add(wnid)
     return parsed
+
+
+def _class_of_word(name: str, entry: bytes, versions: Sequence[_Words]) -> bytes | None:
+    """The class that has this synonym, in the first of the versions in which one has."""
+    word = os.fsdecode(entry)
+    for version in versions:
+        found = version.index.named(word)
+        if len(found) > 1:
+            raise UsageError(
+                f"the view {name}: `{decoded(entry)}` in its list means {len(found)} classes: "
+                f"{listed(found, version.words)}. Write the WordNet id of the one that you want."
+            )
+        if found:
+            return found[0]
+    return None
+
+
+class _Words:
+    """A version's classes by their words, sorted when first asked for."""
+
+    def __init__(self, version: Version) -> None:
+        self.words = version.words
+        self._version = version
+
+    @cached_property
+    def index(self) -> WordIndex:
+        return WordIndex(self.words, self._version.wnids)
 
 
 def view(
@@ -88,7 +125,7 @@ def view(
     """The view as a version of its own, and warnings. Reads no archive; ``tell`` hears later
     what is found missing then.
     """
-    parsed = parse(text, versions)
+    parsed = parse(name, text, versions)
     shown = Version(name.encode())
     warnings: list[str] = []
     if not parsed.wanted:
@@ -110,7 +147,7 @@ def view(
             where = b"/".join(filter(None, (base.name, split_name))).decode(errors="replace")
             warnings.append(
                 f"the view {name}: {len(lost):,} of {len(wanted):,} entries of its list name "
-                f"nothing in {where} (first: {decoded(min(lost))})."
+                f"nothing in {where} (first: {decoded(min(lost))}).{_hint(min(lost), base)}"
             )
         for split, backend in parts:
             _add(shown, split, backend)
@@ -128,6 +165,17 @@ def _lost(wanted: Wanted, backends: Sequence[ViewSplit]) -> set[bytes]:
     return classes | {
         name for name in wanted.files if not any(backend.can_have(name) for backend in backends)
     }
+
+
+def _hint(lost: bytes, base: Version) -> str:
+    """The classes that a lost entry may mean, or the word; empty where there is none."""
+    if is_image_name(lost) or WNID.fullmatch(lost):
+        return ""
+    index = WordIndex(base.words, base.wnids)
+    found = index.find(os.fsdecode(lost))
+    if found:
+        return f" It is in the words of {listed(found, base.words, most=3)}."
+    return index.near(os.fsdecode(lost))
 
 
 def _version(name: bytes | None, wanted: Wanted, versions: Sequence[Version]) -> Version:

@@ -25,7 +25,7 @@ from tests.helpers.trees import at, ilsvrc2012, tree_of
     ],
 )
 def test_what_is_a_label(entry: bytes, meant: bytes) -> None:
-    [wanted] = parse(entry, []).wanted.values()
+    [wanted] = parse("v", entry, []).wanted.values()
     assert wanted.classes | wanted.files == {meant}
 
 
@@ -147,7 +147,7 @@ def test_two_lines_of_one_split_are_one_view(tree: Tree) -> None:
 
 
 def test_lists_are_sorted_out() -> None:
-    parsed = parse(b"n00000001\ntrain/a b.JPEG\nval/unlabeled/x.JPEG\nn00000001/y.JPEG\n", [])
+    parsed = parse("v", b"n00000001\ntrain/a b.JPEG\nval/unlabeled/x.JPEG\nn00000001/y.JPEG\n", [])
     assert {where: (w.classes, w.files) for where, w in parsed.wanted.items()} == {
         (None, None): ({b"n00000001"}, {b"y.JPEG"}),
         (None, b"train"): (set(), {b"a b.JPEG"}),
