@@ -153,3 +153,24 @@ def test_lists_are_sorted_out() -> None:
         (None, b"train"): (set(), {b"a b.JPEG"}),
         (None, b"val"): (set(), {b"x.JPEG"}),
     }
+
+
+# --- classes by their words -----------------------------------------------------------------------
+
+
+def test_a_word_names_its_class(tree: Tree) -> None:
+    by_word, warnings = shown(b"word 1\nval/Word_0\n", tree)
+    assert warnings == []
+    assert by_word == shown(LEAVES[1] + b"\nval/" + LEAVES[0] + b"\n", tree)[0]
+
+
+def test_an_ambiguous_word_is_refused_with_the_classes(tree: Tree) -> None:
+    with pytest.raises(UsageError, match=r"`other` in its list means 4 classes: n00000003 \(word"):
+        shown(b"other\n", tree)
+
+
+def test_a_word_of_nothing_is_told_with_what_it_may_mean(tree: Tree) -> None:
+    _, warnings = shown(b"word\n", tree)
+    assert "nothing in ILSVRC2012 (first: word). It is in the words of n00000003" in warnings[0]
+    _, warnings = shown(b"wrod 1\n", tree)
+    assert warnings[0].endswith("(first: wrod 1). Did you mean word 1?")
