@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imagenetfs.cli import options
+from imagenetfs.cli.parser import App, Group
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import in_bytes, in_time, say, show, show_json, table
 from imagenetfs.errors import NoSpaceError, UsageError, did_you_mean
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from imagenetfs.cache.inventory import VolumeUsage
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     """Add these commands."""
-    group = typer.Typer(help="Look into the read cache of this node, verify it, clear it.")
+    group = App(cls=Group, help="Look into the read cache of this node, verify it, clear it.")
     group.command("ls")(ls)
     group.command("verify")(verify)
     group.command("clear")(clear)

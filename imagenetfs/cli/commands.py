@@ -6,15 +6,15 @@ from __future__ import annotations
 
 import difflib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from imagenetfs.cli.terminal import PROGRAM, say, show
+from imagenetfs.cli.parser import App, Group
+from imagenetfs.cli.terminal import PROGRAM, Loudness, be, say, show
 from imagenetfs.errors import GroupNeededError, UsageError
 from imagenetfs.job import primary_group
 
@@ -29,6 +29,10 @@ COMMANDS = (
 _ParserError: type[Exception] = typer.BadParameter.__mro__[2]
 
 _EPILOG = (
+    "`imagenetfs help COMMAND` says more of each, with examples, and so does `man "
+    "imagenetfs-COMMAND`. `imagenetfs --install-completion` has your shell complete commands, "
+    "options and values."
+    "\n\n"
     "The bare form `imagenetfs SOURCE MOUNTPOINT [-o OPTION,...]` mounts too, for fstab and mount."
 )
 
@@ -38,14 +42,40 @@ _EPILOG = (
 
 @dataclass(frozen=True, slots=True)
 class Arranged:
-    """Arguments for typer, and the user's command (None where there was no ``--``)."""
+    """Arguments for typer, the user's command (None where there was no ``--``), and what was typed
+    of the options that every command has.
+    """
 
     arguments: list[str]
     command: list[str] | None = None
+    loudness: tuple[str, ...] = ()
+
+
+_LOUDNESS = {
+    "-q": Loudness.QUIET,
+    "--quiet": Loudness.QUIET,
+    "-v": Loudness.VERBOSE,
+    "--verbose": Loudness.VERBOSE,
+    "--debug": Loudness.DEBUG,
+}
+"""Options that every command has, wherever they stand before a ``--``."""
 
 
 def split_argv(given: list[str]) -> Arranged:
     """Sort a command line out. Raises UsageError for a command that does not exist."""
+    cut = given.index("--") if "--" in given else len(given)
+    own, rest = given[:cut], given[cut:]
+    loudness = tuple(word for word in own if word in _LOUDNESS)
+    own = [word for word in own if word not in _LOUDNESS]
+    if own[:1] == ["help"]:
+        own = [*own[1:], "--help"]
+    elif own[:1] and own[0] in COMMANDS and not {"-V", "--version"}.isdisjoint(own):
+        own, rest = ["--version"], []
+    return replace(_arranged([*own, *rest]), loudness=loudness)
+
+
+def _arranged(given: list[str]) -> Arranged:
+    """The same, without the options that every command has."""
     if not given:
         return Arranged(["--help"])
     if given[0] in ("run", "enter") and "--" in given:
@@ -114,7 +144,7 @@ def _root(
     """Show ImageNet's archives as a file system: every version as version/split/class/image."""
 
 
-class _Commands(TyperGroup):
+class _Commands(Group):
     """All commands, in the order of COMMANDS.
 
     By default the parser puts those with commands below them last.
@@ -130,12 +160,11 @@ def _parser(first: str) -> Any:
     Where that is a command, no other is known: each has a module of its own, and importing all of
     them, and what they need, takes longer than most commands work.
     """
-    app = typer.Typer(
+    app = App(
         name=PROGRAM,
         cls=_Commands,
         epilog=_EPILOG,
         pretty_exceptions_enable=False,
-        rich_markup_mode="markdown",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
@@ -154,6 +183,7 @@ def execute(given: list[str]) -> int:
     one; returns its exit code.
     """
     arranged = split_argv(given)
+    be(_LOUDNESS[arranged.loudness[-1]] if arranged.loudness else Loudness.USUAL)
     is_again = False
     if primary_group.UNDER_VARIABLE in os.environ:
         is_again = primary_group.consume_reexec_marker()
@@ -161,7 +191,7 @@ def execute(given: list[str]) -> int:
         return _execute(arranged)
     except GroupNeededError as need:
         # Only now: whatever the command had taken (locks, directories) has been given back.
-        given = arranged.arguments
+        given = [*arranged.arguments, *arranged.loudness]
         if arranged.command is not None:
             given = [*given, "--", *arranged.command]
         primary_group.reexec_under_group(need, given, say, is_again=is_again)
@@ -189,8 +219,12 @@ def _execute(arranged: Arranged) -> int:
 
 def _sentence(error: Any) -> str:
     """The parser's message, and which help to read."""
-    message = " ".join(str(error.format_message()).split("\n")) or "Name one of these commands."
-    message += "" if message.endswith((".", "?")) else "."
     context = getattr(error, "ctx", None)
     path = " ".join(context.command_path.split()) if context is not None else PROGRAM
+    # The message of this one is the whole help.
+    if context is not None and type(error).__name__.startswith("NoArgsIsHelp"):
+        message = f"Name one of these commands: {', '.join(context.command.commands)}."
+    else:
+        message = " ".join(str(error.format_message()).split("\n"))
+    message += "" if message.endswith((".", "?")) else "."
     return f"{message} See `{path} --help`."

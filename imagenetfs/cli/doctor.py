@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from imagenetfs.cli import options
+from imagenetfs.cli.parser import App
 from imagenetfs.cli.terminal import say, show, show_graded, show_json
 from imagenetfs.config import Settings
 from imagenetfs.errors import ExitCode
@@ -27,7 +28,7 @@ _CODES = {
 }
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     """Add this command."""
     app.command("doctor")(doctor)
 

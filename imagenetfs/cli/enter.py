@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from imagenetfs.cli import options
 from imagenetfs.cli.commands import Arranged
+from imagenetfs.cli.parser import App, with_usage
 from imagenetfs.cli.terminal import say
 from imagenetfs.job import command as commands
 from imagenetfs.job import signals
@@ -18,10 +18,10 @@ from imagenetfs.job.mount_handle import release
 from imagenetfs.job.namespace import enter as enter_namespace
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     """Add this command."""
     usage = "[JOB] [-- COMMAND [ARGUMENT]...]"
-    app.command("enter", cls=options.with_usage(usage))(enter)
+    app.command("enter", cls=with_usage(usage))(enter)
 
 
 def enter(

@@ -8,13 +8,11 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from imagenetfs.cli.terminal import say, say_traceback
+from imagenetfs.cli.terminal import DEBUG_VARIABLE, is_debugging, say, say_traceback
 from imagenetfs.errors import ExitCode, ImagenetfsError
 from imagenetfs.job.signals import StopSignal
 from imagenetfs.system.resources import shortage
 from imagenetfs.system.text import printable
-
-DEBUG_VARIABLE = "IMAGENETFS_DEBUG"
 
 INTERRUPTED = 130
 """128 and SIGINT, as shells have it."""
@@ -42,7 +40,7 @@ def guarded(work: Callable[[], int], *, is_run: bool = False) -> int:
         sys.stdout.flush()
         return code
     except ImagenetfsError as error:
-        say(str(error))
+        say(str(error), always=True)
         if is_run and error.exit_code not in _RUN_CODES:
             return ExitCode.RUN_FAILED
         return error.exit_code
@@ -62,17 +60,19 @@ def guarded(work: Callable[[], int], *, is_run: bool = False) -> int:
 def _tell_unexpected(error: Exception) -> int:
     lacking = shortage(error)
     if lacking is not None:
-        say(str(lacking))
+        say(str(lacking), always=True)
         return lacking.exit_code
     if isinstance(error, OSError) and error.errno in _NO_SPACE:
-        say(f"There is no space left to write {error.filename or 'a file'}: {error.strerror}.")
+        file = error.filename or "a file"
+        say(f"There is no space left to write {file}: {error.strerror}.", always=True)
         return ExitCode.NO_SPACE
-    if os.environ.get(DEBUG_VARIABLE):
+    if is_debugging() or os.environ.get(DEBUG_VARIABLE):
         say_traceback(traceback.format_exc())
         where = "The traceback stands above."
     else:
         where = _keep_traceback()
-    say(f"This should not have happened: {type(error).__name__}: {error}. {where}")
+    what = f"{type(error).__name__}: {error}"
+    say(f"This should not have happened: {what}. {where}", always=True)
     return ExitCode.INTERNAL
 
 

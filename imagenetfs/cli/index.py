@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
 from imagenetfs.cli import index_files, options
 from imagenetfs.cli.index_common import (
@@ -24,6 +23,7 @@ from imagenetfs.cli.index_common import (
     named,
     not_writable,
 )
+from imagenetfs.cli.parser import App, Command, Group, with_usage
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import say, show
 from imagenetfs.errors import (
@@ -47,10 +47,10 @@ _EPILOG = (
 )
 
 
-_PARSER_CONTEXT: Any = TyperCommand.context_class
+_PARSER_CONTEXT: Any = Command.context_class
 
 
-class _IndexGroup(TyperGroup):
+class _IndexGroup(Group):
     """Commands below ``index``, and ``index`` itself, which takes
     everything that is none of them.
     """
@@ -72,15 +72,15 @@ class _Context(_PARSER_CONTEXT):  # type: ignore[misc]
         return str(super().command_path).rstrip()
 
 
-class _BuildCommand(options.with_usage(_USAGE)):  # type: ignore[misc]
+class _BuildCommand(with_usage(_USAGE)):  # type: ignore[misc]
     """``index`` itself."""
 
     context_class = _Context
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     """Add this command."""
-    group = typer.Typer(cls=_IndexGroup, add_help_option=False, no_args_is_help=False)
+    group = App(cls=_IndexGroup, add_help_option=False, no_args_is_help=False)
     group.command(_BUILD, cls=_BuildCommand, epilog=_EPILOG)(index)
     index_files.register(group)
     app.add_typer(group, name="index", help=f"{(index.__doc__ or '').splitlines()[0]}")

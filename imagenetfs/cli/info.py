@@ -10,6 +10,7 @@ import typer
 
 from imagenetfs.cli import options
 from imagenetfs.cli.index_common import Opened, build_or_keep_none, catalogue_of, shown_in
+from imagenetfs.cli.parser import App
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import in_bytes, say, show_json, table
 from imagenetfs.config import Settings
@@ -18,7 +19,7 @@ _MOST_NAMED = 20
 _HEAD = ("version", "split", "classes", "images", "bytes", "from")
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     """Add this command."""
     app.command("info")(info)
 

@@ -10,6 +10,7 @@ import typer
 
 from imagenetfs.cli import mount_options as mountoptions
 from imagenetfs.cli import options
+from imagenetfs.cli.parser import App, with_usage
 from imagenetfs.cli.terminal import say
 from imagenetfs.config.value_types import SystemLog
 from imagenetfs.errors import UsageError
@@ -19,10 +20,30 @@ from imagenetfs.job.requirements import check_required
 from imagenetfs.job.server import MountRequest, make_mountpoint, serve_mount
 from imagenetfs.job.start import check_all, start_mount
 
+_OOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-o",
+        metavar="OPT,...",
+        help="Options in the form of mount(8): allow_other, foreground, and each setting by "
+        "its name (workers=16).",
+    ),
+]
+_AllowOtherOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-other",
+        help="Let other users in, as far as the archives' modes do; /etc/fuse.conf must allow it.",
+    ),
+]
+_ReadOnlyOption = Annotated[
+    bool, typer.Option("--read-only", "-r", help="Of no effect: a mount is never written to.")
+]
 
-def register(app: typer.Typer) -> None:
+
+def register(app: App) -> None:
     """Add this command."""
-    app.command("mount", cls=options.with_usage("[OPTIONS] [SOURCE] MOUNTPOINT"))(mount)
+    app.command("mount", cls=with_usage("[OPTIONS] [SOURCE] MOUNTPOINT"))(mount)
 
 
 def mount(
@@ -34,10 +55,9 @@ def mount(
     foreground: Annotated[
         bool, typer.Option("--foreground", "-f", help="Stay here, and log to the terminal.")
     ] = False,
-    mount_options: Annotated[
-        list[str] | None,
-        typer.Option("-o", metavar="OPT,...", help="Options in the form of mount(8)."),
-    ] = None,
+    mount_options: _OOption = None,
+    allow_other: _AllowOtherOption = False,
+    read_only: _ReadOnlyOption = False,
     source: options.SourceOption = None,
     workers: options.WorkersOption = None,
     in_flight: options.InFlightOption = None,
@@ -52,6 +72,7 @@ def mount(
     stage: options.StageOption = None,
     require: options.RequireOption = None,
     log: options.LogOption = None,
+    log_level: options.LogLevelOption = None,
     idle: options.IdleOption = None,
     make: Annotated[
         bool,
@@ -64,7 +85,7 @@ def mount(
     """
     if len(places) > 2:
         raise UsageError("mount takes SOURCE and MOUNTPOINT, or MOUNTPOINT alone.")
-    asked = mountoptions.parse(mount_options or [])
+    asked = mountoptions.parse([*(mount_options or []), *(["allow_other"] if allow_other else [])])
     named = places[0] if len(places) == 2 else None
     settings = options.settings_of(context, named, asked.settings)
     for note in asked.notes:
@@ -98,7 +119,7 @@ def _serve_here(request: MountRequest, lock: MountLock) -> None:
     """Serve in this very process until the mount's end."""
     check_all(request, say)
     if not isinstance(request.settings.log, SystemLog):
-        logs.to_stderr()
+        logs.to_stderr(request.settings.log_level)
     if request.settings.log is not None:
         log = logs.prepare(request.paths, request.settings)
         logs.install(request.settings, log)

@@ -6,17 +6,20 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from imagenetfs import config
-from imagenetfs.cli.terminal import say
+from imagenetfs.cli.terminal import is_debugging, say
 from imagenetfs.config import Settings
 from imagenetfs.errors import UsageError
 
 
-def _option(name: str, metavar: str) -> Any:
+def _option(name: str, metavar: str, *others: str) -> Any:
     return typer.Option(
-        config.option_name(name), metavar=metavar, help=config.help_of(name), show_default=False
+        config.option_name(name),
+        *others,
+        metavar=metavar,
+        help=config.help_of(name),
+        show_default=False,
     )
 
 
@@ -26,25 +29,16 @@ InFlightOption = Annotated[str | None, _option("in_flight", "N")]
 IndexDirOption = Annotated[str | None, _option("index_dir", "DIR")]
 ReadTimeoutOption = Annotated[str | None, _option("read_timeout", "SECONDS")]
 RevalidateOption = Annotated[str | None, _option("revalidate", "SECONDS")]
-PreferOption = Annotated[str | None, _option("prefer", "WHAT")]
+PreferOption = Annotated[str | None, _option("prefer", "archives|directories")]
 ViewOption = Annotated[list[str] | None, _option("view", "NAME=FILE")]
 CacheDirOption = Annotated[str | None, _option("cache_dir", "DIR")]
 CacheSizeOption = Annotated[str | None, _option("cache_size", "SIZE")]
 KeepFreeOption = Annotated[str | None, _option("keep_free", "SIZE")]
 StageOption = Annotated[list[str] | None, _option("stage", "VERSION[/SPLIT]")]
 RequireOption = Annotated[list[str] | None, _option("require", "VERSION/SPLIT[:complete],...")]
-LogOption = Annotated[str | None, _option("log", "FILE|syslog|journal")]
+LogOption = Annotated[str | None, _option("log", "FILE|syslog|journal", "--log-file")]
+LogLevelOption = Annotated[str | None, _option("log_level", "LEVEL")]
 IdleOption = Annotated[str | None, _option("idle", "TIME")]
-
-
-def with_usage(usage: str) -> type[TyperCommand]:
-    """A command whose usage line reads as given: the parser cannot know what it is not shown."""
-
-    class CommandWithUsage(TyperCommand):
-        def format_usage(self, ctx: Any, formatter: Any) -> None:
-            formatter.write_usage(" ".join(ctx.command_path.split()), usage)
-
-    return CommandWithUsage
 
 
 def settings_of(
@@ -58,6 +52,8 @@ def settings_of(
     """
     names = {entry.name for entry in config.table()}
     given: dict[str, object] = dict(weaker or {})
+    if is_debugging():
+        given.setdefault("log_level", "debug")
     # A repeatable option that is not given comes as an empty sequence:
     # variable and files count then.
     unset: tuple[object, ...] = (None, [], ())

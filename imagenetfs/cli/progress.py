@@ -12,7 +12,7 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from imagenetfs.cli.terminal import in_time, literal, say
+from imagenetfs.cli.terminal import in_time, is_quiet, literal, say
 
 DRAW_SECONDS = 0.1
 LINE_SECONDS = 5.0
@@ -66,7 +66,7 @@ class ProgressBar:
         """``done`` of ``total`` units are done, of which so many were ``there`` before; ``total``
         None: not known yet.
         """
-        if self._live is None and sys.stderr.isatty():
+        if self._live is None and sys.stderr.isatty() and not is_quiet():
             self._live = _live_bar(self._unit is not None)
             self._live.start()
             self._task = self._live.add_task(self._title, total=None, count="", left="")

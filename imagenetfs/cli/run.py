@@ -10,6 +10,7 @@ import typer
 
 from imagenetfs.cli import options
 from imagenetfs.cli.commands import Arranged
+from imagenetfs.cli.parser import App, with_usage
 from imagenetfs.cli.terminal import in_bytes, say
 from imagenetfs.errors import UsageError
 from imagenetfs.job import command as commands
@@ -29,10 +30,10 @@ _SummaryOption = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     """Add this command."""
     usage = "[OPTIONS] [SOURCE] -- COMMAND [ARGUMENT]..."
-    app.command("run", cls=options.with_usage(usage))(run)
+    app.command("run", cls=with_usage(usage))(run)
 
 
 def run(
@@ -68,6 +69,7 @@ def run(
     stage: options.StageOption = None,
     require: options.RequireOption = None,
     log: options.LogOption = None,
+    log_level: options.LogLevelOption = None,
 ) -> int:
     """Mount, run a command, and unmount when it ends, whatever way it ends.
 
@@ -96,10 +98,10 @@ def _end(session: MountHandle, is_summed_up: bool) -> None:
     """Say what is to be said of a mount, and give it back."""
     mountpoint = str(session.mountpoint)
     for problem in problems_of(mountpoint):
-        say(problem)
+        say(problem, always=True)
     summary = summary_of(mountpoint) if is_summed_up else ""
     if not release(session, say) and summary:
-        say(summary)
+        say(summary, always=True)
 
 
 def summary_of(mountpoint: str) -> str:

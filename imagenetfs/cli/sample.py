@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
+from imagenetfs.cli.parser import App
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import say
 from imagenetfs.errors import UsageError
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     """Add this command."""
     app.command("sample")(sample)
 

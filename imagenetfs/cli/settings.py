@@ -7,10 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from imagenetfs import config
+from imagenetfs.cli.parser import App
 from imagenetfs.cli.terminal import say, show_json, table
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     """Add this command."""
     app.command("settings")(settings)
 

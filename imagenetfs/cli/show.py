@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imagenetfs.cli import options
+from imagenetfs.cli.parser import App, with_usage
 from imagenetfs.cli.show_sheet import SheetRequest, write_sheet
 from imagenetfs.cli.show_text import lines_of
 from imagenetfs.cli.terminal import fields, say, show_json
@@ -26,9 +27,37 @@ if TYPE_CHECKING:
 _MOST_SHOWN = 20
 
 
-def register(app: typer.Typer) -> None:
+_SheetOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Draw the images into this file, PNG or JPEG, with their names. Needs Pillow.",
+        show_default=False,
+    ),
+]
+_ClassesOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Of a split: a row of images each of N random classes, instead of a random batch.",
+        show_default=False,
+    ),
+]
+_ImagesOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Images of a class or batch (default: 32), or in a row (default: 8).",
+        show_default=False,
+    ),
+]
+
+
+def register(app: App) -> None:
     """Add this command."""
-    app.command("show", cls=options.with_usage("[OPTIONS] [SOURCE] WHAT"))(show)
+    app.command("show", cls=with_usage("[OPTIONS] [SOURCE] WHAT"))(show)
 
 
 def show(
@@ -42,32 +71,9 @@ def show(
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
-    sheet: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Draw the images into this file, PNG or JPEG, with their names. Needs Pillow.",
-            show_default=False,
-        ),
-    ] = None,
-    classes: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Of a split: a row of images each of N random classes, instead of a random batch.",
-            show_default=False,
-        ),
-    ] = None,
-    images: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Images of a class or batch (default: 32), or in a row (default: 8).",
-            show_default=False,
-        ),
-    ] = None,
+    sheet: _SheetOption = None,
+    classes: _ClassesOption = None,
+    images: _ImagesOption = None,
     seed: Annotated[int, typer.Option(metavar="S", help="Another seed draws others.")] = 0,
     source: options.SourceOption = None,
     index_dir: options.IndexDirOption = None,

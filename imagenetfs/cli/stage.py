@@ -15,6 +15,7 @@ import typer
 from imagenetfs.cli import options
 from imagenetfs.cli.error_report import INTERRUPTED
 from imagenetfs.cli.index_common import catalogue_of
+from imagenetfs.cli.parser import App, with_usage
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import as_given, in_bytes, in_time, say, show
 from imagenetfs.config.value_types import parse_size
@@ -37,9 +38,9 @@ With so little above --keep-free it is the disk that is full.
 _NO_CACHE = "Staging needs a cache: name a directory on this node by --cache-dir."
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     """Add this command."""
-    app.command("stage", cls=options.with_usage("[OPTIONS] [SOURCE] VERSION[/SPLIT]..."))(stage)
+    app.command("stage", cls=with_usage("[OPTIONS] [SOURCE] VERSION[/SPLIT]..."))(stage)
 
 
 def stage(

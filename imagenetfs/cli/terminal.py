@@ -7,16 +7,72 @@ is that a file, a member or another user's process is called.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterable, Sequence
+from enum import IntEnum
 
 from imagenetfs.system.text import printable
 
 PROGRAM = "imagenetfs"
 
+DEBUG_VARIABLE = "IMAGENETFS_DEBUG"
 
-def say(sentence: str) -> None:
-    """One line on standard error, with the program's name in front."""
+WARNING = "warning: "
+
+
+class Loudness(IntEnum):
+    """How much a command says on standard error."""
+
+    QUIET = 0
+    USUAL = 1
+    VERBOSE = 2
+    DEBUG = 3
+
+
+_loudness = Loudness.USUAL
+
+
+_handler: logging.Handler | None = None
+
+
+def be(loudness: Loudness) -> None:
+    """Say more or less from now on. VERBOSE and DEBUG show what the layers below log, too."""
+    global _loudness, _handler
+    _loudness = loudness
+    logger = logging.getLogger("imagenetfs")
+    if _handler is not None:
+        logger.removeHandler(_handler)
+        logger.setLevel(logging.NOTSET)
+        _handler = None
+    if loudness > Loudness.USUAL:
+        _handler = logging.StreamHandler()
+        _handler.setFormatter(_LogFormatter(f"{PROGRAM}: %(levelname)s %(message)s"))
+        logger.addHandler(_handler)
+        logger.setLevel(logging.DEBUG if loudness is Loudness.DEBUG else logging.INFO)
+
+
+class _LogFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
+
+
+def is_quiet() -> bool:
+    """Whether progress and notes are left out."""
+    return _loudness is Loudness.QUIET
+
+
+def is_debugging() -> bool:
+    """Whether --debug was typed."""
+    return _loudness is Loudness.DEBUG
+
+
+def say(sentence: str, *, always: bool = False) -> None:
+    """One line on standard error, with the program's name in front. ``always``: even to those who
+    want warnings and errors only.
+    """
+    if is_quiet() and not always and not sentence.startswith(WARNING):
+        return
     try:
         print(f"{PROGRAM}: {printable(sentence)}", file=sys.stderr, flush=True)
     except (OSError, ValueError):  # closed or broken: there is no one to tell

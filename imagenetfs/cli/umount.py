@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
+from imagenetfs.cli.parser import App
 from imagenetfs.cli.terminal import say
 from imagenetfs.job.unmount import unmount
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     """Add this command."""
     app.command("umount")(umount)
 

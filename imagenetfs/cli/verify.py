@@ -11,6 +11,7 @@ import typer
 from imagenetfs.cli import options
 from imagenetfs.cli.index_common import catalogue_of
 from imagenetfs.cli.info import index_splits
+from imagenetfs.cli.parser import App
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import say, show, show_json
 from imagenetfs.config import Settings
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _ILSVRC2012 = b"ILSVRC2012"
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     """Add this command."""
     app.command("verify")(verify)
 

@@ -53,14 +53,20 @@ def _default_cache_dir() -> Path | None:
 
 
 def _about(
-    kind: Kind, default: object, help: str, *, ceiling: bool = False, of_mount: bool = False
+    kind: Kind,
+    default: object,
+    help: str,
+    *,
+    group: str = "Advanced",
+    ceiling: bool = False,
+    of_mount: bool = False,
 ) -> Mapping[str, object]:
     """What the table says of a setting. A default that can be called is computed when needed.
 
     ``ceiling``: the site may cap it. ``of_mount``: a mount keeps it as long as it lives, and a run
-    that joins the mount cannot change it.
+    that joins the mount cannot change it. ``group``: its heading in a command's help.
     """
-    about = {"kind": kind, "default": default, "help": help}
+    about = {"kind": kind, "default": default, "help": help, "group": group}
     return {**about, "ceiling": ceiling, "of_mount": of_mount}
 
 
@@ -70,7 +76,10 @@ class Settings:
 
     source: Path | None = field(
         metadata=_about(
-            PATH, None, "The directory that holds ImageNet's archives (where none is named)."
+            PATH,
+            None,
+            "The directory that holds ImageNet's archives (where none is named).",
+            group="Source",
         )
     )
     workers: int = field(
@@ -98,6 +107,7 @@ class Settings:
             "Where indexes are kept; `none` keeps them in memory (default: "
             "~/.cache/imagenetfs/index).",
             of_mount=True,
+            group="Index",
         )
     )
     index_path: tuple[Path, ...] = field(
@@ -106,6 +116,7 @@ class Settings:
             (),
             "Where indexes are looked for that others made: directories, separated by colons.",
             of_mount=True,
+            group="Index",
         )
     )
     cache_dir: Path | None = field(
@@ -115,6 +126,7 @@ class Settings:
             "The read cache: a directory on this node's disk, or `none` (default: "
             "$SLURM_TMPDIR/imagenetfs-cache where that is set, else none).",
             of_mount=True,
+            group="Cache",
         )
     )
     cache_size: Size = field(
@@ -125,6 +137,7 @@ class Settings:
             "(default: 50%).",
             ceiling=True,
             of_mount=True,
+            group="Cache",
         )
     )
     keep_free: Size = field(
@@ -133,6 +146,7 @@ class Settings:
             Size(part=0.05),
             "What the read cache leaves free on its disk: bytes (10G), or a part (default: 5%).",
             of_mount=True,
+            group="Cache",
         )
     )
     stage: tuple[str, ...] = field(
@@ -141,6 +155,7 @@ class Settings:
             (),
             "VERSION[/SPLIT]: bring it into the cache in the background of the mount. Repeatable.",
             of_mount=True,
+            group="Cache",
         )
     )
     read_timeout: float = field(
@@ -167,6 +182,7 @@ class Settings:
             "What is shown where the source has both: `archives`, or the extracted `directories` "
             "(default: archives).",
             of_mount=True,
+            group="Source",
         )
     )
     view: tuple[tuple[str, Path], ...] = field(
@@ -175,6 +191,7 @@ class Settings:
             (),
             "NAME=FILE: show under views/NAME the classes or images that FILE lists. Repeatable.",
             of_mount=True,
+            group="Source",
         )
     )
     require: tuple[str, ...] = field(
@@ -183,6 +200,7 @@ class Settings:
             (),
             "VERSION/SPLIT[:complete],...: refuse to mount where one is not there, or its images "
             "do not add up. Repeatable; in `-o` separated by colons.",
+            group="Source",
         )
     )
     log: Path | SystemLog | None = field(
@@ -191,6 +209,15 @@ class Settings:
             None,
             "The log: a file, `syslog` or `journal` (default: a file for each mountpoint in "
             "~/.local/state/imagenetfs/log).",
+            of_mount=True,
+        )
+    )
+    log_level: str = field(
+        metadata=_about(
+            choice("debug", "info", "warning", "error"),
+            "info",
+            "How much the log has: `debug`, `info`, `warning` or `error` (default: info; debug "
+            "with --debug).",
             of_mount=True,
         )
     )

@@ -140,11 +140,12 @@ def install(settings: Settings, path: Path) -> None:
     """Send this process's log, and that of the processes it forks, where the settings say: to the
     system's log, or to the prepared file."""
     if isinstance(settings.log, SystemLog):
-        handler = _system_handler(settings.log)
+        handler: logging.Handler = _system_handler(settings.log)
         handler.setFormatter(LineFormatter("%(levelname)s %(name)s: %(message)s"))
-        _add(handler)
+        _add(handler, settings.log_level)
     else:
-        _install(BoundedFileHandler(path, encoding="utf-8", errors="backslashreplace"))
+        handler = BoundedFileHandler(path, encoding="utf-8", errors="backslashreplace")
+        _install(handler, settings.log_level)
 
 
 def _system_handler(log: SystemLog) -> logging.Handler:
@@ -189,20 +190,20 @@ class JournalHandler(logging.Handler):
         super().close()
 
 
-def to_stderr() -> None:
+def to_stderr(level: str = "info") -> None:
     """Send this process's log to the terminal."""
-    _install(logging.StreamHandler())
+    _install(logging.StreamHandler(), level)
 
 
-def _install(handler: logging.Handler) -> None:
+def _install(handler: logging.Handler, level: str) -> None:
     handler.setFormatter(LineFormatter(FORMAT))
-    _add(handler)
+    _add(handler, level)
 
 
-def _add(handler: logging.Handler) -> None:
+def _add(handler: logging.Handler, level: str) -> None:
     root = logging.getLogger()
     root.addHandler(handler)
-    root.setLevel(logging.INFO)
+    root.setLevel(level.upper())
 
 
 # --- which file -----------------------------------------------------------------------------------

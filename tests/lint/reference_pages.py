@@ -1,12 +1,11 @@
-"""Writes docs/commands.md and docs/settings.md: ``python -m tests.lint.reference_pages``.
+"""Writes the reference pages of docs: ``python -m tests.lint.reference_pages``.
 
-Both are made of what the program itself says: the parser's commands and options, and the table of
-settings. Nothing of this machine (CPUs, home, environment) may stand in them.
+They are made of what the program itself says: its manual, the tables of settings and exit codes.
+Nothing of this machine (CPUs, home, environment) may stand in them.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Any
 
 from imagenetfs import config
 from imagenetfs.cli.commands import all_commands
+from imagenetfs.cli.exit_codes import EXIT_CODES
+from imagenetfs.cli.manual import EVERY_COMMAND, Option, Page, page_of, pages, paragraphs
 from imagenetfs.cli.terminal import PROGRAM
 
 REPOSITORY = Path(__file__).parents[2]
@@ -47,70 +48,80 @@ For `mount` the same names without `--` may follow `-o`, as in fstab: `-o worker
 typing error is told, with the name that was probably meant. A path in a file is absolute. In the
 site's file a table `[ceilings]` sets upper limits that no user's option can exceed.
 """
-_WHOLE_WORDS: Any = {"break_long_words": False, "break_on_hyphens": False}
-_BRACKETS = {
-    r"\[\[(\w+)\]\]": r"[\1]",
-    r"\[\[(\w+)\]\.\.\.\]\.\.\.": r"[\1]...",
-    r"\{(\w+)\}": r"\1",
-}
-"""What the parser puts around an argument's name although that has its brackets already."""
+_ABOUT_CODES = """\
+Every failure is one sentence on standard error that says what to do, and an exit code. The numbers
+do not change between versions. `run` passes its command's own code on; its own failures are 125,
+126 and 127, and 15.
+"""
+_MORE_OF_CODES = """\
+**27** has five causes:
 
+- The index, cache, log or run directory is under the mountpoint. The server would wait for itself
+  there.
+- The mountpoint is within the source.
+- The directory belongs to another user, or others may write to it.
+- `index`: the index directory cannot be written to.
+- The log file cannot be written.
+
+`verify` of the sample that `imagenetfs sample` makes reports 16 problems and exits with 42. That is
+expected: the sample is smaller than the real data set.
+"""
+_WHOLE_WORDS: Any = {"break_long_words": False, "break_on_hyphens": False}
 _FILE_VALUES = {str: "text", int: "a number", float: "a number", list: "a list", dict: "a table"}
 
 
 def commands_page() -> str:
     """docs/commands.md."""
     parts = ["# Commands", _NOT_EDITED, _ABOUT_COMMANDS.strip()]
-    for path, command in _commands():
-        parts += _of_command(path, command)
+    for page in pages(all_commands()):
+        parts += _of_command(page)
+    every = "\n".join(_option(option) for option in _group(page_of_all(), EVERY_COMMAND))
+    parts += ["## Every command", every]
     return "\n\n".join(parts) + "\n"
 
 
-def _commands() -> Iterator[tuple[str, Any]]:
-    """Each command with the words that call it: ``("cache ls", ...)``. A group that works without
-    a command below it, as `index` does, has that one for itself.
-    """
-    for name, command in all_commands().commands.items():
-        below = getattr(command, "commands", {})
-        if not below:
-            yield name, command
-        for word, one in below.items():
-            yield name if word == name else f"{name} {word}", one
+def page_of_all() -> Page:
+    """What is said of the program as a whole."""
+    return page_of("", all_commands())
 
 
-def _of_command(path: str, command: Any) -> Iterator[str]:
-    context = command.context_class(command, info_name=f"{PROGRAM} {path}")
-    usage = " ".join(command.get_usage(context).split()).removeprefix("Usage: ")
-    for odd, plain in _BRACKETS.items():
-        usage = re.sub(odd, plain, usage)
-    yield f"## `{PROGRAM} {path}`"
-    yield f"    {usage}"
-    yield from _paragraphs(command.help)
-    names = {entry.name for entry in config.table()}
-    own = [entry for entry in map(_option, (p for p in command.params if p.name not in names))]
-    if any(own):
-        yield "\n".join(filter(None, own))
-    settings = [f"`{p.opts[0]}`" for p in command.params if p.name in names]
+def _group(page: Page, wanted: str) -> tuple[Option, ...]:
+    return next((options for group, options in page.groups if group == wanted), ())
+
+
+def _of_command(page: Page) -> Iterator[str]:
+    yield f"## `{PROGRAM} {page.path}`"
+    yield f"    {page.usage}"
+    yield from (_paragraph(text) for text in (page.purpose, *page.paragraphs))
+    own = [*_group(page, "Arguments"), *_group(page, "Options")]
+    if own:
+        yield "\n".join(map(_option, own))
+    settings = [f"`{_long(o)}`" for _, options in page.groups for o in options if o.setting]
     if settings:
         yield fill(f"[Settings](settings.md): {', '.join(settings)}.", COLUMNS, **_WHOLE_WORDS)
+    if page.commands:
+        yield "\n".join(_item(f"`{name}`: {purpose}") for name, purpose in page.commands)
+    if page.examples:
+        yield "\n".join(f"    # {one.what}\n    {one.command}" for one in page.examples)
+
+
+def _long(option: Option) -> str:
+    return next(name for name in option.names if name.startswith("--"))
+
+
+def _paragraph(text: str) -> str:
+    return fill(text, COLUMNS, **_WHOLE_WORDS)
 
 
 def _paragraphs(text: str) -> list[str]:
     """Wrapped anew: a docstring's lines are as long as its code allows."""
-    return [fill(" ".join(part.split()), COLUMNS, **_WHOLE_WORDS) for part in text.split("\n\n")]
+    return [_paragraph(part) for part in paragraphs(text)]
 
 
-def _option(parameter: Any) -> str:
-    """An item of a list; empty for what every command has."""
-    names = [*parameter.opts, *parameter.secondary_opts]
-    if "--help" in names or not parameter.help:
-        return ""
-    if parameter.param_type_name == "argument":
-        title = f"`{parameter.metavar}`"
-    else:
-        value = f" {parameter.metavar}" if parameter.metavar else ""
-        title = ", ".join(f"`{name}{value}`" for name in names)
-    return _item(f"{title}: {parameter.help}")
+def _option(option: Option) -> str:
+    value = f" {option.value}" if option.value else ""
+    title = ", ".join(f"`{name}{value}`" for name in option.names)
+    return _item(f"{title}: {option.text}")
 
 
 def _item(text: str) -> str:
@@ -144,14 +155,29 @@ def settings_page() -> str:
 def _commands_by_option() -> dict[str, list[str]]:
     """The names of the commands that take an option, by the option."""
     found: dict[str, list[str]] = {}
-    for path, command in _commands():
-        for parameter in command.params:
-            for option in (*parameter.opts, *parameter.secondary_opts):
-                found.setdefault(option, []).append(path)
+    for page in pages(all_commands()):
+        for _, options in page.groups:
+            for name in (name for option in options for name in option.names):
+                found.setdefault(name, []).append(page.path)
     return found
 
 
-PAGES = {"docs/commands.md": commands_page, "docs/settings.md": settings_page}
+# --- exit codes -----------------------------------------------------------------------------------
+
+
+def exit_codes_page() -> str:
+    """docs/exit-codes.md."""
+    rows = [f"| {code} | {meaning} | {todo or '-'} |" for code, meaning, todo in EXIT_CODES]
+    table = "\n".join(["| code | what it means | what to do |", "|---|---|---|", *rows])
+    parts = ["# Exit codes", _NOT_EDITED, _ABOUT_CODES.strip(), table, _MORE_OF_CODES.strip()]
+    return "\n\n".join(parts) + "\n"
+
+
+PAGES = {
+    "docs/commands.md": commands_page,
+    "docs/settings.md": settings_page,
+    "docs/exit-codes.md": exit_codes_page,
+}
 
 
 def main() -> int:

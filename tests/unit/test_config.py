@@ -148,7 +148,7 @@ def test_files_may_hold_every_setting(files: tuple[Path, Path]) -> None:
         "['ILSVRC2012/val']\n"
         "index_path = ['/site/index', '~/more']\n"
         "revalidate = 30\nopt_in_page = 'u'\nsupport_address = 'a@b'\nsupport_subject = 's'\n"
-        "namespace = 'never'\nidle = '30m'\nrequire = ['a/b:complete', 'c']\n"
+        "namespace = 'never'\nidle = '30m'\nlog_level = 'debug'\nrequire = ['a/b:complete', 'c']\n"
     )
     settings = config.resolve()
     assert settings.read_timeout == 120.0

@@ -114,3 +114,29 @@ def test_dashes_without_a_command() -> None:
 def test_three_words_are_no_bare_form() -> None:
     with pytest.raises(UsageError, match="no command `mnt`"):
         split_argv(["mnt", "a", "b"])
+
+
+# --- what every command has -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "arguments", "loudness"),
+    [
+        (["mount", "-v", "/m"], ["mount", "/m"], ("-v",)),
+        (["-q", "status"], ["status"], ("-q",)),
+        (["--debug", "/s", "/m"], ["mount", "/s", "/m"], ("--debug",)),
+        (["-v"], ["--help"], ("-v",)),
+        (["mount", "--version"], ["--version"], ()),
+        (["run", "-V", "--", "x"], ["--version"], ()),
+        (["help", "mount"], ["mount", "--help"], ()),
+    ],
+)
+def test_every_command(given: list[str], arguments: list[str], loudness: tuple[str, ...]) -> None:
+    arranged = split_argv(given)
+    assert (arranged.arguments, arranged.loudness) == (arguments, loudness)
+
+
+def test_what_stands_behind_the_dashes_is_the_commands_own() -> None:
+    arranged = split_argv(["run", "-q", "/s", "--", "train", "-v", "--debug", "--version", "help"])
+    assert arranged.command == ["train", "-v", "--debug", "--version", "help"]
+    assert (arranged.arguments, arranged.loudness) == (["run", "/s"], ("-q",))

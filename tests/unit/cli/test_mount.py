@@ -29,7 +29,7 @@ class Played:
         )
         monkeypatch.setattr(mount, "check_all", lambda request, say: self._check(request))
         monkeypatch.setattr(mount, "serve_mount", self._serve)
-        monkeypatch.setattr(logs, "to_stderr", lambda: self.logs.append("stderr"))
+        monkeypatch.setattr(logs, "to_stderr", lambda level: self.logs.append("stderr"))
         monkeypatch.setattr(logs, "prepare", lambda place, settings: Path("/the/log"))
         monkeypatch.setattr(logs, "install", lambda settings, log: self.logs.append(str(log)))
 
@@ -155,3 +155,34 @@ def test_refusals(
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(f"imagenetfs: {sentence}")
     assert played.ways == []
+
+
+@pytest.mark.parametrize("words", [["--allow-other"], ["-o", "allow_other"]])
+def test_others_are_let_in_by_either_way(
+    played: Played, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert call(capsys, "mount", "-r", *words, "/s", tmp_path / "m").code == 0
+    assert played.requests[0].fuse_options == ("allow_other", "default_permissions")
+
+
+@pytest.mark.parametrize(
+    ("words", "level"),
+    [
+        ([], "info"),
+        (["--log-level", "warning"], "warning"),
+        (["--debug"], "debug"),
+        (["--debug", "--log-level", "error"], "error"),
+        (["-o", "log_level=error"], "error"),
+    ],
+)
+def test_how_much_is_logged(
+    played: Played,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    level: str,
+) -> None:
+    done = call(capsys, "mount", *words, "/s", tmp_path / "m", "--log-file", tmp_path / "log")
+    assert done.code == 0, done.err
+    assert played.requests[0].settings.log_level == level
+    assert played.requests[0].settings.log == tmp_path / "log"

@@ -7,8 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
 from imagenetfs import config
 from imagenetfs.cli import options
@@ -61,21 +59,10 @@ def test_what_a_ceiling_lowered_is_told(tmp_path: Path, capsys: pytest.CaptureFi
     assert capsys.readouterr().err.startswith("imagenetfs: workers lowered from 9 to 3")
 
 
-def test_the_usage_line() -> None:
-    app = typer.Typer()
-
-    @app.command(cls=options.with_usage("[SOURCE] -- COMMAND..."))
-    def thing() -> None:
-        """Do."""
-
-    shown = CliRunner().invoke(app, ["--help"], prog_name="imagenetfs  thing")
-    assert "Usage: imagenetfs thing [SOURCE] -- COMMAND..." in shown.output
-
-
 def test_every_shared_option_is_a_setting() -> None:
     names = {config.option_name(entry.name) for entry in config.table()}
     shared = [value for name, value in vars(options).items() if name.endswith("Option")]
-    assert len(shared) == 15
+    assert len(shared) == 16
     for annotated in shared:
         [option] = annotated.__metadata__
         assert set(option.param_decls) | {option.default} & names

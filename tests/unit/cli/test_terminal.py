@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import io
+import logging
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from imagenetfs.cli import terminal
+from imagenetfs.cli.terminal import Loudness
 from imagenetfs.config.value_types import parse_size
 
 
@@ -117,3 +120,59 @@ def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     closed.close()
     monkeypatch.setattr(sys, "stderr", closed)
     terminal.say("nobody hears this")
+
+
+# --- more and less --------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _usual() -> Iterator[None]:
+    yield
+    terminal.be(Loudness.USUAL)
+
+
+def test_the_quiet_hear_warnings_and_what_is_always_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    terminal.be(Loudness.QUIET)
+    terminal.say("a note")
+    terminal.say("warning: a thing")
+    terminal.say("an error", always=True)
+    assert capsys.readouterr().err == "imagenetfs: warning: a thing\nimagenetfs: an error\n"
+
+
+@pytest.mark.parametrize(
+    ("loudness", "said"),
+    [
+        (Loudness.USUAL, ""),
+        (Loudness.VERBOSE, "imagenetfs: INFO a\\nb\n"),
+        (Loudness.DEBUG, "imagenetfs: INFO a\\nb\nimagenetfs: DEBUG c\n"),
+    ],
+)
+def test_what_is_logged_is_said(
+    capsys: pytest.CaptureFixture[str], loudness: Loudness, said: str
+) -> None:
+    terminal.be(Loudness.DEBUG)
+    terminal.be(loudness)
+    log = logging.getLogger("imagenetfs.anything")
+    log.info("%s", "a\rb".replace("\r", "\\n"))
+    log.debug("c")
+    assert capsys.readouterr().err == said
+    assert terminal.is_debugging() is (loudness is Loudness.DEBUG)
+
+
+def test_names_and_values(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [("name", "a long value " * 4), ("n", "")]
+    terminal.fields(rows)
+    assert capsys.readouterr().out == f"name\t{rows[0][1]}\nn\t\n"
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    terminal.fields(rows)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "name  a long value a long value a long",
+        "      value a long value",
+        "n",
+    ]

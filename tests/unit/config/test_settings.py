@@ -51,7 +51,8 @@ def test_the_cpus_are_the_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_setting_says_what_it_is() -> None:
     for entry in settings.table():
-        assert set(entry.metadata) == {"kind", "default", "help", "ceiling", "of_mount"}
+        known = {"kind", "default", "help", "group", "ceiling", "of_mount"}
+        assert set(entry.metadata) == known
     names = [entry.name for entry in settings.table()]
     assert len(names) == len(set(names))
     assert not {"origins", "notes"} & {*names}

@@ -128,7 +128,7 @@ def test_every_log_has_such_lines(
     install: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handlers: list[logging.Handler] = []
-    monkeypatch.setattr(logs, "_add", handlers.append)
+    monkeypatch.setattr(logs, "_add", lambda handler, level: handlers.append(handler))
     if install == "install":
         logs.install(config.resolve({"log": str(tmp_path / "log")}), tmp_path / "log")
     else:
