@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imagenetfs.cli import options
+from imagenetfs.cli import completion, options
 from imagenetfs.cli.parser import App, Group
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import in_bytes, in_time, say, show, show_json, table
@@ -94,7 +94,11 @@ def clear(
     context: typer.Context,
     versions: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[VERSION]...", help="Of these versions alone; all without it."),
+        typer.Argument(
+            metavar="[VERSION]...",
+            help="Of these versions alone; all without it.",
+            autocompletion=completion.versions,
+        ),
     ] = None,
     cache_dir: options.CacheDirOption = None,
 ) -> None:

@@ -178,11 +178,22 @@ def all_commands() -> Any:
     return _parser("")
 
 
+def _completed() -> Arranged | None:
+    """The command of a line that the shell wants completed, so that no other is imported; None
+    where there is no such line.
+    """
+    if f"_{PROGRAM.upper()}_COMPLETE" not in os.environ:
+        return None
+    words = (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()
+    is_known = len(words) > 2 and words[1] in COMMANDS
+    return Arranged(words[1:2] if is_known else ["--help"])
+
+
 def execute(given: list[str]) -> int:
     """Run one command line, under another group where the source needs
     one; returns its exit code.
     """
-    arranged = split_argv(given)
+    arranged = _completed() or split_argv(given)
     be(_LOUDNESS[arranged.loudness[-1]] if arranged.loudness else Loudness.USUAL)
     is_again = False
     if primary_group.UNDER_VARIABLE in os.environ:

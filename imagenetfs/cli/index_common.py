@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from imagenetfs import config
+from imagenetfs.cli import completion
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import say
 from imagenetfs.config import Settings
@@ -46,6 +47,7 @@ Named = Annotated[
         metavar="[SOURCE] [VERSION[/SPLIT]...]",
         help="The source, and what of it (default: all).",
         show_default=False,
+        autocompletion=completion.index_words,
     ),
 ]
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from imagenetfs import config
 from imagenetfs.cli.examples import EXAMPLES, Example
+from imagenetfs.cli.exit_codes import EXIT_CODES
 
 PROGRAM = "imagenetfs"
 
@@ -91,7 +92,7 @@ def page_of(path: str, command: Any) -> Page:
         groups=tuple(_grouped(command.params)),
         examples=EXAMPLES.get(path, ()),
         commands=tuple((one, paragraphs(below[one].help or "")[0]) for one in ordered),
-        notes=tuple(paragraphs(command.epilog or "")),
+        notes=tuple(filter(None, paragraphs(command.epilog or ""))),
     )
 
 
@@ -151,3 +152,25 @@ def _default_of(parameter: Any) -> str:
     if not is_plain or not parameter.metavar or "default" in parameter.help:
         return ""
     return f" (default: {default})"
+
+
+def as_plain_data(root: Any) -> list[dict[str, Any]]:
+    """All pages, the program's own first, as manual.json has them."""
+    return [_as_plain_data(page) for page in (page_of("", root), *pages(root))]
+
+
+def _as_plain_data(page: Page) -> dict[str, Any]:
+    return {
+        "path": page.path,
+        "usage": page.usage,
+        "purpose": page.purpose,
+        "paragraphs": list(page.paragraphs),
+        "groups": [
+            [group, [{"title": o.title, "text": o.text, "facts": o.facts} for o in options]]
+            for group, options in page.groups
+        ],
+        "examples": [list(example) for example in page.examples],
+        "commands": [list(command) for command in page.commands],
+        "notes": list(page.notes),
+        "exit_codes": [] if page.path else [list(row) for row in EXIT_CODES],
+    }

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
 
 from imagenetfs import config
+from imagenetfs.cli import completion
 from imagenetfs.cli.terminal import is_debugging, say
 from imagenetfs.config import Settings
 from imagenetfs.errors import UsageError
 
 
-def _option(name: str, metavar: str, *others: str) -> Any:
+def _option(
+    name: str, metavar: str, *others: str, complete: Callable[..., list[str]] | None = None
+) -> Any:
     return typer.Option(
         config.option_name(name),
         *others,
         metavar=metavar,
         help=config.help_of(name),
         show_default=False,
+        autocompletion=complete,
     )
 
 
@@ -29,15 +33,24 @@ InFlightOption = Annotated[str | None, _option("in_flight", "N")]
 IndexDirOption = Annotated[str | None, _option("index_dir", "DIR")]
 ReadTimeoutOption = Annotated[str | None, _option("read_timeout", "SECONDS")]
 RevalidateOption = Annotated[str | None, _option("revalidate", "SECONDS")]
-PreferOption = Annotated[str | None, _option("prefer", "archives|directories")]
+PreferOption = Annotated[
+    str | None, _option("prefer", "archives|directories", complete=completion.prefers)
+]
 ViewOption = Annotated[list[str] | None, _option("view", "NAME=FILE")]
 CacheDirOption = Annotated[str | None, _option("cache_dir", "DIR")]
 CacheSizeOption = Annotated[str | None, _option("cache_size", "SIZE")]
 KeepFreeOption = Annotated[str | None, _option("keep_free", "SIZE")]
-StageOption = Annotated[list[str] | None, _option("stage", "VERSION[/SPLIT]")]
-RequireOption = Annotated[list[str] | None, _option("require", "VERSION/SPLIT[:complete],...")]
+StageOption = Annotated[
+    list[str] | None, _option("stage", "VERSION[/SPLIT]", complete=completion.splits)
+]
+RequireOption = Annotated[
+    list[str] | None,
+    _option("require", "VERSION/SPLIT[:complete],...", complete=completion.whole_splits),
+]
 LogOption = Annotated[str | None, _option("log", "FILE|syslog|journal", "--log-file")]
-LogLevelOption = Annotated[str | None, _option("log_level", "LEVEL")]
+LogLevelOption = Annotated[
+    str | None, _option("log_level", "LEVEL", complete=completion.log_levels)
+]
 IdleOption = Annotated[str | None, _option("idle", "TIME")]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imagenetfs.cli import options
+from imagenetfs.cli import completion, options
 from imagenetfs.cli.parser import App, with_usage
 from imagenetfs.cli.show_sheet import SheetRequest, write_sheet
 from imagenetfs.cli.show_text import lines_of
@@ -68,6 +68,7 @@ def show(
             metavar="[SOURCE] WHAT",
             help="A word (goldfish), a WordNet id, a split (ILSVRC2012/val), an image's name, or a "
             "path in the tree or in a mount. SOURCE may be a mountpoint.",
+            autocompletion=completion.splits,
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imagenetfs.cli import options
+from imagenetfs.cli import completion, options
 from imagenetfs.cli.error_report import INTERRUPTED
 from imagenetfs.cli.index_common import catalogue_of
 from imagenetfs.cli.parser import App, with_usage
@@ -47,7 +47,11 @@ def stage(
     context: typer.Context,
     what: Annotated[
         list[str],
-        typer.Argument(metavar="[SOURCE] VERSION[/SPLIT]...", help="What to bring here."),
+        typer.Argument(
+            metavar="[SOURCE] VERSION[/SPLIT]...",
+            help="What to bring here.",
+            autocompletion=completion.splits,
+        ),
     ],
     limit: Annotated[
         str | None,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from imagenetfs.cli import completion
 from imagenetfs.cli.parser import App
 from imagenetfs.cli.terminal import say
 from imagenetfs.job.unmount import unmount
@@ -19,7 +20,14 @@ def register(app: App) -> None:
 
 
 def umount(
-    mountpoint: Annotated[str, typer.Argument(metavar="MOUNTPOINT", help="Where it is mounted.")],
+    mountpoint: Annotated[
+        str,
+        typer.Argument(
+            metavar="MOUNTPOINT",
+            help="Where it is mounted.",
+            autocompletion=completion.mountpoints,
+        ),
+    ],
     lazy: Annotated[
         bool,
         typer.Option(

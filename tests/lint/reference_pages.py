@@ -6,6 +6,7 @@ Nothing of this machine (CPUs, home, environment) may stand in them.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,15 @@ from typing import Any
 from imagenetfs import config
 from imagenetfs.cli.commands import all_commands
 from imagenetfs.cli.exit_codes import EXIT_CODES
-from imagenetfs.cli.manual import EVERY_COMMAND, Option, Page, page_of, pages, paragraphs
+from imagenetfs.cli.manual import (
+    EVERY_COMMAND,
+    Option,
+    Page,
+    as_plain_data,
+    page_of,
+    pages,
+    paragraphs,
+)
 from imagenetfs.cli.terminal import PROGRAM
 
 REPOSITORY = Path(__file__).parents[2]
@@ -162,6 +171,11 @@ def _commands_by_option() -> dict[str, list[str]]:
     return found
 
 
+def manual_data() -> str:
+    """imagenetfs/cli/manual.json, of which the man pages are made."""
+    return json.dumps(as_plain_data(all_commands()), indent=1, ensure_ascii=False) + "\n"
+
+
 # --- exit codes -----------------------------------------------------------------------------------
 
 
@@ -177,6 +191,7 @@ PAGES = {
     "docs/commands.md": commands_page,
     "docs/settings.md": settings_page,
     "docs/exit-codes.md": exit_codes_page,
+    "imagenetfs/cli/manual.json": manual_data,
 }
 
 

@@ -37,7 +37,8 @@ def test_nothing_of_this_machine_is_there(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def test_pages_are_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "docs").mkdir()
+    for name in PAGES:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     monkeypatch.setattr(reference_pages, "REPOSITORY", tmp_path)
     assert reference_pages.main() == 0
     for name, page in PAGES.items():
