@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from imagenetfs.tree.catalogue import Catalogue
 
 _ILSVRC2012 = b"ILSVRC2012"
+
+MOST_LINES = 10
+"""Lines on one archive; how many more there are is said in one."""
 
 
 def register(app: App) -> None:
@@ -110,9 +114,24 @@ def _sums(catalogue: Catalogue, tell: bool) -> list[str]:
 
 
 def _told(found: Iterable[Any], tell: bool) -> list[str]:
-    sentences = []
+    """All that was found; of each archive or class the first ones are told, then how many more."""
+    sentences: list[str] = []
+    told: Counter[str] = Counter()
     for sentence in found:
         sentences.append(sentence)
-        if tell:
+        archive = _about(sentence)
+        told[archive] += 1
+        if tell and told[archive] <= MOST_LINES:
             say(sentence)
+    for archive, count in told.items():
+        if tell and count > MOST_LINES:
+            say(f"{archive}: and {count - MOST_LINES:,} more of this kind; --json has them all.")
     return sentences
+
+
+def _about(sentence: str) -> str:
+    """The archive, or the split, that a sentence is about: its file, or VERSION/SPLIT."""
+    head, colon, _ = sentence.partition(": ")
+    if colon and " " not in head:
+        return head
+    return "/".join(sentence.split(" ", 1)[0].split("/")[:2])

@@ -46,7 +46,7 @@ def fuse() -> Iterator[Finding]:
         yield red("FUSE", str(error))
     if namespaces:
         yield green(
-            "namespaces", "a user namespace can be made, so nothing of a mount can be left behind"
+            "namespaces", "they work: with `run --namespace` nothing of a mount can be left behind"
         )
     else:
         yield yellow(
@@ -79,14 +79,15 @@ def kernel() -> Iterator[Finding]:
     if background is not None and background < WANTED_BACKGROUND:
         yield yellow(
             "kernel",
-            f"{release}; a user's mount may have {background} reads under way",
+            f"Linux {release}: no more than {background} reads of a mount are under way at once",
             f"an administrator writes {WANTED_BACKGROUND} or more to {BACKGROUND_REQUESTS}",
             background=background,
         )
     else:
         yield green(
             "kernel",
-            f"{release}; reads under way: up to {min(background or BACKGROUND, BACKGROUND)}",
+            f"Linux {release}: up to {min(background or BACKGROUND, BACKGROUND)} reads of a mount "
+            "are under way at once",
             background=background,
         )
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -113,11 +114,14 @@ def user_groups() -> Iterator[Finding]:
             hidden=sorted(user.hidden),
         )
     else:
-        yield green("groups", f"you are in {len(user.groups)} groups; a server hears of them all")
+        count = len(user.groups)
+        yield green("groups", f"you are in {count}, and a file server is told of all of them")
 
 
-def dead_mounts() -> Iterator[Finding]:
-    """Mounts of this user whose servers have gone, or do not answer."""
+def own_mounts() -> Iterator[Finding]:
+    """Mounts of this user: those that run, and what is wrong there; those whose servers have gone,
+    or do not answer.
+    """
     found = status.collect()
     for one in found:
         facts = {"mountpoint": one.mountpoint, "state": one.state}
@@ -135,8 +139,25 @@ def dead_mounts() -> Iterator[Finding]:
                 f"if it stays so: `imagenetfs umount --lazy {one.mountpoint}`",
                 **facts,
             )
-    if not any(one.state != "live" for one in found):
-        yield green("mounts", f"{len(found)} of yours, none of them dead")
+        else:
+            yield _running(one, facts)
+    if not found:
+        yield green("mounts", "you have none on this node")
+
+
+def _running(one: status.MountStatus, facts: dict[str, str]) -> Finding:
+    """A mount that answers, and its problems."""
+    what = f"{one.source} is mounted at {one.mountpoint}"
+    problems = [str(problem) for problem in one.details.get("problems", ())]
+    if not problems:
+        return green("mounts", f"{what}, without problems", **facts)
+    more = f" (and {len(problems) - 1:,} more)" if len(problems) > 1 else ""
+    return yellow(
+        "mounts",
+        f"{what}; {problems[0].rstrip('.')}{more}",
+        f"`imagenetfs status {one.mountpoint}` has all of it, and where the log is",
+        **facts,
+    )
 
 
 def job(environ: Mapping[str, str]) -> Iterator[Finding]:

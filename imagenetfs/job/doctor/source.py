@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imagenetfs import config
 from imagenetfs.config import Settings
@@ -23,6 +23,11 @@ from imagenetfs.job.doctor.directories import mount_of
 from imagenetfs.job.doctor.findings import Finding, Grade, green, red, yellow
 from imagenetfs.limits import DEFAULT_CONCURRENCY
 from imagenetfs.system import child_call, mounts
+
+if TYPE_CHECKING:
+    from imagenetfs.tree.catalogue import Catalogue
+
+_FEW = 64
 
 IMAGE_BYTES = 110_000
 """ImageNet's mean image."""
@@ -121,7 +126,10 @@ def _unread(held: dict[str, Any]) -> str:
     """What this look does not cover: thousands of class tars would take minutes."""
     if not held["class_tars"]:
         return ""
-    return f". Of {held['class_tars']:,} class tars only the names: `imagenetfs verify` reads them"
+    return (
+        f". Only the names of {held['class_tars']:,} class tars were looked at; `imagenetfs "
+        "verify` reads the tars themselves"
+    )
 
 
 def _discovery(path: Path, settings: Settings) -> dict[str, Any]:
@@ -146,12 +154,26 @@ def _discovery(path: Path, settings: Settings) -> dict[str, Any]:
             for version in catalogue.versions
         },
         "archives": len(catalogue.index.archives),
+        "sizes": _sizes(catalogue),
         "class_tars": sum(_CLASS_TAR.fullmatch(a.path) is not None for a in catalogue.archives),
         "warnings": list(catalogue.warnings),
         "lost": list(catalogue.lost),
         "shortfalls": catalogue.shortfalls,
         "largest": os.fsdecode(max(sizes, key=lambda file: sizes[file])) if sizes else None,
     }
+
+
+def _sizes(catalogue: Catalogue) -> dict[str, int]:
+    """Bytes of the archives of each split that has them in a few files."""
+    found = {}
+    for version in catalogue.versions:
+        for split in version.splits:
+            archives = [catalogue.index.archives[number] for number in split.backend.archives]
+            if len(archives) <= _FEW:
+                status = (catalogue.source.status(archive.path) for archive in archives)
+                title = f"{version.name.decode()}/{split.name.decode()}"
+                found[title] = sum(one.st_size for one in status if one is not None)
+    return found
 
 
 # --- how fast it is -------------------------------------------------------------------------------
@@ -172,7 +194,8 @@ def _speed(path: Path, largest: str | None) -> Iterator[Finding]:
         )
         return
     facts = {"latency": latency, "bytes_per_second": bandwidth, "images_per_second": images}
-    what = f"a request takes {latency * 1000:.2f} ms, one reader gets {bandwidth / 1e6:.0f} MB/s"
+    took = f"{latency * 1000:.2f} ms" if latency >= 1e-5 else "under 0.01 ms"
+    what = f"the source answers a request in {took}; one reader gets {bandwidth / 1e6:.0f} MB/s"
     if latency > _SLOW_SECONDS or bandwidth < _SLOW_BYTES:
         yield yellow(
             "speed", what, "stage to a local disk, or use more workers (--workers)", **facts
@@ -187,7 +210,7 @@ def limit(images: float, cpus: int) -> Finding:
     served = IMAGES_A_CPU * cpus
     number, what = min((images, "the source"), (served, f"{cpus} CPUs"))
     text = (
-        f"images a second at first reading: about {number:,.0f}, limited by {what} (the source "
+        f"at first reading about {number:,.0f} images a second, limited by {what} (the source "
         f"gives {images:,.0f} at {DEFAULT_CONCURRENCY} requests at a time, "
         f"the CPUs serve {served:,.0f})"
     )

@@ -11,11 +11,12 @@ import pytest
 import typer
 
 from imagenetfs.cli import doctor
-from imagenetfs.job import cleanup, preflight
-from imagenetfs.job.doctor import directories, node, source
+from imagenetfs.job import cleanup, preflight, status
+from imagenetfs.job.doctor import cache, directories, node, source
 from imagenetfs.job.doctor.findings import Finding, green, red, yellow
 from imagenetfs.job.mount_paths import MountPaths
 from imagenetfs.job.preflight import Health
+from imagenetfs.job.status import MountStatus
 from imagenetfs.system.mounts import MountEntry
 from tests.helpers.in_process import call
 from tests.helpers.mount_table import MountTable
@@ -26,8 +27,9 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
     """What is found about the source; all else is well."""
     lines: list[Finding] = []
     for module, name in (
-        *((node, name) for name in ("fuse", "kernel", "user_groups", "dead_mounts", "job")),
+        *((node, name) for name in ("fuse", "kernel", "user_groups", "own_mounts", "job")),
         (directories, "places"),
+        (cache, "cache"),
     ):
         monkeypatch.setattr(module, name, lambda *a, _n=name: iter([green(_n, "fine")]))
     monkeypatch.setattr(source, "source", lambda settings: iter(lines))
@@ -55,16 +57,66 @@ def test_the_worst_line_counts(
     shown = json.loads(done.out)
     assert (done.code, done.err, shown["worst"]) == (code, "", worst)
     assert [line["about"] for line in shown["lines"]] == [
-        *("fuse", "kernel", "user_groups", "dead_mounts", "job", "places"),
+        *("fuse", "kernel", "user_groups", "job", "own_mounts", "places"),
         *(line.about for line in lines),
+        "cache",
     ]
 
 
 def test_lines_for_people(found: list[Finding], capsys: pytest.CaptureFixture[str]) -> None:
     found.append(yellow("speed", "slow", "stage it"))
     done = call(capsys, "doctor")
-    assert done.out.splitlines()[-2:] == ["yellow speed: slow", "       -> stage it"]
-    assert done.out.splitlines()[0] == "green  fuse: fine"
+    assert done.out.splitlines() == [
+        *("This node", "green  fuse: fine", "green  kernel: fine"),
+        *("green  user_groups: fine", "green  job: fine", ""),
+        *("Your mounts", "green  own_mounts: fine", ""),
+        *("Directories of yours", "green  places: fine", ""),
+        *("The source", "yellow speed: slow", "       -> stage it", ""),
+        *("The read cache", "green  cache: fine", ""),
+        "It works; 1 line is yellow: a limit to know of. Try it: imagenetfs run -- ls {mnt}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "last"),
+    [
+        (green("a", "b"), "All is well. Try it: imagenetfs run /s -- ls {mnt}"),
+        (
+            red("a", "b"),
+            "1 line is red: it does not work so. Do what its arrow says, then ask again.",
+        ),
+    ],
+)
+def test_the_last_line(
+    found: list[Finding], capsys: pytest.CaptureFixture[str], line: Finding, last: str
+) -> None:
+    found.append(line)
+    assert call(capsys, "doctor", "/s").out.splitlines()[-1] == last
+
+
+def test_on_a_terminal_lines_hang_below_their_beginning(
+    found: list[Finding], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found.append(yellow("speed", "slow " * 12, "stage it " * 8))
+    monkeypatch.setenv("COLUMNS", "44")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    lines = call(capsys, "doctor", "/s").out.splitlines()
+    at = next(n for n, line in enumerate(lines) if "speed:" in line)
+    assert lines[at + 1].startswith("       slow") and lines[at + 2].startswith("       -> stage")
+    assert lines[at + 3].startswith("          it stage")
+    assert all(len(line) <= 44 for line in lines[at + 1 :])
+
+
+def test_without_a_source_that_of_the_only_mount_is_looked_at(
+    found: list[Finding], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = [MountStatus("/m", "/of/mount", "live"), MountStatus("/d", "/x", "stale")]
+    monkeypatch.setattr(status, "collect", lambda: states)
+    done = call(capsys, "doctor")
+    assert "run /of/mount -- ls" in done.out
+    assert done.err == "imagenetfs: looking at the source of your mount at /m.\n"
+    states.append(MountStatus("/n", "/y", "live"))
+    assert "run -- ls" in call(capsys, "doctor").out
 
 
 def test_what_is_looked_at(

@@ -115,3 +115,20 @@ def test_sentences() -> None:
         "2 things are not as they should be.",
         "1,234 things are not as they should be.",
     ]
+
+
+def test_after_ten_lines_on_an_archive_the_rest_is_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = [f"a/x.tar: n{n}.JPEG is damaged" for n in range(13)]
+    found += [f"V/train/n{n} has 3 images, and 4 by the devkit" for n in range(11)]
+    found += ["b.tar: only one", "two words: one"]
+    assert verify._told(found, True) == found
+    lines = [line.removeprefix("imagenetfs: ") for line in capsys.readouterr().err.splitlines()]
+    assert len(lines) == 10 + 10 + 2 + 2
+    assert lines[-2:] == [
+        "a/x.tar: and 3 more of this kind; --json has them all.",
+        "V/train: and 1 more of this kind; --json has them all.",
+    ]
+    assert verify._told(found, False) == found
+    assert capsys.readouterr().err == ""

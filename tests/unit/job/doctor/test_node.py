@@ -54,7 +54,9 @@ def test_kernel_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     line = about(node.kernel(), "kernel")
     assert (line.grade, line.facts["background"]) == (Grade.YELLOW, 12)
     (tmp_path / "bgreq").write_text("9000\n")  # the server asks for no more than 256
-    assert about(node.kernel(), "kernel").what.endswith("reads under way: up to 256")
+    assert about(node.kernel(), "kernel").what.endswith(
+        "up to 256 reads of a mount are under way at once"
+    )
     monkeypatch.setattr(resource, "getrlimit", lambda which: (64, 64))
     line = about(node.kernel(), "open files")
     assert line.grade is Grade.RED
@@ -131,16 +133,27 @@ def test_mounts_by_their_state(monkeypatch: pytest.MonkeyPatch) -> None:
     every = (("/a", "live"), ("/b", "stale"), ("/c", "silent"))
     states = [MountStatus(path, "/s", state) for path, state in every]
     monkeypatch.setattr(status, "collect", lambda: states)
-    lines = list(node.dead_mounts())
+    lines = list(node.own_mounts())
     assert [(line.grade, line.facts["mountpoint"]) for line in lines] == [
+        (Grade.GREEN, "/a"),
         (Grade.RED, "/b"),
         (Grade.YELLOW, "/c"),
     ]
-    assert lines[0].advice == "`imagenetfs doctor --heal`, or `imagenetfs umount /b`"
-    assert lines[1].advice == "if it stays so: `imagenetfs umount --lazy /c`"
-    states[1:] = []
-    [line] = node.dead_mounts()
-    assert (line.grade, line.what) == (Grade.GREEN, "1 of yours, none of them dead")
+    assert lines[1].advice == "`imagenetfs doctor --heal`, or `imagenetfs umount /b`"
+    assert lines[2].advice == "if it stays so: `imagenetfs umount --lazy /c`"
+    assert lines[0].what == "/s is mounted at /a, without problems"
+    states[:] = []
+    [line] = node.own_mounts()
+    assert (line.grade, line.what) == (Grade.GREEN, "you have none on this node")
+
+
+def test_a_running_mount_with_problems(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = [MountStatus("/a", "/s", "live", {"problems": ["train has gone.", "more."]})]
+    monkeypatch.setattr(status, "collect", lambda: states)
+    [line] = node.own_mounts()
+    assert line.grade is Grade.YELLOW
+    assert line.what == "/s is mounted at /a; train has gone (and 1 more)"
+    assert line.advice.startswith("`imagenetfs status /a`")
 
 
 def test_memory_is_the_least_of_all_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

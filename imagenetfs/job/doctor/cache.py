@@ -1,0 +1,74 @@
+"""The read cache: whether there is one, and how much of the data it can hold."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from imagenetfs.cache.directory import CacheDirectory
+from imagenetfs.config import Settings
+from imagenetfs.job.doctor.findings import Finding, green, red, yellow
+from imagenetfs.system import child_call
+
+_SECONDS = 10.0
+_GIB = 1 << 30
+_ABOUT = "read cache"
+_OTHER = "name another directory of this node with --cache-dir"
+
+
+def cache(settings: Settings, sizes: Mapping[str, int]) -> Iterator[Finding]:
+    """A line on the cache. ``sizes``: bytes of each split's archives, as far as they are known."""
+    place = settings.cache_dir
+    if place is None:
+        yield green(
+            _ABOUT,
+            "none is set, so each epoch reads the source; --cache-dir DIR keeps what was read",
+        )
+        return
+    try:
+        room, held = child_call.call_in_child(lambda: _room(place, settings), _SECONDS)
+    except (OSError, child_call.NoAnswerError) as error:
+        yield red(_ABOUT, f"{place} cannot be used: {child_call.reason_of(error)}", _OTHER)
+        return
+    facts: dict[str, Any] = {"path": str(place), "room": room, "held": held}
+    what = f"{place} has room for {_gib(room)}"
+    what += f", of which {_gib(held)} are filled" if held else ""
+    largest = max(sizes, key=lambda title: sizes[title], default=None)
+    if largest is None:
+        yield green(_ABOUT, what, **facts)
+    elif sizes[largest] <= room:
+        yield green(_ABOUT, f"{what}: {largest} ({_gib(sizes[largest])}) fits", **facts)
+    else:
+        part = 100 * room / sizes[largest]
+        yield yellow(
+            _ABOUT,
+            f"{what}: {part:.0f} % of {largest} ({_gib(sizes[largest])})",
+            "the rest is read from the source in each epoch; raise --cache-size, lower "
+            f"--keep-free, or {_OTHER}",
+            **facts,
+        )
+
+
+def _room(place: Path, settings: Settings) -> tuple[int, int]:
+    """(bytes that the cache may have, bytes that it has). Makes nothing."""
+    held = 0
+    if place.is_dir():
+        directory = CacheDirectory(place)
+        try:
+            held = sum(segment.allocated for segment in directory.segments())
+        finally:
+            directory.close()
+    existing = next(path for path in (place, *place.parents) if os.path.lexists(path))
+    if not existing.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    status = os.statvfs(existing)
+    free, whole = (blocks * status.f_frsize for blocks in (status.f_bavail, status.f_blocks))
+    left = max(0, free - settings.keep_free.of(whole))
+    return min(settings.cache_size.of(free + held), left + held), held
+
+
+def _gib(count: int) -> str:
+    return f"{count / _GIB:.1f} GiB"

@@ -1,0 +1,66 @@
+"""The line on the read cache: none, too small, large enough, out of order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from imagenetfs import config
+from imagenetfs.config import Settings
+from imagenetfs.job.doctor import cache
+from imagenetfs.job.doctor.findings import Finding, Grade
+
+GIB = 1 << 30
+SIZES = {"ILSVRC2012/train": 138 * GIB, "ILSVRC2012/val": 6 * GIB}
+
+
+def settings_with(**given: object) -> Settings:
+    return config.resolve(given, {})
+
+
+def line_of(sizes: dict[str, int], **given: object) -> Finding:
+    [line] = cache.cache(settings_with(**given), sizes)
+    return line
+
+
+def test_none() -> None:
+    line = line_of(SIZES, cache_dir="none")
+    assert line.grade is Grade.GREEN
+    assert "none is set" in line.what
+
+
+@pytest.mark.parametrize(
+    ("room", "grade", "said"),
+    [
+        (28, Grade.YELLOW, "has room for 28.0 GiB: 20 % of ILSVRC2012/train (138.0 GiB)"),
+        (200, Grade.GREEN, "has room for 200.0 GiB: ILSVRC2012/train (138.0 GiB) fits"),
+    ],
+)
+def test_whether_it_holds_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, grade: Grade, said: str
+) -> None:
+    monkeypatch.setattr(cache, "_room", lambda place, settings: (room * GIB, 0))
+    line = line_of(SIZES, cache_dir=str(tmp_path))
+    assert (line.grade, line.what) == (grade, f"{tmp_path} {said}")
+    assert bool(line.advice) is (grade is Grade.YELLOW)
+
+
+def test_what_it_may_have_is_what_the_settings_say(tmp_path: Path) -> None:
+    place = tmp_path / "not" / "there"
+    line = line_of({}, cache_dir=str(place), cache_size="10M", keep_free="0")
+    assert line.facts == {"path": str(place), "room": 10**7, "held": 0}
+    assert not place.exists()
+    line = line_of({}, cache_dir=str(place), cache_size="10M", keep_free="100%")
+    assert line.facts["room"] == 0
+
+
+def test_one_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("file", "loop"):
+        line = line_of({}, cache_dir=str(tmp_path / name / "x"))
+        assert (line.grade, line.advice) == (
+            Grade.RED,
+            "name another directory of this node with --cache-dir",
+        )
