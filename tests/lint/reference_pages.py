@@ -26,6 +26,7 @@ from imagenetfs.cli.manual import (
     paragraphs,
 )
 from imagenetfs.cli.terminal import PROGRAM
+from tests.lint.messages import messages_page
 
 REPOSITORY = Path(__file__).parents[2]
 COLUMNS = 100
@@ -191,6 +192,7 @@ PAGES = {
     "docs/commands.md": commands_page,
     "docs/settings.md": settings_page,
     "docs/exit-codes.md": exit_codes_page,
+    "docs/messages.md": messages_page,
     "imagenetfs/cli/manual.json": manual_data,
 }
 

@@ -115,7 +115,8 @@ def user_groups() -> Iterator[Finding]:
         )
     else:
         count = len(user.groups)
-        yield green("groups", f"you are in {count}, and a file server is told of all of them")
+        noun = "group" if count == 1 else "groups"
+        yield green("groups", f"you are in {count} {noun}; a file server is told of all of them")
 
 
 def own_mounts() -> Iterator[Finding]:
