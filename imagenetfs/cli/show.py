@@ -108,9 +108,9 @@ def show(
 
 def _show(opened: OpenedSource, wanted: str, *, as_json: bool) -> None:
     from imagenetfs.library.describe import Describer
-    from imagenetfs.library.find import Finder
+    from imagenetfs.library.find import TreeSearch
 
-    finder = Finder(opened)
+    finder = TreeSearch(opened)
     places = finder.find(wanted)
     describer = Describer(opened, finder)
     if as_json:

@@ -15,7 +15,7 @@ from imagenetfs.errors import NoSpaceError, UsageError
 if TYPE_CHECKING:
     from imagenetfs.library.contact_sheet import ImagePick, Row
     from imagenetfs.library.describe import Describer
-    from imagenetfs.library.find import Place, ShownSplit
+    from imagenetfs.library.find import Match, ShownSplit
     from imagenetfs.library.opened import OpenedSource
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
@@ -36,12 +36,12 @@ def write_sheet(opened: OpenedSource, wanted: str, request: SheetRequest) -> Non
     """Draw what is wanted, and write it. Raises UsageError, MissingPackageError."""
     from imagenetfs.library.contact_sheet import draw_sheet, encode_sheet
     from imagenetfs.library.describe import Describer
-    from imagenetfs.library.find import Finder
+    from imagenetfs.library.find import TreeSearch
 
     format = _FORMATS.get(request.file.suffix.lower())
     if format is None:
         raise UsageError(f"--sheet writes .png or .jpg, not {request.file.name}.")
-    finder = Finder(opened)
+    finder = TreeSearch(opened)
     place = _one(finder.find(wanted), wanted)
     describer = Describer(opened, finder)
     heading, rows = _rows(opened, describer, place, request)
@@ -56,7 +56,7 @@ def write_sheet(opened: OpenedSource, wanted: str, request: SheetRequest) -> Non
     say(f"{request.file}: {sum(len(row.images) for row in rows):,} images of {heading}.")
 
 
-def _one(places: list[Place], wanted: str) -> Place:
+def _one(places: list[Match], wanted: str) -> Match:
     """What is drawn: one class, split or version. Raises UsageError."""
     if len(places) > 1:
         named = ", ".join(place.title for place in places[:10])
@@ -68,7 +68,7 @@ def _one(places: list[Place], wanted: str) -> Place:
 
 
 def _rows(
-    opened: OpenedSource, describer: Describer, place: Place, request: SheetRequest
+    opened: OpenedSource, describer: Describer, place: Match, request: SheetRequest
 ) -> tuple[str, list[Row]]:
     """(heading, rows)."""
     from imagenetfs.library.contact_sheet import Row, batch_of, images_of
@@ -106,7 +106,7 @@ def _rows(
     return split[0], rows
 
 
-def _split(place: Place) -> ShownSplit:
+def _split(place: Match) -> ShownSplit:
     """The split that is drawn: of several the first, which is train where there is one."""
     if not place.splits:
         raise UsageError(f"{place.title} has no images.")

@@ -30,25 +30,29 @@ class Loudness(IntEnum):
     DEBUG = 3
 
 
-_loudness = Loudness.USUAL
+class _Voice:
+    """How loud this command is, and what shows the log where it is louder than usual."""
+
+    def __init__(self) -> None:
+        self.loudness = Loudness.USUAL
+        self.handler: logging.Handler | None = None
 
 
-_handler: logging.Handler | None = None
+_voice = _Voice()
 
 
 def be(loudness: Loudness) -> None:
     """Say more or less from now on. VERBOSE and DEBUG show what the layers below log, too."""
-    global _loudness, _handler
-    _loudness = loudness
+    _voice.loudness = loudness
     logger = logging.getLogger("imagenetfs")
-    if _handler is not None:
-        logger.removeHandler(_handler)
+    if _voice.handler is not None:
+        logger.removeHandler(_voice.handler)
         logger.setLevel(logging.NOTSET)
-        _handler = None
+        _voice.handler = None
     if loudness > Loudness.USUAL:
-        _handler = logging.StreamHandler()
-        _handler.setFormatter(_LogFormatter(f"{PROGRAM}: %(levelname)s %(message)s"))
-        logger.addHandler(_handler)
+        _voice.handler = logging.StreamHandler()
+        _voice.handler.setFormatter(_LogFormatter(f"{PROGRAM}: %(levelname)s %(message)s"))
+        logger.addHandler(_voice.handler)
         logger.setLevel(logging.DEBUG if loudness is Loudness.DEBUG else logging.INFO)
 
 
@@ -59,12 +63,12 @@ class _LogFormatter(logging.Formatter):
 
 def is_quiet() -> bool:
     """Whether progress and notes are left out."""
-    return _loudness is Loudness.QUIET
+    return _voice.loudness is Loudness.QUIET
 
 
 def is_debugging() -> bool:
     """Whether --debug was typed."""
-    return _loudness is Loudness.DEBUG
+    return _voice.loudness is Loudness.DEBUG
 
 
 def say(sentence: str, *, always: bool = False) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from imagenetfs.errors import ImagenetfsError
 from imagenetfs.formats.image_header import image_header
 from imagenetfs.index.archives import Kind
-from imagenetfs.library.find import Finder, Place
+from imagenetfs.library.find import Match, TreeSearch
 from imagenetfs.library.opened import OpenedSource
 from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.devkit import KitSynset, synsets
@@ -28,9 +28,9 @@ Description = dict[str, Any]
 
 
 class Describer:
-    """Describes what a :class:`Finder` has found."""
+    """Describes what a :class:`TreeSearch` has found."""
 
-    def __init__(self, opened: OpenedSource, finder: Finder) -> None:
+    def __init__(self, opened: OpenedSource, finder: TreeSearch) -> None:
         self._opened = opened
         self._finder = finder
         with opened.locked() as parts:
@@ -97,7 +97,7 @@ class Describer:
 
     # --- descriptions -----------------------------------------------------------------------------
 
-    def describe(self, place: Place) -> Description:
+    def describe(self, place: Match) -> Description:
         """All that is known of it. Indexes what is counted."""
         with self._opened.locked(place.title):
             if place.kind == "class":
@@ -110,7 +110,7 @@ class Describer:
                 "splits": [self._describe_split(*one) for one in place.splits],
             }
 
-    def _describe_class(self, place: Place) -> Description:
+    def _describe_class(self, place: Match) -> Description:
         wnid, kit = place.wnid, self._kit.get(place.wnid)
         return {
             "kind": "class",
@@ -144,7 +144,7 @@ class Describer:
             "problems": list(ledger.problems),
         }
 
-    def _describe_image(self, place: Place) -> Description:
+    def _describe_image(self, place: Match) -> Description:
         inode, path = place.inode, place.title
         archive, inner, row = fields(inode)
         container = self._catalogue.index.container(archive, inner)

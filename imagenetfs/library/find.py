@@ -28,7 +28,7 @@ ShownSplit = tuple[str, Version, Split]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Match:
     """What a word of the user means: ``kind`` is version, split, class or image; ``wnid`` of a
     class, ``inode`` of an image; ``splits``: those that a class or version is looked at in.
     """
@@ -40,7 +40,7 @@ class Place:
     inode: int = 0
 
 
-class Finder:
+class TreeSearch:
     """Finds what stands in an opened source."""
 
     def __init__(self, opened: OpenedSource) -> None:
@@ -58,15 +58,15 @@ class Finder:
 
     # --- what is meant ----------------------------------------------------------------------------
 
-    def find(self, what: str) -> list[Place]:
+    def find(self, what: str) -> list[Match]:
         """What is meant by a path of the tree, a WordNet id, an image's name, or a word; several
         where a word is ambiguous. Raises UsageError where nothing is.
         """
         path = text_of(what)
         if path in self.versions:
-            return [Place("version", path, self._splits_of(path))]
+            return [Match("version", path, self._splits_of(path))]
         if path in self._splits:
-            return [Place("split", path, ((path, *self._splits[path]),))]
+            return [Match("split", path, ((path, *self._splits[path]),))]
         found = self._class_at(path) or self._image_at(path) or self._images_named(path)
         if found:
             return found
@@ -81,7 +81,7 @@ class Finder:
         above = version + "/"
         return tuple((t, *both) for t, both in self._splits.items() if t.startswith(above))
 
-    def _class(self, wnid: bytes) -> Place:
+    def _class(self, wnid: bytes) -> Match:
         """A class wherever it is. Raises UsageError where it is nowhere."""
         places = [(t, v, s) for t, (v, s) in self._splits.items() if wnid in s.backend.classes]
         if not places:
@@ -91,9 +91,9 @@ class Finder:
                 f"{self._opened.spec.source} has no images of {named}: the classes of a version "
                 "stand in its wnids.txt."
             )
-        return Place("class", wnid.decode(), tuple(places), wnid)
+        return Match("class", wnid.decode(), tuple(places), wnid)
 
-    def _class_at(self, path: str) -> list[Place]:
+    def _class_at(self, path: str) -> list[Match]:
         """VERSION/SPLIT/CLASS, or VERSION/CLASS; the class may be a word."""
         above, _, name = path.rpartition("/")
         chosen = (
@@ -108,10 +108,10 @@ class Finder:
         found = []
         for wnid in wnids:
             places = tuple(one for one in chosen if wnid in one[2].backend.classes)
-            found.append(Place("class", f"{above}/{os.fsdecode(wnid)}", places, wnid))
+            found.append(Match("class", f"{above}/{os.fsdecode(wnid)}", places, wnid))
         return found
 
-    def _image_at(self, path: str) -> list[Place]:
+    def _image_at(self, path: str) -> list[Match]:
         try:
             with self._opened.locked():
                 inode = self._walker.find(path)
@@ -119,7 +119,7 @@ class Finder:
             return []
         return [self._image(path, inode)] if kind_of(inode) == InodeKind.FILE else []
 
-    def _images_named(self, name: str) -> list[Place]:
+    def _images_named(self, name: str) -> list[Match]:
         """The images of a bare name, in all splits."""
         if "/" in name or not is_image_name(os.fsencode(name)):
             return []
@@ -129,7 +129,7 @@ class Finder:
             if wnid_and_inode is not None:
                 wnid, inode = wnid_and_inode
                 path = f"{title}/{os.fsdecode(wnid)}/{name}"
-                found.append(Place("image", path, ((title, version, split),), inode=inode))
+                found.append(Match("image", path, ((title, version, split),), inode=inode))
         return found
 
     def _named_in(self, split: Split, name: bytes) -> tuple[bytes, int] | None:
@@ -142,14 +142,14 @@ class Finder:
             )
         return None  # the archive is broken: it has it not
 
-    def _image(self, path: str, inode: int) -> Place:
+    def _image(self, path: str, inode: int) -> Match:
         parts = path.split("/")
         title = next(
             (t for t in ("/".join(parts[:2]), "/".join(parts[:3])) if t in self._splits), ""
         )
         if not title:
-            return Place("image", path, inode=inode)
-        return Place("image", path, ((title, *self._splits[title]),), inode=inode)
+            return Match("image", path, inode=inode)
+        return Match("image", path, ((title, *self._splits[title]),), inode=inode)
 
     def _nothing(self, what: str, path: str) -> str:
         source = self._opened.spec.source

@@ -288,9 +288,10 @@ class _Visitor(ast.NodeVisitor):
             for node in ast.walk(function)
             for value in _assigned(node, name)
         ]
-        if not values and name in {**self._constants, **self._module.constants}:
-            values = [self._module.constants.get(name, self._constants.get(name))]
-        return [text for value in values if value for text in self._texts(value, depth + 1)]
+        constants = self._constants | self._module.constants
+        if not values and name in constants:
+            values = [constants[name]]
+        return [text for value in values for text in self._texts(value, depth + 1)]
 
     def _texts_of_call(self, node: ast.Call, depth: int) -> list[str]:
         name = _called(node)
@@ -397,9 +398,9 @@ def messages_page() -> str:
     python = [(m.text, _cause(m)) for m in found if m.in_python]
     parts += ["## Exceptions of `imagenetfs.open`", _table(("sentence", "cause"), python)]
     for kind, title in _KINDS.items():
-        rows = [(m.text, m.remedy or "-") for m in found if m.kind == kind]
-        head_row = ("finding", "remedy") if kind == "doctor" else ("sentence",)
-        parts += [f"## {title}", _table(head_row, [row[: len(head_row)] for row in rows])]
+        told = [(m.text, m.remedy or "-") for m in found if m.kind == kind]
+        top = ("finding", "remedy") if kind == "doctor" else ("sentence",)
+        parts += [f"## {title}", _table(top, [row[: len(top)] for row in told])]
     return "\n\n".join(parts) + "\n"
 
 

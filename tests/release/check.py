@@ -110,6 +110,7 @@ def looked_into(wheel: Path, sdist: Path, log: Path) -> str:
     tracked = call(["git", "ls-files"], log, directory=REPOSITORY).splitlines()
     lacks = [f"metadata: {field}" for field in contents.metadata_lacks(contents.metadata(wheel))]
     lacks += [f"wheel: {n}" for n in contents.wheel_lacks(contents.wheel_names(wheel), tracked)]
+    lacks += [f"wheel: {n}" for n in contents.man_pages_lacking(contents.wheel_names(wheel))]
     there = set(contents.sdist_names(sdist))
     lacks += [f"sdist: {n}" for n in tracked if n not in there and n != ".gitignore"]
     if lacks:

@@ -10,8 +10,13 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from imagenetfs.cli.man_page import man_pages
+
 SHARE = "share/doc/imagenetfs/"
 """Where pages, job scripts and units are below an environment, as they are in the repository."""
+
+MAN = "share/man/man1/"
+"""Where the man pages are."""
 
 INSTALLED = ("README.md", "CHANGELOG.md", "LICENSE", "docs", "systemd")
 FIELDS = ("Name", "Version", "Summary", "Author", "License-Expression", "Requires-Python")
@@ -67,6 +72,12 @@ def wheel_lacks(names: Iterable[str], tracked: Iterable[str]) -> list[str]:
     if not any(re.search(r"\.dist-info/(licenses/)?LICENSE$", name) for name in there):
         lacks.append("LICENSE")
     return lacks
+
+
+def man_pages_lacking(names: Iterable[str]) -> list[str]:
+    """Which man pages are not in the wheel: they are made when it is built."""
+    there = {re.sub(r"^[^/]+\.data/data/", "", name) for name in names}
+    return [page for name in man_pages("") if (page := MAN + name) not in there]
 
 
 def wheel_names(wheel: Path) -> list[str]:

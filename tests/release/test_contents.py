@@ -52,6 +52,15 @@ def test_files_that_a_wheel_lacks() -> None:
     assert contents.wheel_lacks(names, tracked) == []
 
 
+def test_man_pages_that_a_wheel_lacks() -> None:
+    data = "imagenetfs-1.0.data/data/" + contents.MAN
+    every = contents.man_pages_lacking([])
+    assert len(every) > 15
+    names = [data + page.removeprefix(contents.MAN) for page in every]
+    assert contents.man_pages_lacking(names[1:]) == every[:1]
+    assert contents.man_pages_lacking(names) == []
+
+
 def test_the_section_of_a_version() -> None:
     assert contents.has_section("# C\n\n## [1.0] - 2026-11-30\n", "1.0")
     assert not contents.has_section("## [Unreleased]\n## [1x0] - 2026-11-30\n", "1.0")

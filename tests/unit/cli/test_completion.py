@@ -61,7 +61,7 @@ SPLITS = ["ILSVRC2012", "ILSVRC2012/train", "ILSVRC2012/test"]
     [
         ("index {source} IL", SPLITS),
         ("stage {source} ILSVRC2012/t", SPLITS[1:]),
-        ("show --source {source} ILSVRC2012/te", SPLITS[2:]),
+        ("show --source {source} ILSVRC2012/tes", SPLITS[2:]),
         (
             "run --source {source} --require ILSVRC2012/test,IL",
             [f"{SPLITS[2]},{s}" for s in SPLITS[1:]],

@@ -64,33 +64,6 @@ def test_nothing_of_that_name(shown: Show) -> None:
     assert "has no images of n00000009" in done.err
 
 
-def test_a_sheet(shown: Show, tmp_path: Path) -> None:
-    file = tmp_path / "sheet.png"
-    done = shown("ILSVRC2012/train", "--sheet", file, "--classes", 2, "--images", 1)
-    assert done.code == 0
-    assert file.read_bytes().startswith(b"\x89PNG")
-    assert "warning: 2 of the images cannot be decoded: they are grey" in done.err
-    assert "2 images of ILSVRC2012/train." in done.err
-    assert shown("n00000001", "--sheet", file).code == 0
-    assert shown("ILSVRC2012/train", "--sheet", tmp_path / "s.jpg", "--images", 4).code == 0
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "sentence"),
-    [
-        (["ILSVRC2012/train", "--classes", "2"], 2, "are for --sheet FILE"),
-        (["ILSVRC2012/train", "--sheet", "x.gif"], 2, "writes .png or .jpg, not x.gif"),
-        (["ILSVRC2012/train", "--sheet", "/no/such/x.png"], 32, "cannot be written: No such file"),
-        (["n00000001_1.JPEG", "--sheet", "x.png"], 2, "draws a class or a split"),
-        (["a", "b"], 2, "show takes SOURCE and WHAT"),
-    ],
-)
-def test_refused(shown: Show, words: list[str], code: int, sentence: str) -> None:
-    done = shown(*words)
-    assert (done.code, done.out) == (code, "")
-    assert sentence in done.err
-
-
 # --- which source ---------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from imagenetfs.errors import MissingPackageError
 from imagenetfs.library.contact_sheet import Row, batch_of, draw_sheet, encode_sheet, images_of
-from imagenetfs.library.find import Finder
+from imagenetfs.library.find import TreeSearch
 from imagenetfs.library.opened import OpenedSource
 
 
@@ -54,7 +54,7 @@ def test_without_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_images_of_a_class_and_a_batch(opened: OpenedSource) -> None:
-    [place] = Finder(opened).find("ILSVRC2012/train")
+    [place] = TreeSearch(opened).find("ILSVRC2012/train")
     [split] = place.splits
     names = [pick.path for pick in images_of(opened, split, b"n00000002")]
     assert names == [f"ILSVRC2012/train/n00000002/n00000002_{n}.JPEG" for n in range(4)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from imagenetfs.config import resolve
 from imagenetfs.library.describe import Describer
-from imagenetfs.library.find import Finder
+from imagenetfs.library.find import TreeSearch
 from imagenetfs.library.opened import OpenedSource
 from imagenetfs.library.settings import spec_of
 from tests.helpers.sources import train_and_test
@@ -16,7 +16,7 @@ TRAIN_TAR = "ILSVRC2012/ILSVRC2012_img_train.tar"
 
 
 def described(opened: OpenedSource, what: str) -> list[dict[str, Any]]:
-    finder = Finder(opened)
+    finder = TreeSearch(opened)
     describer = Describer(opened, finder)
     return [describer.describe(place) for place in finder.find(what)]
 
@@ -66,7 +66,7 @@ def test_without_a_devkit_the_package_knows(tmp_path: Path) -> None:
     opened = OpenedSource(spec_of(resolve({"source": str(root), "index_dir": "none"}, {})))
     try:
         [found] = described(opened, "n00000001")
-        describer = Describer(opened, Finder(opened))
+        describer = Describer(opened, TreeSearch(opened))
         assert describer.in_short(b"n01443537").startswith("goldfish, Carassius auratus: small ")
         assert describer.caption(b"n01443537") == "goldfish"
         assert describer.caption(b"unlabeled") == "unlabeled"

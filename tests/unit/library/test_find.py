@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from imagenetfs.errors import UsageError
-from imagenetfs.library.find import Finder
+from imagenetfs.library.find import TreeSearch
 from imagenetfs.library.opened import OpenedSource
 
 TRAIN = "ILSVRC2012/train"
 
 
 @pytest.fixture(scope="module")
-def finder(opened: OpenedSource) -> Finder:
-    return Finder(opened)
+def finder(opened: OpenedSource) -> TreeSearch:
+    return TreeSearch(opened)
 
 
 @pytest.mark.parametrize(
@@ -45,13 +45,13 @@ def finder(opened: OpenedSource) -> Finder:
         ),
     ],
 )
-def test_what_is_meant(finder: Finder, what: str, kind: str, titles: list[str]) -> None:
+def test_what_is_meant(finder: TreeSearch, what: str, kind: str, titles: list[str]) -> None:
     found = finder.find(what)
     assert [place.title for place in found] == titles
     assert {place.kind for place in found} == {kind}
 
 
-def test_a_class_knows_where_it_is(finder: Finder) -> None:
+def test_a_class_knows_where_it_is(finder: TreeSearch) -> None:
     [place] = finder.find("word 1")
     titles = [title for title, _, _ in place.splits]
     assert titles == [TRAIN, "ILSVRC2012/val", "views/mine/train", "views/mine/val"]
@@ -66,7 +66,7 @@ def test_a_class_knows_where_it_is(finder: Finder) -> None:
         ),
         ("n01443537", r"has no images of n01443537 \(goldfish, Carassius auratus\)"),
         ("n09999999", "has no images of n09999999: the classes"),
-        ("wrod 1", "has nothing called wrod 1: give .* Did you mean word 1?"),
+        ("word l", "has nothing called word l: give .* Did you mean word 1?"),
         (
             "ILSVRC2012/trian",
             r"has nothing called ILSVRC2012/trian: .* Did you mean ILSVRC2012/train",
@@ -75,6 +75,6 @@ def test_a_class_knows_where_it_is(finder: Finder) -> None:
         ("source", "has nothing called source"),
     ],
 )
-def test_what_means_nothing(finder: Finder, what: str, sentence: str) -> None:
+def test_what_means_nothing(finder: TreeSearch, what: str, sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         finder.find(what)

@@ -172,5 +172,5 @@ def test_an_ambiguous_word_is_refused_with_the_classes(tree: Tree) -> None:
 def test_a_word_of_nothing_is_told_with_what_it_may_mean(tree: Tree) -> None:
     _, warnings = shown(b"word\n", tree)
     assert "nothing in ILSVRC2012 (first: word). It is in the words of n00000003" in warnings[0]
-    _, warnings = shown(b"wrod 1\n", tree)
-    assert warnings[0].endswith("(first: wrod 1). Did you mean word 1?")
+    _, warnings = shown(b"word l\n", tree)
+    assert warnings[0].endswith("(first: word l). Did you mean word 1?")
