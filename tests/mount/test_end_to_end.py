@@ -47,6 +47,7 @@ def test_every_command(at: Bench, installed: Installed, sample: Path, tmp_path: 
     assert (tmp_path / "small" / "ILSVRC2012").is_dir()
     assert "ILSVRC2012_img_val: " in installed("index", "ILSVRC2012/val")
     assert "ILSVRC2012/ILSVRC2012_img_val.tar" in installed("info", "--quick")
+    assert "100 images in 10 classes" in installed("show", sample, "ILSVRC2012/val")
     assert installed("stage", sample, "ILSVRC2012/val", *cache)
     assert "ILSVRC2012_img_val.tar" in installed("cache", "ls", *cache)
     settings = json.loads(installed("settings", "--json"))

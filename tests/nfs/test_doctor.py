@@ -83,6 +83,7 @@ def test_a_sound_node(at: Bench, sample: Path) -> None:
     assert {*lines} >= {
         *("FUSE", "namespaces", "kernel", "open files", "groups", "mounts", "job", "index"),
         *("temporary files", "run directory", "log", "source", "contents", "speed", "limit"),
+        "read cache",
     }
     assert lines["contents"]["versions"]["ILSVRC2012"] == ["train", "val", "test"]
     assert lines["speed"]["latency"] > 0
@@ -92,8 +93,8 @@ def test_a_sound_node(at: Bench, sample: Path) -> None:
 
 def test_for_people(at: Bench, sample: Path) -> None:
     done = at.call("doctor", sample)
-    assert done.stdout.startswith("green  FUSE: /dev/fuse may be opened")
-    assert "green  limit: images a second" in done.stdout
+    assert done.stdout.startswith("This node\ngreen  FUSE: /dev/fuse may be opened")
+    assert "green  limit: at first reading about " in done.stdout
 
 
 # --- FUSE, kernel, job ----------------------------------------------------------------------------

@@ -60,8 +60,8 @@ def test_class_tars_are_left_to_verify(sample: Path) -> None:
 
 
 def test_what_limits() -> None:
-    assert "about 16,000, limited by 2 CPUs" in source_lines.limit(1e6, 2).what
-    assert "about 500, limited by the source" in source_lines.limit(500, 2).what
+    assert "about 16,000 images a second, limited by 2 CPUs" in source_lines.limit(1e6, 2).what
+    assert "about 500 images a second, limited by the source" in source_lines.limit(500, 2).what
 
 
 def test_archives_that_cannot_be_read(sample_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
