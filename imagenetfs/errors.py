@@ -124,6 +124,10 @@ class SourceChangedError(SourceReadError):
     """A file of the source is no longer the one that was indexed."""
 
 
+class DamagedMemberError(SourceReadError):
+    """A member's content is not what its archive's checksum says."""
+
+
 class SourceReplacedError(SourceChangedError):
     """Another file stands in its place: said in the log once, when it was
     found, and not for each read.

@@ -53,8 +53,8 @@ def verify(
     with what is documented.
 
     Names every archive that is broken, though an extracted directory takes its place,
-    and every image whose first bytes are no JPEG or PNG. The exit code is 0 where all is
-    as it should be, else 42.
+    every image whose first bytes are no JPEG or PNG, and those in zips whose checksum does
+    not hold. The exit code is 0 where all is as it should be, else 42.
     """
     settings = options.settings_of(context, named)
     # numpy's linear algebra starts threads when it is imported; indexing forks.

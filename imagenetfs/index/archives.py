@@ -28,22 +28,32 @@ OUTER = -1
 """The inner number that means the archive itself."""
 
 
-_SUFFIXES = (b".tar", b".zip")
+_TAR, _ZIP = b".tar", b".zip"
 
 
 def is_archive_name(path: bytes) -> bool:
     """Whether a file is taken for a tar or a zip; a hidden one (``._x.tar`` of a Mac) is a file."""
-    return path.endswith(_SUFFIXES) and not path.rpartition(b"/")[2].startswith(b".")
+    return path[-4:].lower() in (_TAR, _ZIP) and not path.rpartition(b"/")[2].startswith(b".")
 
 
 def archive_stem(name: bytes) -> bytes:
     """A name without what says that it is a tar or a zip."""
-    return name[:-4] if name.endswith(_SUFFIXES) else name
+    return name[:-4] if name[-4:].lower() in (_TAR, _ZIP) else name
+
+
+def is_tar_name(name: bytes) -> bool:
+    """Whether a name ends as a tar's does."""
+    return name[-4:].lower() == _TAR
+
+
+def tar_stem(name: bytes) -> bytes:
+    """A name without what says that it is a tar."""
+    return name[:-4] if is_tar_name(name) else name
 
 
 def kind_of_name(path: bytes) -> Kind:
     """What a tar or zip is that was come upon by its name."""
-    return Kind.ZIP if path.endswith(b".zip") else Kind.TAR
+    return Kind.ZIP if path[-4:].lower() == _ZIP else Kind.TAR
 
 
 class Kind(Enum):

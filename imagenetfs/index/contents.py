@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import zlib
 
-from imagenetfs.errors import SourceReadError
+from imagenetfs.errors import DamagedMemberError, SourceReadError
 from imagenetfs.formats.zip.inflate import inflate
 from imagenetfs.index.archives import Kind
 from imagenetfs.index.container import Container
@@ -23,7 +23,8 @@ def whole_content(file: SourceFile, container: Container, row: int, limit: int) 
     """All bytes of a member of the tar or zip that ``file`` is, its header and, in a zip, its sum
     looked at.
 
-    Raises ArchiveError and the source's errors; SourceReadError where it has more than ``limit``.
+    Raises ArchiveError, DamagedMemberError and the source's errors; SourceReadError where it has
+    more than ``limit``.
     """
     members = container.members
     assert isinstance(members, MemberTable)
@@ -40,7 +41,7 @@ def whole_content(file: SourceFile, container: Container, row: int, limit: int) 
     if packed:
         return inflate(data[lead:], size, crc or 0)
     if crc is not None and zlib.crc32(data[lead:]) != crc:
-        raise SourceReadError(f"{name} is damaged: its checksum does not hold.")
+        raise DamagedMemberError(f"{name} is damaged: its checksum does not hold.")
     return data[lead:]
 
 

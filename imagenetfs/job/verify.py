@@ -22,6 +22,7 @@ import numpy as np
 
 from imagenetfs.errors import (
     ArchiveError,
+    DamagedMemberError,
     HelperDiedError,
     ImagenetfsError,
     SourceChangedError,
@@ -178,7 +179,8 @@ class Batch(NamedTuple):
 
 
 def check_images(catalogue: Catalogue, threads: int, progress: Progress) -> Iterator[str]:
-    """Look at the first bytes of every image, and at the header before it.
+    """Look at the first bytes of every image, and at the header before it; of one in a zip at all
+    bytes, for a zip has their sums.
 
     ``progress`` in images.
     """
@@ -236,9 +238,8 @@ def _look_at_member(file: SourceFile, container: Container, row: int) -> Iterato
     members = container.members
     assert isinstance(members, MemberTable)
     before = 0 if row in members.sparse else members.lead(row)
-    packed = members.packed(row)
     try:
-        if packed:
+        if members.crc(row) is not None:  # a zip's members have sums: stored ones too
             yield from _judge_first(
                 container, row, whole_content(file, container, row, MOST_INFLATED)
             )
@@ -246,7 +247,7 @@ def _look_at_member(file: SourceFile, container: Container, row: int) -> Iterato
         data = file.read(offset - before, before + min(_FIRST, size))
         if before:
             check_header(data[:before], container, row)
-    except SourceChangedError as error:
+    except (SourceChangedError, DamagedMemberError) as error:
         yield str(error)
     except ArchiveError as error:
         path = container.extent.path

@@ -22,7 +22,8 @@ from imagenetfs.index.search_path import IndexSearchPath
 from imagenetfs.source.source import Source
 from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.devkit import Devkit
-from imagenetfs.tree.discovery import Discovery, discover, index_group
+from imagenetfs.tree.discovery import Discovery, index_group
+from imagenetfs.tree.discovery_walk import discover
 from imagenetfs.tree.labels import read_devkit, read_words
 from imagenetfs.tree.late_warnings import LateWarnings
 from imagenetfs.tree.ledger import LedgerWatch, Tell, expect, preview

@@ -23,6 +23,7 @@ from imagenetfs.tree.class_places import (
     wnid_of_name,
 )
 from imagenetfs.tree.directory_split import DirectorySplit
+from imagenetfs.tree.discovery import SPLIT_TAR
 from imagenetfs.tree.outside import Discovered, Outside, images_outside
 from imagenetfs.tree.per_class_split import PerClassSplit
 from imagenetfs.tree.selection import ArchiveSelector
@@ -55,8 +56,11 @@ def class_backend(
         tell_outside(finder, where, found, flat)
         return split_of_places(finder, places, instead)
     broken = broken_within(index, where.archive)
+    wrapped = _published_within(index, where.archive)
     if broken:
         finder.discovery.lose(BrokenArchivesError(" ".join(broken)))
+    elif wrapped:
+        finder.discovery.wrapped[index.archives[where.archive].path] = wrapped
     elif len(rows_below(members, where.below)):
         finder.warn(
             f"{title} holds no classes: neither directories nor tars named as n01440764 is, nor "
@@ -83,6 +87,15 @@ def broken_within(index: Index, archive: int) -> list[str]:
         ):
             found += troubles(index, (one.number, OUTER))
     return list(dict.fromkeys(found))
+
+
+def _published_within(index: Index, archive: int) -> list[bytes]:
+    """The published tars that a tar or zip holds: what is in these is too deep to be served."""
+    if index.archives[archive].kind is Kind.DIRECTORY:
+        return []
+    members = index.container(archive).members
+    names = map(members.name, index.nested(archive).tolist())
+    return [name for name in names if SPLIT_TAR.fullmatch(name.rpartition(b"/")[2])]
 
 
 def tell_outside(

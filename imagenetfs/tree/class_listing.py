@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from imagenetfs.errors import ArchiveError, SourceReadError, SourceUnreadableError
-from imagenetfs.index.archives import OUTER, Kind
+from imagenetfs.index.archives import OUTER, Kind, is_archive_name
 from imagenetfs.index.container import Container
 from imagenetfs.index.contents import first_bytes
 from imagenetfs.index.index import Index
@@ -88,7 +88,7 @@ def images_of(
     those of one name in the others, as they are meant to (test's patch): not counted. ``below``:
     the directory of each in which they stand.
     """
-    collector = _Collector(index, left_out, overlaid)
+    collector = _Collector(index, left_out, overlaid, frozenset(places))
     for place in places:
         collector.take(place, below)
         count_unlisted(index, place, left_out, below)
@@ -127,10 +127,17 @@ def verdict_of(index: Index, container: Container, row: int, name: bytes) -> Ver
 class _Collector:
     """Images by base name: (whether it is laid over, level, table, row)."""
 
-    def __init__(self, index: Index, left_out: LeftOut, overlaid: frozenset[int]) -> None:
+    def __init__(
+        self,
+        index: Index,
+        left_out: LeftOut,
+        overlaid: frozenset[int],
+        places: frozenset[Place] = frozenset(),
+    ) -> None:
         self._index = index
         self._left_out = left_out
         self._overlaid = overlaid
+        self._places = places
         self._tables: list[tuple[Table, int]] = []
         self._found: dict[bytes, tuple[bool, int, int, int]] = {}
 
@@ -148,7 +155,7 @@ class _Collector:
         first, last = np.searchsorted(regular, (start, stop))
         for row in regular[first:last].tolist():
             name = members.name(row)
-            if self._is_image(container, row, name[len(directory) :].lstrip(b"/")):
+            if self._is_image(place, row, name[len(directory) :].lstrip(b"/")):
                 self._keep(name, (over, level + name.count(b"/"), which, row))
         for row in members.links:
             # A link that is followed has the mode of what it leads to.
@@ -158,19 +165,29 @@ class _Collector:
                 if judge(name) in (Verdict.IMAGE, Verdict.UNTOLD):
                     self._left_out.add(Reason.LINK, name)
 
-    def _is_image(self, container: Container, row: int, name: bytes) -> bool:
+    def _is_image(self, place: Place, row: int, name: bytes) -> bool:
         verdict = judge(name)
         if verdict is Verdict.UNTOLD:
             try:
-                verdict = verdict_of(self._index, container, row, name)
+                verdict = verdict_of(self._index, self._index.container(*place), row, name)
             except (SourceReadError, SourceUnreadableError):
                 self._left_out.add(Reason.UNREADABLE, name)
                 return False
         if verdict is Verdict.IMAGE:
             return True
         reason = Reason.DROPPING if verdict is Verdict.DROPPING else Reason.NOT_IMAGE
+        if reason is Reason.NOT_IMAGE and is_archive_name(name):
+            reason = reason if self._is_taken(place, row) else Reason.PACKED
         self._left_out.add(reason, name)
         return False
+
+    def _is_taken(self, place: Place, row: int) -> bool:
+        """Whether an archive in a container is one of those that are taken in."""
+        inner = self._index.inner_of_row(place[0], row) if place[1] == OUTER else OUTER
+        if inner != OUTER and (place[0], inner) in self._places:
+            return True
+        own = self._index.archives.number(self._index.container(*place).locate(row)[0])
+        return own is not None and own != place[0] and (own, OUTER) in self._places
 
     def _keep(self, path: bytes, image: tuple[bool, int, int, int]) -> None:
         name = path.rpartition(b"/")[2]

@@ -27,7 +27,7 @@ from imagenetfs.index.index import Index
 from imagenetfs.index.table import Table
 from imagenetfs.system.text import decoded
 from imagenetfs.tree.class_listing import rows_below
-from imagenetfs.tree.discovery import CLASS, NUMBERED
+from imagenetfs.tree.discovery import CLASS, NUMBERED, is_of_boxes
 from imagenetfs.tree.images import is_dropping, is_image, is_within_dropping
 from imagenetfs.tree.unpacked import DirectoryPlace
 
@@ -81,7 +81,7 @@ def _in_outer(index: Index, where: DirectoryPlace, fits: re.Pattern[bytes]) -> I
         parent, _, name = members.name(row)[_length(where) :].rpartition(b"/")
         wnid = archive_stem(name)
         # Tars that are called by numbers are shards of other programs, and no classes.
-        if is_within_dropping(parent):
+        if _is_beside(parent):
             continue
         if fits.fullmatch(name) or CLASS.fullmatch(wnid):
             # A file has one inode: what is an archive of its own is named as that.
@@ -99,7 +99,7 @@ def _a_level_deeper(index: Index, archive: int, fits: re.Pattern[bytes]) -> Iter
         return
     for inner, row in enumerate(rows):
         name = members.name(row)
-        if is_within_dropping(name):
+        if _is_beside(name):
             continue
         if index.archives[archive].kind is not Kind.DIRECTORY or is_directory[inner]:
             within = index.container(archive, inner).members
@@ -151,8 +151,13 @@ def _directories(
             continue
         path = members.name(row)
         parent, _, name = path[_length(place) :].rpartition(b"/")
-        if not is_within_dropping(parent):
+        if not _is_beside(parent):
             yield FoundClass(parent, name, place._replace(below=path))
+
+
+def _is_beside(parent: bytes) -> bool:
+    """Whether what stands in a directory is called as a class and is none."""
+    return is_within_dropping(parent) or is_of_boxes(parent)
 
 
 def _length(place: DirectoryPlace) -> int:
@@ -253,21 +258,27 @@ def image_names(members: Table, below: bytes = b"", *, only_top: bool = False) -
 
 
 def names_below(index: Index, where: DirectoryPlace) -> list[bytes]:
-    """The base names of all images in an archive; in a directory those of the few directories in
-    it too.
+    """The base names of all images in an archive; in a directory those of the few directories and
+    tars in it too.
     """
     archive = where.archive
     members = index.container(archive).members
     names = image_names(members, where.below)
     if index.archives[archive].kind is not Kind.DIRECTORY:
         return names
-    within = [
-        inner
-        for inner, row in enumerate(index.nested(archive).tolist())
-        if stat.S_ISDIR(members.mode(row)) and not is_dropping(members.name(row))
-    ]
-    for inner in within if len(within) <= _FEW else ():
-        names += image_names(index.container(archive, inner).members)
+    within: list[ClassPlace] = []
+    tars: list[ClassPlace] = []
+    for inner, row in enumerate(index.nested(archive).tolist()):
+        if is_dropping(members.name(row)):
+            continue
+        if stat.S_ISDIR(members.mode(row)):
+            within.append(ClassPlace(archive, inner))
+            continue
+        own = index.archives.number(index.container(archive).locate(row)[0])
+        tars.append(ClassPlace(archive, inner) if own is None else ClassPlace(own, OUTER))
+    for some, most in ((within, _FEW), (tars, _FEW_TARS)):
+        for place in some if len(some) <= most else ():
+            names += image_names(index.container(place.archive, place.inner).members)
     return names
 
 

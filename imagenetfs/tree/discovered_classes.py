@@ -11,13 +11,12 @@ from imagenetfs.index.archives import Kind, archive_stem
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.tree.class_places import (
-    ClassPlace,
     FoundClass,
     find_classes,
     is_numbered,
     split_name,
 )
-from imagenetfs.tree.discovery import CLASS, NUMBERED, Discovery
+from imagenetfs.tree.discovery import CLASS, NUMBERED, Discovery, is_of_boxes
 from imagenetfs.tree.images import is_dropping, is_within_dropping
 from imagenetfs.tree.unpacked import DirectoryPlace
 
@@ -46,15 +45,18 @@ def _walk(
         if fits is NUMBERED and not are_numbered(names):
             names = [name for name in names if not NUMBERED.fullmatch(name)]
         for name in discovery.files(path):
-            number, stem = discovery.number(join_path(path, name)), archive_stem(name)
-            if CLASS.fullmatch(stem) and stem != name and number is not None:
-                yield FoundClass(parent, stem, ClassPlace(number))
+            stem = archive_stem(name)
+            if stem == name or not CLASS.fullmatch(stem):
+                continue
+            place = discovery.container(join_path(path, name))
+            if place is not None:
+                yield FoundClass(parent, stem, place)
         for name in names:
             own = join_path(path, name)
             place = discovery.place(own) if fits.fullmatch(name) else None
             if place is not None:
                 yield FoundClass(parent, name, place)
-            elif not is_dropping(name):
+            elif not (is_dropping(name) or is_of_boxes(name)):
                 pending.append(own)
 
 

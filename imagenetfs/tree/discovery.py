@@ -1,36 +1,18 @@
-"""The catalogue's raw material: which tars and directories the source has, and their numbers.
-
-Directories down to the second level, and the tars and npz files in them, are archives, in the
-order of their paths; what lies deeper is found in the directories' tables when it is touched,
-tars too (index.archives). Discovery reads the names in those directories (19,167 class tars are
-one of them), but not where they are called as directories of loose images are; it opens no
-archive whose name tells what it is, and asks for no attributes.
-
-Three things make it look deeper, and none is in the documented tree. A split's directory without a
-tar of the split beside it may be a level above classes. A directory with nothing but
-directories in it is a level more (Kaggle's ``ILSVRC/Data/CLS-LOC``). Where the source holds no
-version by name and one directory in it does, that directory is the ``base`` of all.
+"""What the source's upper levels hold: which tars and directories, their numbers and names, and by
+which names the versions are known. :mod:`imagenetfs.tree.discovery_walk` fills it.
 """
 
 from __future__ import annotations
 
 import re
-from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
-from operator import itemgetter
-from pathlib import Path
-from typing import Protocol
+from functools import lru_cache
 
-from imagenetfs.errors import ImagenetfsError, SourceReadError, SourceUnreadableError
-from imagenetfs.index.archives import Archive, Kind, archive_stem, is_archive_name, kind_of_name
+from imagenetfs.errors import ImagenetfsError
+from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.index.table_builder import join_path
-from imagenetfs.source.source import Source
 from imagenetfs.system.text import decoded
-from imagenetfs.tree.images import is_dropping
 from imagenetfs.tree.late_warnings import LateWarnings
-from imagenetfs.tree.peek import Peek, peek
 from imagenetfs.tree.unpacked import DirectoryPlace, UnpackedSource
 
 ILSVRC2012 = re.compile(rb"ILSVRC2012|ILSVRC2012.*CLS.*", re.IGNORECASE)
@@ -41,13 +23,6 @@ DOWN_SAMPLED = re.compile(rb"down_?sampled", re.IGNORECASE)
 """How the directories of the versions are called."""
 
 ROOTS = (ILSVRC2012, WINTER21, FALL11, TINY, DOWN_SAMPLED)
-_OF_DIRECTORIES = (WINTER21, FALL11, DOWN_SAMPLED)
-"""Those in whose directories the images stand, or the archives."""
-
-_DEPTH, _DEEPEST = 2, 5
-_MOST_DEEPER, _MOST_WITHIN = 256, 64
-"""Directories below the second level that are listed at most; and how many stand in one of them."""
-
 CLASS = re.compile(rb"n\d{8}")
 NUMBERED = re.compile(rb"0|[1-9]\d{0,2}")
 """Classes of ImageNetV2, where there is one called 0."""
@@ -56,26 +31,16 @@ IMAGES = re.compile(rb"train(ing|_t3)?|val(id|idation)?|test", re.IGNORECASE)
 """Directories with 100,000 names, which are not read."""
 
 DEVKIT = re.compile(rb"(ILSVRC20\d\d_)?dev_?kit.*", re.IGNORECASE)
-_MAY_HAVE_LEVELS = re.compile(rb"(train|val)(ing|_t3|id|idation)?", re.IGNORECASE)
-_LEVELS_OF_SPLIT, _FEW_LEVELS = 4, 32
-"""How deep classes stand in a split's directory, and how many directories and tars there may be in
-each that has none."""
-
 SPLIT_TAR = re.compile(rb"ILSVRC20\d\d_img_.*\.tar|(train|val(id|idation)?)\.tar", re.IGNORECASE)
 """The tars of splits, as they are published and commonly called."""
 
-_LEVELS = re.compile(rb"images?|data(sets?)?|raw([-_]?data)?|imagenet.*", re.IGNORECASE)
-
-_SUFFIXED = re.compile(rb".*\.(tar\.(gz|xz|zst|zstd|bz2|lzma|Z)|tgz|txz|tbz2?|tzst)", re.DOTALL)
 _BESIDE = re.compile(rb".*(bbox|bounding|annotation).*", re.IGNORECASE | re.DOTALL)
 """Archives that come with ImageNet and hold no images."""
 
-_ZIP = re.compile(rb".*\.zip([._?-].*| ?\(\d+\))?", re.IGNORECASE | re.DOTALL)
-"""What is looked into to see whether it is a zip: download programs number what they save twice."""
+_BOXES = re.compile(rb"annotations?|bbox(es)?|bounding[-_]?box(es)?", re.IGNORECASE)
 
-_PART = re.compile(
-    rb"(?P<whole>.*\.(?:tar|zip))\.(?P<part>[a-z]{2}|\d{1,3}|part[-_.]?\w{1,3})", re.DOTALL
-)
+DEPTH = 2
+"""Levels of directories that are numbered as archives whatever they hold."""
 
 
 @dataclass(slots=True)
@@ -89,7 +54,8 @@ class Discovery:
     compressed with. ``parts``: path of a tar -> the names of the pieces that it is there in.
     ``wrapped``: path of a tar -> the published tars that are in it. ``listed``: the names in
     directories of images that were looked into for levels. ``refused``: directories that could not
-    be listed. ``unpacked``: the names with those in zips, once there is an index.
+    be listed. ``deflated``: path of a zip -> the archives of classes that are deflated in it.
+    ``unpacked``: the names with those in zips, once there is an index.
     """
 
     archives: list[Archive] = field(default_factory=list)
@@ -103,6 +69,7 @@ class Discovery:
     compressed: dict[bytes, str] = field(default_factory=dict)
     parts: dict[bytes, list[bytes]] = field(default_factory=dict)
     wrapped: dict[bytes, list[bytes]] = field(default_factory=dict)
+    deflated: dict[bytes, list[bytes]] = field(default_factory=dict)
     listed: dict[bytes, list[tuple[bytes, bool]]] = field(default_factory=dict)
     refused: set[bytes] = field(default_factory=set)
     unpacked: UnpackedSource | None = None
@@ -126,6 +93,13 @@ class Discovery:
             return DirectoryPlace(number)
         return self.unpacked.directory(path) if self.unpacked is not None else None
 
+    def container(self, path: bytes) -> DirectoryPlace | None:
+        """The tar or zip at ``path``, in a zip too."""
+        number = self.number(path)
+        if number is not None:
+            return DirectoryPlace(number)
+        return self.unpacked.container(path) if self.unpacked is not None else None
+
     def root(self, pattern: re.Pattern[bytes]) -> bytes | None:
         """The directory of a version: as it was located, else the first in the base whose name
         fits.
@@ -148,243 +122,14 @@ class Discovery:
         return [name for name, is_directory in self.names.get(directory, ()) if is_directory]
 
 
-def discover(source: Source) -> Discovery:
-    """Look at the source's upper levels. A directory that cannot be read becomes a warning."""
-    walker = _Walker(source, Discovery(), partial(peek, source))
-    walker.look()
-    return walker.result
-
-
-def look_again(found: Discovery, source: Names) -> None:
-    """Look at what there is more since names have been added to some directories."""
-    _Walker(source, found).walk_again()
-
-
-class Names(Protocol):
-    """What has names by directory."""
-
-    @property
-    def path(self) -> Path: ...
-
-    def names(self, path: bytes) -> list[tuple[bytes, bool]]: ...
-
-
-class _Walker:
-    """One walk, breadth first; ``looks_into`` files whose names do not tell what they are."""
-
-    def __init__(
-        self, source: Names, result: Discovery, looks_into: Callable[[bytes], Peek] | None = None
-    ) -> None:
-        self._source = source
-        self._peek = looks_into
-        self.result = result
-        self._found: dict[bytes, Kind] = {b"": Kind.DIRECTORY}
-        self._deeper = 0
-
-    def look(self) -> None:
-        """Fill ``result``."""
-        result = self.result
-        result.names[b""] = self._source.names(b"")
-        self._walk(b"")
-        result.base = self._base()
-        if result.base:
-            self._walk(result.base)
-        self._files()
-        self._levels_of_splits()
-        self._number()
-
-    def walk_again(self) -> None:
-        """List what there is more since names have been added."""
-        self._walk(b"")
-        if not self.result.base:
-            self.result.base = self._base()
-        if self.result.base:
-            self._walk(self.result.base)
-
-    def _number(self) -> None:
-        result = self.result
-        found = sorted(self._found.items(), key=itemgetter(0))
-        result.archives = [Archive(number, path, kind) for number, (path, kind) in enumerate(found)]
-        result.numbers = {path: number for number, (path, _) in enumerate(found)}
-
-    def _base(self) -> bytes:
-        """Where the versions' directories stand: in the source, or all of them in one directory
-        below it. Of several the nearest counts.
-        """
-        result = self.result
-        holding = [path for path in result.names if _holds_roots(result.directories(path))]
-        nearest = min((path.count(b"/") for path in holding if path), default=0)
-        found = sorted(path for path in holding if path.count(b"/") == nearest)
-        if b"" in holding:
-            return b""
-        if len(found) > 1:
-            several = " or ".join(decoded(join_path(_bytes(self._source), name)) for name in found)
-            told = (
-                f"several directories of {self._source.path} hold versions of ImageNet: none of "
-                f"these is shown as such; give one of them: {several}."
-            )
-            if told not in result.warnings:
-                result.warnings.append(told)
-        return found[0] if len(found) == 1 else b""
-
-    def _walk(self, top: bytes) -> None:
-        """List what is not listed yet, to the second level below ``top``, and below that the
-        directories of directories.
-        """
-        pending = deque([(top, 0)])
-        while pending:
-            path, depth = pending.popleft()
-            if path in self.result.refused:
-                continue
-            if path not in self.result.names and not self._list(path, depth):
-                continue
-            names = [name for name, is_directory in self.result.names[path] if is_directory]
-            is_level = depth < _DEPTH or self._is_level(path)
-            are_numbered = b"0" in names
-            for name in names:
-                below = join_path(path, name)
-                is_class = CLASS.fullmatch(name) or (are_numbered and NUMBERED.fullmatch(name))
-                if is_level or is_class:
-                    self._found.setdefault(below, Kind.DIRECTORY)
-                if is_level and not is_class and not IMAGES.fullmatch(name):
-                    pending.append((below, depth + 1))
-
-    def _list(self, path: bytes, depth: int) -> bool:
-        if depth > _DEPTH:
-            self._deeper += 1
-            if depth > _DEEPEST or self._deeper > _MOST_DEEPER:
-                return False
-        try:
-            self.result.names[path] = self._source.names(path)
-        except (SourceReadError, SourceUnreadableError) as error:
-            self.result.refused.add(path)
-            refused = SourceUnreadableError(f"{error} It is not shown.")
-            if self._holds_images(path):
-                self.result.lose(refused)
-            else:
-                self.result.warnings.append(str(refused))
-            return False
-        return True
-
-    def _is_level(self, path: bytes) -> bool:
-        """Whether a directory is no more than a level between others."""
-        names = [name for name, _ in self.result.names[path] if not CLASS.fullmatch(name)]
-        if len(names) > _MOST_WITHIN or self.result.files(path):
-            return False
-        return not any(DEVKIT.fullmatch(part) for part in path.split(b"/"))
-
-    def _holds_images(self, path: bytes) -> bool:
-        """Whether images, or archives of them, must be thought to stand in a
-        directory that cannot be read.
-        """
-        below_base = path[len(self.result.base) :].lstrip(b"/")
-        top, _, below = below_base.partition(b"/")
-        return any(pattern.fullmatch(top) for pattern in (_OF_DIRECTORIES if below else ROOTS))
-
-    # --- files ------------------------------------------------------------------------------------
-
-    def _files(self) -> None:
-        """The archives among the files: by name where it tells, else by their first bytes."""
-        for path, names in self.result.names.items():
-            for name, is_directory in names:
-                if is_directory:
-                    continue
-                if name.endswith(b".tar"):
-                    self._found[join_path(path, name)] = Kind.TAR
-                elif name.endswith(b".npz"):
-                    self._found[join_path(path, name)] = Kind.NPZ
-                elif name.endswith(b".zip") and not name.startswith(b"."):
-                    self._look_into(join_path(path, name))
-                elif DEVKIT.fullmatch(name) or _BESIDE.fullmatch(name):
-                    continue
-                elif _SUFFIXED.fullmatch(name):
-                    self._look_into(join_path(path, name))
-                elif part := _PART.fullmatch(name):
-                    self.result.parts.setdefault(join_path(path, part["whole"]), []).append(name)
-                elif _ZIP.fullmatch(name) and not name.startswith(b"."):
-                    self._look_into(join_path(path, name))
-        for path, pieces in self.result.parts.items():
-            if len(pieces) == 1 and _ZIP.fullmatch(pieces[0]):
-                self._look_into(join_path(path.rpartition(b"/")[0], pieces[0]))
-        whole = self.result.parts.items()
-        self.result.parts = {
-            p: pieces for p, pieces in whole if len(pieces) > 1 and p not in self._found
-        }
-
-    # --- levels within splits -------------------------------------------------------------------
-
-    def _levels_of_splits(self) -> None:
-        """The tars in the few directories of a split's own that has no classes itself: they are
-        archives. Where a tar of a split stands, its directory is not looked into, nor are those of
-        tiny-imagenet-200, which has no tars.
-        """
-        for path in list(self.result.names):
-            if TINY.fullmatch(path.rpartition(b"/")[2]):
-                continue
-            tars = [name for name in self.result.files(path) if SPLIT_TAR.fullmatch(name)]
-            for name in self.result.directories(path):
-                below, found = join_path(path, name), _MAY_HAVE_LEVELS.fullmatch(name)
-                if found is None or below in self.result.names:
-                    continue
-                if not any(found[1].lower() in tar.lower() for tar in tars):
-                    self._look_for_levels(below, 0)
-
-    def _look_for_levels(self, path: bytes, depth: int) -> None:
-        self._deeper += depth > 0
-        if self._deeper > _MOST_DEEPER:
-            return
-        try:
-            names = self.result.listed[path] = self._source.names(path)
-        except ImagenetfsError:  # told by what chooses it
-            return
-        tars = [name for name, is_directory in names if not is_directory and is_archive_name(name)]
-        directories = [name for name, is_directory in names if is_directory]
-        if depth:  # in the split's directory itself they are what it contains
-            self._found.update((join_path(path, name), kind_of_name(name)) for name in tars)
-        stems = map(archive_stem, tars)
-        if any(map(CLASS.fullmatch, (*directories, *stems))):
-            return
-        if len(directories) + len(tars) > _FEW_LEVELS or depth == _LEVELS_OF_SPLIT:
-            return
-        self._found.update((join_path(path, name), kind_of_name(name)) for name in tars)
-        for name in directories:
-            if not is_dropping(name):
-                self._look_for_levels(join_path(path, name), depth + 1)
-
-    def _look_into(self, path: bytes) -> None:
-        """A file whose name says that it is a zip, or compressed: it may be a plain tar all the
-        same.
-        """
-        assert self._peek is not None
-        try:
-            seen = self._peek(path)
-        except ImagenetfsError as error:
-            self.result.warnings.append(f"{error} It is not shown.")
-            return
-        if seen.compressed:
-            self.result.compressed[path] = seen.compressed
-        elif seen.names:
-            self._found[path] = Kind.TAR
-        elif seen.is_zip or path.endswith(b".zip"):
-            self._found[path] = Kind.ZIP  # of what is none by its content its table says so
-        elif _SUFFIXED.fullmatch(path):
-            self.result.warnings.append(
-                f"{decoded(path)} is called as a compressed tar and does not begin as one, nor as "
-                "a tar: it is not shown; fetch it again."
-            )
-
-
-def _holds_roots(names: list[bytes]) -> bool:
-    return any(pattern.fullmatch(name) for name in names for pattern in ROOTS)
-
-
-def _bytes(source: Names) -> bytes:
-    return bytes(source.path)
-
-
 def is_beside(name: bytes) -> bool:
     """Whether an archive is called as one that comes with ImageNet and holds no images."""
     return _BESIDE.fullmatch(name) is not None
+
+
+def is_of_boxes(path: bytes) -> bool:
+    """Whether any part of a path is called as annotations are, which have the names of classes."""
+    return any(map(_BOXES.fullmatch, path.split(b"/")))
 
 
 def is_of_images(name: bytes) -> bool:
@@ -399,8 +144,8 @@ def index_group(archive: Archive) -> str:
     one for the directories and one for the npz files below each directory of the first level.
     """
     path, kind = archive.path, archive.kind
-    if kind in (Kind.TAR, Kind.ZIP) and path.count(b"/") >= _DEPTH:
-        return _file_name(b"/".join(path.split(b"/", _DEPTH)[:_DEPTH]))
+    if kind in (Kind.TAR, Kind.ZIP) and path.count(b"/") >= DEPTH:
+        return _file_name(b"/".join(path.split(b"/", DEPTH)[:DEPTH]))
     if kind is Kind.NPZ:
         return _file_name(b"/".join((*path.split(b"/")[:-1][:1], b"arrays")))
     if kind is Kind.DIRECTORY:

@@ -21,7 +21,7 @@ from imagenetfs.tree.wordnet import words_of
 
 DEVKIT = b"ILSVRC2012_devkit_t12"
 DEVKIT_NAMES = re.compile(
-    rb"(ILSVRC20\d\d[-_])?dev_?kit(_t12|_t1_t2)?([-_ (]?\d?\)?)?", re.IGNORECASE
+    rb"(ILSVRC20\d\d[-_])?dev_?kit(?![-_]?t3)\d?([-_. (].*)?", re.IGNORECASE | re.DOTALL
 )
 _PACKED = re.compile(rb"(?P<stem>.*?)\.(tar(\.\w+)?|tgz|txz|tbz2?)", re.IGNORECASE | re.DOTALL)
 _DATA = b"data"

@@ -23,6 +23,7 @@ class Reason(StrEnum):
     UNREADABLE = "unreadable"
     NO_LABEL = "no_label"
     NO_CLASS = "no_class"
+    PACKED = "packed"
 
 
 QUIET = frozenset({Reason.DROPPING, Reason.NOT_IMAGE, Reason.NO_LABEL})
@@ -38,6 +39,7 @@ PHRASES = {
     Reason.UNREADABLE: "not readable",
     Reason.NO_LABEL: "without a label",
     Reason.NO_CLASS: "in no class that is shown",
+    Reason.PACKED: "that are archives, and not read (in a class, or compressed)",
 }
 
 

@@ -8,22 +8,43 @@ a whole ledger is made.
 from __future__ import annotations
 
 import contextlib
+import re
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from imagenetfs.errors import ImagenetfsError, SourceReadError, SourceUnreadableError
-from imagenetfs.index.archives import OUTER, Kind, is_archive_name
+from imagenetfs.index.archives import (
+    OUTER,
+    Kind,
+    archive_stem,
+    is_archive_name,
+    is_tar_name,
+    tar_stem,
+)
 from imagenetfs.index.container import Container
 from imagenetfs.index.index import Index
+from imagenetfs.index.table import Table
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.system.text import decoded
 from imagenetfs.tree.class_listing import Place, count_unlisted, rows_below, verdict_of
 from imagenetfs.tree.class_places import ClassPlace, rows_outside
-from imagenetfs.tree.images import FIRST_BYTES, Verdict, begins_as_image, is_dropping, judge
+from imagenetfs.tree.discovery import CLASS
+from imagenetfs.tree.images import (
+    FIRST_BYTES,
+    Verdict,
+    begins_as_image,
+    is_dropping,
+    is_within_dropping,
+    judge,
+)
 from imagenetfs.tree.left_out import LeftOut, Reason
 from imagenetfs.tree.split_backend import troubles
+
+_PACKED_CLASS = re.compile(
+    CLASS.pattern + rb"\.(tar\.\w+|zip\.\w+|tgz|txz|tbz2?|tzst|7z|rar|gz|xz|zst|bz2)", re.IGNORECASE
+)
 
 
 @dataclass(slots=True)
@@ -130,9 +151,19 @@ class _Counter:
                 if whole and own not in self._tops and not is_twin:
                     with contextlib.suppress(ImagenetfsError):
                         self.count(own, whole=True)
+            elif not is_directory and self._is_packed(name):
+                continue
             elif not is_directory and self._is_image_file(join_path(directory, name)):
                 self.found.left_out.add(Reason.NO_CLASS, name)
         return True
+
+    def _is_packed(self, name: bytes) -> bool:
+        """Whether a file is called as a class's archive that cannot be read in place; it is
+        counted then."""
+        is_packed = _PACKED_CLASS.fullmatch(name.rpartition(b"/")[2]) is not None
+        if is_packed and not is_within_dropping(name):
+            self.found.left_out.add(Reason.PACKED, name)
+        return is_packed
 
     def _is_image_file(self, path: bytes) -> bool:
         verdict = judge(path.rpartition(b"/")[2])
@@ -167,6 +198,7 @@ class _Counter:
             self.found.problems += troubles(self._index, place)
         members, nested = container.members, set(container.members.nested.tolist())
         within = self._within.get(place[0], b"") if place[1] == OUTER else b""
+        self._count_links(members, below, rows_below(members, within))
         for row in rows_outside(members, below, within).tolist():
             if row in nested and place[1] == OUTER:
                 continue
@@ -182,15 +214,29 @@ class _Counter:
                     "holds is neither shown nor counted; extract it."
                 )
                 continue
+            if self._is_packed(name):
+                continue
             try:
                 if verdict_of(self._index, container, row, name) is Verdict.IMAGE:
                     self.found.left_out.add(Reason.NO_CLASS, name)
             except (SourceReadError, SourceUnreadableError):
                 self.found.left_out.add(Reason.UNREADABLE, name)
 
+    def _count_links(self, members: Table, below: Iterable[bytes], within: range) -> None:
+        """Count the links called as images or classes that lead nowhere, and are in no class."""
+        claimed = [rows_below(members, directory) for directory in below]
+        for row in members.links:
+            if row not in within or any(row in rows for rows in claimed):
+                continue
+            name = members.name(row)
+            is_class = CLASS.fullmatch(archive_stem(name.rpartition(b"/")[2]))
+            is_image = judge(name) is Verdict.IMAGE
+            if stat.S_ISLNK(members.mode(row)) and (is_class or is_image):
+                self.found.left_out.add(Reason.LINK, name)
+
 
 def _twin(name: bytes) -> bytes:
     """How the other form of a class is called: a directory of a tar, a tar of a directory. Of two
     that stand beside each other the tar is shown, and the other one is no loss.
     """
-    return name.removesuffix(b".tar") if name.endswith(b".tar") else name + b".tar"
+    return tar_stem(name) if is_tar_name(name) else name + b".tar"

@@ -5,11 +5,11 @@ One open and a few reads, for files whose name does not tell or tells something 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shlex
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,11 +55,13 @@ _MEMBERS = 4
 class Peek:
     """``names``: the first members of a tar and whether they are directories; none where it is no
     tar. ``compressed``: what with, or nothing. ``is_zip``: whether it begins as a zip.
+    ``problem``: what is broken among these members, or why it is no tar.
     """
 
     names: tuple[tuple[bytes, bool], ...] = ()
     compressed: str = ""
     is_zip: bool = False
+    problem: str = ""
 
 
 def compression(head: bytes) -> str:
@@ -81,12 +83,17 @@ def peek(source: Source, path: bytes, members: int = _MEMBERS) -> Peek:
         if begins_as_zip(head):
             return Peek(is_zip=True)
         if len(head) < 512 or not is_sound(head):
-            return Peek()
-        columns = MemberColumns()
-        with contextlib.suppress(ArchiveError):  # what is broken further on is told when it is read
+            return Peek(problem="it does not begin as a tar does")
+        columns, problem = MemberColumns(), ""
+        try:
             Walk(file.read_up_to, file.size, columns).until(0, file.size, members)
+        except ArchiveError as error:
+            problem = str(error)
+    if columns.problems and not problem:
+        problem = str(columns.problems[0])
     first = zip(columns.names[:members], columns.modes, strict=False)
-    return Peek(tuple((name, stat.S_ISDIR(mode)) for name, mode in first))
+    named = tuple((name, stat.S_ISDIR(mode)) for name, mode in first)
+    return Peek(named, problem=problem)
 
 
 def plain_name(path: bytes) -> bytes:
@@ -114,4 +121,25 @@ def sentence_of_compressed(source: Path, path: bytes, how: str) -> str:
     return (
         f"{os.fsdecode(path)} is compressed with {how}, and images cannot be read from the middle "
         f"of it: unpack it once ({what})."
+    )
+
+
+def sentence_of_compressed_classes(
+    source: Path, directory: bytes, names: Sequence[bytes], how: str, ending: bytes
+) -> str:
+    """The same of a directory's class tars, which may be thousands: ``ending`` is that of each."""
+    command, usual = _UNPACK[how]
+    where = shlex.quote(str(source / os.fsdecode(directory)))
+    end = os.fsdecode(ending)
+    if end.endswith(usual):
+        what = f"cd {where} && {command} n????????{end}"
+    else:
+        plain = f"$(basename $f {end}).tar"
+        what = f"cd {where} && for f in n????????{end}; do {command.partition(' ')[0]} -c < $f > "
+        what += f"{plain}; done"
+    held = f"{len(names):,} class {'tar' if len(names) == 1 else 'tars'}"
+    title = os.fsdecode(directory) or str(source)
+    return (
+        f"{title} has {held} compressed with {how} (first: {os.fsdecode(min(names))}), and images "
+        f"cannot be read from the middle of them: unpack them once ({what})."
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from imagenetfs.errors import (
@@ -16,10 +16,16 @@ from imagenetfs.errors import (
     SourceUnknownError,
     SourceUnreadableError,
 )
+from imagenetfs.index.archives import is_tar_name, tar_stem
+from imagenetfs.index.table_builder import join_path
 from imagenetfs.source.source import Source
-from imagenetfs.tree.discovery import ROOTS, Discovery
+from imagenetfs.tree.discovery import CLASS, ROOTS, Discovery
 from imagenetfs.tree.locate import holds_split
-from imagenetfs.tree.peek import plain_name, sentence_of_compressed
+from imagenetfs.tree.peek import (
+    plain_name,
+    sentence_of_compressed,
+    sentence_of_compressed_classes,
+)
 
 _HUGGING_FACE = re.compile(rb"(train_images_\d+|val(idation)?_images|test_images)\.tar(\.gz)?")
 _LAYOUTS = "docs/layouts.md has what is accepted"
@@ -30,30 +36,109 @@ def unusable(found: Discovery, source: Path) -> Iterator[str]:
     """Sentences on what is there and not served as it stands. What is there as a plain tar too is
     no loss.
     """
+    yield from _compressed(found, source)
+    for path, inside in found.wrapped.items():
+        held = _some(inside)
+        yield (
+            f"{os.fsdecode(path)} holds {held}: a tar of tars within another archive is not read. "
+            f"Unpack it once, but not what is in it ({_unpack_command(source, path)})."
+        )
+    for path, inside in found.deflated.items():
+        if path not in found.wrapped:
+            yield (
+                f"{os.fsdecode(path)} holds {len(inside):,} archives of classes that are deflated "
+                f"in it (first: {os.fsdecode(inside[0])}), and images cannot be read from the "
+                f"middle of these: unpack it once ({_unpack_command(source, path)})."
+            )
+    for path, names in found.parts.items():
+        yield _of_parts(source, path, names)
+    yield from _of_other_formats(found, source)
+    yield from _of_versions(found)
+
+
+def _some(names: Sequence[bytes]) -> str:
+    shown = [os.fsdecode(name) for name in names[:_MOST_NAMED]]
+    more = [f"{len(names) - _MOST_NAMED:,} more"] if len(names) > _MOST_NAMED else []
+    return " and ".join([*shown, *more])
+
+
+def _unpack_command(source: Path, path: bytes) -> str:
+    """What unpacks a tar or zip where it stands."""
+    where = shlex.quote(str((source / os.fsdecode(path)).parent))
+    name = shlex.quote(os.fsdecode(_last(path)))
+    return f"cd {where} && {f'tar -xf {name}' if is_tar_name(path) else f'unzip {name}'}"
+
+
+def _compressed(found: Discovery, source: Path) -> Iterator[str]:
     shards = [path for path in found.compressed if _HUGGING_FACE.fullmatch(_last(path))]
     if shards:
         yield _of_shards(source, shards)
-    others = [path for path in found.compressed if path not in shards]
-    for path in others:
+    of_classes: dict[tuple[bytes, str, bytes], list[bytes]] = {}
+    for path in found.compressed:
         plain = plain_name(path)
-        if plain == path or plain not in found.numbers:
+        if path in shards or (plain != path and plain in found.numbers):
+            continue
+        directory, _, name = path.rpartition(b"/")
+        if CLASS.fullmatch(tar_stem(_last(plain))) and plain != path:
+            ending = name[len(tar_stem(_last(plain))) :]
+            of_classes.setdefault((directory, found.compressed[path], ending), []).append(name)
+        else:
             yield sentence_of_compressed(source, path, found.compressed[path])
-    for path, inside in found.wrapped.items():
-        where = shlex.quote(str((source / os.fsdecode(path)).parent))
-        held = " and ".join(os.fsdecode(name) for name in inside)
-        command = f"cd {where} && tar -xf {shlex.quote(os.fsdecode(_last(path)))}"
-        yield (
-            f"{os.fsdecode(path)} holds {held}: a tar of tars of tars is not read. Unpack it once, "
-            f"but not what is in it ({command})."
-        )
-    for path, names in found.parts.items():
-        parts = " ".join(shlex.quote(os.fsdecode(name)) for name in _in_order(names))
-        directory = shlex.quote(str(source / os.fsdecode(path.rpartition(b"/")[0])))
-        whole = shlex.quote(os.fsdecode(_last(path)))
-        yield (
-            f"{os.fsdecode(path)} is there in {len(names)} parts, which are not read as one: put "
-            f"them together once (cd {directory} && cat {parts} > {whole})."
-        )
+    for (directory, how, ending), names in of_classes.items():
+        yield sentence_of_compressed_classes(source, directory, names, how, ending)
+
+
+def _of_parts(source: Path, path: bytes, names: Sequence[bytes]) -> str:
+    parts = " ".join(shlex.quote(os.fsdecode(name)) for name in _in_order(names))
+    directory = shlex.quote(str(source / os.fsdecode(path.rpartition(b"/")[0])))
+    whole = shlex.quote(os.fsdecode(_last(path)))
+    then = ", and unpack that" if plain_name(path) != path else ""
+    return (
+        f"{os.fsdecode(path)} is there in {len(names)} parts, which are not read as one: put "
+        f"them together once (cd {directory} && cat {parts} > {whole}){then}."
+    )
+
+
+_OTHER_FORMATS = {b".7z": "7z x", b".rar": "unrar x"}
+_OF_IMAGENET = re.compile(
+    rb"n\d{8}|.*(imagenet|image[-_]net|ilsvrc|winter_?21|fall_?11).*|train\w*|val\w*|test\w*|archive",
+    re.IGNORECASE,
+)
+
+
+def _of_other_formats(found: Discovery, source: Path) -> Iterator[str]:
+    """On archives of formats from which no single file can be read."""
+    for directory, names in found.names.items():
+        for name, is_directory in names:
+            stem, dot, ending = name.rpartition(b".")
+            command = _OTHER_FORMATS.get((dot + ending).lower())
+            if command is None or is_directory or not _OF_IMAGENET.fullmatch(stem):
+                continue
+            where = shlex.quote(str(source / os.fsdecode(directory)))
+            path = os.fsdecode(join_path(directory, name))
+            yield (
+                f"{path} is an archive of a kind that is not read ({os.fsdecode(ending)}): unpack "
+                f"it once (cd {where} && {command} {shlex.quote(os.fsdecode(name))})."
+            )
+
+
+def _of_versions(found: Discovery) -> Iterator[str]:
+    """On what is called as a version's directory, and is not where that version is read from."""
+    for pattern in ROOTS:
+        root = found.root(pattern)
+        for name in found.directories(found.base):
+            path = join_path(found.base, name)
+            if not pattern.fullmatch(name) or root is None or not found.names.get(path):
+                continue
+            if root != path and not root.startswith(path + b"/"):
+                yield (
+                    f"{os.fsdecode(path)} is not used: {os.fsdecode(root)} is taken for the same "
+                    "version. Put what belongs together into one directory."
+                )
+        for name in found.files(found.base):
+            if pattern.fullmatch(name):
+                shown = os.fsdecode(join_path(found.base, name))
+                yield f"{shown} is no directory, but a file or a link that leads nowhere."
 
 
 def _in_order(names: Iterable[bytes]) -> list[bytes]:
@@ -101,22 +186,34 @@ def nothing_known(source: Source, found: Discovery) -> ImagenetfsError:
         kind = BrokenArchivesError if broken else SourceUnreadableError
         return kind(f"{source.path} shows nothing: {' '.join(map(str, found.lost))}")
     nothing = f"{source.path} holds no version of ImageNet that is known here"
-    told = [*unusable(found, source.path), *_elsewhere(source, found)]
+    told = [_sentence(warning) for warning in found.warnings]
+    told += [*unusable(found, source.path), *_elsewhere(source, found)]
     if told:
-        return SourceUnknownError(f"{nothing}. {' '.join(told)}")
+        return SourceUnknownError(f"{nothing}. {' '.join(dict.fromkeys(told))}")
     return SourceUnknownError(
         f"{nothing}: {_seen(found)}. Give the directory that holds ILSVRC2012/ and the others, or "
-        f"the tars themselves ({_LAYOUTS})."
+        "the tars themselves; classes are directories or tars that are called as n01440764 is "
+        f"({_LAYOUTS})."
     )
+
+
+def _sentence(text: str) -> str:
+    """A warning as a sentence among others."""
+    return text[:1].upper() + text[1:] if text.startswith(("the ", "several ")) else text
 
 
 def _elsewhere(source: Source, found: Discovery) -> Iterator[str]:
     """The directories around that hold something: which to give instead."""
-    several = [told for told in found.warnings if "give one of them" in told]
-    yield from several
-    if several:
+    if any("give one of them" in told for told in found.warnings):
         return
-    below = [path for path in found.names if path and _holds_something(found, path)]
+    roots = map(found.root, ROOTS)
+    tried = {found.base, *(join_path(found.base, n) for n in found.directories(found.base))}
+    tried |= {root for root in roots if root is not None}
+    below = [
+        path
+        for path in found.names
+        if path not in tried and _holds_something(found, path) and not _is_in_zip(found, path)
+    ]
     if below:
         paths = " or ".join(str(source.path / os.fsdecode(path)) for path in sorted(below)[:3])
         yield f"But {paths} does: give that."
@@ -128,17 +225,30 @@ def _elsewhere(source: Source, found: Discovery) -> Iterator[str]:
         )
 
 
+def _is_in_zip(found: Discovery, path: bytes) -> bool:
+    return found.unpacked is not None and found.unpacked.directory(path) is not None
+
+
 def _holds_something(found: Discovery, path: bytes) -> bool:
     names = found.directories(path)
     return holds_split(found, path) or any(p.fullmatch(name) for p in ROOTS for name in names)
 
 
 def _seen(found: Discovery) -> str:
-    """What stands in the source, in words."""
-    names = [
-        os.fsdecode(name) + ("/" if is_directory else "") for name, is_directory in found.names[b""]
-    ]
-    if not names:
+    """What stands in the source, in words: of a directory that stands alone what is in it."""
+    shown, path = _names(found, b""), b""
+    if not shown:
         return "it is empty"
-    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-    return f"it has {', '.join(names[:_MOST_NAMED])}{more}"
+    below = shown
+    while len(below) == 1 and found.directories(path):
+        path = join_path(path, found.directories(path)[0])
+        below = _names(found, path)
+        if below:
+            shown = [f"{os.fsdecode(path)}/{name}" for name in below]
+    more = f" and {len(shown) - _MOST_NAMED:,} more" if len(shown) > _MOST_NAMED else ""
+    return f"it has {', '.join(shown[:_MOST_NAMED])}{more}"
+
+
+def _names(found: Discovery, path: bytes) -> list[str]:
+    every = found.names.get(path, ())
+    return [os.fsdecode(name) + ("/" if is_directory else "") for name, is_directory in every]

@@ -4,6 +4,7 @@ its place where it is not.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,11 +57,30 @@ class ArchiveSelector:
 
     def directory(self, *names: bytes) -> DirectoryPlace | None:
         """The first of these directories that is there and not empty."""
-        for name in names:
+        for name in self.named(*names):
             place = self.discovery.place(self.path(name))
             if place is not None and self._readable_entries(place):
                 return place
         return None
+
+    def named(self, *names: bytes) -> list[bytes]:
+        """The directories that are called so, in this order: to the letter, else in another case
+        (``Train``, ``VAL``).
+        """
+        there = self.discovery.directories(self.root)
+        found = [name for name in names if name in there]
+        lower = [name.lower() for name in names]
+        found += sorted(
+            (name for name in there if name not in found and name.lower() in lower),
+            key=lambda name: lower.index(name.lower()),
+        )
+        return found
+
+    def is_empty(self, place: DirectoryPlace) -> bool:
+        """Whether a directory can be read and nothing stands in it."""
+        with contextlib.suppress(ImagenetfsError):
+            return not self.unpacked.has_entries(self.path_of(place))
+        return False
 
     def title(self, place: DirectoryPlace) -> str:
         """How people know a tar or a directory."""

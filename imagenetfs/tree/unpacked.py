@@ -1,4 +1,5 @@
-"""The source's names with its zips as if they had been unpacked where they stand.
+"""The source's names with its zips as if they had been unpacked where they stand, and with the tars
+that hold a version's directory.
 
 So that one set of rules knows a layout, whether it is there as a tree or zipped. A zip that holds
 one directory, or one that is called as a version or the level above one, has these directories
@@ -24,8 +25,8 @@ from imagenetfs.index.index import Index
 from imagenetfs.index.table import Table
 from imagenetfs.index.table_builder import join_path
 
-_ENDING = re.compile(rb"\.zip([._?-].*| ?\(\d+\))?\Z", re.IGNORECASE | re.DOTALL)
-"""What says that a file is a zip, and what download programs put behind it."""
+_ENDING = re.compile(rb"\.(zip|tar)([._?-].*| ?\(\d+\))?\Z", re.IGNORECASE | re.DOTALL)
+"""What says that a file is a zip or a tar, and what download programs put behind it."""
 
 _MOST_BYTES = 1 << 28
 """Of a list of labels or words."""
@@ -120,6 +121,18 @@ class UnpackedSource:
             return None
         return DirectoryPlace(number, OUTER, members.name(row) if row >= 0 else b"")
 
+    def container(self, path: bytes) -> DirectoryPlace | None:
+        """Where a tar or zip in a zip stands that is a container itself; None for other paths."""
+        found = self._find(path)
+        if found is None or found[2] < 0:
+            return None
+        inner = self._index.inner_of_row(found[0], found[2])
+        return DirectoryPlace(found[0], inner) if inner != OUTER else None
+
+    def has(self, number: int) -> bool:
+        """Whether an archive is shown so."""
+        return any(one.number == number for one in self.zips)
+
     def path_of(self, place: DirectoryPlace) -> bytes:
         """The path of a place, as :meth:`names` takes it."""
         for one in self.zips:
@@ -135,7 +148,7 @@ class UnpackedSource:
     def title(self, place: DirectoryPlace) -> str:
         """How people know a place."""
         title = self._index.title(place.archive, place.inner)
-        if self._index.archives[place.archive].kind is Kind.ZIP and place.below:
+        if self._index.archives[place.archive].kind is not Kind.DIRECTORY and place.below:
             title = f"{title}: {os.fsdecode(place.below)}"
         return title or str(self.path)
 

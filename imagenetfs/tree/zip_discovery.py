@@ -1,46 +1,80 @@
-"""What the zips of a source hold, added to the names that discovery has found.
+"""What the zips of a source hold, added to the names that discovery has found; and what those tars
+hold in which a version's directory stands (Kaggle's tree, tiny-imagenet-200).
 
 Only zips that stand in directories it has listed are looked into, and not those that are a class or
 come beside the images. Their tables are made for it, or read from an index file: of a zip nothing
-else tells what it holds.
+else tells what it holds. Of a tar the first member tells.
 """
 
 from __future__ import annotations
 
+import re
 import stat
 
 from imagenetfs.errors import BrokenArchivesError, ImagenetfsError, SourceUnreadableError
-from imagenetfs.index.archives import OUTER, Archive, Kind, archive_stem
+from imagenetfs.index.archives import OUTER, Archive, Kind, archive_stem, is_archive_name
 from imagenetfs.index.index import Index
+from imagenetfs.index.table import Table
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.system.text import decoded
 from imagenetfs.tree.discovery import (
     CLASS,
+    DEVKIT,
     ROOTS,
+    SPLIT_TAR,
     Discovery,
     is_beside,
     is_of_images,
-    look_again,
 )
-from imagenetfs.tree.images import is_dropping
+from imagenetfs.tree.discovery_walk import look_again
+from imagenetfs.tree.images import is_dropping, is_within_dropping
+from imagenetfs.tree.peek import peek
 from imagenetfs.tree.split_backend import troubles
 from imagenetfs.tree.unpacked import UnpackedSource, UnpackedZip, stem_of
+
+_TOLD_BY_NAME = (
+    SPLIT_TAR,
+    re.compile(CLASS.pattern + rb"\.tar", re.IGNORECASE),
+    re.compile(rb"(winter|fall)_?\d\d(_whole)?\.tar(\..*)?", re.IGNORECASE),
+)
+"""Tars whose names tell what they are."""
+
+_SPLIT = re.compile(
+    rb"train(ing|_t3)?|val(id|idation)?|test|ILSVRC20\d\d_img_(train|val|test)\w*", re.IGNORECASE
+)
+"""Zips whose one directory is no set of its own, whatever it is called; those of versions too."""
+
+_MOST_LOOKED_AT = 100_000
 
 
 def discover_in_zips(found: Discovery, index: Index) -> None:
     """Look at the zips' names as at those of directories. Their tables are made for it, or read
     from an index file.
     """
-    zips = [archive for archive in found.archives if archive.kind is Kind.ZIP]
-    if not zips:
+    chosen = [one for one in found.archives if _is_unpacked(found, index, one)]
+    if not chosen:
         return
     found.unpacked = UnpackedSource(index)
-    for archive in zips:
-        if not (
-            CLASS.fullmatch(archive_stem(_last(archive.path))) or is_beside(_last(archive.path))
-        ):
-            _unpack(found, index, archive)
+    for archive in chosen:
+        _unpack(found, index, archive)
     look_again(found, found.unpacked)
+
+
+def _is_unpacked(found: Discovery, index: Index, archive: Archive) -> bool:
+    """Whether an archive's names are looked at as those of a directory."""
+    where, _, name = archive.path.rpartition(b"/")
+    if archive.kind is Kind.ZIP:
+        return not (CLASS.fullmatch(archive_stem(name)) or is_beside(name))
+    if archive.kind is not Kind.TAR or where not in (b"", found.base):
+        return False
+    if any(called.fullmatch(name) for called in (*_TOLD_BY_NAME, DEVKIT)) or is_beside(name):
+        return False
+    try:
+        first = next((one for one, _ in peek(index.source, archive.path, 1).names), b"")
+    except ImagenetfsError:  # told by what chooses it
+        return False
+    parts = [part for part in first.split(b"/") if part not in (b"", b".")]
+    return bool(parts) and _is_known(parts[0])
 
 
 def _unpack(found: Discovery, index: Index, archive: Archive) -> None:
@@ -62,14 +96,42 @@ def _unpack(found: Discovery, index: Index, archive: Archive) -> None:
     if not own:
         return
     directories = [name for name, is_directory in own if is_directory]
-    is_one = len(own) == 1 and len(directories) == 1 and not is_of_images(directories[0])
-    if not is_one and not any(map(_is_known, directories)):
-        own = [(_last(stem_of(archive.path)), True)]
+    _note_archives(found, archive.path, members)
+    stem = _last(stem_of(archive.path))
+    called = next((pattern for pattern in (_SPLIT, *ROOTS) if pattern.fullmatch(stem)), None)
+    if called is not None:  # it is the split, or the version: what it holds is a part of that
+        beside = any(map(called.fullmatch, directories)) and called is not _SPLIT
+    else:
+        is_one = len(own) == 1 and len(directories) == 1 and not is_of_images(directories[0])
+        beside = is_one or any(map(_is_known, directories))
+    if not beside:
+        own = [(stem, True)]
         _add_names(found, index, UnpackedZip(archive.number, stem_of(archive.path)), where, own)
         return
     there = {name for name, _ in found.names.get(where, ())}
     new = frozenset(name for name, _ in own if name not in there)
     _add_names(found, index, UnpackedZip(archive.number, where, new), where, own)
+
+
+def _note_archives(found: Discovery, path: bytes, members: Table) -> None:
+    """Note the archives in a zip that cannot be served from it: the published tars, for these hold
+    archives again, and those of classes that are deflated.
+    """
+    if len(members) > _MOST_LOOKED_AT:
+        return  # of images: what holds archives holds few
+    rows = members.regular().tolist()
+    names = {row: members.name(row) for row in rows if is_archive_name(members.name(row))}
+    wrapped = [n for n in names.values() if SPLIT_TAR.fullmatch(_last(n))]
+    nested = set(members.nested.tolist())
+    deflated = [n for r, n in names.items() if r not in nested and _is_class(n)]
+    for noted, which in ((found.wrapped, wrapped), (found.deflated, deflated)):
+        some = [name for name in which if not is_within_dropping(name)]
+        if some:
+            noted[path] = some
+
+
+def _is_class(name: bytes) -> bool:
+    return CLASS.fullmatch(archive_stem(_last(name))) is not None
 
 
 def _add_names(

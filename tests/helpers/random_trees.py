@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 JPEG = b"\xff\xd8\xff\xe0"
 APPLE_DOUBLE = b"\0\5\x16\7\0\2\0\0Mac OS X        "
 WNIDS = ("n01440764", "n01443537", "n02119789", "n03126707", "n15075141")
@@ -95,9 +97,14 @@ PLACES = (
         ("", "", "val/", "a/", "x/y/val/"),
         zipped=True,
     ),
-    Place("ILSVRC2012_t3/train", "ILSVRC2012/ILSVRC2012_img_train_t3", "ILSVRC2012/train_t3"),
-    Place("winter21_whole/train", "winter21_whole", "winter21_whole", flat=False),
-    Place("fall11_whole/train", "fall11_whole", "fall11_whole", flat=False),
+    Place(
+        "ILSVRC2012_t3/train",
+        "ILSVRC2012/ILSVRC2012_img_train_t3",
+        "ILSVRC2012/train_t3",
+        zipped=True,
+    ),
+    Place("winter21_whole/train", "winter21_whole", "winter21_whole", flat=False, zipped=True),
+    Place("fall11_whole/train", "fall11_whole", "fall11_whole", flat=False, zipped=True),
     Place(
         "mine/train",
         "mine",
@@ -335,8 +342,7 @@ def zip_of_directories(choose: random.Random, root: Path, place: Place, made: Co
     ]
     path = root / (place.directory + ".zip")
     path.parent.mkdir(parents=True, exist_ok=True)
-    above = "" if made.above == "a/" else made.above  # such a level in a zip is refused, aloud
-    path.write_bytes(zip_of(choose, below(above, entries)))
+    path.write_bytes(zip_of(choose, below(made.above, entries)))
     return path
 
 
@@ -431,6 +437,40 @@ FORMS = {
         directory_of_tars_of(lambda _, made: _of_directories(made)), in_parts=True
     ),
 }
+
+
+# --- arrays ---------------------------------------------------------------------------------------
+
+SIDES = (8, 16)
+
+
+def arrays(choose: random.Random, root: Path, labels: Sequence[int]) -> None:
+    """DownSampled/: the npz files of some sizes and splits, in batches, some labels of which are
+    none of these, and what may lie beside them.
+    """
+    for side in choose.sample(SIDES, choose.randrange(1, len(SIDES) + 1)):
+        for split in choose.sample(("train", "val"), choose.randrange(1, 3)):
+            odd = choose.choice((f"Imagenet{side}_{split}_npz", f"imagenet{side}_{split}"))
+            directory = root / "DownSampled" / odd
+            directory.mkdir(parents=True)
+            for number in choose.sample(range(1, 12), choose.randrange(1, 4)):
+                _batch(choose, directory / f"{split}_data_batch_{number}.npz", side, labels)
+            odd_ones = [
+                ("._train_data_batch_1.npz", APPLE_DOUBLE),
+                ("README.txt", b"read me"),
+                (".DS_Store", b"\0\0\0\1Bud1"),
+            ]
+            for name, data in choose.sample(odd_ones, choose.randrange(3)):
+                (directory / name).write_bytes(data)
+
+
+def _batch(choose: random.Random, path: Path, side: int, labels: Sequence[int]) -> None:
+    rows = choose.choice((1, 2, 7))
+    made = np.random.default_rng(choose.getrandbits(32))
+    data = made.integers(0, 256, (rows, 3 * side * side), dtype=np.uint8)
+    own = [choose.choice((*labels, max(labels) + 7)) for _ in range(rows)]
+    kind = choose.choice((np.int64, np.uint8, np.int32))
+    np.savez(path, data=data, labels=np.array(own, dtype=kind))
 
 
 # --- damage ---------------------------------------------------------------------------------------

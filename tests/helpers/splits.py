@@ -8,7 +8,7 @@ from imagenetfs.index.arena import Arena
 from imagenetfs.index.index import Index
 from imagenetfs.read.reader import Reader
 from imagenetfs.source.source import Source
-from imagenetfs.tree.discovery import discover
+from imagenetfs.tree.discovery_walk import discover
 from imagenetfs.tree.listing import Listing
 from imagenetfs.tree.per_class_split import PerClassSplit, classes_within
 from imagenetfs.tree.selection import ArchiveSelector

@@ -15,6 +15,7 @@ import pytest
 
 from imagenetfs import config
 from imagenetfs.job import preflight
+from imagenetfs.job.doctor import counting
 from imagenetfs.job.doctor import source as source_lines
 from imagenetfs.job.doctor.findings import Finding, Grade
 from tests.helpers.bench import Bench
@@ -156,7 +157,8 @@ def test_sources_that_are_none(at: Bench, sample: Path, tmp_path: Path) -> None:
     assert at.call("doctor", tmp_path / "nowhere").returncode == 41
 
 
-def test_a_slow_source(sample_copy: Path) -> None:
+def test_a_slow_source(sample_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counting, "COUNT_SECONDS", 0.0)
     with slow_source(sample_copy, latency=0.03) as slow:
         lines = list(source_lines.source(_settings(slow.path)))
     speed = _about(iter(lines), "speed")

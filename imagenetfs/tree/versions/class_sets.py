@@ -15,10 +15,15 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from imagenetfs.index.archives import OUTER, Kind, is_archive_name
+from imagenetfs.index.archives import OUTER, Kind, is_archive_name, tar_stem
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
-from imagenetfs.tree.class_backend import outside_of, split_of_places, tell_outside
+from imagenetfs.tree.class_backend import (
+    class_backend,
+    outside_of,
+    split_of_places,
+    tell_outside,
+)
 from imagenetfs.tree.class_places import (
     FoundClass,
     by_split,
@@ -45,9 +50,9 @@ from imagenetfs.tree.discovery import (
     Discovery,
     is_of_images,
 )
-from imagenetfs.tree.images import is_within_dropping
+from imagenetfs.tree.images import is_image, is_within_dropping
 from imagenetfs.tree.locate import OTHER_SET
-from imagenetfs.tree.peek import plain_name
+from imagenetfs.tree.peek import Peek, plain_name
 from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import UNLABELED, FlatSplit
 from imagenetfs.tree.unpacked import DirectoryPlace
@@ -85,16 +90,30 @@ def versions(
         if version is not None:
             _add_flat(finder, version, path, kit)
             _look_outside(finder, version, path)
+    flat: list[tuple[bytes, DirectoryPlace]] = []
     for number in _free_tars(discovery, index):
         path = discovery.archives[number].path
-        if _may_hold_classes(finder, number) and _is_usable(finder, number):
-            stem = plain_name(path.rpartition(b"/")[2]).removesuffix(b".tar")
-            where = DirectoryPlace(number)
+        seen = finder.look_into(number, _MEMBERS)
+        if seen is None:
+            continue
+        stem, where = tar_stem(plain_name(path.rpartition(b"/")[2])), DirectoryPlace(number)
+        if not _may_hold_classes(finder, path, seen):
+            if path.rpartition(b"/")[0] == discovery.base and _has_named_images(seen):
+                flat.append((stem, where))
+        elif _is_usable(finder, number):
             classes = _classes_in(index, where)
             version = _add(finder, found, names, stem, path, classes)
             if version is not None:
                 tell_outside(finder, where, classes, [])
                 _look_outside(finder, version, path)
+    if len(flat) == 1 and _is_usable(finder, flat[0][1].archive):
+        _add_flat_tar(finder, found, names, *flat[0])
+    elif len(flat) > 1:
+        finder.warn(
+            f"{len(flat):,} tars (first: {finder.title(flat[0][1])}) hold images whose names tell "
+            "their classes, and are not shown: put what is one set into one directory, as "
+            "ILSVRC2012/train/."
+        )
     return [found[name] for name in sorted(found)]
 
 
@@ -129,6 +148,26 @@ def _add(
         version.splits.append(Split(split, backend, title, aliases))
     found[name] = version
     return version
+
+
+def _add_flat_tar(
+    finder: ArchiveSelector,
+    found: dict[bytes, Version],
+    known: set[bytes],
+    name: bytes,
+    where: DirectoryPlace,
+) -> None:
+    """The set ``name`` of a tar without classes, whose images' names tell them."""
+    title = finder.title(where)
+    if name in found or name in known:
+        finder.warn(f"{title} is not shown: there is a version {os.fsdecode(name)} already.")
+        return
+    split = split_name(name) or (b"val" if _EVALUATION.fullmatch(name) else b"train")
+    backend = class_backend(finder, where, split)
+    if backend is not None:
+        aliases = (b"validation",) if split == b"val" else ()
+        found[name] = Version(name if name not in _TAKEN else b"set-" + name)
+        found[name].splits.append(Split(split, backend, title, aliases))
 
 
 def _look_outside(finder: ArchiveSelector, version: Version, path: bytes) -> None:
@@ -168,6 +207,8 @@ def _add_flat(finder: ArchiveSelector, version: Version, path: bytes, kit: Devki
         of = labels.of if labels is not None and not by_name else wnid_of_name
         classes = {of(image) or UNLABELED for image in images}
         if not classes:
+            if finder.is_empty(place):
+                finder.warn(f"{finder.title(place)} is empty: there is no {split.decode()}.")
             continue
         if UNLABELED in classes and split != b"test":
             finder.warn(
@@ -223,28 +264,30 @@ def _free_tars(discovery: Discovery, index: Index) -> Iterator[int]:
             continue  # its tars are known by the splits that they are
         for name in discovery.files(directory):
             number = discovery.number(join_path(directory, name), Kind.TAR)
-            stem = plain_name(name).removesuffix(b".tar")
+            stem = tar_stem(plain_name(name))
             is_whole = any(called.fullmatch(name) for called in WHOLE_TARS)
-            if number is not None and not (
-                CLASS.fullmatch(stem) or is_whole or DEVKIT.fullmatch(name)
-            ):
+            if number is None or CLASS.fullmatch(stem) or is_whole or DEVKIT.fullmatch(name):
+                continue
+            if discovery.unpacked is None or not discovery.unpacked.has(number):
                 yield number
 
 
-def _may_hold_classes(finder: ArchiveSelector, number: int) -> bool:
+def _has_named_images(seen: Peek) -> bool:
+    """Whether the names of images among the first members of a tar tell classes."""
+    names = (name for name, is_directory in seen.names if not is_directory and is_image(name))
+    return any(wnid_of_name(name.rpartition(b"/")[2]) for name in names)
+
+
+def _may_hold_classes(finder: ArchiveSelector, path: bytes, seen: Peek) -> bool:
     """Whether there is a class among the first members of a tar, or a tar that may hold some."""
-    seen = finder.look_into(number, _MEMBERS)
-    if seen is None:
-        return False
-    path = finder.index.archives[number].path
-    if not seen.names and not seen.compressed:
-        return True  # its beginning is broken
+    if seen.problem and not seen.compressed:
+        return True  # its beginning is broken, which is told when it is read
     if path not in finder.discovery.wrapped:
         inner = (name for name, _ in seen.names if is_archive_name(name))
         if any(not is_within_dropping(name) for name in inner):
             return True
-    parts = (part.removesuffix(b".tar") for name, _ in seen.names for part in name.split(b"/")[:-1])
-    tars = (name.rpartition(b"/")[2].removesuffix(b".tar") for name, _ in seen.names)
+    parts = (tar_stem(part) for name, _ in seen.names for part in name.split(b"/")[:-1])
+    tars = (tar_stem(name.rpartition(b"/")[2]) for name, _ in seen.names)
     return any(CLASS.fullmatch(part) or NUMBERED.fullmatch(part) for part in (*parts, *tars))
 
 

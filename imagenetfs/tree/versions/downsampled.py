@@ -12,6 +12,8 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
 from imagenetfs.errors import ArchiveError
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.array_table import ArrayTable
@@ -23,7 +25,7 @@ from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.devkit import Devkit
 from imagenetfs.tree.discovery import DOWN_SAMPLED, Discovery
 from imagenetfs.tree.inode import InodeKind, base
-from imagenetfs.tree.left_out import LeftOut
+from imagenetfs.tree.left_out import LeftOut, Reason
 from imagenetfs.tree.listing import Entry, Listing, RowwiseListing, member_attributes
 from imagenetfs.tree.split_backend import UNLABELED
 
@@ -94,6 +96,7 @@ class ArraySplit:
         self._ids = [ids[wnid] for wnid in self.classes] if ids is not None else None
         self._tables: list[_Table] | None = None
         self._problems: list[str] = []
+        self._left_out = LeftOut()
 
     def _all(self) -> list[_Table]:
         if self._tables is None:
@@ -115,6 +118,8 @@ class ArraySplit:
         if self._ids is not None:
             unknown = len(members) - sum(len(members.of_label(label)) for label in self._ids)
             if unknown:
+                first = int(np.argmin(np.isin(members.labels, self._ids)))
+                self._left_out.add(Reason.NO_LABEL, members.name(first), unknown)
                 self._tell(
                     f"{unknown:,} rows of {title} have labels that the devkit does "
                     "not name, and are not shown."
@@ -155,7 +160,7 @@ class ArraySplit:
         return None
 
     def left_out(self) -> LeftOut:
-        return LeftOut()  # rows of an array have no names: see problems
+        return self._left_out
 
     def problems(self) -> Sequence[str]:
         self._all()

@@ -13,7 +13,7 @@ from functools import partial
 
 from imagenetfs.errors import ImagenetfsError
 from imagenetfs.formats.tar.header import name_of
-from imagenetfs.index.archives import Kind
+from imagenetfs.index.archives import Kind, tar_stem
 from imagenetfs.index.index import Index
 from imagenetfs.tree.class_backend import class_backend, labels_of_directories, outside_of
 from imagenetfs.tree.class_places import (
@@ -27,7 +27,6 @@ from imagenetfs.tree.dataset import Expected, OtherLabels, Split, Version
 from imagenetfs.tree.devkit import Devkit
 from imagenetfs.tree.discovery import CLASS, ILSVRC2012, Discovery
 from imagenetfs.tree.labels import DEVKIT_NAMES
-from imagenetfs.tree.locate import holds_classes
 from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import (
     UNLABELED,
@@ -35,6 +34,7 @@ from imagenetfs.tree.split_backend import (
     SplitBackend,
     image_number,
 )
+from imagenetfs.tree.split_directories import SPEAKING, SplitDirectories
 from imagenetfs.tree.unpacked import DirectoryPlace
 from imagenetfs.tree.val_labels import find_labels
 
@@ -47,16 +47,6 @@ _PATCH = re.compile(rb"ILSVRC2012_img_test_patch\w*\.tar")
 _NAMED = (("train", _TRAIN), ("train_t3", _T3), ("val", _VAL), ("test", _TEST), ("patch", _PATCH))
 _IMAGE_OF = re.compile(rb"ILSVRC20\d\d_(val|test)_\d{8}(?:_n\d{8})?\.\w+")
 _FLAT_VAL = re.compile(rb"ILSVRC20\d\d_val_\d{8}\.\w+")
-_SPEAKING = re.compile(rb"(?:^|[^a-z])(train|val|test|t3|patch)(?![a-hj-z])", re.IGNORECASE)
-
-_DIRECTORIES = {
-    "train": (b"train", b"ILSVRC2012_img_train", b"training"),
-    "train_t3": (b"train_T3", b"train_t3", b"ILSVRC2012_img_train_t3"),
-    "val": (b"validation", b"val", b"ILSVRC2012_img_val", b"valid"),
-    "test": (b"test", b"ILSVRC2012_img_test", b"ILSVRC2012_img_test_v10102019"),
-}
-
-
 Order = Callable[[], Sequence[bytes]]
 """The classes of val's images, in the order of these."""
 
@@ -67,11 +57,13 @@ def versions(discovery: Discovery, index: Index, prefer: str, kit: Devkit | None
     if root is None:
         return []
     finder = ArchiveSelector(discovery, index, prefer, root)
-    tars = _tars_by_role(finder)
+    tars, directories = _tars_by_role(finder), SplitDirectories(finder)
     main = Version(b"ILSVRC2012")
-    train = _by_class(finder, tars["train"], _directory(finder, "train"))
-    val, main.val_wnids, main.val_wnids_from = _val(finder, tars["val"], kit)
-    test = _test(finder, tars["test"], tars["patch"])
+    train = _by_class(finder, tars["train"], directories.find("train"))
+    val, main.val_wnids, main.val_wnids_from = _val(
+        finder, tars["val"], directories.find("val"), kit
+    )
+    test = _test(finder, tars["test"], tars["patch"], directories.find("test"))
     main.splits = [split for split in (train, val, test) if split is not None]
     main.hidden_directories = {
         name: path
@@ -79,19 +71,11 @@ def versions(discovery: Discovery, index: Index, prefer: str, kit: Devkit | None
         if b"devkit" in name and (path := finder.path(name)) in discovery.numbers
     }
     t3 = Version(b"ILSVRC2012_t3")
-    split = _by_class(finder, tars["train_t3"], _directory(finder, "train_t3"))
+    split = _by_class(finder, tars["train_t3"], directories.find("train_t3"))
     t3.splits = [split] if split is not None else []
+    shown = {split.name.decode() for split in main.splits}
+    directories.tell_unused(shown | ({"train_t3"} if t3.splits else set()))
     return [version for version in (main, t3) if version.splits]
-
-
-def _directory(finder: ArchiveSelector, role: str) -> DirectoryPlace | None:
-    """The directory of a split. Where there is none, and classes stand right in the version's
-    directory, those are train.
-    """
-    found = finder.directory(*_DIRECTORIES[role])
-    if found is None and role == "train" and holds_classes(finder.discovery, finder.root):
-        return finder.discovery.place(finder.root)
-    return found
 
 
 # --- which tar is what ----------------------------------------------------------------------------
@@ -104,9 +88,11 @@ def _tars_by_role(finder: ArchiveSelector) -> dict[str, list[int]]:
     roles = {role: finder.tars(pattern) for role, pattern in _NAMED}
     known = {number for numbers in roles.values() for number in numbers}
     others: dict[str, list[int]] = {}
-    for number in finder.tars(re.compile(rb".*\.tar(\..*)?|.*\.t[gxbz].*", re.DOTALL)):
+    for number in finder.tars(
+        re.compile(rb".*\.tar(\..*)?|.*\.t[gxbz].*", re.DOTALL | re.IGNORECASE)
+    ):
         path = finder.index.archives[number].path
-        stem = path.rpartition(b"/")[2].removesuffix(b".tar")
+        stem = tar_stem(path.rpartition(b"/")[2])
         if number in known or CLASS.fullmatch(stem) or DEVKIT_NAMES.fullmatch(stem):
             continue
         role = _role(finder, number, has_train=bool(roles["train"]))
@@ -128,7 +114,8 @@ def _use_other(
         right = {"patch": "test_patch_v10102019", "test": "test_v10102019"}.get(role, role)
         finder.warn(
             f"{titles} all look like {role}, and none is used: name the right one "
-            f"ILSVRC2012_img_{right}.tar (ln -s)."
+            f"ILSVRC2012_img_{right}.tar (ln -s). If they are its parts, move them into a "
+            f"directory {role}."
         )
     else:
         roles[role] = list(numbers)
@@ -142,15 +129,17 @@ def _role(finder: ArchiveSelector, number: int, *, has_train: bool) -> str | Non
     if seen is None:
         return None
     names = [name.lstrip(b"./") for name, _ in seen.names]
-    called = [word.lower() for word in _SPEAKING.findall(path.rpartition(b"/")[2])]
+    called = [word.lower() for word in SPEAKING.findall(path.rpartition(b"/")[2])]
     for name in names:
         of = _IMAGE_OF.fullmatch(name.rpartition(b"/")[2])
         if of is not None:
             role = of[1].decode()
             return "patch" if role == "test" and b"patch" in called + name.split(b"_") else role
-    parts = [part.removesuffix(b".tar") for name in names for part in name.split(b"/")]
+    parts = [tar_stem(part) for name in names for part in name.split(b"/")]
     if not any(CLASS.fullmatch(part) or wnid_of_name(part) for part in parts):
-        if called and names and path not in finder.discovery.wrapped:
+        if called and seen.problem:
+            finder.warn(f"{os.fsdecode(path)} is not used: {seen.problem}. Have it replaced.")
+        elif called and names and path not in finder.discovery.wrapped:
             first = os.fsdecode(names[0])
             finder.warn(
                 f"{os.fsdecode(path)} is not used: its first member is {first}, and no image of "
@@ -183,13 +172,15 @@ def _by_class(
 
 
 def _val(
-    finder: ArchiveSelector, tars: list[int], kit: Devkit | None
+    finder: ArchiveSelector,
+    tars: list[int],
+    directory: DirectoryPlace | None,
+    kit: Devkit | None,
 ) -> tuple[Split | None, Order | None, tuple[bytes, ...]]:
     """val, its classes in the order of its images where they can be known, and the paths that tell
     these.
     """
     of_kit = (partial(_wnids_of_kit, kit), kit.paths) if kit is not None else (None, ())
-    directory = _directory(finder, "val")
     archive, _ = finder.choose(tars, directory)
     if archive is None:
         return None, *of_kit
@@ -311,8 +302,13 @@ def _tell_unsorted(finder: ArchiveSelector, directory: DirectoryPlace) -> None:
         )
 
 
-def _test(finder: ArchiveSelector, tars: list[int], patch: list[int]) -> Split | None:
-    index, directory = finder.index, _directory(finder, "test")
+def _test(
+    finder: ArchiveSelector,
+    tars: list[int],
+    patch: list[int],
+    directory: DirectoryPlace | None,
+) -> Split | None:
+    index = finder.index
     where, _ = finder.choose(tars, directory)
     if where is None:
         return None

@@ -32,7 +32,17 @@ def versions(discovery: Discovery, index: Index) -> list[Version]:
     train = _by_class(finder, b"train", finder.directory(b"train"))
     val = _val(finder, train)
     version.splits = [split for split in (train, val, _test(finder)) if split is not None]
+    shown = {split.name for split in version.splits}
+    for name in (b"train", b"val", b"test"):
+        if version.splits and name not in shown:
+            _tell_empty(finder, name)
     return [version] if version.splits else []
+
+
+def _tell_empty(finder: ArchiveSelector, name: bytes) -> None:
+    place = finder.discovery.place(finder.path(name))
+    if place is not None and finder.is_empty(place):
+        finder.warn(f"{finder.title(place)} is empty: there is no {name.decode()}.")
 
 
 def _by_class(

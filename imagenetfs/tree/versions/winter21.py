@@ -12,7 +12,7 @@ import os
 import re
 
 from imagenetfs.errors import BrokenArchivesError
-from imagenetfs.index.archives import OUTER, Kind
+from imagenetfs.index.archives import OUTER, Kind, tar_stem
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.system.text import decoded
@@ -68,7 +68,7 @@ def _by_class(discovery: Discovery, index: Index, prefer: str, root: bytes) -> S
     tars: dict[bytes, Place] = {}
     for directory in (root, *beside):
         for name in discovery.files(directory):
-            wnid = name.removesuffix(b".tar")
+            wnid = tar_stem(name)
             path = join_path(directory, name)
             number = discovery.number(path, Kind.TAR) if wnid != name else None
             if number is not None and WNID.fullmatch(wnid):

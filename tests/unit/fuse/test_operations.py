@@ -260,6 +260,17 @@ def test_kernels_that_want_an_answer(served: Served, files: bool, directories: b
     assert served.row[Counter.ERRORS] == 0
 
 
+@pytest.mark.parametrize(
+    ("length", "number"),
+    [(255, errno.ENOENT), (256, errno.ENAMETOOLONG), (1023, errno.ENAMETOOLONG)],
+)
+def test_names_that_are_too_long(served: Served, length: int, number: int) -> None:
+    """f_namelen is 255: what is longer is no name, and nothing is asked of the tree."""
+    assert served.ask(Opcode.LOOKUP, CLASS, b"x" * length + b"\0") == number
+    assert bool(served.tree.asked) is (number == errno.ENOENT)
+    assert served.row[Counter.ERRORS] == 0
+
+
 def test_the_last_word_is_answered(served: Served) -> None:
     assert served.ask(Opcode.DESTROY, 0) == b""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tarfile
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,8 @@ from imagenetfs.source.source import Source
 from imagenetfs.tree import published_counts
 from imagenetfs.tree.catalogue import Catalogue, build_catalogue
 from imagenetfs.tree.dataset import Split, Version
+from tests.helpers.layouts import by_directory, train_images
+from tests.helpers.zips import Packing, zip_of
 
 TRAIN, VAL = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 
@@ -138,6 +141,28 @@ def test_images_that_are_none(root: Path) -> None:
     wrong = _images(root)
     assert len(wrong) == 1
     assert "ILSVRC2012_val_00000007.JPEG is no JPEG and no PNG: it begins with 1f 8b 08" in wrong[0]
+
+
+@pytest.mark.parametrize("packing", ["stored", "deflated"])
+def test_images_in_a_zip_are_compared_with_its_sums(tmp_path: Path, packing: Packing) -> None:
+    images = train_images()
+    path = tmp_path / "mine.zip"
+    path.write_bytes(zip_of(by_directory(images, "mine/"), packing))
+    assert list(verify.check_images(_catalogue(tmp_path), 2, lambda done, total: None)) == []
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    damaged = [members[1], members[4]]
+    with open(path, "r+b") as file:
+        for member in damaged:
+            at = member.header_offset + 30 + len(member.filename) + member.compress_size // 2
+            file.seek(at)
+            byte = file.read(1)[0]
+            file.seek(at)
+            file.write(bytes([byte ^ 1]))
+    wrong = sorted(verify.check_images(_catalogue(tmp_path), 2, lambda done, total: None))
+    assert len(wrong) == len(damaged)
+    for sentence, name in zip(wrong, sorted(m.filename for m in damaged), strict=True):
+        assert f"mine.zip: {name} is damaged: " in sentence
 
 
 @pytest.mark.expects_log(r"unmount and mount again to see what it holds\.")

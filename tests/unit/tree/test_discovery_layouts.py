@@ -588,6 +588,118 @@ def test_parts_of_an_archive(tmp_path: Path, suffixes: tuple[str, ...]) -> None:
     assert both(source) == []
 
 
+def test_parts_of_a_compressed_archive(tmp_path: Path) -> None:
+    source = without(documented(tmp_path), VAL_TAR)
+    whole = gzip.compress(packed(flat(VAL)))
+    write(source, {f"{VAL_TAR}.gz.aa": whole[:500], f"{VAL_TAR}.gz.ab": whole[500:]})
+    [warning] = tree_of(source).catalogue.warnings
+    assert f"{VAL_TAR}.gz is there in 2 parts" in warning
+    assert warning.endswith("), and unpack that.")
+    subprocess.run(warning.partition("once (")[2].partition(")")[0], shell=True, check=True)
+    assert (source / f"{VAL_TAR}.gz").read_bytes() == whole
+
+
+@pytest.mark.parametrize("where", ["winter21_whole", "mine"])
+def test_class_tars_that_are_compressed_are_told_once(tmp_path: Path, where: str) -> None:
+    """One sentence and one look for all of them, for there may be 19,167."""
+    tars = {f"{name}.gz": gzip.compress(data) for name, data in class_tars(TRAIN).items()}
+    source = write(tmp_path, {f"{where}/{name}": data for name, data in tars.items()})
+    said = refusal(source)
+    assert f"{where} has 4 class tars compressed with gzip (first: n01440764.tar.gz)" in said
+    command = said.partition("unpack them once (")[2].removesuffix(").")
+    subprocess.run(command, shell=True, check=True)
+    assert shown(tree_of(source), f"{where}/train") == TRAIN
+
+
+def test_short_endings_of_class_tars(tmp_path: Path) -> None:
+    tars = {f"{name[:-4]}.tgz": gzip.compress(data) for name, data in class_tars(TRAIN).items()}
+    source = write(tmp_path, {f"mine/{name}": data for name, data in tars.items()})
+    command = refusal(source).partition("unpack them once (")[2].removesuffix(").")
+    subprocess.run(command, shell=True, check=True)
+    assert shown(tree_of(source), "mine/train") == TRAIN
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [("train.7z", "7z x train.7z"), ("ImageNet.RAR", "unrar x ImageNet.RAR")],
+)
+def test_archives_of_formats_that_are_not_read(tmp_path: Path, name: str, command: str) -> None:
+    source = write(documented(tmp_path), {f"{D}{name}": b"x"})
+    [warning] = tree_of(source).catalogue.warnings
+    assert f"{D}{name} is an archive of a kind that is not read" in warning
+    assert warning.endswith(f"(cd {source}/ILSVRC2012 && {command}).")
+
+
+def test_archives_that_have_nothing_to_do_with_it_are_not_told(tmp_path: Path) -> None:
+    source = write(documented(tmp_path), {"papers.7z": b"x", f"{D}talk.rar": b"x"})
+    assert both(source) == []
+
+
+def test_the_published_tar_in_its_own_place_within_another(tmp_path: Path) -> None:
+    source = without(documented(tmp_path), VAL_TAR)
+    inside = {TRAIN_TAR.rpartition("/")[2]: (source / TRAIN_TAR).read_bytes()}
+    write(source, {TRAIN_TAR: packed(inside)})
+    said = refusal(source)
+    assert f"{TRAIN_TAR} holds ILSVRC2012_img_train.tar: a tar of tars within another" in said
+    assert "give that" not in said
+
+
+@pytest.mark.parametrize("above", ["", "mine/", "a/b/"])
+def test_a_set_of_flat_images_in_a_tar(tmp_path: Path, above: str) -> None:
+    """Their names tell the classes."""
+    tar = packed({above + name: data for name, data in flat(TRAIN).items()})
+    tree = tree_of(write(documented(tmp_path), {"mine.tar": tar}))
+    assert shown(tree, "mine/train") == TRAIN
+    assert both(tmp_path) == []
+
+
+def test_several_tars_of_flat_images_are_no_sets(tmp_path: Path) -> None:
+    shards = {f"shard-{number}.tar": packed(flat(TRAIN)) for number in range(3)}
+    tree = tree_of(write(documented(tmp_path), shards))
+    assert list(versions(tree)) == ["ILSVRC2012"]
+    [warning] = tree.catalogue.warnings
+    assert warning.startswith("3 tars (first: shard-0.tar) hold images whose names tell")
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_an_empty_split_of_a_set(tmp_path: Path, split: str) -> None:
+    source = write(tmp_path, by_directory(TRAIN, "mine/train/"))
+    (source / "mine" / split).mkdir()
+    assert tree_of(source).catalogue.warnings == [f"mine/{split} is empty: there is no {split}."]
+
+
+@pytest.mark.parametrize("name", ["ILSVRC2012_devkit_t12 (1)", "devkit-1.17", "ILSVRC2017_devkit"])
+def test_names_of_the_devkit(tmp_path: Path, name: str) -> None:
+    source = without(documented(tmp_path), f"{D}ILSVRC2012_devkit_t12")
+    assert both(write(source, devkit_files(f"{D}{name}/"))) == []
+
+
+@pytest.mark.parametrize("second", ["ilsvrc2012", "winter21"])
+def test_two_directories_of_one_version(tmp_path: Path, second: str) -> None:
+    first = {"ilsvrc2012": "ILSVRC2012/train/", "winter21": "winter21_whole/"}[second]
+    source = write(tmp_path, by_directory(TRAIN, first))
+    write(source, by_directory(VAL, f"{second}/val/" if "train" in first else f"{second}/"))
+    [warning] = tree_of(source).catalogue.warnings
+    assert "is not used: " in warning
+    assert "is taken for the same version" in warning
+
+
+def test_a_version_that_is_a_link_to_nothing(tmp_path: Path) -> None:
+    source = documented(tmp_path)
+    (source / "winter21_whole").symlink_to("/nowhere/at/all")
+    [warning] = tree_of(source).catalogue.warnings
+    assert warning == "winter21_whole is no directory, but a file or a link that leads nowhere."
+
+
+@pytest.mark.parametrize("names", [("TRAIN.TAR", "VAL.TAR"), ("ILSVRC2012_IMG_TRAIN.Tar", "v.TAR")])
+def test_endings_in_capitals(tmp_path: Path, names: tuple[str, str]) -> None:
+    source = without(documented(tmp_path), TRAIN_TAR, VAL_TAR)
+    tars = {f"{wnid}.TAR": packed(images) for wnid, images in TRAIN.items()}
+    write(source, {f"{D}{names[0]}": packed(tars), f"{D}{names[1]}": packed(flat(VAL))})
+    warnings = both(source)
+    assert all("by what it holds" in warning for warning in warnings)
+
+
 def test_hugging_faces_archives(tmp_path: Path) -> None:
     """Named; the commands unpack them; then the classes come from the images' names."""
     images = list(flat(TRAIN).items())

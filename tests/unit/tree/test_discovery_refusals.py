@@ -147,3 +147,20 @@ def test_links_are_followed(tmp_path: Path) -> None:
     [version] = look(source).versions
     assert [split.name for split in version.splits] == [b"train", b"val"]
     assert [len(split.backend.listing(0)) for split in version.splits] == [3, 1]
+
+
+@pytest.mark.expects_log("is broken at byte")
+@pytest.mark.parametrize("name", ["mine.tar", "ILSVRC2012/train.tar", "ILSVRC2012/my val.tar"])
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_tar_of_another_name_that_is_broken_where_its_classes_begin(
+    tmp_path: Path, name: str, before: int
+) -> None:
+    """The header of its only class tar is none any more: nothing tells what it is."""
+    members = {"README.txt": b"read me"} if before else {}
+    whole = tar_of({**members, "n01440764.tar": b"x" * 700})
+    at = 1024 * before
+    at = 1024 * before
+    write(tmp_path / name, whole[:at] + b"\xff" * 300 + whole[at + 300 :])
+    told = str(why(tmp_path))
+    assert name in told
+    assert "header" in told or "begin as a tar" in told

@@ -13,7 +13,7 @@ from imagenetfs.errors import (
 )
 from imagenetfs.source.source import Source
 from imagenetfs.tree.devkit import Devkit
-from imagenetfs.tree.discovery import discover
+from imagenetfs.tree.discovery_walk import discover
 from imagenetfs.tree.labels import read_devkit, read_words
 from tests.helpers.archives import tar_of
 from tests.helpers.devkit import LEAVES, meta_mat

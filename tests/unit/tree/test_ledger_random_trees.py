@@ -19,15 +19,18 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from imagenetfs.errors import ImagenetfsError
 from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.ledger import account
+from imagenetfs.tree.left_out import Reason
 from imagenetfs.tree.tree import Tree
 from tests.helpers import layouts
 from tests.helpers.archives import close
-from tests.helpers.random_trees import DAMAGES, FORMS, PLACES, Place, content, damage
+from tests.helpers.random_trees import DAMAGES, FORMS, PLACES, Place, arrays, content, damage
 from tests.helpers.randomness import seeded
 from tests.helpers.trees import tree_of
 
@@ -334,6 +337,53 @@ def test_no_image_is_unaccounted_for(tmp_path: Path, form: str, place: Place) ->
         except BaseException:
             print(f"tree {number} of this schedule, in {root}")
             raise
+        shutil.rmtree(root)
+
+
+def rows_of(root: Path, split: str) -> list[tuple[int, bytes]]:
+    """(label, pixels) of all rows of ``Imagenet8/train``, in the order of their batches."""
+    side, name = re.fullmatch(r"Imagenet(\d+)/(\w+)", split).groups()  # type: ignore[union-attr]
+    found = []
+    for path in root.glob("DownSampled/*/[!.]*.npz"):
+        if path.parent.name.lower().startswith(f"imagenet{side}_{name}"):
+            with np.load(path) as loaded:
+                order = int(re.findall(r"\d+", path.name)[-1])
+                pairs = zip(loaded["labels"].tolist(), loaded["data"], strict=True)
+                found.append((order, [(label, row.tobytes()) for label, row in pairs]))
+    return [row for _, rows in sorted(found) for row in rows]
+
+
+def pixels_of(png: bytes) -> bytes:
+    """The pixels of a PNG as a row of such an array has them: all of red, green, blue."""
+    with Image.open(io.BytesIO(png)) as image:
+        return np.asarray(image).transpose(2, 0, 1).tobytes()
+
+
+@pytest.mark.parametrize("has_kit", [True, False])
+def test_no_row_of_an_array_is_unaccounted_for(tmp_path: Path, has_kit: bool) -> None:
+    schedule = seeded("arrays", has_kit)
+    wnids = {number: wnid.decode() for number, wnid in enumerate(layouts.CLASSES[::-1], 1)}
+    for number in range(-(-TREES // 40)):
+        root = tmp_path / str(number)
+        arrays(random.Random(schedule.randrange(1 << 32)), root, list(wnids))
+        if has_kit:
+            layouts.write(root, layouts.devkit_files("ILSVRC2012/ILSVRC2012_devkit_t12/"))
+        tree = tree_of(root)
+        for version in tree.catalogue.versions:
+            for split in version.splits:
+                title = f"{version.name.decode()}/{split.name.decode()}"
+                wanted: dict[str, list[bytes]] = {}
+                for label, row in rows_of(root, title):
+                    wnid = wnids.get(label, "") if has_kit else "unlabeled"
+                    wanted.setdefault(wnid, []).append(row)
+                lost = len(wanted.pop("", ()))
+                shown = layouts.shown(tree, title)
+                found = {wnid: list(map(pixels_of, some.values())) for wnid, some in shown.items()}
+                assert found == wanted
+                ledger = account(version, split)
+                assert ledger.images == sum(map(len, wanted.values()))
+                assert ledger.left_out.counts == ({Reason.NO_LABEL: lost} if lost else {})
+        close(tree.catalogue.index)
         shutil.rmtree(root)
 
 

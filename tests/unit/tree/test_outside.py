@@ -15,6 +15,7 @@ from tests.helpers.layouts import (
     class_tars,
     flat,
     packed,
+    shown,
     train_images,
     val_images,
     write,
@@ -133,3 +134,67 @@ def test_a_tar_that_is_deflated_within_a_zip_is_told(tmp_path: Path) -> None:
     (told,) = ledger_of(tmp_path, b"ILSVRC2012").problems
     assert "extra.tar is deflated within the zip" in told
     assert told.endswith("extract it.")
+
+
+@pytest.mark.parametrize("ending", ["tar.gz", "tgz", "tar.zst", "7z", "tar.xz"])
+@pytest.mark.parametrize("form", ["tar", "directory", "winter21"])
+def test_classes_that_are_compressed_are_counted(tmp_path: Path, form: str, ending: str) -> None:
+    """Their names tell that classes are missing, whether or not a list does."""
+    *whole, last = TRAIN
+    tars = class_tars({wnid: TRAIN[wnid] for wnid in whole})
+    packed_class = {f"{last}.{ending}": b"compressed"}
+    if form == "tar":
+        source = write(tmp_path, {f"{D}ILSVRC2012_img_train.tar": packed(tars | packed_class)})
+    else:
+        above = f"{D}train/" if form == "directory" else "winter21_whole/tars/"
+        source = write(
+            tmp_path, {above + name: data for name, data in (tars | packed_class).items()}
+        )
+    ledger = ledger_of(source, b"winter21_whole" if form == "winter21" else b"ILSVRC2012")
+    assert ledger.left_out.counts == {Reason.PACKED: 1}
+    assert ledger.left_out.first[Reason.PACKED] == [f"{last}.{ending}"]
+    assert not ledger.adds_up
+    assert "1 file that are archives, and not read" in str(ledger.sentence("SRC"))
+
+
+@pytest.mark.parametrize("name", ["n09999999", "n09999999.tar", "n01440764_99.JPEG"])
+def test_links_to_nothing_between_classes_are_counted(tmp_path: Path, name: str) -> None:
+    source = write(tmp_path, by_directory(TRAIN, f"{D}train/"))
+    (source / D / "train" / name).symlink_to("/nowhere/at/all")
+    ledger = ledger_of(source, b"ILSVRC2012")
+    assert ledger.left_out.counts == {Reason.LINK: 1}
+    assert ledger.images == len(flat(TRAIN))
+
+
+def test_other_links_to_nothing_are_no_loss(tmp_path: Path) -> None:
+    source = write(tmp_path, by_directory(TRAIN, f"{D}train/"))
+    (source / D / "train" / "notes.txt").symlink_to("/nowhere/at/all")
+    assert ledger_of(source, b"ILSVRC2012").adds_up
+
+
+@pytest.mark.parametrize("form", ["tar in a tar", "tar in a directory", "zip in a directory"])
+def test_archives_in_a_class_are_counted(tmp_path: Path, form: str) -> None:
+    """They may hold all of its images: a level more than is read."""
+    deeper = {f"{wnid}.tar": packed(images) for wnid, images in TRAIN.items()}
+    if form == "tar in a tar":
+        tars = {name: packed({name: data}) for name, data in deeper.items()}
+        source = write(tmp_path, {f"{D}ILSVRC2012_img_train.tar": packed(tars)})
+    else:
+        name = "images.zip" if form.startswith("zip") else "images.tar"
+        source = write(tmp_path, {f"{D}train/{wnid}/{name}": b"" for wnid in TRAIN})
+    ledger = ledger_of(source, b"ILSVRC2012")
+    assert ledger.left_out.counts == {Reason.PACKED: 4}
+    assert len(ledger.empty) == 4
+
+
+def test_tars_of_flat_images_in_a_directory_are_read(tmp_path: Path) -> None:
+    """Parts of a download, and shards of other programs, whose images' names tell the classes."""
+    shards = {
+        f"{D}train/shard-{number:03d}.tar": packed(images | {f"{wnid}.cls": b"0"})
+        for number, (wnid, images) in enumerate(TRAIN.items())
+    }
+    tree = tree_of(write(tmp_path, shards))
+    assert shown(tree, "ILSVRC2012/train") == TRAIN
+    ledger = ledger_of(tmp_path, b"ILSVRC2012")
+    assert ledger.adds_up
+    assert set(ledger.left_out.counts) == {Reason.NOT_IMAGE}

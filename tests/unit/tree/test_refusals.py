@@ -17,7 +17,8 @@ from imagenetfs.errors import (
     SourceUnreadableError,
 )
 from imagenetfs.source.source import Source
-from imagenetfs.tree.discovery import Discovery, discover
+from imagenetfs.tree.discovery import Discovery
+from imagenetfs.tree.discovery_walk import discover
 from imagenetfs.tree.refusals import nothing_known, unusable
 from tests.helpers.archives import tar_of
 from tests.helpers.layouts import write

@@ -15,7 +15,8 @@ from imagenetfs.errors import (
 from imagenetfs.index.arena import Arena
 from imagenetfs.index.index import Index
 from imagenetfs.source.source import Source
-from imagenetfs.tree.discovery import Discovery, discover
+from imagenetfs.tree.discovery import Discovery
+from imagenetfs.tree.discovery_walk import discover
 from imagenetfs.tree.selection import ArchiveSelector
 from tests.helpers.archives import close, train_tar
 from tests.helpers.sources import TRAIN, write

@@ -4,6 +4,7 @@ of it.
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,134 @@ def test_val_and_the_devkit_as_zips(tmp_path: Path, above: str) -> None:
     tree = tree_of(source)
     assert shown(tree, "ILSVRC2012/val") == VAL
     assert said(tree) == []
+
+
+WHOLE = ["winter21_whole", "fall11_whole"]
+
+
+@pytest.mark.parametrize("version", WHOLE)
+@pytest.mark.parametrize(
+    "files",
+    [
+        pytest.param(class_tars(TRAIN), id="class tars"),
+        pytest.param(class_tars(TRAIN, "tars/"), id="class tars in tars/"),
+        pytest.param(by_directory(TRAIN), id="directories"),
+        pytest.param(by_directory(TRAIN, "a/b/"), id="directories some levels deep"),
+    ],
+)
+@pytest.mark.parametrize("has_its_own", [False, True])
+def test_the_whole_imagenet_as_a_zip(
+    tmp_path: Path, version: str, files: dict[str, bytes], has_its_own: bool
+) -> None:
+    above = f"{version}/" if has_its_own else ""
+    data = zip_of({above + path: data for path, data in files.items()}, "stored")
+    tree = tree_of(write(tmp_path, {f"{version}.zip": data}))
+    assert versions(tree) == {version: ["train"]}
+    assert shown(tree, f"{version}/train") == TRAIN
+    assert said(tree) == []
+
+
+def test_t3_as_a_zip(tmp_path: Path) -> None:
+    data = zip_of(class_tars(TRAIN), "stored")
+    tree = tree_of(write(tmp_path, {"ILSVRC2012/ILSVRC2012_img_train_t3.zip": data}))
+    assert shown(tree, "ILSVRC2012_t3/train") == TRAIN
+
+
+@pytest.mark.parametrize("above", ["a/", "a/b/", "imagenet_train/"])
+@pytest.mark.parametrize("name", ["train.zip", "ILSVRC2012_img_train.zip", "Training.zip"])
+def test_unknown_levels_within_a_split_s_zip(tmp_path: Path, name: str, above: str) -> None:
+    data = zip_of(by_directory(TRAIN, above), "mixed")
+    tree = tree_of(write(tmp_path, {f"ILSVRC2012/{name}": data}))
+    assert shown(tree, "ILSVRC2012/train") == TRAIN
+    assert said(tree) == []
+
+
+def test_unknown_levels_within_a_flat_split_s_zip(tmp_path: Path) -> None:
+    files = {
+        "ILSVRC2012/val.zip": zip_of({f"a/{n}": d for n, d in flat(VAL).items()}, "stored"),
+        **devkit_files("ILSVRC2012/ILSVRC2012_devkit_t12/"),
+    }
+    tree = tree_of(write(tmp_path, files))
+    assert shown(tree, "ILSVRC2012/val") == VAL
+
+
+@pytest.mark.parametrize("packing", ["stored", "deflated"])
+@pytest.mark.parametrize("above", ["", "ILSVRC2012/", "some/where/"])
+def test_a_zip_of_the_published_tars(tmp_path: Path, above: str, packing: Packing) -> None:
+    """The command that is named mends it."""
+    source = documented(tmp_path)
+    tars = ["ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"]
+    inside = {above + name: (source / "ILSVRC2012" / name).read_bytes() for name in tars}
+    without(source, *(f"ILSVRC2012/{name}" for name in tars))
+    write(source, {"all.zip": zip_of(inside, packing)})
+    with pytest.raises(SourceUnknownError) as caught:
+        tree_of(source)
+    told = str(caught.value)
+    assert f"all.zip holds {above}{tars[0]} and {above}{tars[1]}: a tar of tars within" in told
+    assert told.endswith(f"(cd {source} && unzip all.zip).")
+
+
+def test_class_tars_that_are_deflated_in_a_zip(tmp_path: Path) -> None:
+    write(tmp_path, {"ILSVRC2012/train.zip": zip_of(class_tars(TRAIN), "deflated")})
+    with pytest.raises(SourceUnknownError, match="4 archives of classes that are deflated") as told:
+        tree_of(tmp_path)
+    assert f"(cd {tmp_path}/ILSVRC2012 && unzip train.zip)" in str(told.value)
+
+
+@pytest.mark.expects_log("not all members are shown", "1 file in an archive that cannot be read")
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_methods_are_refused_each_and_counted(tmp_path: Path, method: int) -> None:
+    (tmp_path / "ILSVRC2012").mkdir()
+    first, *others = flat(TRAIN)
+    with zipfile.ZipFile(tmp_path / "ILSVRC2012" / "train.zip", "w") as archive:
+        for path, data in by_directory(TRAIN, "train/").items():
+            archive.writestr(path, data, method if path.endswith(first) else zipfile.ZIP_STORED)
+    tree = tree_of(tmp_path)
+    assert list(flat(shown(tree, "ILSVRC2012/train"))) == others
+    assert left_out(tree, "ILSVRC2012", "train") == {
+        "refused": {"files": 1, "first": [f"train/n01440764/{first}"]}
+    }
+    assert any("another method than deflate" in sentence for sentence in said(tree))
+
+
+@pytest.mark.expects_log("left out, for it is compressed by another method")
+def test_nothing_but_other_methods(tmp_path: Path) -> None:
+    (tmp_path / "ILSVRC2012").mkdir()
+    with zipfile.ZipFile(tmp_path / "ILSVRC2012" / "train.zip", "w", zipfile.ZIP_BZIP2) as archive:
+        for path, data in by_directory(TRAIN, "train/").items():
+            archive.writestr(path, data)
+    with pytest.raises(SourceUnknownError, match="12 left out, for it is compressed by another"):
+        tree_of(tmp_path)
+
+
+# --- a tar that holds a version's directory is taken as a zip is ----------------------------------
+
+
+@pytest.mark.parametrize("above", ["", "./"])
+@pytest.mark.parametrize("name", ["imagenet_object_localization_patched2019.tar", "x.TAR"])
+def test_kaggle_s_tree_in_a_tar(tmp_path: Path, name: str, above: str) -> None:
+    tree = tree_of(write(tmp_path, {name: packed(kaggle(above))}))
+    assert versions(tree) == {"ILSVRC2012": ["train", "val", "test"]}
+    assert shown(tree, "ILSVRC2012/train") == TRAIN
+    assert shown(tree, "ILSVRC2012/val") == VAL
+    assert shown(tree, "ILSVRC2012/test") == TEST
+    assert said(tree) == []
+
+
+def test_tiny_imagenet_in_a_tar(tmp_path: Path) -> None:
+    files, right = tiny()
+    tree = tree_of(write(tmp_path, {"tiny.tar": packed(files)}))
+    for split, images in right.items():
+        assert shown(tree, f"tiny-imagenet-200/{split}") == images
+    assert said(tree) == []
+
+
+def test_annotations_have_no_classes(tmp_path: Path) -> None:
+    files = {f"Annotations/{path[:-5]}.xml": b"<a/>" for path in by_directory(TRAIN)}
+    tree = tree_of(
+        write(tmp_path, {"mine.zip": zip_of(files | by_directory(TRAIN, "x/"), "mixed")})
+    )
+    assert {split for splits in versions(tree).values() for split in splits} == {"train"}
 
 
 def test_the_published_tar_comes_before_a_zip_of_the_same(tmp_path: Path) -> None:

@@ -101,3 +101,21 @@ def test_splits_that_are_missing(source: Path) -> None:
     assert names(tree, f"{ROOT}/val") == ["n00000002", "n00000009"]
     [version] = tree.catalogue.versions
     assert [split.name for split in version.splits] == [b"val"]
+
+
+@pytest.mark.parametrize("name", ["train", "val", "test"])
+def test_a_split_that_is_empty_is_told(source: Path, name: str) -> None:
+    shutil.rmtree(source / ROOT / name)
+    (source / ROOT / name).mkdir()
+    told = tree_of(source).catalogue.warnings
+    assert f"{ROOT}/{name} is empty: there is no {name}." in told
+
+
+@pytest.mark.parametrize("name", [ROOT, "tiny_imagenet"])
+def test_unpacked_into_a_directory_of_its_name(source: Path, name: str) -> None:
+    (source / ROOT).rename(source / "inner")
+    (source / name).mkdir()
+    (source / "inner").rename(source / name / ROOT)
+    tree = tree_of(source)
+    assert names(tree, f"{ROOT}/train") == ["n00000001", "n00000002"]
+    assert names(tree, f"{ROOT}/test/unlabeled") == ["test_0.JPEG"]
