@@ -23,6 +23,9 @@ WANTED_BACKGROUND = 64
 ones hold up all others.
 """
 
+MOUNT_TABLE = Path("/etc/mtab")
+"""Where fusermount3 looks for a mount before it unmounts it; images of containers may lack it."""
+
 FEW_FILES = 256
 CGROUP_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
@@ -42,6 +45,12 @@ def fuse() -> Iterator[Finding]:
         yield green(
             "FUSE", f"/dev/fuse may be opened; fusermount3: {helper or 'none, and root needs none'}"
         )
+        if helper and not may_mount() and not MOUNT_TABLE.exists():
+            yield yellow(
+                "unmounting",
+                f"there is no {MOUNT_TABLE}, and fusermount3 unmounts nothing that is not there",
+                f"in the image, as root: ln -s /proc/self/mounts {MOUNT_TABLE}",
+            )
     except FuseUnavailableError as error:
         yield red("FUSE", str(error))
     if namespaces:

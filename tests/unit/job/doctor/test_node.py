@@ -87,6 +87,21 @@ def test_a_node_that_can_mount(monkeypatch: pytest.MonkeyPatch) -> None:
         assert words in about(lines, "FUSE").what
 
 
+def test_an_image_whose_mounts_cannot_be_unmounted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "check_fuse", lambda *, needs_helper: None)
+    monkeypatch.setattr(node, "has_namespaces", lambda: True)
+    monkeypatch.setattr(node, "may_mount", lambda: False)
+    monkeypatch.setattr(mounts, "find_fusermount", lambda: "/bin/fusermount3")
+    monkeypatch.setattr(node, "MOUNT_TABLE", tmp_path / "mtab")
+    line = about(node.fuse(), "unmounting")
+    assert line.grade is Grade.YELLOW
+    assert f"ln -s /proc/self/mounts {tmp_path}/mtab" in line.advice
+    (tmp_path / "mtab").touch()
+    assert "unmounting" not in [line.about for line in node.fuse()]
+
+
 def test_a_node_that_cannot_mount(monkeypatch: pytest.MonkeyPatch) -> None:
     def check(*, needs_helper: bool) -> None:
         raise FuseUnavailableError(f"no FUSE (helper needed: {needs_helper}).")
