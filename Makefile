@@ -90,9 +90,10 @@ $(VENV)/installed-loaders: pyproject.toml | $(VENV)/installed-torch
 $(VENV)/installed-keras: pyproject.toml | $(VENV)/lock
 	@$(LOCK) bash .ci/install "$(PYTHON)" "$(VENV)" keras ".[test]" tensorflow-cpu
 
-.venv-release/installed-release: Makefile pyproject.toml | $(VENV)/lock
+# No system package is needed for it, so it waits for none.
+.venv-release/installed-release: Makefile pyproject.toml
 	@mkdir -p .venv-release
-	@$(LOCK) bash .ci/install "$(PYTHON)" .venv-release release $(RELEASE_REQUIREMENTS)
+	@flock .venv-release/lock bash .ci/install "$(PYTHON)" .venv-release release $(RELEASE_REQUIREMENTS)
 
 $(VENV)/installed-test: Makefile pyproject.toml $(VENV)/installed-demo $(VENV)/installed-torch $(VENV)/installed-loaders
 	@$(LOCK) bash .ci/system-packages $(TEST_PACKAGES)
