@@ -55,7 +55,7 @@ A setting has four places. The first one that has a value counts:
 For `mount` the same names without `--` may follow `-o`, as in fstab: `-o workers=16,idle=30m`.
 
 `imagenetfs settings` shows each value and which place it comes from. A variable or key with a
-typing error is reported, with the name that was probably meant. A path in a file is absolute. In the
+typing error is named, with what was probably meant. A path in a file is absolute. In the
 site's file a table `[ceilings]` sets upper limits that no user's option can exceed.
 """
 _ABOUT_CODES = """\
