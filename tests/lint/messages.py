@@ -72,7 +72,7 @@ HANDED_ON = frozenset(
         "system/confined_call.py: call_confined",
         "tree/catalogue.py: build_catalogue",
         "tree/class_backend.py: class_backend",
-        "tree/discovery.py: _list",
+        "tree/discovery_walk.py: _list",
         "tree/discovery.py: lose",
         "tree/split_backend.py: _all",
         "tree/split_backend.py: _divide",
