@@ -2,9 +2,10 @@
 
 Knows nothing of FUSE or ImageNet. A miss fetches the whole missing part of the member in one
 request, under the lock of its blocks, so that all processes that ask for it during that time wait
-for that one fetch. Bytes that will not be kept, because the quota is used up, are read exactly as
-asked. Where the disk fails (full, over quota, read-only, broken) the cache is bypassed for a few
-seconds: a reader sees nothing of it. See docs/decisions/0011 and 0012.
+for that one fetch; where the cache has room for all of the data, it fetches the aligned stretch
+around the member in that request. Bytes that will not be kept, because the quota is used up, are
+read exactly as asked. Where the disk fails (full, over quota, read-only, broken) the cache is
+bypassed for a few seconds: a reader sees nothing of it. See docs/decisions/0011, 0012 and 0024.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from functools import partial
 from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache.bypass import Bypass, CacheMeter
 from imagenetfs.cache.directory import CacheDirectory
-from imagenetfs.cache.fetcher import BlockFetcher, BlocksBusyError, ChangedError, Fetched
+from imagenetfs.cache.fetcher import BlockFetcher, BlocksBusyError, ChangedError, Fetched, Wanted
 from imagenetfs.cache.quota import Limits, QuotaExceededError, SpaceQuota
 from imagenetfs.cache.segment import BLOCK, SEGMENT, Segment, Verified
 from imagenetfs.cache.segment_handles import SegmentHandles
+from imagenetfs.cache.source_pace import SourcePace
+from imagenetfs.cache.stretch import StretchChoice
 from imagenetfs.cache.volume import Origin, Volume
 from imagenetfs.cache.volume_writer import VolumeWriter
 from imagenetfs.counters import HITS, MISSES, SAVED
@@ -42,6 +45,7 @@ class BlockCache:
         limits: Limits,
         verified: Verified | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        pace: SourcePace | None = None,
     ) -> None:
         self._directory = directory
         self._clock = clock
@@ -49,7 +53,9 @@ class BlockCache:
         self.quota = SpaceQuota(directory, limits, clock)
         self._segments = SegmentHandles(directory, verified or Verified())
         self._bypass = Bypass(self._find_disk, clock)
-        self._fetcher = BlockFetcher(self._segments, self.quota, self._bypass, clock)
+        self.pace = pace or SourcePace(clock)
+        self._fetcher = BlockFetcher(self._segments, self.quota, self._bypass, self.pace, clock)
+        self.stretches = StretchChoice(self.pace, self.quota, clock)
         self.meter: CacheMeter = self._bypass.meter
 
     def after_fork(
@@ -71,7 +77,8 @@ class BlockCache:
 
     def twin(self) -> BlockCache:
         """Another one on the same directory, for a thread: locks belong to what opened the file."""
-        other = BlockCache(self._directory, self.quota.limits, self._segments.verified, self._clock)
+        limits, verified = self.quota.limits, self._segments.verified
+        other = BlockCache(self._directory, limits, verified, self._clock, self.pace)
         other._count_in(self.meter)
         return other
 
@@ -215,12 +222,10 @@ class BlockCache:
 
     # --- a miss -----------------------------------------------------------------------------------
 
-    def fill(
-        self, volume: Volume, number: int, wanted: ByteRange, limit: int, origin: Origin
-    ) -> Fetched:
+    def fill(self, volume: Volume, number: int, wanted: Wanted, origin: Origin) -> Fetched:
         """See :meth:`BlockFetcher.fill`."""
         self._tick()
-        return self._fetcher.fill(volume, number, wanted, limit, origin)
+        return self._fetcher.fill(volume, number, wanted, origin)
 
     def _read_missing(
         self, volume: Volume, wanted: ByteRange, member: ByteRange, origin: Origin
@@ -231,7 +236,8 @@ class BlockCache:
             part = member if member.length <= LARGEST_FETCH else wanted
             try:
                 limit = member.end if volume.apart else volume.size
-                fetched = self.fill(volume, wanted.start // SEGMENT, part, limit, origin)
+                asked = Wanted(part, limit, self.stretches.around(volume, part))
+                fetched = self.fill(volume, wanted.start // SEGMENT, asked, origin)
             except OSError as error:
                 self._bypass.begin(error)
             except (BlocksBusyError, QuotaExceededError):

@@ -123,6 +123,16 @@ class SpaceQuota:
         status = os.fstatvfs(self._directory.fd)
         return status.f_bavail * status.f_frsize
 
+    def capacity(self) -> int:
+        """Bytes that the cache can come to hold: by its limit, and by what is free beside what it
+        holds. Raises OSError.
+        """
+        return min(self.limits.size, self.used() + max(0, self._free() - self.limits.floor))
+
+    def fits(self, length: int) -> bool:
+        """Whether there is space for so many bytes of blocks as it is. Raises OSError."""
+        return self._fits(on_disk(length) + _OVERHEAD)
+
     def has(self, length: int) -> bool:
         """Whether there is space for so many bytes of blocks; evicts for it if that can be.
 

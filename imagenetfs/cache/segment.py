@@ -193,11 +193,11 @@ class Segment:
 
     # --- writing: under the lock of the records ---------------------------------------------------
 
-    def write(self, first: int, data: bytes) -> None:
+    def write(self, first: int, data: bytes | memoryview) -> None:
         """Keep ``data`` as the blocks from ``first`` on; their lock is held. Raises OSError."""
         self.commit(first, self.write_data(first, data))
 
-    def write_data(self, first: int, data: bytes) -> bytes:
+    def write_data(self, first: int, data: bytes | memoryview) -> bytes:
         """Write ``data`` where the blocks from ``first`` on stand, and return their records: no
         reader finds the blocks before these are committed. Raises OSError.
         """
@@ -220,6 +220,17 @@ class Segment:
         self._words[self._stamp(block) >> self._shift] = 0
 
     @contextlib.contextmanager
+    def locked_at_once(self, first: int, count: int) -> Iterator[bool]:
+        """Hold the lock of these blocks' records; False where another process has some of it."""
+        records = (_TABLE + 16 * first, 16 * count)
+        had = locks.try_lock(self.fd, *records)
+        try:
+            yield had
+        finally:
+            if had:
+                locks.unlock(self.fd, *records)
+
+    @contextlib.contextmanager
     def locked(
         self,
         first: int,
@@ -227,8 +238,8 @@ class Segment:
         waits: Callable[[bool], None] | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> Iterator[bool]:
-        """Hold the lock of these blocks' records; False where another
-        process keeps it for too long.
+        """Hold the lock of these blocks' records; False where another process keeps it for too
+        long, or has brought all of them while it keeps it for more.
 
         ``waits(True)`` is called where another process has it, ``waits(False)`` when that is over.
         """
@@ -238,7 +249,7 @@ class Segment:
             if waits is not None:
                 waits(True)
             try:
-                had = self._wait(*records, clock)
+                had = self._wait(first, count, clock)
             finally:
                 if waits is not None:
                     waits(False)
@@ -248,14 +259,16 @@ class Segment:
             if had:
                 locks.unlock(self.fd, *records)
 
-    def _wait(self, start: int, length: int, clock: Clock) -> bool:
+    def _wait(self, first: int, count: int, clock: Clock) -> bool:
         # Not within the kernel, where there is no time-out: the other may wait for a dead server.
         pause, deadline = _FIRST_PAUSE, clock.monotonic() + _PATIENCE_SECONDS
         while clock.monotonic() < deadline:
             clock.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
-            if locks.try_lock(self.fd, start, length):
+            if locks.try_lock(self.fd, _TABLE + 16 * first, 16 * count):
                 return True
+            if len(self.present(first, count)) == count:
+                break
         return False
 
     # --- the file ---------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache.block_cache import BlockCache
-from imagenetfs.cache.fetcher import BlocksBusyError, ChangedError
+from imagenetfs.cache.fetcher import BlocksBusyError, ChangedError, Wanted
 from imagenetfs.cache.segment import BLOCK, SEGMENT
 from imagenetfs.cache.volume import Origin, Volume
 from imagenetfs.errors import ImagenetfsError, SourceChangedError
@@ -224,7 +224,8 @@ class Stager:
         began, fetched = self._clock.monotonic(), 0
         number = missing.start // SEGMENT
         with contextlib.suppress(BlocksBusyError):  # a reader is at it, and will have it
-            fetched = len(cache.fill(volume, number, missing, staged.limit, staged.origin()).data)
+            wanted = Wanted(missing, staged.limit)
+            fetched = len(cache.fill(volume, number, wanted, staged.origin()).data)
         cache.check_disk()
         if self._others_read():
             self._clock.sleep(_BACKOFF_FACTOR * (self._clock.monotonic() - began))

@@ -58,13 +58,15 @@ class Volume:
     """A volume as one process has it open: ``size`` in bytes. ``about``: for people.
 
     ``apart``: each member begins at a block of its own (the files of a directory), and nothing
-    behind it is read with it.
+    behind it is read with it. ``expected``: bytes of all that is going to be read as this volume
+    is, about; 0 for its own alone.
     """
 
     key: bytes
     size: int
     about: Mapping[str, Any]
     apart: bool = False
+    expected: int = 0
     segments: dict[int, Segment] = field(default_factory=dict)
     tally: dict[int, list[int]] = field(default_factory=dict)
     """By segment: hits, misses and bytes saved that its file has not been told yet."""

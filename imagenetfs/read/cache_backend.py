@@ -121,15 +121,25 @@ class FilesVolume:
 class Volumes:
     """The volumes of a catalogue, made when they are first asked for; each process has its own."""
 
-    def __init__(self, index: Index, source: Source, versions: Mapping[int, str]) -> None:
-        """``versions``: to which version an archive belongs, for people."""
+    def __init__(
+        self,
+        index: Index,
+        source: Source,
+        versions: Mapping[int, str],
+        alike: Mapping[int, int] | None = None,
+    ) -> None:
+        """``versions``: to which version an archive belongs, for people. ``alike``: how many
+        archives the split of one has.
+        """
         self._index = index
         self._source = source
         self._versions = versions
+        self._alike = alike or {}
+        self._sizes: dict[int, int] = {}
 
     def twin(self, source: Source) -> Volumes:
         """The same volumes for a thread, by its own open files."""
-        return Volumes(self._index, source, self._versions)
+        return Volumes(self._index, source, self._versions, self._alike)
 
     def show_waiting(self, waits: bool) -> None:
         """Be seen to wait for another process that reads the source."""
@@ -159,7 +169,16 @@ class Volumes:
         identity = Identity(path, file.size, file.mtime_ns, file.identity[0], sample)
         about = self._about(archive, size=file.size)
         origin = FileOrigin(self._source.open, path, file.size, file.mtime_ns, file.identity[0])
-        return Volume(identity.key, file.size, about), origin
+        expected = self._expected(archive, file.size)
+        return Volume(identity.key, file.size, about, expected=expected), origin
+
+    def _expected(self, archive: int, size: int) -> int:
+        """Bytes of all archives of its split, by those that have been opened: thousands are not
+        asked for their sizes.
+        """
+        self._sizes[archive] = size
+        mean = sum(self._sizes.values()) / len(self._sizes)
+        return max(sum(self._sizes.values()), int(mean * self._alike.get(archive, 1)))
 
     def of_unpacked(self, archive: int) -> Volume:
         """The volume of what a deflated array unpacks to. Raises SourceChangedError as above."""
@@ -361,9 +380,12 @@ class CacheBackend:
         self._announce(known.volume, origin, ByteRange(origin.start, origin.start + origin.size))
 
     def _announce(self, volume: Volume, origin: FileOrigin, wanted: ByteRange) -> None:
-        """A miss fetches whole blocks, so these are asked for."""
+        """A miss fetches whole blocks, or a stretch, so these are asked for."""
+        if self.cache.holds(volume, wanted):
+            return
         first, end = origin.start, origin.start + origin.size
+        with contextlib.suppress(OSError):  # the miss itself sees to a disk that fails
+            wanted = self.cache.stretches.around(volume, wanted) or wanted
         low, high = wanted.start // BLOCK * BLOCK, -(-wanted.end // BLOCK) * BLOCK
         blocks = ByteRange(max(low, first), min(high, end))
-        if not self.cache.holds(volume, blocks):
-            origin.open(origin.path).hint(blocks.start - first, blocks.length)
+        origin.open(origin.path).hint(blocks.start - first, blocks.length)

@@ -29,11 +29,14 @@ def cache_backend(
 
 def volumes_of(catalogue: Catalogue) -> Volumes:
     """The volumes of all archives, each with the version that it belongs to."""
-    versions: dict[int, str] = {}
+    versions, alike = dict[int, str](), dict[int, int]()
     for version in catalogue.versions:
-        for number in archives_of(version.splits):
-            versions.setdefault(number, version.name.decode())
-    return Volumes(catalogue.index, catalogue.source, versions)
+        for split in version.splits:
+            archives = archives_of([split])
+            for number in archives:
+                versions.setdefault(number, version.name.decode())
+                alike.setdefault(number, len(archives))
+    return Volumes(catalogue.index, catalogue.source, versions, alike)
 
 
 def inflated_arrays(catalogue: Catalogue, cached: CacheBackend | None) -> InflatedArrays:

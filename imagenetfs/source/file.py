@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import mmap
 import os
+import threading
 from typing import Protocol
 
 from imagenetfs.counters import BYTES, LATENCY, REQUESTS, SINCE, SPENT, CounterView
@@ -26,6 +28,9 @@ IoStats = CounterView
 
 _MOST_ANNOUNCED = 128 * 1024
 """Bytes: Linux's usual read-ahead (read_ahead_kb), FUSE's and NFS's too."""
+
+_LEAST_ALIGNED, _MOST_ALIGNED = 1 << 20, 1 << 22
+"""Bytes: what FUSE asks for at once, and what the stager does."""
 
 
 class Reopen(Protocol):
@@ -147,7 +152,10 @@ class SourceFile:
         """
         end = offset + length
         try:
-            # The kernel cuts a longer announcement off at the file system's read-ahead.
+            # One request where the file system makes such large ones, as NFS does; elsewhere the
+            # kernel cuts it off at the read-ahead, and the rest is announced by pieces of that.
+            if length > _MOST_ANNOUNCED:
+                os.posix_fadvise(self.fd, offset, length, os.POSIX_FADV_WILLNEED)
             for at in range(offset, end, _MOST_ANNOUNCED):
                 left = min(end - at, _MOST_ANNOUNCED)
                 os.posix_fadvise(self.fd, at, left, os.POSIX_FADV_WILLNEED)
@@ -199,7 +207,7 @@ class SourceFile:
         """One attempt; OSError where it fails, and where the server says nothing
         though there is something.
         """
-        data = os.pread(self.fd, length, offset)
+        data = _pread(self.fd, length, offset)
         # A short answer is legal before the end of the file; it is only final when it is empty.
         while len(data) < length and offset + len(data) < self.size:
             more = os.pread(self.fd, length - len(data), offset + len(data))
@@ -243,6 +251,27 @@ class SourceFile:
             return SourceUnreadableError(f"you may no longer read {name}.", self.path)
         reason = f"cannot read {name} at byte {offset:,}: {error.strerror}."
         return SourceReadError(reason, self.path)
+
+
+class _Aligned(threading.local):
+    """Memory that begins a page, a thread's own. Private: a forked child gets a copy."""
+
+    def __init__(self) -> None:
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        self.view = memoryview(mmap.mmap(-1, _MOST_ALIGNED, flags=flags))
+
+
+_aligned = _Aligned()
+
+
+def _pread(fd: int, length: int, offset: int) -> bytes:
+    """As os.pread. A source without a page cache (FUSE's direct_io) is asked for so many pages of
+    memory at once: a buffer that begins within one would make two requests of a whole one.
+    """
+    if not _LEAST_ALIGNED <= length <= _MOST_ALIGNED:
+        return os.pread(fd, length, offset)
+    view = _aligned.view
+    return bytes(view[: os.preadv(fd, [view[:length]], offset)])
 
 
 def _identity(status: os.stat_result) -> Identity:

@@ -1,11 +1,15 @@
 /* A directory as a slow server: every request takes a while, and the kernel keeps pages as an NFS client does.
  *
- *     slow DIRECTORY MICROSECONDS MOUNTPOINT [FUSE's options]
+ *     slow DIRECTORY MICROSECONDS[/BYTES_PER_SECOND] MOUNTPOINT [FUSE's options]
  *
  * In C, and in one thread that takes in requests and begins with each when its time has come: however many are
  * under way, they take no longer, and of the CPUs, which it shares with what is measured, it takes little.
  * tests/passthrough is its elder brother for tests: that one has faults, groups and bandwidth, and answers some
- * 3,000 requests a second. The file /.requests holds how many requests there were; asking for it counts as none.
+ * 3,000 requests a second. The files /.requests, /.reads and /.bytes hold how many requests there were, how many
+ * of them reads, and of how many bytes; asking for them counts as none.
+ *
+ * With a bandwidth, which all share, answers go out one after the other; and the kernel keeps no pages, as of data
+ * that are larger than memory: each read is a request.
  */
 #define FUSE_USE_VERSION 35
 #define _GNU_SOURCE
@@ -24,7 +28,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define COUNTER "/.requests"
 #define COUNTER_BYTES 20
 
 #define MOST_BYTES (2 << 20) /* more than the kernel asks for at once */
@@ -36,7 +39,23 @@
 #define AWAKE_FOR_MANY 20000L
 
 static const char *root;
-static unsigned long requests;
+static unsigned long requests, reads, bytes;
+static double bandwidth; /* bytes a nanosecond; 0: as much as there is */
+
+static const struct counter {
+    const char *path;
+    unsigned long *value;
+} counters[] = {{"/.requests", &requests}, {"/.reads", &reads}, {"/.bytes", &bytes}};
+#define COUNTERS (sizeof counters / sizeof *counters)
+
+/* Which counter a path is of; COUNTERS for none. */
+static unsigned long counter_of(const char *path)
+{
+    unsigned long at = 0;
+    while (at < COUNTERS && strcmp(path, counters[at].path))
+        at++;
+    return at;
+}
 
 static void below(char *full, const char *path)
 {
@@ -47,7 +66,7 @@ static int slow_getattr(const char *path, struct stat *status, struct fuse_file_
 {
     char full[PATH_MAX];
     (void)info;
-    if (!strcmp(path, COUNTER)) {
+    if (counter_of(path) < COUNTERS) {
         memset(status, 0, sizeof *status);
         status->st_mode = S_IFREG | 0444;
         status->st_nlink = 1;
@@ -92,12 +111,13 @@ static int slow_readdir(const char *path, void *list, fuse_fill_dir_t add, off_t
 static int slow_open(const char *path, struct fuse_file_info *info)
 {
     char full[PATH_MAX];
-    if (!strcmp(path, COUNTER)) {
+    if (counter_of(path) < COUNTERS) {
         info->direct_io = 1; /* never out of date */
-        info->fh = (uint64_t)-1;
+        info->fh = ~counter_of(path);
         return 0;
     }
-    info->keep_cache = 1;
+    info->keep_cache = !bandwidth;
+    info->direct_io = !!bandwidth;
     requests++;
     below(full, path);
     int file = open(full, O_RDONLY | O_CLOEXEC);
@@ -109,9 +129,9 @@ static int slow_open(const char *path, struct fuse_file_info *info)
 
 static ssize_t slow_read(char *data, size_t size, off_t offset, uint64_t file)
 {
-    if (file == (uint64_t)-1) {
+    if (~file < COUNTERS) {
         char text[COUNTER_BYTES + 1];
-        snprintf(text, sizeof text, "%*lu\n", COUNTER_BYTES - 1, requests);
+        snprintf(text, sizeof text, "%*lu\n", COUNTER_BYTES - 1, *counters[~file].value);
         if (offset >= COUNTER_BYTES)
             return 0;
         size = size < COUNTER_BYTES - (size_t)offset ? size : COUNTER_BYTES - (size_t)offset;
@@ -119,14 +139,16 @@ static ssize_t slow_read(char *data, size_t size, off_t offset, uint64_t file)
         return size;
     }
     requests++;
+    reads++;
     ssize_t length = pread(file, data, size, offset);
+    bytes += length > 0 ? length : 0;
     return length < 0 ? -errno : length;
 }
 
 static int slow_release(const char *path, struct fuse_file_info *info)
 {
     (void)path;
-    if (info->fh != (uint64_t)-1)
+    if (~info->fh >= COUNTERS)
         close(info->fh);
     return 0;
 }
@@ -149,7 +171,7 @@ static const struct fuse_operations operations = {
     .release = slow_release,
 };
 
-/* --- requests that wait for their time: all take equally long, so they stay in order ------------- */
+/* --- requests that wait for their time: none is answered before one that came earlier -------------- */
 
 static struct waiting {
     long due;
@@ -158,6 +180,7 @@ static struct waiting {
     struct fuse_buf other;       /* what is not a read, as it came */
 } queue[MOST_WAITING];
 static unsigned long first, behind;
+static long last_due;
 
 static long now(void)
 {
@@ -194,13 +217,18 @@ static int take_in(int device, long latency)
     while (behind - first < MOST_WAITING && (length = read(device, &request, sizeof request)) > 0) {
         struct waiting *one = &queue[behind++ % MOST_WAITING];
         one->due = now() + latency;
+        if (one->due < last_due)
+            one->due = last_due;
         if (request.head.opcode == FUSE_READ) {
             one->unique = request.head.unique;
             one->read = *(struct fuse_read_in *)(&request.head + 1);
+            if (bandwidth && ~one->read.fh >= COUNTERS)
+                one->due += one->read.size / bandwidth;
         } else {
             one->unique = 0;
             one->other = (struct fuse_buf){.size = length, .mem = memcpy(malloc(length), &request, length)};
         }
+        last_due = one->due;
     }
     return length > 0 || errno == EAGAIN || errno == EINTR || errno == ENOENT;
 }
@@ -243,11 +271,13 @@ static void serve(struct fuse_session *session, long latency)
 int main(int count, char **words)
 {
     if (count < 4) {
-        fprintf(stderr, "usage: slow DIRECTORY MICROSECONDS MOUNTPOINT [OPTIONS]\n");
+        fprintf(stderr, "usage: slow DIRECTORY MICROSECONDS[/BYTES_PER_SECOND] MOUNTPOINT [OPTIONS]\n");
         return 2;
     }
     root = realpath(words[1], NULL);
-    long latency = 1000 * atol(words[2]);
+    char *rest;
+    long latency = 1000 * strtol(words[2], &rest, 10);
+    bandwidth = *rest == '/' ? atof(rest + 1) / 1e9 : 0;
     const char *mountpoint = words[3];
     words[3] = words[0];
     struct fuse_args args = FUSE_ARGS_INIT(count - 3, words + 3);

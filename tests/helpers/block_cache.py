@@ -11,6 +11,7 @@ from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache.block_cache import BlockCache
 from imagenetfs.cache.directory import CacheDirectory, prepare
 from imagenetfs.cache.quota import Limits
+from imagenetfs.cache.source_pace import SourcePace
 from imagenetfs.cache.volume import Identity, Volume
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
@@ -45,6 +46,14 @@ class Bytes:
     @property
     def bytes(self) -> int:
         return sum(length for _, length in self.asked)
+
+
+class Steady(SourcePace):
+    """The pace of a source of which it is known that a MiB pays."""
+
+    @property
+    def stretch(self) -> int:
+        return 1 << 20
 
 
 IDENTITY = Identity(path=b"a/b.tar", size=len(DATA), mtime_ns=5, inode=6, sample=7)

@@ -28,6 +28,7 @@ from imagenetfs.source.source import SourceFile
 from imagenetfs.system.splice import make_pipe
 from imagenetfs.tree.inode import InodeKind, inode
 from tests.helpers.archives import index_of, tar_table
+from tests.helpers.block_cache import Steady
 from tests.helpers.leaks import descriptors
 from tests.helpers.randomness import seeded
 
@@ -51,14 +52,15 @@ Open = Callable[[Index], Reader]
 Splice = Callable[[FileExtent], bytes]
 
 
-@pytest.fixture(params=["uncached", "cached", "no room"])
+@pytest.fixture(params=["uncached", "cached", "stretched", "no room"])
 def reader_of(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     def make(index: Index) -> Reader:
         if request.param == "uncached":
             return Reader(index, index.source)
         (tmp_path / "cache").mkdir(mode=0o700, exist_ok=True)
         size = 0 if request.param == "no room" else 1 << 30
-        cache = BlockCache(CacheDirectory(tmp_path / "cache"), Limits(size, 0))
+        pace = Steady() if request.param == "stretched" else None
+        cache = BlockCache(CacheDirectory(tmp_path / "cache"), Limits(size, 0), pace=pace)
         reads = CacheBackend(cache, Volumes(index, index.source, {}), index.source)
         return Reader(index, index.source, None, reads)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from imagenetfs.cache.quota import CacheSetup, Limits
+from imagenetfs.counters import REQUESTS
 from imagenetfs.index.search_path import IndexSearchPath
 from imagenetfs.read.read_path import ReadPath, cache_backend
 from imagenetfs.source.file import SourceFile
@@ -17,6 +18,7 @@ from imagenetfs.source.source import Source
 from imagenetfs.tree.catalogue import Catalogue, build_catalogue
 from imagenetfs.tree.inode import fields
 from tests.helpers.archives import close
+from tests.helpers.block_cache import Steady
 from tests.helpers.sources import train_and_test
 
 Hints = list[tuple[int, int]]
@@ -115,6 +117,24 @@ def test_what_the_cache_has_is_not_announced(
     del first
 
 
+def test_what_a_miss_will_fetch_is_announced(tmp_path: Path, cache_dir: Path, hints: Hints) -> None:
+    """The stretch around the member, cut off at the archive's end, and it once."""
+    source = train_and_test(tmp_path / "larger", classes=3, images=40)
+    found = build_catalogue(Source(source), places=IndexSearchPath(None, source))
+    backend = cache_backend(found, CacheSetup(cache_dir, Limits(1 << 30, 0)))
+    backend.cache.stretches._pace = Steady()
+    path = ReadPath.of(found, backend)
+    size = os.stat(source / _train(found)).st_size
+    number = inodes(found)[0]
+    path.reader.announce(number)
+    assert hints == [(0, min(size, 1 << 20))]
+    requests = path.source.meter[REQUESTS]
+    path.reader.read(number, 0, 1 << 20)
+    assert path.source.meter[REQUESTS] == requests + 1
+    path.close()
+    close(found.index)
+
+
 def _train(catalogue: Catalogue) -> str:
     return os.fsdecode(catalogue.archives[catalogue.versions[0].splits[0].backend.archives[0]].path)
 
@@ -142,5 +162,5 @@ def test_a_long_announcement_goes_in_pieces(
     file = source.open(b"x")
     monkeypatch.setattr(os, "posix_fadvise", lambda fd, at, n, advice: asked.append((at, n)))
     file.hint(10, 299_990)
-    assert asked == [(10, 131072), (131082, 131072), (262154, 37846)]
+    assert asked == [(10, 299_990), (10, 131072), (131082, 131072), (262154, 37846)]
     source.close()

@@ -1,0 +1,122 @@
+"""What requests' times say of a source: how much a miss shall fetch, and whether requests queue."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from imagenetfs.cache.segment import BLOCK
+from imagenetfs.cache.source_pace import LARGEST_STRETCH, SourcePace
+from tests.helpers.clocks import FakeClock
+
+MIB = 1 << 20
+
+
+class Pipe:
+    """A source of ``latency`` seconds a request and ``bandwidth`` bytes a second for all."""
+
+    def __init__(self, latency: float, bandwidth: float) -> None:
+        self.clock = FakeClock()
+        self.pace = SourcePace(self.clock)
+        self.latency, self.bandwidth = latency, bandwidth
+
+    def ask(self, length: int, times: int = 1, queue: float = 0.0) -> None:
+        for _ in range(times):
+            with self.pace.request(length):
+                self.clock.advance(self.latency + length / self.bandwidth + queue)
+
+
+@pytest.mark.parametrize(
+    ("latency", "bandwidth", "stretch"),
+    [
+        (0.001, 1e9, MIB),
+        (0.005, 1e9, MIB),
+        (0.001, 400e6, MIB),
+        (0.001, 250e6, MIB // 2),
+        (0.001, 100e6, MIB // 4),
+        (0.0002, 250e6, 2 * BLOCK),
+        (0.0001, 100e6, 0),
+        (0.01, 10e6, MIB // 4),
+    ],
+)
+def test_a_stretch_is_what_a_request_of_twice_the_time_brings(
+    latency: float, bandwidth: float, stretch: int
+) -> None:
+    one = Pipe(latency, bandwidth)
+    one.ask(100_000, 4)
+    assert one.pace.stretch == LARGEST_STRETCH, "until its bandwidth is known"
+    one.ask(LARGEST_STRETCH, 4)
+    assert one.pace.stretch == stretch
+
+
+def test_nothing_is_stretched_before_a_small_request_was_timed() -> None:
+    one = Pipe(0.001, 1e9)
+    assert one.pace.stretch == 0
+    one.ask(100_000, 3)
+    assert one.pace.stretch == 0
+    with contextlib.suppress(ZeroDivisionError), one.pace.request(100_000):
+        raise ZeroDivisionError
+    assert one.pace.stretch == 0, "what failed tells nothing"
+    one.ask(100_000)
+    assert one.pace.stretch == LARGEST_STRETCH
+
+
+def test_a_late_answer_changes_nothing() -> None:
+    one = Pipe(0.001, 1e9)
+    one.ask(100_000, 4)
+    one.ask(MIB, 1, queue=2.0)
+    assert one.pace.stretch == MIB
+    one.ask(MIB, 3)
+    one.ask(100_000, 5, queue=0.5)
+    one.ask(MIB, 5, queue=0.5)
+    assert one.pace.stretch == MIB
+
+
+def test_a_source_that_is_full_gets_small_requests_until_it_is_not() -> None:
+    one = Pipe(0.001, 1e9)
+    one.ask(100_000, 4)
+    one.ask(MIB, 4)
+    one.clock.advance(30)
+    one.ask(MIB, 4, queue=0.5)
+    assert one.pace.stretch == 0
+    one.clock.advance(30)
+    assert one.pace.stretch == MIB, "it is tried again"
+    one.ask(MIB, 4)
+    assert one.pace.stretch == MIB
+
+
+def test_readers_who_share_the_source_are_not_taken_for_a_slow_one() -> None:
+    one = Pipe(0.001, 1e9)
+    one.ask(100_000, 4)
+    # Three others are under way: each takes a quarter of the bandwidth.
+    for slot in range(3):
+        one.pace._slots[4 * slot] = one.clock.monotonic_ns() + 10**9
+    one.bandwidth = 250e6
+    one.ask(MIB, 4)
+    assert one.pace.stretch == MIB
+
+
+def test_what_a_killed_process_had_under_way_counts_no_more() -> None:
+    one = Pipe(0.001, 1e9)
+    one.pace._slots[0] = one.clock.monotonic_ns()
+    assert one.pace._under_way(one.clock.monotonic_ns()) == 1
+    one.clock.advance(11)
+    assert one.pace._under_way(one.clock.monotonic_ns()) == 0
+
+
+def test_delays_are_by_what_a_request_takes_alone() -> None:
+    one = Pipe(0.001, 1e9)
+    assert one.pace.alone_ns(MIB) == 0
+    assert one.pace.delays_since(0) is None
+    one.ask(100_000, 4)
+    one.ask(MIB, 4)
+    alone = 0.001 + MIB / 1e9
+    assert one.pace.alone_ns(MIB) == pytest.approx(alone * 1e9, rel=0.01)
+    then = one.clock.monotonic_ns()
+    assert one.pace.delays_since(then) is None, "none has ended since"
+    one.ask(MIB, 1, queue=alone)
+    found = one.pace.delays_since(then)
+    assert found is not None
+    assert found.requests == 1
+    assert found.least == found.mean == pytest.approx(1.0, rel=0.01)
