@@ -1,7 +1,8 @@
 """Staging: ranges of volumes are fetched into the cache ahead of need, by several streams, in large
 requests.
 
-What is there already is not read again, so that a stage that was interrupted goes on where it was;
+Beside readers it takes what they leave of the source (:mod:`imagenetfs.cache.scavenger`). What is
+there already is not read again, so that a stage that was interrupted goes on where it was;
 everything that was fetched is kept whenever it ends. Threads wait for the source; each has
 descriptors of its own, for locks belong to an opening of the file.
 """
@@ -17,17 +18,15 @@ from dataclasses import dataclass
 from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache.block_cache import BlockCache
 from imagenetfs.cache.fetcher import BlocksBusyError, ChangedError, Wanted
+from imagenetfs.cache.scavenger import Scavenger
 from imagenetfs.cache.segment import BLOCK, SEGMENT
+from imagenetfs.cache.source_pace import SMALLEST_STRETCH
 from imagenetfs.cache.volume import Origin, Volume
 from imagenetfs.errors import ImagenetfsError, SourceChangedError
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
 WINDOW = 1 << 22
 """Bytes of one request."""
-
-_SMALL_WINDOW = 1 << 20
-_BACKOFF_FACTOR = 2.0
-"""While others read, pauses are so many times as long as the requests between them."""
 
 _POLL_SECONDS = 0.1
 _LAST_SECONDS = 1.0
@@ -116,7 +115,7 @@ class Stager:
         last_seconds: float = _LAST_SECONDS,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        """``others_read()``: whether another process waits for the source now, which comes first.
+        """``others_read()``: whether another process reads the source now, which comes first.
         ``last_seconds``: how long what is under way may go on after an interrupt.
         """
         self._cache = cache
@@ -126,9 +125,10 @@ class Stager:
         self._last_seconds = last_seconds
         self._clock = clock
         self._stopping = threading.Event()
-        self._alone = threading.Lock()
+        self._scavenger = Scavenger(streams, cache.pace.delays_since, self._stopping, clock)
         self._own = threading.local()
         self._twins: list[BlockCache] = []
+        self._is_yielding = False
         self._counting = threading.Lock()
         self._failures = 0
         self._changed: set[bytes] = set()
@@ -203,13 +203,13 @@ class Stager:
         cache, volume = self._mine(staged.volume)
         at = staged.start
         while at < staged.end and not self._stopping.is_set():
-            is_yielding = self._others_read()
-            window = min(self._rate_limiter.window, _SMALL_WINDOW if is_yielding else WINDOW)
+            is_yielding = self._yields()
+            window = min(self._rate_limiter.window, self._small if is_yielding else WINDOW)
             stop = min(staged.end, at - at % window + window)
             fetched = stop - at if staged.brought else 0
             for missing in cache.missing_ranges(volume, ByteRange(at, stop)):
-                with self._alone if is_yielding else contextlib.nullcontext():
-                    if not self._rate_limiter.wait(missing.length, self._stopping):
+                with self._scavenger.turn() if is_yielding else contextlib.nullcontext(True) as go:
+                    if not (go and self._rate_limiter.wait(missing.length, self._stopping)):
                         return
                     fetched += self._fetch(cache, volume, missing, staged)
             with self._counting:
@@ -221,15 +221,24 @@ class Stager:
         self, cache: BlockCache, volume: Volume, missing: ByteRange, staged: StageRange
     ) -> int:
         """Fetch these bytes, of one segment; how many it were."""
-        began, fetched = self._clock.monotonic(), 0
-        number = missing.start // SEGMENT
+        number, fetched = missing.start // SEGMENT, 0
         with contextlib.suppress(BlocksBusyError):  # a reader is at it, and will have it
             wanted = Wanted(missing, staged.limit)
             fetched = len(cache.fill(volume, number, wanted, staged.origin()).data)
         cache.check_disk()
-        if self._others_read():
-            self._clock.sleep(_BACKOFF_FACTOR * (self._clock.monotonic() - began))
         return fetched
+
+    def _yields(self) -> bool:
+        """Whether readers are to be made way for now."""
+        yielded, self._is_yielding = self._is_yielding, self._others_read()
+        if self._is_yielding and not yielded:
+            self._scavenger.restart()
+        return self._is_yielding
+
+    @property
+    def _small(self) -> int:
+        """Bytes of a request beside readers: who comes next waits for it, so no more than pays."""
+        return max(SMALLEST_STRETCH, self._cache.pace.stretch)
 
     def _mine(self, volume: Volume) -> tuple[BlockCache, Volume]:
         """This thread's own cache, and the volume as it has it open."""

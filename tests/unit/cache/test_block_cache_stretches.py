@@ -135,7 +135,12 @@ def test_24_cold_readers_of_a_stretch_make_one_request(open_cache: Open) -> None
 
     def work(number: int) -> bool:
         cache = mounts[number % 2]
-        cache.after_fork(on_wait=lambda begins: begins and os.write(waiting, b"w") and None)
+
+        def waits(begins: bool) -> None:
+            if begins:
+                os.write(waiting, b"w")
+
+        cache.after_fork(on_wait=waits)
         start = MIB + number * 40_000
         read(cache, start, start + 40_000, Counted())
         return True

@@ -15,13 +15,15 @@ import pytest
 
 from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache.block_cache import BlockCache
+from imagenetfs.cache.directory import CacheDirectory, prepare
 from imagenetfs.cache.inventory import clear, list_volumes, verify
 from imagenetfs.cache.quota import Limits, QuotaExceededError
 from imagenetfs.cache.segment import BLOCK
+from imagenetfs.cache.source_pace import Delay
 from imagenetfs.cache.stager import WINDOW, Progress, RateLimiter, Stager, StageRange, stage_ranges
 from imagenetfs.cache.volume import Volume
 from imagenetfs.errors import SourceReadError
-from tests.helpers.block_cache import DATA, Bytes, fresh, read_all, volume
+from tests.helpers.block_cache import DATA, PLENTY, Bytes, Steady, fresh, read_all, volume
 from tests.helpers.clocks import FakeClock
 from tests.helpers.leaks import descriptors, opened_since
 
@@ -232,33 +234,71 @@ def test_each_request_takes_its_turn(tmp_path: Path) -> None:
     assert max(turns) == pace.window < 1e6
 
 
-def test_it_yields_to_those_who_read(tmp_path: Path) -> None:
-    """One request at a time, smaller ones, and pauses between them."""
-    under_way, most, lock, clock = [0], [0], threading.Lock(), FakeClock()
-    both = threading.Event()
+class Watched(Bytes):
+    """Of LARGE; how many requests were under way at once, at most. ``others``: wait for so many."""
 
-    class Watched(Bytes):
-        def read(self, offset: int, length: int) -> bytes:
-            with lock:
-                under_way[0] += 1
-                most[0] = max(most[0], under_way[0])
-                if most[0] > 1:
-                    both.set()
-            if not polite:
-                assert both.wait(HANG_SECONDS), "one at a time, though nobody else reads"
-            clock.advance(0.005)
-            with lock:
-                under_way[0] -= 1
+    def __init__(self, clock: FakeClock, others: int) -> None:
+        super().__init__(LARGE)
+        self.most = self._under_way = 0
+        self._clock, self._others = clock, others
+        self._lock, self._there = threading.Lock(), threading.Event()
+
+    def read(self, offset: int, length: int) -> bytes:
+        with self._lock:
+            self._under_way += 1
+            self.most = max(self.most, self._under_way)
+            if self.most > self._others:
+                self._there.set()
+        if self._others and self.asked:  # the first one is alone: nothing is known yet
+            assert self._there.wait(HANG_SECONDS), "one at a time, though there is room for more"
+        with self._lock:
+            self._clock.advance(0.005)
+            self._under_way -= 1
             return super().read(offset, length)
 
-    origin, polite = Watched(LARGE), True
-    run(fresh(tmp_path / "a"), origin, others_read=lambda: True, clock=clock)
-    assert most == [1]
-    assert max(length for _, length in origin.asked) <= 1 << 20
-    assert clock.pauses == pytest.approx(len(origin.asked) * [2 * 0.005])
-    origin, polite = Watched(LARGE), False
-    run(fresh(tmp_path / "b"), origin)
-    assert most[0] > 1
+
+class Pace(Steady):
+    """Requests that take so much longer than alone, as part of that."""
+
+    def __init__(self, delay: float) -> None:
+        super().__init__()
+        self._delay = delay
+
+    def delays_since(self, then_ns: int) -> Delay:
+        return Delay(self._delay, self._delay, 1)
+
+
+def beside_readers(directory: Path, delay: float, others: int) -> tuple[Watched, list[float]]:
+    prepare(directory)
+    clock = FakeClock()
+    cache = BlockCache(CacheDirectory(directory), PLENTY, pace=Pace(delay))
+    origin = Watched(clock, others)
+    progress = run(cache, origin, others_read=lambda: True, clock=clock)
+    assert progress.fetched == len(LARGE)
+    return origin, clock.pauses
+
+
+def test_it_makes_way_for_readers_on_a_source_that_is_full(tmp_path: Path) -> None:
+    """One request at a time, smaller ones, and longer and longer pauses between them."""
+    origin, pauses = beside_readers(tmp_path / "cache", 1.0, others=0)
+    assert origin.most == 1
+    assert max(length for _, length in origin.asked) == 1 << 20
+    assert len(pauses) == len(origin.asked)
+    assert pauses[:3] == pytest.approx([0.005, 0.015, 0.035])
+    assert pauses[-1] == pytest.approx(0.005 * 31)
+
+
+def test_it_runs_beside_readers_on_a_source_that_has_room_for_both(tmp_path: Path) -> None:
+    origin, pauses = beside_readers(tmp_path / "cache", 0.0, others=1)
+    assert origin.most > 1
+    assert max(length for _, length in origin.asked) == 1 << 20
+    assert pauses == []
+
+
+def test_without_readers_it_has_all_streams_under_way(tmp_path: Path) -> None:
+    origin = Watched(FakeClock(), others=3)
+    run(fresh(tmp_path / "cache"), origin)
+    assert origin.most == 4
 
 
 # --- looking at it --------------------------------------------------------------------------------
