@@ -20,7 +20,7 @@ from imagenetfs.job import primary_group
 
 COMMANDS = (
     *("mount", "umount", "run", "enter", "status", "info", "show", "index", "stage", "cache"),
-    *("verify", "doctor", "settings", "sample"),
+    *("verify", "doctor", "bench", "settings", "sample"),
 )
 """In the order of ``--help``. Each is a module of this package by that name."""
 

@@ -79,6 +79,23 @@ def test_requests_are_one_an_image(train: tuple[Path, int], mount: Mount, cache_
     assert requests <= 1.1
 
 
+def test_requests_are_few_where_each_takes_a_while(
+    train: tuple[Path, int], mount: Mount, cache_dir: Path
+) -> None:
+    """A stretch for each, by far: nothing on this machine is as slow as 20 ms."""
+    directory, total = train
+    with slow_source(directory, latency=0.02) as source:
+        mounted = mount(source.path, cache_dir=cache_dir, cache_size=PLENTY)
+        images = files(mounted.root / "train")
+        before, asked = source.counters(), counters(mounted)["source_requests"]
+        assert epoch(images, seed=1) == total
+        came = (source.counters()["bytes"] - before["bytes"]) / total
+        requests = (counters(mounted)["source_requests"] - asked) / len(images)
+        print(f"\n{requests:.3f} requests an image, {came:.3f} of the bytes")
+        assert requests <= 0.25
+        assert came <= 1.05
+
+
 def test_a_quarter_of_the_room(train: tuple[Path, int], mount: Mount, cache_dir: Path) -> None:
     directory, total = train
     mounted = mount(directory, cache_dir=cache_dir, cache_size=total // 4)

@@ -46,7 +46,10 @@ COMMAND_LINE = "imagenetfs.cli.app:command"
 _MESSAGE_BYTES = 1 << 20
 _PRELOADED = ("tests.helpers.mounts", "tests.helpers.users", "tests.helpers.passthrough.__main__")
 _TYPICAL = (["info", "/nonexistent"], ["run", "--help"], ["status", "/"], ["settings"])
-_OPTIONAL = ("imagenetfs.torch.", "imagenetfs.library.filesystem.", "torch.", "fsspec.")
+_OPTIONAL = (
+    *("imagenetfs.torch.", "imagenetfs.library.filesystem.", "torch.", "torchvision."),
+    "fsspec.",
+)
 _READ_AT_START = ("PYTHON", "LC_", "LANG", "TZ", "LD_", "OPENBLAS_", "OMP_")
 
 
