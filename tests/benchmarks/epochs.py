@@ -1,8 +1,8 @@
 """Training from a slow source: time from the start to the first batch, and
 to the end of two epochs.
 
-The source is a pass-through with a latency a request and a bandwidth for all (tests/passthrough),
-uncached as a data set larger than memory is. Readers let go of each file's pages, so that the
+The source has a latency a request and a bandwidth for all (slow.c), and none of its pages is kept,
+as of a data set larger than memory. Readers let go of each file's pages, so that the
 second epoch has them from where they are kept: the cache, the local copy, or the source again.
 """
 
@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.helpers.passthrough import SlowSource, slow_source
-
 from . import children
 from .children import Asked
 from .data import Data
@@ -26,6 +24,7 @@ from .errors import BenchmarkError
 from .pagecache import free_pages
 from .results import Part
 from .runner import ANSWER_SECONDS, Run, client, take_turns
+from .slow import SlowSource, slow_program, slow_source
 from .systems import OURS, STAGED, System, mounted, ratarmount
 
 LATENCY, BANDWIDTH = 0.001, 1e9
@@ -62,11 +61,10 @@ def measure(run: Run) -> Part:
     size = run.data.size
     part = run.part(classes=size.classes, images=size.images, processes=PROCESSES, batch=BATCH)
     base = run.data.tree.parent
-    with slow_source(base, below=run.workspace.root) as slow:
+    with slow_source(run, slow_program(run), base, LATENCY, BANDWIDTH) as slow:
         shown = slow.path / run.data.source.relative_to(base)
         tar = slow.path / run.data.tar.relative_to(base)
         place = _Place(shown, tar, slow.path / run.data.tree.relative_to(base))
-        slow.set(latency=LATENCY, bandwidth=BANDWIDTH)
         one = partial(_train, run, run.data, place, slow)
         take_turns(run, part, "epochs", _ways(run, place), one, range(run.rounds))
     return part
@@ -98,25 +96,25 @@ def _train(run: Run, data: Data, place: _Place, slow: SlowSource, way: System) -
     """
     with clean(run):
         free_pages(data.bytes)
-        slow.reset()
+        began = slow.bytes
         start = time.perf_counter()
         if way.name == COPIED:
             _copy(run, place, way.train.parent)
         with mounted(way, run.workspace) as mount, client(run.workspace) as asked:
             asked.ask("collect", str(mount.train), timeout=ANSWER_SECONDS)
-            listed = slow.counters()
+            listed = (slow.bytes, slow.reads)
             batch = _read(asked, BATCH)
             points = {"batch": time.perf_counter() - start}
             _expect(data, batch + _read(asked, None, BATCH))
             points["epoch 1"] = time.perf_counter() - start
-            first = slow.counters()
+            first = (slow.bytes, slow.reads)
             _expect(data, _read(asked))
             points["epoch 2"] = time.perf_counter() - start
-            second = slow.counters()
-    points["bytes before"] = listed["bytes"] / data.bytes
+            second = (slow.bytes, slow.reads)
+    points["bytes before"] = (listed[0] - began) / data.bytes
     for number, before, after in ((1, listed, first), (2, first, second)):
-        points[f"bytes {number}"] = (after["bytes"] - before["bytes"]) / data.bytes
-        points[f"requests {number}"] = (after["read"] - before["read"]) / data.size.files
+        points[f"bytes {number}"] = (after[0] - before[0]) / data.bytes
+        points[f"requests {number}"] = (after[1] - before[1]) / data.size.files
     return points
 
 

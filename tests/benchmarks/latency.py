@@ -7,15 +7,10 @@ forgotten before each step.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shlex
 import shutil
-import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -25,7 +20,8 @@ from .errors import BenchmarkError
 from .indexing import index_size
 from .results import Part
 from .runner import ANSWER_SECONDS, Run, client, take_turns
-from .systems import OURS, System, imagenetfs, mounted, ratarmount, unmount, wait_until_mounted
+from .slow import SlowSource, slow_program, slow_source
+from .systems import OURS, System, imagenetfs, mounted, ratarmount
 
 MILLISECONDS = (1, 5)
 OURS_64 = f"{OURS} --in-flight 64"
@@ -45,28 +41,6 @@ round, which is a trial.
 _MOST_VAL = 50_000
 _IMAGE_BYTES = 110_000
 _BLOCK = 512
-_FROM = Path(__file__).with_name("slow.c")
-
-
-@dataclass(frozen=True, slots=True)
-class _Slow:
-    """The slow source, mounted."""
-
-    path: Path
-
-    @property
-    def requests(self) -> int:
-        """How many it has been sent so far."""
-        return int((self.path / ".requests").read_text())
-
-    def forget(self) -> None:
-        """Have the kernel keep no page of it."""
-        for tar in self.path.rglob("*.tar"):
-            fd = os.open(tar, os.O_RDONLY)
-            try:
-                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-            finally:
-                os.close(fd)
 
 
 def measure(run: Run) -> Part:
@@ -79,20 +53,20 @@ def measure(run: Run) -> Part:
         val=val,
         peer_seconds=PEER_SECONDS,
     )
-    program = _program(run)
+    program = slow_program(run)
     source = _source(run, run.size.classes, val)
     for milliseconds in run.milliseconds:
-        with _slow(run, program, source, milliseconds) as slow:
+        with slow_source(run, program, source, milliseconds / 1000) as slow:
             one = partial(_measure, run, slow, milliseconds)
             title = f"{milliseconds} ms"
             take_turns(run, part, title, _systems(run, slow), one, range(run.rounds))
-    with _slow(run, program, _source(run, more, 0), run.milliseconds[0]) as slow:
+    with slow_source(run, program, _source(run, more, 0), run.milliseconds[0] / 1000) as slow:
         one = partial(_measure_more, run, slow)
         take_turns(run, part, f"{more} classes", _systems(run, slow), one, range(run.rounds))
     return part
 
 
-def _systems(run: Run, slow: _Slow) -> list[System]:
+def _systems(run: Run, slow: SlowSource) -> list[System]:
     systems = [imagenetfs(slow.path, None, None), _with_64(slow.path)]
     if run.peers.ratarmount:
         tar = slow.path / "ILSVRC2012" / "ILSVRC2012_img_train.tar"
@@ -150,45 +124,10 @@ def _header(name: str, size: int) -> bytes:
     return info.tobuf(tarfile.USTAR_FORMAT)
 
 
-def _program(run: Run) -> Path:
-    """slow.c, compiled."""
-    program = run.workspace.path("bin", "slow")
-    asked = subprocess.run(
-        ["pkg-config", "--cflags", "--libs", "fuse3"], capture_output=True, text=True
-    )
-    flags = shlex.split(asked.stdout)
-    children.run(
-        [shutil.which("gcc") or "cc", "-O2", _FROM, "-o", program, *flags],
-        run.workspace.environ,
-        run.workspace.path("logs", "gcc"),
-        ANSWER_SECONDS,
-    )
-    return program
-
-
-@contextlib.contextmanager
-def _slow(run: Run, program: Path, source: Path, milliseconds: int) -> Iterator[_Slow]:
-    mountpoint = run.workspace.path("slow")
-    mountpoint.mkdir(exist_ok=True)
-    log = run.workspace.path("logs", "slow")
-    wait = str(1000 * milliseconds)
-    command: list[str | Path] = [program, source, wait, mountpoint, "-o", "ro"]
-    with (
-        log.open("wb") as output,
-        children.spawned(command, run.workspace.environ, stdout=output, stderr=output) as server,
-    ):
-        try:
-            wait_until_mounted(server, mountpoint, ANSWER_SECONDS, log)
-            yield _Slow(mountpoint)
-        finally:
-            with children.undisturbed():
-                unmount(server, mountpoint)
-
-
 # --- measuring ------------------------------------------------------------------------------------
 
 
-def _measure_more(run: Run, slow: _Slow, system: System) -> dict[str, float]:
+def _measure_more(run: Run, slow: SlowSource, system: System) -> dict[str, float]:
     """All of the larger train indexed; the median where that was done several times."""
     if system.name in (OURS, OURS_64):
         count = _TIMES if run.rounds > 1 else 1
@@ -202,7 +141,7 @@ def _measure_more(run: Run, slow: _Slow, system: System) -> dict[str, float]:
     return {f"more {name}": value for name, value in values.items()}
 
 
-def _measure(run: Run, slow: _Slow, milliseconds: int, system: System) -> dict[str, float]:
+def _measure(run: Run, slow: SlowSource, milliseconds: int, system: System) -> dict[str, float]:
     if system.name not in (OURS, OURS_64):
         values = _peer(run, slow, system)
     else:
@@ -211,7 +150,7 @@ def _measure(run: Run, slow: _Slow, milliseconds: int, system: System) -> dict[s
     return {f"{milliseconds} ms {name}": value for name, value in values.items()}
 
 
-def _first_touch(run: Run, slow: _Slow, system: System) -> dict[str, float]:
+def _first_touch(run: Run, slow: SlowSource, system: System) -> dict[str, float]:
     """On a mount without an index: the first class of train, and all of val."""
     slow.forget()
     before = slow.requests
@@ -230,7 +169,7 @@ def _first_touch(run: Run, slow: _Slow, system: System) -> dict[str, float]:
     return values
 
 
-def _folder(run: Run, slow: _Slow, system: System) -> dict[str, float]:
+def _folder(run: Run, slow: SlowSource, system: System) -> dict[str, float]:
     """ImageFolder on train, on a mount without an index."""
     slow.forget()
     with mounted(system, run.workspace) as mount, client(run.workspace) as asked:
@@ -242,7 +181,7 @@ def _folder(run: Run, slow: _Slow, system: System) -> dict[str, float]:
     return {"folder": answer["seconds"], "folder requests": requests}
 
 
-def _index(run: Run, slow: _Slow, system: System) -> dict[str, float]:
+def _index(run: Run, slow: SlowSource, system: System) -> dict[str, float]:
     """`imagenetfs index` of train, from nothing: what ratarmount does when it mounts that tar."""
     index = run.workspace.path("slow-index")
     shutil.rmtree(index, ignore_errors=True)
@@ -258,7 +197,7 @@ def _index(run: Run, slow: _Slow, system: System) -> dict[str, float]:
     return {"index": seconds, "index requests": float(slow.requests - before)}
 
 
-def _peer(run: Run, slow: _Slow, system: System) -> dict[str, float]:
+def _peer(run: Run, slow: SlowSource, system: System) -> dict[str, float]:
     """A peer indexes all when it mounts, and answers then."""
     slow.forget()
     before = slow.requests

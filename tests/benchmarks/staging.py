@@ -1,9 +1,8 @@
 """Staging from a slow source: how fast it is against `cat`, and what it leaves to
 those who read meanwhile.
 
-The source is a pass-through (tests/passthrough) in which all share a bandwidth that readers
-can use up. Readers come to a fresh mount, with and without a stager beside them; each
-second counts by itself.
+The source (slow.c) has a bandwidth that all share, and that readers can use up. Readers come to a
+fresh mount, with and without a stager beside them; each second counts by itself.
 """
 
 from __future__ import annotations
@@ -13,12 +12,11 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from tests.helpers.passthrough import slow_source
-
 from . import children
 from .epochs import PROCESSES, clean
 from .results import Part
 from .runner import ANSWER_SECONDS, Run, client, take_turns
+from .slow import slow_program, slow_source
 from .systems import CAT, OURS, STAGED, System, mounted
 
 LATENCY, BANDWIDTH = 0.001, 100e6
@@ -34,10 +32,9 @@ def measure(run: Run) -> Part:
     size = run.data.size
     part = run.part(classes=size.classes, images=size.images, processes=PROCESSES)
     base = run.data.tree.parent
-    with slow_source(base, below=run.workspace.root) as slow:
+    with slow_source(run, slow_program(run), base, LATENCY, BANDWIDTH) as slow:
         source = slow.path / run.data.source.relative_to(base)
         tar = slow.path / run.data.tar.relative_to(base)
-        slow.set(latency=LATENCY, bandwidth=BANDWIDTH)
         for number in range(run.rounds):
             readers = partial(_rates, run)
             take_turns(run, part, "staging, readers", _mounts(run, source), readers, [number])
