@@ -2,7 +2,7 @@
 
 Knows nothing of FUSE or ImageNet. A miss fetches the whole missing part of the member in one
 request, under the lock of its blocks, so that all processes that ask for it during that time wait
-for that one fetch; where the cache has room for all of the data, it fetches the aligned stretch
+for that one fetch; where the cache has room for all of the data, it fetches the aligned range
 around the member in that request. Bytes that will not be kept, because the quota is used up, are
 read exactly as asked. Where the disk fails (full, over quota, read-only, broken) the cache is
 bypassed for a few seconds: a reader sees nothing of it. See docs/decisions/0011, 0012 and 0024.
@@ -19,10 +19,10 @@ from imagenetfs.cache.bypass import Bypass, CacheMeter
 from imagenetfs.cache.directory import CacheDirectory
 from imagenetfs.cache.fetcher import BlockFetcher, BlocksBusyError, ChangedError, Fetched, Wanted
 from imagenetfs.cache.quota import Limits, QuotaExceededError, SpaceQuota
+from imagenetfs.cache.read_around import ReadAround
 from imagenetfs.cache.segment import BLOCK, SEGMENT, Segment, Verified
 from imagenetfs.cache.segment_handles import SegmentHandles
 from imagenetfs.cache.source_pace import SourcePace
-from imagenetfs.cache.stretch import StretchChoice
 from imagenetfs.cache.volume import Origin, Volume
 from imagenetfs.cache.volume_writer import VolumeWriter
 from imagenetfs.counters import HITS, MISSES, SAVED
@@ -55,7 +55,7 @@ class BlockCache:
         self._bypass = Bypass(self._find_disk, clock)
         self.pace = pace or SourcePace(clock)
         self._fetcher = BlockFetcher(self._segments, self.quota, self._bypass, self.pace, clock)
-        self.stretches = StretchChoice(self.pace, self.quota, clock)
+        self.read_around = ReadAround(self.pace, self.quota, clock)
         self.meter: CacheMeter = self._bypass.meter
 
     def after_fork(
@@ -236,7 +236,7 @@ class BlockCache:
             part = member if member.length <= LARGEST_FETCH else wanted
             try:
                 limit = member.end if volume.apart else volume.size
-                asked = Wanted(part, limit, self.stretches.around(volume, part))
+                asked = Wanted(part, limit, self.read_around.around(volume, part))
                 fetched = self.fill(volume, wanted.start // SEGMENT, asked, origin)
             except OSError as error:
                 self._bypass.begin(error)

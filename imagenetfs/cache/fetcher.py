@@ -17,7 +17,7 @@ from imagenetfs.errors import SourceChangedError, SourceReadError
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
 _MOST_BROKEN = 1024
-"""Stretches of which it is remembered that they cannot be read whole."""
+"""Ranges of which it is remembered that they cannot be read whole."""
 
 
 class ChangedError(Exception):
@@ -41,12 +41,12 @@ class Fetched(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """Bytes of a volume that are wanted; ``limit``: where the last of their blocks ends, if it is
-    not whole. ``stretch``: what else is worth fetching with them, in whole blocks.
+    not whole. ``around``: what else is worth fetching with them, in whole blocks.
     """
 
     bytes: ByteRange
     limit: int
-    stretch: ByteRange | None = None
+    around: ByteRange | None = None
 
 
 class BlockFetcher:
@@ -74,14 +74,14 @@ class BlockFetcher:
         segment ``number``; what was fetched for it: nothing where another process had done so.
 
         Fetches all from the first missing block to the last in one request, and with them the
-        missing blocks beside them in the stretch where there is space for these. Raises
+        missing blocks beside them in the range where there is space for these. Raises
         BlocksBusyError, QuotaExceededError, ChangedError, OSError where the disk fails, and what
         the origin raises.
         """
         place = self._segments.to_write(volume, number, self._quota), number
         first, count = _blocks(number, wanted.bytes)
-        if wanted.stretch is not None:
-            fetched = self._fill_stretch(volume, place, wanted, origin)
+        if wanted.around is not None:
+            fetched = self._fill_around(volume, place, wanted, origin)
             if fetched is not None:
                 return fetched
         segment, _ = place
@@ -91,17 +91,17 @@ class BlockFetcher:
                 raise BlocksBusyError
             return self._fetch(place, (missing, _run_of(missing)), wanted, origin)
 
-    def _fill_stretch(
+    def _fill_around(
         self, volume: Volume, place: tuple[Segment, int], wanted: Wanted, origin: Origin
     ) -> Fetched | None:
         """None where the member alone is to be fetched."""
-        (segment, number), stretch = place, wanted.stretch
-        assert stretch is not None
-        first, count = _blocks(number, stretch)
+        (segment, number), around = place, wanted.around
+        assert around is not None
+        first, count = _blocks(number, around)
         place_of_error = (volume.key, number, first)
         if place_of_error in self._broken:
             return None
-        # Where others fetch a part of the stretch, it is the member's blocks that are waited for:
+        # Where others fetch a part of the range, it is the member's blocks that are waited for:
         # theirs may not be among those.
         with segment.locked_at_once(first, count) as had:
             if not had:

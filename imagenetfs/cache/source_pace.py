@@ -19,19 +19,19 @@ from dataclasses import dataclass
 from imagenetfs.cache.segment import BLOCK
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
-LARGEST_STRETCH = 1 << 20
+LARGEST_RANGE = 1 << 20
 """Bytes; while the source's bandwidth is not known yet, too. What network file systems, NFS and
 FUSE, send at once at most: more would be several requests, one after the other.
 """
 
-SMALLEST_STRETCH = 2 * BLOCK
+SMALLEST_RANGE = 2 * BLOCK
 """Bytes; a member with its neighbours' ends takes as much."""
 
 _LARGE = 1 << 18
 """Bytes: smaller requests tell the latency, others the bandwidth."""
 
 _PROBES = 4
-"""Small requests that are made before anything is fetched in stretches; and large ones before
+"""Small requests that are made before anything is fetched in ranges; and large ones before
 their size is changed, once in each window of time: one alone may have been late by chance.
 """
 
@@ -164,7 +164,7 @@ class SourcePace:
         return latency + length * per_byte // _FEMTO if latency and per_byte else 0
 
     @property
-    def stretch(self) -> int:
+    def range_size(self) -> int:
         """Bytes that a miss shall fetch, a power of two: about as many as the source sends, as it
         is now, in twice the time that a request takes anyway. 0: the member alone, for what that
         takes is not known yet, or more would cost more time than it saves.
@@ -174,10 +174,10 @@ class SourcePace:
             return 0
         per_byte = self._recent_per_byte.least(now, _PROBES)
         if not per_byte:
-            return LARGEST_STRETCH
+            return LARGEST_RANGE
         latency = self._latency_ns(now, self._per_byte.least(now) or per_byte)
-        stretch = 1 << round(math.log2(_LATENCIES * latency * _FEMTO / per_byte + 1))
-        return min(stretch, LARGEST_STRETCH) if stretch >= SMALLEST_STRETCH else 0
+        size = 1 << round(math.log2(_LATENCIES * latency * _FEMTO / per_byte + 1))
+        return min(size, LARGEST_RANGE) if size >= SMALLEST_RANGE else 0
 
     def delays_since(self, then_ns: int) -> Delay | None:
         """Of the requests that ended after a moment, the last one of each thread; None where there

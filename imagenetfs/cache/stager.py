@@ -20,7 +20,7 @@ from imagenetfs.cache.block_cache import BlockCache
 from imagenetfs.cache.fetcher import BlocksBusyError, ChangedError, Wanted
 from imagenetfs.cache.scavenger import Scavenger
 from imagenetfs.cache.segment import BLOCK, SEGMENT
-from imagenetfs.cache.source_pace import SMALLEST_STRETCH
+from imagenetfs.cache.source_pace import SMALLEST_RANGE
 from imagenetfs.cache.volume import Origin, Volume
 from imagenetfs.errors import ImagenetfsError, SourceChangedError
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
@@ -238,7 +238,7 @@ class Stager:
     @property
     def _small(self) -> int:
         """Bytes of a request beside readers: who comes next waits for it, so no more than pays."""
-        return max(SMALLEST_STRETCH, self._cache.pace.stretch)
+        return max(SMALLEST_RANGE, self._cache.pace.range_size)
 
     def _mine(self, volume: Volume) -> tuple[BlockCache, Volume]:
         """This thread's own cache, and the volume as it has it open."""

@@ -380,12 +380,12 @@ class CacheBackend:
         self._announce(known.volume, origin, ByteRange(origin.start, origin.start + origin.size))
 
     def _announce(self, volume: Volume, origin: FileOrigin, wanted: ByteRange) -> None:
-        """A miss fetches whole blocks, or a stretch, so these are asked for."""
+        """A miss fetches whole blocks, or a range, so these are asked for."""
         if self.cache.holds(volume, wanted):
             return
         first, end = origin.start, origin.start + origin.size
         with contextlib.suppress(OSError):  # the miss itself sees to a disk that fails
-            wanted = self.cache.stretches.around(volume, wanted) or wanted
+            wanted = self.cache.read_around.around(volume, wanted) or wanted
         low, high = wanted.start // BLOCK * BLOCK, -(-wanted.end // BLOCK) * BLOCK
         blocks = ByteRange(max(low, first), min(high, end))
         origin.open(origin.path).hint(blocks.start - first, blocks.length)

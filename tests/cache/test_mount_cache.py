@@ -82,7 +82,7 @@ def test_requests_are_one_an_image(train: tuple[Path, int], mount: Mount, cache_
 def test_requests_are_few_where_each_takes_a_while(
     train: tuple[Path, int], mount: Mount, cache_dir: Path
 ) -> None:
-    """A stretch for each, by far: nothing on this machine is as slow as 20 ms."""
+    """One for each range of a MiB or so: nothing on this machine is as slow as 20 ms."""
     directory, total = train
     with slow_source(directory, latency=0.02) as source:
         mounted = mount(source.path, cache_dir=cache_dir, cache_size=PLENTY)

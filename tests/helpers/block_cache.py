@@ -52,7 +52,7 @@ class Steady(SourcePace):
     """The pace of a source of which it is known that a MiB pays."""
 
     @property
-    def stretch(self) -> int:
+    def range_size(self) -> int:
         return 1 << 20
 
 

@@ -46,7 +46,7 @@ THIRD_PARTY = {
     "rich": {"cli"},
     "scipy": {"tree", "sample"},
     "PIL": {"sample", "torch", "library"},
-    "torch": {"torch"},
+    "torch": {"torch", "library"},
     "fsspec": {"library"},
 }
 """Who may import what. numpy, trio and platformdirs are everybody's."""

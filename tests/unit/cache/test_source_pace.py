@@ -7,7 +7,7 @@ import contextlib
 import pytest
 
 from imagenetfs.cache.segment import BLOCK
-from imagenetfs.cache.source_pace import LARGEST_STRETCH, SourcePace
+from imagenetfs.cache.source_pace import LARGEST_RANGE, SourcePace
 from tests.helpers.clocks import FakeClock
 
 MIB = 1 << 20
@@ -28,7 +28,7 @@ class Pipe:
 
 
 @pytest.mark.parametrize(
-    ("latency", "bandwidth", "stretch"),
+    ("latency", "bandwidth", "size"),
     [
         (0.001, 1e9, MIB),
         (0.005, 1e9, MIB),
@@ -40,37 +40,37 @@ class Pipe:
         (0.01, 10e6, MIB // 4),
     ],
 )
-def test_a_stretch_is_what_a_request_of_twice_the_time_brings(
-    latency: float, bandwidth: float, stretch: int
+def test_a_range_is_what_a_request_of_twice_the_time_brings(
+    latency: float, bandwidth: float, size: int
 ) -> None:
     one = Pipe(latency, bandwidth)
     one.ask(100_000, 4)
-    assert one.pace.stretch == LARGEST_STRETCH, "until its bandwidth is known"
-    one.ask(LARGEST_STRETCH, 4)
-    assert one.pace.stretch == stretch
+    assert one.pace.range_size == LARGEST_RANGE, "until its bandwidth is known"
+    one.ask(LARGEST_RANGE, 4)
+    assert one.pace.range_size == size
 
 
-def test_nothing_is_stretched_before_a_small_request_was_timed() -> None:
+def test_nothing_is_widened_before_a_small_request_was_timed() -> None:
     one = Pipe(0.001, 1e9)
-    assert one.pace.stretch == 0
+    assert one.pace.range_size == 0
     one.ask(100_000, 3)
-    assert one.pace.stretch == 0
+    assert one.pace.range_size == 0
     with contextlib.suppress(ZeroDivisionError), one.pace.request(100_000):
         raise ZeroDivisionError
-    assert one.pace.stretch == 0, "what failed tells nothing"
+    assert one.pace.range_size == 0, "what failed tells nothing"
     one.ask(100_000)
-    assert one.pace.stretch == LARGEST_STRETCH
+    assert one.pace.range_size == LARGEST_RANGE
 
 
 def test_a_late_answer_changes_nothing() -> None:
     one = Pipe(0.001, 1e9)
     one.ask(100_000, 4)
     one.ask(MIB, 1, queue=2.0)
-    assert one.pace.stretch == MIB
+    assert one.pace.range_size == MIB
     one.ask(MIB, 3)
     one.ask(100_000, 5, queue=0.5)
     one.ask(MIB, 5, queue=0.5)
-    assert one.pace.stretch == MIB
+    assert one.pace.range_size == MIB
 
 
 def test_a_source_that_is_full_gets_small_requests_until_it_is_not() -> None:
@@ -79,11 +79,11 @@ def test_a_source_that_is_full_gets_small_requests_until_it_is_not() -> None:
     one.ask(MIB, 4)
     one.clock.advance(30)
     one.ask(MIB, 4, queue=0.5)
-    assert one.pace.stretch == 0
+    assert one.pace.range_size == 0
     one.clock.advance(30)
-    assert one.pace.stretch == MIB, "it is tried again"
+    assert one.pace.range_size == MIB, "it is tried again"
     one.ask(MIB, 4)
-    assert one.pace.stretch == MIB
+    assert one.pace.range_size == MIB
 
 
 def test_readers_who_share_the_source_are_not_taken_for_a_slow_one() -> None:
@@ -94,7 +94,7 @@ def test_readers_who_share_the_source_are_not_taken_for_a_slow_one() -> None:
         one.pace._slots[4 * slot] = one.clock.monotonic_ns() + 10**9
     one.bandwidth = 250e6
     one.ask(MIB, 4)
-    assert one.pace.stretch == MIB
+    assert one.pace.range_size == MIB
 
 
 def test_what_a_killed_process_had_under_way_counts_no_more() -> None:

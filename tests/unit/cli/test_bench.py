@@ -36,7 +36,7 @@ def test_the_parts_of_a_source(
         assert one["images"] > 0 < one["bytes"]
     assert shown["limit"] in ("source", "mount", "decoding")
     assert shown["advice"][0] == "num_workers=1"
-    assert shown["notes"]["source"].endswith("some of it from memory"), "it has few images"
+    assert "MB/s" in shown["notes"]["source"]
 
 
 @pytest.mark.parametrize(

@@ -52,14 +52,14 @@ Open = Callable[[Index], Reader]
 Splice = Callable[[FileExtent], bytes]
 
 
-@pytest.fixture(params=["uncached", "cached", "stretched", "no room"])
+@pytest.fixture(params=["uncached", "cached", "read around", "no room"])
 def reader_of(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     def make(index: Index) -> Reader:
         if request.param == "uncached":
             return Reader(index, index.source)
         (tmp_path / "cache").mkdir(mode=0o700, exist_ok=True)
         size = 0 if request.param == "no room" else 1 << 30
-        pace = Steady() if request.param == "stretched" else None
+        pace = Steady() if request.param == "read around" else None
         cache = BlockCache(CacheDirectory(tmp_path / "cache"), Limits(size, 0), pace=pace)
         reads = CacheBackend(cache, Volumes(index, index.source, {}), index.source)
         return Reader(index, index.source, None, reads)

@@ -118,11 +118,11 @@ def test_what_the_cache_has_is_not_announced(
 
 
 def test_what_a_miss_will_fetch_is_announced(tmp_path: Path, cache_dir: Path, hints: Hints) -> None:
-    """The stretch around the member, cut off at the archive's end, and it once."""
+    """The range around the member, cut off at the archive's end, and it once."""
     source = train_and_test(tmp_path / "larger", classes=3, images=40)
     found = build_catalogue(Source(source), places=IndexSearchPath(None, source))
     backend = cache_backend(found, CacheSetup(cache_dir, Limits(1 << 30, 0)))
-    backend.cache.stretches._pace = Steady()
+    backend.cache.read_around._pace = Steady()
     path = ReadPath.of(found, backend)
     size = os.stat(source / _train(found)).st_size
     number = inodes(found)[0]

@@ -11,8 +11,8 @@ from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 _CAPACITY_SECONDS = 5.0
 
 
-class StretchChoice:
-    """Chooses the stretch around a member, of a size by the source's pace, as long as the cache has
+class ReadAround:
+    """Chooses the range around a member, of a size by the source's pace, as long as the cache has
     room for all of the data.
     """
 
@@ -23,10 +23,10 @@ class StretchChoice:
         self._capacity, self._asked_at = 0, float("-inf")
 
     def around(self, volume: Volume, member: ByteRange) -> ByteRange | None:
-        """The aligned stretches in which a member lies; None for the member alone. Raises OSError
+        """The aligned ranges in which a member lies; None for the member alone. Raises OSError
         where the cache's disk fails.
         """
-        size = self._pace.stretch
+        size = self._pace.range_size
         if volume.apart or member.length >= size or not self._has_room(volume):
             return None
         start, end = member

@@ -1,4 +1,4 @@
-"""Misses that fetch stretches: each byte once, never one that is wrong, no more than pays."""
+"""Misses that fetch ranges: each byte once, never one that is wrong, no more than pays."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def read(cache: BlockCache, start: int, end: int, origin: Bytes) -> None:
     assert found == DATA[start:end]
 
 
-def test_an_epoch_in_random_order_makes_a_request_a_stretch(open_cache: Open) -> None:
+def test_an_epoch_in_random_order_makes_a_request_a_range(open_cache: Open) -> None:
     cache, one, origin = open_cache(), volume(), Bytes()
     read_all(cache, one, origin)
     assert len(origin.asked) <= -(-len(DATA) // MIB)
@@ -65,7 +65,7 @@ def test_an_epoch_in_random_order_makes_a_request_a_stretch(open_cache: Open) ->
     assert len(origin.asked) == before == cache.meter[MISSES]
 
 
-def test_a_member_in_two_stretches_brings_both(open_cache: Open) -> None:
+def test_a_member_in_two_ranges_brings_both(open_cache: Open) -> None:
     cache, origin = open_cache(), Bytes()
     read(cache, MIB - 10, MIB + 10, origin)
     assert origin.asked == [(0, 2 * MIB)]
@@ -87,7 +87,7 @@ def test_what_is_there_is_not_fetched_again(open_cache: Open, tmp_path: Path) ->
     assert origin.asked[1:] == [(10 * BLOCK, 3 * BLOCK)]
 
 
-def test_a_stretch_ends_with_the_segment(open_cache: Open) -> None:
+def test_a_range_ends_with_the_segment(open_cache: Open) -> None:
     size, at = SEGMENT + 300_000, SEGMENT - 2 * MIB
     cache, one, origin = open_cache(), volume(size), Bytes(DATA, at)
     wanted = ByteRange(SEGMENT - 70_000, SEGMENT + 60_000)
@@ -121,7 +121,7 @@ def test_a_cache_that_others_have_filled_takes_the_member_alone(open_cache: Open
     assert origin.asked == [(5 * BLOCK, BLOCK)]
 
 
-def test_24_cold_readers_of_a_stretch_make_one_request(open_cache: Open) -> None:
+def test_24_cold_readers_of_a_range_make_one_request(open_cache: Open) -> None:
     mounts = [open_cache(clock=Lasting()) for _ in range(2)]
     reader, writer = os.pipe()
     others, waiting = os.pipe()
@@ -152,7 +152,7 @@ def test_24_cold_readers_of_a_stretch_make_one_request(open_cache: Open) -> None
 
 
 def test_who_wants_other_blocks_of_it_does_not_wait(open_cache: Open) -> None:
-    """A stager has a part of the stretch under way, in which the member is not."""
+    """A stager has a part of the range under way, in which the member is not."""
     stager, origin = open_cache(), Bytes()
 
     class Slow(Bytes):
@@ -255,7 +255,7 @@ def test_a_disk_that_fills_on_the_way_keeps_what_it_has(
     assert not cache.holds(one, ByteRange(0, BLOCK))
 
 
-def test_a_record_without_its_data_is_fetched_with_its_stretch(open_cache: Open) -> None:
+def test_a_record_without_its_data_is_fetched_with_its_range(open_cache: Open) -> None:
     """What kill -9 and a crash leave: the first read of it finds out."""
     one = volume()
     segment = open_cache()._segments.to_write(one, 0, open_cache().quota)
