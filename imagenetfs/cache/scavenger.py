@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from imagenetfs.cache.source_pace import Delay
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
-TARGET = 0.25
+TARGET = 0.5
 """By how much longer than alone requests may take, as a part of that time."""
 
 LEAST = 1 / 32
@@ -105,7 +105,7 @@ class Scavenger:
             found = self._delays_since(self._looked_at)
             self._looked_at = self._clock.monotonic_ns()
             if found is not None:
-                self._window.note(found.least, took)
+                self._window.note(found.mean, took)
             pause = took * (1.0 / self._window.size - 1.0)
         if pause > 0.0 and not self._stopping.is_set():
             self._clock.sleep(min(pause, _LONGEST_PAUSE))

@@ -24,10 +24,10 @@ LARGEST_RANGE = 1 << 20
 FUSE, send at once at most: more would be several requests, one after the other.
 """
 
-SMALLEST_RANGE = 2 * BLOCK
+SMALLEST_RANGE = 4 * BLOCK
 """Bytes; a member with its neighbours' ends takes as much."""
 
-_LARGE = 1 << 18
+_LARGE = 1 << 19
 """Bytes: smaller requests tell the latency, others the bandwidth."""
 
 _PROBES = 4
@@ -35,17 +35,18 @@ _PROBES = 4
 their size is changed, once in each window of time: one alone may have been late by chance.
 """
 
-_LATENCIES = 2
+_LATENCIES = 3
 """So many times what goes through in a request's latency is worth a request."""
 
-_MOST_SHARING = 4
-"""A source that is not one pipe for all, but one for each who asks, looks like one that is so many
-times wider at most.
-"""
+_FIXED = 13
+"""Words that are not of a slot."""
 
 _SLOTS = 256
 _SLOT_WORDS = 4
 _SINCE, _ENDED, _DELAY, _TIME = range(_SLOT_WORDS)
+_AVERAGED = 8
+"""About so many requests make up the mean of how many are under way."""
+
 _STALE_NS = 10_000_000_000
 """What has been under way for so long is a killed process's, or waits for a dead server."""
 
@@ -106,12 +107,13 @@ class SourcePace:
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
-        whole = memoryview(mmap.mmap(-1, 8 * (3 * _Least.WORDS + _SLOTS * _SLOT_WORDS))).cast("Q")
+        whole = memoryview(mmap.mmap(-1, 8 * (_FIXED + _SLOTS * _SLOT_WORDS))).cast("Q")
         first, second, third = (whole[at : at + 4] for at in range(0, 12, 4))
         self._small = _Least(first, _BASE_NS)  # nanoseconds << 20 | bytes >> 9
         self._per_byte = _Least(second, _BASE_NS)  # femtoseconds
         self._recent_per_byte = _Least(third, _RECENT_NS)
-        self._slots = whole[12:]
+        self._sharing = whole[12:13]  # the mean of late, in 256ths
+        self._slots = whole[_FIXED:]
 
     @contextlib.contextmanager
     def request(self, length: int) -> Iterator[None]:
@@ -135,14 +137,15 @@ class SourcePace:
 
     def _note(self, slot: memoryview, length: int, took: int, sharing: int, now_ns: int) -> None:
         alone = self.alone_ns(length)
+        mean = self._sharing[0]
+        self._sharing[0] = max(0, mean + (256 * sharing - mean) // _AVERAGED)
         if length < _LARGE:
             self._small.note(took << 20 | length >> 9, now_ns)
         elif small := self._small.least(now_ns):
             small_took, small_length = small >> 20, (small & 0xFFFFF) << 9
             per_byte = max(1, (took - small_took) * _FEMTO // (length - small_length))
             self._per_byte.note(per_byte, now_ns)
-            shared = max(1, per_byte // min(sharing, _MOST_SHARING))
-            self._recent_per_byte.note(shared, now_ns)
+            self._recent_per_byte.note(per_byte, now_ns)
         if alone:
             slot[_DELAY] = max(0, took - alone)
             slot[_TIME] = alone
@@ -166,8 +169,9 @@ class SourcePace:
     @property
     def range_size(self) -> int:
         """Bytes that a miss shall fetch, a power of two: about as many as the source sends, as it
-        is now, in twice the time that a request takes anyway. 0: the member alone, for what that
-        takes is not known yet, or more would cost more time than it saves.
+        is now, in some times the time that a request takes anyway; the less, the more requests
+        there are that wait for each other. 0: the member alone, for what that takes is not known
+        yet, or the source is full, or so slow that more would cost more than it saves.
         """
         now = self._clock.monotonic_ns()
         if not self._small.least(now, _PROBES):
@@ -175,8 +179,9 @@ class SourcePace:
         per_byte = self._recent_per_byte.least(now, _PROBES)
         if not per_byte:
             return LARGEST_RANGE
-        latency = self._latency_ns(now, self._per_byte.least(now) or per_byte)
-        size = 1 << round(math.log2(_LATENCIES * latency * _FEMTO / per_byte + 1))
+        latency = self._latency_ns(now, per_byte)
+        sharing = max(1.0, self._sharing[0] / 256)
+        size = 1 << round(math.log2(_LATENCIES * latency * _FEMTO / per_byte / sharing + 1))
         return min(size, LARGEST_RANGE) if size >= SMALLEST_RANGE else 0
 
     def delays_since(self, then_ns: int) -> Delay | None:

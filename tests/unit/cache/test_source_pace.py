@@ -6,7 +6,6 @@ import contextlib
 
 import pytest
 
-from imagenetfs.cache.segment import BLOCK
 from imagenetfs.cache.source_pace import LARGEST_RANGE, SourcePace
 from tests.helpers.clocks import FakeClock
 
@@ -33,14 +32,14 @@ class Pipe:
         (0.001, 1e9, MIB),
         (0.005, 1e9, MIB),
         (0.001, 400e6, MIB),
-        (0.001, 250e6, MIB // 2),
+        (0.001, 200e6, MIB // 2),
         (0.001, 100e6, MIB // 4),
-        (0.0002, 250e6, 2 * BLOCK),
+        (0.0002, 250e6, 0),
         (0.0001, 100e6, 0),
         (0.01, 10e6, MIB // 4),
     ],
 )
-def test_a_range_is_what_a_request_of_twice_the_time_brings(
+def test_a_range_is_what_a_source_sends_in_some_latencies(
     latency: float, bandwidth: float, size: int
 ) -> None:
     one = Pipe(latency, bandwidth)
@@ -86,15 +85,30 @@ def test_a_source_that_is_full_gets_small_requests_until_it_is_not() -> None:
     assert one.pace.range_size == MIB
 
 
-def test_readers_who_share_the_source_are_not_taken_for_a_slow_one() -> None:
+def test_readers_who_are_under_way_now_and_then_are_no_full_source() -> None:
     one = Pipe(0.001, 1e9)
     one.ask(100_000, 4)
-    # Three others are under way: each takes a quarter of the bandwidth.
-    for slot in range(3):
-        one.pace._slots[4 * slot] = one.clock.monotonic_ns() + 10**9
-    one.bandwidth = 250e6
-    one.ask(MIB, 4)
+    for turn in range(12):  # every third request shares with another
+        shares = turn % 3 == 0
+        one.pace._slots[0] = one.clock.monotonic_ns() if shares else 0
+        one.ask(MIB, 1, queue=0.001 if shares else 0.0)
     assert one.pace.range_size == MIB
+
+
+@pytest.mark.parametrize(
+    ("readers", "bandwidth", "size"), [(3, 16e9, MIB), (3, 100e6, 0), (15, 1e9, 0)]
+)
+def test_where_readers_fill_the_source_no_more_is_fetched(
+    readers: int, bandwidth: float, size: int
+) -> None:
+    """Each has its share: what one has beyond what it asks for, another waits for."""
+    one = Pipe(0.001, bandwidth)
+    one.ask(100_000, 4)
+    for slot in range(readers):
+        one.pace._slots[4 * slot] = one.clock.monotonic_ns() + 10**9
+    one.bandwidth = bandwidth / (readers + 1)
+    one.ask(MIB, 40)
+    assert one.pace.range_size == size
 
 
 def test_what_a_killed_process_had_under_way_counts_no_more() -> None:
