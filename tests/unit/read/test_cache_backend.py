@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -16,6 +15,7 @@ from imagenetfs.cache.block_cache import BlockCache
 from imagenetfs.cache.directory import CacheDirectory, prepare
 from imagenetfs.cache.quota import Limits
 from imagenetfs.cache.segment import BLOCK
+from imagenetfs.cache.volume import Volume
 from imagenetfs.counters import REQUESTS, WAITING
 from imagenetfs.errors import SourceChangedError, SourceReplacedError
 from imagenetfs.index.archives import OUTER
@@ -311,8 +311,8 @@ def test_whole_blocks_are_announced(
 ) -> None:
     file = File(bytes(3 * BLOCK + 100))
     origin = FileOrigin(cast(Any, lambda path: file), b"t.tar", file.size, 5, 7, start)
-    volume = SimpleNamespace(segments={}, key=b"k" * 32, about={}, size=start + file.size)
-    site.backend._announce(cast(Any, volume), origin, ByteRange(*wanted))
+    volume = Volume(b"k" * 32, start + file.size, {})
+    site.backend._announce(volume, origin, ByteRange(*wanted))
     assert file.hinted == [(hinted[0], hinted[1] - hinted[0])]
 
 
