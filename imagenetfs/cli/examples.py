@@ -158,6 +158,12 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         Example("While a mount is up, of its source", "imagenetfs doctor"),
         Example("Take dead mounts away", "imagenetfs doctor --heal"),
     ),
+    "bench": (
+        Example(
+            "A source, by mounting it for half a minute", "imagenetfs bench /datashare/imagenet"
+        ),
+        Example("For a program", "imagenetfs bench /datashare/imagenet --json"),
+    ),
     "settings": (
         Example("What holds here, and why", "imagenetfs settings"),
         Example("For a program", "imagenetfs settings --json"),
