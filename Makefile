@@ -7,7 +7,8 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 LOCK    = flock $(VENV)/lock
 # -E: no PYTHON* variable of the caller counts. A file's tests stay together, and long folders come first.
-PYTEST  = $(BIN)/python -E -m pytest -n auto --dist loadscope --no-loadscope-reorder
+# After the crash of a test process xdist waits for ever for the tests that it had: none is started anew.
+PYTEST  = $(BIN)/python -E -m pytest -n auto --dist loadscope --no-loadscope-reorder --max-worker-restart=0
 # A small build for the CPU where the index has one; give another requirement if you have a GPU.
 TORCH_REQUIREMENT       ?= torch==2.13.0
 TORCHVISION_REQUIREMENT ?= torchvision==0.28.0

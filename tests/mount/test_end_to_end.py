@@ -48,6 +48,8 @@ def test_every_command(at: Bench, installed: Installed, sample: Path, tmp_path: 
     assert "ILSVRC2012_img_val: " in installed("index", "ILSVRC2012/val")
     assert "ILSVRC2012/ILSVRC2012_img_val.tar" in installed("info", "--quick")
     assert "100 images in 10 classes" in installed("show", sample, "ILSVRC2012/val")
+    measured = installed("bench", sample, "--seconds", 1, "--processes", 1, "--json")
+    assert json.loads(measured)
     assert installed("stage", sample, "ILSVRC2012/val", *cache)
     assert "ILSVRC2012_img_val.tar" in installed("cache", "ls", *cache)
     settings = json.loads(installed("settings", "--json"))

@@ -55,7 +55,7 @@ def test_an_image_for_programs(shown: Show) -> None:
 def test_a_version(shown: Show) -> None:
     lines = [line.split("\t") for line in shown("ILSVRC2012").out.splitlines()]
     assert lines[0] == ["version", "ILSVRC2012"]
-    assert lines[1] == ["ILSVRC2012/train", "9 images in 3 classes, 5.3 KiB"]
+    assert lines[1] == ["ILSVRC2012/train", "9 images in 3 classes, 5.4 kB"]
 
 
 def test_nothing_of_that_name(shown: Show) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.counters import REQUESTS, WAITING
+from imagenetfs.counters import REQUESTS, SOURCE_WORDS, WAITING
 from imagenetfs.formats.tar import walk
 from imagenetfs.index import coordination as sharing_module
 from imagenetfs.index import index_file as store_module
@@ -194,8 +194,8 @@ def test_building_one_shows_that_its_builder_lives(
 
 @pytest.fixture
 def meters() -> Iterator[memoryview]:
-    """Four counters for each job, seen by all processes."""
-    with mmap.mmap(-1, 4096 * (JOBS // 128 + 1)) as shared:
+    """The source's counters for each job, seen by all processes."""
+    with mmap.mmap(-1, 8 * SOURCE_WORDS * JOBS) as shared:
         words = memoryview(shared).cast("Q")
         yield words
         words.release()
@@ -217,7 +217,7 @@ def _crowd(work: Callable[[int], None]) -> None:
 
 
 def _asked(meters: memoryview) -> int:
-    return sum(meters[REQUESTS::4])
+    return sum(meters[REQUESTS::SOURCE_WORDS])
 
 
 def _looks(containers: int) -> int:
@@ -243,7 +243,8 @@ def test_a_crowd_asks_for_the_headers_once(
         return walk.scan(read, start, end, into)
 
     def job(number: int) -> None:
-        with meters[4 * number : 4 * number + 4] as meter:
+        first = SOURCE_WORDS * number
+        with meters[first : first + SOURCE_WORDS] as meter:
             index = sharing_index(train, file, slow, meter, patience=HANG_SECONDS)
             if how == "indexers":
                 while holder_met(partial(indexed, index, file)):
