@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -122,7 +123,9 @@ class Collected:
 
 @cache
 def error_classes() -> dict[str, type[ImagenetfsError]]:
-    """Every error class of the project by name, those outside of errors.py too."""
+    """Every error class of the project by name, those outside of errors.py too; not those that are
+    made while a program runs, as of what another process reported.
+    """
     for path in sorted(Path(errors.__file__).parent.rglob("*.py")):
         if _DEFINES_AN_ERROR.search(path.read_text()):
             parts = path.relative_to(Path(errors.__file__).parents[1]).with_suffix("").parts
@@ -131,7 +134,8 @@ def error_classes() -> dict[str, type[ImagenetfsError]]:
     todo: list[type[ImagenetfsError]] = [ImagenetfsError]
     while todo:
         one = todo.pop()
-        found[one.__name__] = one
+        if getattr(sys.modules.get(one.__module__), one.__name__, None) is one:
+            found[one.__name__] = one
         todo += one.__subclasses__()
     return found
 
