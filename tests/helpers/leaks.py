@@ -12,11 +12,10 @@ import gc
 import os
 import stat
 import threading
-import time
 from pathlib import Path
 
 from tests.helpers.isolation import MARKER
-from tests.helpers.mounts import mounts_below, processes_marked
+from tests.helpers.mounts import mounts_below, processes_marked, what_stays
 
 _SHARED_MEMORY = Path("/dev/shm")
 _SETTLE_SECONDS = 5.0
@@ -47,12 +46,9 @@ def _shared_memory_left(before: set[str]) -> list[str]:
     """What stays. Two runs side by side share /dev/shm: what another live process has mapped is
     not ours to judge, and what it has just made will be mapped or gone in a moment.
     """
-    deadline = time.monotonic() + _SETTLE_SECONDS
-    while True:
-        left = sorted(path for path in shared_memory() - before if _is_ours(path))
-        if not left or time.monotonic() > deadline:
-            return left
-        time.sleep(0.1)
+    return what_stays(
+        lambda: sorted(path for path in shared_memory() - before if _is_ours(path)), _SETTLE_SECONDS
+    )
 
 
 def _is_ours(path: str) -> bool:

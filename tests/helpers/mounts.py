@@ -163,9 +163,8 @@ def processes_marked(name: str, value: str, seconds: float = 5.0) -> list[str]:
         own.add(pid)
         pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     wanted = f"{name}={value}".encode()
-    found: list[str] = []
-    deadline = time.monotonic() + seconds  # what was told to end may need a moment
-    while True:
+
+    def look() -> list[str]:
         found = []
         for directory in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
@@ -174,8 +173,15 @@ def processes_marked(name: str, value: str, seconds: float = 5.0) -> list[str]:
                 if wanted in (directory / "environ").read_bytes().split(b"\0"):
                     command = (directory / "cmdline").read_bytes().replace(b"\0", b" ")
                     found.append(f"{directory.name} {command.decode(errors='replace')[:200]}")
-        if not found or time.monotonic() >= deadline:
-            break
+        return found
+
+    return what_stays(look, seconds)  # what was told to end may need a moment
+
+
+def what_stays(look: Callable[[], list[str]], seconds: float) -> list[str]:
+    """What is still found after so many seconds; nothing, as soon as nothing is found."""
+    deadline = time.monotonic() + seconds
+    while (found := look()) and time.monotonic() < deadline:
         time.sleep(0.1)
     return found
 
