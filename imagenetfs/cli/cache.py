@@ -83,8 +83,8 @@ def verify(context: typer.Context, cache_dir: options.CacheDirOption = None) -> 
     from imagenetfs.cache.inventory import verify as look
 
     with _directory(context) as directory:
-        with ProgressBar("Verifying", unit="MB") as bar:
-            verdict = look(directory, lambda done, all: bar.update(done / 1e6, all / 1e6))
+        with ProgressBar("Verifying", unit="MB", size=1e6) as bar:
+            verdict = look(directory, bar.update)
         show(f"{verdict.right:,} blocks are right, {verdict.wrong:,} were damaged and are gone.")
         if verdict.files:
             show(f"{verdict.files:,} files were no segments any more and are gone.")

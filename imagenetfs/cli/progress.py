@@ -21,12 +21,14 @@ LINE_SECONDS = 5.0
 class ProgressBar:
     """``with ProgressBar("Indexing", unit="images") as bar: bar.update(done, total, "train")``.
 
-    Without a ``unit`` only the part that is done is shown (``bar.fraction("step", 0.5)``).
+    Without a ``unit`` only the part that is done is shown (``bar.fraction("step", 0.5)``). Of what
+    :meth:`update` is told, ``size`` is one unit (bytes, where the unit is MB: 1e6).
     """
 
-    def __init__(self, title: str, unit: str | None = None) -> None:
+    def __init__(self, title: str, unit: str | None = None, size: float = 1.0) -> None:
         self._title = title
         self._unit = unit
+        self._size = size
         self._step = ""
         self._done = 0.0
         self._there = 0.0
@@ -63,15 +65,16 @@ class ProgressBar:
     def update(
         self, done: float, total: float | None, step: str = "", *, there: float = 0.0
     ) -> None:
-        """``done`` of ``total`` units are done, of which so many were ``there`` before; ``total``
-        None: not known yet.
+        """So much of ``total`` is ``done``, of which so much was ``there`` before; ``total`` None:
+        not known yet.
         """
         if self._live is None and sys.stderr.isatty() and not is_quiet():
             self._live = _live_bar(self._unit is not None)
             self._live.start()
             self._task = self._live.add_task(self._title, total=None, count="", left="")
         changed = step != self._step
-        self._done, self._total, self._step, self._there = done, total, step, there
+        self._done, self._there, self._step = done / self._size, there / self._size, step
+        self._total = None if total is None else total / self._size
         now = time.monotonic()
         pause = LINE_SECONDS if self._live is None else DRAW_SECONDS
         if now - self._drawn < pause and not (changed and self._live is not None):

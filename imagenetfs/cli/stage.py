@@ -104,10 +104,10 @@ def _run(stager: Stager, plan: StagePlan, place: CacheSetup) -> None:
 
     def tell(progress: Progress) -> None:
         there = progress.done - progress.fetched
-        bar.update(progress.done / 1e6, plan.total / 1e6, there=max(0, there) / 1e6)
+        bar.update(progress.done, plan.total, there=max(0, there))
 
     try:
-        with ProgressBar("Staging", unit="MB") as bar:
+        with ProgressBar("Staging", unit="MB", size=1e6) as bar:
             stager.run(plan, tell)
             tell(stager.progress)
     except QuotaExceededError as error:

@@ -105,12 +105,8 @@ def _sums(catalogue: Catalogue, tell: bool) -> list[str]:
         return []
     todo, wrong = sums(catalogue.source, _ILSVRC2012)
     _told(wrong, tell)
-    with ProgressBar("Summing", unit="MB") as bar:
-
-        def show_summed(done: float, total: float, step: str = "") -> None:
-            bar.update(done / 1e6, total / 1e6, step)
-
-        return [*wrong, *_told(check_sums(catalogue.source, todo, show_summed), tell)]
+    with ProgressBar("Summing", unit="MB", size=1e6) as bar:
+        return [*wrong, *_told(check_sums(catalogue.source, todo, bar.update), tell)]
 
 
 def _told(found: Iterable[Any], tell: bool) -> list[str]:
