@@ -92,6 +92,13 @@ SPENT = int(Counter.SOURCE_SPENT_NS)
 SOURCE_WORDS = SPENT + 1
 """The length of the source's view."""
 
+
+def count_time(source: CounterView, took_ns: int) -> None:
+    """Count how long a request took in the source's view: in the histogram, and in the sum."""
+    source[SPENT] += took_ns
+    source[LATENCY + took_ns.bit_length()] += 1
+
+
 CACHE_VIEW = slice(int(Counter.CACHE_HITS), Counter.CACHE_ASIDE_UNTIL + 1)
 """The cache's view of a row."""
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagenetfs.counters import LATENCY, REQUESTS, SINCE, SOURCE_WORDS, SPENT
+from imagenetfs.counters import REQUESTS, SINCE, SOURCE_WORDS, count_time
 from imagenetfs.errors import SourceMissingError, SourceUnreadableError
 from imagenetfs.source.file import IoStats
 from imagenetfs.source.retry import Answer, retry_transient, to_source_error
@@ -104,9 +104,7 @@ class SourceDirectory:
             meter[SINCE] = 0
             if requests:
                 meter[REQUESTS] += requests
-                took = self.clock.monotonic_ns() - start
-                meter[SPENT] += took
-                meter[LATENCY + took.bit_length()] += 1
+                count_time(meter, self.clock.monotonic_ns() - start)
 
     def _open(self, path: bytes) -> int:
         return self._ask(path, lambda: self._open_now(path))

@@ -16,7 +16,7 @@ import os
 import threading
 from typing import Protocol
 
-from imagenetfs.counters import BYTES, LATENCY, REQUESTS, SINCE, SPENT, CounterView
+from imagenetfs.counters import BYTES, REQUESTS, SINCE, CounterView, count_time
 from imagenetfs.errors import SourceChangedError, SourceReadError, SourceUnreadableError
 from imagenetfs.source.file_state import Identity
 from imagenetfs.source.retry import retry_after
@@ -141,9 +141,7 @@ class SourceFile:
             meter[SINCE] = 0
         meter[REQUESTS] += 1
         meter[BYTES] += len(data)
-        took = self._clock.monotonic_ns() - start
-        meter[SPENT] += took
-        meter[LATENCY + took.bit_length()] += 1
+        count_time(meter, self._clock.monotonic_ns() - start)
         return data
 
     def hint(self, offset: int, length: int) -> None:
@@ -178,9 +176,7 @@ class SourceFile:
         meter[SINCE] = 0
         meter[REQUESTS] += 1
         meter[BYTES] += done
-        took = now() - start
-        meter[SPENT] += took
-        meter[LATENCY + took.bit_length()] += 1
+        count_time(meter, now() - start)
         return done == length and not self.has_changed()
 
     def has_changed(self) -> bool:
