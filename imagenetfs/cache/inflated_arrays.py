@@ -9,10 +9,9 @@ a failed attempt took is freed.
 
 Each :class:`Job` has a row in a shared mapping: state, where it is (its offset in the file; in the
 cache: whether it had to be put there), and when it last changed; and how far an inflating is. The
-first process that asks marks
-it; the process that inflates (the supervisor's child, or without a supervisor the asking process
-itself) does so under the lock of its row, so that it is done once. All others wait for just that
-array.
+first process that asks marks it; the process that inflates (the supervisor's child, or without a
+supervisor the asking process itself) does so under the lock of its row, so that it is done once.
+All others wait for just that array.
 """
 
 from __future__ import annotations
