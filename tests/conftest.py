@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import subprocess
 from collections import deque
 from collections.abc import Iterator
@@ -15,6 +17,8 @@ from tests.helpers.bench import Bench
 from tests.helpers.forkserver import Constants
 from tests.helpers.mounts import Mount, Mounted, mounted
 from tests.helpers.user_bench import Make, There, places
+
+_NUMBERS = itertools.count()
 
 pytest_plugins = ["tests.helpers.pytest_plugin"]
 
@@ -33,6 +37,15 @@ def _fork_server() -> Iterator[None]:
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test is a command of its own: what root has waited for in others is none of it."""
     monkeypatch.setattr(PATIENCE, "_spent", deque())
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A default index directory for each test, because the sample is the same file for all: an
+    index of it that one test made would change what a command says in another.
+    """
+    base = os.environ["XDG_CACHE_HOME"]
+    monkeypatch.setenv("XDG_CACHE_HOME", os.path.join(base, str(next(_NUMBERS))))
 
 
 @pytest.fixture(scope="session")
