@@ -302,7 +302,11 @@ def start_sleeper() -> tuple[subprocess.Popen[str], int]:
 
 
 def state(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    """The letter of proc(5); "X" where the fork server has waited for the process already."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"
 
 
 def ends_well(front: subprocess.Popen[str], code: int = 5) -> None:
