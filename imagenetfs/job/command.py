@@ -121,6 +121,7 @@ class _Front:
         self._pid = pid
         self._sentinel = sentinel
         self._caught = dispositions.caught
+        self._has_stopped = False  # the command, and this process has not yet done the same
 
     def wait(self) -> int:
         """Until the command has ended: its exit code, or minus the signal that it died of."""
@@ -159,11 +160,16 @@ class _Front:
         """
         while True:
             pid, status = os.waitpid(self._pid, os.WUNTRACED | os.WNOHANG)
-            if pid == 0:
-                return None
-            if not os.WIFSTOPPED(status):
+            if pid != 0 and not os.WIFSTOPPED(status):
                 return os.waitstatus_to_exitcode(status)
-            if signal.SIGCONT in signal.sigpending():
-                continue  # this process has just been told to go on: a stop would undo that
-            if is_stopped(self._pid) and self._sentinel.wake_me_after_the_command():
+            self._has_stopped = self._has_stopped or pid != 0
+            # Where this process has just been told to go on, a stop would undo that: the signal is
+            # looked at first, and then whether the command is still stopped. No other will tell.
+            if not self._has_stopped or signal.SIGCONT in signal.sigpending():
+                return None
+            shall_stop = is_stopped(self._pid) and self._sentinel.wake_me_after_the_command()
+            if signal.SIGCONT in signal.sigpending():  # nothing may stand before the stop
+                return None
+            if shall_stop:
                 os.kill(os.getpid(), signal.SIGSTOP)
+            self._has_stopped = False

@@ -138,7 +138,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, Any, Any]:
-    """Where pytest has not yet kept its own form of most test modules, one process makes it for
+    """Collect the tests; the garbage collector, which would look through all of them time and
+    again, waits.
+
+    Where pytest has not yet kept its own form of most test modules, one process makes it for
     the others: to compile them takes 15 s of a CPU.
     """
     if _run is None or not _run.is_worker:

@@ -212,16 +212,38 @@ def test_several_tars_are_scanned_in_one_thread() -> None:
 
 
 def test_whoever_waits_for_a_ring_that_is_closed_is_told() -> None:
-    source = Announced(images(20_000))
+    source = Announced(images(500))
+    first, second = threading.Event(), threading.Event()
+    both, go = threading.Event(), threading.Event()
+
+    def scan(begun: threading.Event, awaited: threading.Event) -> object:
+        def read_at(offset: int, length: int) -> bytes:
+            begun.set()
+            awaited.wait()  # the ring goes on no earlier
+            return source.read_at(offset, length)
+
+        return readahead.scan(read_at, 0, source.end, MemberColumns(), source.hint)
+
+    def later() -> object:
+        first.wait()
+        return scan(second, go)
+
+    def close() -> None:
+        first.wait()
+        while readahead._asked.empty():
+            os.sched_yield()
+        both.set()
+        second.wait()
+        closer = threading.Thread(target=readahead.close)
+        closer.start()
+        while readahead._asked.empty():
+            os.sched_yield()
+        go.set()
+        closer.join()
+
     readahead = ReadaheadScannerThread(FixedConcurrency(4), 2)
-    closer = threading.Timer(0.1, readahead.close)
-    closer.start()
-    found = together(
-        readahead,
-        [lambda: readahead.scan(source.read_at, 0, source.end, MemberColumns(), source.hint)] * 2,
-    )
-    closer.join()
-    assert [type(error) for error in found] == [Cancelled] * 2
+    found = together(readahead, [lambda: scan(first, both), later, close])
+    assert [type(error) for error in found] == [Cancelled] * 2 + [type(None)]
     with pytest.raises(Cancelled):
         readahead.scan(source.read_at, 0, source.end, MemberColumns(), source.hint)
 
