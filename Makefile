@@ -30,12 +30,10 @@ demo: $(VENV)/installed-demo
 	@PYTHON="$(CURDIR)/$(BIN)/python" bash docs/examples/demo.sh
 
 quick: $(VENV)/installed-test
-	@bash .ci/lint
-	$(PYTEST) tests/unit tests/ci tests/lint $(PYTEST_ARGS) </dev/null
+	bash .ci/beside-lint $(PYTEST) tests/unit tests/ci tests/lint $(PYTEST_ARGS)
 
 test: $(VENV)/installed-test
-	@bash .ci/lint
-	$(PYTEST) $(PYTEST_ARGS) </dev/null
+	bash .ci/beside-lint $(PYTEST) $(PYTEST_ARGS)
 
 # Hours; with a budget, for example: make prove PROVE_ARGS="--only fuzz --seconds 60".
 prove: $(VENV)/installed-test

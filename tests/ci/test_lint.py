@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.bench import is_running, until
+
 REPOSITORY = Path(__file__).parents[2]
 LINT = REPOSITORY / ".ci" / "lint"
 CHECKS = ("ruff", "format", "mypy", "shellcheck", "codespell", "retired")
@@ -57,6 +59,37 @@ def test_one_that_fails_does_not_hide_the_next(tools: Path) -> None:
     assert "`make format` mends these." in done.stderr
     assert "codespell found something" in done.stderr
     assert done.stdout == ""
+
+
+def beside_lint(environment: Path, script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", LINT.with_name("beside-lint"), "sh", "-c", script],
+        env={"PATH": os.environ["PATH"], "VENV": str(environment)},
+        cwd="/",
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(("code", "lint_fails", "result"), [(0, 0, 0), (0, 1, 1), (5, 1, 5)])
+def test_beside_the_tests(tools: Path, code: int, lint_fails: int, result: int) -> None:
+    if lint_fails:
+        (tools.parent / "mypy").touch()
+    done = beside_lint(tools, f"echo tests; exit {code}")
+    assert done.returncode == result
+    assert "tests\n" in done.stdout
+    assert ("passed" in done.stdout) == (not lint_fails)
+    assert ("lint: failed: mypy\n" in done.stderr) == bool(lint_fails)
+    assert done.stderr.endswith("or run make lint\n") == bool(lint_fails)
+
+
+def test_beside_tests_that_are_ended_lint_ends_too(tools: Path) -> None:
+    mypy = tools / "bin" / "mypy"
+    mypy.write_text(f"#!/bin/bash\necho $$ > '{tools}/pid'\nexec sleep 1000\n")
+    done = beside_lint(tools, f"until [ -s '{tools}/pid' ]; do sleep 0.01; done; kill $PPID")
+    assert done.returncode == 143
+    pid = int((tools / "pid").read_text())
+    assert until(lambda: not is_running(pid))
 
 
 def test_a_check_that_there_is_not(tools: Path) -> None:

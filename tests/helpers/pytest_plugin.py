@@ -34,7 +34,7 @@ _REPOSITORY = Path(__file__).parents[2]
 _CODE = [_REPOSITORY / "tests", _REPOSITORY / "imagenetfs"]
 _DIRECTORIES = ("tmp", "cache", "config", "state", "run", "home")
 
-_ORDER = ("jobs", "benchmarks", "mount", "faults", "nfs", "cache", "loaders", "unit")
+_ORDER = ("jobs", "benchmarks", "mount", "faults", "nfs", "cache", "loaders", "ci", "lint", "unit")
 """Folders in the order in which their tests begin: long ones first, so that
 none is alone at the end.
 """
@@ -144,6 +144,7 @@ def pytest_collection() -> Generator[None, Any, Any]:
     Where pytest has not yet kept its own form of most test modules, one process makes it for
     the others: to compile them takes 15 s of a CPU.
     """
+    gc.disable()
     if _run is None or not _run.is_worker:
         return (yield)
     with (_run.base / "collection.lock").open("w") as lock:
@@ -164,6 +165,7 @@ def pytest_collection_finish() -> None:
 
     A full collection takes a second with them, in each of the test processes and their forks.
     """
+    gc.enable()
     gc.collect()
     gc.freeze()
 
