@@ -37,6 +37,7 @@ def _fork_server() -> Iterator[None]:
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test is a command of its own: what root has waited for in others is none of it."""
     monkeypatch.setattr(PATIENCE, "_spent", deque())
+    monkeypatch.setattr(PATIENCE, "_forgets", True)
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ from imagenetfs.cli.parser import App, Group
 from imagenetfs.cli.terminal import PROGRAM, Loudness, be, say, show
 from imagenetfs.errors import GroupNeededError, UsageError
 from imagenetfs.job import primary_group
+from imagenetfs.system.patience import PATIENCE
 
 COMMANDS = (
     *("mount", "umount", "run", "enter", "status", "info", "show", "index", "stage", "cache"),
@@ -199,7 +200,8 @@ def execute(given: list[str]) -> int:
     if primary_group.UNDER_VARIABLE in os.environ:
         is_again = primary_group.consume_reexec_marker()
     try:
-        return _execute(arranged)
+        with PATIENCE.as_command():
+            return _execute(arranged)
     except GroupNeededError as need:
         # Only now: whatever the command had taken (locks, directories) has been given back.
         given = [*arranged.arguments, *arranged.loudness]

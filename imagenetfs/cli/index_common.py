@@ -105,6 +105,7 @@ def catalogue_of(settings: Settings, *, indexed: bool = True) -> Opened:
     from imagenetfs.tree.catalogue import build_catalogue
 
     path = settings.source or preflight.default_source()
+    preflight.refuse_others_source(path)
     places = IndexSearchPath(settings.index_dir, path, settings.index_path)
     catalogue = build_catalogue(
         Source(path),

@@ -30,6 +30,7 @@ from typing import Any, Literal, Self
 
 from imagenetfs.errors import ImagenetfsError
 from imagenetfs.job.mount_paths import MountPaths, try_lock
+from imagenetfs.system.patience import PATIENCE
 from imagenetfs.system.process import peer_of
 
 Born = Literal["run", "mount"]
@@ -209,18 +210,18 @@ class MountClient:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._connection.settimeout(ANSWER_SECONDS)
         self.identity = ServerInfo(**self._receive())
 
     @classmethod
     def visit(cls, paths: MountPaths) -> Self | None:
         """Connect to the server of a mount, as a visitor; None where none listens."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        connection.settimeout(ANSWER_SECONDS)
         try:
             directory, name = _short_path(paths.socket_path)
             try:
-                connection.connect(name)
+                with PATIENCE.waiting(ANSWER_SECONDS) as seconds:
+                    connection.settimeout(seconds)
+                    connection.connect(name)
             finally:
                 os.close(directory)
             return cls(connection)
@@ -258,7 +259,9 @@ class MountClient:
         self._connection.close()
 
     def _receive(self) -> dict[str, Any]:
-        packet = self._connection.recv(_PACKET)
+        with PATIENCE.waiting(ANSWER_SECONDS) as seconds:
+            self._connection.settimeout(seconds)
+            packet = self._connection.recv(_PACKET)
         if not packet:
             raise ConnectionResetError("the mount's server has gone")
         message = json.loads(packet)

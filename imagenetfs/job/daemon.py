@@ -19,22 +19,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from imagenetfs.errors import ExitCode, ImagenetfsError, SourceUnreadableError
-from imagenetfs.job import logs, processes
+from imagenetfs.job import logs
 from imagenetfs.job.processes import wait_for_end
 from imagenetfs.job.signals import StopSignal
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 from imagenetfs.system.files import open_to_append
-from imagenetfs.system.patience import ROOT_SECONDS
+from imagenetfs.system.patience import PATIENCE, ROOT_SECONDS, Patience
 from imagenetfs.system.process import close_inherited
 from imagenetfs.system.resources import shortage
+from imagenetfs.system.work_watch import LOOK_SECONDS, WorkWatch, progress_of
 
 READY_SECONDS = 180.0
-SILENT_SECONDS = ROOT_SECONDS
-"""How long root waits for a server that does nothing, neither reads nor computes: what it reads
-does not answer."""
-
-_LOOK_SECONDS = 0.5
-
 STOP_SECONDS = 10.0
 
 _MOST_SAID = 5
@@ -61,11 +56,11 @@ def start(
     log_to: Callable[[], None],
     say: Callable[[str], None],
     clock: Clock = SYSTEM_CLOCK,
-    silent: float | None = None,
+    patience: Patience = PATIENCE,
 ) -> Started:
     """Run ``serve`` in a background process of a session of its own; return when it is ready.
 
-    ``silent``: seconds without any activity after which the server is given up (None: never).
+    ``patience``: where it is root's, a server that does nothing for all of it is given up.
     ``keep``: descriptors that the server needs; it closes all others. ``log``: a prepared log file,
     for what libraries and helpers write; ``log_to`` installs the log. ``say`` is told what helpers
     wrote before a failure. Raises what ``serve`` raised before it was ready (an ImagenetfsError
@@ -82,7 +77,7 @@ def start(
     started = Started()
     try:
         os.waitpid(child, 0)
-        _wait_ready(reader, started, log, say, clock, silent)
+        _wait_ready(reader, started, log, say, clock, patience)
     except BaseException:
         # Also at Ctrl-C: the server is in a session of its own and would not hear of it.
         stop(started.pid)
@@ -112,10 +107,10 @@ def _wait_ready(
     log: Path,
     say: Callable[[str], None],
     clock: Clock,
-    silent: float | None,
+    patience: Patience,
 ) -> None:
     deadline = clock.monotonic() + READY_SECONDS
-    watch = _Activity(clock, silent)
+    watch = WorkWatch(lambda: progress_of(started.pid) if started.pid else (), patience, clock)
     poller = select.poll()
     poller.register(reader, select.POLLIN)
     text = b""
@@ -125,11 +120,11 @@ def _wait_ready(
             raise ImagenetfsError(
                 f"The mount was not ready within {READY_SECONDS:.0f} s; its log is {log}."
             )
-        if not poller.poll(min(left, _LOOK_SECONDS) * 1000):
-            if watch.is_stuck(started.pid):
+        if not poller.poll(min(left, LOOK_SECONDS) * 1000):
+            if watch.is_over():
                 raise SourceUnreadableError(
-                    f"The server has waited for its source for {silent:.0f} s without an answer, "
-                    f"and root waits no longer: its file server may be down. Its log is {log}."
+                    f"The source has kept root waiting for {ROOT_SECONDS:.0f} s in all, and root "
+                    f"waits no longer: its file server may be down. The server's log is {log}."
                 )
             continue
         piece = os.read(reader, 1 << 16)
@@ -142,27 +137,6 @@ def _wait_ready(
                 say(said)
             if _take_message(message, started):
                 return
-
-
-class _Activity:
-    """Whether a process does anything, by what it has read and computed: one that waits for a file
-    system that does not answer does neither.
-    """
-
-    def __init__(self, clock: Clock, silent: float | None) -> None:
-        self._clock = clock
-        self._silent = silent
-        self._last: tuple[int, ...] | None = None
-        self._since = 0.0
-
-    def is_stuck(self, pid: int) -> bool:
-        """Whether it has done nothing for as long as this user waits."""
-        if self._silent is None or not pid:
-            return False
-        done, now = processes.activity(pid), self._clock.monotonic()
-        if done != self._last:
-            self._last, self._since = done, now
-        return now - self._since >= self._silent
 
 
 def _take_message(message: dict[str, Any], started: Started) -> bool:
@@ -199,6 +173,7 @@ def _detach_and_serve(
     code: int = ExitCode.INTERNAL
     try:
         os.setsid()
+        PATIENCE.outlive_command()
         # Forked once more: no session leader, so no terminal that is opened becomes its own.
         if os.fork() != 0:
             os._exit(0)

@@ -22,6 +22,7 @@ from imagenetfs.job.server import MountRequest
 from imagenetfs.job.start import Say, start_mount
 from imagenetfs.job.status import problems_of, source_of
 from imagenetfs.system import mounts
+from imagenetfs.system.patience import PATIENCE
 
 MOUNT_VARIABLE = "IMAGENETFS_MOUNT"
 ROOT_VARIABLE = config.variable_name("run_dir")
@@ -96,7 +97,7 @@ def _use_without_lease(paths: MountPaths, entry: mounts.MountEntry, say: Say) ->
     if preflight.health(entry) is preflight.Health.DEAD:
         preflight.remove_dead_mount(entry, say)
         return None
-    if entry.user_id == os.geteuid() and mounts.wait_unmounted(entry, FOREIGN_SECONDS):
+    if entry.user_id == os.geteuid() and preflight.wait_unmounted(entry, FOREIGN_SECONDS):
         return None
     return MountHandle(paths, entry, lease=None)
 
@@ -197,6 +198,7 @@ def release(session: MountHandle, say: Say) -> bool:
     """
     if session.lease is None:
         return False
+    PATIENCE.renew()  # what the command did in between is over
     last = session.lease.leave()
     session.lease.close()
     if last is False:
@@ -205,17 +207,18 @@ def release(session: MountHandle, say: Say) -> bool:
         _clear_after_death(session, say)
         return False
     deadline = time.monotonic() + ENDING_SECONDS
-    if not mounts.wait_unmounted(session.entry, ENDING_SECONDS):
+    if not preflight.wait_unmounted(session.entry, ENDING_SECONDS):
         say(f"the mount at {session.mountpoint} did not end and was taken away.")
         with contextlib.suppress(ImagenetfsError):
             mounts.detach(session.entry, lazy=True)
-    wait_for_end(session.lease.identity.pid, deadline - time.monotonic())
+    with PATIENCE.waiting(deadline - time.monotonic()) as seconds:
+        wait_for_end(session.lease.identity.pid, seconds)
     return False
 
 
 def _clear_after_death(session: MountHandle, say: Say) -> None:
     """The server has gone; if it could not unmount, do so for it."""
-    is_gone = mounts.wait_unmounted(session.entry, FOREIGN_SECONDS)
+    is_gone = preflight.wait_unmounted(session.entry, FOREIGN_SECONDS)
     if not is_gone and preflight.health(session.entry) is preflight.Health.LIVE:
         return
     try:

@@ -25,7 +25,7 @@ from imagenetfs.job.mount_paths import LOCK_SECONDS, MountPaths, locked
 from imagenetfs.job.rendezvous import (
     ForeignSocketError,
     NamespaceServer,
-    Patience,
+    NameWait,
     RendezvousAddress,
     answer,
     connect,
@@ -91,7 +91,7 @@ def _join_or_make(
     """
     own = addresses[0]
     deadline = time.monotonic() + LOCK_SECONDS
-    patience = Patience(own)
+    wait = NameWait(own)
     while time.monotonic() < deadline:
         try:
             for address in addresses:
@@ -103,8 +103,8 @@ def _join_or_make(
                 with listener:
                     return _make_and_start(own.job, source, settings, at, say, listener)
         except _GoneError:
-            patience = Patience(own)
-        patience.wait()
+            wait = NameWait(own)
+        wait.wait()
     raise ForeignSocketError
 
 

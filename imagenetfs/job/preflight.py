@@ -28,7 +28,7 @@ from imagenetfs.errors import (
 )
 from imagenetfs.job import primary_group
 from imagenetfs.job.nfs_access import User
-from imagenetfs.system import child_call, mounts
+from imagenetfs.system import child_call, mounts, namespaces
 from imagenetfs.system.patience import PATIENCE, ask
 
 SOURCE_SECONDS = 60.0
@@ -69,11 +69,7 @@ def check_source(source: Path) -> Path:
             lambda: _question_of_source(source), SOURCE_SECONDS
         )
         if served is not None:
-            raise SourceUnreadableError(
-                f"The source {source} lies in a file system that a program of another user serves "
-                f"({served}), and root waits for no such program: mount it as that user, or as a "
-                "service account."
-            )
+            raise _served_by_another(source, served)
         hidden = _behind_a_hidden_group(source)
     except child_call.NoAnswerError as error:
         raise _silent("source", source, error) from error
@@ -152,6 +148,32 @@ def others_program(path: Path) -> str | None:
     """
     entry = mounts.covering_mount(path)
     return f"{entry.fstype} at {entry.mountpoint}" if entry and mounts.is_others(entry) else None
+
+
+def refuse_others_source(source: Path) -> None:
+    """For what reads a source to its end, as long as that takes: raise SourceUnreadableError where
+    root would have to ask a program of another user, which serves it or something below it.
+    """
+    if os.geteuid() != 0 or namespaces.in_user_namespace():
+        return
+    where = mounts.resolve(source)
+    served = others_program(where)
+    below = (
+        f"{entry.fstype} at {entry.mountpoint}"
+        for entry in mounts.read_table()
+        if mounts.is_others(entry) and where in Path(entry.mountpoint).parents
+    )
+    served = served or next(below, None)
+    if served is not None:
+        raise _served_by_another(source, served)
+
+
+def _served_by_another(source: Path, served: str) -> SourceUnreadableError:
+    return SourceUnreadableError(
+        f"The source {source} lies in a file system that a program of another user serves, or has "
+        f"one in it ({served}), and root waits for no such program: do this as that user, or as a "
+        "service account."
+    )
 
 
 def _look_into(source: Path) -> tuple[bool, bool]:

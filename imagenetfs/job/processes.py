@@ -26,18 +26,6 @@ def is_alive(pid: int) -> bool:
     return state not in ("Z", "X")
 
 
-def activity(pid: int) -> tuple[int, ...]:
-    """What a process has done so far: system calls for reading, ticks of computing, also of
-    children that have ended; nothing where that cannot be seen. Only differences mean anything.
-    """
-    try:
-        calls = (PROC / str(pid) / "io").read_text().split("syscr: ")[1].split()[0]
-        ticks = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[11:15]
-    except (OSError, IndexError):
-        return ()
-    return (int(calls), *map(int, ticks))
-
-
 def wait_for_end(pid: int, seconds: float, clock: Clock = SYSTEM_CLOCK) -> bool:
     """Wait until a process is over; False if it is not after ``seconds``."""
     try:

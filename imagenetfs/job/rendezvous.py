@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagenetfs.job.mount_paths import LOCK_SECONDS
+from imagenetfs.system.patience import PATIENCE
 from imagenetfs.system.process import peer_of
 
 _SOCKETS = Path("/proc/net/unix")
@@ -32,8 +33,8 @@ _BACKLOG = 1024
 _ACCEPTED_AT_ONCE = 64
 """Others may connect as fast as they can: the server's other work gets its turn in between."""
 
-_PATIENCE = 2.0
-"""Seconds in which a process of ours that leaves a name has left it on an idle machine."""
+_LEAVING_SECONDS = 2.0
+"""In that time a process of ours that leaves a name has left it on an idle machine."""
 
 _PAUSE = 0.05
 
@@ -98,7 +99,7 @@ def connect_own(address: RendezvousAddress) -> socket.socket | None:
 
     Raises ForeignSocketError.
     """
-    start = time.monotonic()
+    start, wait = time.monotonic(), NameWait(address)
     while True:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         connection.settimeout(LOCK_SECONDS)
@@ -114,10 +115,9 @@ def connect_own(address: RendezvousAddress) -> socket.socket | None:
             if error.errno != errno.EAGAIN:
                 return None
         # So many wait to be let in that no more may.
-        waited = time.monotonic() - start
-        if waited > LOCK_SECONDS or (waited > _PATIENCE and not is_held_by_us(address)):
+        if time.monotonic() - start > LOCK_SECONDS:
             raise ForeignSocketError
-        time.sleep(_PAUSE)
+        wait.wait()
 
 
 def answer(connection: socket.socket) -> NamespaceServer | None:
@@ -129,9 +129,10 @@ def answer(connection: socket.socket) -> NamespaceServer | None:
             return None
 
 
-class Patience:
-    """For a name that cannot be bound though no process answers there: its last owner is on its way
-    out, or another user's process holds it for no use.
+class NameWait:
+    """For a name that cannot be bound or reached though it is there: its last owner is on its way
+    out, or another user's process holds it for no use. The latter is part of what root waits for in
+    all; a process of our own is waited for as long as its start may take.
     """
 
     def __init__(self, address: RendezvousAddress) -> None:
@@ -140,7 +141,9 @@ class Patience:
 
     def wait(self) -> None:
         """Pause; raises ForeignSocketError where it is not one of ours."""
-        if time.monotonic() - self._since > _PATIENCE and not is_held_by_us(self._address):
+        waited = time.monotonic() - self._since
+        if waited > PATIENCE.seconds(_LEAVING_SECONDS) and not is_held_by_us(self._address):
+            PATIENCE.spend(waited)
             raise ForeignSocketError
         time.sleep(_PAUSE)
 

@@ -22,6 +22,8 @@ from imagenetfs.errors import (
 from imagenetfs.job import preflight
 from imagenetfs.job.daemon import reported_error
 from imagenetfs.system import child_call
+from imagenetfs.system.patience import PATIENCE, ROOT_SECONDS
+from imagenetfs.system.work_watch import call_watched
 
 if TYPE_CHECKING:
     from imagenetfs.tree.catalogue import Catalogue
@@ -46,15 +48,24 @@ def check_required(source: Path, settings: Settings, say: Callable[[str], None])
         say(f"counting the images of {', '.join(n.removesuffix(COMPLETE) for n in counted)}.")
     seconds = _INDEX_SECONDS if counted else _LOOK_SECONDS
     try:
-        found = child_call.call_in_child(lambda: _look(source, settings), seconds)
+        found = call_watched(lambda: _look(source, settings), seconds)
     except child_call.NoAnswerError:
-        raise SourceUnreadableError(
-            f"{source} did not answer in time, so it is not known to have what is required."
-        ) from None
+        raise SourceUnreadableError(_unknown(source)) from None
     for warning in found["warnings"]:
         say(f"warning: {warning}")
     if "error" in found:
         raise reported_error(found["error"], found["code"])
+
+
+def _unknown(source: Path) -> str:
+    """Why the source is not known to have what is required."""
+    if PATIENCE.is_limited and PATIENCE.seconds(1.0) <= 0.0:
+        return (
+            f"{source} has kept root waiting for {ROOT_SECONDS:.0f} s in all, and root waits no "
+            "longer, so it is not known to have what is required. `imagenetfs index` waits as long "
+            "as it takes, and what it has indexed need not be read again."
+        )
+    return f"{source} did not answer in time, so it is not known to have what is required."
 
 
 def _look(source: Path, settings: Settings) -> dict[str, Any]:
@@ -124,7 +135,9 @@ def _splits(catalogue: Catalogue, wanted: str) -> list[tuple[Version, Split]]:
 
 
 def _index(catalogue: Catalogue, places: Any, archives: Sequence[int], settings: Settings) -> None:
-    """Make the tables that are counted; what another process is at is waited for."""
+    """Make the tables that are counted; what another process is at is waited for, as root no longer
+    than root waits for anything: it makes them anew then, for this check alone.
+    """
     from imagenetfs.index.bulk_build import build_all
     from imagenetfs.index.group_build import index_group
     from imagenetfs.index.leases import HeldElsewhereError
@@ -137,7 +150,10 @@ def _index(catalogue: Catalogue, places: Any, archives: Sequence[int], settings:
                 index_group(index, numbers, file, in_flight=in_flight, processes=cpus)
                 break
             except HeldElsewhereError:
-                time.sleep(_LOOK_AGAIN_SECONDS)
+                with PATIENCE.waiting(_LOOK_AGAIN_SECONDS) as pause:
+                    time.sleep(pause)
+                if not pause:
+                    file = None
             except OSError:
                 file = None  # no index can be kept: it serves this check alone
         if file is None:

@@ -64,7 +64,6 @@ def start_mount(
             log=log,
             log_to=lambda: logs.install(request.settings, log),
             say=say,
-            silent=daemon.SILENT_SECONDS if os.geteuid() == 0 else None,
         )
     except ImagenetfsError as error:
         if error.exit_code is not ExitCode.FUSE_REFUSED or not namespaces.in_user_namespace():

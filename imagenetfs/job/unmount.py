@@ -137,8 +137,12 @@ def _runs(pids: list[int]) -> str:
 
 def _detach_when_free(entry: mounts.MountEntry) -> None:
     """A reader that is just ending gets a moment; then its name is told."""
-    deadline = time.monotonic() + PATIENCE.seconds(BUSY_SECONDS)
-    pause = 0.02
+    with PATIENCE.waiting(BUSY_SECONDS) as seconds:
+        _detach_within(entry, seconds)
+
+
+def _detach_within(entry: mounts.MountEntry, seconds: float) -> None:
+    deadline, pause = time.monotonic() + seconds, 0.02
     while True:
         try:
             with _unless_a_run_uses_it(entry):

@@ -16,7 +16,7 @@ from imagenetfs import config
 from imagenetfs.cache.quota import CacheSetup
 from imagenetfs.config import Settings
 from imagenetfs.errors import UsageError, did_you_mean
-from imagenetfs.job.preflight import default_source
+from imagenetfs.job.preflight import default_source, refuse_others_source
 from imagenetfs.job.storage import index_places, prepare_cache
 
 AnyPath = str | os.PathLike[str]
@@ -74,15 +74,16 @@ def resolve_spec(source: AnyPath | None, given: Mapping[str, object]) -> TreeSpe
 
 
 def spec_of(settings: Settings) -> TreeSpec:
-    """The same of settings that are resolved. Raises SourceMissingError, and what the cache's
-    directory may raise.
+    """The same of settings that are resolved. Raises Source*Error, and what the cache's directory
+    may raise.
     """
+    found = settings.source or default_source()
+    refuse_others_source(found)
     warnings = list(settings.notes)
     cache = prepare_cache(settings, warnings.append)
     places = index_places(settings)
     if places.problem is not None:
         warnings.append(places.problem)
-    found = settings.source or default_source()
     return TreeSpec(
         source=found.absolute(),
         index_dir=places.written,

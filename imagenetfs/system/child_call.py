@@ -7,6 +7,7 @@ file system answers or is unmounted. So nothing here waits for one.
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import signal
@@ -19,15 +20,18 @@ from imagenetfs.system.process import close_inherited
 
 class NoAnswerError(Exception):
     """The time was over before the question was answered; ``seconds``: how long that was, where
-    the caller did not choose it.
+    the caller did not choose it. ``is_asked``: False where root had waited for others too long.
     """
 
     seconds: float = 0.0
+    is_asked: bool = True
 
 
 def reason_of(error: OSError | NoAnswerError) -> str:
     """Why ``call_in_child`` raised, as part of a sentence."""
-    return "no answer" if isinstance(error, NoAnswerError) else error.strerror or str(error)
+    if isinstance(error, NoAnswerError):
+        return "no answer" if error.is_asked else "not asked, for root has waited long enough"
+    return error.strerror or str(error)
 
 
 class ChildCall:
@@ -39,28 +43,49 @@ class ChildCall:
     def __init__(self, question: Callable[[], Any], clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
         self._reader, writer = os.pipe()
-        self._pid = os.fork()
-        if self._pid == 0:
+        self.pid = os.fork()
+        if self.pid == 0:
             _answer(question, writer)
         os.close(writer)
 
-    def answer(self, deadline: float) -> Any:
+    def answer(
+        self,
+        deadline: float,
+        give_up: Callable[[], bool] = lambda: False,
+        look_seconds: float = math.inf,
+    ) -> Any:
         """What the question returned.
 
         Raises OSError as the question did, and NoAnswerError at the ``deadline``, a time of the
-        clock's, or when the child died.
+        clock's, when the child died, or when ``give_up``, asked every ``look_seconds``, says so.
         """
         try:
-            text = _read_all(self._reader, deadline, self._clock)
+            text = self._read_all(deadline, give_up, look_seconds)
         finally:
             os.close(self._reader)
-            _bury(self._pid, self._clock)
+            _bury(self.pid, self._clock)
         answer = json.loads(text) if text else {}
         if "errno" in answer:
             raise OSError(answer["errno"], os.strerror(answer["errno"]))
         if "value" not in answer:
             raise NoAnswerError
         return answer["value"]
+
+    def _read_all(self, deadline: float, give_up: Callable[[], bool], look: float) -> bytes:
+        """All until the end of the pipe; raises NoAnswerError where there is none in time."""
+        poller = select.poll()
+        poller.register(self._reader, select.POLLIN)
+        pieces: list[bytes] = []
+        while True:
+            left = max(0.0, deadline - self._clock.monotonic())
+            # What has come is taken, though other answers took all the time.
+            if poller.poll(min(left, look) * 1000):
+                piece = os.read(self._reader, 1 << 16)
+                if not piece:
+                    return b"".join(pieces)
+                pieces.append(piece)
+            elif left <= look or give_up():
+                raise NoAnswerError
 
 
 def call_in_child(question: Callable[[], Any], seconds: float, clock: Clock = SYSTEM_CLOCK) -> Any:
@@ -95,21 +120,6 @@ def _leave_streams(writer: int) -> None:
         os.dup2(nothing, fd)
     if nothing > 2:
         os.close(nothing)
-
-
-def _read_all(reader: int, deadline: float, clock: Clock) -> bytes:
-    """All until the end of the pipe; raises NoAnswerError where there is none by the deadline."""
-    poller = select.poll()
-    poller.register(reader, select.POLLIN)
-    pieces: list[bytes] = []
-    while True:
-        # What has come is taken, though other answers took all the time.
-        if not poller.poll(max(0.0, deadline - clock.monotonic()) * 1000):
-            raise NoAnswerError
-        piece = os.read(reader, 1 << 16)
-        if not piece:
-            return b"".join(pieces)
-        pieces.append(piece)
 
 
 def _bury(pid: int, clock: Clock) -> None:

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagenetfs.errors import NotMountedError, StillBusyError
+from imagenetfs.system.child_call import NoAnswerError
+from imagenetfs.system.patience import ask
 
 OUR_TYPE = "fuse.imagenetfs"
 MOUNT_TABLE = Path("/proc/self/mountinfo")
@@ -204,7 +206,7 @@ def detach(entry: MountEntry, *, lazy: bool) -> None:
 
     Raises StillBusyError when it is in use, NotMountedError when it is not there (any more).
     """
-    error = _umount2(entry.mountpoint, lazy=lazy)
+    error = _umount2_in_time(entry, lazy=lazy)
     if error == 0:
         return
     # Only root, and a process in a namespace of its own, may: for others the
@@ -212,6 +214,22 @@ def detach(entry: MountEntry, *, lazy: bool) -> None:
     if error not in (errno.EPERM, errno.EACCES):
         _raise_for(entry, error, os.strerror(error))
     _fusermount(entry, lazy=lazy)
+
+
+def _umount2_in_time(entry: MountEntry, *, lazy: bool) -> int:
+    """As ``_umount2``; where the way to the mountpoint leads through another user's program, no
+    longer than may be waited for that. Raises StillBusyError.
+    """
+    above = covering_mount(Path(entry.mountpoint).parent)
+    if above is None or not is_others(above):
+        return _umount2(entry.mountpoint, lazy=lazy)
+    try:
+        return int(ask(lambda: _umount2(entry.mountpoint, lazy=lazy), _UNMOUNT_SECONDS))
+    except NoAnswerError as error:
+        raise StillBusyError(
+            f"{entry.mountpoint} lies in a file system that a program of another user serves "
+            f"({above.mountpoint}) and that does not answer: take that away first."
+        ) from error
 
 
 def _umount2(mountpoint: str, *, lazy: bool) -> int:

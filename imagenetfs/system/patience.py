@@ -1,7 +1,9 @@
 """How long a process waits for what others may hold up: file systems, programs, servers.
 
-Root's processes stand in the way of everyone: a node's boot, the end of a job. So what root waits
-for in all, a command, is ten seconds; each question takes from what the ones before it have left.
+Root's processes stand in the way of everyone: a node's boot, the end of a job. So all that a
+command of root's waits for is ten seconds together; each question takes from what the ones before
+it have left, and so does each silence of a process that has much to do (:mod:`.work_watch`). What
+that process reads and computes is work, and no wait.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 
 ROOT_SECONDS = 10.0
 _WINDOW_SECONDS = 60.0
-"""What was waited longer ago is forgotten: a program that lives long has many commands."""
+"""What a program that lives long (the library's, a server) has waited longer ago is forgotten: each
+of its calls is like a command. A command forgets nothing."""
 
 
 class Patience:
@@ -32,19 +35,46 @@ class Patience:
         self._clock = clock
         self._is_root = is_root
         self._spent: deque[tuple[float, float]] = deque()  # (until when, how long)
+        self._forgets = True
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether this process waits no longer than root may."""
+        return self._is_root()
 
     def seconds(self, wanted: float) -> float:
         """How long to wait for something that others would wait ``wanted`` seconds for."""
         if not self._is_root():
             return wanted
         now = self._clock.monotonic()
-        while self._spent and now - self._spent[0][0] > _WINDOW_SECONDS:
+        while self._forgets and self._spent and now - self._spent[0][0] > _WINDOW_SECONDS:
             self._spent.popleft()
         return max(0.0, min(wanted, ROOT_SECONDS - sum(spent for _, spent in self._spent)))
+
+    def spend(self, seconds: float) -> None:
+        """So long was waited for something."""
+        self._spent.append((self._clock.monotonic(), seconds))
 
     def renew(self) -> None:
         """Wait as long as ever: what comes is like another command of the same program."""
         self._spent.clear()
+
+    @contextmanager
+    def as_command(self) -> Iterator[None]:
+        """What is done within this is one command: all that it waits for counts, however long it
+        works.
+        """
+        self.renew()
+        self._forgets = False
+        try:
+            yield
+        finally:
+            self.outlive_command()
+
+    def outlive_command(self) -> None:
+        """This process lives on, as a server does that a command has started."""
+        self.renew()
+        self._forgets = True
 
     @contextmanager
     def waiting(self, wanted: float) -> Iterator[float]:
@@ -53,8 +83,7 @@ class Patience:
         try:
             yield self.seconds(wanted)
         finally:
-            now = self._clock.monotonic()
-            self._spent.append((now, now - before))
+            self.spend(self._clock.monotonic() - before)
 
 
 PATIENCE = Patience()
@@ -67,5 +96,5 @@ def ask(question: Callable[[], Any], wanted: float, patience: Patience = PATIENC
         try:
             return child_call.call_in_child(question, seconds)
         except child_call.NoAnswerError as error:
-            error.seconds = seconds
+            error.seconds, error.is_asked = seconds, seconds > 0.0
             raise

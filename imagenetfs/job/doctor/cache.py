@@ -12,6 +12,7 @@ from imagenetfs.cache.directory import CacheDirectory
 from imagenetfs.config import Settings
 from imagenetfs.job.doctor.findings import Finding, green, red, yellow
 from imagenetfs.system import child_call
+from imagenetfs.system.work_watch import call_watched
 
 _SECONDS = 10.0
 _GIB = 1 << 30
@@ -29,7 +30,7 @@ def cache(settings: Settings, sizes: Mapping[str, int]) -> Iterator[Finding]:
         )
         return
     try:
-        room, held = child_call.call_in_child(lambda: _room(place, settings), _SECONDS)
+        room, held = call_watched(lambda: _room(place, settings), _SECONDS)
     except (OSError, child_call.NoAnswerError) as error:
         yield red(_ABOUT, f"{place} cannot be used: {child_call.reason_of(error)}", _OTHER)
         return

@@ -15,6 +15,7 @@ from imagenetfs.job.doctor.findings import Finding, green, red, yellow
 from imagenetfs.job.logs import log_directory
 from imagenetfs.job.run_dir import find_root
 from imagenetfs.system import child_call, mounts
+from imagenetfs.system.work_watch import call_watched
 
 _MIB, _GIB = 1 << 20, 1 << 30
 _TRIAL_BYTES = 8 * _MIB
@@ -58,8 +59,10 @@ def look_at(name: str, place: Path) -> Finding:
         "log": "give another file with --log",
     }[name]
     try:
-        free, speed = child_call.call_in_child(lambda: _try(place), _TRIAL_SECONDS)
-    except child_call.NoAnswerError:
+        free, speed = call_watched(lambda: _try(place), _TRIAL_SECONDS)
+    except child_call.NoAnswerError as error:
+        if not error.is_asked:
+            return yellow(name, f"{place}: {child_call.reason_of(error)}")
         return red(name, f"{place} does not answer within {_TRIAL_SECONDS:.0f} s", advice)
     except OSError as error:
         return red(name, f"{place} cannot be written to: {error.strerror}", advice)

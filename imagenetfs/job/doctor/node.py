@@ -16,6 +16,7 @@ from imagenetfs.job.doctor.findings import Finding, green, red, yellow
 from imagenetfs.job.nfs_access import SENT, User
 from imagenetfs.system import child_call, mounts
 from imagenetfs.system.namespaces import may_mount
+from imagenetfs.system.work_watch import call_watched
 
 BACKGROUND_REQUESTS = Path("/sys/module/fuse/parameters/max_user_bgreq")
 WANTED_BACKGROUND = 64
@@ -73,7 +74,7 @@ def has_namespaces() -> bool:
         return bool(libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS) == 0)
 
     try:
-        return bool(child_call.call_in_child(attempt, preflight.ANSWER_SECONDS))
+        return bool(call_watched(attempt, preflight.ANSWER_SECONDS))
     except (OSError, child_call.NoAnswerError):
         return False
 

@@ -22,6 +22,7 @@ from imagenetfs.job.doctor.directories import mount_of
 from imagenetfs.job.doctor.findings import Finding, Grade, green, red, yellow
 from imagenetfs.limits import DEFAULT_CONCURRENCY
 from imagenetfs.system import child_call, mounts
+from imagenetfs.system.work_watch import call_watched
 
 if TYPE_CHECKING:
     from imagenetfs.tree.catalogue import Catalogue
@@ -92,8 +93,10 @@ def _mounted(path: Path) -> Finding:
 def _contents(path: Path, settings: Settings) -> list[Finding]:
     """Versions and archives; then what is wrong with them."""
     try:
-        held = child_call.call_in_child(lambda: _discovery(path, settings), _CATALOGUE_SECONDS)
-    except child_call.NoAnswerError:
+        held = call_watched(lambda: _discovery(path, settings), _CATALOGUE_SECONDS)
+    except child_call.NoAnswerError as error:
+        if not error.is_asked:
+            return [yellow("contents", f"{path}: {child_call.reason_of(error)}")]
         return [
             red("contents", f"{path} could not be looked through in {_CATALOGUE_SECONDS:.0f} s")
         ]
@@ -182,9 +185,7 @@ def _speed(path: Path, largest: str | None) -> Iterator[Finding]:
     if largest is None:
         return
     try:
-        latency, bandwidth, images = child_call.call_in_child(
-            lambda: measure(path / largest), _MEASURE_SECONDS
-        )
+        latency, bandwidth, images = call_watched(lambda: measure(path / largest), _MEASURE_SECONDS)
     except (OSError, child_call.NoAnswerError) as error:
         yield red(
             "speed",

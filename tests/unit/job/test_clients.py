@@ -18,6 +18,8 @@ from imagenetfs.job import clients
 from imagenetfs.job.clients import Born, ClientRegistry, MountClient, ServerInfo
 from imagenetfs.job.mount_paths import MountPaths, locked
 from imagenetfs.job.run_dir import ensure_private
+from imagenetfs.system.patience import ROOT_SECONDS, Patience
+from tests.helpers.clocks import FakeClock
 
 HANG_SECONDS = 100
 
@@ -272,3 +274,16 @@ def test_copies_in_workers_do_not_keep_a_lease(place: MountPaths) -> None:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         watcher.close()
+
+
+def test_root_waits_for_no_server_longer_than_is_left(
+    place: MountPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is stopped, say, or that a dead file system holds."""
+    root = Patience(FakeClock(), is_root=lambda: True)
+    monkeypatch.setattr(clients, "PATIENCE", root)
+    root.spend(ROOT_SECONDS - 0.05)
+    front, server = clients.pair()
+    with server, pytest.raises(TimeoutError):
+        MountClient(front)
+    front.close()

@@ -17,6 +17,7 @@ from imagenetfs.job import daemon, logs
 from imagenetfs.job.daemon import Ready
 from imagenetfs.job.processes import wait_for_end
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
+from imagenetfs.system.patience import Patience
 from tests.helpers.clocks import RushingClock
 
 
@@ -36,13 +37,15 @@ def start(
     log: Path,
     *keep: int,
     clock: Clock = SYSTEM_CLOCK,
-    silent: float | None = None,
+    patience: Patience | None = None,
 ) -> daemon.Started:
+    waits = patience or Patience(clock, is_root=lambda: False)
+
     def log_to() -> None:
         logs.install(config.resolve(), log)
 
     return daemon.start(
-        serve, keep=keep, log=log, log_to=log_to, say=SAID.append, clock=clock, silent=silent
+        serve, keep=keep, log=log, log_to=log_to, say=SAID.append, clock=clock, patience=waits
     )
 
 
@@ -144,23 +147,27 @@ def test_a_server_that_is_never_ready_is_ended(log: Path, monkeypatch: pytest.Mo
     assert wait_for_end(pid, HANG_SECONDS)
 
 
+def roots(clock: Clock) -> Patience:
+    return Patience(clock, is_root=lambda: True)
+
+
 def test_root_gives_up_a_server_that_does_nothing(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(daemon, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(daemon, "LOOK_SECONDS", 0.01)
 
     def serve(ready: Ready) -> None:
         time.sleep(60)  # as one does whose source does not answer
 
     clock = RushingClock(1.0)
-    with pytest.raises(errors.SourceUnreadableError, match="for 10 s without an answer"):
-        start(serve, log, clock=clock, silent=daemon.SILENT_SECONDS)
+    with pytest.raises(errors.SourceUnreadableError, match="kept root waiting for 10 s in all"):
+        start(serve, log, clock=clock, patience=roots(clock))
 
 
 def test_root_waits_for_a_server_that_is_at_work(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(daemon, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(daemon, "LOOK_SECONDS", 0.01)
     reader, writer = os.pipe()
     looked: list[float] = []
 
@@ -182,7 +189,8 @@ def test_root_waits_for_a_server_that_is_at_work(
         ready([])
         time.sleep(60)
 
-    started = start(serve, log, reader, clock=Watched(1.0), silent=daemon.SILENT_SECONDS)
+    clock = Watched(1.0)
+    started = start(serve, log, reader, clock=clock, patience=roots(clock))
     daemon.stop(started.pid)
     assert wait_for_end(started.pid, HANG_SECONDS)
     os.close(reader)

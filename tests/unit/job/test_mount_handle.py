@@ -28,6 +28,8 @@ from imagenetfs.job.run_dir import ensure_private
 from imagenetfs.job.server import MountRequest
 from imagenetfs.system import mounts
 from imagenetfs.system.mounts import MountEntry
+from imagenetfs.system.patience import ROOT_SECONDS, Patience
+from tests.helpers.clocks import FakeClock
 from tests.helpers.leaks import descriptors, opened_since
 from tests.helpers.mount_table import MountTable, settings_with
 
@@ -335,6 +337,29 @@ def test_others_use_it_still(node: Node) -> None:
     session, lease = _session(node, last=False)
     release(session, node.said.append)
     assert (lease.calls, node.ended) == (["leave", "close"], [])
+
+
+def test_root_waits_ten_seconds_for_the_end_in_all(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    root = Patience(clock, is_root=lambda: True)
+    for module in (mount_handle, preflight):
+        monkeypatch.setattr(module, "PATIENCE", root)
+    given: list[float] = []
+
+    def wait(entry_or_pid: object, seconds: float) -> bool:
+        given.append(seconds)
+        clock.advance(min(seconds, 9.0))
+        return True
+
+    monkeypatch.setattr(mounts, "wait_unmounted", wait)
+    monkeypatch.setattr(mount_handle, "wait_for_end", wait)
+    session, _ = _session(node, last=True)
+    with root.as_command():
+        root.spend(ROOT_SECONDS)  # of its start; the command has run for hours since
+        release(session, node.said.append)
+    assert given == [ROOT_SECONDS, pytest.approx(1.0)]
 
 
 def test_the_last_one_waits_for_the_end(node: Node) -> None:

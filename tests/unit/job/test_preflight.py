@@ -13,7 +13,7 @@ import pytest
 
 from imagenetfs import errors
 from imagenetfs.job import preflight
-from imagenetfs.system import child_call, mounts
+from imagenetfs.system import child_call, mounts, namespaces
 from imagenetfs.system.patience import ROOT_SECONDS, Patience, ask
 from tests.helpers.mount_table import MountTable
 
@@ -119,6 +119,25 @@ def test_nor_for_anything_else(
         with pytest.raises(errors.ImagenetfsError, match=r"does not answer: nothing came within 0"):
             asked[what]()
     assert tired.seconds(60.0) == 0.0
+
+
+@pytest.mark.parametrize("served", ["", "ILSVRC2012"])
+def test_root_reads_no_source_that_a_user_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served: str
+) -> None:
+    """Nor one that a user serves a part of: what reads it to its end has no bound."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(namespaces, "in_user_namespace", lambda: False)
+    table = MountTable(tmp_path, monkeypatch)
+    entry = table.add(tmp_path / "source" / served, fstype="fuse.sshfs", options="rw,user_id=31002")
+    with pytest.raises(errors.SourceUnreadableError, match="root waits for no such program") as one:
+        preflight.refuse_others_source(tmp_path / "source")
+    assert f"(fuse.sshfs at {entry.mountpoint})" in str(one.value)
+    preflight.refuse_others_source(tmp_path / "other")
+    monkeypatch.setattr(namespaces, "in_user_namespace", lambda: True)
+    preflight.refuse_others_source(tmp_path / "source")  # a container's root hinders no one
+    monkeypatch.setattr(os, "geteuid", lambda: 31001)
+    preflight.refuse_others_source(tmp_path / "source")
 
 
 def test_a_link_to_a_source_is_followed(tmp_path: Path) -> None:

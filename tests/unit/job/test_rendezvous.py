@@ -200,35 +200,35 @@ def count_accepts(watcher: RendezvousListener) -> int:
 def test_a_name_that_is_held_for_no_use_is_given_up(
     address: RendezvousAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rendezvous, "_PATIENCE", 0.2)
+    monkeypatch.setattr(rendezvous, "_LEAVING_SECONDS", 0.2)
     with stranger(address.as_socket(), listens=False):
         assert rendezvous.connect(address) is None
         assert rendezvous.listen(address) is None
         assert not rendezvous.is_held_by_us(address)
-        patience = rendezvous.Patience(address)
+        wait = rendezvous.NameWait(address)
         with pytest.raises(ForeignSocketError):
             for _ in range(1000):
-                patience.wait()
+                wait.wait()
 
 
 def test_an_own_process_on_its_way_out_is_waited_for(
     address: RendezvousAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rendezvous, "_PATIENCE", 0.0)
+    monkeypatch.setattr(rendezvous, "_LEAVING_SECONDS", 0.0)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as own:
         own.bind(address.as_socket())
         assert rendezvous.connect(address) is None
         assert rendezvous.is_held_by_us(address)
-        patience = rendezvous.Patience(address)
+        wait = rendezvous.NameWait(address)
         for _ in range(5):
-            patience.wait()
+            wait.wait()
 
 
 @as_root
 def test_a_stranger_that_lets_nobody_in(
     address: RendezvousAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rendezvous, "_PATIENCE", 0.2)
+    monkeypatch.setattr(rendezvous, "_LEAVING_SECONDS", 0.2)
     with stranger(address.as_socket()), ExitStack() as stack:
         for _ in range(10):  # its queue is full
             waiting = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
@@ -245,7 +245,7 @@ def test_a_run_takes_the_next_name(
     listens: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """S18: names that other users have bound."""
-    monkeypatch.setattr(rendezvous, "_PATIENCE", 0.2)
+    monkeypatch.setattr(rendezvous, "_LEAVING_SECONDS", 0.2)
     monkeypatch.setattr(preflight, "check_fuse", lambda needs_helper: None)
     doors: list[bytes | None] = []
 

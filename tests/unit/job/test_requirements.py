@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from imagenetfs.errors import ExitCode, ImagenetfsError, SourceMissingError, SourceUnreadableError
-from imagenetfs.job import preflight
+from imagenetfs.index.leases import HeldElsewhereError, Holder
+from imagenetfs.job import preflight, requirements
 from imagenetfs.job.requirements import check_required
 from imagenetfs.system import child_call
+from imagenetfs.system.patience import ROOT_SECONDS, Patience
 from tests.helpers.archives import image, tar_of
+from tests.helpers.clocks import FakeClock
 from tests.helpers.devkit import LEAVES, meta_mat
 from tests.helpers.mount_table import settings_with
 from tests.helpers.sources import train_and_test, write
@@ -107,9 +111,49 @@ def test_other_failures_keep_their_own_codes(
         raise child_call.NoAnswerError
 
     monkeypatch.setattr(preflight, "check_source", lambda source: None)
-    monkeypatch.setattr(child_call, "call_in_child", never)
+    monkeypatch.setattr(requirements, "call_watched", never)
+    monkeypatch.setattr(requirements, "PATIENCE", Patience(is_root=lambda: False))
     with pytest.raises(SourceUnreadableError, match="did not answer in time"):
         check(source, "ILSVRC2012/val")
+
+
+def test_root_counts_no_longer_than_the_source_advances(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S18: a source that trickles uses up what root waits for, and root learns what to do."""
+    clock = FakeClock()
+    root = Patience(clock, is_root=lambda: True)
+
+    def trickle(question: object, seconds: float) -> object:
+        assert seconds > 3600.0  # counting may take long, as long as it advances
+        root.spend(9.0)
+        root.spend(1.0)
+        raise child_call.NoAnswerError
+
+    monkeypatch.setattr(requirements, "PATIENCE", root)
+    monkeypatch.setattr(requirements, "call_watched", trickle)
+    with pytest.raises(SourceUnreadableError, match="kept root waiting for 10 s in all") as caught:
+        check(source, "ILSVRC2012/val:complete")
+    assert "imagenetfs index" in str(caught.value)
+
+
+def test_root_waits_for_no_index_that_another_process_holds_for_good(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose lease never ends has root count for itself."""
+    clock = FakeClock()
+    tried: list[float] = []
+
+    def held(*words: object, **more: object) -> None:
+        tried.append(clock.monotonic())
+        raise HeldElsewhereError(Holder("another", "token", None))
+
+    monkeypatch.setattr("imagenetfs.index.group_build.index_group", held)
+    monkeypatch.setattr(requirements, "PATIENCE", Patience(clock, is_root=lambda: True))
+    monkeypatch.setattr(time, "sleep", clock.sleep)
+    settings = settings_with(require=["ILSVRC2012/val:complete"], index_dir=tmp_path / "index")
+    assert requirements._look(source, settings) == {"warnings": []}
+    assert tried[-1] - tried[0] == ROOT_SECONDS
 
 
 def test_an_index_that_cannot_be_kept_is_no_hindrance(source: Path, tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
+from imagenetfs.errors import StillBusyError
 from imagenetfs.system import mounts
 from tests.helpers.mount_table import MountTable
 
@@ -120,3 +122,30 @@ def test_waiting_for_one_that_stays() -> None:
     entry = mounts.find_mount("/proc")
     assert entry is not None
     assert not mounts.wait_unmounted(entry, 0.05)
+
+
+# --- unmounting -----------------------------------------------------------------------------------
+
+
+def test_a_way_through_another_users_program_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """umount2(2) looks the mountpoint up: in a child, which is left behind."""
+    table = MountTable(tmp_path, monkeypatch)
+    table.add("/served", fstype="fuse.x", options=f"rw,user_id={os.geteuid() + 1}")
+    entry = table.add("/served/mnt")
+    monkeypatch.setattr(mounts, "_UNMOUNT_SECONDS", 0.05)
+    asked_by: list[int] = []
+
+    def hang(mountpoint: str, *, lazy: bool) -> int:
+        asked_by.append(os.getpid())
+        threading.Event().wait()
+        return 0
+
+    monkeypatch.setattr(mounts, "_umount2", hang)
+    with pytest.raises(StillBusyError, match=r"serves \(/served\) and that does not answer"):
+        mounts.detach(entry, lazy=True)
+    assert asked_by == []
+    monkeypatch.setattr(mounts, "_UNMOUNT_SECONDS", 100.0)
+    monkeypatch.setattr(mounts, "_umount2", lambda mountpoint, lazy: 0)
+    mounts.detach(entry, lazy=True)

@@ -59,6 +59,18 @@ def test_what_was_waited_long_ago_is_forgotten() -> None:
     assert own.seconds(60.0) == ROOT_SECONDS
 
 
+def test_a_command_forgets_nothing() -> None:
+    clock = FakeClock()
+    own = patience(clock, root=True)
+    with own.as_command():
+        for _ in range(3):  # a file system that answers each question just before the limit
+            with own.waiting(9.0) as seconds:
+                clock.advance(seconds)
+            clock.advance(61.0)
+        assert own.seconds(60.0) == 0.0
+    assert own.seconds(60.0) == ROOT_SECONDS
+
+
 def test_a_program_that_looks_again_and_again_waits_each_time() -> None:
     clock = FakeClock()
     own = patience(clock, root=True)

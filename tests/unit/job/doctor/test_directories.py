@@ -47,7 +47,7 @@ def test_a_place_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.Monkey
     def silent(question: object, seconds: float) -> object:
         raise child_call.NoAnswerError
 
-    monkeypatch.setattr(child_call, "call_in_child", silent)
+    monkeypatch.setattr(directories, "call_watched", silent)
     assert directories.look_at("log", tmp_path).grade is Grade.RED
 
 
@@ -74,7 +74,7 @@ def test_a_place_that_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_an_index_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: str, grade: Grade
 ) -> None:
-    monkeypatch.setattr(child_call, "call_in_child", lambda question, seconds: (1 << 40, 1e9))
+    monkeypatch.setattr(directories, "call_watched", lambda question, seconds: (1 << 40, 1e9))
     monkeypatch.setattr(directories, "file_system_of", lambda path: kind)
     line = directories.look_at(name, tmp_path)
     assert line.grade is grade
@@ -85,7 +85,7 @@ def test_an_index_in_memory(
 def test_nearly_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     little = directories.LITTLE[name]
     for free, grade in ((little - 1, Grade.YELLOW), (little, Grade.GREEN)):
-        monkeypatch.setattr(child_call, "call_in_child", lambda *a, free=free: (free, 1e9))
+        monkeypatch.setattr(directories, "call_watched", lambda *a, free=free: (free, 1e9))
         monkeypatch.setattr(directories, "file_system_of", lambda path: "ext4")
         line = directories.look_at(name, tmp_path)
         assert line.grade is grade
@@ -126,3 +126,19 @@ def test_the_file_system_of_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert directories.file_system_of(tmp_path / "none") == "ext4"
     table.remove(mounts.read_table()[0])
     assert directories.file_system_of(tmp_path / "none") == "unknown"
+
+
+def test_what_root_has_no_time_left_to_ask_is_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A source that hangs uses up root's time: the directory beside it is not called broken."""
+
+    def unasked(question: object, seconds: float) -> object:
+        error = child_call.NoAnswerError()
+        error.is_asked = False
+        raise error
+
+    monkeypatch.setattr(directories, "call_watched", unasked)
+    line = directories.look_at("log", tmp_path)
+    assert line.grade is Grade.YELLOW
+    assert line.what == f"{tmp_path}: not asked, for root has waited long enough"

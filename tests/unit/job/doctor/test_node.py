@@ -119,7 +119,7 @@ def test_namespaces_that_cannot_be_tried(
     def ask(question: object, seconds: float) -> None:
         raise raised
 
-    monkeypatch.setattr(child_call, "call_in_child", ask)
+    monkeypatch.setattr(node, "call_watched", ask)
     assert not node.has_namespaces()
 
 

@@ -174,7 +174,7 @@ def test_contents_that_cannot_be_had(
     def ask(question: object, seconds: float) -> None:
         raise raised
 
-    monkeypatch.setattr(child_call, "call_in_child", ask)
+    monkeypatch.setattr(source_lines, "call_watched", ask)
     lines = list(source_lines.source(settings_with(source=tmp_path)))
     assert (lines[-1].about, lines[-1].grade) == ("contents", Grade.RED)
     assert lines[-1].what == f"{tmp_path}{words}" or words in lines[-1].what
@@ -200,7 +200,7 @@ def test_speeds(
             raise measured
         return measured
 
-    monkeypatch.setattr(child_call, "call_in_child", ask)
+    monkeypatch.setattr(source_lines, "call_watched", ask)
     lines = list(source_lines._speed(tmp_path, "x.tar"))
     assert lines[0].grade is grade
     if grade is Grade.RED:
