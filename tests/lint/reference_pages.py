@@ -1,4 +1,4 @@
-"""Writes the reference pages of docs: ``python -m tests.lint.reference_pages``.
+"""Writes the reference pages of docs, and golden files: ``python -m tests.lint.reference_pages``.
 
 They are made of what the program itself says: its manual, the tables of settings and exit codes.
 Nothing of this machine (CPUs, home, environment) may stand in them.
@@ -26,6 +26,7 @@ from imagenetfs.cli.manual import (
     paragraphs,
 )
 from imagenetfs.cli.terminal import PROGRAM
+from tests.lint import golden
 from tests.lint.messages import messages_page
 
 REPOSITORY = Path(__file__).parents[2]
@@ -194,6 +195,7 @@ PAGES = {
     "docs/exit-codes.md": exit_codes_page,
     "docs/messages.md": messages_page,
     "imagenetfs/cli/manual.json": manual_data,
+    **golden.FILES,
 }
 
 
