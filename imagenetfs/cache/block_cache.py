@@ -137,6 +137,15 @@ class BlockCache:
             self._bypass.begin(error)
             return None
 
+    def has_any(self, volume: Volume, part: ByteRange) -> bool:
+        """Whether there is a segment for some of these bytes."""
+        numbers = range(part.start // SEGMENT, -(-part.end // SEGMENT))
+        try:
+            return any([self._segments.get(volume, number) for number in numbers])
+        except OSError as error:
+            self._bypass.begin(error)
+            return False
+
     def locate(self, volume: Volume, wanted: ByteRange) -> tuple[int, int] | None:
         """(descriptor, offset in its file) of these bytes, for a splice in the next moment; None
         unless all of them are in the cache and were found right before. It counts as a hit.

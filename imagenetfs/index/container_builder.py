@@ -12,8 +12,9 @@ import os
 import time
 from collections.abc import Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
+from imagenetfs.byte_range import ByteRange
 from imagenetfs.counters import WAITING
 from imagenetfs.errors import SourceReadError
 from imagenetfs.formats.tar import walk
@@ -21,7 +22,14 @@ from imagenetfs.index.archives import Extent, Kind
 from imagenetfs.index.coordination import BuildCoordinator, Claim
 from imagenetfs.index.persisted import PersistedTables
 from imagenetfs.index.shared_tables import SharedTables
-from imagenetfs.index.table_builder import Scan, build_table, with_heartbeat
+from imagenetfs.index.table_builder import (
+    FindBytes,
+    ReadFrom,
+    Scan,
+    build_table,
+    with_heartbeat,
+)
+from imagenetfs.source.file import SourceFile
 from imagenetfs.source.source import Source
 
 
@@ -47,6 +55,16 @@ class Scans(NamedTuple):
     concurrent: Scan = walk.scan
 
 
+class LocalArchives(Protocol):
+    """What this node has of archives whose own tables are known."""
+
+    def find(
+        self, archive: int, file: SourceFile, part: ByteRange
+    ) -> contextlib.AbstractContextManager[FindBytes | None]:
+        """See :data:`imagenetfs.index.table_builder.LocalBytes`."""
+        ...
+
+
 class ContainerBuilder:
     """Finds or builds blocks, and publishes them. Make it before forking."""
 
@@ -63,6 +81,8 @@ class ContainerBuilder:
         self._persisted = persisted
         self.coordinator = coordinator
         self._scans = scans
+        self.local: LocalArchives | None = None
+        """Where bytes of archives are that the source need not be asked for."""
         self.wait_limit = math.inf
         """Seconds: a reader that waited so long for a build that came to nothing starts none of
         its own, but fails.
@@ -105,14 +125,18 @@ class ContainerBuilder:
             return claim.found
         lease = claim.lease
         if lease is None:
-            return build_table(self._source, self._scans.concurrent, extent, inner)
+            return build_table(self._origin(archive), self._scans.concurrent, extent, inner)
         try:
             scan = with_heartbeat(self._scans.concurrent, lease.heartbeat)
-            block = build_table(self._source, scan, extent, inner)
+            block = build_table(self._origin(archive), scan, extent, inner)
             self.coordinator.publish(archive, self._persisted.record(key, extent, block))
         finally:
             lease.release()
         return block
+
+    def _origin(self, archive: int, direct: bool = False) -> ReadFrom:
+        local = None if self.local is None else partial(self.local.find, archive)
+        return ReadFrom(self._source, local, direct)
 
     def _show_waiting(self, waits: bool) -> None:
         self._source.meter[WAITING] = time.monotonic_ns() if waits else 0
@@ -142,7 +166,7 @@ class ContainerBuilder:
         if found is not None:
             return found
         scan, direct = scan or self._scans.serial, scan is None
-        return build_table(self._source, scan, extent, inner, direct=direct)
+        return build_table(self._origin(archive, direct), scan, extent, inner)
 
     def publish_built(self, archive: int, inner: int, block: bytes) -> int:
         """Publish what a thread built, unless another process did so first.

@@ -5,13 +5,15 @@ Everything here is thread-safe and keeps nothing.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import stat
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from imagenetfs.byte_range import ByteRange
 from imagenetfs.counters import REQUESTS
 from imagenetfs.errors import ArchiveError, SourceChangedError, SourceReplacedError
 from imagenetfs.formats.tar import walk
@@ -62,6 +64,58 @@ class Scan(Protocol):
     ) -> object: ...
 
 
+FindBytes = Callable[[int, int], bytes | None]
+"""``find(offset, length)``: bytes of a file that are on this node; None where they are not."""
+
+LocalBytes = Callable[[SourceFile, ByteRange], contextlib.AbstractContextManager[FindBytes | None]]
+"""Finds what is on this node of a part of an open file, for as long as the block lasts, in any
+thread; None where nothing is.
+"""
+
+
+class ReadFrom(NamedTuple):
+    """Where a scan has its bytes from: the source, and before it what is on this node.
+
+    ``direct``: the source answers from memory; reads are not counted one by one.
+    """
+
+    source: Source
+    local: LocalBytes | None = None
+    direct: bool = False
+
+    def find(
+        self, file: SourceFile, part: ByteRange
+    ) -> contextlib.AbstractContextManager[FindBytes | None]:
+        """See :data:`LocalBytes`."""
+        if self.local is None or self.direct:
+            return contextlib.nullcontext()
+        return self.local(file, part)
+
+
+def _local_first(
+    find: FindBytes | None, read_at: walk.ReadAt, hint: walk.Hint
+) -> tuple[walk.ReadAt, walk.Hint]:
+    """Reads from this node what is there, and announces nothing of it."""
+    if find is None:
+        return read_at, hint
+    ahead: dict[int, bytes] = {}
+
+    def read(offset: int, length: int) -> bytes:
+        found = ahead.pop(offset, None)
+        if found is None or len(found) != length:
+            found = find(offset, length)
+        return found if found is not None else read_at(offset, length)
+
+    def announce(offset: int, length: int) -> None:
+        found = find(offset, length)
+        if found is None:
+            hint(offset, length)
+        else:
+            ahead[offset] = found
+
+    return read, announce
+
+
 def with_heartbeat(scan: Scan, heartbeat: Callable[[], None]) -> Scan:
     """The same scanner, which calls ``heartbeat()`` with every read."""
 
@@ -81,24 +135,21 @@ def with_heartbeat(scan: Scan, heartbeat: Callable[[], None]) -> Scan:
     return scan_with_heartbeat
 
 
-def build_table(
-    source: Source, scan: Scan, extent: Extent, inner: int, *, direct: bool = False
-) -> bytes:
+def build_table(origin: ReadFrom, scan: Scan, extent: Extent, inner: int) -> bytes:
     """The block of a container. Raises SourceReadError, and ArchiveError for an npz that is none.
 
     An archive whose attributes changed during the scan (chgrp, touch) is read once more, because
-    its content may have changed too. ``direct``: for a source that answers from memory; reads are
-    not counted one by one.
+    its content may have changed too.
     """
     try:
-        return _make_block(source, scan, extent, inner, direct)
+        return _make_block(origin, scan, extent, inner)
     except SourceReplacedError:
         raise
     except SourceChangedError:
-        if not _is_as_long(source, extent):
+        if not _is_as_long(origin.source, extent):
             raise
     log.info("%s was touched while it was indexed: reading it again", extent.title)
-    return _make_block(source, scan, extent, inner, direct)
+    return _make_block(origin, scan, extent, inner)
 
 
 def _is_as_long(source: Source, extent: Extent) -> bool:
@@ -107,14 +158,15 @@ def _is_as_long(source: Source, extent: Extent) -> bool:
         return extent.is_part or file.size == extent.end
 
 
-def _make_block(source: Source, scan: Scan, extent: Extent, inner: int, direct: bool) -> bytes:
+def _make_block(origin: ReadFrom, scan: Scan, extent: Extent, inner: int) -> bytes:
+    source = origin.source
     if extent.kind is Kind.NPZ:
         with source.opened(extent.path) as file:
             seen = {"file": file.size, "sample": tail_crc(file.read, file.size)}
             return encode_array_table(file.read_up_to, file.size, extent.path, file.mtime_ns, seen)
     samples = OUTER_SAMPLES if inner == OUTER else INNER_SAMPLES
     if extent.kind is Kind.TAR:
-        rows, meta = _scan_tar(source, scan, extent, samples, direct)
+        rows, meta = _scan_tar(origin, scan, extent, samples)
     elif extent.kind is Kind.ZIP and extent.runs is not None:
         raise ArchiveError("a zip that is stored with holes in another archive is not read")
     elif extent.kind is Kind.ZIP:
@@ -149,20 +201,24 @@ def _direct(file: SourceFile) -> walk.ReadAt:
 
 
 def _scan_tar(
-    source: Source, scan: Scan, extent: Extent, samples: int, direct: bool
+    origin: ReadFrom, scan: Scan, extent: Extent, samples: int
 ) -> tuple[MemberRows, dict[str, Any]]:
     """The members, and the meta data by which the tar is known again (see index.identity)."""
     columns = walk.MemberColumns()
     meta: dict[str, Any] = {}
     runs = RunMap(extent.start, extent.runs, extent.size) if extent.runs is not None else None
-    with source.opened(extent.path) as file:
-        read_at, last = _direct(file) if direct else file.read_up_to, None
+    direct, part = origin.direct, ByteRange(extent.start, extent.end)
+    with origin.source.opened(extent.path) as file, origin.find(file, part) as find:
+        read_at, hint = _local_first(find, file.read_up_to, file.hint)
+        if direct:
+            read_at = _direct(file)
+        last = None
         try:
             if runs is not None:
                 mapped = runs.read_at(read_at)
                 walk.scan(mapped, 0, extent.size, columns, data_from=runs.data_from)
             else:
-                scan(read_at, extent.start, extent.end, columns, None if direct else file.hint)
+                scan(read_at, extent.start, extent.end, columns, None if direct else hint)
         except ArchiveError as error:
             last = error
         else:
@@ -174,7 +230,8 @@ def _scan_tar(
         if direct:
             file.meter[REQUESTS] += len(columns)
         looked_at = pick_samples(columns.headers, samples)
-        meta |= {"file": file.size, "at": looked_at, "sample": sample_crc(file.read, looked_at)}
+        read_exactly, _ = _local_first(find, file.read, file.hint)
+        meta |= {"file": file.size, "at": looked_at, "sample": sample_crc(read_exactly, looked_at)}
     return _rows(columns), meta
 
 

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,7 @@ from imagenetfs.index.columns import Array
 from imagenetfs.index.container import Container
 from imagenetfs.index.index import Index
 from imagenetfs.index.member_table import MemberTable
+from imagenetfs.index.table_builder import FindBytes
 from imagenetfs.read.backend import MIN_SPLICE_BYTES, FileExtent, archive_changed, file_changed
 from imagenetfs.read.header_check import MemberHeader
 from imagenetfs.source.source import REVALIDATE_SECONDS, Source, SourceFile
@@ -214,6 +215,40 @@ def _digest(members: MemberTable) -> int:
     meta = {name: value for name, value in members.meta.items() if name != "unsettled"}
     digest.update(repr(sorted(meta.items())).encode())
     return int.from_bytes(digest.digest()[:8], "little")
+
+
+class CachedArchives:
+    """What the cache has of archives whose own tables are known: headers of the tars within them
+    are read from there. See :class:`imagenetfs.index.container_builder.LocalArchives`.
+    """
+
+    def __init__(self, cache: BlockCache, index: Index) -> None:
+        self._cache = cache
+        self._index = index
+
+    @contextlib.contextmanager
+    def find(self, archive: int, file: SourceFile, part: ByteRange) -> Iterator[FindBytes | None]:
+        """See :data:`imagenetfs.index.table_builder.LocalBytes`."""
+        meta = self._index.meta(archive)
+        if meta is None or "sample" not in meta or meta.get("file") != file.size:
+            yield None
+            return
+        sample, inode = meta["sample"], file.identity[0]
+        key = Identity(file.path, file.size, file.mtime_ns, inode, sample).key
+        volume, cache = Volume(key, file.size, {}), self._cache.twin()
+        try:
+            # Opened before any thread reads; a segment that is made later is for the next scan.
+            found = cache.has_any(volume, part)
+            yield _finder(cache, volume) if found else None
+        finally:
+            cache.close()
+
+
+def _finder(cache: BlockCache, volume: Volume) -> FindBytes:
+    def find(offset: int, length: int) -> bytes | None:
+        return cache.read_uncounted(volume, ByteRange(offset, offset + length))
+
+    return find
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from imagenetfs.cache.inflated_arrays import InflatedArrays, Keep
 from imagenetfs.cache.quota import CacheSetup
 from imagenetfs.cache.volume_writer import Pieces
 from imagenetfs.index.archives import Kind
-from imagenetfs.read.cache_backend import CacheBackend, Volumes
+from imagenetfs.read.cache_backend import CacheBackend, CachedArchives, Volumes
 from imagenetfs.read.reader import Reader
 from imagenetfs.source.source import REVALIDATE_SECONDS, Source
 from imagenetfs.tree.catalogue import Catalogue, archives_of
@@ -24,6 +24,7 @@ def cache_backend(
 ) -> CacheBackend:
     """Reads through the cache in a directory. Raises PlaceRefusedError, NoSpaceError."""
     cache = BlockCache(CacheDirectory(setup.directory), setup.limits)
+    catalogue.index.builder.local = CachedArchives(cache, catalogue.index)
     return CacheBackend(cache, volumes_of(catalogue), catalogue.source, revalidate)
 
 

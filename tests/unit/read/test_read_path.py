@@ -9,17 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from imagenetfs.byte_range import ByteRange
+from imagenetfs.cache.fetcher import Wanted
 from imagenetfs.cache.quota import CacheSetup, Limits
+from imagenetfs.cache.segment import BLOCK
 from imagenetfs.counters import REQUESTS
+from imagenetfs.index.archives import Kind
 from imagenetfs.index.search_path import IndexSearchPath
 from imagenetfs.read.read_path import ReadPath, cache_backend
 from imagenetfs.source.file import SourceFile
 from imagenetfs.source.source import Source
 from imagenetfs.tree.catalogue import Catalogue, build_catalogue
 from imagenetfs.tree.inode import fields
-from tests.helpers.archives import close
+from tests.helpers.archives import close, tar_of
 from tests.helpers.block_cache import Steady
-from tests.helpers.sources import train_and_test
+from tests.helpers.sources import TRAIN, train_and_test
 
 Hints = list[tuple[int, int]]
 
@@ -164,3 +168,78 @@ def test_a_long_announcement_goes_in_pieces(
     file.hint(10, 299_990)
     assert asked == [(10, 299_990), (10, 131072), (131082, 131072), (262154, 37846)]
     source.close()
+
+
+# --- headers that the cache has -------------------------------------------------------------------
+
+
+def tar_of_tars(catalogue: Catalogue) -> int:
+    """The archive with class tars in it."""
+    index = catalogue.index
+    tars = [n for n, archive in enumerate(index.archives) if archive.kind is Kind.TAR]
+    return next(n for n in tars if len(index.nested(n)))
+
+
+def keep(path: ReadPath, archive: int, part: ByteRange | None = None) -> None:
+    """Bring an archive, or a part of it, into the cache."""
+    assert path.cached is not None
+    volume, origin = path.cached.volumes.of_archive(archive)
+    wanted = Wanted(part or ByteRange(0, volume.size), volume.size)
+    path.cached.cache.fill(volume, 0, wanted, origin)
+
+
+def table(catalogue: Catalogue, archive: int, inner: int) -> list[tuple[bytes, int, int]]:
+    members = catalogue.index.container(archive, inner).members
+    return [(members.name(n), members.offset(n), members.size(n)) for n in range(len(members))]
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Where the source's files are read."""
+    asked: list[int] = []
+    read = SourceFile.read_up_to
+
+    def noted(self: SourceFile, offset: int, length: int) -> bytes:
+        asked.append(offset)
+        return read(self, offset, length)
+
+    monkeypatch.setattr(SourceFile, "read_up_to", noted)
+    return asked
+
+
+def test_headers_of_what_is_cached_are_read_from_there(
+    catalogue: Catalogue, tmp_path: Path, reads: list[int], hints: Hints
+) -> None:
+    path, archive = cached(catalogue, tmp_path), tar_of_tars(catalogue)
+    first = table(catalogue, archive, 0)
+    assert reads
+    keep(path, archive)
+    reads.clear()
+    assert [len(table(catalogue, archive, inner)) for inner in (1, 2)] == [len(first)] * 2
+    assert reads == hints == []
+
+
+def test_headers_that_are_not_cached_come_from_the_source(tmp_path: Path, reads: list[int]) -> None:
+    source = train_and_test(tmp_path / "imagenet", classes=2)
+    images = {f"n0_{number}.JPEG": bytes(BLOCK // 2) for number in range(8)}
+    classes = {f"n0000000{number}.tar": tar_of(images) for number in (1, 2)}
+    (source / TRAIN).write_bytes(tar_of(classes))
+
+    def look(cache: Path, part: ByteRange | None = None) -> list[tuple[bytes, int, int]]:
+        catalogue = build_catalogue(Source(source), places=IndexSearchPath(None, source))
+        cache.mkdir(0o700)
+        archive, path = tar_of_tars(catalogue), cached(catalogue, cache)
+        if part is not None:
+            keep(path, archive, part)
+        reads.clear()
+        found = table(catalogue, archive, 1)
+        close(catalogue.index)
+        return found
+
+    expected = look(tmp_path / "none")
+    there = set(reads)
+    start = expected[4][1] // BLOCK * BLOCK
+    part = ByteRange(start, start + BLOCK)
+    assert look(tmp_path / "part", part) == expected
+    kept = {at for at in there if part.start <= at and at + 512 <= part.end}
+    assert kept and set(reads) == there - kept
