@@ -138,13 +138,14 @@ class BlockCache:
             return None
 
     def has_any(self, volume: Volume, part: ByteRange) -> bool:
-        """Whether there is a segment for some of these bytes."""
+        """Whether there is a segment for some of these bytes; all of them are open then."""
         numbers = range(part.start // SEGMENT, -(-part.end // SEGMENT))
         try:
-            return any([self._segments.get(volume, number) for number in numbers])
+            found = [self._segments.get(volume, number) for number in numbers]
         except OSError as error:
             self._bypass.begin(error)
             return False
+        return any(found)
 
     def locate(self, volume: Volume, wanted: ByteRange) -> tuple[int, int] | None:
         """(descriptor, offset in its file) of these bytes, for a splice in the next moment; None

@@ -76,6 +76,8 @@ class Index:
         )
         self.loaded: dict[tuple[int, int], Container] = {}
         """By (archive, inner): the containers whose tables this process has mapped."""
+        self.on_load: Callable[[int, int, Container], None] = lambda *loaded: None
+        """Called with (archive, inner, container) when this process maps a table."""
         self._nested: dict[int, Array] = {}
         self._first: dict[int, bytes] = {}
         self.search_path: object = None
@@ -95,6 +97,7 @@ class Index:
                 check = HeaderCheck(self.source, extent, table)
             container = Container(extent, table, meta.get("file", 0), check)
             self.loaded[archive, inner] = container
+            self.on_load(archive, inner, container)
         return container
 
     def known(self, archive: int, inner: int = OUTER) -> bool:

@@ -22,7 +22,7 @@ from imagenetfs.cache.bypass import CacheMeter
 from imagenetfs.cache.inflated_arrays import InflatedArrays
 from imagenetfs.cache.segment import BLOCK
 from imagenetfs.cache.volume import Identity, Origin, Volume
-from imagenetfs.counters import WAITING
+from imagenetfs.counters import MISSES, WAITING
 from imagenetfs.errors import SourceChangedError
 from imagenetfs.index.archives import OUTER
 from imagenetfs.index.array_table import ArrayTable
@@ -33,6 +33,7 @@ from imagenetfs.index.member_table import MemberTable
 from imagenetfs.index.table_builder import FindBytes
 from imagenetfs.read.backend import MIN_SPLICE_BYTES, FileExtent, archive_changed, file_changed
 from imagenetfs.read.header_check import MemberHeader
+from imagenetfs.read.recent_parts import RecentParts, part_of
 from imagenetfs.source.source import REVALIDATE_SECONDS, Source, SourceFile
 from imagenetfs.system.splice import splice_exactly
 
@@ -297,6 +298,8 @@ class CacheBackend:
         self._archives: dict[int, tuple[Volume, FileOrigin]] = {}
         self._unpacked: dict[int, Volume] = {}
         self._files: dict[tuple[int, int], FilesVolume] = {}
+        self.recent: RecentParts | None = None
+        """Is told of misses."""
 
     def after_fork(self, meter: CacheMeter) -> None:
         """Descriptors of this process's own, and where it counts. Call once in each child."""
@@ -339,11 +342,14 @@ class CacheBackend:
         self._check(origin.path)
         if volume.size != container.file_size:
             raise archive_changed(origin.path, volume.size, container.file_size)
-        if header is None:
-            return self._read(volume, wanted, member, origin)
+        misses = self.cache.meter[MISSES]
         start = member.start
-        checking = HeaderCheckingOrigin(origin, start, header)
-        found = self._read(volume, wanted, member, checking)
+        checked = HeaderCheckingOrigin(origin, start, header) if header is not None else origin
+        found = self._read(volume, wanted, member, checked)
+        if self.recent is not None and self.cache.meter[MISSES] != misses:
+            self.recent.note_read(part_of(archive, OUTER, container))
+        if header is None:
+            return found
         if not header.is_verified():  # it was cached, with the end of the member before it
             before, head = start - header.length, header.length
             block = self.cache.read_uncounted(volume, ByteRange(before, start))
@@ -363,7 +369,11 @@ class CacheBackend:
         origin = known.origin(container, row, self._open)
         start = origin.start
         stored = ByteRange(start + wanted.start, start + wanted.end)
-        return self._read(known.volume, stored, ByteRange(start, start + origin.size), origin)
+        misses = self.cache.meter[MISSES]
+        found = self._read(known.volume, stored, ByteRange(start, start + origin.size), origin)
+        if self.recent is not None and self.cache.meter[MISSES] != misses:
+            self.recent.note_read(part_of(archive, inner, container))
+        return found
 
     def _read(
         self, volume: Volume, wanted: ByteRange, member: ByteRange, origin: Origin

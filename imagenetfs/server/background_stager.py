@@ -93,6 +93,7 @@ class BackgroundStager:
         plan = StagePlan(
             self._context.catalogue, self._cached.volumes, self._splits, self._context.inflated
         )
+        plan.recent = self._context.recent
         log.info("staging %s: %d bytes", title, plan.total)
         self._row.begin()
         progress = self._run(plan, title)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from imagenetfs.cache.inflated_arrays import InflatedArrays
 from imagenetfs.fuse.attributes import REVISIT_SECONDS, AttributePacker
@@ -16,6 +16,7 @@ from imagenetfs.read.cache_backend import CacheBackend
 from imagenetfs.read.ownership import OwnershipMapper
 from imagenetfs.read.read_path import cache_backend, inflated_arrays
 from imagenetfs.read.reader import Reader
+from imagenetfs.read.recent_parts import RecentParts
 from imagenetfs.server.mount_plan import MountPlan
 from imagenetfs.source.source import Source
 from imagenetfs.tree.catalogue import Catalogue, build_catalogue
@@ -37,7 +38,9 @@ def attempt_seconds(read_timeout: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class MountContext:
-    """What a mount's processes share. ``ownership``: who owns what, in a mount for all users."""
+    """What a mount's processes share. ``ownership``: who owns what, in a mount for all users;
+    ``recent``: what its workers have come to.
+    """
 
     catalogue: Catalogue
     tree: Tree
@@ -47,6 +50,7 @@ class MountContext:
     inflated: InflatedArrays
     cached: CacheBackend | None = None
     ownership: OwnershipMapper | None = None
+    recent: RecentParts = field(default_factory=RecentParts)
 
     @property
     def source(self) -> Source:
@@ -67,6 +71,12 @@ class MountContext:
         self.inflated.after_fork()
         if self.cached is not None:
             self.cached.after_fork(self.stats.cache_meter(row))
+
+    def tell_what_is_read(self) -> None:
+        """In a worker: note what it comes to."""
+        self.index.on_load = self.recent.note_listed
+        if self.cached is not None:
+            self.cached.recent = self.recent
 
     def close(self) -> None:
         """In a child that ends: what its cache has counted is left with the segments."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from imagenetfs.byte_range import ByteRange, ByteRanges
 from imagenetfs.cache.directory import CacheDirectory
 from imagenetfs.cache.fetcher import ChangedError
 from imagenetfs.cache.inflated_arrays import InflatedArrays
@@ -24,6 +26,7 @@ from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.array_table import ArrayTable
 from imagenetfs.index.member_table import MemberTable
 from imagenetfs.read.cache_backend import FileOrigin, Volumes
+from imagenetfs.read.recent_parts import Part, RecentParts
 from imagenetfs.source.source import Source, SourceFile
 from imagenetfs.tree.catalogue import Catalogue, archives_of
 from imagenetfs.tree.class_listing import rows_below
@@ -31,6 +34,9 @@ from imagenetfs.tree.dataset import Split
 
 STREAMS = 4
 """Requests under way at once, unless told otherwise."""
+
+_MOST_AHEAD = 64
+"""Stretches of one part that are staged ahead before it is looked what readers want now."""
 
 
 def splits_of(catalogue: Catalogue, names: Sequence[str]) -> list[Split]:
@@ -69,8 +75,8 @@ class _Item:
 
 
 class StagePlan:
-    """All that belongs to some splits, in archive order; ``total`` bytes,
-    those of the shard alone.
+    """All that belongs to some splits, in archive order but for what is read next as far as that is
+    known (:attr:`recent`); ``total`` bytes, those of the shard alone.
     """
 
     def __init__(
@@ -95,6 +101,11 @@ class StagePlan:
         number, parts = shard
         self._low, self._high = whole * (number - 1) // parts, whole * number // parts
         self._files = _OwnFiles(catalogue.source)
+        self._given: defaultdict[bytes, ByteRanges]
+        self._ahead: _Ahead | None
+        self._places: defaultdict[int, list[tuple[_Item, int]]]
+        self.recent: RecentParts | None = None
+        """What readers have come to: that is staged first."""
         self.left_out: dict[str, Exception] = {}
         """The archives of which nothing can be staged, and why; known when they were come to."""
 
@@ -144,18 +155,56 @@ class StagePlan:
         return _Item(archive, OUTER, max(end for _, end in spans) - start, start)
 
     def __iter__(self) -> Iterator[StageRange]:
-        """The stretches to fetch, but for what cannot be read (:attr:`left_out`)."""
-        at = 0
+        """The stretches to fetch, each once, but for what cannot be read (:attr:`left_out`)."""
         self.left_out = {title: e for title, e in self.left_out.items() if is_final(e)}
+        self._given = defaultdict(ByteRanges)
+        self._ahead = _Ahead(self.recent) if self.recent is not None else None
+        self._places = defaultdict(list)
+        at = 0
+        for item in self._items:
+            self._places[item.archive].append((item, at))
+            at += item.size
+        at = 0
         for item in self._items:
             begin, at = at, at + item.size
-            title = self._index.title(item.archive)
-            if at <= self._low or begin >= self._high or title in self.left_out:
-                continue
-            try:
-                yield from self._cut(item, self._low - begin, self._high - begin)
-            except ImagenetfsError as error:
-                self.left_out[title] = error
+            for piece in self._of(item, begin):
+                yield from self._before()
+                yield from self._anew(piece)
+
+    def _of(self, item: _Item, begin: int) -> Iterator[StageRange]:
+        """The stretches of what begins at this byte of all, in the shard."""
+        title = self._index.title(item.archive)
+        low, high = self._low - begin, self._high - begin
+        if low >= item.size or high <= 0 or title in self.left_out:
+            return
+        try:
+            yield from self._cut(item, low, high)
+        except ImagenetfsError as error:
+            self.left_out[title] = error
+
+    def _before(self) -> Iterator[StageRange]:
+        """The stretches that readers want sooner than the next one in archive order."""
+        while self._ahead is not None and (part := self._ahead.next()) is not None:
+            given = 0
+            for item, begin in self._places.get(part.archive, ()):
+                found = _part_of(item, part)
+                if found is None:
+                    continue
+                for piece in self._of(found, begin + found.start - item.start):
+                    for anew in self._anew(piece):
+                        given += 1
+                        yield anew
+                    if given >= _MOST_AHEAD:
+                        break
+            if given >= _MOST_AHEAD:  # of something large: perhaps readers are elsewhere by now
+                self._ahead.put_back(part)
+
+    def _anew(self, piece: StageRange) -> Iterator[StageRange]:
+        """What of a stretch was not given out yet."""
+        given, whole = self._given[piece.volume.key], ByteRange(piece.start, piece.end)
+        for start, end in given.gaps(whole):
+            yield replace(piece, start=start, end=end)
+        given.add(whole)
 
     def _cut(self, item: _Item, low: int, high: int) -> Iterator[StageRange]:
         """The stretches of an item that lie in its bytes [low, high)."""
@@ -187,6 +236,45 @@ class StagePlan:
                 origin = known.origin(container, row, self._source.open)
                 start, end = origin.start, origin.start + origin.size
                 yield from stage_ranges(known.volume, start, end, end, self._files.own(origin))
+
+
+def _part_of(item: _Item, part: Part) -> _Item | None:
+    """As much of an item as lies in a part; None where nothing does."""
+    if part.archive != item.archive:
+        return None
+    if not part.end:  # the files of a directory
+        return item if item.inner == part.inner else None
+    start, end = max(part.start, item.start), min(part.end, item.start + item.size)
+    return replace(item, start=start, size=end - start) if start < end else None
+
+
+class _Ahead:
+    """In which order parts are staged ahead: that in which something was missing last, then those
+    that were listed.
+    """
+
+    def __init__(self, recent: RecentParts) -> None:
+        self._recent = recent
+        self._seen = 0
+        self._listed: deque[Part] = deque()
+        self._had: set[Part] = set()
+
+    def next(self) -> Part | None:
+        """The next one; each once, unless it is put back."""
+        more, self._seen = self._recent.listed_since(self._seen)
+        self._listed.extend(more)
+        part = self._recent.read_last()
+        while part is None or part in self._had:
+            if not self._listed:
+                return None
+            part = self._listed.popleft()
+        self._had.add(part)
+        return part
+
+    def put_back(self, part: Part) -> None:
+        """There is more of it."""
+        self._had.discard(part)
+        self._listed.append(part)
 
 
 class _NotTaken:

@@ -245,9 +245,17 @@ class Supervisor:
         janitor = CacheJanitor(context.stats, context.cached.cache)
         nursery.start_soon(janitor.run, children)
         if settings.stage:
+            self._have_indexed(settings.stage)
             streams = settings.in_flight or STREAMS
             stager = BackgroundStager(context, context.cached, settings.stage, streams)
             nursery.start_soon(stager.run, children)
+
+    def _have_indexed(self, names: Sequence[str]) -> None:
+        """What is staged is going to be listed: its index is made now, not at the first touch."""
+        staged = {id(split) for split in splits_of(self._context.catalogue, names)}
+        for number, split in enumerate(self._context.tree.split_directories):
+            if id(split) in staged:
+                self._context.stats.touch(number)
 
     # --- the end ----------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ def work(
         row[Counter.PID] = os.getpid()
         row[Counter.SOURCE_SINCE] = row[Counter.BUSY_SINCE] = row[Counter.READ_SINCE] = 0
         context.after_fork(number)
+        context.tell_what_is_read()
         clone(session_fd)
         channel = Channel(session_fd)
         channel.leave_when_told()

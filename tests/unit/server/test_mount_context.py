@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache.quota import CacheSetup, Limits
 from imagenetfs.counters import Counter
 from imagenetfs.errors import UsageError
@@ -105,3 +106,20 @@ def test_the_list_of_a_view_that_cannot_be_read(sample: Path, tmp_path: Path) ->
     view = {"view": (("mine", tmp_path / "nothing"),)}
     with pytest.raises(UsageError, match="the list of the view mine cannot be read: No such file"):
         assemble(plan(sample, view))
+
+
+def test_a_worker_notes_what_it_comes_to(context: MountContext) -> None:
+    assert context.cached is not None
+    context.tell_what_is_read()
+    name = b"ILSVRC2012/ILSVRC2012_img_val.tar"
+    archive = context.catalogue.numbers[name]
+    _, count = context.recent.listed_since(0)
+    container = context.index.container(archive)
+    if context.recent.listed_since(0)[1] == count:  # it was known before
+        context.index.on_load(archive, -1, container)
+    assert context.recent.listed_since(count)[0][0].archive == archive
+    part = ByteRange.sized(container.members.offset(0), 10)
+    for _ in range(2):  # the second time it is there, and nothing is noted
+        context.cached.from_archive(archive, container, part, part)
+    last = context.recent.read_last()
+    assert last is not None and last.archive == archive

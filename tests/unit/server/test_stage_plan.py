@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
 import pytest
 
+from imagenetfs.byte_range import ByteRange, ByteRanges
 from imagenetfs.cache.inflated_arrays import InflatedArrays
 from imagenetfs.cache.quota import QuotaExceededError
 from imagenetfs.errors import ArchiveError, SourceReadError, UsageError
 from imagenetfs.index.index import Index
 from imagenetfs.read.cache_backend import FileOrigin, Volumes
+from imagenetfs.read.recent_parts import RecentParts, part_of
 from imagenetfs.server import stage_plan
 from imagenetfs.server.stage_plan import StagePlan, _NotTaken, _OwnFiles, splits_of
 from imagenetfs.tree.catalogue import Catalogue
@@ -260,3 +263,92 @@ def test_what_is_not_taken_whole_is_not_read() -> None:
     with pytest.raises(QuotaExceededError):
         _NotTaken().read(0, 1)
     assert _NotTaken().is_same()
+
+
+# --- what is read next ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nested(tmp_path: Path) -> Index:
+    """An archive of three classes, and a flat one."""
+    images = {f"{n}.JPEG": bytes(3_000_000) for n in range(3)}
+    (tmp_path / "train.tar").write_bytes(tar_of({f"{n}.tar": tar_of(images) for n in range(3)}))
+    (tmp_path / "val.tar").write_bytes(tar_of(images))
+    return index_of(tmp_path, "train.tar", "val.tar")
+
+
+def order(plan: StagePlan, at_piece: dict[int, Callable[[], None]] | None = None) -> list[str]:
+    """Which class of the first archive, or the other one ("val"), each new stretch is of."""
+    found: list[str] = []
+    classes = [part_of(0, n, plan._index.container(0, n)) for n in range(3)]
+    keys = [plan._volumes.of_archive(n)[0].key for n in range(2)]
+    given: dict[bytes, ByteRanges] = {key: ByteRanges() for key in keys}
+    for number, piece in enumerate(plan):
+        whole = ByteRange(piece.start, piece.end)
+        assert given[piece.volume.key].gaps(whole) == [whole], "it is staged once"
+        given[piece.volume.key].add(whole)
+        middle = (piece.start + piece.end) // 2
+        names = [str(n) for n, part in enumerate(classes) if part.start <= middle < part.end]
+        names = ["val"] if piece.volume.key == keys[1] else names  # none: headers between classes
+        found += names if found[-1:] != names else []
+        (at_piece or {}).get(number, lambda: None)()
+    for archive, key in enumerate(keys):
+        assert given[key].gaps(ByteRange(0, plan._items[archive].size)) == []
+    return found
+
+
+def test_what_is_listed_is_staged_first(nested: Index) -> None:
+    plan = plan_of(nested, 0, 1)
+    assert order(plan) == ["0", "1", "2", "val"]
+    plan.recent = recent = RecentParts()
+    assert order(plan) == ["0", "1", "2", "val"]
+    for archive, inner in ((1, -1), (0, 2)):
+        recent.note_listed(archive, inner, nested.container(archive, inner))
+    assert order(plan) == ["val", "2", "0", "1"]
+
+
+def test_what_is_read_comes_before_what_is_listed(nested: Index) -> None:
+    plan = plan_of(nested, 0, 1)
+    plan.recent = recent = RecentParts()
+    recent.note_listed(0, 1, nested.container(0, 1))
+    recent.note_read(part_of(1, -1, nested.container(1)))
+    assert order(plan) == ["val", "1", "0", "2"]
+
+
+def test_what_is_listed_meanwhile_is_next(nested: Index) -> None:
+    plan = plan_of(nested, 0, 1)
+    plan.recent = recent = RecentParts()
+    later = {0: lambda: recent.note_listed(1, -1, nested.container(1))}
+    assert order(plan, later) == ["0", "val", "0", "1", "2"]
+
+
+def test_a_large_part_makes_way(nested: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage_plan, "_MOST_AHEAD", 1)
+    plan = plan_of(nested, 0, 1)
+    plan.recent = recent = RecentParts()
+    recent.note_listed(1, -1, nested.container(1))
+    later = {0: lambda: recent.note_read(part_of(0, 2, nested.container(0, 2)))}
+    assert order(plan, later)[:3] == ["val", "2", "val"]
+
+
+def test_of_what_is_read_a_shard_has_its_own(nested: Index) -> None:
+    recent = RecentParts()
+    recent.note_listed(0, 2, nested.container(0, 2))
+    plans = [plan_of(nested, 0, 1, shard=(number, 2)) for number in (1, 2)]
+    for plan in plans:
+        plan.recent = recent
+    pieces = sorted(piece for plan in plans for piece in covered(plan))
+    whole = sorted(covered(plan_of(nested, 0, 1)))
+    lengths = [sum(end - start for _, start, end in found) for found in (pieces, whole)]
+    assert lengths[0] == lengths[1]
+    for plan in plans:
+        assert sum(end - start for _, start, end in covered(plan)) == plan.total
+
+
+def test_files_of_a_directory_that_is_listed(index: Index) -> None:
+    plan = plan_of(index, 0, 1)
+    plan.recent = recent = RecentParts()
+    recent.note_listed(1, -1, index.container(1))
+    found = covered(plan)
+    assert found[0][1:] == (0, 70_000)
+    assert sorted(found) == sorted(covered(plan_of(index, 0, 1)))
