@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,16 +26,62 @@ _SPARE = 256 * 2**20  # bytes: directories, the file system's own tables, the de
 _PROBE_LIMIT = 2**20  # bytes that a hole of any size may take
 
 
+WINTER = "winter21_whole"
+
+
 def make_full_size(
-    directory: Path, *, seed: int = 0, progress: target.Progress | None = None
+    directory: Path,
+    *,
+    seed: int = 0,
+    version: str | None = None,
+    classes: int | None = None,
+    progress: target.Progress | None = None,
 ) -> None:
-    """Make ILSVRC2012 (train, val, devkit) and winter21_whole/tars at their real shape.
+    """Make ILSVRC2012 (train, val, devkit) at its real shape, and a tar of a few images for each
+    class of winter21_whole; or winter21_whole alone (``version``) with all of its images, of
+    ``classes`` where not of all.
 
     ``directory`` is made or must be empty; ``progress`` is called with a step's name and the part
     of all work that is done, 0 to 1. Raises errors.UsageError, and errors.NoSpaceError before
     anything is written where the file system has no room for the headers, or no holes.
     """
-    write_shape(directory, shapes.FULL, seed, progress or target.no_progress)
+    progress = progress or target.no_progress
+    if version is None:
+        write_shape(directory, shapes.FULL, seed, progress)
+    elif version == WINTER:
+        write_winter(directory, classes or shapes.FULL.winter_classes, seed, progress)
+    else:
+        raise errors.UsageError(f"--full-size knows {WINTER} alone by name, not {version}.")
+
+
+def write_winter(directory: Path, classes: int, seed: int, progress: target.Progress) -> None:
+    """Make so many classes of winter21_whole at their real shape; see make_full_size()."""
+    most = shapes.FULL.winter_classes
+    if not 1 <= classes <= most:
+        raise errors.UsageError(f"{WINTER} has 1 to {most:,} classes, not {classes:,}.")
+    if seed < 0:
+        raise errors.UsageError("The seed is a number from 0.")
+    rng = generator(seed, "winter21 at full size")
+    counts = shapes.winter_counts(classes, rng)
+    shape = replace(shapes.FULL, classes=min(classes, 1_000), winter_classes=classes)
+    wnids = sorted(rng.permutation(shapes.winter_wnids(shape, rng))[:classes].tolist())
+    with target.building(directory) as staging:
+        _check_room(staging, sum(counts) + classes, max(counts) * shapes.WINTER_MEAN)
+        tars = staging / WINTER / "tars"
+        tars.mkdir(parents=True)
+        for done, (wnid, count) in enumerate(zip(wnids, counts, strict=True)):
+            sizes = shapes.winter_image_sizes(count, rng)
+            names, times = _image_names(wnid, count, rng), _times(count, rng, members.WINTER_2021)
+            magic = headers.GNU if done % 2 else headers.USTAR
+            blocks = headers.headers(names, sizes, times, magic=magic)
+            starts, length = headers.layout(sizes)
+            with (tars / f"{wnid}.tar").open("wb", buffering=0) as file:
+                file.truncate(length)
+                _write_headers(file.fileno(), blocks, starts)
+            members.stamp(tars / f"{wnid}.tar", members.WINTER_2021)
+            progress(WINTER, (done + 1) / classes)
+        target.settle(staging, members.WINTER_2021)
+    progress("done", 1.0)
 
 
 def write_shape(directory: Path, shape: Shape, seed: int, progress: target.Progress) -> None:
@@ -42,7 +89,7 @@ def write_shape(directory: Path, shape: Shape, seed: int, progress: target.Progr
     if seed < 0:
         raise errors.UsageError("The seed is a number from 0.")
     with target.building(directory) as staging:
-        _check_room(staging, shape)
+        _check_room(staging, shape.headers, shape.train_bytes)
         root = staging / "ILSVRC2012"
         root.mkdir()
         progress("train", 0.0)
@@ -58,10 +105,12 @@ def write_shape(directory: Path, shape: Shape, seed: int, progress: target.Progr
     progress("done", 1.0)
 
 
-def _check_room(staging: Path, shape: Shape) -> None:
-    """Raise errors.NoSpaceError where the tree cannot fit; leaves nothing behind."""
+def _check_room(staging: Path, blocks: int, largest: int) -> None:
+    """Raise errors.NoSpaceError where a tree of so many blocks, and its largest file, cannot fit;
+    leaves nothing behind.
+    """
     room = os.statvfs(staging)
-    needed = shape.headers * max(4096, room.f_frsize) + _SPARE
+    needed = blocks * max(4096, room.f_frsize) + _SPARE
     free = room.f_bavail * room.f_frsize
     if free < needed:
         raise errors.NoSpaceError(
@@ -70,15 +119,15 @@ def _check_room(staging: Path, shape: Shape) -> None:
         )
     probe = staging / "probe"
     with probe.open("wb") as file:
-        file.truncate(shape.train_bytes)
-        os.pwrite(file.fileno(), b"\0", shape.train_bytes - 1)
+        file.truncate(largest)
+        os.pwrite(file.fileno(), b"\0", largest - 1)
         os.fsync(file.fileno())
         taken = os.fstat(file.fileno()).st_blocks * 512
     probe.unlink()
     if taken > max(_PROBE_LIMIT, 2 * room.f_frsize):
         raise errors.NoSpaceError(
             f"The file system of {staging.parent} keeps no holes in files, so the full-size tree "
-            f"would take {shape.train_bytes / 1e9:.0f} GB there: choose another directory."
+            f"would take {largest / 1e9:.0f} GB and more there: choose another directory."
         )
 
 

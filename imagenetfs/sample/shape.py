@@ -15,7 +15,10 @@ from imagenetfs.sample.headers import BLOCK, END, RECORD, Integers, layout, roun
 
 _SIGMA = 0.6  # of the logarithm of an image's size
 _SMALLEST = 1_500  # bytes
-_WINTER_MEAN = 84_000  # bytes an image: about 1.1 TB in 13,153,500 images
+WINTER_IMAGES = 13_153_500
+WINTER_MEAN = 84_000  # bytes an image: about 1.1 TB in all of them
+_WINTER_SPREAD = 0.8  # of the logarithm of a class's images
+_WINTER_MOST = 4.0  # times the median, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +96,30 @@ def train_sizes(shape: Shape, counts: list[int], rng: np.random.Generator) -> li
 def winter_sizes(shape: Shape, rng: np.random.Generator) -> list[Integers]:
     """Sizes in bytes of two to four images for each class of winter21_whole."""
     counts = rng.integers(2, 5, shape.winter_classes)
-    drawn = rng.lognormal(np.log(_WINTER_MEAN) - _SIGMA**2 / 2, _SIGMA, int(counts.sum()))
-    sizes = np.maximum(_SMALLEST, drawn).astype(np.int64)
+    sizes = winter_image_sizes(int(counts.sum()), rng)
     return np.split(sizes, np.cumsum(counts)[:-1])
+
+
+def winter_image_sizes(images: int, rng: np.random.Generator) -> Integers:
+    """Sizes in bytes of so many images of winter21_whole."""
+    drawn = rng.lognormal(np.log(WINTER_MEAN) - _SIGMA**2 / 2, _SIGMA, images)
+    return np.maximum(_SMALLEST, drawn).astype(np.int64)
+
+
+def winter_counts(classes: int, rng: np.random.Generator) -> list[int]:
+    """Images a class of so many of winter21_whole's: some have a handful, some thousands, and the
+    mean is the release's.
+    """
+    images = max(classes, round(WINTER_IMAGES * classes / FULL.winter_classes))
+    drawn = np.minimum(rng.lognormal(0.0, _WINTER_SPREAD, classes), _WINTER_MOST)
+    counts = np.maximum(1, (drawn * images / drawn.sum()).astype(np.int64))
+    missing = images - int(counts.sum())
+    each, some = divmod(missing, classes) if missing > 0 else (0, 0)
+    counts += each
+    counts[:some] += 1
+    while (surplus := int(counts.sum()) - images) > 0:
+        counts[np.flatnonzero(counts > 1)[:surplus]] -= 1
+    return [int(count) for count in counts]
 
 
 def winter_wnids(shape: Shape, rng: np.random.Generator) -> list[str]:

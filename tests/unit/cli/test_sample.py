@@ -30,13 +30,16 @@ def test_the_arguments_reach_the_sample(
     assert app.main(["sample", target]) == 0
     assert app.main(["sample", target, "--classes", "3", "--images", "5", "--seed", "7"]) == 0
     assert app.main(["sample", target, "--full-size", "--seed", "7"]) == 0
+    winter = ["winter21_whole", "--classes", "9"]
+    assert app.main(["sample", target, "--full-size", *winter]) == 0
     for _, at, more in made:
         assert at == tmp_path / "x"
         assert callable(more.pop("progress"))
     assert [(name, more) for name, _, more in made] == [
         ("make_sample", {"classes": 10, "images": 80, "seed": 0}),
         ("make_sample", {"classes": 3, "images": 5, "seed": 7}),
-        ("make_full_size", {"seed": 7}),
+        ("make_full_size", {"seed": 7, "version": None, "classes": None}),
+        ("make_full_size", {"seed": 0, "version": "winter21_whole", "classes": 9}),
     ]
 
 
@@ -44,6 +47,10 @@ def test_the_arguments_reach_the_sample(
     ("arguments", "sentence"),
     [
         (["--full-size", "--images", "5"], "--full-size has its own number of classes and images."),
+        (["--full-size", "winter21_whole", "--images", "5"], "has its own number"),
+        (["--full-size", "ILSVRC2012"], "knows winter21_whole alone by name, not ILSVRC2012."),
+        (["--full-size", "winter21_whole", "--classes", "20000"], "1 to 19,167 classes"),
+        (["winter21_whole"], "say --full-size winter21_whole."),
         (["--classes", "0"], "'--classes'"),
         (["--classes", "1001"], "A sample has 1 to 1,000 classes, not 1,001."),
         (["--images", "2"], "at least 4"),

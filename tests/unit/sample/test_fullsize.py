@@ -13,6 +13,7 @@ from scipy import io as scipy_io
 
 from imagenetfs import errors
 from imagenetfs.sample import fullsize, headers, make_full_size, shape, synsets
+from imagenetfs.sample.randomness import generator
 
 SMALL = shape.Shape(
     classes=12,
@@ -133,3 +134,29 @@ def test_a_file_system_without_holes_is_told_before_writing(
     with pytest.raises(errors.NoSpaceError, match="keeps no holes"):
         fullsize.write_shape(tmp_path / "full", SMALL, 0, lambda _step, _done: None)
     assert list(tmp_path.iterdir()) == []
+
+
+# --- winter21_whole -------------------------------------------------------------------------------
+
+
+def test_winter21_whole_alone(tmp_path: Path) -> None:
+    make_full_size(tmp_path / "tree", version="winter21_whole", classes=12)
+    tars = sorted((tmp_path / "tree/winter21_whole/tars").iterdir())
+    assert os.listdir(tmp_path / "tree") == ["winter21_whole"]
+    assert len(tars) == 12
+    found = 0
+    for path in tars:
+        with tarfile.open(path) as archive:
+            names = archive.getnames()
+        assert len(set(names)) == len(names) > 0
+        assert {name.split("_")[0] for name in names} == {path.stem}
+        found += len(names)
+        assert path.stat().st_blocks * 512 <= (len(names) + 2) * 4096
+    assert found == round(13_153_500 * 12 / 19_167)
+
+
+@pytest.mark.parametrize("classes", [1, 7, 19_167])
+def test_images_of_winter21_whole(classes: int) -> None:
+    counts = shape.winter_counts(classes, generator(3, "x"))
+    assert len(counts) == classes and min(counts) >= 1
+    assert sum(counts) == round(13_153_500 * classes / 19_167)
