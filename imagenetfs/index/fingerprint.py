@@ -34,6 +34,14 @@ def sample_crc(read_at: ReadAt, headers: Sequence[int]) -> int:
     return crc
 
 
+def announce_samples(hint: Callable[[int, int], None], headers: Sequence[int]) -> None:
+    """Have the source asked for header blocks together: read one after the other, each would cost a
+    round trip, in every one of 19,167 class tars.
+    """
+    for offset in headers if len(headers) > 1 else ():
+        hint(offset, _HEADER_SIZE)
+
+
 def tail_crc(read_at: ReadAt, size: int) -> int:
     """crc32 over the file's last bytes, read now."""
     length = min(size, _TAIL)

@@ -20,7 +20,7 @@ from pathlib import Path
 from imagenetfs.errors import ArchiveError
 from imagenetfs.index.archives import OUTER, Extent, Kind
 from imagenetfs.index.columns import unpack
-from imagenetfs.index.fingerprint import mtimes_crc, sample_crc, tail_crc
+from imagenetfs.index.fingerprint import announce_samples, mtimes_crc, sample_crc, tail_crc
 from imagenetfs.index.index_file import (
     BlockEntry,
     IndexFile,
@@ -202,8 +202,10 @@ class PersistedTables:
         with self._source.opened(extent.path) as file:
             if file.size != size:
                 return False
-            found = tail_crc(file.read, size) if at is None else sample_crc(file.read, at)
-            return bool(found == sample)
+            if at is None:
+                return bool(tail_crc(file.read, size) == sample)
+            announce_samples(file.hint, at)
+            return bool(sample_crc(file.read, at) == sample)
 
     @staticmethod
     def record(key: bytes, extent: Extent, block: bytes) -> Record | None:

@@ -30,6 +30,7 @@ from .systems import OURS, STAGED, System, mounted, ratarmount
 LATENCY, BANDWIDTH = 0.001, 1e9
 """Seconds a request, bytes a second for all."""
 
+QUARTER = f"{OURS} --cache-size 25%"
 COPIED, REMOTE = "copy, unpack", "extracted on the source"
 PROCESSES, BATCH = 4, 256
 
@@ -83,7 +84,10 @@ def _ways(run: Run, place: _Place) -> list[System]:
     ]
     ours += ["--index-dir", "none", "--cache-dir", cache, "--cache-size", "100%"]
     train, stage = Path("ILSVRC2012/train"), ["--stage", "ILSVRC2012/train"]
+    assert run.data is not None
+    quarter = ["--cache-size", str(run.data.bytes // 4)]
     ways = [System(OURS, tuple(ours), train, None), System(STAGED, (*ours, *stage), train, None)]
+    ways.append(System(QUARTER, (*ours[:-2], *quarter), train, None))
     if run.peers.ratarmount:
         ways.append(ratarmount(run.peers.ratarmount, place.tar, None, None))
     local = run.workspace.path("epochs", "local", "tree")

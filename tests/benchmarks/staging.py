@@ -8,7 +8,6 @@ fresh mount, with and without a stager beside them; each second counts by itself
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -19,11 +18,16 @@ from .runner import ANSWER_SECONDS, Run, client, take_turns
 from .slow import slow_program, slow_source
 from .systems import CAT, OURS, STAGED, System, mounted
 
-LATENCY, BANDWIDTH = 0.001, 100e6
-"""Seconds a request, bytes a second for all."""
+BANDWIDTH = 100e6
+"""Bytes a second for all."""
 
 _WINDOW, _MOST_WINDOWS = 1.0, 30
 _TRAIN = "ILSVRC2012/train"
+
+
+def staging_prefix(milliseconds: int) -> str:
+    """What the names of metrics begin with that were taken at so many milliseconds a request."""
+    return "" if milliseconds == 1 else f"{milliseconds} ms "
 
 
 def measure(run: Run) -> Part:
@@ -31,17 +35,33 @@ def measure(run: Run) -> Part:
     assert run.data is not None
     size = run.data.size
     part = run.part(classes=size.classes, images=size.images, processes=PROCESSES)
-    base = run.data.tree.parent
-    with slow_source(run, slow_program(run), base, LATENCY, BANDWIDTH) as slow:
+    program = slow_program(run)
+    for milliseconds in run.milliseconds:
+        _measure_at(run, part, program, milliseconds)
+    return part
+
+
+def _measure_at(run: Run, part: Part, program: Path, milliseconds: int) -> None:
+    """With a source whose every request takes so long."""
+    assert run.data is not None
+    base, at = run.data.tree.parent, staging_prefix(milliseconds)
+
+    def rates(way: System) -> dict[str, float]:
+        return {at + name: value for name, value in _rates(run, way).items()}
+
+    def speed(way: System) -> dict[str, float]:
+        return {at + name: value for name, value in _speed(run, way).items()}
+
+    with slow_source(run, program, base, milliseconds / 1000, BANDWIDTH) as slow:
         source = slow.path / run.data.source.relative_to(base)
         tar = slow.path / run.data.tar.relative_to(base)
+        readers, copiers = _mounts(run, source), [System(OURS, _stage(run, source), tar, None)]
+        copiers.append(System(CAT, ("sh", "-c", f"cat {tar} >/dev/null"), tar, None))
         for number in range(run.rounds):
-            readers = partial(_rates, run)
-            take_turns(run, part, "staging, readers", _mounts(run, source), readers, [number])
-            copiers = [System(OURS, _stage(run, source), tar, None)]
-            copiers.append(System(CAT, ("sh", "-c", f"cat {tar} >/dev/null"), tar, None))
-            take_turns(run, part, "staging", copiers, partial(_speed, run), [number])
-    return part
+            take_turns(
+                run, part, f"staging at {milliseconds} ms, readers", readers, rates, [number]
+            )
+            take_turns(run, part, f"staging at {milliseconds} ms", copiers, speed, [number])
 
 
 def _mounts(run: Run, source: Path) -> list[System]:
@@ -65,11 +85,12 @@ def _cache(run: Run) -> list[str | Path]:
 
 
 def _rates(run: Run, way: System) -> dict[str, float]:
-    """Images in the median second, and in the slowest."""
+    """Images in the median second, and in the slowest; the seconds of the slowest in 100 images."""
     with clean(run), mounted(way, run.workspace) as mount, client(run.workspace) as asked:
         asked.ask("collect", str(mount.train), timeout=ANSWER_SECONDS)
         answer = asked.ask("watch", PROCESSES, _WINDOW, _MOST_WINDOWS, timeout=ANSWER_SECONDS)
-    return {"rate": median(answer["rates"]), "least": min(answer["rates"])}
+    rates = answer["rates"]
+    return {"rate": median(rates), "least": min(rates), "slow": answer["slow"]}
 
 
 def _speed(run: Run, way: System) -> dict[str, float]:

@@ -16,6 +16,7 @@ from imagenetfs.index.index import Index
 from imagenetfs.index.index_file import Record, write_index_file
 from imagenetfs.index.persisted import PersistedTables
 from imagenetfs.index.records import record_of
+from imagenetfs.source.file import SourceFile
 from imagenetfs.source.source import Source
 from tests.helpers.archives import class_tar, index_of
 from tests.helpers.children import ended, in_child
@@ -250,3 +251,22 @@ def test_a_directory_that_may_still_change_is_not_kept(site: Site) -> None:
     index.container(1)
     assert record_of(index, 1, OUTER) is None
     assert site.extent(1).kind is Kind.DIRECTORY
+
+
+def test_headers_by_which_it_is_known_are_asked_for_together(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_index_file(site.first, [site.record()])
+    done: list[tuple[str, int]] = []
+    read = SourceFile.read
+    monkeypatch.setattr(SourceFile, "hint", lambda self, at, length: done.append(("hint", at)))
+
+    def noted(self: SourceFile, offset: int, length: int) -> bytes:
+        done.append(("read", offset))
+        return read(self, offset, length)
+
+    monkeypatch.setattr(SourceFile, "read", noted)
+    assert site.block(site.tables()) is not None
+    places = [at for what, at in done if what == "read"]
+    assert len(places) > 1
+    assert done == [("hint", at) for at in places] + [("read", at) for at in places]
