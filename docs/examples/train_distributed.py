@@ -4,7 +4,8 @@
 
 ImageFolder, DistributedSampler, DistributedDataParallel; NCCL where there are GPUs, gloo where
 there are none. The global batch is the same however many processes share it, so the losses
-are, too (but for rounding).
+are, too (but for rounding). With --node-local each node keeps to its own share of the images, which
+its read cache then holds: the source is read once for all nodes together.
 """
 
 from __future__ import annotations
@@ -31,25 +32,28 @@ except RuntimeError:
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
+from imagenetfs.torch import NodeLocalSampler
+
 SIDE = 24
 
 
-def batches(split: Path, batch: int) -> tuple[Any, Any, int]:
+def batches(split: Path, batch: int, node_local: bool) -> tuple[Any, Any, int]:
     """The loader of this process's share, its sampler, and the number of classes."""
     steps = [transforms.Resize((SIDE, SIDE)), transforms.ToTensor()]
     look = transforms.Compose([*steps, transforms.Normalize(0.5, 0.25), torch.flatten])
     images = ImageFolder(str(split), look)
     # drop_last: else the sampler pads, and some images are read twice an epoch.
-    sampler = torch.utils.data.DistributedSampler(images, seed=0, drop_last=True)
+    kind = NodeLocalSampler if node_local else torch.utils.data.DistributedSampler
+    sampler = kind(images, seed=0, drop_last=True)
     share = batch // distributed.get_world_size()
     workers = 2 if (os.cpu_count() or 1) > 2 else 1
     loader = torch.utils.data.DataLoader(images, share, sampler=sampler, num_workers=workers)
     return loader, sampler, len(images.classes)
 
 
-def train(root: Path, epochs: int, batch: int) -> None:
+def train(root: Path, epochs: int, batch: int, node_local: bool) -> None:
     """Train, and print an epoch's loss, averaged over all processes, from the first of them."""
-    loader, sampler, classes = batches(root / "train", batch)
+    loader, sampler, classes = batches(root / "train", batch, node_local)
     device = torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
@@ -91,9 +95,10 @@ def main() -> None:
     parser.add_argument("root", type=Path, help="the directory with train/")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--batch", type=int, default=64, help="of all processes together")
+    parser.add_argument("--node-local", action="store_true", help="a share of its own for each node")
     options = parser.parse_args()
     distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    train(options.root, options.epochs, options.batch)
+    train(options.root, options.epochs, options.batch, options.node_local)
     distributed.barrier()
     distributed.destroy_process_group()
 
