@@ -95,7 +95,9 @@ def main() -> None:
     parser.add_argument("root", type=Path, help="the directory with train/")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--batch", type=int, default=64, help="of all processes together")
-    parser.add_argument("--node-local", action="store_true", help="a share of its own for each node")
+    parser.add_argument(
+        "--node-local", action="store_true", help="a share of its own for each node"
+    )
     options = parser.parse_args()
     distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     train(options.root, options.epochs, options.batch, options.node_local)

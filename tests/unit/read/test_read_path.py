@@ -216,7 +216,7 @@ def test_headers_of_what_is_cached_are_read_from_there(
     keep(path, archive)
     reads.clear()
     assert [len(table(catalogue, archive, inner)) for inner in (1, 2)] == [len(first)] * 2
-    assert reads == hints == []
+    assert (reads, hints) == ([], [])
 
 
 def test_headers_that_are_not_cached_come_from_the_source(tmp_path: Path, reads: list[int]) -> None:
