@@ -137,16 +137,6 @@ class BlockCache:
             self._bypass.begin(error)
             return None
 
-    def has_any(self, volume: Volume, part: ByteRange) -> bool:
-        """Whether there is a segment for some of these bytes; all of them are open then."""
-        numbers = range(part.start // SEGMENT, -(-part.end // SEGMENT))
-        try:
-            found = [self._segments.get(volume, number) for number in numbers]
-        except OSError as error:
-            self._bypass.begin(error)
-            return False
-        return any(found)
-
     def locate(self, volume: Volume, wanted: ByteRange) -> tuple[int, int] | None:
         """(descriptor, offset in its file) of these bytes, for a splice in the next moment; None
         unless all of them are in the cache and were found right before. It counts as a hit.

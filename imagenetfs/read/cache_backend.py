@@ -20,7 +20,7 @@ from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache.block_cache import BlockCache
 from imagenetfs.cache.bypass import CacheMeter
 from imagenetfs.cache.inflated_arrays import InflatedArrays
-from imagenetfs.cache.segment import BLOCK
+from imagenetfs.cache.segment import BLOCK, SEGMENT
 from imagenetfs.cache.volume import Identity, Origin, Volume
 from imagenetfs.counters import MISSES, WAITING
 from imagenetfs.errors import SourceChangedError
@@ -239,8 +239,10 @@ class CachedArchives:
         volume, cache = Volume(key, file.size, {}), self._cache.twin()
         try:
             # Opened before any thread reads; a segment that is made later is for the next scan.
-            found = cache.has_any(volume, part)
-            yield _finder(cache, volume) if found else None
+            with contextlib.suppress(OSError):
+                for at in range(part.start // SEGMENT * SEGMENT, part.end, SEGMENT):
+                    cache.missing_ranges(volume, ByteRange.sized(max(at, part.start), 1))
+            yield _finder(cache, volume) if volume.segments else None
         finally:
             cache.close()
 

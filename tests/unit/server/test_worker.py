@@ -37,6 +37,9 @@ class Told:
     def after_fork(self, row: int) -> None:
         self._say(f"after fork as {row}")
 
+    def tell_what_is_read(self) -> None:
+        self._say("tells what is read")
+
     def close(self) -> None:
         self._say("closed")
 
@@ -108,7 +111,8 @@ def test_it_serves_until_the_session_is_over(mount: Mount) -> None:
     end_session(mount)
     assert ended(pid) == SESSION_OVER
     assert mount.said() == [
-        *(f"after fork as {NUMBER}", "cloned", f"serves as {NUMBER}", "closed"),
+        *(f"after fork as {NUMBER}", "tells what is read", "cloned"),
+        *(f"serves as {NUMBER}", "closed"),
     ]
 
 
