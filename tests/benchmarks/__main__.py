@@ -42,6 +42,7 @@ MEASURES: dict[str, Callable[[Run], Part]] = {
     "epochs": epochs.measure,
     "staging": staging.measure,
     "full": full.measure,
+    "winter": full.measure_winter,
 }
 _OF_IMAGES = ("listing", "index", "reads", "epochs", "staging")
 _USUAL = (*_OF_IMAGES, "zips", "latency")
@@ -56,12 +57,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "parts",
         nargs="*",
         metavar="PART",
-        help=f"of {', '.join(MEASURES)}; by default all but full",
+        help=f"of {', '.join(MEASURES)}; by default all but full and winter",
     )
     parser.add_argument("--full", action="store_true", help="the full-size tree too (5 GB)")
     parser.add_argument("--classes", type=int, default=20)
     parser.add_argument("--images", type=int, default=1300, help="in each class, of about 100 KB")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--winter-classes", type=int, default=19_167, help="of winter21_whole (54 GB with all)"
+    )
     parser.add_argument(
         "--milliseconds",
         type=int,
@@ -120,6 +124,7 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, Part]:
             options.patience,
             options.date,
             say,
+            options.winter_classes,
         )
         for name in options.parts:
             parts[name] = MEASURES[name](run)

@@ -104,6 +104,12 @@ _SECTIONS = {
         "ratarmount's index is made once (it is stopped after {peer_seconds:.0f} s) and then "
         "used from its file.",
     ),
+    "winter": (
+        "The largest version",
+        "{samples:,} images in {classes:,} class tars of winter21_whole, sparse, made by "
+        "`imagenetfs sample --full-size winter21_whole`; the scan and what is weighed are those of "
+        "ImageNet's full size above.",
+    ),
 }
 
 

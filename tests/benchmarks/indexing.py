@@ -55,5 +55,6 @@ def index_ours(run: Run, source: Path, index: Path, members: int) -> dict[str, f
 
 
 def index_size(index: Path) -> int:
-    """Bytes of train's index file; 0 where it is not there yet."""
-    return sum(file.stat().st_size for file in index.rglob("*train*.idx"))
+    """Bytes of the index file of train, or of winter21_whole; 0 where it is not there yet."""
+    files = (*index.rglob("*train*.idx"), *index.rglob("winter21*.idx"))
+    return sum(file.stat().st_size for file in files)

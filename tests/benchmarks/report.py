@@ -76,6 +76,10 @@ def megabytes(value: float) -> str:
     return f"{value / 1e6:,.0f} MB"
 
 
+def byte_count(value: float) -> str:
+    return f"{value:,.0f} B"
+
+
 def microseconds(value: float) -> str:
     return f"{value:.0f} µs"
 
@@ -181,6 +185,13 @@ LARGER = (
     Column("more index", "larger train indexed at 1 ms", seconds),
     Column("more index requests", "requests for it all", count),
 )
+WINTER = (
+    Column("index an image", "index from nothing", seconds),
+    Column("fresh scan first an image", "scan without an index", seconds),
+    Column("indexed scan first an image", "scan with an index", seconds),
+    Column("fresh pss an image", "memory (PSS)", byte_count),
+    Column("fresh slab an image", "kernel slab", byte_count),
+)
 FRESH = _full_columns("fresh", PASSES)
 INDEXED = _full_columns("indexed", PASSES)
 
@@ -246,6 +257,12 @@ _LAYOUT: dict[str, tuple[tuple[str, tuple[Column, ...]], ...]] = {
         ("Making the index", FULL_INDEX),
         ("Mounted without an index", FRESH),
         ("Mounted with an index made before", INDEXED),
+    ),
+    "winter": (
+        ("Making the index", FULL_INDEX),
+        ("Mounted without an index", FRESH),
+        ("Mounted with an index made before", INDEXED),
+        ("Of an image", WINTER),
     ),
 }
 PARTS = tuple(_LAYOUT)

@@ -40,6 +40,7 @@ class Run:
     patience: float
     when: str
     say: Callable[[str], None]
+    winter_classes: int = 2000
 
     def part(self, **settings: Any) -> Part:
         """An empty part, with what was known when it began."""

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from . import document, latency, report, results
+from . import client, document, latency, report, results
 from .children import CHECKOUT
 from .epochs import COPIED, REMOTE
 from .results import Part
@@ -39,6 +39,24 @@ def test_ratios_are_taken_round_by_round() -> None:
     assert faster == results.Spread(5.0, 3.0, 10.0)
     quicker = part.ratio("first 4", OURS, RATARMOUNT, less_is_better=True)
     assert quicker == results.Spread(0.2, 0.1, 1.0 / 3.0)
+
+
+def test_limits_say_what_is_more_than_it_may_be() -> None:
+    part = _part((1.0, 1.0))
+    part.add(0, OURS, {"requests 1": 0.1, "bytes 1": 1.2})
+    rows = {row[0]: row[1:] for row in report.limits({"epochs": part}).rows}
+    assert rows["epochs, requests in epoch one"] == ("0.15", "0.10", "kept")
+    assert rows["epochs, bytes in epoch one"] == ("1.05", "1.20", "**missed**")
+    assert rows["epochs, bytes in epoch one (--stage)"] == ("1.05", "", "not measured")
+
+
+def test_of_a_hundred_times_the_last_but_one() -> None:
+    times = [0.001] * 98 + [0.5, 2.0]
+    counts = [0] * client._BUCKETS
+    for seconds in times:
+        counts[client._bucket(seconds)] += 1
+    assert 0.5 <= client._percentile(counts) < 0.5 * 1.03
+    assert client._bucket(0.0 + 1e-9) == 0 and client._bucket(1e9) == client._BUCKETS - 1
 
 
 def test_a_system_that_dropped_out_has_no_ratio() -> None:
@@ -141,7 +159,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, number: signal.Signal
 @pytest.mark.timeout(300)
 def test_epochs(tmp_path: Path) -> None:
     """Tables and a drawing; every byte comes once, or each time, as it must."""
-    command = _command(tmp_path, "epochs", "staging")
+    command = [*_command(tmp_path, "epochs", "staging"), "--milliseconds", "1"]
     subprocess.run(command, cwd=CHECKOUT, env=_environ(tmp_path), check=True, timeout=280)
     (measured,) = results.load(tmp_path / "results.json")["epochs"].rounds
     for way in (OURS, STAGED, COPIED, REMOTE):
@@ -151,6 +169,9 @@ def test_epochs(tmp_path: Path) -> None:
     assert measured[REMOTE]["bytes 1"] == measured[REMOTE]["bytes 2"] == 1
     text = (tmp_path / "out.md").read_text()
     assert "## Staging beside readers" in text
+    (rates,) = results.load(tmp_path / "results.json")["staging"].rounds
+    assert all(0 < rates[way]["slow"] < 60 for way in (OURS, STAGED))
+    assert "| epochs, requests in epoch one | 0.15 |" in text
     assert "(out-epochs.svg)" in text
     shown = "".join(ElementTree.parse(tmp_path / "out-epochs.svg").getroot().itertext())
     for words in (OURS, STAGED, COPIED, REMOTE, "end of epoch two", " s"):

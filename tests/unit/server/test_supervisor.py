@@ -21,6 +21,8 @@ from imagenetfs.server import supervisor as module
 from imagenetfs.server.mount_context import MountContext
 from imagenetfs.server.mount_plan import MountPlan, ServerSettings
 from imagenetfs.server.supervisor import Supervisor, Watcher
+from imagenetfs.tree.dataset import Split, Version
+from imagenetfs.tree.split_backend import SplitBackend
 
 SESSION = 77
 
@@ -30,6 +32,19 @@ pytestmark = pytest.mark.expects_log("fewer than there ought to be")
 def plan(**more: Any) -> MountPlan:
     settings = ServerSettings(workers=4, in_flight=None, index_dir=None, read_timeout=35.0)
     return MountPlan(source=Path("/s"), mountpoint=Path("/m"), settings=settings, **more)
+
+
+def test_what_is_staged_is_indexed_from_the_start() -> None:
+    splits = [Split(name, cast(SplitBackend, None), "") for name in (b"train", b"val", b"other")]
+    versions = [Version(b"ILSVRC2012", splits[:2]), Version(b"x", splits[2:])]
+    context = SimpleNamespace(
+        catalogue=SimpleNamespace(versions=versions),
+        tree=SimpleNamespace(split_directories=splits),
+        stats=SharedStats(),
+    )
+    one = cast(Supervisor, SimpleNamespace(_context=context))
+    Supervisor._have_indexed(one, ["ILSVRC2012/val", "x"])
+    assert context.stats.touched() == [1, 2]
 
 
 class Log:
