@@ -50,7 +50,7 @@ def info(
         say(f"warning: {warning}")
     if not quick:
         index_splits(opened, settings)
-    splits, problems = _splits(opened, count=not quick)
+    splits, problems, notes = _splits(opened, count=not quick)
     for problem in problems[:_MOST_NAMED]:
         say(f"warning: {problem}")
     if len(problems) > _MOST_NAMED:
@@ -61,6 +61,8 @@ def info(
         show_json(described)
         return
     table(_HEAD, [_row(split) for split in splits])
+    for note in filter(None, notes):
+        say(f"note: {note}")
 
 
 def index_splits(opened: Opened, settings: Settings) -> None:
@@ -76,16 +78,22 @@ def index_splits(opened: Opened, settings: Settings) -> None:
             )
 
 
-def _splits(opened: Opened, *, count: bool) -> tuple[list[dict[str, Any]], list[str]]:
-    """(what there is, what is broken or does not add up: counted, or as far as names tell)."""
+def _splits(
+    opened: Opened, *, count: bool
+) -> tuple[list[dict[str, Any]], list[str], list[str | None]]:
+    """(what there is, what is broken or does not add up, what is to be known of it): counted, or
+    as far as names tell.
+    """
     from imagenetfs.tree.ledger import account, preview
 
     found: list[dict[str, Any]] = []
     problems: list[str] = []
+    notes: list[str | None] = []
     for version in opened.catalogue.versions:
         for split in version.splits:
             ledger = account(version, split) if count else preview(version, split)
             sentence = ledger.sentence(str(opened.path))
+            notes.append(ledger.note)
             problems += [*ledger.problems, *([sentence] if sentence is not None else ())]
             found.append(
                 {
@@ -98,7 +106,7 @@ def _splits(opened: Opened, *, count: bool) -> tuple[list[dict[str, Any]], list[
                     "ledger": ledger.as_json(),
                 }
             )
-    return found, problems
+    return found, problems, notes
 
 
 def _row(split: dict[str, Any]) -> tuple[str, ...]:

@@ -3,7 +3,9 @@
 An *archive* is an entry of the catalogue: a tar, a zip, an npz, or a directory of loose files. It
 is a container of members; a member of it that is a container again (a tar or zip within a tar, zip
 or directory, a directory within a directory) is an *inner* container, numbered in the order of the
-outer table's names. Two levels are expanded; deeper ones are files.
+outer table's names. An inner container that holds containers of classes is made an archive of its
+own (:meth:`imagenetfs.index.index.Index.promote`), and so they are its inner ones: an archive's
+path is then that of the file and the names of the members that lead to it, joined by NULs.
 
 The catalogue's archives are known before the mount serves. Later ones are tars and zips
 that a reader has come upon since: they get the next numbers in the order in which they are met, the
@@ -67,7 +69,7 @@ class Kind(Enum):
 
 class Archive(NamedTuple):
     """One archive of the catalogue; ``number`` is its position there, ``path`` relative to the
-    source.
+    source, with the names of the members behind NULs where it lies within another one.
 
     A tuple, for winter21 has 19,167 of them, which are made at each mount.
     """
@@ -75,6 +77,16 @@ class Archive(NamedTuple):
     number: int
     path: bytes
     kind: Kind
+
+    @property
+    def file(self) -> bytes:
+        """The path of the file in the source that it is, or lies in."""
+        return self.path.partition(b"\0")[0]
+
+    @property
+    def depth(self) -> int:
+        """How many archives it lies in."""
+        return self.path.count(b"\0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +112,11 @@ class Extent:
     def title(self) -> str:
         """How people know it."""
         return os.fsdecode(self.path + b": " + self.name if self.name else self.path)
+
+
+def within(path: bytes, name: bytes) -> bytes:
+    """The path of an archive that is the member ``name`` of another one."""
+    return path + b"\0" + name
 
 
 def container_key(path: bytes, inner: bytes = b"") -> bytes:

@@ -62,11 +62,16 @@ class BuildCoordinator:
         clock: Clock = SYSTEM_CLOCK,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
-        self._files = files or {}
+        self._files = dict(files or {})
         self.clock = clock
         self._patience = patience
         self._owner = secrets.token_hex(8)
         self._not_before: dict[Path, float] = {}
+
+    def share(self, archive: int, other: int) -> None:
+        """Have the tables of an archive written where those of another one are."""
+        if other in self._files:
+            self._files[archive] = self._files[other]
 
     def lease(self, file: Path) -> Lease:
         """The lease of an index file.

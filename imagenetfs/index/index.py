@@ -28,6 +28,7 @@ from imagenetfs.index.archives import (
     Kind,
     container_key,
     kind_of_name,
+    within,
 )
 from imagenetfs.index.arena import Arena
 from imagenetfs.index.array_table import ArrayTable
@@ -133,6 +134,8 @@ class Index:
         if inner == OUTER:
             if entry.kind is Kind.DIRECTORY:
                 return Extent(entry.path, 0, 0, Kind.DIRECTORY)
+            if entry.depth:
+                return self.extent(*self._around(entry))
             meta = self.meta(archive)  # where the table is known the source need not be asked
             size = meta["file"] if meta is not None else self.source.open(entry.path).size
             return Extent(entry.path, 0, size, entry.kind)
@@ -149,7 +152,64 @@ class Index:
             return Extent(path, offset, offset + size, kind)
         name, runs = container.members.name(row), container.members.sparse.get(row)
         stored = size if runs is None else sum(length for _, length in runs)
+        name = b": ".join((*entry.path.split(b"\0")[1:], name))
         return Extent(path, offset, offset + stored, kind, True, name, runs, size)
+
+    def promote(self, archive: int, inner: int) -> int | None:
+        """The number of the archive that an inner container is, made one if need be: what lies in
+        it is then in reach too. None where there are no more numbers.
+
+        While the catalogue is made, before anything is served: a file has one inode.
+        """
+        container = self.container(archive)
+        row = int(self.nested(archive)[inner])
+        if container.extent.kind is Kind.DIRECTORY:
+            path = container.locate(row)[0]
+        else:
+            path = within(self.archives[archive].path, container.members.name(row))
+        number = self.archives.number(path)
+        if number is None:
+            number = self.archives.add(path)
+            if number is not None:
+                self.persisted.share(number, archive)
+                self.builder.coordinator.share(number, archive)
+        return number
+
+    def promoted(self, archive: int, row: int, inner: int = OUTER) -> int | None:
+        """The number of what is an archive of its own at a row of a container; None where nothing
+        is.
+        """
+        container = self.container(archive, inner)
+        if container.extent.kind is Kind.DIRECTORY:
+            return self.archives.number(container.locate(row)[0])
+        if inner != OUTER:
+            return None
+        path = within(self.archives[archive].path, container.members.name(row))
+        return self.archives.number(path)
+
+    def root(self, archive: int) -> int:
+        """The archive that is the file in which an archive lies."""
+        entry = self.archives[archive]
+        number = self.archives.number(entry.file) if entry.depth else archive
+        return archive if number is None else number
+
+    def _around(self, entry: Archive) -> tuple[int, int]:
+        """(archive, inner) of the container that is an archive of its own."""
+        path, _, name = entry.path.rpartition(b"\0")
+        around = self.archives.number(path)
+        if around is None:
+            raise NoEntryError(f"no archive has the path {os.fsdecode(path)}.")
+        inner = self.inner_of_row(around, self.container(around).members.find(name))
+        if inner == OUTER:
+            raise NoEntryError(f"{self.title(around)} has no archive {os.fsdecode(name)}.")
+        return around, inner
+
+    def mtime_ns(self, archive: int, inner: int = OUTER) -> int | None:
+        """When a container within another one was made, as the outer table says."""
+        entry = self.archives[archive]
+        if inner == OUTER:
+            return self.mtime_ns(*self._around(entry)) if entry.depth else None
+        return self.container(archive).members.mtime_ns(int(self.nested(archive)[inner]))
 
     def array(self, archive: int) -> npz.Array:
         """The array that holds the pictures of an npz. Raises ArchiveError where there is none."""
@@ -163,10 +223,13 @@ class Index:
 
         A tar that does not end in zeros is scanned whole, to know.
         """
-        with self.source.opened(self.archives[archive].path) as file:
-            sound = file.size >= 1024 and not any(file.read(file.size - 1024, 1024))
+        entry = self.archives[archive]
+        part = self.extent(archive) if entry.depth else None
+        with self.source.opened(entry.file) as file:
+            start, end = (part.start, part.end) if part is not None else (0, file.size)
+            sound = end - start >= 1024 and not any(file.read(end - 1024, 1024))
             if sound:
-                first = self._first[archive] = file.read(0, 512)
+                first = self._first[archive] = file.read(start, 512)
                 sound = is_sound(first)
         if sound and not self.known(archive):
             return None
@@ -183,8 +246,8 @@ class Index:
             with contextlib.suppress(
                 ImagenetfsError
             ):  # the archive has gone, or is another one now
-                name = self.key(archive, inner).replace(b"\0", b": ")
-        return os.fsdecode(name)
+                name = self.key(archive, inner)
+        return os.fsdecode(name.replace(b"\0", b": "))
 
     def after_fork(self) -> None:
         """Call once in a child: locks of its own."""
@@ -204,7 +267,7 @@ class Index:
         ``scan`` it is for a source that answers from memory.
         """
         entry, key = self.archives[archive], self.key(archive, inner)
-        if inner != OUTER or entry.kind is Kind.DIRECTORY:
+        if inner != OUTER or entry.kind is Kind.DIRECTORY or entry.depth:
             target = Target(archive, inner, key, self.extent(archive, inner))
             return partial(self.builder.find_or_build, target, scan)
 

@@ -63,6 +63,11 @@ class PersistedTables:
         self._number = {path: number for number, path in enumerate(every)}
         self._warned = mmap.mmap(-1, max(1, len(every)))  # one byte a file, for all processes
 
+    def share(self, archive: int, other: int) -> None:
+        """Have the tables of an archive kept where those of another one are."""
+        if other in self._paths:
+            self._paths[archive] = self._paths[other]
+
     def after_fork(self) -> None:
         """Call once in a child: the thread that held the lock is not there."""
         self._opening = threading.Lock()

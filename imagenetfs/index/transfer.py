@@ -67,7 +67,7 @@ def imported(
     refused: dict[bytes, str] = {}
     with contextlib.closing(store), bounded_memory():
         for key in map(bytes, store.keys()):
-            path, _, inner = key.partition(b"\0")
+            path, _, inner = key.rpartition(b"\0")
             archive = archives.get(path)
             if archive is None or archive.kind is Kind.DIRECTORY:
                 refused.setdefault(path, "is not here")
@@ -92,13 +92,13 @@ def _import(source: Source, archive: Archive, inner: bytes, store: IndexFile, ke
     assert entry is not None
     block = store.block(entry)
     meta = meta_of(memoryview(block))
-    with source.opened(archive.path) as file:
+    with source.opened(archive.file) as file:
         if file.size != meta.get("file"):
             raise ArchiveError("has another size here")
         if not 0 <= entry.start <= entry.stop <= file.size:
             raise ArchiveError("has a table that lies outside of it")
         kind = kind_of_name(inner) if inner else archive.kind
-        extent = Extent(archive.path, entry.start, entry.stop, kind)
+        extent = Extent(archive.file, entry.start, entry.stop, kind)
         if archive.kind is Kind.NPZ or (archive.kind is Kind.ZIP and "at" not in meta):
             seen = tail_crc(file.read, file.size)
         else:

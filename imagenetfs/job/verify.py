@@ -202,7 +202,7 @@ def check_images(catalogue: Catalogue, threads: int, progress: Progress) -> Iter
 def _batches(catalogue: Catalogue) -> Iterator[Batch]:
     """All images by container, each image once; rows of npz are made, not read."""
     for container, inodes in groupby(_inodes(catalogue), lambda inode: fields(inode)[:2]):
-        if catalogue.archives[container[0]].kind is not Kind.NPZ:
+        if catalogue.index.archives[container[0]].kind is not Kind.NPZ:
             rows = (fields(inode)[2] for inode in inodes)
             while batch := list(islice(rows, _EACH)):
                 yield Batch(*container, batch)

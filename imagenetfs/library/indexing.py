@@ -73,7 +73,7 @@ def _is_large(catalogue: Catalogue, archives: Sequence[int]) -> bool:
     size = 0
     for number in archives:
         archive = catalogue.index.archives[number]
-        status = catalogue.source.status(archive.path) if archive.kind is Kind.TAR else None
+        status = catalogue.source.status(archive.file) if archive.kind is Kind.TAR else None
         size += status.st_size if status is not None else 0
     return size > LARGE
 

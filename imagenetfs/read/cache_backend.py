@@ -154,14 +154,15 @@ class Volumes:
 
     def path(self, archive: int) -> bytes:
         """Where an archive stands in the source."""
-        return self._index.archives[archive].path
+        return self._index.archives[archive].file
 
     def of_archive(self, archive: int) -> tuple[Volume, FileOrigin]:
         """The volume of a tar or npz.
 
         Raises SourceChangedError where it is not what was indexed.
         """
-        container = self._index.container(archive)
+        root = self._index.root(archive)  # one volume for all that lies in a file
+        container = self._index.container(root)
         path, members = container.extent.path, container.members
         assert isinstance(members, MemberTable | ArrayTable)
         file = self._source.open(path)
@@ -169,9 +170,9 @@ class Volumes:
             raise archive_changed(path, file.size, container.file_size)
         sample = members.meta["sample"] if isinstance(members, MemberTable) else members.data.crc
         identity = Identity(path, file.size, file.mtime_ns, file.identity[0], sample)
-        about = self._about(archive, size=file.size)
+        about = self._about(root, version=self._versions.get(archive, ""), size=file.size)
         origin = FileOrigin(self._source.open, path, file.size, file.mtime_ns, file.identity[0])
-        expected = self._expected(archive, file.size)
+        expected = file.size if root != archive else self._expected(archive, file.size)
         return Volume(identity.key, file.size, about, expected=expected), origin
 
     def _expected(self, archive: int, size: int) -> int:

@@ -120,7 +120,8 @@ class StagePlan:
         Raises OSError.
         """
         source = str(self._source.path)
-        titles = {self._index.title(item.archive) for item in self._items}
+        roots = {self._index.root(item.archive) for item in self._items}
+        titles = set(map(self._index.title, roots))
         there = (
             one.bytes
             for one in list_volumes(directory)
@@ -140,6 +141,9 @@ class StagePlan:
             yield _Item(archive, OUTER, self._index.array(archive).size)
         elif entry.kind is Kind.ZIP:
             yield self._part_of_zip(archive)
+        elif entry.depth:
+            part = self._index.extent(archive)
+            yield _Item(archive, OUTER, part.end - part.start, part.start)
         else:
             status = self._source.status(entry.path)
             yield _Item(archive, OUTER, status.st_size if status is not None else 0)

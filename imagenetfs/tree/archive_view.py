@@ -1,10 +1,10 @@
 """archives/: the source tree with every tar and zip, and every one within such, a directory.
 
-Deeper ones are files, and so is every other file. One in a directory that discovery did not
-read becomes an archive when a reader comes upon it (see index/archives.py); but in a directory
-that a split reads it is what it is there, so that a file has one inode. What an archive may hold
-that is harmful was made harmless when its table was made: names that lead outside, links that lead
-outside (see index.names).
+Deeper ones are files, but for those of which a split is made, and so is every other file. One in a
+directory that discovery did not read becomes an archive when a reader comes upon it (see
+index/archives.py); but in a directory that a split reads it is what it is there, so that a file has
+one inode. What an archive may hold that is harmful was made harmless when its table was made: names
+that lead outside, links that lead outside (see index.names).
 """
 
 from __future__ import annotations
@@ -36,7 +36,12 @@ def archive_inode(catalogue: Catalogue, archive: int, inner: int, row: int) -> i
         if own is not None:
             return inode(InodeKind.ARCHIVES, own, OUTER, 0)
     within = index.inner_of_row(archive, row) if inner == OUTER else OUTER
-    if within == OUTER or not _has_room(catalogue, archive, within):
+    if within == OUTER:
+        return None
+    promoted = index.promoted(archive, row)
+    if promoted is not None:
+        return inode(InodeKind.ARCHIVES, promoted, OUTER, 0)
+    if not _has_room(catalogue, archive, within):
         return None
     return inode(InodeKind.ARCHIVES, archive, within, 0)
 
@@ -66,8 +71,9 @@ def _has_room(catalogue: Catalogue, archive: int, inner: int) -> bool:
 def container_mtime_ns(catalogue: Catalogue, archive: int, inner: int) -> int:
     """When a container changed last, as the directory or tar around it tells."""
     index = catalogue.index
-    if inner != OUTER:
-        return index.container(archive).members.mtime_ns(int(index.nested(archive)[inner]))
+    known = index.mtime_ns(archive, inner)
+    if known is not None:
+        return known
     members, name = _around(catalogue, index.archives[archive].path)
     row = members.find(name) if members is not None else -1
     return members.mtime_ns(row) if members is not None and row >= 0 else catalogue.mtime_ns

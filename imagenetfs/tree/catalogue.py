@@ -81,7 +81,7 @@ class Catalogue:
         """The archives by the index file that keeps them."""
         found: dict[str, list[int]] = {}
         for number in archives:
-            found.setdefault(index_group(self.archives[number]), []).append(number)
+            found.setdefault(index_group(self.index.archives[number]), []).append(number)
         return found
 
 
@@ -107,6 +107,8 @@ def build_catalogue(
     locate(found, source.path)
     kit = read_devkit(found, found.unpacked or source)
     versions = _versions(found, index, prefer, kit)
+    found.archives += index.archives[len(found.archives) :]
+    _note_unused(found, versions)
     tell = found.late_warnings.tell
     named = (lists or {}).items() if versions else ()
     shown = [views.view(name, text, versions, tell) for name, text in named]
@@ -196,12 +198,20 @@ def _versions(found: Discovery, index: Index, prefer: str, kit: Devkit | None) -
     return versions
 
 
+def _note_unused(found: Discovery, versions: Sequence[Version]) -> None:
+    """Note the tars of splits within other archives of which no split is made."""
+    used = {n for version in versions for split in version.splits for n in split.backend.archives}
+    for path, tars in found.inner_tars.items():
+        if tars and used.isdisjoint(tars):
+            found.wrapped.setdefault(path, []).extend(tars.values())
+
+
 def _bytes(source: Source, index: Index, versions: Sequence[Version]) -> int:
     """The size of the tars and npz files that the splits read, but for splits of very many."""
     splits = [split for version in versions for split in version.splits]
     numbers = archives_of([split for split in splits if len(split.backend.archives) <= _FEW])
     files = (index.archives[n] for n in numbers)
-    paths = [file.path for file in files if file.kind is not Kind.DIRECTORY]
+    paths = {file.file for file in files if file.kind is not Kind.DIRECTORY}
     return sum(status.st_size for path in paths if (status := source.status(path)) is not None)
 
 
@@ -212,8 +222,8 @@ def _pin(source: Source, archives: Sequence[Archive], versions: Sequence[Version
     """
     for split in (split for version in versions for split in version.splits):
         read = (archives[number] for number in archives_of([split]))
-        files = [archive.path for archive in read if archive.kind is not Kind.DIRECTORY]
-        for path in files if len(files) <= _FEW else ():
+        files = {archive.file for archive in read if archive.kind is not Kind.DIRECTORY}
+        for path in sorted(files) if len(files) <= _FEW else ():
             with contextlib.suppress(ImagenetfsError):
                 source.pin(path)
 

@@ -8,10 +8,11 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from imagenetfs.errors import BrokenArchivesError
-from imagenetfs.index.archives import OUTER, Kind
+from imagenetfs.index.archives import OUTER, Kind, within
 from imagenetfs.index.index import Index
 from imagenetfs.tree.class_listing import Place, rows_below
 from imagenetfs.tree.class_places import (
+    DEEPEST,
     ClassPlace,
     FoundClass,
     choose_split,
@@ -56,7 +57,7 @@ def class_backend(
         tell_outside(finder, where, found, flat)
         return split_of_places(finder, places, instead)
     broken = broken_within(index, where.archive)
-    wrapped = _published_within(index, where.archive)
+    wrapped = tars_of_splits(index, where.archive) or archives_too_deep(index, where.archive)
     if broken:
         finder.discovery.lose(BrokenArchivesError(" ".join(broken)))
     elif wrapped:
@@ -82,20 +83,32 @@ def broken_within(index: Index, archive: int) -> list[str]:
     for one in index.archives:
         if (
             one.kind in (Kind.TAR, Kind.ZIP)
-            and one.path.startswith(top)
+            and one.path.startswith((top, within(index.archives[archive].path, b"")))
             and index.known(one.number)
         ):
             found += troubles(index, (one.number, OUTER))
     return list(dict.fromkeys(found))
 
 
-def _published_within(index: Index, archive: int) -> list[bytes]:
-    """The published tars that a tar or zip holds: what is in these is too deep to be served."""
+def tars_of_splits(index: Index, archive: int) -> list[bytes]:
+    """The tars in a tar or zip that are called as those of splits."""
     if index.archives[archive].kind is Kind.DIRECTORY:
         return []
     members = index.container(archive).members
     names = map(members.name, index.nested(archive).tolist())
     return [name for name in names if SPLIT_TAR.fullmatch(name.rpartition(b"/")[2])]
+
+
+def archives_too_deep(index: Index, archive: int) -> list[bytes]:
+    """What an archive holds in which there are more archives within one another than are looked
+    into."""
+    top = within(index.archives[archive].path, b"")
+    for one in index.archives:
+        is_last = one.path.startswith(top) and one.depth >= DEEPEST
+        if is_last and index.known(one.number) and len(index.nested(one.number)):
+            members = index.container(archive).members
+            return list(map(members.name, index.nested(archive).tolist()))
+    return []
 
 
 def tell_outside(

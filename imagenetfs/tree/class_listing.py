@@ -177,7 +177,9 @@ class _Collector:
             return True
         reason = Reason.DROPPING if verdict is Verdict.DROPPING else Reason.NOT_IMAGE
         if reason is Reason.NOT_IMAGE and is_archive_name(name):
-            reason = reason if self._is_taken(place, row) else Reason.PACKED
+            if self._is_taken(place, row):
+                return False  # what it holds is counted
+            reason = Reason.PACKED
         self._left_out.add(reason, name)
         return False
 
@@ -186,8 +188,8 @@ class _Collector:
         inner = self._index.inner_of_row(place[0], row) if place[1] == OUTER else OUTER
         if inner != OUTER and (place[0], inner) in self._places:
             return True
-        own = self._index.archives.number(self._index.container(*place).locate(row)[0])
-        return own is not None and own != place[0] and (own, OUTER) in self._places
+        own = self._index.promoted(place[0], row, place[1])
+        return own is not None and (own, OUTER) in self._places
 
     def _keep(self, path: bytes, image: tuple[bool, int, int, int]) -> None:
         name = path.rpartition(b"/")[2]

@@ -26,7 +26,7 @@ from imagenetfs.index.columns import Array
 from imagenetfs.index.index import Index
 from imagenetfs.index.table import Table
 from imagenetfs.system.text import decoded
-from imagenetfs.tree.class_listing import rows_below
+from imagenetfs.tree.class_listing import Place, rows_below
 from imagenetfs.tree.discovery import CLASS, NUMBERED, is_of_boxes
 from imagenetfs.tree.images import is_dropping, is_image, is_within_dropping
 from imagenetfs.tree.unpacked import DirectoryPlace
@@ -34,6 +34,9 @@ from imagenetfs.tree.unpacked import DirectoryPlace
 _FEW, _FEW_TARS = 8, 32
 """Directories, and tars too, without a class's name that are looked into, in an archive without
 classes."""
+
+DEEPEST = 2
+"""Archives within one another that may lie around one that is looked into for further ones."""
 
 _SPLIT = re.compile(
     rb"(?:(?P<train>train(?:ing)?)|(?P<val>val(?:id|idation)?)|(?P<test>test))(?:[._-]?x?\d*)", re.I
@@ -85,7 +88,7 @@ def _in_outer(index: Index, where: DirectoryPlace, fits: re.Pattern[bytes]) -> I
             continue
         if fits.fullmatch(name) or CLASS.fullmatch(wnid):
             # A file has one inode: what is an archive of its own is named as that.
-            own = None if is_packed else index.archives.number(container.locate(row)[0])
+            own = index.promoted(archive, row)
             place = ClassPlace(archive, inner) if own is None else ClassPlace(own, OUTER)
             yield FoundClass(parent, wnid, place)
 
@@ -101,16 +104,28 @@ def _a_level_deeper(index: Index, archive: int, fits: re.Pattern[bytes]) -> Iter
         name = members.name(row)
         if _is_beside(name):
             continue
-        if index.archives[archive].kind is not Kind.DIRECTORY or is_directory[inner]:
+        own = None if is_directory[inner] else _own_archive(index, archive, inner, row)
+        if own is not None:
+            found = find_classes(index, DirectoryPlace(own), fits)
+        elif is_directory[inner] or index.archives[archive].kind is not Kind.DIRECTORY:
             within = index.container(archive, inner).members
             found = list(_directories(within, ClassPlace(archive, inner), fits))
         else:
-            own = index.archives.number(container.locate(row)[0])
-            found = find_classes(index, DirectoryPlace(own), fits) if own is not None else []
+            continue
         above = name if is_directory[inner] else _above_in_tar(name)
         yield from (_below(above, one) for one in found)
     if index.archives[archive].kind is Kind.DIRECTORY:
         yield from _in_deeper_tars(index, archive, fits)
+
+
+def _own_archive(index: Index, archive: int, inner: int, row: int) -> int | None:
+    """The number of a tar or zip in an archive, which is made an archive of its own: it may hold
+    tars and zips again."""
+    own = index.promoted(archive, row)
+    entry = index.archives[archive]
+    if own is not None or entry.kind is Kind.DIRECTORY or entry.depth >= DEEPEST:
+        return own
+    return index.promote(archive, inner)
 
 
 def _in_deeper_tars(index: Index, archive: int, fits: re.Pattern[bytes]) -> Iterator[FoundClass]:
@@ -118,7 +133,7 @@ def _in_deeper_tars(index: Index, archive: int, fits: re.Pattern[bytes]) -> Iter
     top = index.archives[archive].path + b"/"
     for one in index.archives:
         name = one.path[len(top) :]
-        is_packed = one.kind in (Kind.TAR, Kind.ZIP)
+        is_packed = one.kind in (Kind.TAR, Kind.ZIP) and not one.depth
         if not is_packed or not one.path.startswith(top) or b"/" not in name:
             continue
         parent, _, base = name.rpartition(b"/")
@@ -185,7 +200,8 @@ def by_split(found: Iterable[FoundClass], default: bytes) -> dict[bytes, dict[by
     splits: dict[bytes, dict[bytes, ClassPlace]] = {}
     for one in every:
         parts = one.parent.split(b"/")[common:] if one.parent else []
-        name = split_name(one.parent) if len(parts) <= 1 else b""
+        called = {split_name(part) for part in parts or [one.parent]}
+        name = called.pop() if len(called) == 1 else b""
         name = name or b"-".join(parts) or default
         if one.name in splits.get(name, {}):
             name = one.parent.replace(b"/", b"-") or name
@@ -259,12 +275,14 @@ def image_names(members: Table, below: bytes = b"", *, only_top: bool = False) -
 
 def names_below(index: Index, where: DirectoryPlace) -> list[bytes]:
     """The base names of all images in an archive; in a directory those of the few directories and
-    tars in it too.
+    tars in it too, and in an archive of archives those in these.
     """
     archive = where.archive
     members = index.container(archive).members
     names = image_names(members, where.below)
     if index.archives[archive].kind is not Kind.DIRECTORY:
+        for part in () if where.below else parts_of_flat(index, archive):
+            names += image_names(index.container(*part).members)
         return names
     within: list[ClassPlace] = []
     tars: list[ClassPlace] = []
@@ -274,12 +292,28 @@ def names_below(index: Index, where: DirectoryPlace) -> list[bytes]:
         if stat.S_ISDIR(members.mode(row)):
             within.append(ClassPlace(archive, inner))
             continue
-        own = index.archives.number(index.container(archive).locate(row)[0])
+        own = index.promoted(archive, row)
         tars.append(ClassPlace(archive, inner) if own is None else ClassPlace(own, OUTER))
     for some, most in ((within, _FEW), (tars, _FEW_TARS)):
         for place in some if len(some) <= most else ():
             names += image_names(index.container(place.archive, place.inner).members)
     return names
+
+
+def parts_of_flat(index: Index, archive: int) -> list[Place]:
+    """The few archives in one without images of its own, and those in these: loose images in
+    parts."""
+    members, rows = index.container(archive).members, index.nested(archive).tolist()
+    if not 0 < len(rows) <= _FEW_TARS or image_names(members):
+        return []
+    found: list[Place] = []
+    for inner, row in enumerate(rows):
+        if is_dropping(members.name(row)):
+            continue
+        own = index.promoted(archive, row)
+        found.append((archive, inner) if own is None else (own, OUTER))
+        found += parts_of_flat(index, own) if own is not None else []
+    return found
 
 
 def _regular_below(members: Table, below: bytes) -> Array:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from imagenetfs.index.archives import Kind, archive_stem
+from imagenetfs.index.archives import Kind, archive_stem, is_tar_name, tar_stem
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.tree.class_places import (
@@ -44,6 +44,9 @@ def _walk(
         names = discovery.directories(path)
         if fits is NUMBERED and not are_numbered(names):
             names = [name for name in names if not NUMBERED.fullmatch(name)]
+        for stem, place in split_tars(discovery, path):
+            for one in find_classes(index, place, fits):
+                yield one._replace(parent=join_path(join_path(parent, stem), one.parent))
         for name in discovery.files(path):
             stem = archive_stem(name)
             if stem == name or not CLASS.fullmatch(stem):
@@ -58,6 +61,17 @@ def _walk(
                 yield FoundClass(parent, name, place)
             elif not (is_dropping(name) or is_of_boxes(name)):
                 pending.append(own)
+
+
+def split_tars(discovery: Discovery, path: bytes) -> list[tuple[bytes, DirectoryPlace]]:
+    """The tars in a listed directory that are called as splits (``train.tar``), without their
+    ending. Those right in the base are sets of their own.
+    """
+    if path == discovery.base:
+        return []
+    tars = [name for name in discovery.files(path) if is_tar_name(name)]
+    places = ((tar_stem(name), discovery.container(join_path(path, name))) for name in tars)
+    return [(stem, place) for stem, place in places if place is not None and split_name(stem)]
 
 
 def tar_stems(discovery: Discovery, path: bytes) -> list[bytes]:
@@ -77,6 +91,7 @@ def classes_in_tars_below(discovery: Discovery, index: Index, top: bytes) -> lis
         path = archive.path
         if (
             archive.kind is Kind.TAR
+            and not archive.depth
             and path.startswith(top + b"/")
             and not is_within_dropping(path)
         ):

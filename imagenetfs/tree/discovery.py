@@ -52,7 +52,9 @@ class Discovery:
     ``base``: the directory in which the versions' directories stand. ``roots``: where a version
     stands that no directory in the base is called by. ``compressed``: path of a tar -> what it is
     compressed with. ``parts``: path of a tar -> the names of the pieces that it is there in.
-    ``wrapped``: path of a tar -> the published tars that are in it. ``listed``: the names in
+    ``wrapped``: path of an archive -> the tars of splits in it that cannot be served from there.
+    ``inner_tars``: path of an archive -> those in it that are archives of their own, by number, and
+    where the source seems to have them. ``listed``: the names in
     directories of images that were looked into for levels. ``refused``: directories that could not
     be listed. ``deflated``: path of a zip -> the archives of classes that are deflated in it.
     ``unpacked``: the names with those in zips, once there is an index.
@@ -70,6 +72,7 @@ class Discovery:
     parts: dict[bytes, list[bytes]] = field(default_factory=dict)
     wrapped: dict[bytes, list[bytes]] = field(default_factory=dict)
     deflated: dict[bytes, list[bytes]] = field(default_factory=dict)
+    inner_tars: dict[bytes, dict[int, bytes]] = field(default_factory=dict)
     listed: dict[bytes, list[tuple[bytes, bool]]] = field(default_factory=dict)
     refused: set[bytes] = field(default_factory=set)
     unpacked: UnpackedSource | None = None
@@ -143,7 +146,7 @@ def index_group(archive: Archive) -> str:
     One a tar, one for all tars in and below a directory of the second level (winter21's tars), and
     one for the directories and one for the npz files below each directory of the first level.
     """
-    path, kind = archive.path, archive.kind
+    path, kind = archive.file, archive.kind
     if kind in (Kind.TAR, Kind.ZIP) and path.count(b"/") >= DEPTH:
         return _file_name(b"/".join(path.split(b"/", DEPTH)[:DEPTH]))
     if kind is Kind.NPZ:

@@ -106,6 +106,8 @@ def _above(discovery: Discovery, directory: bytes | None) -> Iterator[bytes]:
         directory = directory.rpartition(b"/")[0]
     yield discovery.base
     yield b""
+    # The devkit alone may stand in the directory that is called as the version.
+    yield from filter(None, [discovery.named(ILSVRC2012)])
 
 
 def _preferred(name: bytes) -> tuple[bool, bytes]:

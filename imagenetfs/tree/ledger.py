@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from imagenetfs.errors import ImagenetfsError
+from imagenetfs.system.text import decoded
 from imagenetfs.tree import published_counts
 from imagenetfs.tree.dataset import Expected, Split, Version
 from imagenetfs.tree.devkit import Devkit
@@ -32,6 +33,10 @@ from imagenetfs.tree.split_backend import UNLABELED
 
 Tell = Callable[[str, str], None]
 """``tell(sentence, about)``: a later sentence about the same replaces an earlier one."""
+
+
+_PUBLISHED_HOLLOW = ("winter21_whole", "fall11_whole")
+"""Versions that have images of 0 bytes as they were published: no reason to fetch them again."""
 
 
 def title_of(version: Version, split: Split) -> str:
@@ -80,8 +85,8 @@ class Ledger:
     """Classes that are there, and ought not to be."""
     empty: list[str] = field(default_factory=list)
     """Classes without an image."""
-    hollow: int = 0
-    """Images of 0 bytes, which are shown: winter21_whole has some as it was published."""
+    hollow: list[str] = field(default_factory=list)
+    """Images of 0 bytes, which are shown: ``class/name``."""
     off: list[str] = field(default_factory=list)
     """Classes with fewer or more images than they ought to have, each with both numbers."""
     labelled_otherwise: list[str] = field(default_factory=list)
@@ -95,6 +100,17 @@ class Ledger:
     def adds_up(self) -> bool:
         """Whether all is shown that is there, and all is there that ought to be."""
         return not (self.problems or any(True for _ in self.differences()))
+
+    @property
+    def note(self) -> str | None:
+        """What is to be known of a split that adds up."""
+        if not self.hollow or self.title.partition("/")[0] not in _PUBLISHED_HOLLOW:
+            return None
+        return f"{self.title} has {self._of_0_bytes()}, as it was published: skip them."
+
+    def _of_0_bytes(self) -> str:
+        noun = "image" if len(self.hollow) == 1 else "images"
+        return f"{len(self.hollow):,} {noun} of 0 bytes ({_some(self.hollow)})"
 
     def differences(self) -> Iterator[str]:
         """What does not add up, each in a few words."""
@@ -121,6 +137,8 @@ class Ledger:
                 f"{self.labelled_by} has ({_some(self.labelled_otherwise)}), the class directories "
                 "are followed"
             )
+        if self.hollow and self.note is None:
+            yield self._of_0_bytes()
         for reason in self.left_out.to_tell:
             yield self.left_out.phrase(reason)
 
@@ -151,6 +169,8 @@ class Ledger:
             yield "torchvision's ImageFolder refuses a class without images: fill or remove it."
         if reasons & {Reason.SAME_NAME, Reason.BELOW}:
             yield "Give files of one name names of their own, or take the wrong ones away."
+        if self.hollow and self.note is None:
+            yield "What has 0 bytes ends an epoch in its middle: replace it, or take it away."
         if Reason.LINK in reasons:
             yield "See where the links lead."
         if Reason.UNREADABLE in reasons:
@@ -172,7 +192,8 @@ class Ledger:
             "empty_classes": self.empty,
             "classes_off": self.off,
             "labelled_otherwise": self.labelled_otherwise,
-            "images_of_0_bytes": self.hollow,
+            "images_of_0_bytes": len(self.hollow),
+            "named_of_0_bytes": self.hollow,
             "broken": self.problems,
             "adds_up": self.adds_up if self.images is not None else None,
         }
@@ -216,7 +237,7 @@ def account(version: Version, split: Split, *, strict: bool = False) -> Ledger:
         images += len(listing)
         sizes = listing.columns(0, len(listing)).sizes
         size += int(sizes.sum())
-        ledger.hollow += len(sizes) - int(np.count_nonzero(sizes))
+        _note_hollow(ledger, name, listing)
         _note_class(ledger, name, len(listing), of_class.get(name))
         _note_labels(ledger, split, name, listing)
     problems |= dict.fromkeys(problems_of(split))
@@ -246,6 +267,13 @@ def _note_class(ledger: Ledger, name: bytes, images: int, wanted: int | None) ->
         ledger.empty.append(text)
     elif wanted not in (None, images):
         ledger.off.append(f"{text} has {images:,} of {wanted:,}")
+
+
+def _note_hollow(ledger: Ledger, wnid: bytes, listing: Listing) -> None:
+    """Note the images of a class that have no byte."""
+    for at in np.flatnonzero(listing.columns(0, len(listing)).sizes == 0).tolist():
+        name = next(iter(listing.entries(at)))[0]
+        ledger.hollow.append(decoded(wnid + b"/" + name))
 
 
 def _note_labels(ledger: Ledger, split: Split, wnid: bytes, listing: Listing) -> None:
@@ -285,6 +313,7 @@ class LedgerWatch:
         found = Ledger(title_of(version, split), 1, None, left_out=split.backend.left_out())
         _note_class(found, name, len(listing), wanted)
         _note_labels(found, split, name, listing)
+        _note_hollow(found, name, listing)
         told = [*found.off, *(f"{name} has no image" for name in found.empty)]
         found.off, found.empty = [], []
         told += found.differences()

@@ -28,6 +28,8 @@ TRAIN_DIRECTORY = re.compile(rb"train(ing)?|ILSVRC20\d\d_img_train", re.IGNORECA
 VAL_DIRECTORY = re.compile(rb"val(id|idation)?|ILSVRC20\d\d_img_val", re.IGNORECASE)
 _ARRAYS = re.compile(rb"imagenet(8|16|32|64)_(train|val|validation)\b.*", re.IGNORECASE)
 
+_PUBLISHED = re.compile(rb"ILSVRC2012_img_(train|val)\.tar")
+
 OTHER_SET = re.compile(
     rb"image(nette|woof|wang).*|(tiny|mini).*|.*subset.*"
     rb"|imagenet[-_]?(v2|a|o|r|c|p|s|v|x|\d\d\d?|2[12]k|sketch|renditions|real|e)\b.*",
@@ -79,7 +81,8 @@ def _ilsvrc2012(found: Discovery, source: Path, own: bytes) -> bytes | None:
     if named is not None:
         if holds_split(found, named) or holds_classes(found, named):
             return named
-        return next((path for path in _below(found, named) if holds_split(found, path)), named)
+        below = (path for path in _below(found, named) if holds_split(found, path))
+        return next(below, next(iter(_with_published_tars(found)), named))
     if base not in taken:
         if ILSVRC2012.fullmatch(own) and (holds_split(found, base) or holds_classes(found, base)):
             return base
@@ -99,6 +102,7 @@ def _ilsvrc2012(found: Discovery, source: Path, own: bytes) -> bytes | None:
         for start in starts
     ]
     roots = [path for path in fitting if path is not None]
+    roots = roots or _with_published_tars(found)
     if len(roots) > 1:
         several = ", ".join(os.fsdecode(path) for path in roots)
         found.warnings.append(
@@ -106,6 +110,18 @@ def _ilsvrc2012(found: Discovery, source: Path, own: bytes) -> bytes | None:
             "give one as the source, or name the right one ILSVRC2012."
         )
     return roots[0] if roots else None
+
+
+def _with_published_tars(found: Discovery) -> list[bytes]:
+    """The directories in the base, and then itself, that hold tars of the published names."""
+    every = [*(join_path(found.base, name) for name in found.directories(found.base)), found.base]
+    free = [path for path in every if path not in found.roots.values()]
+    return [path for path in free if _has_published_tar(found, path)]
+
+
+def _has_published_tar(found: Discovery, path: bytes) -> bool:
+    names = filter(_PUBLISHED.fullmatch, found.files(path))
+    return any(found.number(join_path(path, name)) is not None for name in names)
 
 
 def _below(found: Discovery, top: bytes) -> Iterator[bytes]:

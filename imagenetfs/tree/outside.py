@@ -23,7 +23,6 @@ from imagenetfs.index.archives import (
     is_tar_name,
     tar_stem,
 )
-from imagenetfs.index.container import Container
 from imagenetfs.index.index import Index
 from imagenetfs.index.table import Table
 from imagenetfs.index.table_builder import join_path
@@ -120,7 +119,7 @@ class _Counter:
             if row not in rows_below(container.members, within):
                 continue
             is_directory = stat.S_ISDIR(container.members.mode(row))
-            own = self._own(container, row)
+            own = self._index.promoted(archive, row)
             if own in self._tops or (not whole and (is_directory or own is not None)):
                 continue  # counted on its own, or not the split's
             if self._is_claimed(archive, _twin(container.members.name(row))):
@@ -181,15 +180,9 @@ class _Counter:
         row = container.members.find(name)
         if row < 0:
             return False
-        own = self._own(container, row)
+        own = self._index.promoted(archive, row)
         inner = self._index.inner_of_row(archive, row)
         return b"" in self._claimed.get((archive, inner) if own is None else (own, OUTER), [])
-
-    def _own(self, container: Container, row: int) -> int | None:
-        """The number of a directory's entry that is an archive itself."""
-        if container.extent.kind is not Kind.DIRECTORY:
-            return None
-        return self._index.archives.number(container.locate(row)[0])
 
     def _count_rows(self, place: Place, below: Iterable[bytes]) -> None:
         """Count the images in a container that are not below one of these directories of it."""
@@ -203,16 +196,8 @@ class _Counter:
             if row in nested and place[1] == OUTER:
                 continue
             name = members.name(row)
-            if is_archive_name(name) and (own := self._own(container, row)) is not None:
-                if own not in self._tops:
-                    self.count(own, whole=True)
-                continue
-            if is_archive_name(name) and container.extent.kind is Kind.ZIP:
-                shown = decoded(name)
-                self.found.problems.append(
-                    f"{self._index.title(*place)}: {shown} is deflated within the zip, so what it "
-                    "holds is neither shown nor counted; extract it."
-                )
+            if is_archive_name(name):
+                self._count_archive(place, row)
                 continue
             if self._is_packed(name):
                 continue
@@ -221,6 +206,22 @@ class _Counter:
                     self.found.left_out.add(Reason.NO_CLASS, name)
             except (SourceReadError, SourceUnreadableError):
                 self.found.left_out.add(Reason.UNREADABLE, name)
+
+    def _count_archive(self, place: Place, row: int) -> None:
+        """Count an archive that is no container of the one that it lies in."""
+        container = self._index.container(*place)
+        name = container.members.name(row)
+        own = self._index.promoted(place[0], row, place[1])
+        if own is not None:
+            if own not in self._tops:
+                self.count(own, whole=True)
+        elif container.extent.kind is Kind.ZIP and place[1] == OUTER:
+            self.found.problems.append(
+                f"{self._index.title(*place)}: {decoded(name)} is deflated within the zip, so what "
+                "it holds is neither shown nor counted; extract it."
+            )
+        elif not is_within_dropping(name):
+            self.found.left_out.add(Reason.PACKED, name)
 
     def _count_links(self, members: Table, below: Iterable[bytes], within: range) -> None:
         """Count the links called as images or classes that lead nowhere, and are in no class."""

@@ -19,7 +19,7 @@ from imagenetfs.errors import (
 from imagenetfs.index.archives import is_tar_name, tar_stem
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.source.source import Source
-from imagenetfs.tree.discovery import CLASS, ROOTS, Discovery
+from imagenetfs.tree.discovery import CLASS, DEVKIT, ROOTS, Discovery
 from imagenetfs.tree.locate import holds_split
 from imagenetfs.tree.peek import (
     plain_name,
@@ -40,8 +40,8 @@ def unusable(found: Discovery, source: Path) -> Iterator[str]:
     for path, inside in found.wrapped.items():
         held = _some(inside)
         yield (
-            f"{os.fsdecode(path)} holds {held}: a tar of tars within another archive is not read. "
-            f"Unpack it once, but not what is in it ({_unpack_command(source, path)})."
+            f"{os.fsdecode(path)} holds {held}, and no split is read from there. Unpack it once, "
+            f"but not what is in it ({_unpack_command(source, path)})."
         )
     for path, inside in found.deflated.items():
         if path not in found.wrapped:
@@ -130,7 +130,9 @@ def _of_versions(found: Discovery) -> Iterator[str]:
             path = join_path(found.base, name)
             if not pattern.fullmatch(name) or root is None or not found.names.get(path):
                 continue
-            if root != path and not root.startswith(path + b"/"):
+            names = [*found.files(path), *found.directories(path)]
+            is_kit = any(map(DEVKIT.fullmatch, names)) and not holds_split(found, path)
+            if root != path and not root.startswith(path + b"/") and not is_kit:
                 yield (
                     f"{os.fsdecode(path)} is not used: {os.fsdecode(root)} is taken for the same "
                     "version. Put what belongs together into one directory."

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from imagenetfs.index.archives import Kind
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.tree.class_places import ClassPlace, find_classes
-from imagenetfs.tree.discovery import SPLIT_TAR, Discovery
+from imagenetfs.tree.discovery import Discovery
 from imagenetfs.tree.images import is_image_name
 from imagenetfs.tree.peek import Peek, peek, sentence_of_compressed
 from imagenetfs.tree.split_backend import WNID
@@ -171,22 +172,27 @@ class ArchiveSelector:
         """
         path = self.index.archives[archive].path
         try:
-            seen = peek(self.index.source, path, members)
+            seen = self._peek(archive, members)
         except ImagenetfsError as error:
             self.warn(f"{error} It is not shown.")
             return None
         if seen.compressed:
             self.discovery.compressed[path] = seen.compressed
-        tars = [name for name, _ in seen.names if SPLIT_TAR.fullmatch(name.rpartition(b"/")[2])]
-        if tars:
-            self.discovery.wrapped[path] = tars
         return seen
+
+    def _peek(self, archive: int, members: int) -> Peek:
+        entry = self.index.archives[archive]
+        if not entry.depth:
+            return peek(self.index.source, entry.path, members)
+        table = self.index.container(archive).members
+        first = range(min(members, len(table)))
+        return Peek(tuple((table.name(row), stat.S_ISDIR(table.mode(row))) for row in first))
 
     def _compressed(self, archive: int) -> str:
         """Of a tar that is compressed under a plain name: that it is, and what to do."""
         path = self.index.archives[archive].path
         try:
-            how = peek(self.index.source, path).compressed
+            how = self._peek(archive, 1).compressed
         except ImagenetfsError:
             return ""
         return sentence_of_compressed(self.index.source.path, path, how) if how else ""

@@ -76,7 +76,7 @@ class SourcePaths:
         index = self._index
         own = index.archives[archive]
         if inner == OUTER or own.kind is not Kind.DIRECTORY or not index.known(archive):
-            return own.path
+            return own.file
         return index.extent(archive, inner).path
 
     def shown(self) -> Iterator[bytes]:
@@ -88,7 +88,7 @@ class SourcePaths:
         for archive in index.archives:
             if not index.known(archive.number):
                 continue
-            yield archive.path
+            yield archive.file
             if archive.kind is Kind.DIRECTORY:
                 for inner in range(len(index.nested(archive.number))):
                     if index.known(archive.number, inner):

@@ -18,6 +18,7 @@ import numpy as np
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
 from imagenetfs.tree.class_listing import Place, images_of, rows_below
+from imagenetfs.tree.class_places import parts_of_flat
 from imagenetfs.tree.images import Verdict, is_dropping, judge
 from imagenetfs.tree.left_out import LeftOut, Reason
 from imagenetfs.tree.listing import Listing, RowsListing
@@ -154,9 +155,10 @@ class FlatSplit:
                             continue
                         own = None
                         if not stat.S_ISDIR(members.mode(row)):
-                            path = self._index.container(archive).locate(row)[0]
-                            own = self._index.archives.number(path)
+                            own = self._index.promoted(archive, row)
                         self._places.append((archive, inner) if own is None else (own, OUTER))
+                elif not self._below:
+                    self._places += parts_of_flat(self._index, archive)
         return self._places
 
     def _all(self) -> RowsListing:

@@ -17,6 +17,7 @@ from imagenetfs.errors import ImagenetfsError
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.system.text import decoded
 from imagenetfs.tree.devkit import Devkit
+from imagenetfs.tree.discovery import ILSVRC2012
 from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import UNLABELED, WNID, image_number
 from imagenetfs.tree.wordnet import ilsvrc2012_wnids
@@ -119,7 +120,8 @@ def _above(finder: ArchiveSelector) -> list[bytes]:
     while path:
         path = path.rpartition(b"/")[0]
         found.append(path)
-    return found
+    named = finder.discovery.named(ILSVRC2012)
+    return [*found, *([named] if named is not None and named not in found else [])]
 
 
 def _solutions(finder: ArchiveSelector) -> Iterator[bytes]:

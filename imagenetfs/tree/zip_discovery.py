@@ -20,6 +20,7 @@ from imagenetfs.system.text import decoded
 from imagenetfs.tree.discovery import (
     CLASS,
     DEVKIT,
+    ILSVRC2012,
     ROOTS,
     SPLIT_TAR,
     Discovery,
@@ -38,6 +39,9 @@ _TOLD_BY_NAME = (
     re.compile(rb"(winter|fall)_?\d\d(_whole)?\.tar(\..*)?", re.IGNORECASE),
 )
 """Tars whose names tell what they are."""
+
+_PUBLISHED = re.compile(rb"ILSVRC20\d\d_img_\w+\.tar", re.IGNORECASE)
+"""A tar of which one of the first members is called so holds published tars."""
 
 _SPLIT = re.compile(
     rb"train(ing|_t3)?|val(id|idation)?|test|ILSVRC20\d\d_img_(train|val|test)\w*", re.IGNORECASE
@@ -65,16 +69,19 @@ def _is_unpacked(found: Discovery, index: Index, archive: Archive) -> bool:
     where, _, name = archive.path.rpartition(b"/")
     if archive.kind is Kind.ZIP:
         return not (CLASS.fullmatch(archive_stem(name)) or is_beside(name))
-    if archive.kind is not Kind.TAR or where not in (b"", found.base):
+    is_root = ILSVRC2012.fullmatch(_last(where)) is not None
+    if archive.kind is not Kind.TAR or not (is_root or where in (b"", found.base)):
         return False
     if any(called.fullmatch(name) for called in (*_TOLD_BY_NAME, DEVKIT)) or is_beside(name):
         return False
     try:
-        first = next((one for one, _ in peek(index.source, archive.path, 1).names), b"")
+        first = [one for one, _ in peek(index.source, archive.path).names]
     except ImagenetfsError:  # told by what chooses it
         return False
-    parts = [part for part in first.split(b"/") if part not in (b"", b".")]
-    return bool(parts) and _is_known(parts[0])
+    if any(_PUBLISHED.fullmatch(_last(one)) for one in first):
+        return True
+    parts = [part for one in first[:1] for part in one.split(b"/") if part not in (b"", b".")]
+    return bool(parts) and _is_known(parts[0]) and not is_root
 
 
 def _unpack(found: Discovery, index: Index, archive: Archive) -> None:
@@ -96,7 +103,7 @@ def _unpack(found: Discovery, index: Index, archive: Archive) -> None:
     if not own:
         return
     directories = [name for name, is_directory in own if is_directory]
-    _note_archives(found, archive.path, members)
+    _note_deflated(found, archive.path, members)
     stem = _last(stem_of(archive.path))
     called = next((pattern for pattern in (_SPLIT, *ROOTS) if pattern.fullmatch(stem)), None)
     if called is not None:  # it is the split, or the version: what it holds is a part of that
@@ -113,21 +120,55 @@ def _unpack(found: Discovery, index: Index, archive: Archive) -> None:
     _add_names(found, index, UnpackedZip(archive.number, where, new), where, own)
 
 
-def _note_archives(found: Discovery, path: bytes, members: Table) -> None:
-    """Note the archives in a zip that cannot be served from it: the published tars, for these hold
-    archives again, and those of classes that are deflated.
+def _note_deflated(found: Discovery, path: bytes, members: Table) -> None:
+    """Note the archives in a zip that cannot be served from it: those of splits and classes that
+    are deflated.
     """
     if len(members) > _MOST_LOOKED_AT:
         return  # of images: what holds archives holds few
     rows = members.regular().tolist()
     names = {row: members.name(row) for row in rows if is_archive_name(members.name(row))}
-    wrapped = [n for n in names.values() if SPLIT_TAR.fullmatch(_last(n))]
     nested = set(members.nested.tolist())
-    deflated = [n for r, n in names.items() if r not in nested and _is_class(n)]
-    for noted, which in ((found.wrapped, wrapped), (found.deflated, deflated)):
-        some = [name for name in which if not is_within_dropping(name)]
+    deflated = [n for row, n in names.items() if row not in nested and not is_within_dropping(n)]
+    for noted, fits in ((found.wrapped, _is_split), (found.deflated, _is_class)):
+        some = list(filter(fits, deflated))
         if some:
             noted[path] = some
+
+
+def _add_archives(
+    found: Discovery, index: Index, unpacked: UnpackedZip, where: bytes
+) -> set[bytes]:
+    """Have the tars of splits that are in an archive stand where it has them, if nothing of that
+    name is there; the paths of them. What stands in ``where`` is added to its names with the rest.
+    """
+    number, added = unpacked.number, set[bytes]()
+    path = index.archives[number].path
+    members = index.container(number).members
+    for inner, row in enumerate(index.nested(number).tolist()):
+        name = members.name(row)
+        if not _is_split(name) or is_within_dropping(name):
+            continue
+        shown = join_path(unpacked.below, name)
+        directory, _, base = shown.rpartition(b"/")
+        there = found.names.get(directory)
+        inner_tars = found.inner_tars.setdefault(path, {})
+        if shown in found.numbers or (there is not None and base in {n for n, _ in there}):
+            continue
+        own = index.promote(number, inner)
+        if own is None:
+            continue
+        found.archives += index.archives[len(found.archives) :]
+        found.numbers[shown] = own
+        inner_tars[own] = name
+        if there is not None and directory != where:
+            found.names[directory] = [*there, (base, False)]
+        added.add(shown)
+    return added
+
+
+def _is_split(name: bytes) -> bool:
+    return SPLIT_TAR.fullmatch(_last(name)) is not None
 
 
 def _is_class(name: bytes) -> bool:
@@ -144,7 +185,10 @@ def _add_names(
     assert found.unpacked is not None
     there = {name for name, _ in found.names.get(where, ())}
     kept = [one for one in own if one[0] not in there]
-    if len(kept) < len(own):
+    added = _add_archives(found, index, unpacked, where)
+    members = index.container(unpacked.number).members
+    is_all = len(added) == len(members.regular())
+    if len(kept) < len(own) and not is_all:
         taken = " and ".join(decoded(join_path(where, name)) for name, _ in own if name in there)
         found.warnings.append(
             f"{taken} of {index.title(unpacked.number)} is not used: it stands there unpacked, or "

@@ -9,11 +9,12 @@ from __future__ import annotations
 import io
 import os
 import random
+import re
 import stat
 import tarfile
 import warnings
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +33,7 @@ class Entry:
     data: bytes = b""
     symlink: str = ""
     hardlink: str = ""
+    sparse: bool = False  # in a tar, its zeros are holes
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,22 @@ def _odd_entries(choose: random.Random, name: str) -> list[Entry]:
         Entry(f"{stem}_d.PNG", b"\x89PNG\r\n\x1a\n" + junk),
         Entry(f"{stem} copy.JPEG", _image(choose)),
         Entry(f"{stem}_\udce4.JPEG", _image(choose)),  # a byte that is no UTF-8
+        Entry(f"{stem}_\u00e9.JPEG", _image(choose)),  # composed
+        Entry(f"{stem}_e\u0301.JPEG", _image(choose)),  # decomposed
+        Entry(f"{stem}_{'long' * 50}.JPEG", _image(choose)),
+        Entry(f"{'deep/' * 30}{stem}_deep.JPEG", _image(choose)),
+        Entry(name.upper(), _image(choose)),
+        Entry(name.lower(), _image(choose)),
+        Entry(f"{stem}_f.JpEg", _image(choose)),
+        Entry(f"{stem}_g.txt", _image(choose)),  # is one, and its name says that it is none
+        Entry(f"{stem}_h.webp", junk),
+        Entry(f"{stem}_i.gif", junk),
+        Entry(f"{stem}_j.tiff", junk),
+        Entry(f"{stem}_k.bmp", junk),
+        Entry(f"{stem}_l.JPEG", _image(choose) + bytes(8192) + junk, sparse=True),
+        Entry(f"{stem}_m", _image(choose) + bytes(4096) + junk, sparse=True),
+        Entry(f"#{name}#", _image(choose)),
+        Entry(".directory/x.JPEG", _image(choose)),
     ]
 
 
@@ -186,6 +204,7 @@ def _directory_entries(choose: random.Random, name: str) -> list[Entry]:
         Entry("circle_" + name, symlink="circle_" + name),
         Entry("up_" + name, symlink=".."),
         Entry("more_" + name, symlink="crops/../" + name),
+        Entry("hard_" + name, hardlink=name),
     ]
 
 
@@ -253,6 +272,8 @@ def content(choose: random.Random, place: Place, *, archived: bool) -> Content:
 def tar(choose: random.Random, entries: Sequence[Entry], directories: bool = True) -> bytes:
     """A tar of these in their order, in one of the formats, with or without directory entries."""
     form = choose.choice((tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT))
+    if form == tarfile.USTAR_FORMAT and any(len(os.fsencode(e.path)) > 100 for e in entries):
+        form = tarfile.GNU_FORMAT
     buffer, made = io.BytesIO(), set[str]()
     directories = directories and choose.random() < 0.5
     with tarfile.open(fileobj=buffer, mode="w", format=form, errors="surrogateescape") as archive:
@@ -267,10 +288,34 @@ def tar(choose: random.Random, entries: Sequence[Entry], directories: bool = Tru
             if entry.symlink or entry.hardlink:
                 info.type = tarfile.SYMTYPE if entry.symlink else tarfile.LNKTYPE
                 info.linkname = entry.symlink or entry.hardlink
+            elif entry.sparse and form == tarfile.PAX_FORMAT:
+                data = _make_sparse(info, entry.data)
+                archive.addfile(info, io.BytesIO(data))
+                continue
             else:
                 info.size = len(entry.data)
             archive.addfile(info, io.BytesIO(entry.data))
     return buffer.getvalue()
+
+
+def _make_sparse(info: tarfile.TarInfo, data: bytes) -> bytes:
+    """What is stored of a member whose longest zeros are a hole: the map, and what is around it
+    (version 1.0 of GNU tar's sparse forms).
+    """
+    size = max(map(len, re.findall(rb"\0+", data)))
+    start = data.index(bytes(size))
+    runs = (0, start), (start + size, len(data) - start - size)
+    numbers = [len(runs), *(number for run in runs for number in run)]
+    head = "".join(f"{number}\n" for number in numbers).encode().ljust(BLOCK, b"\0")
+    info.pax_headers = {
+        "GNU.sparse.major": "1",
+        "GNU.sparse.minor": "0",
+        "GNU.sparse.name": info.name,
+        "GNU.sparse.realsize": str(len(data)),
+    }
+    stored = head + data[:start] + data[start + size :]
+    info.size = len(stored)
+    return stored
 
 
 def zip_of(choose: random.Random, entries: Sequence[Entry]) -> bytes:
@@ -297,6 +342,7 @@ def below(above: str, entries: Sequence[Entry]) -> list[Entry]:
             entry.data,
             entry.symlink,
             above + entry.hardlink if entry.hardlink else "",
+            entry.sparse,
         )
         for entry in entries
     ]
@@ -309,6 +355,8 @@ def write(top: Path, entries: Sequence[Entry]) -> None:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         if entry.symlink:
             os.symlink(entry.symlink, path)
+        elif entry.hardlink:
+            os.link(os.fsencode(top / entry.hardlink), path)
         else:
             with open(path, "wb") as file:
                 file.write(entry.data)
@@ -409,6 +457,26 @@ def tar_of_tars_of_directories(
     return _put(root, place, ".tar", tar(choose, below(made.above, [*parts, *made.beside])))
 
 
+def tar_of_tars_of_tars(choose: random.Random, root: Path, place: Place, made: Content) -> Path:
+    """One tar of tars, each with the tars of some classes; sometimes a level more."""
+    parts = [
+        Entry(f"part{k}.tar", tar(choose, below("some/", _of_tars(choose, part))))
+        for k, part in enumerate(_parts(choose, made))
+    ]
+    if choose.random() < 0.5:
+        parts = [Entry("all.tar", tar(choose, parts))]
+    return _put(root, place, ".tar", tar(choose, below(made.above, [*parts, *made.beside])))
+
+
+def flat_tar_of_tars(choose: random.Random, root: Path, place: Place, made: Content) -> Path:
+    """One tar of tars of images, whose names tell the classes."""
+    parts = [
+        Entry(f"part{k}.tar", tar(choose, _flattened(part)))
+        for k, part in enumerate(_parts(choose, made))
+    ]
+    return _put(root, place, ".tar", tar(choose, below(made.above, parts)))
+
+
 def directory_of_tars_of(of: Callable[[random.Random, Content], list[Entry]]) -> Pack:
     """A directory of tars, each with some classes."""
 
@@ -432,6 +500,8 @@ FORMS = {
     "directory of tars": Form(directory_of_tars),
     "flat directory": Form(flat_directory, archived=False, flat=True),
     "tar of tars of directories": Form(tar_of_tars_of_directories),
+    "tar of tars of tars": Form(tar_of_tars_of_tars),
+    "flat tar of tars": Form(flat_tar_of_tars, flat=True),
     "directory of tars of tars": Form(directory_of_tars_of(_of_tars), in_parts=True),
     "directory of tars of directories": Form(
         directory_of_tars_of(lambda _, made: _of_directories(made)), in_parts=True
@@ -493,16 +563,20 @@ def _hole(choose: random.Random, data: bytes) -> bytes:
     length = min(choose.randrange(1, 12) * BLOCK, last - start)
     damaged = data[:start] + bytes(length) + data[start + length :]
     for at, end in _tars_within(data):
-        if at <= start < end and not any(damaged[start:end]):
+        behind = (at + header for header in _headers(data[at:end]))
+        if at <= start < end and not any(header >= start + length for header in behind):
             return _broken_header(choose, data)  # the same within: it would be that tar's end
     return damaged
 
 
-def _tars_within(data: bytes) -> list[tuple[int, int]]:
-    """Where the tars in a tar begin and end."""
+def _tars_within(data: bytes, start: int = 0) -> Iterator[tuple[int, int]]:
+    """Where the tars in a tar begin and end, and those in these."""
     with tarfile.open(fileobj=io.BytesIO(data), errors="surrogateescape") as archive:
-        tars = [m for m in archive if m.isreg() and m.name.endswith(".tar")]
-    return [(m.offset_data, m.offset_data + m.size) for m in tars]
+        tars = [m for m in archive if m.isreg() and re.search(r"(?:^|/)[^./][^/]*\.tar$", m.name)]
+    for member in tars:
+        at, end = member.offset_data, member.offset_data + member.size
+        yield start + at, start + end
+        yield from _tars_within(data[at:end], start + at)
 
 
 def _broken_header(choose: random.Random, data: bytes) -> bytes:

@@ -148,7 +148,8 @@ def _discovery(path: Path, settings: Settings) -> dict[str, Any]:
     except ImagenetfsError as error:
         return {"error": str(error)}
     counted = counting.count(catalogue, counting.COUNT_SECONDS)
-    files = [a.path for a in catalogue.index.archives if a.kind is not Kind.DIRECTORY][:64]
+    archives = catalogue.index.archives
+    files = list({a.file: None for a in archives if a.kind is not Kind.DIRECTORY})[:64]
     sizes = {file: status.st_size for file in files if (status := catalogue.source.status(file))}
     return {
         "versions": {
@@ -172,7 +173,8 @@ def _sizes(catalogue: Catalogue) -> dict[str, int]:
         for split in version.splits:
             archives = [catalogue.index.archives[number] for number in split.backend.archives]
             if len(archives) <= _FEW:
-                status = (catalogue.source.status(archive.path) for archive in archives)
+                files = {archive.file for archive in archives}
+                status = map(catalogue.source.status, files)
                 title = f"{version.name.decode()}/{split.name.decode()}"
                 found[title] = sum(one.st_size for one in status if one is not None)
     return found

@@ -15,13 +15,15 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from imagenetfs.index.archives import OUTER, Kind, is_archive_name, tar_stem
+from imagenetfs.index.archives import OUTER, Kind, is_archive_name, is_tar_name, tar_stem
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.tree.class_backend import (
+    archives_too_deep,
     class_backend,
     outside_of,
     split_of_places,
+    tars_of_splits,
     tell_outside,
 )
 from imagenetfs.tree.class_places import (
@@ -39,6 +41,7 @@ from imagenetfs.tree.discovered_classes import (
     archives_below,
     are_numbered,
     classes_below,
+    split_tars,
     tar_stems,
 )
 from imagenetfs.tree.discovery import (
@@ -87,6 +90,8 @@ def versions(
     for path in _free_directories(discovery, index.source.path):
         name = path.rpartition(b"/")[2] or os.fsencode(index.source.path.name)
         version = _add(finder, found, names, name, path, classes_below(discovery, index, path))
+        if version is None and split_tars(discovery, path):
+            version = _add_flat_tars(finder, found, names, name, path)
         if version is not None:
             _add_flat(finder, version, path, kit)
             _look_outside(finder, version, path)
@@ -97,11 +102,14 @@ def versions(
         if seen is None:
             continue
         stem, where = tar_stem(plain_name(path.rpartition(b"/")[2])), DirectoryPlace(number)
-        if not _may_hold_classes(finder, path, seen):
+        if not _may_hold_classes(seen):
             if path.rpartition(b"/")[0] == discovery.base and _has_named_images(seen):
                 flat.append((stem, where))
         elif _is_usable(finder, number):
             classes = _classes_in(index, where)
+            if not classes:
+                tars = tars_of_splits(index, number) or archives_too_deep(index, number)
+                discovery.wrapped.update({path: tars} if tars else {})
             version = _add(finder, found, names, stem, path, classes)
             if version is not None:
                 tell_outside(finder, where, classes, [])
@@ -146,6 +154,33 @@ def _add(
         aliases = (b"validation",) if split == b"val" else ()
         backend = split_of_places(finder, places)
         version.splits.append(Split(split, backend, title, aliases))
+    found[name] = version
+    return version
+
+
+def _add_flat_tars(
+    finder: ArchiveSelector,
+    found: dict[bytes, Version],
+    known: set[bytes],
+    name: bytes,
+    path: bytes,
+) -> Version | None:
+    """The set ``name`` of a directory's tars of splits whose images' names tell their classes."""
+    version = Version(name if name not in _TAKEN else b"set-" + name)
+    for stem, where in split_tars(finder.discovery, path):
+        split = split_name(stem)
+        if version.split(split) is not None or not _is_usable(finder, where.archive):
+            continue
+        backend = class_backend(finder, where, split)
+        if backend is not None:
+            aliases = (b"validation",) if split == b"val" else ()
+            version.splits.append(Split(split, backend, finder.title(where), aliases))
+    if not version.splits:
+        return None
+    if name in found or name in known:
+        shown = os.fsdecode(name)
+        finder.warn(f"{os.fsdecode(path)} is not shown: there is a version {shown} already.")
+        return None
     found[name] = version
     return version
 
@@ -265,10 +300,14 @@ def _free_tars(discovery: Discovery, index: Index) -> Iterator[int]:
         for name in discovery.files(directory):
             number = discovery.number(join_path(directory, name), Kind.TAR)
             stem = tar_stem(plain_name(name))
+            if directory != discovery.base and is_tar_name(name) and split_name(stem):
+                continue  # a split of the directory's set
             is_whole = any(called.fullmatch(name) for called in WHOLE_TARS)
             if number is None or CLASS.fullmatch(stem) or is_whole or DEVKIT.fullmatch(name):
                 continue
-            if discovery.unpacked is None or not discovery.unpacked.has(number):
+            archive = discovery.archives[number]
+            is_unpacked = discovery.unpacked is not None and discovery.unpacked.has(number)
+            if not (is_unpacked or archive.depth or archive.path in discovery.inner_tars):
                 yield number
 
 
@@ -278,14 +317,13 @@ def _has_named_images(seen: Peek) -> bool:
     return any(wnid_of_name(name.rpartition(b"/")[2]) for name in names)
 
 
-def _may_hold_classes(finder: ArchiveSelector, path: bytes, seen: Peek) -> bool:
+def _may_hold_classes(seen: Peek) -> bool:
     """Whether there is a class among the first members of a tar, or a tar that may hold some."""
     if seen.problem and not seen.compressed:
         return True  # its beginning is broken, which is told when it is read
-    if path not in finder.discovery.wrapped:
-        inner = (name for name, _ in seen.names if is_archive_name(name))
-        if any(not is_within_dropping(name) for name in inner):
-            return True
+    inner = (name for name, _ in seen.names if is_archive_name(name))
+    if any(not is_within_dropping(name) for name in inner):
+        return True
     parts = (tar_stem(part) for name, _ in seen.names for part in name.split(b"/")[:-1])
     tars = (tar_stem(name.rpartition(b"/")[2]) for name, _ in seen.names)
     return any(CLASS.fullmatch(part) or NUMBERED.fullmatch(part) for part in (*parts, *tars))

@@ -13,7 +13,7 @@ from functools import partial
 
 from imagenetfs.errors import ImagenetfsError
 from imagenetfs.formats.tar.header import name_of
-from imagenetfs.index.archives import Kind, tar_stem
+from imagenetfs.index.archives import Kind, is_archive_name, tar_stem
 from imagenetfs.index.index import Index
 from imagenetfs.tree.class_backend import class_backend, labels_of_directories, outside_of
 from imagenetfs.tree.class_places import (
@@ -139,7 +139,7 @@ def _role(finder: ArchiveSelector, number: int, *, has_train: bool) -> str | Non
     if not any(CLASS.fullmatch(part) or wnid_of_name(part) for part in parts):
         if called and seen.problem:
             finder.warn(f"{os.fsdecode(path)} is not used: {seen.problem}. Have it replaced.")
-        elif called and names and path not in finder.discovery.wrapped:
+        elif called and names and not any(map(is_archive_name, names)):
             first = os.fsdecode(names[0])
             finder.warn(
                 f"{os.fsdecode(path)} is not used: its first member is {first}, and no image of "
@@ -201,7 +201,7 @@ def _val(
     labels = find_labels(finder, kit)
     split.other_labels = OtherLabels(labels.title, labels.of) if labels is not None else None
     if kit is None:
-        paths = tuple(finder.index.archives[number].path for number in backend.archives)
+        paths = tuple({finder.index.archives[n].file: None for n in backend.archives})
         return split, _order_of(backend), paths
     return split, *of_kit
 

@@ -13,7 +13,7 @@ from imagenetfs.errors import ArchiveError
 from imagenetfs.index.archives import OUTER
 from imagenetfs.index.member_encoder import MemberRows, encode_member_table
 from imagenetfs.index.member_table import MemberTable
-from imagenetfs.tree import archive_view, class_listing
+from imagenetfs.tree import archive_view, class_listing, class_places
 from imagenetfs.tree.archive_view import container_mtime_ns
 from imagenetfs.tree.inode import InodeKind, base, fields
 from imagenetfs.tree.listing import FlatListing
@@ -125,6 +125,7 @@ def test_a_tar_with_more_rows_than_numbers_is_a_file_and_that_is_told(
     small_source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archive_view, "max_rows", lambda inner: 5)
+    monkeypatch.setattr(class_places, "DEEPEST", 0)
     tree = tree_of(small_source)
     assert names(tree, "archives/t.tar") == ["a.tar", "b.tar"]
     assert stat.S_ISREG(tree.attributes(at(tree, "archives/t.tar/a.tar")).mode)
@@ -136,6 +137,7 @@ def test_tars_behind_too_many_others_are_files(
     small_source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archive_view, "MAX_INNER", 1)
+    monkeypatch.setattr(class_places, "DEEPEST", 0)
     tree = tree_of(small_source)
     kinds = [tree.attributes(at(tree, f"archives/t.tar/{name}.tar")).mode for name in "ab"]
     assert [stat.S_ISDIR(mode) for mode in kinds] == [True, False]

@@ -77,12 +77,25 @@ X = {"x.JPEG": b"x"}
         # a tar of tars of directories: one level more
         (
             {"train.tar": tar_of({"n00000001/x": b""})},
-            [("train/n00000001", (0, 0, A))],
+            [("train/n00000001", (1, OUTER, A))],
         ),
-        ({"part7.tar": tar_of({"n00000001/x": b""})}, [("n00000001", (0, 0, A))]),
+        ({"part7.tar": tar_of({"n00000001/x": b""})}, [("n00000001", (1, OUTER, A))]),
+        # class tars, and directories, behind two tars more; a third one is not looked into
+        (
+            {"a.tar": tar_of({"train/b.tar": tar_of({"n00000001.tar": tar_of(X)})})},
+            [("train/n00000001", (2, 0, b""))],
+        ),
+        (
+            {"a.tar": tar_of({"b.tar": tar_of({"c.tar": tar_of({"n00000001/x": b""})})})},
+            [("n00000001", (2, 0, A))],
+        ),
+        (
+            {"a.tar": tar_of({"b.tar": tar_of({"c.tar": tar_of({"n00000001.tar": tar_of(X)})})})},
+            [],
+        ),
         ({"._train.tar": tar_of({"n00000001/x": b""})}, []),
     ],
-    ids=range(10),
+    ids=range(13),
 )
 def test_classes_in_a_tar(
     tmp_path: Path,

@@ -74,9 +74,32 @@ def split_of(*listings: Listing | ImagenetfsError, problems: Any = ()) -> Split:
 
 def test_images_and_bytes() -> None:
     found = account(VERSION, split_of(listing(1, 0, 3), listing(), listing(10)))
-    assert (found.classes, found.images, found.bytes, found.hollow) == (3, 4, 14, 1)
+    assert (found.classes, found.images, found.bytes) == (3, 4, 14)
     assert found.empty == ["n00000001"]
     assert account(VERSION, split_of()).images == 0
+
+
+def test_images_of_0_bytes_are_told_with_their_names() -> None:
+    found = account(VERSION, split_of(listing(1, 0, 3), listing(0, 0, 7, 0)))
+    assert found.hollow == ["n00000000/1", "n00000001/0", "n00000001/1", "n00000001/3"]
+    assert found.sentence("/s") == (
+        "ILSVRC2012/train does not add up: 4 images of 0 bytes (n00000000/1, n00000001/0, "
+        "n00000001/1 and 1 more). What has 0 bytes ends an epoch in its middle: replace it, or "
+        "take it away."
+    )
+    assert not found.adds_up
+    assert found.as_json()["images_of_0_bytes"] == 4
+    assert found.as_json()["named_of_0_bytes"] == found.hollow
+
+
+def test_images_of_0_bytes_as_they_were_published() -> None:
+    """winter21 has some: it is complete."""
+    found = account(Version(b"winter21_whole"), split_of(listing(1, 0)))
+    assert found.note == (
+        "winter21_whole/train has 1 image of 0 bytes (n00000000/1), as it was published: skip them."
+    )
+    assert found.sentence("/s") is None
+    assert found.adds_up
 
 
 def test_what_cannot_be_read_is_left_out_and_told_once() -> None:

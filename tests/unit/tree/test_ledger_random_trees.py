@@ -16,6 +16,7 @@ import tarfile
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,13 +103,13 @@ def leaves_of(path: Path, counts: Counter[str]) -> list[Leaf]:
 
 
 def is_dropping(path: str) -> bool:
-    rule = r"\..*|.*~|thumbs\.db|desktop\.ini|__macosx|@eadir"
+    rule = r"\..*|.*~|#.*#|thumbs\.db|desktop\.ini|__macosx|@eadir"
     return any(re.fullmatch(rule, part, re.IGNORECASE) for part in path.split("/"))
 
 
 def is_image(path: str, data: bytes) -> bool:
     ending = os.path.splitext(path)[1].lower()
-    if ending in (".jpeg", ".jpg", ".png"):
+    if ending in (".jpeg", ".jpg", ".png", ".webp", ".gif", ".tiff", ".bmp"):
         return True
     return ending not in (".txt", ".xml", ".part", ".tar") and data.startswith(b"\xff\xd8\xff")
 
@@ -136,8 +137,8 @@ def opened(leaves: Iterable[Leaf], counts: Counter[str]) -> Iterator[Leaf]:
     for leaf in leaves:
         is_tar = leaf.path.endswith(".tar") and not is_dropping(leaf.path)
         if leaf.data is not None and is_tar and not re.search(r"n\d{8}(\.tar$|/)", leaf.path):
-            for path, data in leaves_of_tar(leaf.data, counts):
-                yield Leaf(f"{leaf.path}/{path}", data)
+            within = leaves_of_tar(leaf.data, counts)
+            yield from opened((Leaf(f"{leaf.path}/{path}", data) for path, data in within), counts)
         else:
             yield leaf
 
@@ -190,11 +191,12 @@ def reference(path: Path, *, flat: bool, labels: dict[str, str]) -> tuple[Shown,
         counts["no_class"] = stray_images(others)
         return {wnid: images_of(some, counts) for wnid, some in classes.items()}, counts
     shown: Shown = {}
-    for name, data in images_of(leaves, counts).items():
+    for name, data in images_of(list(opened(leaves, counts)), counts).items():
         shown.setdefault(class_of(name, labels), {})[name] = data
     without = shown.pop("", {})
     # Names that tell that they are images, but not of what, have a class of their own.
-    if not labels and any(re.search(r"\.(JPEG|jpg|png|PNG)$", name) for name in without):
+    endings = r"\.(jpe?g|png|webp|gif|tiff|bmp)$"
+    if not labels and any(re.search(endings, name, re.IGNORECASE) for name in without):
         shown["unlabeled"] = without
     elif without:
         counts["no_label"] = len(without)
@@ -228,10 +230,14 @@ def solution(choose: random.Random, labels: dict[str, str], root: Path) -> dict[
     return known
 
 
-def make(choose: random.Random, root: Path, form: str, place: Place) -> tuple[Path, dict[str, str]]:
+def make(
+    choose: random.Random, root: Path, form: str, place: Place, *, holes: bool = True
+) -> tuple[Path, dict[str, str]]:
     """A random tree: the container, and the labels of its images by their stems."""
     kind = FORMS[form]
     made = content(choose, place, archived=kind.archived)
+    if not holes:
+        made.classes = {w: [replace(e, sparse=False) for e in es] for w, es in made.classes.items()}
     path = kind.pack(choose, root, place, made)
     if not kind.flat or not place.split.endswith("/val"):
         return path, {}
@@ -291,7 +297,8 @@ def check_damaged(choose: random.Random, root: Path, form: str, place: Place) ->
     """Make a tree, and damage a tar of it: no byte is shown that was none, and what is not as it
     was is told.
     """
-    path, labels = make(choose, root, form, place)
+    # A sparse member behind a damaged header is what is stored of it, map and all, as for GNU tar.
+    path, labels = make(choose, root, form, place, holes=False)
     is_flat = FORMS[form].flat
     shown, _ = reference(path, flat=is_flat, labels=labels)
     sizes = set(map(len, every_file(path)))

@@ -228,19 +228,39 @@ def test_unknown_levels_within_a_flat_split_s_zip(tmp_path: Path) -> None:
     assert shown(tree, "ILSVRC2012/val") == VAL
 
 
-@pytest.mark.parametrize("packing", ["stored", "deflated"])
-@pytest.mark.parametrize("above", ["", "ILSVRC2012/", "some/where/"])
-def test_a_zip_of_the_published_tars(tmp_path: Path, above: str, packing: Packing) -> None:
-    """The command that is named mends it."""
-    source = documented(tmp_path)
+def published(source: Path, above: str, packing: Packing) -> dict[str, bytes]:
+    """A zip of the published tars, which leave the source for it."""
     tars = ["ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"]
     inside = {above + name: (source / "ILSVRC2012" / name).read_bytes() for name in tars}
     without(source, *(f"ILSVRC2012/{name}" for name in tars))
-    write(source, {"all.zip": zip_of(inside, packing)})
+    return {"all.zip": zip_of(inside, packing)}
+
+
+@pytest.mark.parametrize("above", ["", "ILSVRC2012/", "imagenet/"])
+def test_a_zip_of_the_published_tars(tmp_path: Path, above: str) -> None:
+    """A devkit stands beside it, unpacked."""
+    source = documented(tmp_path)
+    tree = tree_of(write(source, published(source, above, "stored")))
+    assert shown(tree, "ILSVRC2012/train") == TRAIN
+    assert shown(tree, "ILSVRC2012/val") == VAL
+    assert said(tree) == []
+
+
+@pytest.mark.parametrize(
+    ("above", "packing"),
+    [("", "deflated"), ("ILSVRC2012/", "deflated"), ("some/where/", "stored")],
+)
+def test_a_zip_of_the_published_tars_that_is_not_served(
+    tmp_path: Path, above: str, packing: Packing
+) -> None:
+    """The command that is named mends it."""
+    source = documented(tmp_path)
+    write(source, published(source, above, packing))
     with pytest.raises(SourceUnknownError) as caught:
         tree_of(source)
     told = str(caught.value)
-    assert f"all.zip holds {above}{tars[0]} and {above}{tars[1]}: a tar of tars within" in told
+    tars = f"{above}ILSVRC2012_img_train.tar and {above}ILSVRC2012_img_val.tar"
+    assert f"all.zip holds {tars}, and no split is read from there" in told
     assert told.endswith(f"(cd {source} && unzip all.zip).")
 
 

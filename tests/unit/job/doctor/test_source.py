@@ -123,7 +123,7 @@ def test_a_source_that_may_hang_wants_fusectl(
 def test_what_a_source_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = tmp_path / "tiny-imagenet-200" / "train" / "n00000001" / "images"
     tiny.mkdir(parents=True)
-    (tiny / "n00000001_0.JPEG").touch()
+    (tiny / "n00000001_0.JPEG").write_bytes(b"x")
     lines = list(source_lines.source(settings_with(source=tmp_path)))
     assert [line.about for line in lines if line.about != "connections"] == ["source", "contents"]
     line = about(lines, "contents")
