@@ -22,7 +22,7 @@ from imagenetfs.cache.volume import Volume
 from imagenetfs.system.resources import files_to_keep
 
 _CHECK_SECONDS = 1.0
-_TELL_SECONDS = 10.0
+TELL_SECONDS = 10.0
 _MOST_OPEN = 256
 
 
@@ -68,7 +68,7 @@ class SegmentHandles:
         self.check_at = now + _CHECK_SECONDS
         telling = now >= self._tell_at
         if telling:
-            self._tell_at = now + _TELL_SECONDS
+            self._tell_at = now + TELL_SECONDS
         for segment, (volume, number) in list(self._opened.items()):
             if not segment.is_current():
                 self._close(segment)

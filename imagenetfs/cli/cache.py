@@ -57,6 +57,7 @@ def ls(
 ) -> None:
     """Show what is kept of each archive, and what that saved."""
     from imagenetfs.cache.inventory import list_volumes
+    from imagenetfs.cache.segment_handles import TELL_SECONDS
 
     with _directory(context) as directory:
         found = list_volumes(directory)
@@ -66,7 +67,10 @@ def ls(
         head = ("version", "archive", "kept", "part", "hits", "misses", "saved", "last used")
         table(head, [_line(one) for one in found])
         allocated = sum(one.allocated for one in found)
-        say(f"{in_bytes(allocated)} in {directory.path}.")
+        say(
+            f"{in_bytes(allocated)} in {directory.path}. Hits and misses are those of all mounts; "
+            f"a running one adds its own every {TELL_SECONDS:.0f} s, as long as it is read from."
+        )
 
 
 def _line(one: VolumeUsage) -> tuple[str, ...]:

@@ -107,6 +107,20 @@ def _with_dashes(given: list[str]) -> str:
     return " ".join(["imagenetfs", *given[:at], "--", *command])
 
 
+_OTHER_WORDS = {
+    "version": "imagenetfs --version",
+    "unmount": "umount",
+    "exec": "run",
+    "ls": "info",
+    "list": "info",
+    "config": "settings",
+    "check": "verify",
+    "top": "status --watch",
+    "watch": "status --watch",
+}
+"""What others call a command, and what it is called here."""
+
+
 def _is_bare(given: list[str]) -> bool:
     """Whether this is ``imagenetfs SOURCE MOUNTPOINT [-o ...]``, as mount(8) calls it."""
     if not given or given[0] in COMMANDS:
@@ -117,8 +131,10 @@ def _is_bare(given: list[str]) -> bool:
     looks_like_word = "/" not in first and not Path(first).exists()
     near = difflib.get_close_matches(first, COMMANDS, n=1)
     too_many = len(given) > 2 and not given[2].startswith("-")
-    if looks_like_word and (near or len(given) == 1 or too_many):
-        hint = f"Did you mean `{near[0]}`?" if near else f"There are {', '.join(COMMANDS)}."
+    known = near or first in _OTHER_WORDS
+    if looks_like_word and (known or len(given) == 1 or too_many):
+        meant = _OTHER_WORDS.get(first, near[0] if near else "")
+        hint = f"Did you mean `{meant}`?" if meant else f"There are {', '.join(COMMANDS)}."
         raise UsageError(f"There is no command `{first}`. {hint}")
     return True
 

@@ -25,7 +25,7 @@ from imagenetfs.cli.index_common import (
 )
 from imagenetfs.cli.parser import App, Command, Group, with_usage
 from imagenetfs.cli.progress import ProgressBar
-from imagenetfs.cli.terminal import say, show
+from imagenetfs.cli.terminal import in_bytes, say, show
 from imagenetfs.errors import (
     BrokenArchivesError,
     ImagenetfsError,
@@ -141,7 +141,7 @@ class _MemberProgress:
         self._bar.update(now.members, total)
 
     def end(self, members: int) -> None:
-        """All is done: there are so many members, those that were known before among them."""
+        """All is done: there are so many files, those that were known before among them."""
         self._bar.update(members, members, there=max(0, members - self._found))
 
 
@@ -155,14 +155,14 @@ def _build(
         target = opened.places.file(group)
         assert target is not None
         start = time.monotonic()
-        with ProgressBar(f"Indexing {group}", unit="members") as bar:
+        with ProgressBar(f"Indexing {group}", unit="files") as bar:
             progress = _MemberProgress(bar)
             try:
                 outcome = build_group(opened, group, archives, in_flight, progress, part)
             except OSError as error:
                 what = f"the index file {target}"
                 raise not_writable(what, error, ANOTHER_PLACE) from error
-            progress.end(outcome.members)
+            progress.end(outcome.files)
         seconds = time.monotonic() - start
         show(_summary(group, outcome, part.file(target) if part else target, seconds))
         broken += outcome.broken
@@ -217,12 +217,6 @@ def _shard(text: str | None) -> Shard | None:
 
 def _summary(group: str, outcome: Outcome, target: Path, seconds: float) -> str:
     size = target.stat().st_size if target.exists() else 0
-    each = (
-        f", index {size / outcome.members:.1f} bytes a member" if outcome.members and size else ""
-    )
     kept = "" if outcome.made else ", all indexed before"
-    return (
-        f"{group}: {counted(outcome.containers, 'table')}, {counted(outcome.members, 'member')}"
-        f"{kept}{each}, "
-        f"in {seconds:.1f} s"
-    )
+    index = f", index of {in_bytes(size)}" if size else ""
+    return f"{group}: {counted(outcome.files, 'file')}{kept}{index}, in {seconds:.1f} s"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from imagenetfs.cli import mount_options as mountoptions
 from imagenetfs.cli import options
 from imagenetfs.cli.parser import App, with_usage
 from imagenetfs.cli.terminal import say
+from imagenetfs.config import Settings
 from imagenetfs.config.value_types import SystemLog
 from imagenetfs.errors import UsageError
 from imagenetfs.job import logs, preflight, signals, slurm_step
@@ -83,16 +85,16 @@ def mount(
 
     The server goes on in the background until `imagenetfs umount MOUNTPOINT`.
     """
-    if len(places) > 2:
-        raise UsageError("mount takes SOURCE and MOUNTPOINT, or MOUNTPOINT alone.")
+    named = _source_of(places)
     asked = mountoptions.parse([*(mount_options or []), *(["allow_other"] if allow_other else [])])
-    named = places[0] if len(places) == 2 else None
     settings = options.settings_of(context, named, asked.settings)
     for note in asked.notes:
         say(note)
+    mountpoint = preflight.resolved("mountpoint", places[-1])
+    root = _root(settings, named, places[-1], mountpoint)
     request = MountRequest(
-        paths=prepare_paths(preflight.resolved("mountpoint", places[-1]), settings, say),
-        source=settings.source or preflight.default_source(),
+        paths=prepare_paths(mountpoint, settings, say),
+        source=root,
         settings=settings,
         born="mount",
         fuse_options=tuple(asked.fuse),
@@ -106,6 +108,24 @@ def mount(
             _serve_here(request, lock)
         else:
             _serve_in_background(request, lock)
+
+
+def _source_of(places: list[str]) -> str | None:
+    """The first of two arguments."""
+    if len(places) > 2:
+        raise UsageError(
+            "mount takes SOURCE and MOUNTPOINT, or MOUNTPOINT alone. These are "
+            f"{len(places)} words; a path with a space in it stands in quotes."
+        )
+    return places[0] if len(places) == 2 else None
+
+
+def _root(settings: Settings, named: str | None, typed: str, mountpoint: Path) -> Path:
+    """The source. Raises SourceMissingError where an argument was forgotten, or two are swapped."""
+    source = settings.source or preflight.default_source(Path(typed).absolute())
+    if named is not None:
+        preflight.check_order(source, mountpoint)
+    return source
 
 
 def _serve_in_background(request: MountRequest, lock: MountLock) -> None:

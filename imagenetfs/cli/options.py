@@ -54,6 +54,9 @@ LogLevelOption = Annotated[
 IdleOption = Annotated[str | None, _option("idle", "TIME")]
 
 
+_OF_THE_CACHE = ("cache_size", "keep_free")
+
+
 def settings_of(
     context: typer.Context,
     source: str | None = None,
@@ -78,4 +81,9 @@ def settings_of(
     settings = config.resolve(given)
     for note in settings.notes:
         say(note)
+    idle = [config.option_name(name) for name in _OF_THE_CACHE if given.get(name) is not None]
+    if idle and settings.cache_dir is None:
+        say(
+            f"{' and '.join(idle)}: of no effect, for there is no cache; --cache-dir DIR makes one."
+        )
     return settings

@@ -88,6 +88,8 @@ def run(
         check_required(source_to_use(settings, Path(at) if at else None, os.environ), settings, say)
     session = acquire(settings, Path(at) if at else None, os.environ, say)
     try:
+        for doubt in commands.doubts(command):
+            say(f"warning: {doubt}")
         filled = commands.fill_in(command, str(session.mountpoint))
         return commands.run(filled, {**os.environ, **session.variables})
     finally:

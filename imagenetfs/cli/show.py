@@ -83,7 +83,8 @@ def show(
 ) -> None:
     """Show what a class, an image or a split is, and where it comes from.
 
-    Finds classes by their words, and lists them where several have one. Reads the source itself:
+    Finds classes by their words, and lists them where several are meant: dog lists all
+    breeds. Reads the source itself:
     no mount is needed, but the source of one is found by its mountpoint.
     """
     if sheet is None and (classes, images) != (None, None):
@@ -117,7 +118,7 @@ def _show(opened: OpenedSource, wanted: str, *, as_json: bool) -> None:
         show_json([describer.describe(place) for place in places])
         return
     if len(places) > 1 and places[0].kind == "class":
-        say(f"{len(places):,} classes have `{wanted}` in their words; name one by its WordNet id:")
+        say(f"{len(places):,} classes are meant by `{wanted}`; name one by its WordNet id:")
         rows = [(p.title, describer.in_short(p.wnid)) for p in places[:_MOST_SHOWN]]
         fields(rows)
         if len(places) > _MOST_SHOWN:

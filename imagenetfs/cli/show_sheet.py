@@ -96,7 +96,7 @@ def _rows(
         picks = batch_of(opened, split, request.images or _BATCH, draw)
         names = [describer.caption(pick.wnid) for pick in picks]
         row = Row("", list(zip(bytes_of(picks), names, strict=True)))
-        return f"{split[0]}  a batch at random, seed {request.seed}", [row]
+        return f"{split[0]}, a batch at random, seed {request.seed}", [row]
     every = list(split[2].backend.classes)
     chosen = sorted(draw.sample(every, min(request.classes, len(every))))
     rows = []

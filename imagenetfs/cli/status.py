@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from imagenetfs.cli import completion
 from imagenetfs.cli.status_view import lines_of, show_lines
 from imagenetfs.cli.terminal import say, show, show_json
 from imagenetfs.errors import UsageError
@@ -25,7 +26,11 @@ def register(app: typer.Typer) -> None:
 def status(
     mountpoint: Annotated[
         str | None,
-        typer.Argument(metavar="[MOUNTPOINT]", help="One mount; all of this user without it."),
+        typer.Argument(
+            metavar="[MOUNTPOINT]",
+            help="One mount; all of this user without it.",
+            autocompletion=completion.mountpoints,
+        ),
     ] = None,
     watch: Annotated[
         bool,

@@ -163,11 +163,17 @@ def in_bytes(count: float) -> str:
     return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
 
 
+_MOST_OF_A_UNIT = 100_000
+"""So many of a unit and more are not what a user writes: 75,379,188 KiB is a part of a disk."""
+
+
 def as_given(count: int) -> str:
-    """A limit in the unit in which it was most probably given: ``3G`` as 3 GB, ``3Gi`` as 3 GiB."""
+    """A limit in the unit in which it was most probably given: ``3G`` as 3 GB, ``3Gi`` as 3 GiB.
+    One that was computed, a part of a disk or what is left of it, is rounded.
+    """
     for base, units in ((1000, "kB MB GB TB"), (1024, "KiB MiB GiB TiB")):
         for power, unit in reversed(list(enumerate(units.split(), start=1))):
-            if count and count % base**power == 0:
+            if count and count % base**power == 0 and count // base**power < _MOST_OF_A_UNIT:
                 return f"{count // base**power:,} {unit}"
     return in_bytes(count)
 

@@ -179,6 +179,8 @@ class SystemLog(StrEnum):
 
 
 def _parse_log(text: str) -> Path | SystemLog:
+    if text == "-":
+        raise ValueError(text)  # a server in the background has no standard output
     return SystemLog(text) if text in set(SystemLog) else _parse_path(text)
 
 
@@ -207,7 +209,11 @@ TEXT = Kind("one line of text", _parse_text)
 DURATION = Kind("a time such as 90, 90s or 2m", _parse_duration, types=(int, float, str))
 PATH = Kind("a path", _parse_path, paths_in=_one_path)
 PATHS = Kind("paths (in a file a list)", _parse_paths, types=(list,), paths_in=_several_paths)
-LOG = Kind("a path, syslog, or journal", _parse_log, paths_in=_path_unless_system_log)
+LOG = Kind(
+    "a path, syslog, or journal (mount --foreground logs to the terminal)",
+    _parse_log,
+    paths_in=_path_unless_system_log,
+)
 VIEWS = Kind(
     "NAME=FILE, several separated by colons, no NAME twice",
     _parse_views,

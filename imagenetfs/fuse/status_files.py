@@ -37,8 +37,10 @@ class StatusFiles:
         log_path: Path | None,
         failures: FailureRegister,
         inflating: Callable[[], Sequence[UnderWay]] = tuple,
+        log_start: int = 0,
     ) -> None:
-        """``failures``: what could not be read, counted by whichever process answers;
+        """``log_start``: the byte of the log at which this mount begins; earlier ones of this place
+        stand before. ``failures``: what could not be read, counted by whichever process answers;
         ``inflating()``: the arrays that are being inflated.
         """
         self._inflating = inflating
@@ -46,6 +48,7 @@ class StatusFiles:
         self._stats = stats
         self._late_warnings = late_warnings
         self._log_path = log_path
+        self._log_start = log_start
 
     def contents(self, name: str) -> bytes:
         """The contents now."""
@@ -98,7 +101,9 @@ class StatusFiles:
             return b""
         try:
             with os.fdopen(open_regular(self._log_path), "rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - _LOG_TAIL))
+                size = os.fstat(file.fileno()).st_size
+                start = self._log_start if self._log_start <= size else 0  # else it is another one
+                file.seek(max(start, size - _LOG_TAIL))
                 return file.read(_LOG_TAIL)
         except OSError:
             return b""

@@ -79,7 +79,8 @@ class Progress:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What was indexed: containers, members, those that are broken, those that were left because
-    they could not be read; and whether any was not in an index file yet.
+    they could not be read; whether any was not in an index file yet; and how many of the members
+    are containers themselves.
     """
 
     containers: int
@@ -87,6 +88,12 @@ class Outcome:
     broken: tuple[str, ...]
     left: tuple[Work, ...]
     made: bool = True
+    inner: int = 0
+
+    @property
+    def files(self) -> int:
+        """How many members are files of a user's: an archive's own archives are none."""
+        return self.members - self.inner
 
     @property
     def missing(self) -> int:
@@ -268,7 +275,8 @@ def _outcome(index: Index, work: list[Work]) -> Outcome:
         members += meta["rows"]
         if meta.get("problem"):
             broken.append(f"{index.title(*item)}: {meta['problem']}")
-    return Outcome(len(work) - len(left), members, tuple(broken), tuple(left))
+    inner = sum(1 for _, container in work if container != OUTER)
+    return Outcome(len(work) - len(left), members, tuple(broken), tuple(left), inner=inner)
 
 
 def save(

@@ -28,12 +28,14 @@ def remove_dead_mounts(root: Path, own: MountPaths, say: Say) -> None:
 
 
 def clear_dead_mount(entry: mounts.MountEntry, paths: MountPaths, say: Say) -> None:
-    """Take a dead mount away, and what its server could not any more;
-    raises MountpointStaleError.
+    """Take a dead mount away, and what its server could not any more: its files, and the
+    mountpoint that `mount --make` made. Raises MountpointStaleError.
     """
     preflight.remove_dead_mount(entry, say)
     with contextlib.suppress(ImagenetfsError), locked(paths, 0.0):
         _clear(paths, say)
+        if mounts.find_mount(paths.mountpoint) is None and preflight.is_made(paths.mountpoint):
+            preflight.remove_made(paths.mountpoint)
 
 
 def _clear(paths: MountPaths, say: Say) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,18 @@ from imagenetfs.job import signals
 from imagenetfs.job.group_sentinel import GroupSentinel, is_stopped, signal_of
 
 PLACEHOLDER = "{mnt}"
+
+_BRACES = re.compile(
+    r"\{(?:mnt|mount|mount_?(?:point|dir|path)|mnt_?(?:point|dir))\}", re.IGNORECASE
+)
+"""The placeholder, and what else is written for it."""
+
+_VERSION_AT_ROOT = re.compile(
+    r"/(?:ILSVRC2012(?:_t3)?|winter21_whole|fall11_whole|tiny-imagenet-200|Imagenet(?:8|16|32|64)"
+    r"|views)(?:/|$)"
+)
+
+_SHELL_LINE = re.compile(r"[\s|&;<>]")
 
 _PYTHONS_OWN = (signal.SIGPIPE, signal.SIGXFSZ)
 """Ignored by Python itself: no wish of the user's. The command starts with their defaults."""
@@ -56,6 +69,26 @@ def fill_in(command: Sequence[str], mountpoint: str) -> list[str]:
     return [argument.replace(PLACEHOLDER, mountpoint) for argument in command]
 
 
+def doubts(command: Sequence[str]) -> list[str]:
+    """What of a command was most probably meant otherwise, each in a sentence: another word in
+    braces, a variable that the shell filled in before there was a mount.
+    """
+    found = []
+    for argument in command:
+        other = next((m[0] for m in _BRACES.finditer(argument) if m[0] != PLACEHOLDER), None)
+        if other is not None:
+            found.append(
+                f"{other} is given to the command as it stands: the mountpoint is written "
+                f"{PLACEHOLDER}."
+            )
+        if _VERSION_AT_ROOT.match(argument) and not os.path.lexists(argument):
+            found.append(
+                f"There is nothing at {argument}: if $IMAGENETFS_MOUNT stood before it, the shell "
+                f"filled it in before the mount was there. Write {PLACEHOLDER}{argument}."
+            )
+    return list(dict.fromkeys(found))
+
+
 def run(command: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run a command to its end; its exit code, or 128 and the number of the signal it died of.
 
@@ -73,12 +106,21 @@ def run(command: Sequence[str], environ: Mapping[str, str]) -> int:
         sentinel.aim(process.pid)
         code = process.returncode = _Front(process.pid, sentinel, dispositions).wait()
     except FileNotFoundError as error:
-        raise CommandNotFoundError(f"The command {command[0]} was not found.") from error
+        raise CommandNotFoundError(
+            f"The command {command[0]} was not found.{_shell_advice(command)}"
+        ) from error
     except OSError as error:
         raise _not_executable(command, error) from error
     finally:
         sentinel.end()
     return code if code >= 0 else 128 - code
+
+
+def _shell_advice(command: Sequence[str]) -> str:
+    """How to run what is a line for a shell, and was given as one word."""
+    if len(command) > 1 or not _SHELL_LINE.search(command[0]):
+        return ""
+    return " If it is a line for the shell, put sh -c before it: imagenetfs run ... -- sh -c '...'"
 
 
 def _not_executable(command: Sequence[str], error: OSError) -> CommandNotExecutableError:

@@ -6,11 +6,14 @@ Nothing is mounted here, and nothing is changed but for dead mounts of ours, whi
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
 import os
+import shlex
 import stat
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
+from itertools import islice
 from pathlib import Path
 
 from imagenetfs.errors import (
@@ -40,20 +43,34 @@ DEFAULT_SOURCES = (Path("/datashare/imagenet"), Path("/datashare/ImageNet"))
 NOT_MOUNTED_FILE = "NOT_MOUNTED"
 """May lie beneath a mount: it tells a user who looks there that nothing is mounted."""
 
+NOT_MOUNTED_TEXT = "imagenetfs is not mounted here at the moment.\n"
+
+_MOST_NAMES = 10_000
+"""Of a directory in which a name is looked for that is like one that is not there."""
+
 Say = Callable[[str], None]
 
 
 # --- the source -----------------------------------------------------------------------------------
 
 
-def default_source() -> Path:
-    """The source where none is named; raises SourceMissingError with what to do."""
+def default_source(mountpoint: Path | None = None) -> Path:
+    """The source where none is named; raises SourceMissingError with what to do.
+
+    ``mountpoint``: the one path that was given. It may have been meant as the source.
+    """
     for candidate in DEFAULT_SOURCES:
         try:
             if ask(candidate.is_dir, SOURCE_SECONDS):
                 return candidate
         except child_call.NoAnswerError as error:
             raise _silent("source", candidate, error) from error
+    if mountpoint is not None:
+        raise SourceMissingError(
+            f"No source is named, and {mountpoint} is taken for the mountpoint. If it is the "
+            f"source, say where to mount it: imagenetfs mount {shlex.quote(str(mountpoint))} "
+            "MOUNTPOINT. A source of its own is named before it, or in $IMAGENETFS_SOURCE."
+        )
     raise SourceMissingError(
         "No source is named: give the directory that holds ImageNet's archives as SOURCE or in "
         f"$IMAGENETFS_SOURCE (neither {' nor '.join(map(str, DEFAULT_SOURCES))} is on this node)."
@@ -74,10 +91,7 @@ def check_source(source: Path) -> Path:
     except child_call.NoAnswerError as error:
         raise _silent("source", source, error) from error
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise SourceMissingError(
-            f"The source {source} is not there: its file system is not mounted on this node, or "
-            "the data set has another path here (--source)."
-        ) from error
+        raise _absence(source) from error
     except PermissionError as error:
         raise _refusal(source) from error
     except OSError as error:
@@ -95,6 +109,65 @@ def check_source(source: Path) -> Path:
             f"The source {source} is a file: name the directory that holds ImageNet's archives."
         )
     return Path(resolved)
+
+
+def _absence(source: Path) -> SourceMissingError:
+    """That a source is not there, and which name near it is; or that it can be no directory."""
+    if _elsewhere(source):
+        return SourceMissingError(
+            f"The source {source} looks like the address of another machine, and imagenetfs reads "
+            "directories of this one: mount that file system or download the archives, and give "
+            "the directory."
+        )
+    return SourceMissingError(
+        f"The source {source} is not there: its file system is not mounted on this node, or "
+        f"the data set has another path here (--source).{_near(source)}"
+    )
+
+
+def _elsewhere(source: Path) -> bool:
+    """Whether it was typed as https://host/path, s3://bucket or host:/path: a path keeps all but
+    the second slash.
+    """
+    here = Path.cwd()
+    typed = source.relative_to(here) if source.is_relative_to(here) else source
+    return len(typed.parts) > 1 and typed.parts[0].endswith(":")
+
+
+def _near(source: Path) -> str:
+    """A question for the directory beside it whose name is most like its own."""
+    with contextlib.suppress(OSError, child_call.NoAnswerError):
+        names = ask(lambda: _directories(source.parent), ANSWER_SECONDS)
+        near = difflib.get_close_matches(source.name, names, n=1)
+        return f" Did you mean {source.parent / near[0]}?" if near else ""
+    return ""
+
+
+def _directories(path: Path) -> list[str]:
+    with os.scandir(path) as entries:
+        return [entry.name for entry in islice(entries, _MOST_NAMES) if entry.is_dir()]
+
+
+def check_order(source: Path, mountpoint: Path) -> None:
+    """Raise SourceMissingError where source and mountpoint are most probably swapped: the first is
+    an empty directory, or not there, and the second has something in it.
+    """
+    try:
+        is_swapped = ask(lambda: _is_bare(source) and not _is_bare(mountpoint), ANSWER_SECONDS)
+    except (OSError, child_call.NoAnswerError):
+        return  # the checks that follow say what is wrong
+    if is_swapped:
+        raise SourceMissingError(
+            f"The source {source} is empty, and the mountpoint {mountpoint} is not: the source "
+            f"comes first. Did you mean: imagenetfs mount {shlex.quote(str(mountpoint))} "
+            f"{shlex.quote(str(source))}"
+        )
+
+
+def _is_bare(directory: Path) -> bool:
+    """Whether an existing directory has nothing in it; raises OSError where it cannot be listed."""
+    with os.scandir(directory) as entries:
+        return all(entry.name == NOT_MOUNTED_FILE for entry in entries)
 
 
 def _question_of_source(source: Path) -> tuple[str, str | None, tuple[bool, bool]]:
@@ -310,6 +383,24 @@ def _check_empty_directory(mountpoint: Path) -> None:
             f"The mountpoint {mountpoint} is not empty, and the mount would hide what is in it: "
             "name an empty directory."
         )
+
+
+def remove_made(mountpoint: Path) -> None:
+    """Remove a mountpoint that `mount --make` has made, once nothing is mounted there."""
+    with contextlib.suppress(OSError):
+        if mounts.find_mount(mountpoint) is None:  # else the name would be looked up in the mount
+            (mountpoint / NOT_MOUNTED_FILE).unlink(missing_ok=True)
+        mountpoint.rmdir()  # refused while something is mounted there
+
+
+def is_made(mountpoint: Path) -> bool:
+    """Whether a directory where nothing is mounted was made by `mount --make`, and holds nothing
+    else.
+    """
+    sign = mountpoint / NOT_MOUNTED_FILE
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return list(mountpoint.iterdir()) == [sign] and sign.read_text() == NOT_MOUNTED_TEXT
+    return False
 
 
 def _is_occupied(mountpoint: Path) -> bool:

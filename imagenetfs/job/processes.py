@@ -58,11 +58,14 @@ def _poll_for_end(pid: int, seconds: float, clock: Clock) -> bool:
 def holders(mountpoint: str) -> list[str]:
     """Up to five processes that have a file or their directory in the mount: `name (pid)`.
 
-    Only those whose /proc entries this user may read; nothing here touches the mount itself.
+    Only those whose /proc entries this user may read; nothing here touches the mount itself. Not
+    this process, which can have but files of the one that has started it, and that is named.
     """
-    found = []
+    found, own = [], str(os.getpid())
     for directory in _processes():
-        if any(_is_within(target, mountpoint) for target in _targets(directory)):
+        if directory.name != own and any(
+            _is_within(target, mountpoint) for target in _targets(directory)
+        ):
             found.append(f"{_name(directory)} ({directory.name})")
             if len(found) == _MOST_HOLDERS:
                 break

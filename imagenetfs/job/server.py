@@ -21,7 +21,7 @@ from imagenetfs.job import preflight, primary_group, signals
 from imagenetfs.job.clients import Born, ClientRegistry, ServerInfo
 from imagenetfs.job.daemon import Ready
 from imagenetfs.job.mount_paths import MountLock, MountPaths, forget, locked
-from imagenetfs.job.preflight import NOT_MOUNTED_FILE
+from imagenetfs.job.preflight import NOT_MOUNTED_FILE, NOT_MOUNTED_TEXT
 from imagenetfs.job.rendezvous import NamespaceServer, RendezvousListener
 from imagenetfs.job.sd_notify import Notifier
 from imagenetfs.job.storage import index_places, prepare_cache
@@ -90,7 +90,9 @@ def serve_mount(
             _tidy(request)
         else:
             if request.made:
-                _remove(paths.mountpoint)  # the lock is ours, or that of a front that does so too
+                preflight.remove_made(
+                    paths.mountpoint
+                )  # the lock is ours, or that of a front that does so too
             lock.close()
             forget(paths)
 
@@ -117,7 +119,7 @@ def make_mountpoint(mountpoint: Path, say: Callable[[str], None]) -> bool:
         preflight.remove_dead_mount(entry, say)
     try:
         mountpoint.mkdir(mode=0o755)
-        sign.write_text("imagenetfs is not mounted here at the moment.\n")
+        sign.write_text(NOT_MOUNTED_TEXT)
     except FileExistsError:
         return (
             mounts.find_mount(mountpoint) is None and sign.exists()
@@ -139,6 +141,7 @@ def _plan(request: MountRequest) -> MountPlan:
         cache=prepare_cache(settings),
         fuse_options=request.fuse_options,
         log_path=request.log,
+        log_start=_size_of(request.log),
         shown_to=primary_group.usual_group() if request.born == "mount" else None,
         root_access=root_access_of(request.source)
         if "allow_other" in request.fuse_options
@@ -149,6 +152,13 @@ def _plan(request: MountRequest) -> MountPlan:
         heed_signals=request.born == "mount",
         warnings=() if places.problem is None else (places.problem,),
     )
+
+
+def _size_of(log: Path | None) -> int:
+    """How long the log is before this mount writes to it: earlier mounts of its place are in it."""
+    with contextlib.suppress(OSError):
+        return 0 if log is None else log.stat().st_size
+    return 0
 
 
 def root_access_of(source: Path) -> tuple[int, int, int]:
@@ -178,13 +188,6 @@ def _tidy(request: MountRequest) -> None:
             if request.log is None:
                 request.paths.own_log.unlink(missing_ok=True)
             if request.made:
-                _remove(request.paths.mountpoint)
+                preflight.remove_made(request.paths.mountpoint)
     except ImagenetfsError as error:
         _log.info("the mountpoint stays: %s", error)
-
-
-def _remove(mountpoint: Path) -> None:
-    with contextlib.suppress(OSError):
-        if mounts.find_mount(mountpoint) is None:  # else the name would be looked up in the mount
-            (mountpoint / NOT_MOUNTED_FILE).unlink(missing_ok=True)
-        mountpoint.rmdir()  # refused while something is mounted there

@@ -6,19 +6,17 @@ the classes that are counted, the bytes of the image that is looked at.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from imagenetfs.errors import ImagenetfsError
 from imagenetfs.formats.image_header import image_header
 from imagenetfs.index.archives import Kind
 from imagenetfs.library.find import Match, TreeSearch
 from imagenetfs.library.opened import OpenedSource
 from imagenetfs.tree.dataset import Split, Version
-from imagenetfs.tree.devkit import KitSynset, synsets
+from imagenetfs.tree.devkit import KitSynset
 from imagenetfs.tree.inode import fields
 from imagenetfs.tree.ledger import account
 from imagenetfs.tree.split_backend import UNLABELED
@@ -38,15 +36,9 @@ class Describer:
 
     # --- words ------------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def _kit(self) -> dict[bytes, KitSynset]:
-        """The devkit's rows; empty where there is none that can be read."""
-        read = self._catalogue.devkit_meta
-        if read is None:
-            return {}
-        with contextlib.suppress(ImagenetfsError):  # the catalogue's warnings have it
-            return synsets(read())
-        return {}
+        return self._finder.kit
 
     @cached_property
     def _parents(self) -> dict[bytes, list[bytes]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +18,7 @@ from imagenetfs.errors import (
 from imagenetfs.library.opened import OpenedSource
 from imagenetfs.library.paths import text_of
 from imagenetfs.tree.dataset import Split, Version
+from imagenetfs.tree.devkit import KitSynset, synsets
 from imagenetfs.tree.images import is_image_name
 from imagenetfs.tree.inode import InodeKind, kind_of
 from imagenetfs.tree.split_backend import WNID
@@ -47,6 +49,7 @@ class TreeSearch:
         self._opened = opened
         with opened.locked() as parts:
             self._walker = parts.walker
+            self._devkit_meta = parts.catalogue.devkit_meta
             shown = [("", version) for version in parts.catalogue.versions]
             shown += [("views/", view) for view in parts.catalogue.views]
         self.versions = {above + os.fsdecode(version.name): version for above, version in shown}
@@ -71,8 +74,11 @@ class TreeSearch:
         if found:
             return found
         if WNID.fullmatch(os.fsencode(path)):
-            return [self._class(os.fsencode(path))]
-        wnids = self._words.find(what)
+            wnid = os.fsencode(path)
+            below = [] if self._places_of(wnid) else self._below([wnid])
+            return [self._class(one) for one in below or [wnid]]
+        known = all_words()
+        wnids = self._words.find(what) or self._below(WordIndex(known, known).named(what))
         if not wnids:
             raise UsageError(self._nothing(what, path))
         return [self._class(wnid) for wnid in wnids]
@@ -81,9 +87,33 @@ class TreeSearch:
         above = version + "/"
         return tuple((t, *both) for t, both in self._splits.items() if t.startswith(above))
 
+    def _places_of(self, wnid: bytes) -> list[ShownSplit]:
+        return [(t, v, s) for t, (v, s) in self._splits.items() if wnid in s.backend.classes]
+
+    def _below(self, above: Iterable[bytes]) -> list[bytes]:
+        """The classes that are shown below others in WordNet (dog: all breeds), as far as the
+        devkit has the hierarchy.
+        """
+        todo, seen = list(above), set[bytes]()
+        while todo:
+            wnid = todo.pop()
+            if wnid not in seen:
+                seen.add(wnid)
+                todo += self.kit[wnid].children if wnid in self.kit else ()
+        return sorted(wnid for wnid in seen if self._places_of(wnid))
+
+    @cached_property
+    def kit(self) -> dict[bytes, KitSynset]:
+        """The devkit's rows; empty where there is none that can be read."""
+        if self._devkit_meta is None:
+            return {}
+        with contextlib.suppress(ImagenetfsError):  # the catalogue's warnings have it
+            return synsets(self._devkit_meta())
+        return {}
+
     def _class(self, wnid: bytes) -> Match:
         """A class wherever it is. Raises UsageError where it is nowhere."""
-        places = [(t, v, s) for t, (v, s) in self._splits.items() if wnid in s.backend.classes]
+        places = self._places_of(wnid)
         if not places:
             words = all_words().get(wnid)
             named = f"{wnid.decode()} ({words})" if words else wnid.decode()

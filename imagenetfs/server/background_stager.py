@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Sequence
@@ -95,6 +96,7 @@ class BackgroundStager:
         )
         plan.recent = self._context.recent
         log.info("staging %s: %d bytes", title, plan.total)
+        self._tell_what_does_not_fit(plan.total, title)
         self._row.begin()
         progress = self._run(plan, title)
         self._row.update(progress.done, plan.total, progress.fetched)
@@ -102,6 +104,17 @@ class BackgroundStager:
             "staged %s: %d bytes are local, %d of them fetched in %.1f s",
             *(title, progress.done, progress.fetched, time.monotonic() - began),
         )
+
+    def _tell_what_does_not_fit(self, total: int, title: str) -> None:
+        """Say ahead in status that the cache will be full before all is there."""
+        with contextlib.suppress(OSError):  # the disk's trouble is told by the cache
+            room = self._cached.cache.quota.capacity()
+            if total > room:
+                self._context.catalogue.late_warnings.tell(
+                    f"staging {title} cannot end: it has {total / 1e6:,.0f} MB, and the cache has "
+                    f"room for {room / 1e6:,.0f} MB. The rest is read from the source; a larger "
+                    "--cache-size, or a larger disk, takes it all."
+                )
 
     def _run(self, plan: StagePlan, title: str) -> Progress:
         """Until it is done or the cache is full; where disk or source fail,

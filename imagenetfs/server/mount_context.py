@@ -131,6 +131,7 @@ def operations_of(context: MountContext, plan: MountPlan) -> Operations:
             plan.log_path,
             context.source.failures,
             context.inflated.under_way,
+            plan.log_start,
         ),
         context.stats,
         guard,

@@ -42,7 +42,8 @@ class ServerSettings:
 class MountPlan:
     """One mount.
 
-    ``cache``: None for none. ``log_path``: the log that the mount shows. ``shown_to``: the primary
+    ``cache``: None for none. ``log_path``: the log that the mount shows, from its byte
+    ``log_start`` on. ``shown_to``: the primary
     group of the readers, where it is not this process's. ``root_access``: owner, group and
     permission bits of the root directory in a mount for all users, in which all else has the rights
     of the source. ``idle``: the mount ends when it was unused for so many seconds.
@@ -56,6 +57,7 @@ class MountPlan:
     cache: CacheSetup | None = None
     fuse_options: tuple[str, ...] = ()
     log_path: Path | None = None
+    log_start: int = 0
     shown_to: str | None = None
     root_access: Ownership | None = None
     idle: float | None = None

@@ -4,8 +4,11 @@ others.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import shlex
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -59,11 +62,24 @@ def retry_after(
     raise error
 
 
+def _own_mode(where: Path) -> str:
+    """What to do about a file that its owner, this user, has closed to himself; else nothing."""
+    with contextlib.suppress(OSError):
+        status = where.stat()
+        needed = stat.S_IRUSR | (stat.S_IXUSR if stat.S_ISDIR(status.st_mode) else 0)
+        if status.st_uid == os.geteuid() and status.st_mode & needed != needed:
+            bits = "rx" if stat.S_ISDIR(status.st_mode) else "r"
+            return (
+                f", which is yours and closed by its mode: chmod u+{bits} {shlex.quote(str(where))}"
+            )
+    return ""
+
+
 def to_source_error(
     root: Path, path: bytes, error: OSError
 ) -> SourceReadError | SourceUnreadableError:
     """The project's own error for one of the system's about ``path`` below ``root``."""
     where = root / os.fsdecode(path)
     if error.errno in (errno.EACCES, errno.EPERM):
-        return SourceUnreadableError(f"you may not read {where}.", path)
+        return SourceUnreadableError(f"you may not read {where}{_own_mode(where)}.", path)
     return SourceReadError(f"cannot read {where}: {error.strerror}.", path)

@@ -64,6 +64,11 @@ class CutOffError(ArchiveError):
     """The archive ends within what stands here: there is nothing behind it that could be sound."""
 
 
+def is_web_page(block: bytes) -> bool:
+    """Whether bytes begin as HTML or XML do: what a server sends in place of an archive."""
+    return block.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml"))
+
+
 def number(field: bytes) -> int:
     """The number in a header field: octal digits, or GNU's base-256. ValueError for any other."""
     if field[0] == 0x80:

@@ -21,6 +21,7 @@ from imagenetfs.formats.tar.header import (
     has_data,
     is_old_sparse,
     is_sound,
+    is_web_page,
     mode_of,
 )
 from imagenetfs.formats.tar.members import MemberColumns, Problem
@@ -103,6 +104,8 @@ class MemberReader:
             if packed is not None:
                 reason = f"this is no tar, but compressed with {packed}: decompress it once"
                 raise CutOffError(reason, header)
+            if not self.has_begun and is_web_page(block):
+                raise CutOffError("this is a web page, not a tar: the download failed", header)
             raise ArchiveError("no tar header here: its checksum does not hold", header)
         if first < header:
             raise ArchiveError("extended header with no member behind it", first)

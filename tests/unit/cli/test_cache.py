@@ -36,7 +36,7 @@ def test_what_is_kept(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ["ILSVRC2012", TEST, "10.2 kB", "100 %"],
         ["ILSVRC2012", TRAIN, "41.0 kB", "100 %"],
     ]
-    assert re.fullmatch(rf"imagenetfs: [\d.]+ kB in {cache}\.\n", done.err)
+    assert re.fullmatch(rf"imagenetfs: [\d.]+ kB in {cache}\. Hits and .* every 10 s.*\n", done.err)
     done = call_forked(capsys, "cache", "ls", "--json", "--cache-dir", cache)
     assert [one["bytes"] for one in json.loads(done.out)] == [10_240, 40_960]
     assert done.err == ""

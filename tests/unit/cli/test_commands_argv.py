@@ -34,7 +34,12 @@ def test_arrange(given: list[str], expected: Arranged) -> None:
 
 @pytest.mark.parametrize(
     ("given", "hint"),
-    [(["moutn", "/mnt"], "Did you mean `mount`?"), (["frobnicate"], "There are mount, umount,")],
+    [
+        (["moutn", "/mnt"], "Did you mean `mount`?"),
+        (["frobnicate"], "There are mount, umount,"),
+        (["version"], "Did you mean `imagenetfs --version`?"),
+        (["unmount", "/mnt"], "`umount`"),
+    ],
 )
 def test_a_command_that_does_not_exist(given: list[str], hint: str) -> None:
     with pytest.raises(UsageError) as caught:

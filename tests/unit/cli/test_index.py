@@ -33,15 +33,15 @@ def test_a_line_for_each_group(
     done = call_forked(capsys, "index", source, "--index-dir", tmp_path / "index")
     assert done.code == 0
     train, test = done.out.splitlines()
-    form = r"{}, index [\d.]+ bytes a member, in [\d.]+ s"
-    assert re.fullmatch(form.format("ILSVRC2012_img_train: 4 tables, 12 members"), train)
-    assert re.fullmatch(form.format("ILSVRC2012_img_test_v10102019: 1 table, 3 members"), test)
+    form = r"{}, index of [\d.]+ k?B, in [\d.]+ s"
+    assert re.fullmatch(form.format("ILSVRC2012_img_train: 9 files"), train)
+    assert re.fullmatch(form.format("ILSVRC2012_img_test_v10102019: 3 files"), test)
     assert index_files(tmp_path) == [
         "ILSVRC2012_img_test_v10102019.idx",
         "ILSVRC2012_img_train.idx",
     ]
     done = call_forked(capsys, "index", source, "--index-dir", tmp_path / "index")
-    assert done.out.count("members, all indexed before, index ") == 2
+    assert done.out.count("files, all indexed before, index of ") == 2
 
 
 def test_a_named_split_alone(
@@ -51,7 +51,7 @@ def test_a_named_split_alone(
         capsys, "index", source, "ILSVRC2012/test", "--index-dir", tmp_path / "index"
     )
     assert (done.code, done.out.count("\n")) == (0, 1)
-    assert done.out.startswith("ILSVRC2012_img_test_v10102019: 1 table, 3 members")
+    assert done.out.startswith("ILSVRC2012_img_test_v10102019: 3 files")
 
 
 def test_shards_are_united_by_the_last_one(
@@ -64,7 +64,7 @@ def test_shards_are_united_by_the_last_one(
     assert call_forked(capsys, *arguments, "--shard", "2/2").code == 0
     assert list(directory.rglob("*-of-2")) == []
     done = call_forked(capsys, *arguments)
-    assert done.out.startswith("ILSVRC2012_img_train: 4 tables, 12 members, all indexed before")
+    assert done.out.startswith("ILSVRC2012_img_train: 9 files, all indexed before")
 
 
 @pytest.mark.expects_log("no tar header here: its checksum does not hold;")

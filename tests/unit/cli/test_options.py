@@ -67,3 +67,12 @@ def test_every_shared_option_is_a_setting() -> None:
         [option] = annotated.__metadata__
         assert set(option.param_decls) | {option.default} & names
         assert option.help
+
+
+def test_options_of_a_cache_that_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options.settings_of(context(cache_size="5G", keep_free="1G"))
+    assert "--cache-size and --keep-free: of no effect" in capsys.readouterr().err
+    options.settings_of(context(cache_size="5G", cache_dir=str(tmp_path)))
+    assert capsys.readouterr().err == ""

@@ -9,6 +9,7 @@ import pytest
 
 from imagenetfs import config
 from imagenetfs.cli import app
+from imagenetfs.cli.settings import Line, page
 
 
 def test_settings_that_are_not_set(capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,6 +33,21 @@ def test_a_line_for_each_setting(capsys: pytest.CaptureFixture[str]) -> None:
     assert head.split("\t") == ["setting", "value", "set by", "what it is for"]
     assert [line.split("\t")[0] for line in lines] == [entry.name for entry in config.table()]
     assert all(len(line.split("\t")) == 4 for line in lines)
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_page_for_people_has_groups_and_wraps(width: int) -> None:
+    entries = config.table()
+    lines = [Line(e.name, "-", "default", config.help_of(e.name)) for e in entries]
+    lines[-1] = lines[-1]._replace(set_by="/site.toml")  # of the site's own, and set
+    text = list(page(lines, width))
+    headings = [line for line in text if line.endswith(":") and not line.startswith(" ")]
+    assert headings == ["Source:", "Index:", "Cache:", "Advanced:"]
+    names = [line.split()[0] for line in text if line.startswith("  ") and line[2] != " "]
+    shown = {e.name.replace("_", "-") for e in entries} - {"opt-in-page", "support-address"}
+    assert len(names) == len(shown)
+    assert set(names) == shown
+    assert max(map(len, text)) <= max(width, 50)
 
 
 def test_who_set_it(

@@ -38,10 +38,11 @@ def test_a_limit_is_shown_in_the_unit_in_which_it_was_given(text: str) -> None:
 
 
 def test_a_limit_that_nobody_gave() -> None:
-    assert [terminal.as_given(count) for count in (0, 999, 12_345_678)] == [
+    assert [terminal.as_given(count) for count in (0, 999, 12_345_678, 75_379_188 << 10)] == [
         "0 B",
         "999 B",
         "12.3 MB",
+        "77.2 GB",  # half of a disk
     ]
 
 

@@ -70,6 +70,7 @@ def test_what_is_taken(kind: Kind, text: str, value: Any) -> None:
         *((PATH, text) for text in ("", "a\0b", "~no-user-of-that-name/x")),
         (PATH_OR_NONE, ""),
         (LOG, ""),
+        (LOG, "-"),
         *((VIEWS, text) for text in ("a", "=x", "a=", ".a=/x", "a/b=/x", "a=/x:a=/y", "a=/x:b")),
         *((STAGES, text) for text in ("", "a::b", "/", "a/b/c", "a:")),
         *((choice("auto", "never"), text) for text in ("", "AUTO", "aut", "auto ")),

@@ -120,6 +120,18 @@ def test_of_a_long_log_the_end_is_shown(tmp_path: Path, more: int) -> None:
     assert log_of(path) == b"b" * 128 * 1024
 
 
+def test_of_a_log_that_earlier_mounts_have_written_to_the_own_part_is_shown(
+    tmp_path: Path, board: SharedStats
+) -> None:
+    log, failures = tmp_path / "log", FailureRegister()
+    log.write_bytes(b"before\nnow\n")
+    files = StatusFiles(board, LateWarnings(), log, failures, log_start=7)
+    assert files.contents("log") == b"now\n"
+    log.write_bytes(b"anew\n")  # a shorter one: another file
+    assert files.contents("log") == b"anew\n"
+    failures.close()
+
+
 def test_without_a_log_file_there_is_an_empty_one(tmp_path: Path) -> None:
     assert log_of(None) == b""
     assert log_of(tmp_path / "gone") == b""

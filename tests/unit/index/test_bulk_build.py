@@ -125,7 +125,8 @@ def test_everything_is_indexed(train: Path, processes: int, in_flight: int) -> N
     before = children_of(os.getpid())
     index, seen = index_of(train, "t.tar"), list[Progress]()
     outcome = build_all(index, [0], in_flight=in_flight, processes=processes, progress=seen.append)
-    assert outcome == Outcome(CLASSES + 1, CLASSES * (IMAGES + 1), (), ())
+    assert outcome == Outcome(CLASSES + 1, CLASSES * (IMAGES + 1), (), (), inner=CLASSES)
+    assert outcome.files == CLASSES * IMAGES
     assert all(index.known(0, inner) for inner in range(CLASSES))
     _all_there(index)
     assert children_of(os.getpid()) == before
@@ -170,7 +171,7 @@ def test_how_work_is_dealt_out(
         assert count * build.args[0].ceiling <= (in_flight or most)
         assert (type(build.args[0]) is AdaptiveConcurrency) == (heeds and in_flight is None)
     outcome = build_all(index, [0], in_flight=in_flight, processes=4)
-    assert outcome == Outcome(CLASSES + 1, CLASSES * (IMAGES + 1), (), ())
+    assert outcome == Outcome(CLASSES + 1, CLASSES * (IMAGES + 1), (), (), inner=CLASSES)
     _all_there(index)
 
 

@@ -163,3 +163,17 @@ def test_a_dead_mount_that_stays_is_told(
     with pytest.raises(MountpointStaleError, match="it stays"):
         cleanup.clear_dead_mount(table.add(place.mountpoint), place, silence)
     assert remains(place)
+
+
+@pytest.mark.parametrize(
+    ("text", "stays"), [(preflight.NOT_MOUNTED_TEXT, False), ("a user's own", True)]
+)
+def test_a_mountpoint_that_mount_has_made_goes_too(
+    root: Path, tmp_path: Path, table: MountTable, healed: list[str], text: str, stays: bool
+) -> None:
+    mountpoint = tmp_path / "made"
+    mountpoint.mkdir()
+    (mountpoint / preflight.NOT_MOUNTED_FILE).write_text(text)
+    place = MountPaths(mountpoint, root)
+    cleanup.clear_dead_mount(table.add(mountpoint), place, silence)
+    assert mountpoint.exists() == stays

@@ -51,6 +51,20 @@ def run_front(argv: list[str], **options: Any) -> tuple[int, str, str]:
     return front.returncode, out, err
 
 
+def test_what_was_most_probably_meant_otherwise() -> None:
+    assert command.doubts(["ls", "{mnt}/ILSVRC2012", "/usr", "/views.py", "a{b}"]) == []
+    [braces] = command.doubts(["ls", "{MNT}", "{MNT}"])
+    assert braces.startswith("{MNT} is given to the command as it stands")
+    [variable] = command.doubts(["ls", "/ILSVRC2012/train"])
+    assert variable.endswith("Write {mnt}/ILSVRC2012/train.")
+
+
+def test_a_line_for_the_shell_is_told_how_to_run() -> None:
+    assert "put sh -c before it" in command._shell_advice(["ls /mnt | wc -l"])
+    assert command._shell_advice(["nosuch"]) == ""
+    assert command._shell_advice(["nosuch", "a b"]) == ""
+
+
 def test_the_mountpoint_is_filled_in_everywhere() -> None:
     given = ["{mnt}/bin", "--data={mnt}/train:{mnt}", "{}", "$mnt", "{mnt"]
     assert command.fill_in(given, "/m") == ["/m/bin", "--data=/m/train:/m", "{}", "$mnt", "{mnt"]

@@ -32,6 +32,32 @@ def test_a_source_that_is_missing(tmp_path: Path) -> None:
         preflight.check_source(tmp_path / "none")
 
 
+def test_a_source_that_is_missing_beside_one_of_a_like_name(tmp_path: Path) -> None:
+    (tmp_path / "imagenet").mkdir()
+    with pytest.raises(errors.SourceMissingError, match=f"Did you mean {tmp_path}/imagenet\\?"):
+        preflight.check_source(tmp_path / "imagnet")
+
+
+@pytest.mark.parametrize("typed", ["https://image-net.org/x", "s3://bucket/x", "host:/export"])
+def test_an_address_of_another_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(errors.SourceMissingError, match="address of another machine"):
+        preflight.check_source(tmp_path / typed)
+
+
+def test_source_and_mountpoint_swapped(tmp_path: Path) -> None:
+    empty, full = tmp_path / "mnt", tmp_path / "imagenet"
+    empty.mkdir()
+    (full / "ILSVRC2012").mkdir(parents=True)
+    with pytest.raises(errors.SourceMissingError, match=f"imagenetfs mount {full} {empty}"):
+        preflight.check_order(empty, full)
+    preflight.check_order(full, empty)
+    preflight.check_order(empty, empty)
+    preflight.check_order(tmp_path / "none", full)
+
+
 def test_a_source_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "x.tar").touch()
     with pytest.raises(errors.SourceMissingError, match="is a file"):
@@ -150,6 +176,8 @@ def test_the_default_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(preflight, "DEFAULT_SOURCES", (tmp_path / "a", tmp_path / "b"))
     with pytest.raises(errors.SourceMissingError, match="IMAGENETFS_SOURCE"):
         preflight.default_source()
+    with pytest.raises(errors.SourceMissingError, match="imagenetfs mount /here MOUNTPOINT"):
+        preflight.default_source(Path("/here"))
     (tmp_path / "b").mkdir()
     assert preflight.default_source() == tmp_path / "b"
 

@@ -25,6 +25,8 @@ def finder(opened: OpenedSource) -> TreeSearch:
         ("n00000003", "class", ["n00000003"]),
         ("word 1", "class", ["n00000003"]),
         ("OTHER", "class", ["n00000003", "n00000005", "n00000007", "n00000009"]),
+        # An ancestor of the devkit, without images of its own: what is below it.
+        ("n10000004", "class", ["n00000003", "n00000005", "n00000007", "n00000009"]),
         (f"{TRAIN}/n00000003", "class", [f"{TRAIN}/n00000003"]),
         (f"{TRAIN}/word 1", "class", [f"{TRAIN}/n00000003"]),
         (f"{TRAIN}/n00000002/n00000002_1.JPEG", "image", [f"{TRAIN}/n00000002/n00000002_1.JPEG"]),

@@ -102,3 +102,13 @@ def test_any_other_error_is_said_with_its_reason() -> None:
 def test_the_source_s_own_root() -> None:
     found = to_source_error(Path("/data"), b"", OSError(errno.EIO, "x"))
     assert str(found) == "cannot read /data: x."
+
+
+def test_a_file_that_its_owner_has_closed_is_told_how_to_open(tmp_path: Path) -> None:
+    closed = tmp_path / "a b.tar"
+    closed.touch(mode=0o000)
+    error = to_source_error(tmp_path, b"a b.tar", PermissionError(errno.EACCES, "no"))
+    assert str(error).endswith(f"closed by its mode: chmod u+r '{closed}'.")
+    closed.chmod(0o400)
+    error = to_source_error(tmp_path, b"a b.tar", PermissionError(errno.EACCES, "no"))
+    assert str(error) == f"you may not read {closed}."

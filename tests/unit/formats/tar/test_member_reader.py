@@ -98,6 +98,12 @@ def test_what_is_no_header_is_told_by_its_checksum_or_as_compressed() -> None:
         one.read_one(0)
 
 
+@pytest.mark.parametrize("page", [b"<!DOCTYPE html>", b"\n <html>", b'<?xml version="1.0"?>'])
+def test_a_web_page_in_the_place_of_an_archive_is_told_as_one(page: bytes) -> None:
+    with pytest.raises(CutOffError, match="this is a web page"):
+        reader(page.ljust(1024, b"x")).read_one(0)
+
+
 def test_a_global_header_is_taken_in_and_is_no_member() -> None:
     archive = pax((b"path", b"for/all"), (b"mtime", b"3"), kind=b"g") + member(b"own")
     one = reader(archive)
