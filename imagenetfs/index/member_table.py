@@ -145,6 +145,13 @@ class MemberTable(MemberNames):
         start = self._offsets[row] * self._unit
         return ByteRange(start, start + self._sizes[row])
 
+    @property
+    def places(self) -> tuple[memoryview, int, memoryview]:
+        """For each row where the content begins in the file, in units of so many bytes, and how
+        many bytes it has.
+        """
+        return self._offsets, self._unit, self._sizes
+
     def offset(self, row: int) -> int:
         """Where the data begins in the file, in bytes."""
         value: int = self._offsets[row]

@@ -73,6 +73,8 @@ class _ThreadReader:
         self.lock = threading.Lock()
         self.closed = False
         self.read = reads.reader.read
+        plain = reads.reader.plain_members(reads.source)
+        self.read_plain = plain.read if plain is not None else _nothing
         self._announce = reads.reader.announce
         self._reads = reads
         self._loaded = index.loaded
@@ -198,6 +200,21 @@ class OpenedSource:
         except ImagenetfsError as error:
             _raise(error, path)
 
+    def read_whole(self, inode: int, path: str) -> bytes:
+        """All bytes of a member, row or loose file. Raises what reading raises."""
+        try:
+            mine: _ThreadReader | None = getattr(self._own, "reader", None)
+            if mine is not None:
+                with mine.lock:
+                    if mine.closed:
+                        self._current()
+                    data = mine.read_plain(inode)
+                if data is not None:
+                    return data
+        except ImagenetfsError as error:
+            _raise(error, path)
+        return self.read(inode, path)
+
     def announced(self, inodes: Sequence[int]) -> Iterator[int]:
         """The inodes, in order; their bytes are asked for ahead of that, many at a time."""
         mine: _ThreadReader | None = getattr(self._own, "reader", None)
@@ -228,6 +245,10 @@ class OpenedSource:
             parts.reads.close()
             parts.nodes.close()
             parts.catalogue.index.close()
+
+
+def _nothing(_inode: int) -> None:
+    return None
 
 
 def _raise(error: ImagenetfsError, path: str) -> NoReturn:

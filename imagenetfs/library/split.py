@@ -190,8 +190,7 @@ class Split:
 
     def read(self, index: SupportsIndex) -> bytes:
         """The bytes of an image."""
-        number = self._number(index)
-        return self._opened.read(self._table.inode(number), self.name)
+        return self._opened.read_whole(self._table.inode(self._number(index)), self.name)
 
     def read_path(self, path: str) -> bytes:
         """The bytes of a file of the split's tree by its path."""
@@ -203,7 +202,7 @@ class Split:
         """
         inode = self._table.inode
         inodes = [inode(self._number(index)) for index in indices]
-        return [self._opened.read(one, self.name) for one in self._opened.announced(inodes)]
+        return [self._opened.read_whole(one, self.name) for one in self._opened.announced(inodes)]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """By its tree and name."""

@@ -48,18 +48,22 @@ class HeaderVerifier:
         if verified is None:
             # Memory is taken when it is written to: 8 MB when everything has been read.
             verified = memoryview(mmap.mmap(-1, 8 << _BITS)).cast("Q")
-        self._verified = verified
+        self.verified = verified
         self._pipe: tuple[int, int] | None = None
 
     def twin(self, source: Source) -> HeaderVerifier:
         """Another one for a thread, by its own open files: what one has verified, both have."""
-        return HeaderVerifier(source, self._verified)
+        return HeaderVerifier(source, self.verified)
+
+    def slot(self, inode: int) -> int:
+        """Where in :attr:`verified` a member's inode stands when its header has been verified."""
+        group = ((inode >> _NEIGHBOURS) * _GOLDEN & _UNSIGNED) >> _GROUPS
+        return group << _NEIGHBOURS | inode & _WITHIN
 
     def unverified(self, inode: int, container: Container, row: int) -> MemberHeader | None:
         """The header of a member, to be verified with its bytes; None if that is not needed."""
-        group = ((inode >> _NEIGHBOURS) * _GOLDEN & _UNSIGNED) >> _GROUPS
-        slot = group << _NEIGHBOURS | inode & _WITHIN
-        if self._verified[slot] == inode or container.extent.kind not in _ARCHIVES:
+        slot = self.slot(inode)
+        if self.verified[slot] == inode or container.extent.kind not in _ARCHIVES:
             return None
         members = container.members
         assert isinstance(members, MemberTable)
@@ -67,7 +71,7 @@ class HeaderVerifier:
 
     def is_verified(self, header: MemberHeader) -> bool:
         """Whether a process of this mount has verified the header since it was asked for."""
-        return self._verified[header.slot] == header.inode
+        return self.verified[header.slot] == header.inode
 
     def verify(self, header: MemberHeader, block: bytes) -> None:
         """See that ``block``, the bytes before a member's data, is its header.
@@ -89,7 +93,7 @@ class HeaderVerifier:
             read_at = self._source.open(extent.path).read_up_to
             if not member_is_at(read_at, extent.end, members, row):
                 self._source.refuse_for_good(extent.path)
-        self._verified[header.slot] = header.inode
+        self.verified[header.slot] = header.inode
 
     def refuse_member(self, container: Container, row: int, reason: str) -> NoReturn:
         """A member of a zip is not what the zip's directory says of it: raise ArchiveError for it,
@@ -189,8 +193,7 @@ def is_header_of(block: bytes, members: MemberTable, row: int) -> bool:
     very name and size of its row. Not so where the name was too long for it, or was cleaned:
     see :func:`imagenetfs.index.header_match.member_is_at`.
     """
-    name = members.name(row)
-    if not block.startswith(name) or block[len(name) : len(name) + 1] != b"\0":
+    if not block.startswith(members.name(row) + b"\0"):
         return False
     try:
         return int(block[124:135], 8) == members.size(row) and is_sound(block)

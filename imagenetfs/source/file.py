@@ -21,6 +21,7 @@ from imagenetfs.errors import SourceChangedError, SourceReadError, SourceUnreada
 from imagenetfs.source.file_state import Identity
 from imagenetfs.source.retry import retry_after
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
+from imagenetfs.system.files import is_in_memory
 from imagenetfs.system.splice import splice_exactly
 
 IoStats = CounterView
@@ -50,6 +51,7 @@ class SourceFile:
 
     __slots__ = (
         "_clock",
+        "_is_in_memory",
         "_reopen",
         "_tells_what_is_cached",
         "fd",
@@ -77,6 +79,7 @@ class SourceFile:
         self._reopen = reopen
         self._clock = clock
         self._tells_what_is_cached = True
+        self._is_in_memory = False
         # Headers and images stand far apart: reading ahead would fetch what was not asked for, over
         # the network too. A request for a whole image is still one request.
         with contextlib.suppress(OSError):
@@ -112,9 +115,9 @@ class SourceFile:
         """Exactly the ``head`` bytes at ``offset`` and the ``length`` bytes after them, in one
         request at most. Raises as :meth:`read` does.
         """
+        # To take an image out of a longer answer is to copy it. Where the kernel has the head, it
+        # costs no request, and is read alone.
         if self._tells_what_is_cached:
-            # To take an image out of a longer answer is to copy it. Where the kernel has the head,
-            # it costs no request, and is read alone.
             block = bytearray(head)
             try:
                 if os.preadv(self.fd, (block,), offset, os.RWF_NOWAIT) == head:
@@ -123,6 +126,12 @@ class SourceFile:
                 pass
             except OSError:
                 self._tells_what_is_cached = False
+                self._is_in_memory = is_in_memory(self.fd)
+        if self._is_in_memory:
+            with contextlib.suppress(OSError):
+                lead = os.pread(self.fd, head, offset)
+                if len(lead) == head:
+                    return lead, self.read(offset + head, length)
         data = self.read(offset, head + length)
         return data[:head], data[head:]
 
@@ -131,17 +140,19 @@ class SourceFile:
 
         For a caller that reads a file from end to end, and then asks :meth:`has_changed` once.
         """
-        meter = self.meter
-        start = meter[SINCE] = self._clock.monotonic_ns()
+        meter, now = self.meter, self._clock.monotonic_ns
+        start = meter[SINCE] = now()
         try:
-            data = self._attempt(offset, length)
+            data = (os.pread if length < _LEAST_ALIGNED else _pread)(self.fd, length, offset)
+            if len(data) != length:
+                data = self._complete(data, offset, length)
         except OSError as error:
             data = self._retry(offset, length, error, start / 1e9)
         finally:
             meter[SINCE] = 0
         meter[REQUESTS] += 1
         meter[BYTES] += len(data)
-        count_time(meter, self._clock.monotonic_ns() - start)
+        count_time(meter, now() - start)
         return data
 
     def hint(self, offset: int, length: int) -> None:
@@ -203,7 +214,10 @@ class SourceFile:
         """One attempt; OSError where it fails, and where the server says nothing
         though there is something.
         """
-        data = _pread(self.fd, length, offset)
+        return self._complete(_pread(self.fd, length, offset), offset, length)
+
+    def _complete(self, data: bytes, offset: int, length: int) -> bytes:
+        """``data`` and what it lacks of these bytes."""
         # A short answer is legal before the end of the file; it is only final when it is empty.
         while len(data) < length and offset + len(data) < self.size:
             more = os.pread(self.fd, length - len(data), offset + len(data))

@@ -6,6 +6,7 @@ into this user's own files.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import stat
@@ -13,6 +14,9 @@ from pathlib import Path
 
 _FLAGS = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _MOST_LINKS = 40
+
+_MEMORY_FILE_SYSTEMS = frozenset({0x01021994, 0x858458F6})
+"""What statfs says of tmpfs and of ramfs."""
 
 
 def directory_problem(status: os.stat_result) -> str | None:
@@ -38,6 +42,14 @@ def open_regular(path: Path) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def is_in_memory(fd: int) -> bool:
+    """Whether a file lies in a file system that is memory (tmpfs, ramfs), and costs no request."""
+    # Of struct statfs only the first member is looked at, a long; no architecture's is larger.
+    answer = (ctypes.c_long * 64)()
+    done = ctypes.CDLL(None).fstatfs(ctypes.c_int(fd), ctypes.byref(answer))
+    return bool(done == 0) and answer[0] in _MEMORY_FILE_SYSTEMS
 
 
 def write_all(fd: int, data: bytes | memoryview, offset: int) -> None:

@@ -112,6 +112,19 @@ def fields(number: int) -> tuple[int, int, int]:
     return archive, low >> 20, low & _LOW_20
 
 
+ROW_BITS = 24
+ROW_MASK = _LOW_24
+
+
+def has_row_bits(number: int) -> bool:
+    """Whether the row is just the lowest ROW_BITS bits, and what stands above them is the same for
+    all such rows of the container: so in all but the narrow ones and the longest.
+    """
+    if number & _OUTER_BIT:
+        return number & _LOW_39 <= ROW_MASK
+    return bool(number & _WIDE_BIT)
+
+
 def live_inode(handle: int) -> int:
     """The file that holds a live file's text of one moment."""
     return InodeKind.LIVE << 60 | handle

@@ -23,6 +23,7 @@ from imagenetfs.index.index import Index
 from imagenetfs.read import header_check
 from imagenetfs.read.backend import FileExtent
 from imagenetfs.read.cache_backend import CacheBackend, Volumes
+from imagenetfs.read.plain_members import PlainMembers
 from imagenetfs.read.reader import Reader
 from imagenetfs.source.source import SourceFile
 from imagenetfs.system.splice import make_pipe
@@ -52,11 +53,25 @@ Open = Callable[[Index], Reader]
 Splice = Callable[[FileExtent], bytes]
 
 
-@pytest.fixture(params=["uncached", "cached", "read around", "no room"])
+class WholeMembersReader(Reader):
+    """Whole members are read as a loader's own process reads them."""
+
+    def read(self, inode: int, offset: int, length: int) -> bytes:
+        if self._plain is None:
+            self._plain = self.plain_members(self._index.source)
+        whole = self._plain.read(inode) if self._plain is not None and not offset else None
+        return whole if whole is not None else super().read(inode, offset, length)
+
+    _plain: PlainMembers | None = None
+
+
+@pytest.fixture(params=["uncached", "whole", "cached", "read around", "no room"])
 def reader_of(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     def make(index: Index) -> Reader:
         if request.param == "uncached":
             return Reader(index, index.source)
+        if request.param == "whole":
+            return WholeMembersReader(index, index.source)
         (tmp_path / "cache").mkdir(mode=0o700, exist_ok=True)
         size = 0 if request.param == "no room" else 1 << 30
         pace = Steady() if request.param == "read around" else None

@@ -101,11 +101,13 @@ def test_exactly_these_bytes(opened: Open, offset: int, length: int) -> None:
     assert counts(file) == [0, 1, length, 0]
 
 
-@pytest.mark.parametrize("answer", ["cached", errno.EAGAIN, errno.EOPNOTSUPP, "half"])
+@pytest.mark.parametrize("answer", ["cached", errno.EAGAIN, errno.EOPNOTSUPP, "memory", "half"])
 def test_a_head_comes_with_what_follows_in_one_request(
     opened: Open, monkeypatch: pytest.MonkeyPatch, answer: str | int
 ) -> None:
-    """Whether the kernel has the head, has not, cannot say, or has a part of it."""
+    """Whether the kernel has the head, has not, cannot say, or has a part of it; a file system that
+    is memory is asked twice, for there is no request.
+    """
     asked: list[tuple[int, int]] = []
     real, real_vector = os.pread, os.preadv
 
@@ -117,16 +119,21 @@ def test_a_head_comes_with_what_follows_in_one_request(
         assert flags == os.RWF_NOWAIT
         if isinstance(answer, int):
             raise OSError(answer, os.strerror(answer))
+        if answer == "memory":
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
         return real_vector(fd, buffers, offset) if answer == "cached" else len(buffers[0]) // 2
 
     monkeypatch.setattr(os, "pread", noted)
     monkeypatch.setattr(os, "preadv", kept)
+    monkeypatch.setattr("imagenetfs.source.file.is_in_memory", lambda _: answer == "memory")
     file = opened()
     for offset in (0, 700):
         head, rest = file.read_with_head(offset, 512, 1000)
         assert (head, rest) == (DATA[offset : offset + 512], DATA[offset + 512 : offset + 1512])
-    where = (512, 1000) if answer == "cached" else (0, 1512)
-    assert asked == [where, (where[0] + 700, where[1])]
+    where = [(512, 1000)] if answer in ("cached", "memory") else [(0, 1512)]
+    if answer == "memory":
+        where.insert(0, (0, 512))
+    assert asked == [(at + more, length) for more in (0, 700) for at, length in where]
     assert file.meter[REQUESTS] == 2
     with pytest.raises(SourceChangedError):
         file.read_with_head(len(DATA) - 512, 512, 1)

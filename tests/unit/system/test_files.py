@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.system.files import open_regular, open_to_append, write_all
+from imagenetfs.system.files import is_in_memory, open_regular, open_to_append, write_all
+from imagenetfs.system.mounts import mount_of_descriptor
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
 
@@ -94,3 +95,20 @@ def test_all_is_written_however_little_the_disk_takes_at_once(
     with path.open("r+b") as file:
         write_all(file.fileno(), b"abcdefg", 2)
     assert path.read_bytes() == b"01abcdefg9"
+
+
+def test_whether_a_file_is_in_memory(tmp_path: Path) -> None:
+    """What the kernel's table of mounts says of it; a memory file is one, a pipe is none."""
+    fd = os.memfd_create("some")
+    assert is_in_memory(fd)
+    os.close(fd)
+    (tmp_path / "file").touch()
+    with (tmp_path / "file").open("rb") as file:
+        mount = mount_of_descriptor(file.fileno())
+        assert mount is not None
+        assert is_in_memory(file.fileno()) == (mount.fstype in ("tmpfs", "ramfs"))
+    ends = os.pipe()
+    assert not is_in_memory(ends[0])
+    for end in ends:
+        os.close(end)
+    assert not is_in_memory(-1)

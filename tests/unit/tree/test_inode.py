@@ -10,11 +10,14 @@ from imagenetfs.index.archives import OUTER
 from imagenetfs.limits import MAX_ARCHIVES
 from imagenetfs.tree.inode import (
     MAX_INNER,
+    ROW_BITS,
+    ROW_MASK,
     InodeKind,
     base,
     class_fields,
     class_inode,
     fields,
+    has_row_bits,
     inode,
     kind_of,
     max_rows,
@@ -32,6 +35,18 @@ _PLACES = (_NUMBERS | st.just(OUTER)).flatmap(
         st.integers(0, max_rows(inner)) | st.sampled_from([0, 1, max_rows(inner)]),
     )
 )
+
+
+@examples(200)
+@given(_KINDS, _ARCHIVES, _PLACES)
+def test_rows_that_are_the_lowest_bits(
+    kind: InodeKind, archive: int, place: tuple[int, int]
+) -> None:
+    inner, row = place
+    number = inode(kind, archive, inner, row)
+    first = base(kind, archive, inner)
+    stands_alone = (number >> ROW_BITS, number & ROW_MASK) == (first >> ROW_BITS, row)
+    assert has_row_bits(number) == (stands_alone and (inner == OUTER or inner < 1 << 14))
 
 
 @examples(500)
