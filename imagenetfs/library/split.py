@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagenetfs.index.columns import Array
+from imagenetfs.index.index import Index
 from imagenetfs.library.indexing import index_ahead
 from imagenetfs.library.opened import OpenedSource
 from imagenetfs.tree.inode import class_inode
 from imagenetfs.tree.listing import Columns, FlatListing, Listing, RowsListing
+from imagenetfs.tree.stored_order import stored_order
 
 
 class FileTree(Protocol):
@@ -63,6 +65,13 @@ class _ClassTable:
         """The name of an image."""
         at = number if self._order is None else int(self._order[number])
         return next(_names(self._listing.columns(at, at + 1)))
+
+    def inodes(self) -> Array:
+        """The inodes of all images."""
+        inodes = self._inodes
+        if isinstance(inodes, int):
+            return np.arange(inodes, inodes + self.count, dtype=np.int64)
+        return inodes
 
     def with_extensions(self, extensions: tuple[bytes, ...]) -> list[int]:
         """The images whose names end so, in small letters."""
@@ -114,6 +123,15 @@ class _SplitTable:
         for start, one in zip(self.starts, self._classes, strict=False):
             chosen += [start + number for number in one.with_extensions(extensions)]
         return None if len(chosen) == len(self) else np.array(chosen, dtype=np.int64)
+
+    def stored_order(self, index: Index) -> NDArray[np.int64]:
+        """The numbers of the images, class by class, as they stand in their archives."""
+        parts = [
+            start + stored_order(index, one.inodes())
+            for start, one in zip(self.starts, self._classes, strict=False)
+            if one.count
+        ]
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
 
     def labels(self) -> NDArray[np.int32]:
         """The class of each image, by its number."""
@@ -187,6 +205,14 @@ class Split:
         all do.
         """
         return self._table.with_extensions(tuple(os.fsencode(one.lower()) for one in extensions))
+
+    def stored_order(self) -> NDArray[np.int64]:
+        """The numbers of the images, class by class, in the order in which they stand in the
+        archives.
+        """
+        table = self._table
+        with self._opened.locked(self.name) as parts:
+            return table.stored_order(parts.catalogue.index)
 
     def read(self, index: SupportsIndex) -> bytes:
         """The bytes of an image."""

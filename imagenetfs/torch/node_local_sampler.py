@@ -18,10 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch.distributed as dist
-from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-Numbers = NDArray[np.int64]
+from imagenetfs.torch.stored_order import Numbers, stored_order
 
 UNIT = 32
 """Samples that stay together in shares: neighbours in an archive. A cache keeps whole blocks, so a
@@ -32,7 +31,10 @@ class NodeLocalSampler(Sampler[int]):
     """In place of ``DistributedSampler``; call :meth:`set_epoch` before each epoch, as there.
 
     A node's share has an equal part of each class, where the dataset has ``targets`` that are
-    sorted, as those of ImageFolder are.
+    sorted, as those of ImageFolder are. What stays together stands together in the archives where
+    the dataset is an ImageFolder, ours or torchvision's, over a mount, or ours over a split; else
+    the samples are taken to stand in the order of their numbers. All ranks must have the same kind
+    of dataset.
     """
 
     def __init__(
@@ -71,7 +73,9 @@ class NodeLocalSampler(Sampler[int]):
         self._ranks = ranks_per_node
         self._node = rank // ranks_per_node
         labels: Any = getattr(dataset, "targets", None)
-        self._shares = _Shares(len(dataset), labels, num_replicas // ranks_per_node, unit)
+        # Neighbours are those in the archives, in which names may stand in any order.
+        order = stored_order(dataset)
+        self._shares = _Shares(len(dataset), labels, num_replicas // ranks_per_node, unit, order)
         sizes = self._shares.sizes
         if drop_last:
             self.num_samples = min(sizes) // ranks_per_node
@@ -119,7 +123,11 @@ class _Shares:
     stays. A share has the same number of samples in every epoch.
     """
 
-    def __init__(self, samples: int, labels: Any, nodes: int, unit: int) -> None:
+    def __init__(
+        self, samples: int, labels: Any, nodes: int, unit: int, order: Numbers | None = None
+    ) -> None:
+        """``order``: how the samples stand in the source, class by class."""
+        self._order = order
         self._unit = unit
         self._nodes = nodes
         whole: list[list[Numbers]] = [[] for _ in range(nodes)]
@@ -147,8 +155,9 @@ class _Shares:
         for number in range(at + 1, epoch + 1):
             self._exchange(np.random.default_rng([seed, number]), part)
         self._now = (epoch, seed, part)
-        samples = (self._whole[node][:, np.newaxis] + np.arange(self._unit)).reshape(-1)
-        return np.sort(np.concatenate([samples, self._rest[node]]))
+        whole = (self._whole[node][:, np.newaxis] + np.arange(self._unit)).reshape(-1)
+        samples = np.concatenate([whole, self._rest[node]])
+        return np.sort(samples if self._order is None else self._order[samples])
 
     def _exchange(self, rng: np.random.Generator, part: float) -> None:
         """Each node gives ``part`` of its share away, unit by unit; it gets one for each."""

@@ -38,7 +38,7 @@ from imagenetfs.tree.listing import (
 from imagenetfs.tree.node import DynamicFile, FixedDirectory, FixedFile, Node, SplitDirectory
 from imagenetfs.tree.source_view import loose_listing
 from imagenetfs.tree.static_tree import build_static_tree
-from imagenetfs.tree.xattrs import PREFIX, ExtendedAttributes, MayShow
+from imagenetfs.tree.xattrs import ORDER, PREFIX, ExtendedAttributes, MayShow
 
 _LOOSE = (InodeKind.SOURCE, InodeKind.ALIAS, InodeKind.ARCHIVES)
 
@@ -274,9 +274,18 @@ class Tree:
                 return self._provenance.of_class(number, version, shown, member)
         return {}
 
+    def _order_of_class(self, number: int) -> bytes | None:
+        split, member = class_fields(number)
+        if split >= len(self._splits) or member >= len(self._splits[split].backend.classes):
+            return None
+        return self._provenance.order_of_class(self._splits[split], member)
+
     def extended_value(self, number: int, name: bytes) -> bytes:
         """One extended attribute; NoAttributeError where there is none of that name."""
-        value = self.extended(number).get(name) if name.startswith(PREFIX) else None
+        if name == ORDER and kind_of(number) == InodeKind.CLASS:
+            value = self._order_of_class(number)
+        else:
+            value = self.extended(number).get(name) if name.startswith(PREFIX) else None
         if value is None:
             raise NoAttributeError(f"no attribute {name!r}.")
         return value

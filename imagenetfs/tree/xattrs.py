@@ -2,7 +2,8 @@
 
 On images: ``source`` (path in the source), ``offset`` (bytes into that file, where they stand there
 as they are), ``wnid``, ``words``, ``label`` (from 0, in the order of sorted wnids). On class
-directories: ``wnid``, ``words``, ``label``, ``count``.
+directories: ``wnid``, ``words``, ``label``, ``count``; and ``order``, how the images stand in their
+archives, which is not listed, so that no copy has it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,14 @@ from imagenetfs.index.index import Index
 from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.inode import fields
 from imagenetfs.tree.split_backend import UNLABELED
+from imagenetfs.tree.stored_order import stored_order
 
 PREFIX = b"user.imagenetfs."
+
+ORDER = PREFIX + b"order"
+
+MOST_ORDERED = 1 << 15
+"""Linux takes 64 KiB for an attribute's value."""
 
 Attributes = dict[bytes, bytes]
 
@@ -56,6 +63,16 @@ class ExtendedAttributes:
         """The attributes of a class directory. Indexes the class, to count its images."""
         count = {PREFIX + b"count": b"%d" % len(split.backend.listing(number))}
         return self._of_wnid(inode, version, split.backend.classes[number]) | count
+
+    def order_of_class(self, split: Split, number: int) -> bytes | None:
+        """Which image of a class, by its place in the order of names, stands first in the archives,
+        which second, ...: 16 bits each, little-endian. None where an attribute has no room for it.
+        """
+        listing = split.backend.listing(number)
+        if len(listing) > MOST_ORDERED:
+            return None
+        order = stored_order(self._index, listing.columns(0, len(listing)).inodes)
+        return order.astype("<u2").tobytes()
 
     def _of_wnid(self, inode: int, version: Version, wnid: bytes) -> Attributes:
         if wnid == UNLABELED:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import imagenetfs
 from tests.helpers.mounts import Mounted
 
 PREFIX = "user.imagenetfs."
@@ -87,3 +88,16 @@ def test_other_names_and_other_files_have_none(sample_mount: Mounted) -> None:
         assert caught.value.errno == errno.ENODATA
     for name in ("", "ILSVRC2012", "ILSVRC2012/train", "ILSVRC2012/wnids.txt", "archives"):
         assert os.listxattr(sample_mount.mountpoint / name) == []
+
+
+def test_how_a_class_is_stored(sample: Path, sample_mount: Mounted) -> None:
+    """As the library says it without a mount: the sample's tars are in no order of names."""
+    with imagenetfs.open(sample, index_dir="none") as tree:
+        split = tree["ILSVRC2012/train"]
+        told, start = [], 0
+        for name in split.classes:
+            directory = sample_mount.mountpoint / split.name / name
+            order = np.frombuffer(os.getxattr(directory, PREFIX + "order"), dtype="<u2")
+            told += (start + order.astype(int)).tolist()
+            start += len(order)
+        assert told == split.stored_order().tolist() != sorted(told)

@@ -29,7 +29,11 @@ MEMBERS = {
         *("read_ranges", "source", "splits", "stat", "versions", "warnings"),
     },
 }
-INNER = {"Mount": {"after_fork"}, "Split": {"forget", "read_path"}, "Tree": set[str]()}
+INNER = {
+    "Mount": {"after_fork"},
+    "Split": {"forget", "read_path", "stored_order"},
+    "Tree": set[str](),
+}
 """Methods without an underscore that are for the package alone."""
 
 OPEN = {

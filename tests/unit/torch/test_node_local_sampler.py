@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from imagenetfs.cache.source_pace import LARGEST_RANGE, SMALLEST_RANGE
 from tests.helpers.late_imports import late_imports
 
 if TYPE_CHECKING:
@@ -35,7 +37,9 @@ UNSORTED = Data(1_000, [n % 7 for n in range(1_000)])
 BARE = Data(1_000)
 
 
-def ranks(data: Data, nodes: int, per_node: int = 2, **options: object) -> list[NodeLocalSampler]:
+def ranks(
+    data: Data | Stored, nodes: int, per_node: int = 2, **options: object
+) -> list[NodeLocalSampler]:
     count = nodes * per_node
     return [
         NodeLocalSampler(data, count, rank, ranks_per_node=per_node, **options)  # type: ignore[arg-type]  # as given
@@ -102,6 +106,78 @@ def test_neighbours_stay_together() -> None:
     for share in shares(ranks(SORTED, nodes=4, exchange=0.3, unit=20), 6):
         starts = [n for n in share if n - 1 not in share]
         assert len(starts) <= len(share) / 20
+
+
+class Stored:
+    """Samples that stand in their archives in another order than that of their numbers, as those of
+    an ImageFolder over a split do.
+    """
+
+    def __init__(self, classes: int, images: int) -> None:
+        self.targets = [n // images for n in range(classes * images)]
+        self.samples = [("", target) for target in self.targets]
+        self.split = self
+        rng = np.random.default_rng(3)
+        self.order = np.concatenate(
+            [images * one + rng.permutation(images) for one in range(classes)]
+        )
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def stored_order(self) -> NDArray[np.int64]:
+        return self.order
+
+
+def test_neighbours_are_those_in_the_archive() -> None:
+    data = Stored(10, 400)
+    place = np.empty(len(data), dtype=np.int64)
+    place[data.order] = np.arange(len(data))
+    every = shares(ranks(data, nodes=4, exchange=0.3, unit=20), 6)
+    assert set().union(*every) == set(range(len(data)))
+    for share in every:
+        places = {int(place[n]) for n in share}
+        assert sum(at - 1 not in places for at in places) <= len(share) / 20
+        classes = Counter(n // 400 for n in share)
+        assert len(classes) == 10
+
+
+def fetched(data: Stored, nodes: int, part: float, piece: int) -> list[float]:
+    """What all nodes together have fetched after each of three epochs, as a part of the data. Each
+    has a cache of its own, for which a miss brings the aligned pieces that the image lies in.
+    """
+    rng = np.random.default_rng(5)
+    sizes = np.empty(len(data), dtype=np.int64)
+    sizes[:] = 10_000 + rng.gamma(4, 25_000, len(data))  # of ImageNet's: 110 KB on average
+    ends = np.empty(len(data), dtype=np.int64)
+    ends[data.order] = np.cumsum(512 + sizes[data.order])
+    pieces = -(-int(ends.max()) // piece)
+    samplers = ranks(data, nodes, 1, exchange=part)
+    kept = [np.zeros(pieces + 1, dtype=bool) for _ in range(nodes)]
+    parts = []
+    for number in range(3):
+        epoch(samplers, number)
+        for sampler, cache in zip(samplers, kept, strict=True):
+            mine = sampler.share()
+            edges = np.zeros(pieces + 1, dtype=np.int64)
+            np.add.at(edges, (ends - sizes)[mine] // piece, 1)
+            np.add.at(edges, -(-ends[mine] // piece), -1)
+            cache |= np.cumsum(edges) > 0
+        parts.append(sum(int(cache.sum()) for cache in kept) * piece / int(ends.max()))
+    return parts
+
+
+@pytest.mark.parametrize("part", [0.1, 0.3])
+@pytest.mark.parametrize(
+    ("nodes", "piece"), [(2, LARGEST_RANGE), (4, LARGEST_RANGE), (8, SMALLEST_RANGE)]
+)
+def test_three_epochs_fetch_the_data_once_and_twice_what_is_exchanged(
+    nodes: int, piece: int, part: float
+) -> None:
+    """In bytes, with all that a cache fetches around an image: 1.02 + 2 Q of the data at most."""
+    first, _, third = fetched(Stored(20, 1300), nodes, part, piece)
+    assert 1 <= first < 1.04
+    assert first < third <= 1.02 + 2 * part
 
 
 def test_it_is_the_same_for_the_same_seed_and_epoch() -> None:

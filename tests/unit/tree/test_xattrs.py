@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from imagenetfs.errors import (
     NoAttributeError,
 )
 from imagenetfs.tree.tree import Tree
-from imagenetfs.tree.xattrs import PREFIX
+from imagenetfs.tree.xattrs import ORDER, PREFIX
 from tests.helpers.archives import image
 from tests.helpers.devkit import LEAVES
-from tests.helpers.trees import at, ilsvrc2012, tree_of
+from tests.helpers.trees import at, ilsvrc2012, names, tree_of
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +90,21 @@ def test_one_by_its_name(tree: Tree) -> None:
     for name in (b"wnid", b"user.wnid", PREFIX + b"offset", b"security.capability"):
         with pytest.raises(NoAttributeError):
             tree.extended_value(number, name)
+
+
+def test_how_a_class_is_stored_is_told_and_not_listed(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the offsets that its images have."""
+    directory = "ILSVRC2012/train/n00000002"
+    images = sorted(names(tree, directory))
+    offsets = [int(attributes(tree, f"{directory}/{name}")["offset"]) for name in images]
+    order = np.frombuffer(tree.extended_value(at(tree, directory), ORDER), dtype="<u2").tolist()
+    assert order == sorted(range(len(images)), key=offsets.__getitem__)
+    assert "order" not in attributes(tree, directory)
+    for other in ("ILSVRC2012/train", f"{directory}/{images[0]}"):
+        with pytest.raises(NoAttributeError):
+            tree.extended_value(at(tree, other), ORDER)
+    monkeypatch.setattr("imagenetfs.tree.xattrs.MOST_ORDERED", len(images) - 1)
+    with pytest.raises(NoAttributeError):
+        tree.extended_value(at(tree, directory), ORDER)
