@@ -4,8 +4,8 @@
 
 ImageFolder, DistributedSampler, DistributedDataParallel; NCCL where there are GPUs, gloo where
 there are none. The global batch is the same however many processes share it, so the losses
-are, too (but for rounding). With --node-local each node keeps to its own share of the images, which
-its read cache then holds: the source is read once for all nodes together.
+are, too (but for rounding). With --exchange 0.1 each node keeps to its own share of the images, but
+for a tenth that is exchanged before each epoch, so that all nodes together read the source once.
 """
 
 from __future__ import annotations
@@ -32,28 +32,37 @@ except RuntimeError:
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from imagenetfs.torch import NodeLocalSampler
-
 SIDE = 24
 
 
-def batches(split: Path, batch: int, node_local: bool) -> tuple[Any, Any, int]:
-    """The loader of this process's share, its sampler, and the number of classes."""
+def transform() -> Any:
+    """Turn an image into a normalised vector."""
     steps = [transforms.Resize((SIDE, SIDE)), transforms.ToTensor()]
-    look = transforms.Compose([*steps, transforms.Normalize(0.5, 0.25), torch.flatten])
-    images = ImageFolder(str(split), look)
+    return transforms.Compose([*steps, transforms.Normalize(0.5, 0.25), torch.flatten])
+
+
+def batches(split: Path, batch: int, exchange: float | None) -> tuple[Any, Any, int]:
+    """The loader of this process's share, its sampler, and the number of classes."""
+    images = ImageFolder(str(split), transform())
     # drop_last: else the sampler pads, and some images are read twice an epoch.
-    kind = NodeLocalSampler if node_local else torch.utils.data.DistributedSampler
-    sampler = kind(images, seed=0, drop_last=True)
+    sampler: Any
+    if exchange is None:
+        sampler = torch.utils.data.DistributedSampler(images, seed=0, drop_last=True)
+    else:
+        from imagenetfs.torch import NodeLocalSampler
+
+        sampler = NodeLocalSampler(images, exchange=exchange, drop_last=True)
     share = batch // distributed.get_world_size()
     workers = 2 if (os.cpu_count() or 1) > 2 else 1
     loader = torch.utils.data.DataLoader(images, share, sampler=sampler, num_workers=workers)
     return loader, sampler, len(images.classes)
 
 
-def train(root: Path, epochs: int, batch: int, node_local: bool) -> None:
-    """Train, and print an epoch's loss, averaged over all processes, from the first of them."""
-    loader, sampler, classes = batches(root / "train", batch, node_local)
+def train(root: Path, epochs: int, batch: int, exchange: float | None = None) -> None:
+    """Train, and print an epoch's loss, averaged over all processes, from the first of them, and at
+    the end how much of val is right.
+    """
+    loader, sampler, classes = batches(root / "train", batch, exchange)
     device = torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
@@ -76,17 +85,35 @@ def train(root: Path, epochs: int, batch: int, node_local: bool) -> None:
                 f"epoch {epoch + 1}: loss {total[0] / total[1]:.4f}, {int(total[1])} images",
                 flush=True,
             )
-        if epoch == 0:  # later ones come in part from the kernel's cache, and are not counted
-            show_share(root)
+        show_share(root, epoch + 1)
+    if distributed.get_rank() == 0:
+        print(f"accuracy {accuracy(model.module, root / 'val', device):.3f}", flush=True)
 
 
-def show_share(root: Path) -> None:
-    """What was read through this node's mount so far; nothing on plain directories."""
+@torch.no_grad()
+def accuracy(model: Any, split: Path, device: Any) -> float:
+    """The part of a split's images that is right."""
+    images = ImageFolder(str(split), transform())
+    right = sum(
+        int((model(some.to(device)).argmax(1).cpu() == labels).sum())
+        for some, labels in torch.utils.data.DataLoader(images, 64)
+    )
+    return right / len(images)
+
+
+def show_share(root: Path, epoch: int) -> None:
+    """What was read through this node's mount so far; nothing on plain directories. Images that the
+    kernel has are not counted, so from the second epoch on not all.
+    """
     status = root.parent / ".imagenetfs" / "status.json"
     if status.exists() and os.environ.get("LOCAL_RANK") == "0":
         counters = json.loads(status.read_text())["counters"]
         rank = distributed.get_rank()
-        print(f"rank {rank}: {counters['images_read']} images read on this node", flush=True)
+        print(
+            f"rank {rank}, epoch {epoch}: {counters['images_read']} images read on this node, "
+            f"{counters['source_bytes']} bytes from the source",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -94,13 +121,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("root", type=Path, help="the directory with train/")
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=64, help="of all processes together")
     parser.add_argument(
-        "--node-local", action="store_true", help="a share of its own for each node"
+        "--exchange", type=float, metavar="Q", help="node-local shares, of which Q is exchanged"
     )
+    parser.add_argument("--batch", type=int, default=64, help="of all processes together")
     options = parser.parse_args()
     distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    train(options.root, options.epochs, options.batch, options.node_local)
+    train(options.root, options.epochs, options.batch, options.exchange)
     distributed.barrier()
     distributed.destroy_process_group()
 

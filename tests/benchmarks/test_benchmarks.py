@@ -182,7 +182,7 @@ def test_epochs(tmp_path: Path) -> None:
 def test_the_library_s_table() -> None:
     if shutil.which("pkg-config") is None or shutil.which("cc") is None:
         pytest.skip("the slow source cannot be compiled")
-    words = ("--classes", "2", "--images", "5", "--rounds", "1")
+    words = ("--classes", "2", "--images", "5", "--rounds", "1", "--workers", "0")
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.library", *words],
         cwd=CHECKOUT,
@@ -191,5 +191,6 @@ def test_the_library_s_table() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    for row in ("files, first pass", "mount, second pass", "split.read, first pass", "batches of"):
+    rows = ("files, first pass", "mount, second pass", "split.read, first pass")
+    for row in (*rows, "mount, one process, one by one", "library, one process, batches of"):
         assert row in done.stdout

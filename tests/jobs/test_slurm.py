@@ -6,14 +6,17 @@ IMAGENETFS_TEST_ROUNDS=20 repeats each way for a job to end that often.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -320,26 +323,123 @@ def losses(text: str) -> list[float]:
     return [float(found) for found in re.findall(r"epoch \d+: loss ([\d.]+)", text)]
 
 
+TRAIN = REPOSITORY / "docs" / "examples" / "train_distributed.py"
+EPOCHS, EXCHANGE = 3, 0.25
+
+BOTH_SAMPLERS = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(TRAIN.parent)!r})
+import train_distributed as example
+from torch import distributed
+
+distributed.init_process_group("gloo")
+for exchange in ({EXCHANGE}, None):
+    example.train(Path(sys.argv[1]), {EPOCHS}, 64, exchange)
+distributed.barrier()
+distributed.destroy_process_group()
+"""
+"""Both trainings in the same processes: to start them takes longer than to train."""
+
+ALONE = (
+    *("env", "RANK=0", "WORLD_SIZE=1", "LOCAL_RANK=0", "LOCAL_WORLD_SIZE=1"),
+    *("MASTER_ADDR=127.0.0.1", "MASTER_PORT=0", "python"),
+)
+"""What torchrun says to the only process of a training."""
+
+IMAGE_BYTES = 110_000
+"""ImageNet's mean. The sample's images are of 7 KB, so that each block of a cache holds ten."""
+
+
+def full_sized(sample: Path, root: Path) -> Path:
+    """The sample's ILSVRC2012 with train's images of ImageNet's size, in the sample's order; the
+    size of its tar is that of the data.
+    """
+    version = root / "ILSVRC2012"
+    version.mkdir(parents=True)
+    for name in ("ILSVRC2012_devkit_t12", "ILSVRC2012_img_val.tar"):
+        subprocess.run(["cp", "-a", sample / "ILSVRC2012" / name, version], check=True)
+    train = version / "ILSVRC2012_img_train.tar"
+    with tarfile.open(sample / "ILSVRC2012" / train.name) as small, train.open("wb") as file:
+        write_tar(file, ((name, padded(data)) for name, data in members_of(small)))
+    return train
+
+
+def padded(class_tar: bytes) -> bytes:
+    """The same images, each followed by what no decoder looks at."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=io.BytesIO(class_tar)) as images:
+        write_tar(
+            buffer, ((name, data.ljust(IMAGE_BYTES, b"\0")) for name, data in members_of(images))
+        )
+    return buffer.getvalue()
+
+
+def members_of(tar: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
+    for member in tar:
+        file = tar.extractfile(member)
+        assert file is not None
+        yield member.name, file.read()
+
+
+def write_tar(file: IO[bytes], members: Iterable[tuple[str, bytes]]) -> None:
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+
 def test_two_nodes_train_as_one_does(cluster: Cluster, sample: Path) -> None:
-    cluster.environ["IMAGENETFS_RUN_OPTIONS"] = ""
-    train = (str(REPOSITORY / "docs/examples/train_distributed.py"), "{mnt}/ILSVRC2012")
+    """By NodeLocalSampler the nodes together read the source once, and then what is exchanged; by
+    DistributedSampler the losses are those of one process.
+    """
+    data = full_sized(sample, cluster.directory / "full-sized")
+    size = data.stat().st_size
+    both = cluster.directory / "both_samplers.py"
+    both.write_text(BOTH_SAMPLERS)
+    environ = {"IMAGENETFS_RUN_OPTIONS": "", "IMAGENETFS_SOURCE": str(data.parents[1])}
+    saved = {name: cluster.environ.get(name) for name in environ}
+    cluster.environ |= environ
+    root = "{mnt}/ILSVRC2012"
     small = ("--cpus-per-task=1", "--mem=3G", "--gpus-per-node=1")
-    two = cluster.wait(cluster.submit(SCRIPTS / "many-nodes.sbatch", *small, arguments=train), 900)
-    assert two.state == "COMPLETED", two.output
-    index = cluster.directory / "home" / ".cache" / "imagenetfs" / "index"
-    built = {path: path.stat().st_ino for path in index.rglob("*") if path.is_file()}
-    assert built
-    words = ("torchrun", "--nproc-per-node=1", *train)
-    one = cluster.wait(cluster.submit(SCRIPTS / "one-node.sbatch", *small, arguments=words), 900)
-    assert one.state == "COMPLETED", one.output
-    assert losses(two.output) == pytest.approx(losses(one.output), abs=2e-3)
-    assert len(losses(one.output)) == 2
+    try:
+        words = (str(both), root)
+        number = cluster.submit(SCRIPTS / "many-nodes.sbatch", *small, arguments=words)
+        two = cluster.wait(number, 900)
+        assert two.state == "COMPLETED", two.output
+        index = cluster.directory / "home" / ".cache" / "imagenetfs" / "index"
+        built = {path: path.stat().st_ino for path in index.rglob("*") if path.is_file()}
+        assert built
+        words = (*ALONE, str(TRAIN), root, f"--epochs={EPOCHS}")
+        number = cluster.submit(SCRIPTS / "one-node.sbatch", *small, arguments=words)
+        one = cluster.wait(number, 900)
+        assert one.state == "COMPLETED", one.output
+    finally:
+        cluster.environ |= {name: value for name, value in saved.items() if value is not None}
+        data.unlink()
     assert {path: path.stat().st_ino for path in index.rglob("*") if path.is_file()} == built
-    images = int(re.findall(r"(\d+) images", one.output)[0])
-    shares = [int(found) for found in re.findall(r"(\d+) images read on this node", two.output)]
-    assert len(shares) == 2
-    assert sum(shares) == images, "each image once in the first epoch, over the two nodes"
-    assert abs(shares[0] - shares[1]) <= 2
+    assert len(losses(one.output)) == EPOCHS and len(losses(two.output)) == 2 * EPOCHS
+    assert losses(two.output)[EPOCHS:] == pytest.approx(losses(one.output), abs=2e-3)
+    check_shares(two.output, size)
+    local, global_ = accuracies(two.output)
+    assert local == pytest.approx(global_, abs=0.1) and local > 0.5
+
+
+def accuracies(text: str) -> list[float]:
+    return [float(found) for found in re.findall(r"accuracy ([\d.]+)", text)]
+
+
+def check_shares(text: str, size: int) -> None:
+    """What the nodes say of the training by NodeLocalSampler, which is the first."""
+    found = re.findall(r"epoch (\d): (\d+) images read on this node, (\d+) bytes", text)
+    told: dict[int, list[tuple[int, int]]] = {}
+    for epoch, images, from_source in found:
+        told.setdefault(int(epoch), []).append((int(images), int(from_source)))
+    local = {epoch: sorted(nodes)[:2] for epoch, nodes in told.items()}  # the others count on
+    trained = int(re.findall(r"loss [\d.]+, (\d+) images", text)[0])
+    assert [images for images, _ in local[1]] == [trained // 2] * 2, "each image once, by halves"
+    assert sum(read for _, read in local[EPOCHS]) <= (1.02 + 2 * EXCHANGE) * size
 
 
 def files_of(directory: Path) -> dict[str, bytes]:
