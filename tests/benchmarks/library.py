@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import os
 import random
 import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -95,7 +97,9 @@ def passes(space: Workspace, data: Data, index: Path, rounds: int) -> Rounds:
                 }
                 with peer_mount(space, data) as peer:
                     if peer is not None:
-                        readers["ratarmount"] = reader_of(peer, names)
+                        in_tars = [name.replace("/", ".tar/") for name in names]
+                        of_peer = names if Path(peer, names[0]).exists() else in_tars
+                        readers["ratarmount"] = reader_of(peer, of_peer)
                     for turn in ("first", "second"):
                         for title, read in readers.items():
                             rate = by_processes(read, order)
@@ -141,13 +145,16 @@ def batches(space: Workspace, data: Data, rounds: int, workers: int) -> Rounds:
             faces = {"library": tree[SPLIT], "mount": f"{mount.path}/{SPLIT}"}
             datasets = {face: folder(root) for face, root in faces.items()}
             count = len(datasets["library"])
-            order = random.Random(0).sample(range(count), min(8 * BATCH, count))
+            order = random.Random(0).sample(range(count), min(24 * BATCH, count))
+            few = order[: 4 * BATCH]  # for one process, which takes as much longer
             for _ in range(rounds):
                 for face, beside, is_batched in product(datasets, {0, workers}, (False, True)):
                     _forget(slow)
-                    forget_mount(datasets["mount"], order)
-                    rate = by_loader(datasets[face], order, beside, is_batched=is_batched)
+                    some = order if beside else few
+                    forget_mount(datasets["mount"], some)
+                    rate = by_loader(datasets[face], some, beside, is_batched=is_batched)
                     found.setdefault(slow_title(face, beside, is_batched), []).append(rate)
+                    gc.collect()  # ends the workers, which have the source open
     finally:
         subprocess.run(["fusermount3", "-uz", slow], check=False)
         server.wait(10)
@@ -189,17 +196,23 @@ class OneByOne:
 
 
 def by_loader(dataset: Any, order: Sequence[int], workers: int, *, is_batched: bool) -> float:
-    """Images a second of a DataLoader with batches of BATCH."""
+    """Images a second of a DataLoader with batches of BATCH, whose workers are there already."""
     from torch.utils.data import DataLoader
 
-    loader = DataLoader(
-        dataset if is_batched else OneByOne(dataset),
-        batch_size=BATCH,
-        sampler=order,
-        num_workers=workers,
-    )
-    start = time.perf_counter()
-    seen = sum(len(sizes) for sizes, _ in loader)
+    now: list[int] = []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        loader = DataLoader(
+            dataset if is_batched else OneByOne(dataset),
+            batch_size=BATCH,
+            sampler=now,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+        )
+        list(loader)
+        now += order
+        start = time.perf_counter()
+        seen = sum(len(sizes) for sizes, _ in loader)
     if seen != len(order):
         raise RuntimeError(f"{seen} images of {len(order)} came")
     return seen / (time.perf_counter() - start)
