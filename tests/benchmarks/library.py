@@ -200,10 +200,11 @@ def by_loader(dataset: Any, order: Sequence[int], workers: int, *, is_batched: b
     from torch.utils.data import DataLoader
 
     now: list[int] = []
+    asked: Any = dataset if is_batched else OneByOne(dataset)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="This DataLoader will create")
         loader = DataLoader(
-            dataset if is_batched else OneByOne(dataset),
+            asked,
             batch_size=BATCH,
             sampler=now,
             num_workers=workers,

@@ -411,8 +411,8 @@ def test_two_nodes_train_as_one_does(cluster: Cluster, sample: Path) -> None:
         index = cluster.directory / "home" / ".cache" / "imagenetfs" / "index"
         built = {path: path.stat().st_ino for path in index.rglob("*") if path.is_file()}
         assert built
-        words = (*ALONE, str(TRAIN), root, f"--epochs={EPOCHS}")
-        number = cluster.submit(SCRIPTS / "one-node.sbatch", *small, arguments=words)
+        alone = (*ALONE, str(TRAIN), root, f"--epochs={EPOCHS}")
+        number = cluster.submit(SCRIPTS / "one-node.sbatch", *small, arguments=alone)
         one = cluster.wait(number, 900)
         assert one.state == "COMPLETED", one.output
     finally:
