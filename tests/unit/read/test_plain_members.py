@@ -109,13 +109,15 @@ def test_with_a_cache_there_is_none(index: Index) -> None:
 
 
 @pytest.mark.expects_log(r"unmount and mount again to see what it holds\.")
-def test_an_archive_that_is_longer_is_refused(index: Index, tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [512, -512, -8_000], ids=["longer", "cut", "cut before it"])
+def test_an_archive_of_another_length_is_refused(index: Index, tmp_path: Path, more: int) -> None:
+    """S4 S24: never a short read."""
     plain = members_of(index)
     assert plain.read(numbers(index)[0]) is not None
-    with (tmp_path / "t.tar").open("ab") as file:
-        file.write(bytes(512))
+    path = tmp_path / "t.tar"
+    os.truncate(path, path.stat().st_size + more)
     with pytest.raises(SourceChangedError):
-        plain.read(numbers(index)[1])
+        plain.read(numbers(index)[-1])
 
 
 @pytest.mark.expects_log(r"unmount and mount again to see what it holds\.")
