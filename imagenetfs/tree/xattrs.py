@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from imagenetfs.index.archives import Kind
 from imagenetfs.index.array_table import ArrayTable
 from imagenetfs.index.index import Index
+from imagenetfs.index.member_table import MemberTable
+from imagenetfs.index.table import Table
 from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.inode import fields
 from imagenetfs.tree.split_backend import UNLABELED
@@ -30,6 +32,15 @@ Attributes = dict[bytes, bytes]
 
 MayShow = Callable[[int, tuple[bytes, ...]], bool]
 """Whether those who may read an inode may know what is in these files of the source too."""
+
+
+def _stands_there(members: Table, row: int) -> bool:
+    """Whether a file's bytes stand in the source as they are: not deflated, and without holes."""
+    if isinstance(members, ArrayTable):
+        return bool(members.data.stored)
+    if isinstance(members, MemberTable):
+        return not members.packed(row) and row not in members.sparse
+    return True
 
 
 class ExtendedAttributes:
@@ -50,7 +61,7 @@ class ExtendedAttributes:
             return {}
         path, offset, _ = container.locate(row)
         found = {PREFIX + b"source": container.extent.path if kind is Kind.NPZ else path}
-        if not isinstance(members, ArrayTable) or members.data.stored:
+        if _stands_there(members, row):
             found[PREFIX + b"offset"] = b"%d" % offset
         for version in self._versions:
             for split in version.splits:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,10 @@ from imagenetfs.tree.tree import Tree
 from imagenetfs.tree.xattrs import ORDER, PREFIX
 from tests.helpers.archives import image
 from tests.helpers.devkit import LEAVES
+from tests.helpers.odd_tars import sparse_member
+from tests.helpers.tars import END, member
 from tests.helpers.trees import at, ilsvrc2012, names, tree_of
+from tests.helpers.zips import zip_of
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +56,23 @@ def test_the_same_image_has_the_same_label_by_any_path(tree: Tree) -> None:
     assert attributes(tree, f"ILSVRC2012/val/{one}") == attributes(
         tree, f"archives/ILSVRC2012/ILSVRC2012_img_val.tar/{one}"
     )
+
+
+def test_only_what_stands_in_the_source_as_it_is_has_an_offset(tmp_path: Path) -> None:
+    """Not a deflated member of a zip, nor one with holes: its bytes are not there."""
+    source = ilsvrc2012(tmp_path / "imagenet")
+    data = image(1, 9000)
+    (source / "more").mkdir()
+    (source / "more" / "z.zip").write_bytes(zip_of({"stored": data, "deflated": data}))
+    tar = sparse_member(b"sparse", bytes(8192) + data[:512], "old") + member(b"whole", data) + END
+    (source / "more" / "t.tar").write_bytes(tar)
+    tree = tree_of(source)
+    for name in ("z.zip/stored", "t.tar/whole"):
+        found = attributes(tree, f"archives/more/{name}")
+        raw, offset = (source / found["source"]).read_bytes(), int(found["offset"])
+        assert raw[offset : offset + len(data)] == data
+    for name in ("z.zip/deflated", "t.tar/sparse"):
+        assert attributes(tree, f"archives/more/{name}").keys() == {"source"}
 
 
 def test_an_image_without_a_class(tree: Tree) -> None:
