@@ -75,6 +75,16 @@ EXERCISES = (
         HOUR,
     ),
     Exercise(
+        "machine",
+        "library and mount against a model of our own, whatever happens to source and workers",
+        _tests("tests/prove/test_machine.py"),
+        "runs",
+        1000,
+        4 * HOUR,
+        "IMAGENETFS_TEST_MACHINE_RUNS",
+        least=10,
+    ),
+    Exercise(
         "jobs",
         "each way for a Slurm job to end leaves nothing",
         _tests("tests/jobs/test_slurm.py"),

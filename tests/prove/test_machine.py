@@ -1,0 +1,52 @@
+"""The state machine of tests/prove/machine.py: its short form here, its long form in make prove."""
+
+from __future__ import annotations
+
+import os
+
+import hypothesis
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.helpers.randomness import SEED
+from tests.prove import machine
+
+LONG = 1000
+"""From so many runs on they have 200 steps each, and half of them a mount."""
+
+
+class OfLibrary(machine.Machine):
+    faces = ("library",)
+
+
+class OfMount(machine.Machine):
+    faces = ("mount", "both")
+
+
+@pytest.mark.expects_log(".")  # whatever the damage is, a line says so
+@pytest.mark.parametrize("kind", [OfLibrary, OfMount])
+def test_against_the_model(kind: type[machine.Machine]) -> None:
+    """S1 S4 S5 S7 S8 S9 S21 S24: whatever happens to source, cache and workers, every answer is the
+    model's, or the error that was promised.
+    """
+    asked = int(os.environ.get("IMAGENETFS_TEST_MACHINE_RUNS", "50"))
+    # A mount costs ten times what a tree in the process does: the short form has few of them.
+    of_mount = asked // 2 if asked >= LONG else max(1, asked // 12)
+    runs = of_mount if kind is OfMount else asked - of_mount
+    steps = 200 if asked >= LONG else 50
+    print(f"seed {SEED}")
+    hypothesis.seed(SEED)(kind)
+    machine.STEPS.clear()
+    run_state_machine_as_test(
+        kind,
+        settings=settings(
+            max_examples=runs,
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    print(f"PROVED: {runs:,} runs, {sum(machine.STEPS.values()):,} steps: {machine.STEPS}")
