@@ -37,7 +37,7 @@ test: $(VENV)/installed-test
 
 # Hours; with a budget, for example: make prove PROVE_ARGS="--only fuzz --seconds 60".
 prove: $(VENV)/installed-test
-	$(BIN)/python -m tests.prove $(PROVE_ARGS) </dev/null
+	$(BIN)/python -m tests.prove --record $(PROVE_ARGS) </dev/null
 
 lint: $(VENV)/installed-test
 	@bash .ci/lint $(LINT_ARGS)

@@ -1,4 +1,5 @@
-"""``python -m tests.prove [--only NAME]... [--seconds N] [--json FILE] [--list]``.
+"""``python -m tests.prove [--only NAME]... [--seconds N] [--json FILE] [--record]
+[--list]``.
 
 Exit status: 0 if nothing failed, 1 if an exercise failed, 2 for wrong arguments, 130 for Ctrl-C.
 """
@@ -9,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.prove import report, runner
+from tests.prove import promises, report, runner
 from tests.prove.exercises import EXERCISES
 from tests.prove.runner import Outcome
 
@@ -26,6 +27,9 @@ def _arguments(words: list[str]) -> argparse.Namespace:
         "--seconds", type=int, help="how long each may take (default: all it needs)"
     )
     parser.add_argument("--json", type=Path, default=_DIRECTORY / "prove.json", metavar="FILE")
+    parser.add_argument(
+        "--record", action="store_true", help="write the table of docs/semantics.md anew"
+    )
     parser.add_argument("--list", action="store_true", help="say what there is, and run nothing")
     arguments = parser.parse_args(words)
     if arguments.seconds is not None and arguments.seconds < 1:
@@ -55,6 +59,8 @@ def main(words: list[str]) -> int:
         print(f"    {outcome.result} after {outcome.seconds:,.1f} s", flush=True)
         outcomes.append(outcome)
         report.write(arguments.json, outcomes, arguments.seconds)
+    if arguments.record:
+        promises.record(outcomes)
     print(f"\n{report.table(outcomes)}\nwritten to {arguments.json}")
     if interrupted:
         print(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 
 import hypothesis
 import pytest
@@ -14,6 +15,9 @@ from tests.prove import machine
 
 LONG = 1000
 """From so many runs on they have 200 steps each, and half of them a mount."""
+
+_DONE: Counter[str] = Counter()
+"""Of both tests, where both are run: the last line that is printed has all."""
 
 
 class OfLibrary(machine.Machine):
@@ -49,4 +53,6 @@ def test_against_the_model(kind: type[machine.Machine]) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
-    print(f"PROVED: {runs:,} runs, {sum(machine.STEPS.values()):,} steps: {machine.STEPS}")
+    _DONE.update(runs=runs, steps=sum(machine.STEPS.values()))
+    print(machine.STEPS)
+    print(f"PROVED: {_DONE['runs']:,} runs, {_DONE['steps']:,} steps")
