@@ -293,6 +293,9 @@ class Machine(RuleBasedStateMachine):
         for path in (world.ZIP, world.ARRAY):  # a zip that is cut has no directory
             if (self.source / path).exists() and path in view.changed:
                 self._change(path, partial(world.replace, self.source, path, pick))
+        splits = ("ILSVRC2012/train/", "ILSVRC2012/val/", "Imagenet8/val/")
+        if not any(there.startswith(splits) for there in reference.tree_of(self.source)):
+            return  # a source of no version is refused
         at = self.views.index(view)
         view.face.close()
         self.views[at] = self._open(self.kinds[at])
@@ -300,6 +303,14 @@ class Machine(RuleBasedStateMachine):
     # --- what happens to the source ---------------------------------------------------------------
 
     def _change(self, path: str, how: Callable[[], object]) -> None:
+        """Each face has met the archive by then: before that, what stands there is what it is."""
+        for view in self.views:
+            for version in ("archives/", "I") if path not in view.changed else ():
+                found = [
+                    f for f in view.files if view.nodes[f].of == {path} and f.startswith(version)
+                ]
+                for file in found[:1]:
+                    view.ask({path}, partial(view.face.stat, file), file)
         how()
         for view in self.views:
             view.changed.add(path)
