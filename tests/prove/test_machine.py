@@ -30,7 +30,7 @@ class OfMount(machine.Machine):
 
 @pytest.mark.skipif(
     "IMAGENETFS_TEST_MACHINE_RUNS" not in os.environ,
-    reason="for make prove alone: about one seed in ten fails, and it is not known yet why",
+    reason="for make prove alone: one of its last six runs failed, and it is not known yet why",
 )
 @pytest.mark.expects_log(".")  # whatever the damage is, a line says so
 @pytest.mark.parametrize("kind", [OfLibrary, OfMount])
