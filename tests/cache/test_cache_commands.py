@@ -17,7 +17,7 @@ import pytest
 from imagenetfs.cache.directory import unfit_type
 from imagenetfs.cache.segment import BLOCK
 from imagenetfs.errors import ExitCode
-from tests.helpers.bench import Bench, until
+from tests.helpers.bench import Bench, settled, until
 from tests.helpers.cache import epoch, files, make_train
 from tests.helpers.passthrough import slow_source
 
@@ -41,9 +41,12 @@ def listed(at: Bench, cache: Path) -> list[dict[str, object]]:
 
 
 def source_bytes(mountpoint: Path) -> int:
-    status = json.loads((mountpoint / ".imagenetfs" / "status.json").read_text())
-    found: int = status["counters"]["source_bytes"]
-    return found
+    def count() -> int:
+        status = json.loads((mountpoint / ".imagenetfs" / "status.json").read_text())
+        found: int = status["counters"]["source_bytes"]
+        return found
+
+    return settled(count)
 
 
 def test_stage_then_mount(at: Bench, source: Path, tmp_path: Path) -> None:

@@ -175,9 +175,9 @@ def test_calls_that_fail(
     assert until(lambda: _trouble(mounted) is None)  # it is back when the disk is
     epoch(paths, seed=5)
     epoch(paths, seed=6)
-    before_bytes = mounted.status()["counters"]["source_bytes"]
+    before_bytes = mounted.source_bytes()
     epoch(paths, seed=7)
-    assert mounted.status()["counters"]["source_bytes"] == before_bytes
+    assert mounted.source_bytes() == before_bytes
     assert mounted.log.read_text().count("steps aside") == 1
 
 

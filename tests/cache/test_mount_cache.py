@@ -120,9 +120,9 @@ def test_a_class_tar_read_as_a_file(train: tuple[Path, int], mount: Mount, cache
     tar = directory / "ILSVRC2012" / "ILSVRC2012_img_train.tar"
     mounted = mount(directory, cache_dir=cache_dir, cache_size=PLENTY)
     shown = mounted.mountpoint / "source" / "ILSVRC2012" / tar.name
-    before = counters(mounted)["source_bytes"]
+    before = mounted.source_bytes()
     assert shown.read_bytes() == tar.read_bytes()
-    assert counters(mounted)["source_bytes"] - before <= tar.stat().st_size
+    assert mounted.source_bytes() - before <= tar.stat().st_size
 
 
 def test_another_archive_gets_no_old_block(

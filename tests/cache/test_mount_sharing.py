@@ -123,9 +123,9 @@ def test_staging_beside_four_readers(train: tuple[Path, int], mount: Mount, tmp_
             rates[staged].append(_rate(paths, 1.0))
             if staged:
                 assert until(partial(_has_staged, mounted), HANG_SECONDS)
-                before = mounted.status()["counters"]["source_bytes"]
+                before = mounted.source_bytes()
                 epoch(paths, seed=1)
-                assert mounted.status()["counters"]["source_bytes"] == before
+                assert mounted.source_bytes() == before
             mounted.close()
     beside = statistics.median(rates[True]) / statistics.median(rates[False])
     print(f"\nthe readers' rate beside the stager: {beside:.2f} of that without it")
@@ -154,7 +154,7 @@ def test_staging_outlives_the_sources_trouble(
         assert log.count("is not all staged") == 1
         assert "Traceback" not in log
         paths = files(mounted.root / "train")
-        before = mounted.status()["counters"]["source_bytes"]
+        before = mounted.source_bytes()
         epoch(paths, seed=1)
-        assert mounted.status()["counters"]["source_bytes"] == before
+        assert mounted.source_bytes() == before
         mounted.close()  # before its source goes

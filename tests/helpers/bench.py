@@ -37,6 +37,20 @@ def until(condition: Callable[[], object], seconds: float = END_SECONDS) -> bool
     return True
 
 
+def settled(count: Callable[[], int]) -> int:
+    """What another process counts, once it has stayed the same for a while: what it does in the
+    background, such as indexing, is done.
+    """
+    looks: list[int] = []
+
+    def is_settled() -> bool:
+        looks.append(count())
+        return looks[-8:] == looks[-1:] * 8
+
+    assert until(is_settled), looks[-8:]
+    return looks[-1]
+
+
 def is_running(pid: int) -> bool:
     """Whether a process is there and not just waiting to be reaped."""
     try:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.helpers import forkserver, log_watch
+from tests.helpers.bench import settled
 from tests.helpers.forkserver import REPOSITORY, Constants
 
 if TYPE_CHECKING:
@@ -48,6 +49,10 @@ class Mounted:
         text = (self.mountpoint / ".imagenetfs" / "status.json").read_text()
         status: dict[str, Any] = json.loads(text)
         return status
+
+    def source_bytes(self) -> int:
+        """Bytes read from the source, once that has settled."""
+        return settled(lambda: int(self.status()["counters"]["source_bytes"]))
 
     def worker_pids(self) -> list[int]:
         """The processes that serve now."""

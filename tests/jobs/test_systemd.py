@@ -192,10 +192,12 @@ class Own:
         return self.call("systemctl", "--user", "is-active", OWN) == "active"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def own(machine: Machine) -> Iterator[Own]:
+    """Her systemd, for one test: another ends it."""
     yield Own(machine)
     machine.call("systemctl", "stop", "own")
+    machine.call("systemctl", "reset-failed", "own")
 
 
 def test_ones_own_mount(machine: Machine, own: Own) -> None:

@@ -129,8 +129,7 @@ def test_umount_tells_who_has_the_mount_in_another_namespace(
         assert holder.stdout is not None
         holder.stdout.readline()
         if how == "gives up":
-            monkeypatch.setattr(unmount, "END_SECONDS", 0.5)
-            monkeypatch.setattr(unmount, "LOOK_SECONDS", 0.3)
+            monkeypatch.setattr(unmount, "wait_for_end", lambda pid, seconds: False)
             # Who unmounts goes to /, and this process is to come back.
             with contextlib.chdir(at.directory), pytest.raises(StillBusyError) as raised:
                 unmount.unmount(str(mountpoint), lazy=False, say=lambda line: None)

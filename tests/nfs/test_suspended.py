@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from imagenetfs.system.process import is_stopped
 from tests.helpers.bench import until
 from tests.helpers.cache import make_train
 from tests.helpers.children import children_of
@@ -91,6 +92,8 @@ def test_readers_are_served_beside_stopped_workers(
     first, second, *_ = digests
     asleep = one.worker_pids()
     with stopped(asleep):
+        # One that has not stopped yet could still take a request, and keep it until it goes on.
+        assert until(lambda: all(map(is_stopped, asleep)))
         assert Digest(one.root / "train" / first).result() == digests[first]
         assert until(lambda: silent(one) == sorted(asleep), 30.0), states(one)
     assert until(lambda: not any("stopped" in state for state in states(one).values()), 30.0)

@@ -22,6 +22,12 @@ from tests.helpers.in_process import call
 from tests.helpers.mount_table import MountTable
 
 
+@pytest.fixture(autouse=True)
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MountTable:
+    """The caller's mounts: none, whatever other tests have mounted at the same time."""
+    return MountTable(tmp_path, monkeypatch)
+
+
 @pytest.fixture
 def found(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
     """What is found about the source; all else is well."""
