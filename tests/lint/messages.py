@@ -47,6 +47,7 @@ HANDED_ON = frozenset(
         "cache/stager.py: _work",
         "cli/error_report.py: _tell_unexpected",
         "cli/error_report.py: guarded",
+        "cli/info.py: _splits",
         "cli/mount.py: mount",
         "cli/options.py: settings_of",
         "cli/settings.py: settings",

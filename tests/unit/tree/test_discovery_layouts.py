@@ -195,6 +195,20 @@ def test_flat_in_the_source(tmp_path: Path, form: str, name: str) -> None:
     ] * guessed
 
 
+@pytest.mark.parametrize("name", ["tars", "my downloads", "2012"])
+@pytest.mark.parametrize("beside", [True, False])
+def test_in_a_directory_of_any_name(tmp_path: Path, name: str, beside: bool) -> None:
+    """The published tars, beside ``ILSVRC2012/`` with the devkit or without it."""
+    source = documented(tmp_path)
+    (source / name).mkdir()
+    for tar in (TRAIN_TAR, VAL_TAR):
+        shutil.move(source / tar, source / name)
+    if not beside:
+        shutil.move(source / KIT, source / name)
+        (source / "ILSVRC2012").rmdir()
+    assert both(source) == []
+
+
 @pytest.mark.parametrize("levels", ["imagenet", "some data", "a/b"])
 def test_one_level_too_high(tmp_path: Path, levels: str) -> None:
     documented(tmp_path / levels)
