@@ -178,9 +178,5 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
             "The real archives' shape, without their images",
             "imagenetfs sample ~/shape --full-size",
         ),
-        Example(
-            "A tenth of winter21_whole, to try its scale",
-            "imagenetfs sample ~/winter --full-size winter21_whole --classes 2000",
-        ),
     ),
 }
