@@ -28,7 +28,13 @@ from imagenetfs.cache.quota import QuotaExceededError
 from imagenetfs.cache.scratch_file import ScratchFile
 from imagenetfs.cache.volume_writer import Pieces
 from imagenetfs.counters import SINCE, WAITING
-from imagenetfs.errors import ArchiveError, ImagenetfsError, NoSpaceError, SourceReadError
+from imagenetfs.errors import (
+    ArchiveError,
+    ImagenetfsError,
+    NoSpaceError,
+    SourceReadError,
+    SourceUnreadableError,
+)
 from imagenetfs.formats import npz
 from imagenetfs.source.source import Source
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
@@ -47,6 +53,7 @@ class _State(IntEnum):
     NO_SPACE = 3
     BROKEN = 4
     UNREADABLE = 5
+    REFUSED = 6
 
 
 _STATE, _WHERE, _CHANGED, _DONE, _SIZE, _BEGAN = range(6)
@@ -125,7 +132,7 @@ class InflatedArrays:
     def read(self, archive: int, offset: int, length: int) -> bytes:
         """Bytes of an npz's inflated ``data``, from the file of this mount.
 
-        Raises NoSpaceError, ArchiveError, SourceReadError.
+        Raises NoSpaceError, ArchiveError, SourceReadError, SourceUnreadableError.
         """
         job = Job(archive, False)
         row = self._row(job)
@@ -144,7 +151,7 @@ class InflatedArrays:
         """Have it unpacked into the cache, because something was not there that is asked for.
 
         ``seen``: what :meth:`kept_at` said before that was looked for. False where the cache does
-        not take it. Raises ArchiveError, SourceReadError.
+        not take it. Raises ArchiveError, SourceReadError, SourceUnreadableError.
         """
         job = Job(archive, True)
         row = self._row(job)
@@ -171,10 +178,16 @@ class InflatedArrays:
     def _have_done(self, job: Job) -> None:
         """Wait until it has been done from now on; raises where it could not be."""
         row = self._row(job)
-        if row[_STATE] != _State.ASKED:
-            failed = row[_STATE] not in (_State.IDLE, _State.READY)
-            if failed and self._clock.monotonic_ns() - row[_CHANGED] < _AGAIN_NS:
-                self._refuse(job)
+        state = row[_STATE]
+        if state == _State.REFUSED:
+            # It may have been opened since; else this raises what has been said once already.
+            with self._source.opened(self._paths[job.archive]):
+                pass
+        elif state in (_State.NO_SPACE, _State.BROKEN, _State.UNREADABLE) and (
+            self._clock.monotonic_ns() - row[_CHANGED] < _AGAIN_NS
+        ):
+            self._refuse(job)
+        if state != _State.ASKED:
             row[_STATE] = _State.ASKED
         if self.by_others:
             self.alarm()
@@ -207,6 +220,10 @@ class InflatedArrays:
             raise NoSpaceError(self._no_room(job))
         if state == _State.BROKEN:
             raise ArchiveError(f"{title} cannot be inflated; see the log")
+        if state == _State.REFUSED:
+            raise SourceUnreadableError(
+                f"{title} cannot be unpacked: you may not read it.", self._paths[job.archive]
+            )
         raise SourceReadError(f"{title} could not be unpacked; see the log.")
 
     def _no_room(self, job: Job) -> str:
@@ -328,4 +345,6 @@ class InflatedArrays:
 def _state_of(error: ImagenetfsError) -> _State:
     if isinstance(error, NoSpaceError):
         return _State.NO_SPACE
+    if isinstance(error, SourceUnreadableError):
+        return _State.REFUSED
     return _State.BROKEN if isinstance(error, ArchiveError) else _State.UNREADABLE

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from imagenetfs.cache.quota import Limits
 from imagenetfs.cache.volume import Volume
 from imagenetfs.cache.volume_writer import Pieces
 from imagenetfs.counters import REQUESTS, SOURCE_WORDS
-from imagenetfs.errors import ArchiveError, NoSpaceError
+from imagenetfs.errors import ArchiveError, NoSpaceError, SourceUnreadableError
 from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.index.arena import Arena
 from imagenetfs.index.index import Index
@@ -214,6 +215,26 @@ def kept_in(cache: BlockCache, index: Index) -> InflatedArrays:
         cache.writer().write(VOLUME, pieces, moved)
 
     return InflatedArrays(index.source, {0: b"a.npz"}, index.array, keep=keep)
+
+
+@pytest.mark.expects_log("you may not read a.npz")
+def test_what_was_closed_is_refused_until_it_is_opened(
+    index: Index, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As the file itself is: EACCES, told once; and at once no more when the rights are back."""
+    index.container(0)
+    unpacked = unpacked_of(index)
+
+    def refuse(path: bytes) -> NoReturn:
+        raise SourceUnreadableError("you may not read a.npz.", path)
+
+    with monkeypatch.context() as closed:
+        closed.setattr(index.source, "opened", refuse)
+        for _ in range(3):
+            with pytest.raises(SourceUnreadableError, match="you may not read"):
+                unpacked.read(0, 0, 192)
+    assert caplog.text.count("you may not read a.npz") == 1
+    assert unpacked.read(0, 0, 192) == DATA[0].tobytes()
 
 
 def test_the_cache_has_it_for_the_next_mount(
