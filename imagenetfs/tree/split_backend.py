@@ -219,7 +219,7 @@ class FlatSplit:
         return self._all().find(name)
 
     def class_of(self, archive: int, inner: int, row: int) -> int | None:
-        if (archive, inner) not in self._containers():
+        if archive not in self.archives or (archive, inner) not in self._containers():
             return None
         members = self._index.container(archive, inner).members
         if row not in rows_below(members, self._below):

@@ -53,8 +53,20 @@ class View:
         self.changed: set[str] = set()
         self.gone: set[str] = set()
         self.closed: set[str] = set()
+        self.opened: set[str] = set()
+        """May be read again; each process finds that out at its own next look."""
         self.first: dict[str, bytes] = {}
         """Of what the model does not say the bytes: those of the first reading."""
+
+    def _answer(self, of: set[str], question: Callable[[], T]) -> T:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while True:
+            try:
+                return question()
+            except PermissionError:
+                if not of & self.opened or of & self.closed or time.monotonic() > deadline:
+                    raise
+            time.sleep(REVALIDATE / 4)
 
     def ask(self, of: set[str], question: Callable[[], T], path: str = "") -> T | None:
         """The answer; None for an error that what has happened to ``of`` allows. ``path``: what is
@@ -62,7 +74,7 @@ class View:
         that is not in it.
         """
         try:
-            return question()
+            return self._answer(of, question)
         except OSError as error:
             allowed = set()
             if of & self.changed:
@@ -382,6 +394,7 @@ class Machine(RuleBasedStateMachine):
         for view in self.views:
             if self._until(view, path, refused=False):
                 view.closed.discard(path)
+                view.opened.add(path)
 
     def _until(self, view: View, path: str, *, refused: bool) -> bool:
         """Wait until a file of an archive is refused, or is not; False where that tells nothing."""

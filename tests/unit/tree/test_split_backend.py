@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.errors import ArchiveError
+from imagenetfs.errors import ArchiveError, ImagenetfsError
+from imagenetfs.index.archives import OUTER
 from imagenetfs.index.index import Index
 from imagenetfs.tree import class_listing
 from imagenetfs.tree.inode import max_rows
@@ -131,3 +132,15 @@ def test_a_container_with_more_rows_than_numbers_is_refused_in_a_sentence(
 )
 def test_image_numbers(name: bytes, number: int) -> None:
     assert image_number(name) == number
+
+
+def test_what_is_of_another_archive_is_told_without_reading_its_own(tmp_path: Path) -> None:
+    """A split whose archive may not be read has no say in attributes of other files."""
+    _val(tmp_path, 3)
+    (tmp_path / "other.tar").write_bytes(tar_of({"a.JPEG": image(1)}))
+    index = index_of(tmp_path, "val.tar", "other.tar")
+    (tmp_path / "val.tar").unlink()
+    backend = FlatSplit(index, (0,), [b"n1"], lambda name: b"n1")
+    assert backend.class_of(1, OUTER, 0) is None
+    with pytest.raises(ImagenetfsError):
+        backend.class_of(0, OUTER, 0)
