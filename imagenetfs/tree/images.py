@@ -21,6 +21,9 @@ FIRST_BYTES = 16
 _EXTENSIONS = rb"jpe?g|jpe|jfif|jp2|png|ppm|pgm|pbm|pnm|bmp|tiff?|webp|gif"
 _IMAGE = re.compile(rb".*\.(?:" + _EXTENSIONS + rb")", re.IGNORECASE | re.DOTALL)
 
+_PLAIN_IMAGE = re.compile(rb"\w[^/]*\.(?:" + _EXTENSIONS + rb")", re.IGNORECASE | re.DOTALL)
+"""Nearly every name: one part, which begins as no dropping does that ends as an image."""
+
 _OTHER_WORDS = b"""
     txt csv tsv xml json jsonl yaml yml toml html htm md rst pdf log lst list idx rec tfrecord
     mat npy npz pkl pickle pt pth h5 hdf5 lmdb mdb db sqlite parquet arrow ini cfg conf
@@ -89,6 +92,8 @@ def judge(path: bytes) -> Verdict:
 
     Whatever lies within a dropping is one.
     """
+    if _PLAIN_IMAGE.fullmatch(path):
+        return Verdict.IMAGE
     if is_within_dropping(path):
         return Verdict.DROPPING
     if is_image_name(path):

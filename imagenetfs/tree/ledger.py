@@ -235,8 +235,7 @@ def account(version: Version, split: Split, *, strict: bool = False) -> Ledger:
             problems[str(error)] = None
             continue
         images += len(listing)
-        sizes = listing.columns(0, len(listing)).sizes
-        size += int(sizes.sum())
+        size += int(listing.sizes().sum())
         _note_hollow(ledger, name, listing)
         _note_class(ledger, name, len(listing), of_class.get(name))
         _note_labels(ledger, split, name, listing)
@@ -271,7 +270,7 @@ def _note_class(ledger: Ledger, name: bytes, images: int, wanted: int | None) ->
 
 def _note_hollow(ledger: Ledger, wnid: bytes, listing: Listing) -> None:
     """Note the images of a class that have no byte."""
-    for at in np.flatnonzero(listing.columns(0, len(listing)).sizes == 0).tolist():
+    for at in np.flatnonzero(listing.sizes() == 0).tolist():
         name = next(iter(listing.entries(at)))[0]
         ledger.hollow.append(decoded(wnid + b"/" + name))
 

@@ -35,6 +35,7 @@ def check_listing(listing: Listing) -> dict[bytes, tuple[int, Attributes]]:
     assert names == sorted(set(names))
     assert len(listing) == len(every)
     assert name_bytes(listing) == sum(map(len, names))
+    assert listing.sizes().tolist() == [attributes.size for _, _, attributes in every]
     for start in {0, 1, len(every) // 2, len(every) - 1, len(every), len(every) + 1} - {-1}:
         assert list(listing.entries(start)) == every[start:]
         assert entries_of(listing.columns(start, start + 3)) == every[start : start + 3]

@@ -20,6 +20,7 @@ from imagenetfs.fuse.attributes import (
     AttributePacker,
     EntryPacker,
 )
+from imagenetfs.index.columns import Array
 from imagenetfs.tree.inode import class_inode
 from imagenetfs.tree.listing import Attributes, Columns, Entry, columns_of
 from tests.helpers.examples import examples
@@ -90,6 +91,9 @@ class ListingOf:
     def columns(self, start: int, stop: int) -> Columns:
         self.asked.append(start)
         return columns_of(self._entries[start:stop])
+
+    def sizes(self) -> Array:
+        raise NotImplementedError
 
     def find(self, name: bytes) -> int | None:
         raise NotImplementedError

@@ -45,6 +45,17 @@ def test_what_is_not_flat() -> None:
     assert not FlatListing.fits(members_of([(b"a", DIRECTORY)]))
 
 
+def test_modes_do_not_matter_for_images() -> None:
+    """An archive of images is listed by columns, whatever modes they were packed with."""
+    modes = (0o644, 0o444, 0o755)
+    images = members_of([(b"%d.JPEG" % mode, stat.S_IFREG | mode) for mode in modes])
+    assert not images.one_mode and FlatListing.fits(images)
+    listing = FlatListing(images, base(InodeKind.FILE, 0, OUTER))
+    for row, (_, _, attributes) in enumerate(listing.entries(0)):
+        assert attributes == member_attributes(images, row)
+    assert not FlatListing.fits(members_of([(b"a", FILE), (b"b", stat.S_IFREG | 0o755)]))
+
+
 def test_attributes_are_readable_and_never_writable() -> None:
     members = members_of(
         [(b"a", stat.S_IFREG | 0o777), (b"b", stat.S_IFREG), (b"c", stat.S_IFREG | 0o6700)]
