@@ -14,8 +14,9 @@ import typer
 from imagenetfs.cli import completion, options
 from imagenetfs.cli.parser import App, Group
 from imagenetfs.cli.progress import ProgressBar
-from imagenetfs.cli.terminal import in_bytes, in_time, say, show, show_json, table
+from imagenetfs.cli.terminal import say, show, show_json, table
 from imagenetfs.errors import NoSpaceError, UsageError, did_you_mean
+from imagenetfs.units import in_bytes, in_time
 
 if TYPE_CHECKING:
     from imagenetfs.cache.directory import CacheDirectory

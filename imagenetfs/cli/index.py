@@ -25,13 +25,14 @@ from imagenetfs.cli.index_common import (
 )
 from imagenetfs.cli.parser import App, Command, Group, with_usage
 from imagenetfs.cli.progress import ProgressBar
-from imagenetfs.cli.terminal import in_bytes, say, show
+from imagenetfs.cli.terminal import say, show
 from imagenetfs.errors import (
     BrokenArchivesError,
     ImagenetfsError,
     SourceUnreadableError,
     UsageError,
 )
+from imagenetfs.units import in_bytes
 
 if TYPE_CHECKING:
     from imagenetfs.index.bulk_build import Outcome, Progress

@@ -12,8 +12,9 @@ from imagenetfs.cli import options
 from imagenetfs.cli.index_common import Opened, build_or_keep_none, catalogue_of, shown_in
 from imagenetfs.cli.parser import App
 from imagenetfs.cli.progress import ProgressBar
-from imagenetfs.cli.terminal import in_bytes, say, show_json, table
+from imagenetfs.cli.terminal import say, show_json, table
 from imagenetfs.config import Settings
+from imagenetfs.units import in_bytes
 
 _MOST_NAMED = 20
 _HEAD = ("version", "split", "classes", "images", "bytes", "from")

@@ -12,7 +12,8 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from imagenetfs.cli.terminal import in_time, is_quiet, literal, say
+from imagenetfs.cli.terminal import is_quiet, literal, say
+from imagenetfs.units import in_time
 
 DRAW_SECONDS = 0.1
 LINE_SECONDS = 5.0

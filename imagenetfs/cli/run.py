@@ -11,7 +11,7 @@ import typer
 from imagenetfs.cli import options
 from imagenetfs.cli.commands import Arranged
 from imagenetfs.cli.parser import App, with_usage
-from imagenetfs.cli.terminal import in_bytes, say
+from imagenetfs.cli.terminal import say
 from imagenetfs.errors import UsageError
 from imagenetfs.job import command as commands
 from imagenetfs.job import signals
@@ -19,6 +19,7 @@ from imagenetfs.job.acquire import acquire, source_to_use
 from imagenetfs.job.mount_handle import MountHandle, release
 from imagenetfs.job.requirements import check_required
 from imagenetfs.job.status import problems_of, read_status
+from imagenetfs.units import in_bytes
 
 _SummaryOption = Annotated[
     bool,

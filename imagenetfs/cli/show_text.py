@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from imagenetfs.cli.terminal import in_bytes
+from imagenetfs.units import in_bytes
 
 _MOST_FILES = 2
 

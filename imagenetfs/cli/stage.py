@@ -17,10 +17,11 @@ from imagenetfs.cli.error_report import INTERRUPTED
 from imagenetfs.cli.index_common import catalogue_of
 from imagenetfs.cli.parser import App, with_usage
 from imagenetfs.cli.progress import ProgressBar
-from imagenetfs.cli.terminal import as_given, in_bytes, in_time, say, show
+from imagenetfs.cli.terminal import say, show
 from imagenetfs.config.value_types import parse_size
 from imagenetfs.errors import ImagenetfsError, NoSpaceError, SourceReadError, UsageError
 from imagenetfs.job.storage import prepare_cache
+from imagenetfs.units import as_given, in_bytes, in_time
 
 if TYPE_CHECKING:
     from imagenetfs.cache.quota import CacheSetup

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from imagenetfs.cli.terminal import as_given, in_bytes, in_time, show, table
+from imagenetfs.cli.terminal import show, table
 from imagenetfs.job.status import MountStatus
 from imagenetfs.system.text import printable
+from imagenetfs.units import as_given, in_bytes, in_time
 
 STATES = {
     "stale": "stale: its server has gone (imagenetfs umount takes it away)",

@@ -24,7 +24,7 @@ LAYERS = [
     {"source", "formats"},
     {"config"},
     {"system"},
-    {"errors", "limits", "counters", "byte_range", "version"},
+    {"errors", "limits", "counters", "byte_range", "units", "version"},
 ]
 """From the top down. A package may import packages of lower lines, and of its own line only itself,
 but that the command may import cli.

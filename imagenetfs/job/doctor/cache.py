@@ -13,9 +13,9 @@ from imagenetfs.config import Settings
 from imagenetfs.job.doctor.findings import Finding, green, red, yellow
 from imagenetfs.system import child_call
 from imagenetfs.system.work_watch import call_watched
+from imagenetfs.units import in_bytes
 
 _SECONDS = 10.0
-_GIB = 1 << 30
 _ABOUT = "read cache"
 _OTHER = "name another directory of this node with --cache-dir"
 
@@ -35,18 +35,18 @@ def cache(settings: Settings, sizes: Mapping[str, int]) -> Iterator[Finding]:
         yield red(_ABOUT, f"{place} cannot be used: {child_call.reason_of(error)}", _OTHER)
         return
     facts: dict[str, Any] = {"path": str(place), "room": room, "held": held}
-    what = f"{place} has room for {_gib(room)}"
-    what += f", of which {_gib(held)} are filled" if held else ""
+    what = f"{place} has room for {in_bytes(room)}"
+    what += f", of which {in_bytes(held)} are filled" if held else ""
     largest = max(sizes, key=lambda title: sizes[title], default=None)
     if largest is None:
         yield green(_ABOUT, what, **facts)
     elif sizes[largest] <= room:
-        yield green(_ABOUT, f"{what}: {largest} ({_gib(sizes[largest])}) fits", **facts)
+        yield green(_ABOUT, f"{what}: {largest} ({in_bytes(sizes[largest])}) fits", **facts)
     else:
         part = 100 * room / sizes[largest]
         yield yellow(
             _ABOUT,
-            f"{what}: {part:.0f} % of {largest} ({_gib(sizes[largest])})",
+            f"{what}: {part:.0f} % of {largest} ({in_bytes(sizes[largest])})",
             "the rest is read from the source in each epoch; raise --cache-size, lower "
             f"--keep-free, or {_OTHER}",
             **facts,
@@ -69,7 +69,3 @@ def _room(place: Path, settings: Settings) -> tuple[int, int]:
     free, whole = (blocks * status.f_frsize for blocks in (status.f_bavail, status.f_blocks))
     left = max(0, free - settings.keep_free.of(whole))
     return min(settings.cache_size.of(free + held), left + held), held
-
-
-def _gib(count: int) -> str:
-    return f"{count / _GIB:.1f} GiB"

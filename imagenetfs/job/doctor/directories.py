@@ -16,13 +16,13 @@ from imagenetfs.job.logs import log_directory
 from imagenetfs.job.run_dir import find_root
 from imagenetfs.system import child_call, mounts
 from imagenetfs.system.work_watch import call_watched
+from imagenetfs.units import GIB, MIB, in_bytes
 
-_MIB, _GIB = 1 << 20, 1 << 30
-_TRIAL_BYTES = 8 * _MIB
+_TRIAL_BYTES = 8 * MIB
 _TRIAL_SECONDS = 10.0
 _IN_MEMORY = ("tmpfs", "ramfs")
 
-LITTLE = {"index": 64 * _MIB, "temporary files": 2 * _GIB, "run directory": _MIB, "log": _MIB}
+LITTLE = {"index": 64 * MIB, "temporary files": 2 * GIB, "run directory": MIB, "log": MIB}
 """Bytes below which a place is nearly full: an index has 24 MB for
 ImageNet's train, an array 1.2 GB.
 """
@@ -68,7 +68,7 @@ def look_at(name: str, place: Path) -> Finding:
         return red(name, f"{place} cannot be written to: {error.strerror}", advice)
     kind = file_system_of(place)
     facts = {"path": str(place), "free": free, "bytes_per_second": speed, "type": kind}
-    what = f"{place}: {free / _GIB:.1f} GiB free, {speed / _MIB:.0f} MiB/s, {kind}"
+    what = f"{place}: {in_bytes(free)} free, {in_bytes(speed)}/s, {kind}"
     if free < LITTLE[name]:
         return yellow(name, f"{what}; nearly full", advice, **facts)
     if kind in _IN_MEMORY and name == "index":

@@ -17,6 +17,7 @@ from imagenetfs.job.nfs_access import SENT, User
 from imagenetfs.system import child_call, mounts
 from imagenetfs.system.namespaces import may_mount
 from imagenetfs.system.work_watch import call_watched
+from imagenetfs.units import GIB
 
 BACKGROUND_REQUESTS = Path("/sys/module/fuse/parameters/max_user_bgreq")
 WANTED_BACKGROUND = 64
@@ -34,7 +35,6 @@ CGROUP_LIMITS = (
 )
 
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
-_GIB = 1 << 30
 
 
 def fuse() -> Iterator[Finding]:
@@ -175,8 +175,8 @@ def job(environ: Mapping[str, str]) -> Iterator[Finding]:
     """What the job has: CPUs, memory, the local disk."""
     cpus, memory = config.cpus(), memory_bytes()
     name = f"job {environ['SLURM_JOB_ID']}" if environ.get("SLURM_JOB_ID") else "no job"
-    what = f"{name}: {cpus} CPUs, {memory / _GIB:.1f} GiB of memory"
-    if memory < 2 * _GIB:
+    what = f"{name}: {cpus} CPUs, {memory / GIB:.1f} GiB of memory"
+    if memory < 2 * GIB:
         yield yellow(
             "job", what, "ask for 2 GiB at least: the kernel keeps 1 KB for each image listed"
         )

@@ -11,8 +11,8 @@ from imagenetfs.config import Settings
 from imagenetfs.job.doctor import cache
 from imagenetfs.job.doctor.findings import Finding, Grade
 
-GIB = 1 << 30
-SIZES = {"ILSVRC2012/train": 138 * GIB, "ILSVRC2012/val": 6 * GIB}
+GB = 10**9
+SIZES = {"ILSVRC2012/train": 138 * GB, "ILSVRC2012/val": 6 * GB}
 
 
 def settings_with(**given: object) -> Settings:
@@ -33,14 +33,14 @@ def test_none() -> None:
 @pytest.mark.parametrize(
     ("room", "grade", "said"),
     [
-        (28, Grade.YELLOW, "has room for 28.0 GiB: 20 % of ILSVRC2012/train (138.0 GiB)"),
-        (200, Grade.GREEN, "has room for 200.0 GiB: ILSVRC2012/train (138.0 GiB) fits"),
+        (28, Grade.YELLOW, "has room for 28.0 GB: 20 % of ILSVRC2012/train (138.0 GB)"),
+        (200, Grade.GREEN, "has room for 200.0 GB: ILSVRC2012/train (138.0 GB) fits"),
     ],
 )
 def test_whether_it_holds_the_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, grade: Grade, said: str
 ) -> None:
-    monkeypatch.setattr(cache, "_room", lambda place, settings: (room * GIB, 0))
+    monkeypatch.setattr(cache, "_room", lambda place, settings: (room * GB, 0))
     line = line_of(SIZES, cache_dir=str(tmp_path))
     assert (line.grade, line.what) == (grade, f"{tmp_path} {said}")
     assert bool(line.advice) is (grade is Grade.YELLOW)
