@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from imagenetfs.cache.directory import CacheDirectory, StoredSegment
-from imagenetfs.cache.segment import BLOCKS, Segment, SegmentPath, Verified, length_of, open_segment
+from imagenetfs.cache.segment import BLOCKS, Segment, SegmentPath, Verified
+from imagenetfs.cache.segment_file import length_of, open_segment
 
 
 @dataclass(slots=True)

@@ -282,7 +282,7 @@ class Segment:
         """Whether the file still has its name, its head and its length. Raises OSError."""
         status = os.fstat(self.fd)
         whole = status.st_nlink > 0 and status.st_size == _DATA + _HEAD.unpack(self._head)[4]
-        return whole and os.pread(self.fd, _HEAD.size, 0) == self._head
+        return whole and read_head(self.fd) == self._head
 
     def count(self, hits: int, misses: int, saved: int) -> None:
         """Add to the counters that stay with the segment. Raises OSError."""
@@ -322,82 +322,25 @@ class SegmentPath:
     length: int
 
 
-def open_segment(path: SegmentPath, verified: Verified) -> Segment | None:
-    """The segment at a path; None where there is none that is sound.
-
-    For reading where it may not be written. Raises OSError.
-    """
-    flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    writable = True
-    try:
-        fd = os.open(path.name, os.O_RDWR | flags, dir_fd=path.directory)
-    except FileNotFoundError:
-        return None
-    except OSError:  # the disk has become read-only
-        fd = os.open(path.name, os.O_RDONLY | flags, dir_fd=path.directory)
-        writable = False
-    try:
-        segment = Segment(fd, os.pread(fd, _HEAD.size, 0), verified, writable)
-        if segment.is_of(path) and segment.is_current():
-            return segment
-    except BaseException:
-        os.close(fd)
-        raise
-    os.close(fd)
-    return None
-
-
-def length_of(directory: int, name: str) -> int:
-    """The bytes of data that a segment's head says it is for; 0 for what is no segment.
-
-    Raises OSError.
-    """
-    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory)
-    try:
-        head = os.pread(fd, _HEAD.size, 0)
-    finally:
-        os.close(fd)
-    length: int = _HEAD.unpack(head)[4] if len(head) == _HEAD.size else 0
-    return length
-
-
-def make_segment(path: SegmentPath, about: Mapping[str, Any], verified: Verified) -> Segment:
-    """The segment at a path, made where there is none that is sound. Raises OSError."""
-    found = open_segment(path, verified)
-    if found is not None:
-        return found
+def first_page(path: SegmentPath, about: Mapping[str, Any]) -> bytes:
+    """What a new file begins with: its head, and what it is of, of which the end may be cut off."""
     text = json.dumps(about).encode()
     head = _HEAD.pack(_MAGIC, _VERSION, path.number, path.key, path.length, os.urandom(8))
     page = head.ljust(_ABOUT_AT, b"\0") + len(text).to_bytes(4, "little") + text
-    # Whole or not at all, and only one of several that make it at once: written aside, then linked.
-    temporary = f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}"
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    fd = os.open(temporary, flags, 0o600, dir_fd=path.directory)
-    try:
-        os.ftruncate(fd, _DATA + path.length)
-        write_all(fd, page[:_TABLE], 0)
-        _take_name(path, temporary, verified)
-    finally:
-        os.close(fd)
-        with contextlib.suppress(OSError):
-            os.unlink(temporary, dir_fd=path.directory)
-    made = open_segment(path, verified)
-    if made is None:
-        raise FileNotFoundError(f"{path.name} has gone as soon as it was made")
-    return made
+    return page[:_TABLE]
 
 
-def _take_name(path: SegmentPath, temporary: str, verified: Verified) -> None:
-    directory = path.directory
-    for _ in range(2):
-        try:
-            os.link(temporary, path.name, src_dir_fd=directory, dst_dir_fd=directory)
-        except FileExistsError:
-            other = open_segment(path, verified)
-            if other is not None:  # another process was quicker
-                other.close()
-                return
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path.name, dir_fd=directory)  # damaged
-        else:
-            return
+def file_bytes(path: SegmentPath) -> int:
+    """How long the file is, from the start."""
+    return _DATA + path.length
+
+
+def read_head(fd: int) -> bytes:
+    """The head of a file, or less of it. Raises OSError."""
+    return os.pread(fd, _HEAD.size, 0)
+
+
+def length_in(head: bytes) -> int:
+    """The bytes of data that a head says its segment is for; 0 for what is no head."""
+    length: int = _HEAD.unpack(head)[4] if len(head) == _HEAD.size else 0
+    return length

@@ -10,14 +10,8 @@ import os
 
 from imagenetfs.cache.directory import CacheDirectory, segment_name
 from imagenetfs.cache.quota import QuotaExceededError, SpaceQuota
-from imagenetfs.cache.segment import (
-    SEGMENT,
-    Segment,
-    SegmentPath,
-    Verified,
-    make_segment,
-    open_segment,
-)
+from imagenetfs.cache.segment import SEGMENT, Segment, SegmentPath, Verified
+from imagenetfs.cache.segment_file import make_segment, open_segment
 from imagenetfs.cache.volume import Volume
 from imagenetfs.system.resources import files_to_keep
 

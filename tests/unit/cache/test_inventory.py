@@ -10,13 +10,8 @@ import pytest
 
 from imagenetfs.cache.directory import CacheDirectory, prepare, segment_name
 from imagenetfs.cache.inventory import VolumeUsage, clear, list_volumes, verify
-from imagenetfs.cache.segment import (
-    BLOCK,
-    Segment,
-    SegmentPath,
-    Verified,
-    make_segment,
-)
+from imagenetfs.cache.segment import BLOCK, Segment, SegmentPath, Verified
+from imagenetfs.cache.segment_file import make_segment
 from tests.helpers.leaks import descriptors, opened_since
 
 DATA_AT = 4096 + (1 << 14) * 16

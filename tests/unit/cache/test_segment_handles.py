@@ -11,7 +11,8 @@ import pytest
 
 from imagenetfs.cache.directory import CacheDirectory, prepare, segment_name
 from imagenetfs.cache.quota import Limits, QuotaExceededError, SpaceQuota
-from imagenetfs.cache.segment import BLOCK, SEGMENT, Verified, length_of
+from imagenetfs.cache.segment import BLOCK, SEGMENT, Verified
+from imagenetfs.cache.segment_file import length_of
 from imagenetfs.cache.segment_handles import SegmentHandles
 from imagenetfs.cache.volume import Volume
 from tests.helpers.leaks import descriptors
