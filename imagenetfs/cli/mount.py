@@ -48,6 +48,7 @@ def register(app: App) -> None:
     app.command("mount", cls=with_usage("[OPTIONS] [SOURCE] MOUNTPOINT"))(mount)
 
 
+@options.takes_those_of_a_mount
 def mount(
     context: typer.Context,
     places: Annotated[
@@ -60,26 +61,12 @@ def mount(
     mount_options: _OOption = None,
     allow_other: _AllowOtherOption = False,
     read_only: _ReadOnlyOption = False,
-    source: options.SourceOption = None,
-    workers: options.WorkersOption = None,
-    in_flight: options.InFlightOption = None,
-    index_dir: options.IndexDirOption = None,
-    read_timeout: options.ReadTimeoutOption = None,
-    revalidate: options.RevalidateOption = None,
-    prefer: options.PreferOption = None,
-    view: options.ViewOption = None,
-    cache_dir: options.CacheDirOption = None,
-    cache_size: options.CacheSizeOption = None,
-    keep_free: options.KeepFreeOption = None,
-    stage: options.StageOption = None,
-    require: options.RequireOption = None,
-    log: options.LogOption = None,
-    log_level: options.LogLevelOption = None,
     idle: options.IdleOption = None,
     make: Annotated[
         bool,
         typer.Option("--make", help="Make the mountpoint, and remove it again with the mount."),
     ] = False,
+    **shared: options.OfAMount,
 ) -> None:
     """Mount ImageNet's archives, and come back when the mount can be read.
 

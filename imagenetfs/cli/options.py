@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -12,6 +13,8 @@ from imagenetfs.cli import completion
 from imagenetfs.cli.terminal import is_debugging, say
 from imagenetfs.config import Settings
 from imagenetfs.errors import UsageError
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def _option(
@@ -52,6 +55,43 @@ LogLevelOption = Annotated[
     str | None, _option("log_level", "LEVEL", complete=completion.log_levels)
 ]
 IdleOption = Annotated[str | None, _option("idle", "TIME")]
+
+OfAMount = str | list[str] | None
+"""The value of an option that is shared by the commands that start a mount."""
+
+OF_A_MOUNT: Mapping[str, Any] = {
+    "source": SourceOption,
+    "workers": WorkersOption,
+    "in_flight": InFlightOption,
+    "index_dir": IndexDirOption,
+    "read_timeout": ReadTimeoutOption,
+    "revalidate": RevalidateOption,
+    "prefer": PreferOption,
+    "view": ViewOption,
+    "cache_dir": CacheDirOption,
+    "cache_size": CacheSizeOption,
+    "keep_free": KeepFreeOption,
+    "stage": StageOption,
+    "require": RequireOption,
+    "log": LogOption,
+    "log_level": LogLevelOption,
+}
+
+
+def takes_those_of_a_mount(command: _Command) -> _Command:
+    """A command that starts a mount has these options too: the parser reads a function's signature,
+    and gives them to its ``**shared``. :func:`settings_of` takes them from the context.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
+    more = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for name, kind in OF_A_MOUNT.items()
+    ]
+    described: Any = command
+    described.__signature__ = signature.replace(parameters=[*own, *more])
+    described.__annotations__ = {**command.__annotations__, **OF_A_MOUNT}
+    return command
 
 
 _OF_THE_CACHE = ("cache_size", "keep_free")

@@ -37,6 +37,7 @@ def register(app: App) -> None:
     app.command("run", cls=with_usage(usage))(run)
 
 
+@options.takes_those_of_a_mount
 def run(
     context: typer.Context,
     place: Annotated[
@@ -56,21 +57,7 @@ def run(
         ),
     ] = None,
     summary: _SummaryOption = False,
-    source: options.SourceOption = None,
-    workers: options.WorkersOption = None,
-    in_flight: options.InFlightOption = None,
-    index_dir: options.IndexDirOption = None,
-    read_timeout: options.ReadTimeoutOption = None,
-    revalidate: options.RevalidateOption = None,
-    prefer: options.PreferOption = None,
-    view: options.ViewOption = None,
-    cache_dir: options.CacheDirOption = None,
-    cache_size: options.CacheSizeOption = None,
-    keep_free: options.KeepFreeOption = None,
-    stage: options.StageOption = None,
-    require: options.RequireOption = None,
-    log: options.LogOption = None,
-    log_level: options.LogLevelOption = None,
+    **shared: options.OfAMount,
 ) -> int:
     """Mount, run a command, and unmount when it ends, whatever way it ends.
 
