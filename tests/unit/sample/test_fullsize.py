@@ -12,19 +12,9 @@ import pytest
 from scipy import io as scipy_io
 
 from imagenetfs import errors
-from imagenetfs.sample import fullsize, headers, make_full_size, shape, synsets
+from imagenetfs.sample import fullsize, make_full_size, shape, synsets
 from imagenetfs.sample.randomness import generator
-
-SMALL = shape.Shape(
-    classes=12,
-    images=500,
-    least=20,
-    most=45,
-    train_bytes=5_600 * headers.RECORD,
-    val_images=120,
-    val_bytes=1_600 * headers.RECORD,
-    winter_classes=40,
-)
+from tests.helpers.small_shape import SMALL
 
 
 @pytest.fixture(scope="module")

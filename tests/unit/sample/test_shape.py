@@ -14,17 +14,7 @@ from imagenetfs.sample import (
     synsets,
 )
 from imagenetfs.sample.randomness import generator
-
-SMALL = shape.Shape(
-    classes=12,
-    images=500,
-    least=20,
-    most=45,
-    train_bytes=5_600 * headers.RECORD,
-    val_images=120,
-    val_bytes=1_600 * headers.RECORD,
-    winter_classes=40,
-)
+from tests.helpers.small_shape import SMALL
 
 
 def test_real_counts() -> None:

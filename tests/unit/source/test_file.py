@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -321,15 +320,6 @@ def test_a_descriptor_that_is_none_has_changed(path: Path) -> None:
 
 
 # --- without a copy -------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def pipe() -> Iterator[tuple[int, int]]:
-    reader, writer = os.pipe()
-    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 1 << 20)
-    yield reader, writer
-    os.close(reader)
-    os.close(writer)
 
 
 def test_bytes_are_poured_and_counted(opened: Open, pipe: tuple[int, int]) -> None:

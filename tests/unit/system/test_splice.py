@@ -24,15 +24,6 @@ def file(tmp_path: Path) -> Iterator[int]:
     os.close(fd)
 
 
-@pytest.fixture
-def pipe() -> Iterator[tuple[int, int]]:
-    reader, writer = os.pipe()
-    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 1 << 20)
-    yield reader, writer
-    os.close(reader)
-    os.close(writer)
-
-
 @pytest.mark.parametrize(("offset", "length"), [(0, 1), (5, 70_000), (len(DATA) - 7, 7), (9, 0)])
 def test_exactly_these_bytes(file: int, pipe: tuple[int, int], offset: int, length: int) -> None:
     assert splice_exactly(file, pipe[1], offset, length) == length

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,20 +23,12 @@ from imagenetfs.tree.per_class_split import PerClassSplit
 from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import UNLABELED, FlatSplit, SplitBackend
 from imagenetfs.tree.unpacked import DirectoryPlace
-from tests.helpers.archives import close, tar_of
+from tests.helpers.archives import tar_of
 from tests.helpers.layouts import write
 from tests.helpers.splits import selector_of, split_images
 
 A, B = b"n00000001", b"n00000002"
 IN_A, IN_B = "n00000001/n00000001_1.JPEG", "n00000002/n00000002_1.JPEG"
-
-
-@pytest.fixture
-def finders() -> Iterator[list[ArchiveSelector]]:
-    made: list[ArchiveSelector] = []
-    yield made
-    for one in made:
-        close(one.index)
 
 
 class Made:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import UNLABELED
 from imagenetfs.tree.val_labels import _parse_solution, find_labels, parse_list
 from imagenetfs.tree.wordnet import ilsvrc2012_wnids
-from tests.helpers.archives import close
 from tests.helpers.layouts import write
 from tests.helpers.splits import selector_of
 
@@ -75,14 +73,6 @@ def test_kaggles_solution() -> None:
 
 LIST = b"%s.JPEG %s\n%s.JPEG %s\n" % (V1, B, V2, A)
 KIT = Devkit({1: A, 2: B}, {}, (2, 1), b"meta", b"truth")
-
-
-@pytest.fixture
-def finders() -> Iterator[list[ArchiveSelector]]:
-    made: list[ArchiveSelector] = []
-    yield made
-    for one in made:
-        close(one.index)
 
 
 def finder(

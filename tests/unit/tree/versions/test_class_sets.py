@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,19 +11,11 @@ from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import UNLABELED
 from imagenetfs.tree.versions.class_sets import versions
 from imagenetfs.tree.wordnet import ilsvrc2012_wnids
-from tests.helpers.archives import close, tar_of
+from tests.helpers.archives import tar_of
 from tests.helpers.layouts import write
 from tests.helpers.splits import selector_of
 
 A, B = b"n00000001", b"n00000002"
-
-
-@pytest.fixture
-def finders() -> Iterator[list[ArchiveSelector]]:
-    made: list[ArchiveSelector] = []
-    yield made
-    for one in made:
-        close(one.index)
 
 
 class Found:
