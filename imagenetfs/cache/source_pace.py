@@ -72,8 +72,6 @@ class _Least:
     Words: the window's number, the least value in it and in the one before, how many were noted.
     """
 
-    WORDS = 4
-
     def __init__(self, words: memoryview, window_ns: int) -> None:
         self._words = words
         self._window_ns = window_ns

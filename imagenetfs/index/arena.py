@@ -38,7 +38,8 @@ from imagenetfs.errors import NoSpaceError
 from imagenetfs.system import locks
 from imagenetfs.system.files import write_all
 
-EMPTY, READY = 0, 1
+READY = 1
+"""What a slot says whose table is there; 0 is said by an empty one."""
 
 _HEADER = 4096
 _SLOT = struct.Struct("<QQQQ")

@@ -16,7 +16,7 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, count
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -360,8 +360,3 @@ def is_numbered(names: Iterable[bytes]) -> bool:
 def together(places: Mapping[bytes, ClassPlace]) -> list[ClassPlace]:
     """The containers of classes, each once."""
     return list(dict.fromkeys(place._replace(below=b"") for place in places.values()))
-
-
-def merged(*some: Mapping[bytes, ClassPlace]) -> dict[bytes, ClassPlace]:
-    """Classes of several archives; of one name the first counts."""
-    return dict(chain.from_iterable(reversed([list(each.items()) for each in some])))

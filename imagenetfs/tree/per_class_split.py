@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from imagenetfs.errors import ArchiveError, ImagenetfsError, SourceUnreadableError
-from imagenetfs.index.archives import OUTER, Kind, archive_stem
+from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
 from imagenetfs.tree.class_listing import Place, container_listing
 from imagenetfs.tree.class_places import ClassPlace
 from imagenetfs.tree.left_out import LeftOut
 from imagenetfs.tree.listing import Listing
-from imagenetfs.tree.split_backend import WNID, class_by_name, log_warning, troubles
+from imagenetfs.tree.split_backend import class_by_name, log_warning, troubles
 
 
 class PerClassSplit:
@@ -163,14 +163,3 @@ class PerClassSplit:
         if extent.kind is Kind.DIRECTORY:
             return f"the directory {os.fsdecode(extent.path)}"
         return self._index.title(*place)
-
-
-def classes_within(index: Index, archive: int) -> dict[bytes, Place]:
-    """The class containers in an archive, by wnid."""
-    members = index.container(archive).members
-    found: dict[bytes, Place] = {}
-    for inner, row in enumerate(index.nested(archive).tolist()):
-        name = archive_stem(members.base_name(row))
-        if WNID.fullmatch(name):
-            found[name] = (archive, inner)
-    return found

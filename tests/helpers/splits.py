@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from imagenetfs.index.archives import archive_stem
 from imagenetfs.index.arena import Arena
 from imagenetfs.index.index import Index
 from imagenetfs.read.reader import Reader
 from imagenetfs.source.source import Source
+from imagenetfs.tree.class_listing import Place
 from imagenetfs.tree.discovery_walk import discover
 from imagenetfs.tree.listing import Listing
-from imagenetfs.tree.per_class_split import PerClassSplit, classes_within
+from imagenetfs.tree.per_class_split import PerClassSplit
 from imagenetfs.tree.selection import ArchiveSelector
-from imagenetfs.tree.split_backend import SplitBackend
+from imagenetfs.tree.split_backend import WNID, SplitBackend
 from tests.helpers.archives import image
 from tests.helpers.listings import check_listing
+
+
+def classes_within(index: Index, archive: int) -> dict[bytes, Place]:
+    """The class containers in an archive, by wnid."""
+    members = index.container(archive).members
+    found: dict[bytes, Place] = {}
+    for inner, row in enumerate(index.nested(archive).tolist()):
+        name = archive_stem(members.base_name(row))
+        if WNID.fullmatch(name):
+            found[name] = (archive, inner)
+    return found
 
 
 def by_class(index: Index, archive: int, instead: int | None = None) -> PerClassSplit:

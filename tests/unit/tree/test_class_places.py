@@ -19,7 +19,6 @@ from imagenetfs.tree.class_places import (
     find_classes,
     image_names,
     is_numbered,
-    merged,
     names_below,
     outside_of_classes,
     renamed,
@@ -284,9 +283,6 @@ def test_numbers_and_the_classes_that_they_stand_for() -> None:
     assert renamed(places, [A, B, C]) == {A: ClassPlace(5), C: ClassPlace(6)}
 
 
-def test_containers_each_once_and_the_first_of_a_name() -> None:
-    one = {A: ClassPlace(1, 0, b"a"), B: ClassPlace(1, 0, b"b")}
-    other = {B: ClassPlace(2), C: ClassPlace(1, 1)}
-    assert together({**one, C: ClassPlace(1, 1)}) == [ClassPlace(1, 0), ClassPlace(1, 1)]
-    assert merged(one, other) == {**other, **one}
-    assert merged() == {}
+def test_containers_each_once() -> None:
+    places = {A: ClassPlace(1, 0, b"a"), B: ClassPlace(1, 0, b"b"), C: ClassPlace(1, 1)}
+    assert together(places) == [ClassPlace(1, 0), ClassPlace(1, 1)]
