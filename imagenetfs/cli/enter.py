@@ -40,12 +40,12 @@ def enter(
     arranged = context.obj
     command = arranged.command if isinstance(arranged, Arranged) else None
     signals.raise_when_told_to_end()
-    session = enter_namespace(job, os.environ, say)
+    handle = enter_namespace(job, os.environ, say)
     try:
-        filled = commands.fill_in(command or [_shell()], str(session.mountpoint))
-        return commands.run(filled, {**os.environ, **session.variables})
+        filled = commands.fill_in(command or [_shell()], str(handle.mountpoint))
+        return commands.run(filled, {**os.environ, **handle.variables})
     finally:
-        release(session, say)
+        release(handle, say)
 
 
 def _shell() -> str:

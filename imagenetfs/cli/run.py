@@ -74,23 +74,23 @@ def run(
     signals.raise_when_told_to_end()  # until there is a command to pass them on to
     if settings.require:
         check_required(source_to_use(settings, Path(at) if at else None, os.environ), settings, say)
-    session = acquire(settings, Path(at) if at else None, os.environ, say)
+    handle = acquire(settings, Path(at) if at else None, os.environ, say)
     try:
         for doubt in commands.doubts(command):
             say(f"warning: {doubt}")
-        filled = commands.fill_in(command, str(session.mountpoint))
-        return commands.run(filled, {**os.environ, **session.variables})
+        filled = commands.fill_in(command, str(handle.mountpoint))
+        return commands.run(filled, {**os.environ, **handle.variables})
     finally:
-        _end(session, summary)
+        _end(handle, summary)
 
 
-def _end(session: MountHandle, is_summed_up: bool) -> None:
+def _end(handle: MountHandle, is_summed_up: bool) -> None:
     """Say what is to be said of a mount, and give it back."""
-    mountpoint = str(session.mountpoint)
+    mountpoint = str(handle.mountpoint)
     for problem in problems_of(mountpoint):
         say(problem, always=True)
     summary = summary_of(mountpoint) if is_summed_up else ""
-    if not release(session, say) and summary:
+    if not release(handle, say) and summary:
         say(summary, always=True)
 
 

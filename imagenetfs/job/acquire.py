@@ -37,9 +37,9 @@ def acquire(
     """
     if at is None:
         asked = settings.source if settings.origins["source"].startswith("--") else None
-        session = _named_mount(asked, settings, environ, say)
-        if session is not None:
-            return session
+        handle = _named_mount(asked, settings, environ, say)
+        if handle is not None:
+            return handle
     source = settings.source or preflight.default_source()
     if settings.namespace == "always":
         return namespace.acquire(source, settings, at, environ, say)
@@ -123,8 +123,8 @@ def _named_mount(
         return None
     paths = prepare_paths(mountpoint, settings)
     with locked(paths), contextlib.suppress(OccupiedError):
-        session = join_mount(paths, source, say)
-        if session is not None:
-            check_joined(session, settings, say)
-        return session
+        handle = join_mount(paths, source, say)
+        if handle is not None:
+            check_joined(handle, settings, say)
+        return handle
     return None

@@ -13,7 +13,8 @@ Messages are JSON, one a packet (SOCK_SEQPACKET). On connecting the server says 
 ``{"source", "mountpoint", "born", "pid", "settings"}``. To become a client a process asks
 ``{"ask": "lease"}`` (answer ``{"leases": n}``), and to be none any more ``{"ask": "leave"}``
 (answer ``{"last": bool}``); until then it is only a visitor. A process that unmounts asks
-``{"ask": "holders"}`` (answer ``{"holders": [pid]}``).
+``{"ask": "holders"}`` (answer ``{"holders": [pid]}``). The words are those of earlier versions,
+whose servers may still run.
 """
 
 from __future__ import annotations
@@ -75,13 +76,13 @@ class ClientRegistry:
     """Counts a mount's clients, as a task of its supervisor; one descriptor (epoll) has all."""
 
     def __init__(
-        self, paths: MountPaths, identity: ServerInfo, first_lease: socket.socket | None = None
+        self, paths: MountPaths, identity: ServerInfo, first_client: socket.socket | None = None
     ) -> None:
         """Listen. The caller holds the mount's lock, so that a socket found there is a dead one."""
         self._place = paths
         self._identity = identity
         self._connections: dict[int, socket.socket] = {}
-        self._leases: set[int] = set()
+        self._clients: set[int] = set()
         self._over = False
         self._epoll = select.epoll()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -95,9 +96,9 @@ class ClientRegistry:
         self._inode = paths.socket_path.stat().st_ino
         self._listener.listen(_BACKLOG)
         self._epoll.register(self._listener, select.EPOLLIN)
-        if first_lease is not None:
-            self._leases.add(first_lease.fileno())
-            self._welcome(first_lease)  # drops it again if its front is dead already
+        if first_client is not None:
+            self._clients.add(first_client.fileno())
+            self._welcome(first_client)  # drops it again if its front is dead already
 
     async def run(self) -> None:
         """A task of the supervisor; returns when the mount shall end."""
@@ -105,7 +106,7 @@ class ClientRegistry:
 
         while not self.ready():
             # Without a client the mount would have ended, had its lock been free: try again.
-            is_undecided = self._identity.born == "run" and not self._leases
+            is_undecided = self._identity.born == "run" and not self._clients
             with trio.move_on_after(_RETRY_SECONDS if is_undecided else math.inf):
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
 
@@ -157,13 +158,13 @@ class ClientRegistry:
             if not isinstance(message, dict):
                 self._drop(fd)
             elif message.get("ask") == "lease":
-                self._leases.add(fd)
-                _send(connection, {"leases": len(self._leases)})
+                self._clients.add(fd)
+                _send(connection, {"leases": len(self._clients)})
             elif message.get("ask") == "leave":
-                self._leases.discard(fd)
+                self._clients.discard(fd)
                 _send(connection, {"last": self._is_over()})
             elif message.get("ask") == "holders":
-                pids = [peer_of(self._connections[lease])[0] for lease in self._leases]
+                pids = [peer_of(self._connections[client])[0] for client in self._clients]
                 _send(connection, {"holders": sorted(pids)})
         except BlockingIOError:
             return
@@ -175,7 +176,7 @@ class ClientRegistry:
         # closing ours alone would leave it reporting for ever.
         with contextlib.suppress(OSError):
             self._epoll.unregister(fd)
-        self._leases.discard(fd)
+        self._clients.discard(fd)
         connection = self._connections.pop(fd)
         with contextlib.suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)
@@ -183,7 +184,7 @@ class ClientRegistry:
 
     def _is_over(self) -> bool:
         """Whether the mount shall end; if so no run can join it any more."""
-        if self._over or self._identity.born != "run" or self._leases:
+        if self._over or self._identity.born != "run" or self._clients:
             return self._over
         try:
             lock = try_lock(self._place)

@@ -152,7 +152,7 @@ def _live(front: int, caught: AbstractSet[int], control: int, writer: int) -> No
     """The forked child's whole life: it ends with the front."""
     try:
         set_parent_death_signal(front, NAME)
-        # Nothing of the front's may be held open: its lease, its streams, its directory.
+        # Nothing of the front's may be held open: its connection, its streams, its directory.
         close_inherited((control, writer))
         nothing = os.open(os.devnull, os.O_RDWR)
         for fd in range(3):

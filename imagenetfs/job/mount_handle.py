@@ -1,4 +1,4 @@
-"""``run``'s mount: found or started, leased while the command runs, ended with the last one."""
+"""``run``'s mount: found or started, kept while the command runs, ended with the last one."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ FOREIGN_SECONDS = 3.0
 
 @dataclass(slots=True)
 class MountHandle:
-    """A mount in use by this process. Without a lease it is another user's, and only used."""
+    """A mount in use by this process. Without ``client`` it is another user's, and only used."""
 
     paths: MountPaths
     entry: mounts.MountEntry
-    lease: MountClient | None
+    client: MountClient | None
     made: bool = False
 
     @property
@@ -68,38 +68,38 @@ def join_mount(paths: MountPaths, source: Path | None, say: Say) -> MountHandle 
     entry = mounts.find_mount(paths.mountpoint)
     if entry is not None and entry.is_ours:
         primary_group.check_mount(entry)
-    lease = MountClient.visit(paths)
+    client = MountClient.visit(paths)
     if entry is None:
-        if lease is None:
+        if client is None:
             return None
-        lease.close()
+        client.close()
         raise OccupiedError(
             f"A mount at {paths.mountpoint} belongs to another mount namespace (a container, or "
             "another step): choose another place with --at."
         )
     if not entry.is_ours:
         raise OccupiedError(f"Something is mounted at {paths.mountpoint} already ({entry.fstype}).")
-    shown = source_of(entry) if lease is None else lease.identity.source
+    shown = source_of(entry) if client is None else client.identity.source
     if source is not None and not _same(shown, str(source)):
         raise OccupiedError(
             f"{shown} is mounted at {paths.mountpoint}, not {source}: choose another place "
             "with --at."
         )
-    if lease is not None:
+    if client is not None:
         with contextlib.suppress(OSError, ValueError):  # it may have died this very moment
-            lease.take()
-            return MountHandle(paths, entry, lease)
-    return _use_without_lease(paths, entry, say)
+            client.take()
+            return MountHandle(paths, entry, client)
+    return _use_uncounted(paths, entry, say)
 
 
-def _use_without_lease(paths: MountPaths, entry: mounts.MountEntry, say: Say) -> MountHandle | None:
+def _use_uncounted(paths: MountPaths, entry: mounts.MountEntry, say: Say) -> MountHandle | None:
     """No server of this user listens: the mount is dead, on its way out, or another user's."""
     if preflight.health(entry) is preflight.Health.DEAD:
         preflight.remove_dead_mount(entry, say)
         return None
     if entry.user_id == os.geteuid() and preflight.wait_unmounted(entry, FOREIGN_SECONDS):
         return None
-    return MountHandle(paths, entry, lease=None)
+    return MountHandle(paths, entry, client=None)
 
 
 def join_or_start(
@@ -115,10 +115,10 @@ def join_or_start(
     Raises ImagenetfsError, among them OccupiedError.
     """
     with locked(paths) as lock:
-        session = join_mount(paths, source, say)
-        if session is not None:
-            check_joined(session, settings, say)
-            return session
+        handle = join_mount(paths, source, say)
+        if handle is not None:
+            check_joined(handle, settings, say)
+            return handle
         remove_dead_mounts(paths.root, paths, say)
         made = False
         try:
@@ -140,23 +140,23 @@ def join_or_start(
             raise
 
 
-def check_joined(session: MountHandle, settings: Settings, say: Say) -> None:
+def check_joined(handle: MountHandle, settings: Settings, say: Say) -> None:
     """See that a mount that was joined shows what was asked for, and say which
     options have no effect there, and what was found wrong since it began.
 
-    Raises OccupiedError, and leaves the session then.
+    Raises OccupiedError, and leaves the handle then.
     """
-    server = session.lease.identity if session.lease is not None else None
+    server = handle.client.identity if handle.client is not None else None
     try:
-        check_shown(session.mountpoint, server, settings)
+        check_shown(handle.mountpoint, server, settings)
     except OccupiedError:
-        if session.lease is not None:
-            session.lease.close()
+        if handle.client is not None:
+            handle.client.close()
         raise
     sentence = without_effect(server, settings)
     if sentence is not None:
         say(sentence)
-    for problem in problems_of(str(session.mountpoint)):
+    for problem in problems_of(str(handle.mountpoint)):
         say(f"warning: {problem}")
 
 
@@ -191,40 +191,40 @@ def _start(request: MountRequest, lock: MountLock, say: Say) -> MountHandle:
 # --- ending ---------------------------------------------------------------------------------------
 
 
-def release(session: MountHandle, say: Say) -> bool:
-    """Give the lease back; as the last one, wait until mount and server are gone.
+def release(handle: MountHandle, say: Say) -> bool:
+    """Be a client no more; as the last one, wait until mount and server are gone.
 
     Returns whether other runs use a mount that ends with the last one of them.
     """
-    if session.lease is None:
+    if handle.client is None:
         return False
     PATIENCE.renew()  # what the command did in between is over
-    last = session.lease.leave()
-    session.lease.close()
+    last = handle.client.leave()
+    handle.client.close()
     if last is False:
-        return session.lease.identity.born == "run"
+        return handle.client.identity.born == "run"
     if last is None:
-        _clear_after_death(session, say)
+        _clear_after_death(handle, say)
         return False
     deadline = time.monotonic() + ENDING_SECONDS
-    if not preflight.wait_unmounted(session.entry, ENDING_SECONDS):
-        say(f"the mount at {session.mountpoint} did not end and was taken away.")
+    if not preflight.wait_unmounted(handle.entry, ENDING_SECONDS):
+        say(f"the mount at {handle.mountpoint} did not end and was taken away.")
         with contextlib.suppress(ImagenetfsError):
-            mounts.detach(session.entry, lazy=True)
+            mounts.detach(handle.entry, lazy=True)
     with PATIENCE.waiting(deadline - time.monotonic()) as seconds:
-        wait_for_end(session.lease.identity.pid, seconds)
+        wait_for_end(handle.client.identity.pid, seconds)
     return False
 
 
-def _clear_after_death(session: MountHandle, say: Say) -> None:
+def _clear_after_death(handle: MountHandle, say: Say) -> None:
     """The server has gone; if it could not unmount, do so for it."""
-    is_gone = preflight.wait_unmounted(session.entry, FOREIGN_SECONDS)
-    if not is_gone and preflight.health(session.entry) is preflight.Health.LIVE:
+    is_gone = preflight.wait_unmounted(handle.entry, FOREIGN_SECONDS)
+    if not is_gone and preflight.health(handle.entry) is preflight.Health.LIVE:
         return
     try:
-        clear_dead_mount(session.entry, session.paths, say)
+        clear_dead_mount(handle.entry, handle.paths, say)
     except ImagenetfsError as error:
         say(str(error))
-    if session.made:
+    if handle.made:
         with contextlib.suppress(OSError):
-            session.mountpoint.rmdir()
+            handle.mountpoint.rmdir()

@@ -140,12 +140,12 @@ def enter(job: str | None, environ: Mapping[str, str], say: Say) -> MountHandle:
         address, connection = found[0]
         try:
             host = answer(connection)
-            session = host and _use(_join_host(host, address.job), say)
+            handle = host and _use(_join_host(host, address.job), say)
         except (PermissionError, _GoneError):
-            session = None
-    if not session:
+            handle = None
+    if not handle:
         raise NotMountedError(f"The namespace of {address.job} could not be entered: it is ending.")
-    return session
+    return handle
 
 
 def _connect_own(address: RendezvousAddress) -> socket.socket | None:
@@ -233,10 +233,10 @@ def _make_and_start(
     # Where it takes another primary group, sg is started for that, and must be
     # outside: it is setuid.
     preflight.check_source(source)
-    session = join_or_start(_make(settings, at, job), source, settings, say, listener)
+    handle = join_or_start(_make(settings, at, job), source, settings, say, listener)
     if needs_user_namespace:
         say(SAID_ONCE)
-    return session
+    return handle
 
 
 def _make(settings: Settings, at: Path | None, job: str) -> MountPaths:

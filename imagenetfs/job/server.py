@@ -1,4 +1,4 @@
-"""What the server process does around ``serve``: leases, lock, its directory, tidying up.
+"""What the server process does around ``serve``: clients, lock, its directory, tidying up.
 
 Runs in a forked process (daemon.py) or, for ``mount --foreground``, in the command itself. The
 mount's lock is held when it starts; it is given back when the mount can be read.
@@ -49,7 +49,7 @@ class MountRequest:
 
 
 def serve_mount(
-    request: MountRequest, lock: MountLock, ready: Ready, first_lease: socket.socket | None = None
+    request: MountRequest, lock: MountLock, ready: Ready, first_client: socket.socket | None = None
 ) -> None:
     """Mount and serve until the end; ``lock`` is released when the mount can be read, and closed
     where it cannot mount: then ImagenetfsError is raised.
@@ -77,7 +77,7 @@ def serve_mount(
 
         plan = _plan(request)
         with signals.blocked():  # an end in the middle would leave a socket behind
-            watchers.append(ClientRegistry(paths, _info(request), first_lease))
+            watchers.append(ClientRegistry(paths, _info(request), first_client))
         if request.listener is not None:
             host = NamespaceServer(os.getpid(), str(paths.root), str(paths.mountpoint))
             watchers.append(RendezvousListener(request.listener, host))

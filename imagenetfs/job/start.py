@@ -41,7 +41,7 @@ def check_all(request: MountRequest, say: Say) -> None:
 
 
 def start_mount(
-    request: MountRequest, lock: MountLock, say: Say, first_lease: socket.socket | None = None
+    request: MountRequest, lock: MountLock, say: Say, first_client: socket.socket | None = None
 ) -> mounts.MountEntry:
     """Check, start a server in the background, and read the mount once.
 
@@ -53,9 +53,9 @@ def start_mount(
     full = replace(request, log=None if isinstance(request.settings.log, SystemLog) else log)
 
     def serve(ready: Ready) -> None:
-        serve_mount(full, lock, ready, first_lease)
+        serve_mount(full, lock, ready, first_client)
 
-    kept = (lock, first_lease, request.listener)
+    kept = (lock, first_client, request.listener)
     keep = [one.fileno() for one in kept if one is not None]
     try:
         started = daemon.start(

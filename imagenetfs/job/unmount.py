@@ -25,7 +25,7 @@ END_SECONDS = 30.0
 LOOK_SECONDS = 2.0
 
 
-class LeasedError(StillBusyError):
+class HasClientsError(StillBusyError):
     """A run uses the mount."""
 
 
@@ -110,7 +110,7 @@ def _place_of(entry: mounts.MountEntry) -> MountPaths:
 def _unless_a_run_uses_it(entry: mounts.MountEntry) -> Iterator[None]:
     """For what takes the mount away: no run is a client of it, and none becomes one until then.
 
-    Raises LeasedError where one has. Between two files its command holds nothing open.
+    Raises HasClientsError where one has. Between two files its command holds nothing open.
     """
     paths = _place_of(entry)
     if not paths.socket_path.exists():  # another user's mount, or of another run directory
@@ -122,7 +122,7 @@ def _unless_a_run_uses_it(entry: mounts.MountEntry) -> Iterator[None]:
             found = visit.holders()
             visit.close()
             if found:
-                raise LeasedError(
+                raise HasClientsError(
                     f"{entry.mountpoint} is in use by {_runs(found)}: end that first; umount "
                     "--lazy takes the mount away all the same."
                 )
@@ -148,7 +148,7 @@ def _detach_within(entry: mounts.MountEntry, seconds: float) -> None:
             with _unless_a_run_uses_it(entry):
                 mounts.detach(entry, lazy=False)
             return
-        except LeasedError:
+        except HasClientsError:
             raise
         except StillBusyError as error:
             if time.monotonic() > deadline:

@@ -1,7 +1,7 @@
 """A mount that ends with this interpreter: for notebooks and scripts.
 
 A helper process starts it, as ``imagenetfs run`` would, or joins the one that the job has. Then
-this process holds a lease of its own: a connection to the mount's server, which the kernel ends
+this process is a client of its own: it has a connection to the mount's server, that the kernel ends
 with the process, whatever happens to it. A forked child gives its copy up.
 """
 
@@ -37,7 +37,7 @@ class Mount(Closable):
     """
 
     def __init__(self, handle: MountHandle, source: str) -> None:
-        """:func:`mount_source` makes it; ``handle`` has a lease, unless another user serves it."""
+        """:func:`mount_source` makes it; ``handle`` has a client, unless another user serves it."""
         self.path = str(handle.mountpoint)
         """Where it is mounted."""
         self.source = source
@@ -66,8 +66,8 @@ class Mount(Closable):
         """In a child that has just been forked: the mount is its parent's."""
         self._end.detach()
         _mounts.discard(self)
-        if self._handle.lease is not None:
-            self._handle.lease.close()
+        if self._handle.client is not None:
+            self._handle.client.close()
 
     def __fspath__(self) -> str:
         return self.path
@@ -104,7 +104,7 @@ def mount_source(
             raise FuseRefusedError(f"the mount at {place.mountpoint} ended as soon as it started.")
     finally:
         _end(helper)
-    shown = handle.lease.identity.source if handle.lease is not None else handle.entry.source
+    shown = handle.client.identity.source if handle.client is not None else handle.entry.source
     return Mount(handle, shown)
 
 
@@ -160,7 +160,7 @@ def _classes() -> Iterator[type[ImagenetfsError]]:
 
 
 def _end(helper: subprocess.Popen[str]) -> None:
-    """Have the helper give its own lease up, and end."""
+    """Have the helper give its own connection up, and end."""
     assert helper.stdin is not None and helper.stdout is not None
     try:
         helper.stdin.close()

@@ -3,7 +3,7 @@
 The process that asks may have threads and a GPU, from which no server should be forked; this one
 is new. It writes one JSON object a line: ``{"said": line}`` for each thing to be told, then
 ``{"mountpoint", "root"}`` or ``{"error": sentence, "kind": class, "code": exit code}``; it keeps
-the mount until its standard input ends, by when the other process has a lease of its own.
+the mount until its standard input ends, by when the other process is a client of its own.
 """
 
 from __future__ import annotations

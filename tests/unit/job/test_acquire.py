@@ -37,7 +37,7 @@ class Node:
         monkeypatch.setattr(mounts, "find_fusermount", lambda: "/bin/fusermount3")
         monkeypatch.setattr(acquire, "join_or_start", self._start)
         monkeypatch.setattr(acquire, "join_mount", self._join)
-        monkeypatch.setattr(acquire, "check_joined", lambda session, settings, say: None)
+        monkeypatch.setattr(acquire, "check_joined", lambda handle, settings, say: None)
         monkeypatch.setattr(namespace, "acquire", self._namespace)
         monkeypatch.setattr(preflight, "health", lambda entry: Health.LIVE)
 

@@ -1,4 +1,4 @@
-"""Leases: who keeps a mount alive, and that no joiner is lost."""
+"""Clients: who keeps a mount alive, and that no joiner is lost."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_the_last_one_out_ends_it(place: MountPaths, servers: list[Server]) -> N
     assert MountClient.visit(place) is None
 
 
-def test_a_front_that_dies_gives_its_lease_back(place: MountPaths, servers: list[Server]) -> None:
+def test_a_front_that_dies_is_a_client_no_more(place: MountPaths, servers: list[Server]) -> None:
     server = Server(place, first=True)
     servers.append(server)
     assert server.front is not None
@@ -132,17 +132,17 @@ def test_a_visitor_keeps_nothing_alive(place: MountPaths, servers: list[Server])
     visitor.close()
 
 
-def test_it_says_who_has_a_lease(place: MountPaths, servers: list[Server]) -> None:
+def test_it_says_who_is_a_client(place: MountPaths, servers: list[Server]) -> None:
     server = Server(place, "mount")
     servers.append(server)
     visitor = MountClient.visit(place)
     assert visitor is not None
     assert visitor.holders() == []
-    lease = MountClient.visit(place)
-    assert lease is not None
-    lease.take()
+    client = MountClient.visit(place)
+    assert client is not None
+    client.take()
     assert visitor.holders() == [os.getpid()]
-    lease.close()
+    client.close()
     assert visitor.holders() == []
     server.stop()
     assert visitor.holders() == []
@@ -153,12 +153,12 @@ def test_a_mount_made_by_mount_stays(place: MountPaths, servers: list[Server]) -
     server = Server(place, "mount")
     servers.append(server)
     for _ in range(3):
-        lease = MountClient.visit(place)
-        assert lease is not None
-        assert lease.identity.born == "mount"
-        lease.take()
-        assert lease.leave() is False
-        lease.close()
+        client = MountClient.visit(place)
+        assert client is not None
+        assert client.identity.born == "mount"
+        client.take()
+        assert client.leave() is False
+        client.close()
     assert server.stays()
 
 
@@ -170,7 +170,7 @@ def test_nobody_ends_it_while_somebody_joins(place: MountPaths, servers: list[Se
     with locked(place):
         joiner = MountClient.visit(place)
         assert joiner is not None
-        # The last lease goes while the joiner has not asked for its own yet.
+        # The last client goes while the joiner has not become one yet.
         assert first.leave() is False
         first.close()
         assert server.stays()
@@ -200,10 +200,10 @@ def test_nonsense_is_dropped(place: MountPaths, servers: list[Server]) -> None:
         assert visitor is not None
         visitor._connection.send(nonsense)
         visitor.close()
-    lease = MountClient.visit(place)
-    assert lease is not None
-    lease.take()
-    assert lease.leave() is False
+    client = MountClient.visit(place)
+    assert client is not None
+    client.take()
+    assert client.leave() is False
 
 
 def test_a_socket_without_a_server(place: MountPaths, servers: list[Server]) -> None:
@@ -236,10 +236,10 @@ def test_an_old_server_leaves_a_newer_ones_socket_alone(
 def test_a_server_that_is_gone(place: MountPaths, servers: list[Server]) -> None:
     server = Server(place, "mount")
     servers.append(server)
-    lease = MountClient.visit(place)
-    assert lease is not None
+    client = MountClient.visit(place)
+    assert client is not None
     server.stop()
-    assert lease.leave() is None
+    assert client.leave() is None
 
 
 def test_a_run_directory_that_somebody_cleaned_away(
@@ -254,7 +254,7 @@ def test_a_run_directory_that_somebody_cleaned_away(
     assert server.ended.wait(HANG_SECONDS)
 
 
-def test_copies_in_workers_do_not_keep_a_lease(place: MountPaths) -> None:
+def test_copies_in_workers_are_no_client(place: MountPaths) -> None:
     front, end = clients.pair()
     watcher = ClientRegistry(place, ServerInfo("/s", "/mnt/x", "mount", os.getpid()), end)
     child = os.fork()
@@ -268,7 +268,7 @@ def test_copies_in_workers_do_not_keep_a_lease(place: MountPaths) -> None:
         poller.register(watcher._epoll, select.POLLIN)
         assert poller.poll(1000 * HANG_SECONDS)
         watcher.ready()
-        assert watcher._leases == set()
+        assert watcher._clients == set()
         assert not poller.poll(0), "the loop would spin on what the worker still holds"
     finally:
         os.kill(child, signal.SIGKILL)

@@ -34,7 +34,7 @@ from tests.helpers.leaks import descriptors, opened_since
 from tests.helpers.mount_table import MountTable, settings_with
 
 
-class Lease:
+class FakeClient:
     """A server's answers to one client."""
 
     def __init__(self, source: str = "/datashare", last: bool | None = True) -> None:
@@ -66,13 +66,13 @@ class Node:
         ensure_private(self.root / ".run")
         self.place = MountPaths(self.root / "imagenet", self.root)
         self.table = MountTable(tmp_path, monkeypatch)
-        self.lease: Lease | None = None
+        self.client: FakeClient | None = None
         self.said: list[str] = []
         self.unmounted = True
         self.health = Health.LIVE
         self.healed: list[str] = []
         self.ended: list[int] = []
-        monkeypatch.setattr(MountClient, "visit", lambda place: self.lease)
+        monkeypatch.setattr(MountClient, "visit", lambda place: self.client)
         monkeypatch.setattr(preflight, "health", lambda entry: self.health)
         monkeypatch.setattr(
             preflight, "remove_dead_mount", lambda entry, say: self.healed.append(entry.mountpoint)
@@ -117,13 +117,13 @@ def test_there_is_nothing_to_join(node: Node) -> None:
     assert node.join() is None
 
 
-def test_a_lease_is_taken(node: Node) -> None:
-    entry, node.lease = node.mounted(), Lease()
-    session = node.join()
-    assert session is not None
-    assert session.entry == entry
-    assert session.lease is cast(object, node.lease)
-    assert node.lease.calls == ["take"]
+def test_a_client_is_made_of_a_visitor(node: Node) -> None:
+    entry, node.client = node.mounted(), FakeClient()
+    handle = node.join()
+    assert handle is not None
+    assert handle.entry == entry
+    assert handle.client is cast(object, node.client)
+    assert node.client.calls == ["take"]
     assert node.join(None) is not None, "any source is right where none is named"
 
 
@@ -131,18 +131,18 @@ def test_the_same_source_by_another_name(node: Node, tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     (tmp_path / "link").symlink_to("s")
     node.mounted()
-    node.lease = Lease(source=str(tmp_path / "s"))
+    node.client = FakeClient(source=str(tmp_path / "s"))
     assert node.join(str(tmp_path / "link")) is not None
 
 
 def test_another_source(node: Node) -> None:
     node.mounted()
-    node.lease = Lease(source="/other")
+    node.client = FakeClient(source="/other")
     assert node.refused() == (
         f"/other is mounted at {node.place.mountpoint}, not /datashare: choose another place "
         f"with --at."
     )
-    assert "take" not in node.lease.calls
+    assert "take" not in node.client.calls
 
 
 def test_another_kind_of_mount(node: Node) -> None:
@@ -151,9 +151,9 @@ def test_another_kind_of_mount(node: Node) -> None:
 
 
 def test_a_server_whose_mount_is_not_seen_here(node: Node) -> None:
-    node.lease = Lease()
+    node.client = FakeClient()
     assert "belongs to another mount namespace" in node.refused()
-    assert node.lease.calls == ["close"]
+    assert node.client.calls == ["close"]
 
 
 def test_a_mount_for_another_group(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,8 +175,8 @@ def test_a_dead_mount_is_taken_away(node: Node) -> None:
 
 def test_a_server_that_dies_as_it_is_joined(node: Node) -> None:
     node.mounted()
-    node.lease = Lease()
-    node.lease.dies, node.health = True, Health.DEAD
+    node.client = FakeClient()
+    node.client.dies, node.health = True, Health.DEAD
     assert node.join() is None
 
 
@@ -186,12 +186,12 @@ def test_a_mount_on_its_way_out(node: Node) -> None:
     assert node.healed == []
 
 
-def test_a_mount_of_another_user_is_used_without_a_lease(node: Node) -> None:
+def test_a_mount_of_another_user_is_used_without_being_its_client(node: Node) -> None:
     node.mounted(options=f"ro,user_id={os.geteuid() + 1},allow_other")
-    session = node.join()
-    assert session is not None
-    assert session.lease is None
-    release(session, node.said.append)
+    handle = node.join()
+    assert handle is not None
+    assert handle.client is None
+    release(handle, node.said.append)
     assert (node.said, node.ended) == ([], [])
 
 
@@ -231,11 +231,11 @@ def _start(node: Node, **options: object) -> MountHandle:
 
 
 def test_a_mount_is_started_where_there_is_none(node: Node, starts: list[MountRequest]) -> None:
-    session = _start(node)
+    handle = _start(node)
     [request] = starts
     assert (request.born, request.made, request.source) == ("run", True, Path("/datashare"))
-    assert session.made
-    assert session.lease is not None
+    assert handle.made
+    assert handle.client is not None
     assert node.place.mountpoint.stat().st_mode & 0o777 == 0o700
     lock = try_lock(node.place)
     assert lock is not None
@@ -294,20 +294,20 @@ def test_dead_mounts_of_other_jobs_go_first(
 
 def test_a_mount_that_is_there_is_joined_and_options_without_effect_are_told(node: Node) -> None:
     node.mounted()
-    node.lease = Lease()
-    assert _start(node, workers="3").lease is cast(object, node.lease)
+    node.client = FakeClient()
+    assert _start(node, workers="3").client is cast(object, node.client)
     assert node.said == ["joined the mount of process 4242; --workers has no effect there."]
 
 
 def test_a_mount_that_shows_something_else_is_left(node: Node) -> None:
     node.mounted()
-    node.lease = Lease()
+    node.client = FakeClient()
     with pytest.raises(OccupiedError, match="does not show the view a=/x"):
         _start(node, view=["a=/x"])
-    assert node.lease.calls == ["take", "close"]
+    assert node.client.calls == ["take", "close"]
 
 
-def test_the_first_lease_is_one_of_a_pair(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_client_is_one_of_a_pair(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server's end is closed here: else it would not hear of this process's end."""
     ends = clients.pair()
     monkeypatch.setattr(clients, "pair", lambda: ends)
@@ -321,22 +321,22 @@ def test_the_first_lease_is_one_of_a_pair(node: Node, monkeypatch: pytest.Monkey
 # --- ending ---------------------------------------------------------------------------------------
 
 
-def _session(node: Node, last: bool | None, made: bool = False) -> tuple[MountHandle, Lease]:
-    lease = Lease(last=last)
-    session = SimpleNamespace(
+def _handle(node: Node, last: bool | None, made: bool = False) -> tuple[MountHandle, FakeClient]:
+    client = FakeClient(last=last)
+    handle = SimpleNamespace(
         paths=node.place,
         entry=node.mounted(),
-        lease=lease,
+        client=client,
         made=made,
         mountpoint=node.place.mountpoint,
     )
-    return session, lease  # type: ignore[return-value]  # a lease that is played
+    return handle, client  # type: ignore[return-value]  # a client that is played
 
 
 def test_others_use_it_still(node: Node) -> None:
-    session, lease = _session(node, last=False)
-    release(session, node.said.append)
-    assert (lease.calls, node.ended) == (["leave", "close"], [])
+    handle, client = _handle(node, last=False)
+    release(handle, node.said.append)
+    assert (client.calls, node.ended) == (["leave", "close"], [])
 
 
 def test_root_waits_ten_seconds_for_the_end_in_all(
@@ -355,24 +355,24 @@ def test_root_waits_ten_seconds_for_the_end_in_all(
 
     monkeypatch.setattr(mounts, "wait_unmounted", wait)
     monkeypatch.setattr(mount_handle, "wait_for_end", wait)
-    session, _ = _session(node, last=True)
+    handle, _ = _handle(node, last=True)
     with root.as_command():
         root.spend(ROOT_SECONDS)  # of its start; the command has run for hours since
-        release(session, node.said.append)
+        release(handle, node.said.append)
     assert given == [ROOT_SECONDS, pytest.approx(1.0)]
 
 
 def test_the_last_one_waits_for_the_end(node: Node) -> None:
-    session, lease = _session(node, last=True)
-    release(session, node.said.append)
-    assert (lease.calls, node.ended, node.said) == (["leave", "close"], [4242], [])
+    handle, client = _handle(node, last=True)
+    release(handle, node.said.append)
+    assert (client.calls, node.ended, node.said) == (["leave", "close"], [4242], [])
 
 
 @pytest.mark.parametrize("refuses", [False, True])
 def test_a_mount_that_does_not_end_is_taken_away(
     node: Node, monkeypatch: pytest.MonkeyPatch, refuses: bool
 ) -> None:
-    session, _ = _session(node, last=True)
+    handle, _ = _handle(node, last=True)
     node.unmounted, detached = False, []
 
     def detach(entry: MountEntry, *, lazy: bool) -> None:
@@ -381,20 +381,20 @@ def test_a_mount_that_does_not_end_is_taken_away(
             raise StillBusyError("not yours")
 
     monkeypatch.setattr(mounts, "detach", detach)
-    release(session, node.said.append)
+    release(handle, node.said.append)
     assert node.said == [f"the mount at {node.place.mountpoint} did not end and was taken away."]
     assert (detached, node.ended) == ([True], [4242])
 
 
 def test_the_server_died(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     node.place.mountpoint.mkdir()
-    session, _ = _session(node, last=None, made=True)
+    handle, _ = _handle(node, last=None, made=True)
     healed: list[MountEntry] = []
     monkeypatch.setattr(
         mount_handle, "clear_dead_mount", lambda entry, place, say: healed.append(entry)
     )
-    release(session, node.said.append)
-    assert healed == [session.entry]
+    release(handle, node.said.append)
+    assert healed == [handle.entry]
     assert not node.place.mountpoint.exists()
 
 
@@ -402,22 +402,22 @@ def test_the_server_died_and_its_mount_lives_on(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A newer server has mounted there: it is none of ours."""
-    session, _ = _session(node, last=None)
+    handle, _ = _handle(node, last=None)
     node.unmounted = False
     monkeypatch.setattr(
         mount_handle, "clear_dead_mount", lambda entry, place, say: pytest.fail("it lives")
     )
-    release(session, node.said.append)
+    release(handle, node.said.append)
 
 
 def test_a_dead_mount_that_cannot_be_taken_away_is_told(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session, _ = _session(node, last=None)
+    handle, _ = _handle(node, last=None)
 
     def heal(entry: MountEntry, place: MountPaths, say: object) -> None:
         raise ImagenetfsError("It stays.")
 
     monkeypatch.setattr(mount_handle, "clear_dead_mount", heal)
-    release(session, node.said.append)
+    release(handle, node.said.append)
     assert node.said == ["It stays."]

@@ -105,7 +105,7 @@ def test_each_setting_of_a_mount_is_one_of_the_users_and_like_it() -> None:
         assert users[field.name] == field.type
 
 
-def test_a_run_ends_by_its_leases_a_mount_by_signals_and_idleness(
+def test_a_run_ends_by_its_clients_a_mount_by_signals_and_idleness(
     asked: MountRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(primary_group, "usual_group", lambda: "users")

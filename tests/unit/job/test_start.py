@@ -240,7 +240,7 @@ def test_a_log_of_the_systems_is_no_file_of_the_mounts(
     own = request_.paths.own_log
     monkeypatch.setattr(logs, "prepare", lambda place, settings: own)
     monkeypatch.setattr(
-        start, "serve_mount", lambda request, lock, ready, lease: seen.append(request)
+        start, "serve_mount", lambda request, lock, ready, client: seen.append(request)
     )
     real = server._start
 

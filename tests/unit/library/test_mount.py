@@ -1,4 +1,4 @@
-"""A mount of this interpreter's: what the helper says, the lease, forked children, the end."""
+"""A mount of this interpreter's: what the helper says, the client, forked children, the end."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_wrong_setting_is_told_before_a_process_is_started(
 # --- a mount that is there ------------------------------------------------------------------------
 
 
-class Lease:
+class FakeClient:
     """A client's connection."""
 
     def __init__(self) -> None:
@@ -120,9 +120,9 @@ def released(monkeypatch: pytest.MonkeyPatch) -> list[MountHandle]:
     return found
 
 
-def made(lease: Lease | None = None) -> Mount:
+def made(client: FakeClient | None = None) -> Mount:
     paths = MountPaths(Path("/m"), Path("/r"))
-    return Mount(MountHandle(paths, ENTRY, cast(MountClient, lease)), "/s")
+    return Mount(MountHandle(paths, ENTRY, cast(MountClient, client)), "/s")
 
 
 def test_it_is_given_up_once(released: list[MountHandle]) -> None:
@@ -148,16 +148,16 @@ def test_one_that_is_not_kept_stays(released: list[MountHandle]) -> None:
 
 
 def test_a_forked_child_has_none(released: list[MountHandle]) -> None:
-    lease = Lease()
-    one = made(lease)
+    client = FakeClient()
+    one = made(client)
 
     def see() -> None:
-        assert (one.closed, lease.closed, mount._mounts) == (True, True, set())
+        assert (one.closed, client.closed, mount._mounts) == (True, True, set())
         one.close()
         assert released == []
 
     assert ended(in_child(see)) == 0
-    assert (one.closed, lease.closed) == (False, False)
+    assert (one.closed, client.closed) == (False, False)
     one.close()
     assert len(released) == 1
 
