@@ -17,7 +17,13 @@ from functools import partial
 from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache.bypass import Bypass, CacheMeter
 from imagenetfs.cache.directory import CacheDirectory
-from imagenetfs.cache.fetcher import BlockFetcher, BlocksBusyError, ChangedError, Fetched, Wanted
+from imagenetfs.cache.fetcher import (
+    BlockFetcher,
+    BlocksBusyError,
+    ChangedError,
+    Fetched,
+    WantedBytes,
+)
 from imagenetfs.cache.quota import Limits, QuotaExceededError, SpaceQuota
 from imagenetfs.cache.read_around import ReadAround
 from imagenetfs.cache.segment import BLOCK, SEGMENT, Segment, Verified
@@ -222,7 +228,7 @@ class BlockCache:
 
     # --- a miss -----------------------------------------------------------------------------------
 
-    def fill(self, volume: Volume, number: int, wanted: Wanted, origin: Origin) -> Fetched:
+    def fill(self, volume: Volume, number: int, wanted: WantedBytes, origin: Origin) -> Fetched:
         """See :meth:`BlockFetcher.fill`."""
         self._tick()
         return self._fetcher.fill(volume, number, wanted, origin)
@@ -236,7 +242,7 @@ class BlockCache:
             part = member if member.length <= LARGEST_FETCH else wanted
             try:
                 limit = member.end if volume.apart else volume.size
-                asked = Wanted(part, limit, self.read_around.around(volume, part))
+                asked = WantedBytes(part, limit, self.read_around.around(volume, part))
                 fetched = self.fill(volume, wanted.start // SEGMENT, asked, origin)
             except OSError as error:
                 self._bypass.begin(error)

@@ -39,7 +39,7 @@ class Fetched(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedBytes:
     """Bytes of a volume that are wanted; ``limit``: where the last of their blocks ends, if it is
     not whole. ``around``: what else is worth fetching with them, in whole blocks.
     """
@@ -69,7 +69,7 @@ class BlockFetcher:
         self.on_wait: Callable[[bool], None] | None = None
         """Called with True when another process fetches what is wanted, then with False."""
 
-    def fill(self, volume: Volume, number: int, wanted: Wanted, origin: Origin) -> Fetched:
+    def fill(self, volume: Volume, number: int, wanted: WantedBytes, origin: Origin) -> Fetched:
         """Have the blocks that hold the bytes ``wanted`` in the cache, as far as they lie in
         segment ``number``; what was fetched for it: nothing where another process had done so.
 
@@ -92,7 +92,7 @@ class BlockFetcher:
             return self._fetch(place, (missing, _run_of(missing)), wanted, origin)
 
     def _fill_around(
-        self, volume: Volume, place: tuple[Segment, int], wanted: Wanted, origin: Origin
+        self, volume: Volume, place: tuple[Segment, int], wanted: WantedBytes, origin: Origin
     ) -> Fetched | None:
         """None where the member alone is to be fetched."""
         (segment, number), around = place, wanted.around
@@ -124,7 +124,7 @@ class BlockFetcher:
         self,
         place: tuple[Segment, int],
         blocks: tuple[list[int], range],
-        wanted: Wanted,
+        wanted: WantedBytes,
         origin: Origin,
     ) -> Fetched:
         """Fetch a run of blocks for those of them that are missed; the lock of all is held."""

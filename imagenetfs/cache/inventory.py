@@ -75,7 +75,7 @@ def list_volumes(directory: CacheDirectory) -> list[VolumeUsage]:
 
 
 @dataclass(slots=True)
-class Verdict:
+class Verification:
     """Blocks that were found right, blocks that were not and are gone,
     files that were no segments.
     """
@@ -85,12 +85,12 @@ class Verdict:
     files: int = 0
 
 
-def verify(directory: CacheDirectory, tell: Callable[[int, int], None]) -> Verdict:
+def verify(directory: CacheDirectory, tell: Callable[[int, int], None]) -> Verification:
     """Verify every block's checksum and remove the wrong blocks. Raises OSError.
 
     ``tell(bytes verified, bytes in all)`` is called now and then.
     """
-    verdict, stored = Verdict(), list(directory.segments())
+    verdict, stored = Verification(), list(directory.segments())
     total, before = sum(one.allocated for one in stored), 0
     for one in stored:
         with _opened(directory, one, Verified()) as segment:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache.block_cache import BlockCache
-from imagenetfs.cache.fetcher import BlocksBusyError, ChangedError, Wanted
+from imagenetfs.cache.fetcher import BlocksBusyError, ChangedError, WantedBytes
 from imagenetfs.cache.scavenger import Scavenger
 from imagenetfs.cache.segment import BLOCK, SEGMENT
 from imagenetfs.cache.source_pace import SMALLEST_RANGE
@@ -95,7 +95,7 @@ class RateLimiter:
 
 
 @dataclass(slots=True)
-class Progress:
+class StageProgress:
     """Bytes that are here now of all that were looked at, and those of them that were fetched."""
 
     done: int = 0
@@ -132,13 +132,13 @@ class Stager:
         self._counting = threading.Lock()
         self._failures = 0
         self._changed: set[bytes] = set()
-        self.progress = Progress()
+        self.progress = StageProgress()
         self.is_stuck = False
         self.left_out: dict[str, Exception] = {}
         """The archives that could not be brought here whole, and why."""
 
     def run(
-        self, work: Iterable[StageRange], tell: Callable[[Progress], None] | None = None
+        self, work: Iterable[StageRange], tell: Callable[[StageProgress], None] | None = None
     ) -> None:
         """Bring all of it here but what cannot be read (:attr:`left_out`).
         ``tell`` is called now and then.
@@ -168,7 +168,7 @@ class Stager:
         queue: Iterator[StageRange],
         pool: ThreadPoolExecutor,
         pending: dict[Future[None], StageRange],
-        tell: Callable[[Progress], None] | None,
+        tell: Callable[[StageProgress], None] | None,
     ) -> None:
         while True:
             for staged in queue:
@@ -223,7 +223,7 @@ class Stager:
         """Fetch these bytes, of one segment; how many it were."""
         number, fetched = missing.start // SEGMENT, 0
         with contextlib.suppress(BlocksBusyError):  # a reader is at it, and will have it
-            wanted = Wanted(missing, staged.limit)
+            wanted = WantedBytes(missing, staged.limit)
             fetched = len(cache.fill(volume, number, wanted, staged.origin()).data)
         cache.check_disk()
         return fetched

@@ -35,7 +35,7 @@ from imagenetfs.errors import (
 from imagenetfs.units import in_bytes
 
 if TYPE_CHECKING:
-    from imagenetfs.index.bulk_build import Outcome, Progress
+    from imagenetfs.index.bulk_build import BuildProgress, Outcome
     from imagenetfs.index.group_build import Shard
     from imagenetfs.index.index import Index
 
@@ -134,7 +134,7 @@ class _MemberProgress:
         self._before: int | None = None
         self._found = 0
 
-    def __call__(self, now: Progress) -> None:
+    def __call__(self, now: BuildProgress) -> None:
         if self._before is None:
             self._before = now.done
         self._found, read = now.members, now.done - self._before

@@ -30,7 +30,7 @@ from imagenetfs.job import preflight
 from imagenetfs.job.storage import ADVICE
 
 if TYPE_CHECKING:
-    from imagenetfs.index.bulk_build import Outcome, Progress
+    from imagenetfs.index.bulk_build import BuildProgress, Outcome
     from imagenetfs.index.group_build import Shard
     from imagenetfs.index.search_path import IndexSearchPath
     from imagenetfs.tree.catalogue import Catalogue
@@ -121,7 +121,7 @@ def build_group(
     group: str,
     archives: list[int],
     in_flight: int | None,
-    progress: Callable[[Progress], None],
+    progress: Callable[[BuildProgress], None],
     shard: Shard | None = None,
 ) -> Outcome:
     """Index a group, or wait until another process has. Raises OSError where it cannot be
@@ -150,11 +150,11 @@ def build_group(
     return outcome
 
 
-def shown_in(bar: ProgressBar) -> Callable[[Progress], None]:
+def shown_in(bar: ProgressBar) -> Callable[[BuildProgress], None]:
     """Shows how many archives are done; those that were before are no speed and no time."""
     there: int | None = None
 
-    def show(now: Progress) -> None:
+    def show(now: BuildProgress) -> None:
         nonlocal there
         if there is None:
             there = now.done
@@ -179,7 +179,7 @@ def build_or_keep_none(
     group: str,
     archives: list[int],
     in_flight: int | None,
-    progress: Callable[[Progress], None],
+    progress: Callable[[BuildProgress], None],
 ) -> None:
     """Index a group, and keep that where it can be kept; elsewhere it serves this command."""
     from imagenetfs.index.bulk_build import build_all

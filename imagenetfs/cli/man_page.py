@@ -18,12 +18,12 @@ _PROGRAM = "imagenetfs"
 _CODE = re.compile(r"`([^`]+)`")
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
 
-Page = Mapping[str, Any]
+PageData = Mapping[str, Any]
 
 
 def man_pages(version: str) -> dict[str, str]:
     """The text of each page by its file's name."""
-    pages: Sequence[Page] = json.loads(PAGES_FILE.read_text(encoding="utf-8"))
+    pages: Sequence[PageData] = json.loads(PAGES_FILE.read_text(encoding="utf-8"))
     return {f"{_name(page)}.1": "\n".join(_lines(page, pages, version)) + "\n" for page in pages}
 
 
@@ -38,11 +38,11 @@ def write_man_pages(directory: Path, version: str) -> list[Path]:
     return written
 
 
-def _name(page: Page) -> str:
+def _name(page: PageData) -> str:
     return "-".join([_PROGRAM, *page["path"].split()])
 
 
-def _lines(page: Page, pages: Sequence[Page], version: str) -> Iterator[str]:
+def _lines(page: PageData, pages: Sequence[PageData], version: str) -> Iterator[str]:
     name = _name(page)
     yield f'.TH "{name.upper()}" "1" "" "{_PROGRAM} {version}" "User commands"'
     yield from (".nh", ".ad l")

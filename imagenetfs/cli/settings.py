@@ -27,7 +27,7 @@ _HOW_TO_SET = (
 )
 
 
-class Line(NamedTuple):
+class SettingLine(NamedTuple):
     """A setting, its value and who set it, and what it is for."""
 
     name: str
@@ -53,7 +53,7 @@ def settings(
         show_json({name: _entry(value, current.origins[name]) for name, value in rows}, indent=None)
         return
     lines = [
-        Line(name, config.as_text(value) or "-", current.origins[name], config.help_of(name))
+        SettingLine(name, config.as_text(value) or "-", current.origins[name], config.help_of(name))
         for name, value in rows
     ]
     if not sys.stdout.isatty():
@@ -63,11 +63,11 @@ def settings(
         show(text)
 
 
-def page(lines: Sequence[Line], width: int) -> Iterator[str]:
+def page(lines: Sequence[SettingLine], width: int) -> Iterator[str]:
     """The settings in the groups of a command's help, for a person. What only a site's
     administrator sets is left out where it is not set.
     """
-    groups: dict[str, list[Line]] = {group: [] for group in GROUPS}
+    groups: dict[str, list[SettingLine]] = {group: [] for group in GROUPS}
     for entry, line in zip(config.table(), lines, strict=True):
         if entry.name not in _OF_THE_SITE or line.set_by != _DEFAULT:
             groups[entry.metadata["group"]].append(line)

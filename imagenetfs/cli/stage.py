@@ -25,7 +25,7 @@ from imagenetfs.units import as_given, in_bytes, in_time
 
 if TYPE_CHECKING:
     from imagenetfs.cache.quota import CacheSetup
-    from imagenetfs.cache.stager import Progress, Stager
+    from imagenetfs.cache.stager import StageProgress, Stager
     from imagenetfs.server.stage_plan import StagePlan
 
 
@@ -103,7 +103,7 @@ def _run(stager: Stager, plan: StagePlan, place: CacheSetup) -> None:
 
     began = time.monotonic()
 
-    def tell(progress: Progress) -> None:
+    def tell(progress: StageProgress) -> None:
         there = progress.done - progress.fetched
         bar.update(progress.done, plan.total, there=max(0, there))
 

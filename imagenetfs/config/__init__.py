@@ -26,7 +26,7 @@ from imagenetfs.config.settings import (
     names_of_mount,
     table,
 )
-from imagenetfs.config.value_types import Kind, Size, at_home
+from imagenetfs.config.value_types import Size, ValueKind, at_home
 from imagenetfs.errors import UsageError
 from imagenetfs.limits import DEFAULT_MAX_IN_FLIGHT
 from imagenetfs.system.files import open_regular
@@ -114,7 +114,7 @@ def _check_keys(path: Path, values: Mapping[str, Any], known: set[str], where: s
 
 
 def _value_of_file(path: Path, entry: Field[Any], raw: object, name: str) -> Any:
-    kind: Kind = entry.metadata["kind"]
+    kind: ValueKind = entry.metadata["kind"]
     problem = UsageError(f"{path}: {name} must be {kind.expects}, not {raw!r}.")
     if type(raw) not in kind.types:
         raise problem
@@ -152,7 +152,7 @@ def _text_layer(origin: Callable[[str], str], given: Mapping[str, object]) -> _L
         raw = given.get(entry.name)
         if raw is None:
             continue
-        kind: Kind = entry.metadata["kind"]
+        kind: ValueKind = entry.metadata["kind"]
         try:
             values[entry.name] = kind.parse(_raw_text(raw))
         except ValueError as error:

@@ -21,9 +21,9 @@ from imagenetfs.config.value_types import (
     STAGES,
     TEXT,
     VIEWS,
-    Kind,
     Size,
     SystemLog,
+    ValueKind,
     at_home,
     choice,
     count,
@@ -53,7 +53,7 @@ def _default_cache_dir() -> Path | None:
 
 
 def _about(
-    kind: Kind,
+    kind: ValueKind,
     default: object,
     help: str,
     *,

@@ -70,7 +70,7 @@ def parse_size(text: str) -> Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ValueKind:
     """How a value is written: ``parse`` takes text, raises ValueError; TOML holds ``types``.
 
     ``paths_in`` names the paths in a text that ``parse`` takes: those in a file must be absolute.
@@ -82,7 +82,7 @@ class Kind:
     paths_in: Callable[[str], list[str]] = lambda text: []
 
 
-def count(most: int) -> Kind:
+def count(most: int) -> ValueKind:
     """A whole number from 1 to ``most``."""
 
     def parse(text: str) -> int:
@@ -91,7 +91,7 @@ def count(most: int) -> Kind:
             raise ValueError(text)
         return number
 
-    return Kind(f"a whole number from 1 to {most}", parse, types=(int,))
+    return ValueKind(f"a whole number from 1 to {most}", parse, types=(int,))
 
 
 def _parse_duration(text: str) -> float:
@@ -188,7 +188,7 @@ def _path_unless_system_log(text: str) -> list[str]:
     return [] if text in set(SystemLog) else [text]
 
 
-def choice(*allowed: str) -> Kind:
+def choice(*allowed: str) -> ValueKind:
     """One of a few words."""
 
     def parse(text: str) -> str:
@@ -196,7 +196,7 @@ def choice(*allowed: str) -> Kind:
             raise ValueError(text)
         return text
 
-    return Kind("one of " + ", ".join(allowed), parse)
+    return ValueKind("one of " + ", ".join(allowed), parse)
 
 
 def _parse_text(text: str) -> str:
@@ -205,29 +205,31 @@ def _parse_text(text: str) -> str:
     return text
 
 
-TEXT = Kind("one line of text", _parse_text)
-DURATION = Kind("a time such as 90, 90s or 2m", _parse_duration, types=(int, float, str))
-PATH = Kind("a path", _parse_path, paths_in=_one_path)
-PATHS = Kind("paths (in a file a list)", _parse_paths, types=(list,), paths_in=_several_paths)
-LOG = Kind(
+TEXT = ValueKind("one line of text", _parse_text)
+DURATION = ValueKind("a time such as 90, 90s or 2m", _parse_duration, types=(int, float, str))
+PATH = ValueKind("a path", _parse_path, paths_in=_one_path)
+PATHS = ValueKind("paths (in a file a list)", _parse_paths, types=(list,), paths_in=_several_paths)
+LOG = ValueKind(
     "a path, syslog, or journal (mount --foreground logs to the terminal)",
     _parse_log,
     paths_in=_path_unless_system_log,
 )
-VIEWS = Kind(
+VIEWS = ValueKind(
     "NAME=FILE, several separated by colons, no NAME twice",
     _parse_views,
     types=(str, list),
     paths_in=_paths_of_views,
 )
-REQUIREMENTS = Kind(
+REQUIREMENTS = ValueKind(
     "VERSION/SPLIT or VERSION/SPLIT:complete, several separated by commas",
     _parse_requirements,
     (str, list),
 )
-STAGES = Kind("VERSION or VERSION/SPLIT, several separated by colons", _parse_stages, (str, list))
-SIZE = Kind("an amount such as 200G, 500M or 50%", parse_size, types=(int, str))
-PATH_OR_NONE = Kind("a path, or none", _parse_path_or_none, paths_in=_path_unless_none)
+STAGES = ValueKind(
+    "VERSION or VERSION/SPLIT, several separated by colons", _parse_stages, (str, list)
+)
+SIZE = ValueKind("an amount such as 200G, 500M or 50%", parse_size, types=(int, str))
+PATH_OR_NONE = ValueKind("a path, or none", _parse_path_or_none, paths_in=_path_unless_none)
 
 
 # --- the user's home ------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ def arrays(read_at: ReadAt, size: int) -> dict[str, Array]:
     would have to be unpickled, and that may run code.
     """
     try:
-        with zipfile.ZipFile(_File(read_at, size)) as archive:
+        with zipfile.ZipFile(_ReadAtFile(read_at, size)) as archive:
             members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
         found = [_array(read_at, size, info) for info in members]
     except (ArchiveError, ImagenetfsError):
@@ -177,7 +177,7 @@ def _inflated(read_at: ReadAt, array: Array) -> Iterator[bytes]:
         raise ArchiveError(f"{array.name} cannot be inflated ({error})", array.place) from None
 
 
-class _File(io.RawIOBase):
+class _ReadAtFile(io.RawIOBase):
     """``read_at`` as the file object that zipfile reads a central directory from."""
 
     def __init__(self, read_at: ReadAt, size: int) -> None:

@@ -68,7 +68,7 @@ def everything(item: Work) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class BuildProgress:
     """How far it has come: containers done of all, members found in those done here."""
 
     done: int
@@ -107,7 +107,7 @@ def build_all(
     *,
     in_flight: int | None,
     processes: int,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[BuildProgress], None] | None = None,
     chosen: Chosen = everything,
 ) -> Outcome:
     """Build every container of ``archives`` that is chosen, with at most ``in_flight`` requests at
@@ -118,10 +118,10 @@ def build_all(
     """
     plan = _Plan(in_flight, processes)
     outer = [(archive, OUTER) for archive in archives if chosen((archive, OUTER))]
-    before = _run_phase(index, outer, Progress(0, len(outer), 0), plan, progress)
+    before = _run_phase(index, outer, BuildProgress(0, len(outer), 0), plan, progress)
     # Only an archive's own table tells how many containers there are within it.
     inner = [item for item in containers(index, archives, chosen) if item[1] != OUTER]
-    begun = Progress(before.done, before.total + len(inner), before.members)
+    begun = BuildProgress(before.done, before.total + len(inner), before.members)
     _run_phase(index, inner, begun, plan, progress)
     return _outcome(index, list(containers(index, archives, chosen)))
 
@@ -192,15 +192,15 @@ def _typical(tars: list[tuple[SourceFile, Extent]], part: int, clock: Clock) -> 
 def _run_phase(
     index: Index,
     work: list[Work],
-    begun: Progress,
+    begun: BuildProgress,
     plan: _Plan,
-    progress: Callable[[Progress], None] | None,
-) -> Progress:
+    progress: Callable[[BuildProgress], None] | None,
+) -> BuildProgress:
     """Build these containers in processes of their own; the progress when they have ended."""
     todo = [item for item in work if not index.known(*item)]
     processes, build = plan.shares(index, todo)
     shared = mmap.mmap(-1, _COUNTERS.size * processes)
-    now = Progress(begun.done + len(work) - len(todo), begun.total, begun.members)
+    now = BuildProgress(begun.done + len(work) - len(todo), begun.total, begun.members)
     present, children = now.done, set[int]()
     over, held = os.pipe2(os.O_CLOEXEC)  # each child holds it until it ends
     ended = select.poll()
@@ -217,7 +217,7 @@ def _run_phase(
                 if os.waitpid(pid, os.WNOHANG) != (0, 0):
                     children.remove(pid)
             done, members = _sum(shared)
-            now = Progress(present + done, begun.total, begun.members + members)
+            now = BuildProgress(present + done, begun.total, begun.members + members)
             if progress is not None:
                 progress(now)
             if children:

@@ -61,7 +61,7 @@ class MemberRows:
     refused: dict[int, str] = field(default_factory=dict)
 
 
-class LeftOut:
+class UnshownMembers:
     """Members that are not shown, counted by the reason, with the first of each."""
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class Extraction:
 
     def __init__(self, rows: MemberRows) -> None:
         self._rows = rows
-        self.left_out = LeftOut()
+        self.left_out = UnshownMembers()
         self.unshown: list[int] = []
         self.owners: dict[int, int] = {}
         self._ids: dict[bytes, int] = {}  # of the parts of names

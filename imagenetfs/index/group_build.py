@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 
 from imagenetfs.index.bulk_build import (
+    BuildProgress,
     Chosen,
     Outcome,
-    Progress,
     build_all,
     containers,
     everything,
@@ -76,7 +76,7 @@ def index_group(
     *,
     in_flight: int | None,
     processes: int,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[BuildProgress], None] | None = None,
     shard: Shard | None = None,
 ) -> Outcome:
     """Build the tables of these archives and publish them in ``file`` (or its shard).
@@ -147,7 +147,7 @@ class _Publisher:
     def __init__(
         self,
         lease: Lease,
-        progress: Callable[[Progress], None] | None,
+        progress: Callable[[BuildProgress], None] | None,
         publish: Callable[[], int],
         clock: Clock,
     ) -> None:
@@ -157,7 +157,7 @@ class _Publisher:
         self._clock = clock
         self._next = clock.monotonic() + _PUBLISHED_EVERY
 
-    def __call__(self, now: Progress) -> None:
+    def __call__(self, now: BuildProgress) -> None:
         self._lease.heartbeat()
         if self._progress is not None:
             self._progress(now)

@@ -199,15 +199,15 @@ def _check_owner(status: os.stat_result, what: str) -> None:
         raise ArchiveError(f"the {what} may be written by others, or belongs to another user")
 
 
-Version = tuple[int, int, int, int]
+FileVersion = tuple[int, int, int, int]
 """What changes when another index file is renamed over one."""
 
 
-def _version(status: os.stat_result) -> Version:
+def _version(status: os.stat_result) -> FileVersion:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def version_of(path: Path) -> Version | None:
+def version_of(path: Path) -> FileVersion | None:
     """The version of the file that is there now; None where there is none."""
     try:
         # By opening it: a network file system then asks the server, and not its own memory.

@@ -23,9 +23,9 @@ from imagenetfs.index.columns import unpack
 from imagenetfs.index.fingerprint import announce_samples, mtimes_crc, sample_crc, tail_crc
 from imagenetfs.index.index_file import (
     BlockEntry,
+    FileVersion,
     IndexFile,
     Record,
-    Version,
     display_path,
     open_index_file,
     version_of,
@@ -57,7 +57,7 @@ class PersistedTables:
         self._paths = {number: paths for group, paths in stores for number in group}
         self._files: dict[Path, IndexFile | None] = {}
         self._checked_at: dict[Path, float] = {}
-        self._versions: dict[Path, Version | None] = {}
+        self._versions: dict[Path, FileVersion | None] = {}
         self._opening = threading.Lock()
         every = dict.fromkeys(path for _, paths in stores for path in paths)
         self._number = {path: number for number, path in enumerate(every)}

@@ -102,7 +102,7 @@ class DeniedPath:
         return stat.filemode(kind | self.mode)
 
 
-class Reason(Enum):
+class DenialReason(Enum):
     """Why a path is denied."""
 
     HIDDEN_GROUP = auto()
@@ -116,20 +116,20 @@ class Reason(Enum):
     """By all that is seen here it is open; the server has a rule of its own."""
 
 
-def explain(denied: DeniedPath, user: User) -> tuple[Reason, int | None]:
+def explain(denied: DeniedPath, user: User) -> tuple[DenialReason, int | None]:
     """Why, and the group that would open it: the user's own one, or the one to be a member of."""
     opening = denied.opens_for()
     hidden = sorted(opening & user.hidden)
     if user.uid != denied.uid and not opening & user.sent and hidden:
-        return Reason.HIDDEN_GROUP, hidden[0]
+        return DenialReason.HIDDEN_GROUP, hidden[0]
     if denied.entries or denied.is_foreign:
-        return Reason.ACCESS_LIST, None
+        return DenialReason.ACCESS_LIST, None
     shift = 6 if user.uid == denied.uid else 3 if denied.gid in user.sent else 0
     if denied.grants(denied.mode >> shift):
-        return Reason.SERVER, None
+        return DenialReason.SERVER, None
     if shift == 0 and opening:
-        return Reason.NOT_A_MEMBER, denied.gid
-    return Reason.MODE, None
+        return DenialReason.NOT_A_MEMBER, denied.gid
+    return DenialReason.MODE, None
 
 
 def group_name(gid: int) -> str:

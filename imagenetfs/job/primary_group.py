@@ -23,8 +23,8 @@ from imagenetfs import config
 from imagenetfs.errors import GroupNeededError, SourceUnreadableError
 from imagenetfs.job.nfs_access import (
     SENT,
+    DenialReason,
     DeniedPath,
-    Reason,
     User,
     explain,
     find_denied_path,
@@ -64,30 +64,30 @@ def refusal(source: Path) -> SourceUnreadableError | None:
 def _refusal_at(denied: DeniedPath, user: User) -> SourceUnreadableError:
     reason, group = explain(denied, user)
     name = group_name(group) if group is not None else ""
-    if reason is Reason.HIDDEN_GROUP:
+    if reason is DenialReason.HIDDEN_GROUP:
         return GroupNeededError(
             f"{denied.path} is open to the group {name}, and you are a member; but NFSv3 tells the "
             f"server only your primary group and {SENT} of your {len(user.groups)} others, and "
             "this is none of them.",
             name,
         )
-    if reason is Reason.NOT_A_MEMBER:
+    if reason is DenialReason.NOT_A_MEMBER:
         why = f"it is open to the group {name}, of which you are no member"
         page = config.resolve().opt_in_page
         help = (
             f"Ask {f'at {page}' if page else 'its owner or your site'} for access, then log in "
             "anew; if that does not help,"
         )
-    elif reason is Reason.ACCESS_LIST:
+    elif reason is DenialReason.ACCESS_LIST:
         why = "its access list decides that (getfacl, nfs4_getfacl), and not its group"
         help = "Another primary group (sg) does not help; if you should have access,"
-    elif reason is Reason.MODE and denied.uid == user.uid:
+    elif reason is DenialReason.MODE and denied.uid == user.uid:
         return SourceUnreadableError(
             f"{denied.path} may not be read by you: its mode ({denied.mode_letters}) closes it, "
             f"to you who own it too. Open it: chmod u+{denied.wanted_letters} "
             f"{shlex.quote(denied.path)}"
         )
-    elif reason is Reason.MODE:
+    elif reason is DenialReason.MODE:
         why = (
             f"its mode ({denied.mode_letters}) closes it to you; it belongs to "
             f"{user_name(denied.uid)}"

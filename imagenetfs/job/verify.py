@@ -1,8 +1,8 @@
 """Whether a source holds what it should: sums of archives, images a class,
 totals, first bytes of images.
 
-Each part yields what is wrong as sentences, one a thing; nothing wrong, nothing said. ``Progress``
-is called with (done, total) of the part.
+Each part yields what is wrong as sentences, one a thing; nothing wrong, nothing said.
+``OnProgress`` is called with (done, total) of the part.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.inode import fields
 from imagenetfs.tree.ledger import problems_of
 
-Progress = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 
 SUMS_FILE = b"ILSVRC2012.md5"
 _LINE = re.compile(rb"([0-9a-fA-F]{32})[ \t]+\*?(.+)")
@@ -92,7 +92,7 @@ def sums(source: Source, version: bytes) -> tuple[list[Sum], list[str]]:
     return todo, wrong
 
 
-def check_sums(source: Source, todo: Sequence[Sum], progress: Progress) -> Iterator[str]:
+def check_sums(source: Source, todo: Sequence[Sum], progress: OnProgress) -> Iterator[str]:
     """Read each archive from end to end. ``progress`` in bytes."""
     total, before = sum(one.size for one in todo), 0
     for one in todo:
@@ -178,7 +178,7 @@ class Batch(NamedTuple):
     rows: list[int]
 
 
-def check_images(catalogue: Catalogue, threads: int, progress: Progress) -> Iterator[str]:
+def check_images(catalogue: Catalogue, threads: int, progress: OnProgress) -> Iterator[str]:
     """Look at the first bytes of every image, and at the header before it; of one in a zip at all
     bytes, for a zip has their sums.
 

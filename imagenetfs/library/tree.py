@@ -28,7 +28,7 @@ from imagenetfs.tree.tree import Tree as Nodes
 _SECOND = 1_000_000_000
 
 
-class _File(NamedTuple):
+class _FoundFile(NamedTuple):
     """A file that was found; ``size`` in bytes."""
 
     path: str
@@ -41,7 +41,7 @@ class _File(NamedTuple):
         return kind_of(self.inode) != InodeKind.FILE
 
 
-class Entry(NamedTuple):
+class TreeEntry(NamedTuple):
     """A name in a directory, and its attributes."""
 
     name: str
@@ -142,7 +142,7 @@ class Tree(Closable):
         """
         return self._read_files([(self._file(path), at, length) for path, at, length in wanted])
 
-    def _read_files(self, files: Sequence[tuple[_File, int, int]]) -> list[bytes]:
+    def _read_files(self, files: Sequence[tuple[_FoundFile, int, int]]) -> list[bytes]:
         announced = self._opened.announced([f.inode for f, _, _ in files if not f.is_made])
         found = []
         for file, offset, length in files:
@@ -151,14 +151,14 @@ class Tree(Closable):
             found.append(self._read(file, offset, length))
         return found
 
-    def _file(self, path: AnyPath) -> _File:
+    def _file(self, path: AnyPath) -> _FoundFile:
         text = paths.text_of(path)
         with self._opened.locked(text) as parts:
             inode = parts.walker.find(text)
             parts.nodes.file(inode)  # a directory is none
-            return _File(text, inode, parts.nodes.attributes(inode).size)
+            return _FoundFile(text, inode, parts.nodes.attributes(inode).size)
 
-    def _read(self, file: _File, offset: int, length: int) -> bytes:
+    def _read(self, file: _FoundFile, offset: int, length: int) -> bytes:
         if not file.is_made:
             return self._opened.read(file.inode, file.path, offset, length)
         with self._opened.locked(file.path) as parts:
@@ -176,14 +176,14 @@ class Tree(Closable):
             found = nodes.listing(parts.walker.find(text)).entries(0)
             return sorted(os.fsdecode(name) for name, at, _ in found if nodes.live_file(at) is None)
 
-    def entries(self, path: AnyPath = "") -> list[Entry]:
+    def entries(self, path: AnyPath = "") -> list[TreeEntry]:
         """The same names with what :meth:`stat` says of each; a link's own."""
         text = paths.text_of(path)
         with self._opened.locked(text) as parts:
             nodes = parts.nodes
             found = nodes.listing(parts.walker.find(text)).entries(0)
             return [
-                Entry(os.fsdecode(name), nodes.attributes(at) if nodes.is_lazy(at) else what)
+                TreeEntry(os.fsdecode(name), nodes.attributes(at) if nodes.is_lazy(at) else what)
                 for name, at, what in found
                 if nodes.live_file(at) is None
             ]

@@ -37,7 +37,7 @@ from imagenetfs.read.recent_parts import RecentParts, part_of
 from imagenetfs.source.source import REVALIDATE_SECONDS, Source, SourceFile
 from imagenetfs.system.splice import splice_exactly
 
-OpenFile = Callable[[bytes], SourceFile]
+OpenSource = Callable[[bytes], SourceFile]
 Changed = Callable[[bytes, int, int], SourceChangedError]
 
 
@@ -45,7 +45,7 @@ Changed = Callable[[bytes, int, int], SourceChangedError]
 class FileOrigin:
     """A file of the source from ``start`` on in its volume; what it must be to be kept."""
 
-    open: OpenFile
+    open: OpenSource
     path: bytes
     size: int
     mtime_ns: int
@@ -113,7 +113,7 @@ class FilesVolume:
     volume: Volume
     starts: Array
 
-    def origin(self, container: Container, row: int, open_file: OpenFile) -> FileOrigin:
+    def origin(self, container: Container, row: int, open_file: OpenSource) -> FileOrigin:
         """Where the bytes of a row's file come from."""
         path, _, size = container.locate(row)
         start, mtime_ns = int(self.starts[row]), container.members.mtime_ns(row)

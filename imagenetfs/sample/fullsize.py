@@ -35,7 +35,7 @@ def make_full_size(
     seed: int = 0,
     version: str | None = None,
     classes: int | None = None,
-    progress: target.Progress | None = None,
+    progress: target.OnProgress | None = None,
 ) -> None:
     """Make ILSVRC2012 (train, val, devkit) at its real shape, and a tar of a few images for each
     class of winter21_whole; or winter21_whole alone (``version``) with all of its images, of
@@ -54,7 +54,7 @@ def make_full_size(
         raise errors.UsageError(f"--full-size knows {WINTER} alone by name, not {version}.")
 
 
-def write_winter(directory: Path, classes: int, seed: int, progress: target.Progress) -> None:
+def write_winter(directory: Path, classes: int, seed: int, progress: target.OnProgress) -> None:
     """Make so many classes of winter21_whole at their real shape; see make_full_size()."""
     most = shapes.FULL.winter_classes
     if not 1 <= classes <= most:
@@ -84,7 +84,7 @@ def write_winter(directory: Path, classes: int, seed: int, progress: target.Prog
     progress("done", 1.0)
 
 
-def write_shape(directory: Path, shape: Shape, seed: int, progress: target.Progress) -> None:
+def write_shape(directory: Path, shape: Shape, seed: int, progress: target.OnProgress) -> None:
     """Make a tree of any shape; see make_full_size()."""
     if seed < 0:
         raise errors.UsageError("The seed is a number from 0.")

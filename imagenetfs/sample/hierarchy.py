@@ -58,7 +58,7 @@ _RANGES: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class HierarchyNode:
     """One node above the leaves: the wnids directly under it, and its greatest distance to a
     leaf in edges."""
 
@@ -75,7 +75,7 @@ def _parent_of_leaf(wnid: str) -> str:
     return parent
 
 
-def ancestors_of(leaves: Sequence[str]) -> list[Node]:
+def ancestors_of(leaves: Sequence[str]) -> list[HierarchyNode]:
     """The nodes above these leaves, the root last; nodes without a leaf under them are left out."""
     children: dict[str, list[str]] = {}
     height = dict.fromkeys(leaves, 0)
@@ -88,6 +88,6 @@ def ancestors_of(leaves: Sequence[str]) -> list[Node]:
         if not below:
             continue
         height[ancestor] = 1 + max(height[child] for child in below)
-        nodes.append(Node(ancestor, tuple(sorted(below)), height[ancestor]))
+        nodes.append(HierarchyNode(ancestor, tuple(sorted(below)), height[ancestor]))
         children.setdefault(parent, []).append(ancestor)
     return nodes

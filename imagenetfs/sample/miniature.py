@@ -18,7 +18,7 @@ def make_sample(
     classes: int = DEFAULT_CLASSES,
     images: int = DEFAULT_IMAGES,
     seed: int = 0,
-    progress: target.Progress | None = None,
+    progress: target.OnProgress | None = None,
 ) -> None:
     """Make a source tree in ``directory``, which is made or must be empty.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from imagenetfs import errors
 
-Progress = Callable[[str, float], None]
+OnProgress = Callable[[str, float], None]
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _STAGING = ".partial-"

@@ -12,7 +12,7 @@ import trio
 
 from imagenetfs.fuse.progress import ProgressRow
 from imagenetfs.fuse.stats import INDEXER as INDEXER_ROW
-from imagenetfs.index.bulk_build import Outcome, Progress, build_all
+from imagenetfs.index.bulk_build import BuildProgress, Outcome, build_all
 from imagenetfs.index.group_build import index_group
 from imagenetfs.index.leases import HeldElsewhereError
 from imagenetfs.server.child_process import NOT_YET, Children
@@ -118,13 +118,13 @@ class BackgroundIndexer:
         tell = self._teller()
         return build_all(index, archives, in_flight=self._in_flight, processes=1, progress=tell)
 
-    def _teller(self) -> Callable[[Progress], None]:
+    def _teller(self) -> Callable[[BuildProgress], None]:
         """Says in the shared counters how far it is; what was there before is not counted as
         done now.
         """
         before: int | None = None
 
-        def tell(now: Progress) -> None:
+        def tell(now: BuildProgress) -> None:
             nonlocal before
             if before is None:
                 before = now.done

@@ -11,7 +11,7 @@ import trio
 
 from imagenetfs.cache.bypass import BYPASS_SECONDS
 from imagenetfs.cache.quota import QuotaExceededError
-from imagenetfs.cache.stager import Progress, Stager
+from imagenetfs.cache.stager import StageProgress, Stager
 from imagenetfs.counters import Counter
 from imagenetfs.errors import ImagenetfsError
 from imagenetfs.fuse.progress import ProgressRow
@@ -116,7 +116,7 @@ class BackgroundStager:
                     "--cache-size, or a larger disk, takes it all."
                 )
 
-    def _run(self, plan: StagePlan, title: str) -> Progress:
+    def _run(self, plan: StagePlan, title: str) -> StageProgress:
         """Until it is done or the cache is full; where disk or source fail,
         every now and then again.
         """

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from imagenetfs.counters import BYTES, REQUESTS, SINCE, CounterView, count_time
 from imagenetfs.errors import SourceChangedError, SourceReadError, SourceUnreadableError
-from imagenetfs.source.file_state import Identity
+from imagenetfs.source.file_state import FileIdentity
 from imagenetfs.source.retry import retry_after
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 from imagenetfs.system.files import is_in_memory
@@ -90,7 +90,7 @@ class SourceFile:
         self.size = status.st_size
         self.mtime_ns = status.st_mtime_ns
         self.mode = status.st_mode
-        self.identity: Identity = _identity(status)
+        self.identity: FileIdentity = _identity(status)
 
     def read(self, offset: int, length: int) -> bytes:
         """Exactly ``length`` bytes at ``offset`` (in bytes), all of the same file as ever.
@@ -284,5 +284,5 @@ def _pread(fd: int, length: int, offset: int) -> bytes:
     return bytes(view[: os.preadv(fd, [view[:length]], offset)])
 
 
-def _identity(status: os.stat_result) -> Identity:
+def _identity(status: os.stat_result) -> FileIdentity:
     return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

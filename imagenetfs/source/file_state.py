@@ -13,7 +13,7 @@ import mmap
 
 from imagenetfs.system.locks import SharedLock
 
-Identity = tuple[int, int, int, int]
+FileIdentity = tuple[int, int, int, int]
 """inode, size in bytes, mtime and ctime in ns: while these are the same, so is the file."""
 
 Ownership = tuple[int, int, int]
@@ -69,7 +69,7 @@ class SharedFileState:
     # --- whether it is the right file
     # ---------------------------------------------------------------
 
-    def is_right(self, path: bytes, identity: Identity) -> bool:
+    def is_right(self, path: bytes, identity: FileIdentity) -> bool:
         """Whether this very file has been found to be the one that it should be."""
         slot = self._slot(_digest(path))
         return slot is not None and self._words[slot + _VERDICT] == _digest(identity)
@@ -81,7 +81,7 @@ class SharedFileState:
         slot = self._slot(_digest(path))
         return slot is not None and self._words[slot + _VERDICT] == _CHANGED
 
-    def found_right(self, path: bytes, identity: Identity) -> None:
+    def found_right(self, path: bytes, identity: FileIdentity) -> None:
         """This file is the right one; a process that opens the same one need not compare it."""
         with self._lock.held():
             slot = self._claim(_digest(path))

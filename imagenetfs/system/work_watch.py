@@ -23,7 +23,7 @@ SHORTEST_SILENCE = 1.0
 _PROC = Path("/proc")
 _UTIME, _STIME = 11, 12  # in /proc/PID/stat, behind the command's name
 
-Progress = tuple[tuple[int, ...], ...]
+WorkSigns = tuple[tuple[int, ...], ...]
 
 
 class WorkWatch:
@@ -80,7 +80,7 @@ def call_watched(
     return call.answer(clock.monotonic() + wanted, watch.is_over, LOOK_SECONDS)
 
 
-def progress_of(pid: int) -> Progress:
+def progress_of(pid: int) -> WorkSigns:
     """What a process and its descendants have done so far: system calls for reading, ticks of
     computing, and how often their threads went on after a wait; nothing of what cannot be seen.
     """

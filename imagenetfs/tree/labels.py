@@ -114,13 +114,13 @@ def _preferred(name: bytes) -> tuple[bool, bytes]:
     return not name.startswith(DEVKIT), name
 
 
-_File = tuple[bytes, bytes]
+_FileContents = tuple[bytes, bytes]
 """Path and contents."""
 
 
 def _files(
     source: Source | UnpackedSource, discovery: Discovery, kit: bytes
-) -> tuple[_File, _File]:
+) -> tuple[_FileContents, _FileContents]:
     """meta.mat and ground truth of a devkit's directory, or of the one within it."""
     nested = [n for n in discovery.directories(kit) if DEVKIT_NAMES.fullmatch(n)]
     is_nested = nested and _DATA not in discovery.directories(kit)
@@ -132,7 +132,9 @@ def _files(
     return first, second
 
 
-def _first(source: Source | UnpackedSource, directory: bytes, names: tuple[bytes, ...]) -> _File:
+def _first(
+    source: Source | UnpackedSource, directory: bytes, names: tuple[bytes, ...]
+) -> _FileContents:
     """The first of these files that is there."""
     missing: ImagenetfsError | None = None
     for name in names:

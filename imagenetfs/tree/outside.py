@@ -56,7 +56,7 @@ class Outside:
     problems: list[str] = field(default_factory=list)
 
 
-Names = Mapping[bytes, Sequence[tuple[bytes, bool]]]
+NamesBelow = Mapping[bytes, Sequence[tuple[bytes, bool]]]
 """A directory's path -> its names, and whether they are directories, as discovery has read them."""
 
 
@@ -65,7 +65,7 @@ class Discovered(NamedTuple):
     confined.
     """
 
-    names: Names
+    names: NamesBelow
     within: Mapping[int, bytes]
 
 

@@ -28,7 +28,7 @@ ORDER = PREFIX + b"order"
 MOST_ORDERED = 1 << 15
 """Linux takes 64 KiB for an attribute's value."""
 
-Attributes = dict[bytes, bytes]
+Xattrs = dict[bytes, bytes]
 
 MayShow = Callable[[int, tuple[bytes, ...]], bool]
 """Whether those who may read an inode may know what is in these files of the source too."""
@@ -52,7 +52,7 @@ class ExtendedAttributes:
         self._labels: dict[int, dict[bytes, int]] = {}
         self.may_show: MayShow = lambda inode, paths: True
 
-    def of_file(self, inode: int) -> Attributes:
+    def of_file(self, inode: int) -> Xattrs:
         """The attributes of a member, an npz's row or a loose file."""
         archive, inner, row = fields(inode)
         container = self._index.container(archive, inner)
@@ -70,7 +70,7 @@ class ExtendedAttributes:
                     return found | self._of_wnid(inode, version, split.backend.classes[number])
         return found
 
-    def of_class(self, inode: int, version: Version, split: Split, number: int) -> Attributes:
+    def of_class(self, inode: int, version: Version, split: Split, number: int) -> Xattrs:
         """The attributes of a class directory. Indexes the class, to count its images."""
         count = {PREFIX + b"count": b"%d" % len(split.backend.listing(number))}
         return self._of_wnid(inode, version, split.backend.classes[number]) | count
@@ -85,7 +85,7 @@ class ExtendedAttributes:
         order = stored_order(self._index, listing.columns(0, len(listing)).inodes)
         return order.astype("<u2").tobytes()
 
-    def _of_wnid(self, inode: int, version: Version, wnid: bytes) -> Attributes:
+    def _of_wnid(self, inode: int, version: Version, wnid: bytes) -> Xattrs:
         if wnid == UNLABELED:
             return {}
         found = {PREFIX + b"wnid": wnid}

@@ -8,7 +8,7 @@ from pathlib import Path
 from imagenetfs.formats.tar import walk
 from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.index.arena import Arena
-from imagenetfs.index.bulk_build import Outcome, Progress
+from imagenetfs.index.bulk_build import BuildProgress, Outcome
 from imagenetfs.index.coordination import PATIENCE_SECONDS, BuildCoordinator, lease_path
 from imagenetfs.index.group_build import Shard, index_group
 from imagenetfs.index.index import Index
@@ -80,6 +80,6 @@ def indexed(
     index: Index,
     file: Path,
     shard: Shard | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[BuildProgress], None] | None = None,
 ) -> Outcome:
     return index_group(index, [0], file, in_flight=1, processes=1, shard=shard, progress=progress)

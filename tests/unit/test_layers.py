@@ -1,10 +1,14 @@
-"""The layers of docs/architecture.md: each imports only downwards, and no modules form a circle."""
+"""The rules that the code's text shows: the layers of docs/architecture.md, each of which imports
+only downwards and without circles; sizes; names of classes.
+"""
 
 from __future__ import annotations
 
 import ast
 import re
 import sys
+from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -62,10 +66,16 @@ def level(name: str) -> int:
     return next(number for number, rooms in enumerate(LAYERS) if name in rooms)
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """The syntax tree of a module."""
+    return ast.parse(path.read_text())
+
+
 def imports(path: Path) -> set[str]:
     """Every module that a file imports, wherever in it."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -100,7 +110,7 @@ def test_imports_go_downwards(path: Path) -> None:
 def modules_imported(path: Path, known: set[str]) -> set[str]:
     """The modules of this package that a file imports; a package stands for its ``__init__``."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -260,7 +270,7 @@ def test_nothing_is_too_large() -> None:
     found = [
         f"{path.relative_to(PACKAGE)}: {what}"
         for path in MODULES
-        for what in too_large(ast.parse(path.read_text()), is_command_line=room(path) == "cli")
+        for what in too_large(parsed(path), is_command_line=room(path) == "cli")
     ]
     assert set(found) == AS_ELSEWHERE
 
@@ -275,3 +285,42 @@ def test_the_check_of_sizes_can_fail() -> None:
         "C has 251 lines",
     ]
     assert len(too_large(ast.parse(long), is_command_line=True)) == 2
+
+
+# --- names of classes ---------------------------------------------------------------------------
+
+TWO_FACES = {"Split", "Tree"}
+"""``imagenetfs.Split`` and ``imagenetfs.Tree`` are a program's view of what the package has under
+the same names.
+"""
+
+AS_ELSEWHERE_TOO = {"Array"}
+"""An array in an npz is a class of :mod:`imagenetfs.formats.npz`; one of numpy is what all call
+so.
+"""
+
+_ALIAS = re.compile(r"_?[A-Z][a-z]\w*")
+
+
+def same_names(modules: dict[str, ast.Module]) -> dict[str, list[str]]:
+    """The names of classes that other classes or types have too, and the modules of these."""
+    classes: dict[str, list[str]] = defaultdict(list)
+    aliases: dict[str, list[str]] = defaultdict(list)
+    for module, tree in modules.items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef):
+                classes[node.name].append(module)
+            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                name = node.targets[0].id
+                if _ALIAS.fullmatch(name):
+                    aliases[name].append(module)
+    every = {name: [*places, *aliases[name]] for name, places in classes.items()}
+    return {name: places for name, places in every.items() if len(places) > 1}
+
+
+def test_a_class_name_means_one_thing() -> None:
+    found = same_names({str(path): parsed(path) for path in MODULES})
+    assert found.keys() == TWO_FACES | AS_ELSEWHERE_TOO
+    one, other = "class One: ...\nclass Two: ...", "class Two: ...\nOne = int"
+    some = {"a": ast.parse(one), "b": ast.parse(other)}
+    assert same_names(some) == {"One": ["a", "b"], "Two": ["a", "b"]}

@@ -20,7 +20,7 @@ from imagenetfs.formats.tar.walk import Steps, Walk, check_length
 
 T = TypeVar("T")
 
-Progress = Callable[[int], None]
+OnOffset = Callable[[int], None]
 
 
 class ScanMerger(ABC):
@@ -45,7 +45,7 @@ class ScanMerger(ABC):
         walk: Walk,
         position: int,
         split_policy: SplitPolicy,
-        progress: Progress = lambda offset: None,
+        progress: OnOffset = lambda offset: None,
     ) -> int:
         """Walk on from ``position`` to the archive's end, adopting the members of ranges."""
         return self._do(self.merging(walk, position, split_policy, progress))
@@ -68,7 +68,7 @@ class ScanMerger(ABC):
         walk: Walk,
         position: int,
         split_policy: SplitPolicy,
-        progress: Progress = lambda offset: None,
+        progress: OnOffset = lambda offset: None,
     ) -> Steps[int]:
         """As :meth:`merge`, step by step."""
         since = len(walk.into)

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from imagenetfs.formats.tar.concurrency import CEILING, AdaptiveConcurrency, FixedConcurrency
 from imagenetfs.formats.tar.header import BLOCK
-from imagenetfs.formats.tar.merge import Progress
+from imagenetfs.formats.tar.merge import OnOffset
 from imagenetfs.formats.tar.readahead_scanner import ReadaheadScanner, readahead_works
 from imagenetfs.formats.tar.speculation import LARGE, PROBE, SplitPolicy, probe
 from imagenetfs.formats.tar.threaded_scanner import BEARABLE, ThreadedScanner
@@ -49,7 +49,7 @@ def scan_parallel(
     hint: Hint | None = None,
     *,
     in_flight: int | None = None,
-    progress: Progress | None = None,
+    progress: OnOffset | None = None,
 ) -> int:
     """Do what ``tar.scan`` does, with the same result and errors, keeping many reads under way.
 
@@ -102,7 +102,7 @@ def scan_in_ranges(
     position: int,
     split_policy: SplitPolicy,
     concurrency: AdaptiveConcurrency,
-    progress: Progress = lambda offset: None,
+    progress: OnOffset = lambda offset: None,
 ) -> int:
     """Bring ``walk`` from the header at ``position`` to the end of the archive, by
     speculative ranges.

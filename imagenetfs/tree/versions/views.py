@@ -50,7 +50,7 @@ def read_list(name: str, path: Path) -> bytes:
 
 
 @dataclass(slots=True)
-class Wanted:
+class WantedImages:
     """What a list asks of one split: whole classes, and single files."""
 
     classes: set[bytes] = field(default_factory=set)
@@ -64,7 +64,7 @@ class Wanted:
 class ParsedView:
     """A list, sorted out: (version or None, split or None) -> what is wanted of it."""
 
-    wanted: dict[tuple[bytes | None, bytes | None], Wanted] = field(default_factory=dict)
+    wanted: dict[tuple[bytes | None, bytes | None], WantedImages] = field(default_factory=dict)
 
 
 def parse(name: str, text: bytes, versions: Sequence[Version]) -> ParsedView:
@@ -79,7 +79,7 @@ def parse(name: str, text: bytes, versions: Sequence[Version]) -> ParsedView:
             continue
         version = parts.pop(0) if parts[0] in indexes and len(parts) > 1 else None
         split = parts[0] if len(parts) > 1 and not WNID.fullmatch(parts[0]) else None
-        wanted = parsed.wanted.setdefault((version, split), Wanted())
+        wanted = parsed.wanted.setdefault((version, split), WantedImages())
         if WNID.fullmatch(parts[-1]) or parts[-1] == UNLABELED:
             wanted.classes.add(parts[-1])
             continue
@@ -159,7 +159,7 @@ def view(
     return shown, warnings
 
 
-def _lost(wanted: Wanted, backends: Sequence[ViewSplit]) -> set[bytes]:
+def _lost(wanted: WantedImages, backends: Sequence[ViewSplit]) -> set[bytes]:
     """The entries that none of these splits has, as far as names tell."""
     classes = wanted.classes.difference(*(backend.base.classes for backend in backends))
     return classes | {
@@ -178,7 +178,7 @@ def _hint(lost: bytes, base: Version) -> str:
     return index.near(os.fsdecode(lost))
 
 
-def _version(name: bytes | None, wanted: Wanted, versions: Sequence[Version]) -> Version:
+def _version(name: bytes | None, wanted: WantedImages, versions: Sequence[Version]) -> Version:
     """The version that is meant: the first of those that know the most of the list's classes."""
     if name is not None:
         return next(version for version in versions if version.name == name)
@@ -199,10 +199,10 @@ def _add(shown: Version, split: Split, backend: ViewSplit) -> None:
 class ViewSplit:
     """The part of a split that a list asks for."""
 
-    def __init__(self, split: bytes, base: SplitBackend, wanted: Wanted, tell: Tell) -> None:
+    def __init__(self, split: bytes, base: SplitBackend, wanted: WantedImages, tell: Tell) -> None:
         """``tell`` hears what is wanted and, once a class is listed, not found."""
         self.base = base
-        self.wanted = Wanted(set(wanted.classes), set(wanted.files))
+        self.wanted = WantedImages(set(wanted.classes), set(wanted.files))
         self._tell = tell
         self._split = split
         # An image called <wnid>_... stands in that class of train, unseen.
@@ -212,7 +212,7 @@ class ViewSplit:
         self._classes: list[bytes] | None = None
         self._files: dict[int, list[bytes]] = {}
 
-    def want(self, more: Wanted) -> None:
+    def want(self, more: WantedImages) -> None:
         """Show this too; before anything is asked for."""
         self.wanted.classes |= more.classes
         self.wanted.files |= more.files

@@ -17,7 +17,7 @@ from imagenetfs.cache import block_cache as blocks_module
 from imagenetfs.cache import segment as segments
 from imagenetfs.cache.block_cache import BlockCache
 from imagenetfs.cache.directory import CacheDirectory, prepare
-from imagenetfs.cache.fetcher import Wanted
+from imagenetfs.cache.fetcher import WantedBytes
 from imagenetfs.cache.quota import Limits
 from imagenetfs.cache.segment import BLOCK, SEGMENT
 from imagenetfs.cache.volume import Volume
@@ -143,12 +143,12 @@ def test_who_fills_lets_go_of_what_was_thrown_out(open_cache: Open) -> None:
         volume(size),
         Bytes(DATA[:500_000], SEGMENT - 200_000),
     )
-    cache.fill(one, 0, Wanted(ByteRange(SEGMENT - BLOCK, SEGMENT), size), origin)
+    cache.fill(one, 0, WantedBytes(ByteRange(SEGMENT - BLOCK, SEGMENT), size), origin)
     assert list(one.segments) == [0]
     for segment in cache._directory.segments():
         cache._directory.remove(segment.name)
     clock.advance(1.0)
-    cache.fill(one, 1, Wanted(ByteRange(SEGMENT, SEGMENT + BLOCK), size), origin)
+    cache.fill(one, 1, WantedBytes(ByteRange(SEGMENT, SEGMENT + BLOCK), size), origin)
     assert list(one.segments) == [1]
 
 

@@ -10,7 +10,7 @@ import pytest
 from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache import segment as segment_module
 from imagenetfs.cache.block_cache import BlockCache
-from imagenetfs.cache.fetcher import BlockFetcher, BlocksBusyError, ChangedError, Wanted
+from imagenetfs.cache.fetcher import BlockFetcher, BlocksBusyError, ChangedError, WantedBytes
 from imagenetfs.cache.quota import Limits, QuotaExceededError
 from imagenetfs.cache.segment import BLOCK, SEGMENT
 from imagenetfs.counters import TROUBLE
@@ -34,7 +34,7 @@ class Fetching:
         self.origin = Bytes()
 
     def fill(self, start: int, end: int, limit: int = END, number: int = 0) -> tuple[int, bytes]:
-        wanted = Wanted(ByteRange(start, end), limit)
+        wanted = WantedBytes(ByteRange(start, end), limit)
         return self.fetcher.fill(self.volume, number, wanted, self.origin)
 
     def kept(self, start: int, end: int) -> bool:

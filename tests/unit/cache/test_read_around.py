@@ -12,7 +12,7 @@ from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache import segment as segments
 from imagenetfs.cache.block_cache import BlockCache
 from imagenetfs.cache.directory import CacheDirectory, prepare
-from imagenetfs.cache.fetcher import Wanted
+from imagenetfs.cache.fetcher import WantedBytes
 from imagenetfs.cache.quota import Limits
 from imagenetfs.cache.segment import BLOCK, SEGMENT, Segment
 from imagenetfs.counters import MISSES
@@ -116,7 +116,7 @@ def test_a_cache_smaller_than_the_data_fetches_what_is_asked_for(open_cache: Ope
 
 def test_a_cache_that_others_have_filled_takes_the_member_alone(open_cache: Open) -> None:
     cache, origin = open_cache(Limits(len(DATA) + 6 * BLOCK, 0)), Bytes()
-    cache.fill(volume(form="others"), 0, Wanted(ByteRange(0, len(DATA)), len(DATA)), Bytes())
+    cache.fill(volume(form="others"), 0, WantedBytes(ByteRange(0, len(DATA)), len(DATA)), Bytes())
     read(cache, 5 * BLOCK, 5 * BLOCK + 1, origin)
     assert origin.asked == [(5 * BLOCK, BLOCK)]
 
@@ -162,7 +162,7 @@ def test_who_wants_other_blocks_of_it_does_not_wait(open_cache: Open) -> None:
             assert clock.pauses == []
             return super().read(offset, length)
 
-    stager.fill(volume(), 0, Wanted(ByteRange(0, 4 * BLOCK), len(DATA)), Slow())
+    stager.fill(volume(), 0, WantedBytes(ByteRange(0, 4 * BLOCK), len(DATA)), Slow())
     assert origin.asked == [(8 * BLOCK, BLOCK)]
 
 

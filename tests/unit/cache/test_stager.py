@@ -20,7 +20,14 @@ from imagenetfs.cache.inventory import clear, list_volumes, verify
 from imagenetfs.cache.quota import Limits, QuotaExceededError
 from imagenetfs.cache.segment import BLOCK
 from imagenetfs.cache.source_pace import Delay
-from imagenetfs.cache.stager import WINDOW, Progress, RateLimiter, Stager, StageRange, stage_ranges
+from imagenetfs.cache.stager import (
+    WINDOW,
+    RateLimiter,
+    StageProgress,
+    Stager,
+    StageRange,
+    stage_ranges,
+)
 from imagenetfs.cache.volume import Volume
 from imagenetfs.errors import SourceReadError
 from tests.helpers.block_cache import DATA, PLENTY, Bytes, Steady, fresh, read_all, volume
@@ -37,7 +44,7 @@ def large() -> Volume:
     )
 
 
-def run(cache: BlockCache, origin: Bytes, streams: int = 4, **options: Any) -> Progress:
+def run(cache: BlockCache, origin: Bytes, streams: int = 4, **options: Any) -> StageProgress:
     stager = Stager(cache, streams=streams, **options)
     one = large()
     stager.run(stage_ranges(one, 0, one.size, one.size, lambda: origin))
@@ -82,7 +89,7 @@ def test_interrupted_it_keeps_what_is_done(tmp_path: Path) -> None:
 
     origin, one = Slow(LARGE), large()
 
-    def interrupt(progress: Progress) -> None:
+    def interrupt(progress: StageProgress) -> None:
         if progress.done >= 3 * WINDOW:
             answers.release(4)  # two are under way, two come next
             raise KeyboardInterrupt
@@ -104,7 +111,7 @@ def _giving(origin: Bytes) -> Callable[[], Bytes]:
 def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     """A stretch of one archive, and all of one that was changed; the rest is brought here."""
     cache = fresh(tmp_path / "cache")
-    told: list[Progress] = []
+    told: list[StageProgress] = []
     volumes = [Volume(volume(inode=n).key, len(LARGE), {"archive": f"{n}.tar"}) for n in range(4)]
 
     class Broken(Bytes):
@@ -177,7 +184,7 @@ def test_an_interrupt_does_not_wait_for_the_pace(tmp_path: Path) -> None:
     """At a byte a second a stream's next turn is 18 hours away."""
     one, origin = large(), Bytes(LARGE)
 
-    def interrupt(progress: Progress) -> None:
+    def interrupt(progress: StageProgress) -> None:
         if progress.done:
             raise KeyboardInterrupt
 

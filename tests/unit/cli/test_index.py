@@ -12,7 +12,7 @@ from imagenetfs.cli import index, index_common
 from imagenetfs.cli.index import _MemberProgress, _raise_if, _shard
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.errors import BrokenArchivesError, SourceUnreadableError, UsageError
-from imagenetfs.index.bulk_build import Progress
+from imagenetfs.index.bulk_build import BuildProgress
 from imagenetfs.index.group_build import Shard
 from tests.helpers.in_process import call_forked
 from tests.helpers.sources import TRAIN, train_and_test, write
@@ -179,7 +179,7 @@ def test_an_index_that_goes_on_counts_what_is_found_now(
         members = _MemberProgress(bar)
         for second, done in ((0, 900), (10, 910)):
             now[0] = float(second)
-            members(Progress(done, 1000, 10 * (done - 900)))
+            members(BuildProgress(done, 1000, 10 * (done - 900)))
         members.end(9_100)
     said = capsys.readouterr().err.splitlines()
     assert said == [

@@ -26,7 +26,7 @@ from imagenetfs.cli.index_common import (
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.counters import REQUESTS
 from imagenetfs.errors import NoSpaceError, PlaceRefusedError, UsageError
-from imagenetfs.index.bulk_build import Progress
+from imagenetfs.index.bulk_build import BuildProgress
 from imagenetfs.index.leases import HeldElsewhereError, Holder
 from imagenetfs.system.process_identity import ProcessIdentity
 from tests.helpers.archives import close
@@ -209,6 +209,6 @@ def test_a_bar_does_not_count_what_was_there_before(
         show = shown_in(bar)
         for second, done in ((0, 900), (10, 910)):
             now[0] = float(second)
-            show(Progress(done, 1000, 0))
+            show(BuildProgress(done, 1000, 0))
     said = capsys.readouterr().err.splitlines()
     assert said[0].endswith("910/1,000 archives (900 were there), 1 archives/s, 1 min 30 s left")

@@ -9,7 +9,7 @@ import pytest
 
 from imagenetfs import config
 from imagenetfs.cli import app
-from imagenetfs.cli.settings import Line, page
+from imagenetfs.cli.settings import SettingLine, page
 
 
 def test_settings_that_are_not_set(capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,7 +38,7 @@ def test_a_line_for_each_setting(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_a_page_for_people_has_groups_and_wraps(width: int) -> None:
     entries = config.table()
-    lines = [Line(e.name, "-", "default", config.help_of(e.name)) for e in entries]
+    lines = [SettingLine(e.name, "-", "default", config.help_of(e.name)) for e in entries]
     lines[-1] = lines[-1]._replace(set_by="/site.toml")  # of the site's own, and set
     text = list(page(lines, width))
     headings = [line for line in text if line.endswith(":") and not line.startswith(" ")]

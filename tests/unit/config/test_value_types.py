@@ -17,8 +17,8 @@ from imagenetfs.config.value_types import (
     STAGES,
     TEXT,
     VIEWS,
-    Kind,
     SystemLog,
+    ValueKind,
     choice,
     count,
 )
@@ -58,7 +58,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (TEXT, "a: b", "a: b"),
     ],
 )
-def test_what_is_taken(kind: Kind, text: str, value: Any) -> None:
+def test_what_is_taken(kind: ValueKind, text: str, value: Any) -> None:
     assert kind.parse(text) == value
 
 
@@ -78,7 +78,7 @@ def test_what_is_taken(kind: Kind, text: str, value: Any) -> None:
         *((SIZE, text) for text in ("", "-5", "5%%")),
     ],
 )
-def test_what_is_refused(kind: Kind, text: str) -> None:
+def test_what_is_refused(kind: ValueKind, text: str) -> None:
     with pytest.raises(ValueError):
         kind.parse(text)
 
@@ -115,7 +115,7 @@ def test_what_a_file_may_hold() -> None:
         (TEXT, "a", []),
     ],
 )
-def test_the_paths_in_a_value(kind: Kind, text: str, paths: list[str]) -> None:
+def test_the_paths_in_a_value(kind: ValueKind, text: str, paths: list[str]) -> None:
     assert kind.paths_in(text) == paths
 
 

@@ -22,7 +22,7 @@ from imagenetfs.formats.tar.concurrency import AdaptiveConcurrency
 from imagenetfs.index import bulk_build as warm_module
 from imagenetfs.index import index_file as store_module
 from imagenetfs.index.archives import container_key
-from imagenetfs.index.bulk_build import Outcome, Progress, build_all, save
+from imagenetfs.index.bulk_build import BuildProgress, Outcome, build_all, save
 from imagenetfs.index.group_build import index_group
 from imagenetfs.index.index import Index
 from imagenetfs.index.index_file import records_in
@@ -123,7 +123,7 @@ def _gone(pid: int, seconds: float = 10.0) -> bool:
 @pytest.mark.parametrize(("processes", "in_flight"), [(1, 1), (1, 8), (3, 6), (3, 1), (64, 4)])
 def test_everything_is_indexed(train: Path, processes: int, in_flight: int) -> None:
     before = children_of(os.getpid())
-    index, seen = index_of(train, "t.tar"), list[Progress]()
+    index, seen = index_of(train, "t.tar"), list[BuildProgress]()
     outcome = build_all(index, [0], in_flight=in_flight, processes=processes, progress=seen.append)
     assert outcome == Outcome(CLASSES + 1, CLASSES * (IMAGES + 1), (), (), inner=CLASSES)
     assert outcome.files == CLASSES * IMAGES
@@ -188,7 +188,7 @@ def test_what_is_there_is_not_done_again(train: Path) -> None:
     index = index_of(train, "t.tar")
     for inner in range(CLASSES):
         index.container(0, inner)
-    seen: list[Progress] = []
+    seen: list[BuildProgress] = []
     outcome = build_all(index, [0], in_flight=2, processes=2, progress=seen.append)
     assert outcome.containers == CLASSES + 1
     assert seen == []
@@ -347,7 +347,7 @@ def test_control_c_keeps_what_is_finished(train: Path, slow: Callable[[float], S
 def test_a_failing_progress_ends_the_processes(train: Path, slow: Callable[[float], Slow]) -> None:
     scanner, before = slow(0.05), children_of(os.getpid())
 
-    def fail(progress: Progress) -> None:
+    def fail(progress: BuildProgress) -> None:
         raise RuntimeError("the terminal is gone")
 
     with pytest.raises(RuntimeError, match="terminal"):

@@ -93,7 +93,7 @@ def test_it_is_published_while_it_grows(
     scans, clock, stops = Scans(), FakeClock(), [1, 5, 9]
     turns = Turns(scans)
 
-    def progress(now: bulk_build.Progress) -> None:
+    def progress(now: bulk_build.BuildProgress) -> None:
         """It is time to publish at each call; four more are built when that has been done."""
         clock.advance(group_build._PUBLISHED_EVERY)
         if stops and stops[0] in seen:
@@ -121,7 +121,7 @@ def test_publishing_takes_a_small_part_of_the_time(train: Path, file: Path) -> N
     begun = clock.monotonic()
     for _ in range(60):
         clock.advance(1.0)
-        publisher(bulk_build.Progress(1, 2, 0))
+        publisher(bulk_build.BuildProgress(1, 2, 0))
     assert [when - begun for when in published] == [3.0, 24.0, 45.0]
     lease.release()
 

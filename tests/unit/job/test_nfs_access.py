@@ -14,8 +14,8 @@ import pytest
 
 from imagenetfs.job import nfs_access
 from imagenetfs.job.nfs_access import (
+    DenialReason,
     DeniedPath,
-    Reason,
     User,
     explain,
     find_denied_path,
@@ -36,27 +36,27 @@ NUMBERS = tuple(range(101, 121))
 @pytest.mark.parametrize(
     ("gate", "user", "expected"),
     [
-        (_gate(), User(9, 9, NUMBERS), (Reason.HIDDEN_GROUP, 118)),
-        (_gate(), User(9, 118, NUMBERS), (Reason.SERVER, None)),
-        (_gate(), User(9, 9, NUMBERS[4:]), (Reason.SERVER, None)),
-        (_gate(), User(9, 9, NUMBERS[:16]), (Reason.NOT_A_MEMBER, 118)),
-        (_gate(mode=0o700), User(9, 9, NUMBERS), (Reason.MODE, None)),
-        (_gate(mode=0o710), User(9, 9, NUMBERS), (Reason.MODE, None)),
-        (_gate(mode=0o710), User(9, 118, NUMBERS), (Reason.MODE, None)),
-        (_gate(mode=0o057, uid=9), User(9, 118, NUMBERS), (Reason.MODE, None)),
-        (_gate(mode=0o705, gid=9), User(8, 9, NUMBERS), (Reason.MODE, None)),
-        (_gate(mode=0o710, wanted=1), User(9, 9, NUMBERS), (Reason.HIDDEN_GROUP, 118)),
-        (_gate(mode=0o755, gid=3), User(9, 9, NUMBERS), (Reason.SERVER, None)),
-        (_gate(uid=9), User(9, 9, NUMBERS), (Reason.SERVER, None)),
-        (_gate(is_foreign=True, gid=3), User(9, 9, NUMBERS), (Reason.ACCESS_LIST, None)),
+        (_gate(), User(9, 9, NUMBERS), (DenialReason.HIDDEN_GROUP, 118)),
+        (_gate(), User(9, 118, NUMBERS), (DenialReason.SERVER, None)),
+        (_gate(), User(9, 9, NUMBERS[4:]), (DenialReason.SERVER, None)),
+        (_gate(), User(9, 9, NUMBERS[:16]), (DenialReason.NOT_A_MEMBER, 118)),
+        (_gate(mode=0o700), User(9, 9, NUMBERS), (DenialReason.MODE, None)),
+        (_gate(mode=0o710), User(9, 9, NUMBERS), (DenialReason.MODE, None)),
+        (_gate(mode=0o710), User(9, 118, NUMBERS), (DenialReason.MODE, None)),
+        (_gate(mode=0o057, uid=9), User(9, 118, NUMBERS), (DenialReason.MODE, None)),
+        (_gate(mode=0o705, gid=9), User(8, 9, NUMBERS), (DenialReason.MODE, None)),
+        (_gate(mode=0o710, wanted=1), User(9, 9, NUMBERS), (DenialReason.HIDDEN_GROUP, 118)),
+        (_gate(mode=0o755, gid=3), User(9, 9, NUMBERS), (DenialReason.SERVER, None)),
+        (_gate(uid=9), User(9, 9, NUMBERS), (DenialReason.SERVER, None)),
+        (_gate(is_foreign=True, gid=3), User(9, 9, NUMBERS), (DenialReason.ACCESS_LIST, None)),
         (
             _gate(entries=((4, 7, -1), (16, 0, -1))),
             User(9, 9, NUMBERS),
-            (Reason.ACCESS_LIST, None),
+            (DenialReason.ACCESS_LIST, None),
         ),
     ],
 )
-def test_explain(gate: DeniedPath, user: User, expected: tuple[Reason, int | None]) -> None:
+def test_explain(gate: DeniedPath, user: User, expected: tuple[DenialReason, int | None]) -> None:
     assert explain(gate, user) == expected
 
 

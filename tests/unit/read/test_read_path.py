@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from imagenetfs.byte_range import ByteRange
-from imagenetfs.cache.fetcher import Wanted
+from imagenetfs.cache.fetcher import WantedBytes
 from imagenetfs.cache.quota import CacheSetup, Limits
 from imagenetfs.cache.segment import BLOCK
 from imagenetfs.counters import REQUESTS
@@ -184,7 +184,7 @@ def keep(path: ReadPath, archive: int, part: ByteRange | None = None) -> None:
     """Bring an archive, or a part of it, into the cache."""
     assert path.cached is not None
     volume, origin = path.cached.volumes.of_archive(archive)
-    wanted = Wanted(part or ByteRange(0, volume.size), volume.size)
+    wanted = WantedBytes(part or ByteRange(0, volume.size), volume.size)
     path.cached.cache.fill(volume, 0, wanted, origin)
 
 

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from imagenetfs.fuse.progress import ProgressRow
 from imagenetfs.fuse.stats import INDEXER as INDEXER_ROW
 from imagenetfs.fuse.stats import SharedStats
-from imagenetfs.index.bulk_build import Outcome, Progress
+from imagenetfs.index.bulk_build import BuildProgress, Outcome
 from imagenetfs.index.leases import HeldElsewhereError, Holder
 from imagenetfs.server import background_indexer
 from imagenetfs.server.background_indexer import BackgroundIndexer
@@ -276,9 +276,11 @@ def test_how_far_it_is_can_be_read_while_it_works(
     row = ProgressRow(one.everything.stats.row(INDEXER_ROW))
     seen: list[object] = []
 
-    def build_all(*what: object, progress: Callable[[Progress], None], **more: object) -> Outcome:
+    def build_all(
+        *what: object, progress: Callable[[BuildProgress], None], **more: object
+    ) -> Outcome:
         for done in (20, 25):
-            progress(Progress(done, 100, 7))
+            progress(BuildProgress(done, 100, 7))
             found = row.read("indexing", "v/s", "archives")
             assert found is not None
             seen.append((row.of, found.done, found.total, found.brought))

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from imagenetfs.cache.fetcher import ChangedError
 from imagenetfs.cache.quota import QuotaExceededError
-from imagenetfs.cache.stager import Progress
+from imagenetfs.cache.stager import StageProgress
 from imagenetfs.counters import Counter
 from imagenetfs.errors import ArchiveError, SourceChangedError, SourceReadError, UsageError
 from imagenetfs.fuse.stats import INDEXER, STAGER, SharedStats
@@ -181,13 +181,13 @@ class Runs:
     def _make(self, cache: object, *, streams: int, others_read: object) -> Runs:
         assert streams == 3
         self.made += 1
-        self.progress, self.left_out = Progress(), {}
+        self.progress, self.left_out = StageProgress(), {}
         return self
 
-    progress: Progress
+    progress: StageProgress
     left_out: dict[str, Exception]
 
-    def run(self, plan: object, tell: Callable[[Progress], None]) -> None:
+    def run(self, plan: object, tell: Callable[[StageProgress], None]) -> None:
         what = self.next.pop(0) if len(self.next) > 1 else self.next[0]
         if isinstance(what, Exception):
             raise what
@@ -205,7 +205,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     return Runs(monkeypatch)
 
 
-def run() -> Progress:
+def run() -> StageProgress:
     return stager()._run(cast(StagePlan, Plan()), "train")
 
 

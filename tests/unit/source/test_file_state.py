@@ -22,7 +22,7 @@ from imagenetfs.errors import (
     SourceUnreadableError,
 )
 from imagenetfs.source import retry
-from imagenetfs.source.file_state import Identity, SharedFileState
+from imagenetfs.source.file_state import FileIdentity, SharedFileState
 from imagenetfs.source.source import Source, SourceFile
 from tests.helpers.archives import forget_files
 from tests.helpers.clocks import FakeClock
@@ -335,7 +335,7 @@ def test_directories_may_change(root: Path) -> None:
 
 def test_what_is_known_against_a_dictionary() -> None:
     known = SharedFileState()
-    expected: dict[bytes, Identity | str] = {}
+    expected: dict[bytes, FileIdentity | str] = {}
     for n in range(3000):
         path, identity = b"tars/n%08d.tar" % (n % 1000), (n, n, n, n)
         if n % 7 == 0:
