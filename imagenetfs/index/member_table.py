@@ -138,7 +138,7 @@ class MemberTable(MemberNames):
         nor compression.
         """
         whole = self._packed is None and not self.sparse
-        return whole and self._modes is None and stat.S_ISREG(self._mode)
+        return whole and len(self.regular()) == self.rows
 
     def byte_range(self, row: int) -> ByteRange:
         """Where the content stands in the file, in one call, for reads of a :attr:`plain` table."""

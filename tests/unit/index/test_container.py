@@ -10,6 +10,7 @@ from imagenetfs.index.archives import Extent, Kind
 from imagenetfs.index.container import Container
 from imagenetfs.index.member_encoder import MemberRows, encode_member_table
 from imagenetfs.index.member_table import MemberTable
+from tests.helpers.tables import members_of
 
 FILE, DIRECTORY = stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755
 
@@ -68,3 +69,11 @@ def test_plain_tables_are_those_of_tars_read_as_they_stand() -> None:
     assert Container(extent(Kind.TAR), plain, 5000, lambda row: None).plain is None
     directories = table((b"d", 512, 0), mode=DIRECTORY)
     assert Container(extent(Kind.TAR), directories, 5000).plain is None
+
+
+@pytest.mark.parametrize(("second", "is_plain"), [(0o444, True), (0o755, True), (None, False)])
+def test_files_of_several_modes_are_plain(second: int | None, is_plain: bool) -> None:
+    mode = DIRECTORY if second is None else stat.S_IFREG | second
+    members = members_of([(b"a", FILE), (b"b", mode)])
+    container = Container(extent(Kind.TAR), members, 5000)
+    assert container.plain is (members if is_plain else None)
