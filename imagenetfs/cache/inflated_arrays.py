@@ -208,9 +208,8 @@ class InflatedArrays:
                 self._clock.sleep(_POLL_SECONDS)
                 if self._words[0] != moved:
                     moved = self._words[0]
-                    meter[SINCE] = (
-                        self._clock.monotonic_ns() - 2_000_000
-                    )  # waiting, and not just begun
+                    # Waiting, and not just begun.
+                    meter[SINCE] = self._clock.monotonic_ns() - 2_000_000
         finally:
             meter[SINCE] = meter[WAITING] = 0
 
@@ -218,21 +217,11 @@ class InflatedArrays:
         title, state = self.title(job), self._row(job)[_STATE]
         if state == _State.NO_SPACE:
             raise NoSpaceError(self._no_room(job))
-        if state == _State.BROKEN:
-            raise ArchiveError(f"{title} cannot be inflated; see the log")
-        if state == _State.REFUSED:
-            raise SourceUnreadableError(
-                f"{title} cannot be unpacked: you may not read it.", self._paths[job.archive]
-            )
-        raise SourceReadError(f"{title} could not be unpacked; see the log.")
+        raise _error_of(state, title, self._paths[job.archive])
 
     def _no_room(self, job: Job) -> str:
-        return (
-            f"{self.title(job)} is compressed, and unpacked it takes "
-            f"{self._array_of(job.archive).size:,} bytes, for which there is no room in "
-            f"{self.scratch.directory}; point --cache-dir or TMPDIR to a directory on "
-            "this node with room."
-        )
+        size = self._array_of(job.archive).size
+        return _no_room(self.title(job), size, str(self.scratch.directory))
 
     # --- unpacking --------------------------------------------------------------------------------
 
@@ -348,3 +337,19 @@ def _state_of(error: ImagenetfsError) -> _State:
     if isinstance(error, SourceUnreadableError):
         return _State.REFUSED
     return _State.BROKEN if isinstance(error, ArchiveError) else _State.UNREADABLE
+
+
+def _error_of(state: int, title: str, path: bytes) -> ImagenetfsError:
+    """What another process came to, in this one."""
+    if state == _State.BROKEN:
+        return ArchiveError(f"{title} cannot be inflated; see the log")
+    if state == _State.REFUSED:
+        return SourceUnreadableError(f"{title} cannot be unpacked: you may not read it.", path)
+    return SourceReadError(f"{title} could not be unpacked; see the log.")
+
+
+def _no_room(title: str, size: int, directory: str) -> str:
+    return (
+        f"{title} is compressed, and unpacked it takes {size:,} bytes, for which there is no room "
+        f"in {directory}; point --cache-dir or TMPDIR to a directory on this node with room."
+    )
