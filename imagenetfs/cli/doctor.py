@@ -6,7 +6,9 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from textwrap import wrap
 from typing import Annotated
 
@@ -16,6 +18,7 @@ from imagenetfs.cli import options
 from imagenetfs.cli.parser import App
 from imagenetfs.cli.terminal import say, show, show_graded, show_json
 from imagenetfs.config import Settings
+from imagenetfs.config.value_types import parse_size
 from imagenetfs.errors import ExitCode
 from imagenetfs.job import cleanup, preflight, status
 from imagenetfs.job.doctor import cache, directories, node, source
@@ -103,7 +106,20 @@ def _groups(settings: Settings) -> Iterator[tuple[str, Iterable[Finding]]]:
             yield finding
 
     yield "The source", of_source()
-    yield "The read cache", cache.cache(settings, sizes)
+    yield "The read cache", cache.cache(_with_cache_of_mount(settings), sizes)
+
+
+def _with_cache_of_mount(settings: Settings) -> Settings:
+    """With the cache of a mount of this source, where no setting speaks of one."""
+    if settings.source is None or settings.origins["cache_dir"] != "default":
+        return settings
+    source = str(mounts.resolve(settings.source))
+    for one in status.collect():
+        held = one.details.get("cache")
+        if one.state == "live" and one.source == source and isinstance(held, Mapping):
+            directory, size = Path(str(held["directory"])), parse_size(str(held["size"]))
+            return replace(settings, cache_dir=directory, cache_size=size)
+    return settings
 
 
 def _last_line(found: Sequence[Finding], settings: Settings) -> str:

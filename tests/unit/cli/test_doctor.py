@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from imagenetfs.cli import doctor
+from imagenetfs.config import Settings
 from imagenetfs.job import cleanup, preflight, status
 from imagenetfs.job.doctor import cache, directories, node, source
 from imagenetfs.job.doctor.findings import Finding, green, red, yellow
@@ -139,6 +140,45 @@ def test_what_is_looked_at(
     [settings] = seen
     assert settings.source == Path("/s")  # type: ignore[attr-defined]
     assert settings.index_dir is None  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("words", "origin", "looked_at"),
+    [
+        ((), "/s", ("/of/mount", 300)),
+        (("--cache-dir", "/mine"), "/s", ("/mine", None)),
+        (("--cache-dir", "none"), "/s", (None, None)),
+        ((), "/another", (None, None)),
+    ],
+)
+def test_the_cache_of_a_mount_of_the_source_is_looked_at(
+    found: list[Finding],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    origin: str,
+    looked_at: tuple[str | None, int | None],
+) -> None:
+    held = {"directory": "/of/mount", "size": 300}
+    states = [
+        MountStatus("/d", "/s", "stale"),
+        MountStatus("/n", "/s", "live", {"cache": None}),
+        MountStatus("/m", origin, "live", {"cache": held}),
+    ]
+    seen: list[Settings] = []
+
+    def look(settings: Settings, sizes: object) -> Iterator[Finding]:
+        seen.append(settings)
+        yield green("read cache", "there")
+
+    monkeypatch.setattr(status, "collect", lambda: states)
+    monkeypatch.setattr(cache, "cache", look)
+    call(capsys, "doctor", "/s", *words)
+    [settings] = seen
+    directory, size = looked_at
+    assert settings.cache_dir == (directory and Path(directory))
+    if size is not None:
+        assert settings.cache_size.of(10**9) == size
 
 
 @pytest.fixture
