@@ -236,13 +236,17 @@ def _scan_tar(
 
 
 def _note_missing_end(columns: walk.MemberColumns, extent: Extent) -> None:
-    """Note zeros up to the end that are no padding. Inner tars with holes are left alone."""
-    if extent.runs is not None or not len(columns):
+    """Note zeros up to the end that are no padding, also where no member stands before them."""
+    start, end = (extent.start, extent.end) if extent.runs is None else (0, extent.size)
+    if columns.problems and columns.problems[-1].offset + columns.problems[-1].length >= end:
         return
-    last = columns.offsets[-1] + columns.sizes[-1]
-    if extent.end - last > _MOST_PADDING:
+    last = start
+    if len(columns):
+        runs = columns.sparse.get(len(columns) - 1, ((0, columns.sizes[-1]),))
+        last = columns.offsets[-1] + sum(length for _, length in runs)
+    if end - last > _MOST_PADDING:
         reason = "nothing but zeros up to the end: it may have been fetched in part"
-        columns.problems.append(walk.Problem(last, extent.end - last, reason))
+        columns.problems.append(walk.Problem(last, end - last, reason))
 
 
 def _tell(extent: Extent, columns: walk.MemberColumns, last: ArchiveError | None) -> str:

@@ -41,16 +41,18 @@ class HeaderSearch:
     three times what is searched, however many searches there are.
     """
 
-    __slots__ = ("_data_from", "_piece", "_read_at", "_start")
+    __slots__ = ("_data_from", "_piece", "_read_at", "_start", "met_data")
 
     def __init__(self, read_at: ReadAt, data_from: DataFrom | None = None) -> None:
         self._read_at, self._data_from = read_at, data_from
         self._start, self._piece = 0, b""
+        self.met_data = False
+        """Whether what the last search went over in vain is anything but zeros."""
 
     def next(self, begin: int, end: int) -> int | None:
         """The offset of the first sound header from ``begin`` on, in steps of 512; None if there is
         none."""
-        length = _FIRST_PIECE
+        length, self.met_data = _FIRST_PIECE, False
         while end - begin >= BLOCK:
             most = end - begin
             if self._data_from is not None:
@@ -70,7 +72,11 @@ class HeaderSearch:
             at = first_sound(piece)
             if at is not None:
                 return begin + at
+            self.met_data = self.met_data or bool(piece.lstrip(b"\0"))
             begin += len(piece) & -BLOCK or BLOCK
+        if begin < end and not self.met_data:  # less than a block
+            rest = self._kept(begin, end) or self._read_at(begin, end - begin)
+            self.met_data = bool(rest.lstrip(b"\0"))
         return None
 
     def _kept(self, begin: int, end: int) -> bytes:

@@ -11,7 +11,8 @@ tar 1.34 lists and extracts decides:
   out of form does not count, nor do those behind it in its header; the member does.
 - A block of zeros ends the archive, unless a sound header stands behind it (a hole in a download,
   two archives put together): then the walk goes on there, as GNU tar does with ``--ignore-zeros``,
-  and says so. An archive may also end without zeros, behind a member. An empty file is no archive.
+  and says so. Where no header stands behind it, but anything else than zeros does, the archive ends
+  and the walk says so. An archive may also end without zeros, behind a member. An empty file is no archive.
 - A header that says more data than the archive has ends it. Nothing is looked for in what is cut
   off: there may stand the members of a tar within the tar.
 - Volume labels (V) and the rests of files begun on another volume (M) are no members.
@@ -307,6 +308,10 @@ class Walk:
         if behind is not None:
             follow = f"zeros, as at an archive's end, and {self.end - behind:,} bytes behind them"
             self._reader.leave_out(ArchiveError(follow, position), position, behind)
+        elif self._search.met_data:
+            # A hole that swallowed all headers, or no part of the tar: that cannot be told.
+            follow = "zeros, as at an archive's end, but behind them bytes with no header among them"
+            self._reader.leave_out(ArchiveError(follow, position), position, self.end)
         return behind
 
     def _go_on(self, position: int, error: ArchiveError) -> int:

@@ -10,6 +10,7 @@ import pytest
 
 from imagenetfs.errors import SourceChangedError
 from tests.helpers.archives import Scans, class_tar, contents, index_of, tar_table
+from tests.helpers.tars import END, member
 
 
 def _at_the(which: set[int], scans: Scans, change: Callable[[], object]) -> None:
@@ -82,3 +83,30 @@ def test_a_tar_that_was_fetched_in_part(tmp_path: Path, zeros: int, is_told: boo
     assert len(contents(index, 0)) == 3
     problem = tar_table(index, 0).problem or ""
     assert ("it may have been fetched in part" in problem) == is_told
+
+
+@pytest.mark.expects_log("is broken at byte")
+@pytest.mark.parametrize("is_inner", [False, True])
+@pytest.mark.parametrize("whole", [0, 1])
+def test_a_hole_over_all_headers_up_to_the_end_is_told(
+    tmp_path: Path, is_inner: bool, whole: int
+) -> None:
+    """Member data behind the hole are in no member: nothing else tells that they were left out."""
+    one = b"".join(member(b"%d.JPEG" % i, b"\xd8" * 900) for i in range(3))
+    damaged = one[: whole * 1536] + bytes(1024) + one[whole * 1536 + 1024 :][:300]
+    if is_inner:
+        damaged = member(b"n1.tar", damaged) + member(b"n2.tar", class_tar(1)) + END
+    (tmp_path / "t.tar").write_bytes(damaged)
+    index = index_of(tmp_path, "t.tar")
+    table = tar_table(index, 0, 0) if is_inner else tar_table(index, 0)
+    assert len(table) == whole
+    assert "bytes with no header among them" in (table.problem or "")
+    if is_inner:
+        assert len(contents(index, 0)) == 2, "the archive around it goes on behind it"
+
+
+@pytest.mark.expects_log("is broken at byte")
+def test_a_tar_of_nothing_but_zeros_is_told_where_no_padding_is_so_long(tmp_path: Path) -> None:
+    (tmp_path / "t.tar").write_bytes(bytes(3 << 20))
+    index = index_of(tmp_path, "t.tar")
+    assert "it may have been fetched in part" in (tar_table(index, 0).problem or "")

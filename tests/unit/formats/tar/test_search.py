@@ -59,3 +59,16 @@ def test_holes_are_stepped_over() -> None:
 
     search = HeaderSearch(read_at, lambda offset: (max(offset, at), at + 512))
     assert search.next(0, at + 512) == at
+
+
+@pytest.mark.parametrize("length", [512, 700, 9728 + 100, 30_000, 30_100])
+def test_whether_a_vain_search_met_anything_but_zeros(length: int) -> None:
+    for at in {0, 511, 512, length // 2, length - 1} & set(range(length)):
+        data = bytearray(length)
+        search = HeaderSearch(Counting(bytes(data)))
+        assert (search.next(0, length), search.met_data) == (None, False)
+        data[at] = 1
+        search = HeaderSearch(Counting(bytes(data)))
+        assert (search.next(0, length), search.met_data) == (None, True)
+        assert search.next(at + 1, length) is None
+        assert not search.met_data, "it speaks of the last search alone"

@@ -105,9 +105,21 @@ def test_members_behind_zeros_are_shown_and_told(zeros: int) -> None:
     assert f"{zeros:,} bytes left out" in str(columns.problems[0])
 
 
-def test_what_is_no_member_behind_the_end_is_ignored() -> None:
-    columns = scanned(member(b"a") + END + b"junk" * 5000)
-    assert (columns.names, columns.problems) == ([b"a"], [])
+@pytest.mark.parametrize("zeros", [512, 9728 + 512, 3 << 20])
+@pytest.mark.parametrize("behind", [b"junk" * 5000, b"x", b"\0" * 700 + b"\1" + b"\0" * 2000])
+def test_what_is_no_member_behind_zeros_is_no_member_and_told(zeros: int, behind: bytes) -> None:
+    """A hole that swallowed every header behind it, with the last member's data left."""
+    archive = member(b"a") + b"\0" * zeros + behind
+    columns = scanned(archive)
+    assert columns.names == [b"a"]
+    [problem] = columns.problems
+    assert problem[:2] == (512, len(archive) - 512)
+    assert "bytes with no header among them" in problem.reason
+
+
+@pytest.mark.parametrize("padding", [0, 100, 512, 9216, 3 << 20])
+def test_zeros_alone_behind_the_end_are_its_padding(padding: int) -> None:
+    assert scanned(member(b"a") + END + b"\0" * padding).problems == []
 
 
 def test_a_hole_at_the_beginning() -> None:
@@ -117,7 +129,14 @@ def test_a_hole_at_the_beginning() -> None:
 
 
 def test_an_archive_of_nothing_but_an_end_marker_is_empty() -> None:
-    assert len(scanned(END)) == 0
+    columns = scanned(END)
+    assert (len(columns), columns.problems) == (0, [])
+
+
+def test_a_hole_over_every_header_is_told() -> None:
+    columns = scanned(b"\0" * 20_480 + b"\xff" * 5000)
+    assert len(columns) == 0
+    assert [problem[:2] for problem in columns.problems] == [(0, 25_480)]
 
 
 @pytest.mark.parametrize("archive", [b"", b"abc", b"\0" * 100, b"\xff\xd8JPEG" * 200, b"a" * 512])
