@@ -8,9 +8,8 @@ Imagenet64's train are one split.
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -27,14 +26,13 @@ from imagenetfs.tree.discovery import DOWN_SAMPLED, Discovery
 from imagenetfs.tree.inode import InodeKind, base
 from imagenetfs.tree.left_out import LeftOut, Reason
 from imagenetfs.tree.listing import Entry, Listing, RowwiseListing, member_attributes
-from imagenetfs.tree.split_backend import UNLABELED
-
-log = logging.getLogger(__name__)
+from imagenetfs.tree.split_backend import UNLABELED, log_warning
 
 _DIRECTORY = re.compile(
     rb"imagenet(8|16|32|64)_(train|val|validation)(?:_part\d+)?(?:_npz)?", re.IGNORECASE
 )
 _DIGITS = re.compile(rb"(\d+)")
+_ROW_NAME = re.compile(rb".+_\d{6,}\.png", re.DOTALL)
 
 _Table = tuple[ArrayTable, int]
 """(table, inode of its row 0)."""
@@ -58,7 +56,7 @@ def versions(discovery: Discovery, index: Index, kit: Devkit | None) -> list[Ver
             aliases = (b"validation",) if name == b"val" else ()
             origin = " and ".join(sorted(path.decode("utf-8", "replace") for path in directories))
             labels_from = (kit.meta_path,) if kit is not None else ()
-            backend = ArraySplit(index, archives, ids)
+            backend = ArraySplit(index, archives, ids, discovery.late_warnings.tell)
             version.splits.append(Split(name, backend, origin, aliases, labels_from))
     if by_side and kit is None:
         discovery.warnings.append(
@@ -87,14 +85,22 @@ class ArraySplit:
     """
 
     def __init__(
-        self, index: Index, archives: Sequence[int], ids: Mapping[bytes, int] | None
+        self,
+        index: Index,
+        archives: Sequence[int],
+        ids: Mapping[bytes, int] | None,
+        tell: Callable[[str], None] = log_warning,
     ) -> None:
-        """``ids``: wnid -> label; None where that is not known."""
+        """``ids``: wnid -> label; None where that is not known. ``tell`` hears what is broken or
+        not shown when it is first looked at.
+        """
         self._index = index
+        self._report = tell
         self.archives: Sequence[int] = archives
         self.classes: Sequence[bytes] = sorted(ids) if ids is not None else (UNLABELED,)
         self._ids = [ids[wnid] for wnid in self.classes] if ids is not None else None
         self._tables: list[_Table] | None = None
+        self._broken: list[ArchiveError] = []
         self._problems: list[str] = []
         self._left_out = LeftOut()
 
@@ -105,14 +111,15 @@ class ArraySplit:
 
     def _tell(self, problem: str) -> None:
         self._problems.append(problem)
-        log.warning("%s", problem)
+        self._report(problem)
 
     def _table(self, archive: int) -> list[_Table]:
         title = self._index.title(archive)
         try:
             members = self._index.container(archive).members
         except ArchiveError as error:
-            self._tell(f"{title} is not shown: {error.reason}.")
+            self._tell(f"{title} is not shown: {error.reason}; have it replaced.")
+            self._broken.append(ArchiveError(f"{title}: {error.reason}", error.offset))
             return []
         assert isinstance(members, ArrayTable)
         if self._ids is not None:
@@ -127,8 +134,12 @@ class ArraySplit:
         return [(members, base(InodeKind.FILE, archive, OUTER))]
 
     def listing(self, number: int) -> Listing:
+        """Raises ArchiveError where every file is broken: a class is not empty for that."""
         label = self._ids[number] if self._ids is not None else None
-        return ArrayListing(self._all(), label)
+        tables = self._all()
+        if self._broken and not tables:
+            raise self._broken[0]
+        return ArrayListing(tables, label, self._broken[0] if self._broken else None)
 
     def places(self, number: int) -> Sequence[Place]:
         return [(archive, OUTER) for archive in self.archives]
@@ -151,7 +162,10 @@ class ArraySplit:
 
     def class_of_name(self, name: bytes) -> int | None:
         for archive in self.archives:
-            row = self._index.container(archive).members.find(name)
+            try:
+                row = self._index.container(archive).members.find(name)
+            except ArchiveError:
+                continue
             if row >= 0:
                 return self.class_of(archive, OUTER, row)
         return None
@@ -168,12 +182,18 @@ class ArraySplit:
 
 
 class ArrayListing(RowwiseListing):
-    """All rows of some tables that have one label, table by table; all rows where it is None."""
+    """All rows of some tables that have one label, table by table; all rows where it is None.
 
-    __slots__ = ("_label", "_rows", "_tables")
+    ``broken``: why there is a file beside these whose rows are not known. A name that a row can have
+    is then no name that is not there.
+    """
 
-    def __init__(self, tables: Sequence[_Table], label: int | None) -> None:
-        self._tables = tables
+    __slots__ = ("_broken", "_label", "_rows", "_tables")
+
+    def __init__(
+        self, tables: Sequence[_Table], label: int | None, broken: ArchiveError | None = None
+    ) -> None:
+        self._tables, self._broken = tables, broken
         self._label = label
         self._rows: list[Array] = [
             members.regular() if label is None else members.of_label(label) for members, _ in tables
@@ -193,8 +213,12 @@ class ArrayListing(RowwiseListing):
                 yield members.name(row), first + row, attributes
 
     def find(self, name: bytes) -> int | None:
+        is_known = False
         for members, first in self._tables:
             row = members.find(name)
+            is_known = is_known or row >= 0
             if row >= 0 and self._label in (None, int(members.labels[row])):
                 return first + row
+        if self._broken is not None and not is_known and _ROW_NAME.fullmatch(name):
+            raise self._broken
         return None

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imagenetfs.errors import ArchiveError, NoEntryError
 from imagenetfs.index.archives import OUTER
+from imagenetfs.tree.ledger import account
 from imagenetfs.tree.versions.downsampled import _natural
 from tests.helpers.devkit import LEAVES, meta_mat
 from tests.helpers.sources import write
@@ -97,16 +99,57 @@ def test_labels_that_the_kit_does_not_name(source: Path, caplog: pytest.LogCaptu
     assert problem in caplog.text
 
 
-@pytest.mark.expects_log("is not shown: this is no sound npz file:")
+@pytest.mark.expects_log("is not shown: this is no sound npz file:", "does not add up")
 def test_a_broken_batch_is_told_and_the_others_are_shown(
     source: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(source / "DownSampled/Imagenet8_train_npz/train_data_batch_2.npz", b"no zip")
     tree = tree_of(source)
-    assert len(tree.listing(at(tree, f"Imagenet8/train/{LEAVES[1].decode()}"))) == 2
+    wnid = LEAVES[1].decode()
+    rows = [name for name, _, _ in tree.listing(at(tree, f"Imagenet8/train/{wnid}")).entries(0)]
+    assert len(rows) == 2
     split = tree.catalogue.versions[0].splits[0]
     [problem] = split.backend.problems()
     assert "train_data_batch_2.npz is not shown: " in problem
+    assert problem in tree.catalogue.late_warnings.all(), "status has it"
+    with pytest.raises(ArchiveError, match=r"batch_2\.npz: this is no sound npz"):
+        at(tree, f"Imagenet8/train/{wnid}/train_data_batch_2_000000.png")
+    for no_row in ("index.html", ".hidden", "x.png"):
+        with pytest.raises(NoEntryError):
+            at(tree, f"Imagenet8/train/{wnid}/{no_row}")
+    with pytest.raises(NoEntryError):
+        at(tree, f"Imagenet8/train/{LEAVES[0].decode()}/{rows[0].decode()}")
+    backend = split.backend
+    assert backend.class_of_name(rows[-1]) == list(backend.classes).index(LEAVES[1])
+
+
+@pytest.mark.expects_log("is not shown: ", "does not add up")
+@pytest.mark.parametrize("has_kit", [True, False])
+@pytest.mark.parametrize("left", [0, 1, 300, -30])
+def test_a_split_whose_only_file_is_cut_off_is_no_empty_one(
+    source: Path, left: int, has_kit: bool
+) -> None:
+    """Cut before its first listing: an error for who looks, and told where the user looks."""
+    path = source / "DownSampled/Imagenet8_val_npz/val_data.npz"
+    path.write_bytes(path.read_bytes()[:left])
+    if not has_kit:
+        for file in (source / "ILSVRC2012").rglob("*.*"):
+            file.unlink()
+    tree = tree_of(source)
+    wnid = LEAVES[2].decode() if has_kit else "unlabeled"
+    for _ in range(2):
+        with pytest.raises(ArchiveError, match=r"val_data\.npz: "):
+            names(tree, f"Imagenet8/val/{wnid}")
+    with pytest.raises(ArchiveError):
+        at(tree, f"Imagenet8/val/{wnid}/val_data_000000.png")
+    version = tree.catalogue.versions[0]
+    ledger = account(version, version.splits[1])
+    assert not ledger.adds_up
+    assert any("val_data.npz is not shown: " in problem for problem in ledger.problems)
+    told = tree.catalogue.late_warnings.all()
+    assert sum("val_data.npz is not shown: " in sentence for sentence in told) == 1
+    other = LEAVES[1].decode() if has_kit else wnid
+    assert len(tree.listing(at(tree, f"Imagenet8/train/{other}")))
 
 
 def test_the_class_of_a_row(source: Path) -> None:
