@@ -310,7 +310,9 @@ class Walk:
             self._reader.leave_out(ArchiveError(follow, position), position, behind)
         elif self._search.met_data:
             # A hole that swallowed all headers, or no part of the tar: that cannot be told.
-            follow = "zeros, as at an archive's end, but behind them bytes with no header among them"
+            follow = (
+                "zeros, as at an archive's end, and behind them bytes with no header among them"
+            )
             self._reader.leave_out(ArchiveError(follow, position), position, self.end)
         return behind
 
