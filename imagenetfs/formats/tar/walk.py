@@ -12,7 +12,8 @@ tar 1.34 lists and extracts decides:
 - A block of zeros ends the archive, unless a sound header stands behind it (a hole in a download,
   two archives put together): then the walk goes on there, as GNU tar does with ``--ignore-zeros``,
   and says so. Where no header stands behind it, but anything else than zeros does, the archive ends
-  and the walk says so. An archive may also end without zeros, behind a member. An empty file is no archive.
+  and the walk says so. An archive may also end without zeros, behind a member. An empty file is no
+  archive.
 - A header that says more data than the archive has ends it. Nothing is looked for in what is cut
   off: there may stand the members of a tar within the tar.
 - Volume labels (V) and the rests of files begun on another volume (M) are no members.

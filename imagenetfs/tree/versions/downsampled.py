@@ -184,8 +184,8 @@ class ArraySplit:
 class ArrayListing(RowwiseListing):
     """All rows of some tables that have one label, table by table; all rows where it is None.
 
-    ``broken``: why there is a file beside these whose rows are not known. A name that a row can have
-    is then no name that is not there.
+    ``broken``: why the rows of a file beside these are not known. Of a name that a row can have it
+    is then not known whether it is there.
     """
 
     __slots__ = ("_broken", "_label", "_rows", "_tables")
