@@ -53,7 +53,7 @@ def lines_of(entry: MountStatus) -> Iterator[Line]:
     yield Line("now", _now(details))
     yield from _requests(details)
     if isinstance(details.get("limit"), Mapping):
-        yield Line("limit", [str(details["limit"].get("sentence"))])
+        yield Line("limit", list(_limit(details["limit"])))
     yield from _origins(details)
     if isinstance(details.get("cache"), Mapping):
         yield Line("cache", list(_cache(details["cache"])))
@@ -63,6 +63,13 @@ def lines_of(entry: MountStatus) -> Iterator[Line]:
     yield Line("server", [f"process {details.get('pid', '?')}", _version(details)])
     if details.get("log"):
         yield Line("log", [str(details["log"])])
+
+
+def _limit(limit: Mapping[str, Any]) -> Iterator[str]:
+    """What it is, as it was measured; and what helps."""
+    yield str(limit.get("sentence"))
+    if limit.get("advice"):
+        yield f"-> {limit['advice']}"
 
 
 def _version(details: Mapping[str, Any]) -> str:

@@ -105,10 +105,29 @@ class Limiter(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What the limit is, and the sentence that says so."""
+    """What the limit is, and the sentence that says so, with what was measured."""
 
     by: Limiter
     sentence: str
+
+    @property
+    def advice(self) -> str:
+        """What helps; empty where nothing is to be done."""
+        return _ADVICE.get(self.by, "")
+
+
+_ADVICE = {
+    Limiter.READERS: (
+        "more DataLoader workers, more CPUs for them or faster decoding: a quicker source or "
+        "cache gains nothing"
+    ),
+    Limiter.SOURCE: (
+        "a read cache (--cache-dir, --stage) keeps what was read; more DataLoader workers ask for "
+        "more at a time"
+    ),
+    Limiter.CACHE_DISK: "put the read cache on a faster disk of this node (--cache-dir)",
+    Limiter.MOUNT: "more CPUs for the job, or fewer other processes on those that it has",
+}
 
 
 NOT_YET = Limit(Limiter.UNKNOWN, "not known yet: the mount has just started")

@@ -127,7 +127,11 @@ def _activity(stats: SharedStats, facts: Mapping[str, Any], now_ns: int) -> dict
     whole = activity_of([Sample(), stats.sample(now_ns)])
     return {
         "now": None if now is None else _rounded(now),
-        "limit": {"by": limit.by.value, "sentence": limit.sentence},
+        "limit": {
+            "by": limit.by.value,
+            "sentence": limit.sentence,
+            "advice": limit.advice,
+        },
         "history": {
             "seconds": 1,
             "images_per_second": [round(rate, 1) for rate in rates(samples, "images")],

@@ -36,7 +36,7 @@ DETAILS: dict[str, Any] = {
     "worker_restarts": 2,
     "versions": {"ILSVRC2012": {}, "winter21_whole": {}, "Imagenet16": {}},
     "now": NOW,
-    "limit": {"by": "source", "sentence": "the source: it is slow"},
+    "limit": {"by": "source", "sentence": "the source: it is slow", "advice": "have a cache"},
     "counters": {"images_read": 612_311, "bytes_served": 67_000_000_000},
     "origins": {"cache": 0.41, "memory": 0.001, "source": 0.589},
     "cache": {
@@ -98,7 +98,7 @@ def test_a_mount_at_work() -> None:
             *("120 a second to the source", "median 4.1 ms", "99 % within 12 ms"),
             "1 under way",
         ],
-        "limit": ["the source: it is slow"],
+        "limit": ["the source: it is slow", "-> have a cache"],
         "so far": ["612,311 images", "67.0 GB", "read cache 41 %", "source 59 %"],
         "cache": [
             *("28.1 GB of 30 GB", "ILSVRC2012/train 27.9 GB", "winter21_whole 100.0 MB"),
@@ -116,6 +116,13 @@ def test_a_mount_at_work() -> None:
         "server": ["process 4242", "imagenetfs 1.2.3"],
         "log": ["/log/x.log"],
     }
+
+
+def test_a_limit_with_which_nothing_is_to_be_done() -> None:
+    assert said(limit={"sentence": "nothing is read now", "advice": ""})["limit"] == [
+        "nothing is read now"
+    ]
+    assert said(limit={"sentence": "an older server's"})["limit"] == ["an older server's"]
 
 
 def test_a_server_of_another_version_may_say_less() -> None:

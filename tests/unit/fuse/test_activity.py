@@ -136,6 +136,11 @@ def test_rates_of_all_the_seconds() -> None:
 # --- the limit ------------------------------------------------------------------------------------
 
 
+def test_each_limit_says_what_helps() -> None:
+    idle = {Limiter.UNKNOWN, Limiter.NOTHING}
+    assert {one for one in Limiter if not Limit(one, "").advice} == idle
+
+
 def test_not_known_at_the_start() -> None:
     assert limit_of(None, cpus=2, ceiling=8, has_cache=True).by is Limiter.UNKNOWN
 

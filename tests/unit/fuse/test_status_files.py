@@ -173,6 +173,8 @@ def test_the_limit_is_that_of_the_mounts_own_means(board: SharedStats) -> None:
     assert status(board)["limit"] == {
         "by": "source",
         "sentence": "the source: workers wait for it 99 % of the time that a reader waits",
+        "advice": "a read cache (--cache-dir, --stage) keeps what was read; more DataLoader "
+        "workers ask for more at a time",
     }
 
 
