@@ -14,6 +14,7 @@ from imagenetfs.cli.parser import App
 from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import say, show_json, table
 from imagenetfs.config import Settings
+from imagenetfs.job.requirements import without_train
 from imagenetfs.units import in_bytes
 
 _MOST_NAMED = 20
@@ -62,7 +63,8 @@ def info(
         show_json(described)
         return
     table(_HEAD, [_row(split) for split in splits])
-    for note in filter(None, notes):
+    shown = [split["split"] for split in splits if split["version"] == "ILSVRC2012"]
+    for note in filter(None, [*notes, without_train(shown, opened.path)]):
         say(f"note: {note}")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,18 @@ def check_required(source: Path, settings: Settings, say: Callable[[str], None])
         say(f"warning: {warning}")
     if "error" in found:
         raise reported_error(found["error"], found["code"])
+
+
+def without_train(splits: Container[str], source: Path) -> str | None:
+    """That ILSVRC2012 has images to validate with, and none to train with: the file may have been
+    forgotten. ``splits``: those of that version.
+    """
+    if "val" not in splits or "train" in splits:
+        return None
+    return (
+        f"ILSVRC2012 has val, but no train: if you need it, ILSVRC2012_img_train.tar or a link to "
+        f"it belongs into {source / 'ILSVRC2012'}; `--require ILSVRC2012/val` says that you do not."
+    )
 
 
 def _unknown(source: Path) -> str:

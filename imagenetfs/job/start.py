@@ -14,7 +14,9 @@ from imagenetfs.errors import ExitCode, FuseRefusedError, ImagenetfsError
 from imagenetfs.job import daemon, logs, preflight
 from imagenetfs.job.daemon import Ready
 from imagenetfs.job.mount_paths import MountLock
+from imagenetfs.job.requirements import without_train
 from imagenetfs.job.server import MountRequest, serve_mount
+from imagenetfs.job.status import read_status
 from imagenetfs.job.storage import prepare_cache
 from imagenetfs.system import child_call, mounts, namespaces
 from imagenetfs.system.patience import ask
@@ -79,17 +81,32 @@ def start_mount(
         raise
     for warning in started.warnings:
         say(f"warning: {warning}")
+    if not request.settings.require and _is_of_own_group(entry):
+        _tell_forgotten(request, say)
     return entry
+
+
+def _tell_forgotten(request: MountRequest, say: Say) -> None:
+    """Of a user who has not said which splits are needed."""
+    versions = (read_status(str(request.paths.mountpoint)) or {}).get("versions", {})
+    note = without_train(versions.get("ILSVRC2012", ()), request.source)
+    if note is not None:
+        say(f"note: {note}")
+
+
+def _is_of_own_group(entry: mounts.MountEntry) -> bool:
+    """Whether this process may read a mount: one that is shown to the user's usual group it may
+    not, once it has left that group to read the source.
+    """
+    return entry.group_id in (None, os.getegid())
 
 
 def _read_once(mountpoint: Path) -> mounts.MountEntry:
     entry = mounts.find_mount(mountpoint)
     if entry is None or not entry.is_ours:
         raise FuseRefusedError(f"The mount at {mountpoint} did not appear in the mount table.")
-    if entry.group_id not in (None, os.getegid()):
-        return (
-            entry  # shown to the user's usual group, which this process has left to read the source
-        )
+    if not _is_of_own_group(entry):
+        return entry
     try:
         ask(lambda: len(list(mountpoint.iterdir())), LIST_SECONDS)
     except (child_call.NoAnswerError, OSError) as error:

@@ -20,6 +20,7 @@ from imagenetfs.fuse.connection import CONNECTIONS, FUSECTL_ADVICE
 from imagenetfs.job import preflight, primary_group
 from imagenetfs.job.doctor.directories import mount_of
 from imagenetfs.job.doctor.findings import Finding, Grade, green, red, yellow
+from imagenetfs.job.requirements import without_train
 from imagenetfs.limits import DEFAULT_CONCURRENCY
 from imagenetfs.system import child_call, mounts
 from imagenetfs.system.work_watch import call_watched
@@ -116,6 +117,8 @@ def _contents(path: Path, settings: Settings) -> list[Finding]:
     )
     archives = f"{held['archives']:,} archive{'s' * (held['archives'] != 1)}: {text}"
     found = [green("contents", archives + _unread(held), **held)]
+    note = without_train(held["versions"].get("ILSVRC2012", ()), path)
+    found += [green("contents", note)] if note is not None else []
     for warning in held["warnings"]:
         grade = red if warning in held["lost"] else yellow
         found.append(grade("contents", warning, primary_group.support_for(path)))

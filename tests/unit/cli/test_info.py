@@ -82,3 +82,12 @@ def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "holds no version of ImageNet" in done.err
     done = call_forked(capsys, "info", "/s", "--source", "/t")
     assert (done.code, done.out) == (2, "")
+
+
+def test_val_without_train_is_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = tmp_path / "ILSVRC2012/val/n01440764/ILSVRC2012_val_00000293.JPEG"
+    image.parent.mkdir(parents=True)
+    image.write_bytes(b"x")
+    done = call_forked(capsys, "info", tmp_path, "--quick", "--index-dir", "none")
+    assert done.code == 0
+    assert "imagenetfs: note: ILSVRC2012 has val, but no train: if you need it" in done.err

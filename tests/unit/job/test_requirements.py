@@ -11,7 +11,7 @@ import pytest
 from imagenetfs.errors import ExitCode, ImagenetfsError, SourceMissingError, SourceUnreadableError
 from imagenetfs.index.leases import HeldElsewhereError, Holder
 from imagenetfs.job import preflight, requirements
-from imagenetfs.job.requirements import check_required
+from imagenetfs.job.requirements import check_required, without_train
 from imagenetfs.system import child_call
 from imagenetfs.system.patience import ROOT_SECONDS, Patience
 from tests.helpers.archives import image, tar_of
@@ -161,3 +161,14 @@ def test_an_index_that_cannot_be_kept_is_no_hindrance(source: Path, tmp_path: Pa
     said = check(source, "ILSVRC2012/val:complete", index_dir=tmp_path / "file" / "index")
     assert len(said) == 1
     assert os.listdir(tmp_path / "source") == ["ILSVRC2012"]
+
+
+@pytest.mark.parametrize(
+    ("splits", "is_told"),
+    [(("val",), True), (("val", "test"), True), (("train", "val"), False), ((), False)],
+)
+def test_val_alone_may_be_all_that_was_found(splits: tuple[str, ...], is_told: bool) -> None:
+    told = without_train(splits, Path("/s"))
+    assert (told is not None) is is_told
+    if told is not None:
+        assert "belongs into /s/ILSVRC2012; `--require ILSVRC2012/val` says" in told

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,22 @@ def test_a_mount_that_comes_up(request_: MountRequest, table: MountTable, server
     assert server.given["log"] == request_.settings.log
     assert said == ["warning: one", "warning: two"]
     assert server.stopped == []
+
+
+def test_train_may_have_been_forgotten(
+    request_: MountRequest, table: MountTable, server: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, Any] = {"versions": {"ILSVRC2012": {"val": {}}}}
+    monkeypatch.setattr(start, "read_status", lambda mountpoint: told)
+    server.on_start = lambda: table.add(request_.paths.mountpoint)
+    said: list[str] = []
+    start_mount(request_, LOCK, said.append)
+    assert [one.partition(":")[0] for one in said] == ["note"]
+    assert f"belongs into {request_.source}/ILSVRC2012;" in said[0]
+    wanted = replace(request_.settings, require=("ILSVRC2012/val",))
+    start_mount(replace(request_, settings=wanted), LOCK, nothing)
+    told["versions"]["ILSVRC2012"]["train"] = {}
+    start_mount(request_, LOCK, nothing)
 
 
 def test_what_the_server_reports_is_raised(

@@ -219,3 +219,13 @@ def test_a_measurement_reads_any_file(tmp_path: Path, monkeypatch: pytest.Monkey
         assert latency > 0
         assert bandwidth > 0
         assert images > 0
+
+
+def test_val_without_train_is_said_in_green(tmp_path: Path) -> None:
+    """It may be all that the user wants."""
+    image = tmp_path / "ILSVRC2012/val/n01440764/ILSVRC2012_val_00000293.JPEG"
+    image.parent.mkdir(parents=True)
+    image.write_bytes(b"x")
+    lines = source_lines.source(settings_with(source=tmp_path))
+    [note] = [line for line in lines if "no train" in line.what]
+    assert (note.about, note.grade) == ("contents", Grade.GREEN)
