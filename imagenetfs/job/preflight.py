@@ -77,6 +77,11 @@ def default_source(mountpoint: Path | None = None) -> Path:
     )
 
 
+def mount_command(mountpoint: Path | str) -> str:
+    """What makes a mount at a mountpoint."""
+    return f"imagenetfs mount SOURCE {shlex.quote(str(mountpoint))}"
+
+
 def check_source(source: Path) -> Path:
     """See that the source is a directory that can be listed, and give its path without links.
     Raises Source*Error.
@@ -102,7 +107,8 @@ def check_source(source: Path) -> Path:
         raise hidden
     if is_empty:
         raise SourceMissingError(
-            f"The source {source} is empty: its file system is not mounted on this node."
+            f"The source {source} is empty: its file system is not mounted on this node. If it is "
+            f"a mountpoint of imagenetfs, mount here first: {mount_command(source)}"
         )
     if not is_directory:
         raise SourceMissingError(

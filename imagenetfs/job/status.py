@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -90,7 +91,9 @@ def collect(path: str | None = None) -> list[MountStatus]:
     entry = mounts.find_mount(mountpoint)
     if entry is None or not entry.is_ours:
         raise NotMountedError(
-            f"No mount of imagenetfs is at {mountpoint}: `imagenetfs status` lists your mounts."
+            f"No mount of imagenetfs is at {mountpoint} on this node: `imagenetfs status` lists "
+            "your mounts here. A mount is seen on no other node than its own; make one here: "
+            f"imagenetfs mount SOURCE {shlex.quote(str(mountpoint))}"
         )
     return _ask([entry])
 

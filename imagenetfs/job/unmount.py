@@ -83,7 +83,8 @@ def _find(path: str) -> mounts.MountEntry:
     entry = mounts.find_mount(mountpoint)
     if entry is None:
         raise NotMountedError(
-            f"Nothing is mounted at {mountpoint}: `imagenetfs status` lists your mounts."
+            f"Nothing is mounted at {mountpoint} on this node: `imagenetfs status` lists your "
+            "mounts here. A mount is seen on no other node than its own."
         )
     if not entry.is_ours:
         raise NotMountedError(f"What is mounted at {mountpoint} is {entry.fstype}, not imagenetfs.")

@@ -75,6 +75,17 @@ def _own_mode(where: Path) -> str:
     return ""
 
 
+def _broken_link(where: Path) -> str:
+    """Of a link to nothing: where it leads, and what mends it; else nothing."""
+    with contextlib.suppress(OSError):
+        target = where.readlink()
+        return (
+            f"it is a link to {target}, which is not there on this node; link it to where the "
+            f"file is: ln -sfn FILE {shlex.quote(str(where))}"
+        )
+    return ""
+
+
 def to_source_error(
     root: Path, path: bytes, error: OSError
 ) -> SourceReadError | SourceUnreadableError:
@@ -82,4 +93,5 @@ def to_source_error(
     where = root / os.fsdecode(path)
     if error.errno in (errno.EACCES, errno.EPERM):
         return SourceUnreadableError(f"you may not read {where}{_own_mode(where)}.", path)
-    return SourceReadError(f"cannot read {where}: {error.strerror}.", path)
+    link = _broken_link(where) if error.errno == errno.ENOENT else ""
+    return SourceReadError(f"cannot read {where}: {link or error.strerror}.", path)

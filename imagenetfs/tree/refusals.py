@@ -240,7 +240,7 @@ def _seen(found: Discovery) -> str:
     """What stands in the source, in words: of a directory that stands alone what is in it."""
     shown, path = _names(found, b""), b""
     if not shown:
-        return "it is empty"
+        return "it is empty, as a mountpoint is while nothing is mounted on this node"
     below = shown
     while len(below) == 1 and found.directories(path):
         path = join_path(path, found.directories(path)[0])

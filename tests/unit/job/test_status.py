@@ -117,6 +117,8 @@ def test_no_mount_of_ours(tmp_path: Path, table: MountTable, fstype: str | None)
     with pytest.raises(NotMountedError) as caught:
         collect(str(tmp_path / "m"))
     assert str(caught.value) == (
-        f"No mount of imagenetfs is at {tmp_path}/m: `imagenetfs status` lists your mounts."
+        f"No mount of imagenetfs is at {tmp_path}/m on this node: `imagenetfs status` lists your "
+        "mounts here. A mount is seen on no other node than its own; make one here: "
+        f"imagenetfs mount SOURCE {tmp_path}/m"
     )
     assert caught.value.exit_code is ExitCode.NOT_MOUNTED

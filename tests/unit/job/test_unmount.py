@@ -94,7 +94,8 @@ def test_no_mount(node: Node, tmp_path: Path) -> None:
     with pytest.raises(NotMountedError) as caught:
         unmount.unmount(str(tmp_path / "none"), lazy=False, say=node.said.append)
     assert str(caught.value) == (
-        f"Nothing is mounted at {tmp_path}/none: `imagenetfs status` lists your mounts."
+        f"Nothing is mounted at {tmp_path}/none on this node: `imagenetfs status` lists your "
+        "mounts here. A mount is seen on no other node than its own."
     )
     node.table.add(tmp_path / "other", fstype="ext4")
     with pytest.raises(NotMountedError, match="is ext4, not imagenetfs") as caught:

@@ -112,3 +112,15 @@ def test_a_file_that_its_owner_has_closed_is_told_how_to_open(tmp_path: Path) ->
     closed.chmod(0o400)
     error = to_source_error(tmp_path, b"a b.tar", PermissionError(errno.EACCES, "no"))
     assert str(error) == f"you may not read {closed}."
+
+
+def test_a_link_to_nothing_is_told_where_it_leads(tmp_path: Path) -> None:
+    link = tmp_path / "a b.tar"
+    link.symlink_to("/no/such/train.tar")
+    gone = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    assert str(to_source_error(tmp_path, b"a b.tar", gone)) == (
+        f"cannot read {link}: it is a link to /no/such/train.tar, which is not there on this node; "
+        f"link it to where the file is: ln -sfn FILE '{link}'."
+    )
+    told = str(to_source_error(tmp_path, b"none.tar", gone))
+    assert told == f"cannot read {tmp_path}/none.tar: No such file or directory."

@@ -125,7 +125,10 @@ def reason(root: Path, found: Discovery | None = None) -> tuple[type[Exception],
 def test_an_empty_directory(root: Path) -> None:
     kind, told = reason(root)
     assert kind is SourceUnknownError
-    assert told.startswith("S holds no version of ImageNet that is known here: it is empty. Give")
+    assert told.startswith(
+        "S holds no version of ImageNet that is known here: it is empty, as a "
+        "mountpoint is while nothing is mounted on this node. Give"
+    )
     assert "docs/layouts.md" in told
 
 
