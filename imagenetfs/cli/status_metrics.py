@@ -6,9 +6,9 @@ by one that is whole, under whose name nothing else ever stands.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,16 +36,19 @@ class Metric(NamedTuple):
 
 def write_metrics(path: Path, found: Sequence[MountStatus]) -> None:
     """Replace a file by one that says what these mounts do. Raises PlaceRefusedError."""
-    new = path.with_name(f".{path.name}.{os.getpid()}")
+    text = metrics_text(found)
+    new: Path | None = None
     try:
-        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FOR_ALL)
+        # A name that no other writer has, in a container with the same process number either.
+        fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        new = Path(name)
         with os.fdopen(fd, "w", encoding="utf-8") as file:
-            os.fchmod(fd, _FOR_ALL)  # whatever the umask is
-            file.write(metrics_text(found))
+            os.fchmod(fd, _FOR_ALL)
+            file.write(text)
         new.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            new.unlink()
+        if new is not None:
+            new.unlink(missing_ok=True)
         raise PlaceRefusedError(
             f"The metrics cannot be written to {path}: {error.strerror}. Name a file in a "
             "directory that is there, and in which you may write."

@@ -26,28 +26,47 @@ DETAILS: dict[str, Any] = {
     "progress": [{"what": "staging", "of": "ILSVRC2012/train", "done": 1, "total": 4}],
 }
 
-_SAMPLE = re.compile(r'(imagenetfs_[a-z_]+)\{((?:[a-z]+="(?:[^"\\]|\\.)*",?)+)\} (\S+)')
+_NAME = re.compile(r"imagenetfs(?:_[a-z][a-z0-9]*)+")
+_SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)\{(.*)\} (\S+)")
+_LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\[\\"n])*)"(?:,|$)')
+_VALUE = re.compile(r"[+-]?(?:\d+(?:\.\d*)?(?:e[+-]?\d+)?|Inf)|NaN")
+_SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("",), "gauge": ("",)}
 
 
 def parsed(text: str) -> dict[tuple[str, str], float]:
-    """Every sample of a text in Prometheus' format, which is found right."""
-    assert text.endswith("\n")
+    """Every sample of a text in Prometheus' format, which is held to its letter."""
+    assert text.endswith("\n") and "\n\n" not in text
     samples: dict[tuple[str, str], float] = {}
-    name = ""
-    for line in text.splitlines():
+    kinds: dict[str, str] = {}
+    lines = iter(text.splitlines())
+    for line in lines:
         if line.startswith("#"):
-            _, word, name, _ = line.split(" ", 3)
-            assert word in ("HELP", "TYPE")
+            name = _head(line, next(lines), kinds)
             continue
         found = _SAMPLE.fullmatch(line)
         assert found is not None, line
-        assert found[1].startswith(name), "each stands below its own TYPE"
+        assert found[1] in [name + suffix for suffix in _SUFFIXES[kinds[name]]], "below its TYPE"
+        labels = _LABEL.findall(found[2])
+        assert ",".join(f'{label}="{value}"' for label, value in labels) == found[2], line
+        assert len(labels) == len(dict(labels)), line
+        assert _VALUE.fullmatch(found[3]), line
         key = found[1], found[2]
         assert key not in samples
         samples[key] = float(found[3])
-    types = re.findall("^# TYPE (\\S+)", text, re.M)
-    assert len(types) == len({*types})
     return samples
+
+
+def _head(help_line: str, type_line: str, kinds: dict[str, str]) -> str:
+    """The name of the metric of which these are the lines before its samples."""
+    mark, word, name, sentence = help_line.split(" ", 3)
+    assert (mark, word, sentence[-1]) == ("#", "HELP", ".")
+    assert "\\" not in sentence
+    assert name not in kinds, "all samples of a metric stand together"
+    assert _NAME.fullmatch(name)
+    *head, kinds[name] = type_line.split(" ")
+    assert head == ["#", "TYPE", name]
+    assert kinds[name] in _SUFFIXES
+    return name
 
 
 def test_what_a_mount_says() -> None:
@@ -87,6 +106,11 @@ def test_names_follow_the_conventions() -> None:
     text = metrics_text([MountStatus("/m", "/s", "live", DETAILS)])
     for name, kind in re.findall("^# TYPE (\\S+) (\\S+)$", text, re.M):
         assert name.endswith("_total") == (kind == "counter"), name
+        assert not name.endswith(("_count", "_sum", "_bucket")), "these are a histogram's own"
+        assert not re.search("_(ms|us|ns|milliseconds|kb|mb|kib|mib|percent)(_|$)", name), name
+        quantity = name.removesuffix("_total")
+        for word, unit in (("duration", "seconds"), ("time", "seconds")):
+            assert f"_{word}_" not in name or quantity.endswith(f"_{unit}"), name
 
 
 def test_mounts_stand_side_by_side() -> None:
@@ -109,6 +133,37 @@ def test_the_file_is_replaced_and_may_be_read_by_all(tmp_path: Path) -> None:
         assert reader.read() == "before", "who has the old one open reads it to its end"
     assert path.read_text().startswith("# HELP imagenetfs_up ")
     assert path.stat().st_mode & 0o777 == 0o644
+    assert os.listdir(tmp_path) == ["x.prom"]
+
+
+def test_it_has_its_name_only_once_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The collector takes what ends in .prom at any moment."""
+    seen: list[tuple[str, bool]] = []
+    mounts = [MountStatus("/m", "/s", "live", DETAILS)]
+
+    def replace(self: Path, target: Path) -> None:
+        assert self.read_text() == metrics_text(mounts)
+        seen.append((self.name, target.exists()))
+        os.replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    write_metrics(tmp_path / "x.prom", mounts)
+    write_metrics(tmp_path / "x.prom", mounts)
+    (first, was_there), (second, is_there) = seen
+    assert (was_there, is_there) == (False, True)
+    assert first != second
+    assert not first.endswith(".prom") and not second.endswith(".prom")
+    assert os.listdir(tmp_path) == ["x.prom"]
+
+
+def test_what_cannot_be_said_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "x.prom").write_text("before")
+    odd = {"source_latency": {"of": "a server of another version"}}
+    with pytest.raises(KeyError):
+        write_metrics(tmp_path / "x.prom", [MountStatus("/m", "/s", "live", odd)])
+    assert (tmp_path / "x.prom").read_text() == "before"
     assert os.listdir(tmp_path) == ["x.prom"]
 
 
