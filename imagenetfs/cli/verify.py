@@ -67,6 +67,8 @@ def verify(
         show_json({"source": str(path), "wrong": wrong, **parts})
     else:
         show(_sentence(wrong))
+        if parts["counts"]:
+            show(_of_counts(len(parts["counts"])))
     return ExitCode.VERIFY_FAILED if wrong else ExitCode.OK
 
 
@@ -76,6 +78,15 @@ def _sentence(wrong: int) -> str:
     if wrong == 1:
         return "1 thing is not as it should be."
     return f"{wrong:,} things are not as they should be."
+
+
+def _of_counts(count: int) -> str:
+    """What a number that differs from the published one need not mean."""
+    lines = "1 of these is a count" if count == 1 else f"{count:,} of these are counts"
+    return (
+        f"{lines} that the published data set has otherwise: expected of a sample or a subset, "
+        "and damage in a copy of the whole."
+    )
 
 
 def _verify(settings: Settings, *, quick: bool, tell: bool) -> dict[str, list[str]]:

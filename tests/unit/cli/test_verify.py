@@ -12,7 +12,7 @@ import pytest
 
 from imagenetfs.cli import verify
 from imagenetfs.cli.app import main
-from imagenetfs.cli.verify import _sentence
+from imagenetfs.cli.verify import _of_counts, _sentence
 from imagenetfs.job import verify as checks
 from imagenetfs.tree import published_counts
 from tests.helpers.in_process import call_forked
@@ -88,7 +88,10 @@ def test_each_part_counts(
     played[part].append("something is odd")
     assert main(["verify", str(tmp_path / "source")]) == 42
     out, err = capsys.readouterr()
-    assert out == "1 thing is not as it should be.\n"
+    assert out == "1 thing is not as it should be.\n" + (
+        "1 of these is a count that the published data set has otherwise: expected of a sample "
+        "or a subset, and damage in a copy of the whole.\n" * (part == "counts")
+    )
     assert err.splitlines().count("imagenetfs: something is odd") == 1
 
 
@@ -115,6 +118,10 @@ def test_sentences() -> None:
         "2 things are not as they should be.",
         "1,234 things are not as they should be.",
     ]
+
+
+def test_counts_are_told_from_damage() -> None:
+    assert _of_counts(1200).startswith("1,200 of these are counts that the published data set")
 
 
 def test_after_ten_lines_on_an_archive_the_rest_is_counted(
