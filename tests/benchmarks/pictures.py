@@ -3,6 +3,9 @@
 Each command runs in a terminal of tmux on a mount of the sample; what the terminal shows then, with
 its colours, becomes an SVG. Without DIR the pictures that the pages show are written anew; with DIR
 all of them are, light and dark, in 80 and 120 columns, to be looked at.
+
+No other mount of the user's may be there, for doctor shows them: root takes them out of sight with
+``unshare --mount`` and ``umount --lazy``.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, SVG_EXPORT_THEME, TerminalTheme
 from rich.text import Text
+
+from imagenetfs.system.mounts import our_mounts
 
 DOCS = Path(__file__).parents[2] / "docs"
 IMAGENETFS = str(Path(sys.executable).with_name("imagenetfs"))
@@ -123,8 +128,16 @@ def svg_of(shown: str, columns: int, title: str, theme: TerminalTheme) -> str:
     return "\n".join(line.rstrip() for line in _FONTS.sub("", svg).splitlines()) + "\n"
 
 
+def check_alone() -> None:
+    """Exit where the user has mounts that would be in the pictures."""
+    others = [entry.mountpoint for entry in our_mounts(uid=os.geteuid())]
+    if others:
+        sys.exit(f"{others[0]} would be in the pictures: `imagenetfs umount` it first.")
+
+
 def main(directory: Path | None) -> None:
     """Write the pictures."""
+    check_alone()
     SCRATCH.mkdir()
     home = {"HOME": str(SCRATCH), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
     environ = {"PATH": os.environ["PATH"], **home}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import html
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from .pictures import _THEMES, DOCS, OF_THE_PAGES, SCREENS, svg_of
+from tests.helpers.mount_table import MountTable
+
+from .pictures import _THEMES, DOCS, OF_THE_PAGES, SCREENS, check_alone, svg_of
 
 _SHOWN = "\x1b[32mgreen\x1b[0m  FUSE: /dev/fuse <may> be opened\nlimit      ▄██ µs"
 
@@ -43,3 +46,11 @@ def test_the_pages_have_their_pictures() -> None:
         assert name in names and theme in _THEMES
         words = _words((DOCS / f"{name}.svg").read_text(encoding="utf-8"))
         assert "imagenetfs" in words
+
+
+def test_mounts_of_the_user_are_not_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = MountTable(tmp_path, monkeypatch)
+    check_alone()
+    table.add("/m/other")
+    with pytest.raises(SystemExit, match="/m/other would be in the pictures"):
+        check_alone()
