@@ -38,8 +38,6 @@ class SplitDirectories:
     def __init__(self, finder: ArchiveSelector) -> None:
         self._finder = finder
         self._found: dict[str, DirectoryPlace | None] = {}
-        self.refused: set[str] = set()
-        """Splits of which a warning says why no directory is theirs."""
 
     def find(self, role: str) -> DirectoryPlace | None:
         """The directory of a split. Where there is none, and classes stand right in the version's
@@ -68,7 +66,6 @@ class SplitDirectories:
                 f"{titles} all look like {role}, and none is used: name the right one {role} "
                 "(mv, or ln -s)."
             )
-            self.refused.add(role)
             return None
         finder.warn(f"{titles} is taken for {role}, by its name.")
         return finder.discovery.place(finder.path(names[0]))
@@ -113,7 +110,6 @@ class SplitDirectories:
             place = finder.discovery.place(finder.path(name))
             if place is not None and finder.is_empty(place):
                 finder.warn(f"{os.fsdecode(finder.path(name))} is empty: there is no {role}.")
-                self.refused.add(role)
         known = {name.lower() for name in names}
         for name in finder.discovery.files(finder.root):
             if name.lower() in known:
@@ -121,7 +117,6 @@ class SplitDirectories:
                     f"{os.fsdecode(finder.path(name))} is no directory, but a file or a link that "
                     f"leads nowhere: there is no {role}."
                 )
-                self.refused.add(role)
 
     def _others(self) -> Iterator[bytes]:
         """The directories of the version that are called by none of the known names."""

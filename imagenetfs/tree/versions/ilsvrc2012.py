@@ -75,17 +75,7 @@ def versions(discovery: Discovery, index: Index, prefer: str, kit: Devkit | None
     t3.splits = [split] if split is not None else []
     shown = {split.name.decode() for split in main.splits}
     directories.tell_unused(shown | ({"train_t3"} if t3.splits else set()))
-    if main.splits and train is None and not tars["train"] and "train" not in directories.refused:
-        _tell_no_train(finder, main.splits)
     return [version for version in (main, t3) if version.splits]
-
-
-def _tell_no_train(finder: ArchiveSelector, others: Sequence[Split]) -> None:
-    names = " and ".join(split.name.decode() for split in others)
-    finder.warn(
-        f"ILSVRC2012 has {names} here, and no train: put ILSVRC2012_img_train.tar, or a directory "
-        "train of its classes, beside them if training data are wanted."
-    )
 
 
 # --- which tar is what ----------------------------------------------------------------------------

@@ -927,9 +927,8 @@ def test_images_in_no_class_of_a_tar_are_told(tmp_path: Path, name: str) -> None
     tree = tree_of(write(source, {name: packed(files)}))
     split = "ILSVRC2012/train" if name.startswith(D) else "mine/train"
     assert shown(tree, split) == TRAIN
-    *others, warning = tree.catalogue.warnings
+    [warning] = tree.catalogue.warnings
     assert f"{name} has 8 images in no class directory (first: data/val/" in warning
-    assert ["no train" in other for other in others] == [True] * (split == "mine/train")
 
 
 @pytest.mark.parametrize("labels", ["devkit", "names", "none"])

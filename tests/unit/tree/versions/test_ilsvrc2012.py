@@ -55,15 +55,6 @@ def test_a_part_alone(source: Path) -> None:
     assert version.name == b"ILSVRC2012_t3"
 
 
-def test_a_source_without_train_is_told(source: Path) -> None:
-    assert not any("no train" in warning for warning in tree_of(source).catalogue.warnings)
-    (source / "ILSVRC2012/ILSVRC2012_img_train.tar").unlink()
-    assert [w for w in tree_of(source).catalogue.warnings if "no train" in w] == [
-        "ILSVRC2012 has val and test here, and no train: put ILSVRC2012_img_train.tar, or a "
-        "directory train of its classes, beside them if training data are wanted."
-    ]
-
-
 def _without_kit(source: Path) -> None:
     for path in (source / "ILSVRC2012" / "ILSVRC2012_devkit_t12" / "data").iterdir():
         path.unlink()
