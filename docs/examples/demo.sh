@@ -16,13 +16,16 @@ ls "$work/imagenet" "$work/imagenet/ILSVRC2012"
 
 echo
 echo "2. mount, train, unmount:"
-echo "   imagenetfs run SOURCE -- python train.py {mnt}/ILSVRC2012"
+echo "   imagenetfs run SOURCE -- python docs/examples/train.py --data '{mnt}/ILSVRC2012'"
 imagenetfs run "$work/imagenet" --index-dir "$work/index" --at "$work/mnt" -- \
-    "$python" "$here/train.py" "{mnt}/ILSVRC2012"
+    "$python" "$here/train.py" --least 0.9 --data "{mnt}/ILSVRC2012"
 
 echo
 if grep -q "$work" /proc/self/mountinfo; then
     echo "the mount is still there: that is a bug" >&2
     exit 1
 fi
-echo "3. unmounted; nothing is left. On a cluster: imagenetfs run -- python train.py {mnt}/ILSVRC2012"
+echo "3. unmounted, and the miniature is deleted. With ImageNet, and a train.py of your own:"
+bin=$(dirname "$(command -v "$python")")
+echo "   $bin/imagenetfs run SOURCE -- python train.py --data '{mnt}/ILSVRC2012'"
+echo "   One that stays, to try things with: $bin/imagenetfs sample try-imagenet"

@@ -26,13 +26,6 @@ _NAME = re.compile(r"([0-9a-f]{64})\.(\d{5,})")
 _GONE = " (deleted)"
 """What Linux puts behind the name of an open file that has none any more (proc(5))."""
 
-_IN_MEMORY = frozenset({"tmpfs", "ramfs", "rootfs", "devtmpfs"})
-_OVER_NETWORK_WORDS = """
-    9p afs beegfs ceph cifs coda dvs gfs2 glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs panfs
-    pvfs2 smb3 smbfs virtiofs wekafs yrfs
-"""
-_OVER_NETWORK = frozenset(_OVER_NETWORK_WORDS.split())
-
 
 def unfit_type(directory: Path) -> str | None:
     """The type of the file system where it makes no sense for a cache (in memory,
@@ -47,7 +40,7 @@ def unfit_type(directory: Path) -> str | None:
         return None
     # The longest one holds it; of several at one place the last lies on top.
     kind = max(enumerate(entries), key=lambda at: (len(at[1].mountpoint), at[0]))[1].fstype
-    if kind in _IN_MEMORY | _OVER_NETWORK or kind.startswith("fuse"):
+    if kind in mounts.IN_MEMORY | mounts.OVER_NETWORK or kind.startswith("fuse"):
         return kind
     return None
 

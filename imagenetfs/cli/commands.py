@@ -44,12 +44,13 @@ _EPILOG = (
 @dataclass(frozen=True, slots=True)
 class Arranged:
     """Arguments for typer, the user's command (None where there was no ``--``), and what was typed
-    of the options that every command has.
+    of the options that every command has. ``is_overview``: the short form of the help is wanted.
     """
 
     arguments: list[str]
     command: list[str] | None = None
     loudness: tuple[str, ...] = ()
+    is_overview: bool = False
 
 
 _LOUDNESS = {
@@ -63,7 +64,9 @@ _LOUDNESS = {
 
 
 def split_argv(given: list[str]) -> Arranged:
-    """Sort a command line out. Raises UsageError for a command that does not exist."""
+    """Sort a command line out: no arguments at all ask for the overview. Raises UsageError for a
+    command that does not exist.
+    """
     cut = given.index("--") if "--" in given else len(given)
     own, rest = given[:cut], given[cut:]
     loudness = tuple(word for word in own if word in _LOUDNESS)
@@ -78,7 +81,7 @@ def split_argv(given: list[str]) -> Arranged:
 def _arranged(given: list[str]) -> Arranged:
     """The same, without the options that every command has."""
     if not given:
-        return Arranged(["--help"])
+        return Arranged(["--help"], is_overview=True)
     if given[0] in ("run", "enter") and "--" in given:
         cut = given.index("--")
         if not given[cut + 1 :] and not _wants_help(given):

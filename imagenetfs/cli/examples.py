@@ -70,7 +70,7 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         Example("Only see what is there", "imagenetfs info --quick /datashare/imagenet"),
     ),
     "show": (
-        Example("A class by its name", "imagenetfs show /datashare/imagenet goldfish"),
+        Example("A class by its name", "imagenetfs show /datashare/imagenet 'kit fox'"),
         Example(
             "An image of a mount",
             "imagenetfs show ~/mnt/ILSVRC2012/val/n01443537/ILSVRC2012_val_00000994.JPEG",

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from textwrap import wrap
 from typing import Any
 
@@ -22,8 +23,23 @@ _CODE = re.compile(r"`([^`]+)`")
 
 def help_text(page: Page) -> str:
     """The page in as many columns as the terminal has, up to 100."""
-    width = max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size((80, 24)).columns))
-    return "\n".join(_lines(page, width, _is_bold())) + "\n"
+    return "\n".join(_lines(page, _width(), _is_bold())) + "\n"
+
+
+def _width() -> int:
+    return max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size((80, 24)).columns))
+
+
+_READ_ON = (
+    "`imagenetfs help COMMAND` says more of each, with examples; `imagenetfs --help` has the "
+    "options of all commands, and the exit codes."
+)
+
+
+def overview(page: Page) -> str:
+    """What fits on a screen: the page of all commands without options and exit codes."""
+    short_page = replace(page, groups=(), notes=(_READ_ON,))
+    return "\n".join(_lines(short_page, _width(), _is_bold(), has_codes=False)) + "\n"
 
 
 def _is_bold() -> bool:
@@ -35,7 +51,7 @@ def _can_draw() -> bool:
     return os.environ.get("TERM", "dumb") != "dumb"
 
 
-def _lines(page: Page, width: int, bold: bool) -> Iterator[str]:
+def _lines(page: Page, width: int, bold: bool, *, has_codes: bool = True) -> Iterator[str]:
     def heading(text: str) -> str:
         return f"\033[1m{text}\033[0m" if bold else text
 
@@ -56,7 +72,7 @@ def _lines(page: Page, width: int, bold: bool) -> Iterator[str]:
         yield from ("", heading(f"{group}:"))
         for option in options:
             yield from _two_columns(option.title, _text_of(option), width, _COLUMN)
-    if not page.path:
+    if not page.path and has_codes:
         yield from ("", heading("Exit codes:"))
         for code, meaning, _ in EXIT_CODES:
             yield from _two_columns(code, meaning, width, 12)
@@ -103,3 +119,10 @@ def write_help(command: Any, path: str) -> str:
     from imagenetfs.cli.manual import page_of
 
     return help_text(page_of(path, command))
+
+
+def write_overview(command: Any) -> str:
+    """The overview of all commands, of the parser."""
+    from imagenetfs.cli.manual import page_of
+
+    return overview(page_of("", command))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ import typer
 from imagenetfs.cli import mount_options as mountoptions
 from imagenetfs.cli import options
 from imagenetfs.cli.parser import App, with_usage
-from imagenetfs.cli.terminal import say
+from imagenetfs.cli.terminal import is_on_terminal, say
 from imagenetfs.config import Settings
 from imagenetfs.config.value_types import SystemLog
 from imagenetfs.errors import UsageError
@@ -120,6 +121,12 @@ def _serve_in_background(request: MountRequest, lock: MountLock) -> None:
     ends = slurm_step.warning_of(os.environ)
     if ends is not None:
         say(f"warning: {ends}")
+    if is_on_terminal():
+        place = shlex.quote(str(request.paths.mountpoint))
+        say(
+            f"{request.source} is mounted at {request.paths.mountpoint}. `imagenetfs status` shows "
+            f"what it does, `imagenetfs umount {place}` ends it."
+        )
 
 
 def _serve_here(request: MountRequest, lock: MountLock) -> None:

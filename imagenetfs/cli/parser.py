@@ -13,8 +13,11 @@ from typer.core import TyperCommand, TyperGroup
 
 
 def _write_help(command: Any, ctx: Any, formatter: Any) -> None:
-    from imagenetfs.cli.help_text import write_help
+    from imagenetfs.cli.help_text import write_help, write_overview
 
+    if getattr(ctx.obj, "is_overview", False):
+        formatter.write(write_overview(command))
+        return
     path = " ".join(ctx.command_path.split()).partition(" ")[2]
     formatter.write(write_help(command, path))
 

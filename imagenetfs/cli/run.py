@@ -104,6 +104,8 @@ def summary_of(mountpoint: str) -> str:
     parts = [f"{in_bytes(source)} from {status.get('source')}"]
     if cached:
         parts.append(f"{in_bytes(cached)} from the read cache")
+    if source + cached > counters.get("bytes_served", 0):
+        parts[0] += ", with headers and what lies around the images"
     problems = len(status.get("problems", ()))
     said = {0: "no problems", 1: "1 problem, said above"}
     return (

@@ -66,8 +66,8 @@ def show(
         list[str],
         typer.Argument(
             metavar="[SOURCE] WHAT",
-            help="A word (goldfish), a WordNet id, a split (ILSVRC2012/val), an image's name, or a "
-            "path in the tree or in a mount. SOURCE may be a mountpoint.",
+            help="A word ('kit fox'), a WordNet id, a split (ILSVRC2012/val), an image's name, or "
+            "a path in the tree or in a mount. SOURCE may be a mountpoint.",
             autocompletion=completion.splits,
         ),
     ],
@@ -148,7 +148,7 @@ def _sorted_out(what: list[str], source: str | None) -> tuple[str | None, str]:
         return entry.mountpoint, os.path.relpath(path, entry.mountpoint)
     if path.is_dir():
         raise UsageError(
-            f"What of {only} shall be shown? For example: imagenetfs show {only} goldfish. "
+            f"What of {only} shall be shown? For example: imagenetfs show {only} 'kit fox'. "
             f"`imagenetfs info {only}` lists its versions."
         )
     raise UsageError(f"{only} is in no mount of imagenetfs: name the source, and the path in it.")

@@ -71,6 +71,14 @@ def is_debugging() -> bool:
     return _voice.loudness is Loudness.DEBUG
 
 
+def is_on_terminal() -> bool:
+    """Whether what is said is read by a person now, and not by a script or a log."""
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):  # closed
+        return False
+
+
 def say(sentence: str, *, always: bool = False) -> None:
     """One line on standard error, with the program's name in front. ``always``: even to those who
     want warnings and errors only.

@@ -227,9 +227,12 @@ def _lower(
 
 
 def resolve(
-    options: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None
+    options: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+    called: Callable[[str], str] = option_name,
 ) -> Settings:
     """All settings. ``options`` are those of the command line, by name; None means not given.
+    ``called``: how the caller of a function or of a command writes the option of that name.
 
     Raises UsageError that names the option, variable or file and key at fault.
     """
@@ -241,7 +244,7 @@ def resolve(
         _file_layer(site_path, site_values),
         _file_layer(user_path, _load(user_path)),
         _variables_layer(environ),
-        _text_layer(option_name, options or {}),
+        _text_layer(called, options or {}),
     ]
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}

@@ -199,7 +199,8 @@ class Settings:
             REQUIREMENTS,
             (),
             "VERSION/SPLIT[:complete],...: refuse to mount where one is not there, or its images "
-            "do not add up. Repeatable; in `-o` separated by colons.",
+            "do not add up. views/NAME/SPLIT: where the view is empty; with `:complete`, where it "
+            "lacks an entry of its list. Repeatable; in `-o` separated by colons.",
             group="Source",
         )
     )

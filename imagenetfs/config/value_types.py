@@ -149,13 +149,15 @@ def _parse_stages(text: str) -> tuple[str, ...]:
 
 
 def _parse_requirements(text: str) -> tuple[str, ...]:
-    """``VERSION/SPLIT`` or ``VERSION/SPLIT:complete``, separated by commas or colons."""
+    """``VERSION/SPLIT`` or ``VERSION/SPLIT:complete``, separated by commas or colons. The version
+    of a view is ``views/NAME``.
+    """
     names: list[str] = []
     for word in re.split("[,:]", text):
         name = word.strip().strip("/")
         if name == "complete" and names and not names[-1].endswith(":complete"):
             names[-1] += ":complete"
-        elif not name or name == "complete" or name.count("/") > 1:
+        elif not name or name == "complete" or name.removeprefix("views/").count("/") > 1:
             raise ValueError(text)
         else:
             names.append(name)
@@ -221,7 +223,7 @@ VIEWS = ValueKind(
     paths_in=_paths_of_views,
 )
 REQUIREMENTS = ValueKind(
-    "VERSION/SPLIT or VERSION/SPLIT:complete, several separated by commas",
+    "VERSION/SPLIT, views/NAME/SPLIT or VERSION/SPLIT:complete, several separated by commas",
     _parse_requirements,
     (str, list),
 )

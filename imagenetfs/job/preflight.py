@@ -127,7 +127,7 @@ def _absence(source: Path) -> SourceMissingError:
         )
     return SourceMissingError(
         f"The source {source} is not there: its file system is not mounted on this node, or "
-        f"the data set has another path here (--source).{_near(source)}"
+        f"the data set has another path here: give that as the source.{_near(source)}"
     )
 
 
@@ -369,7 +369,8 @@ def _check_empty_directory(mountpoint: Path) -> None:
         ) from error
     except FileNotFoundError as error:
         raise MountpointMissingError(
-            f"The mountpoint {mountpoint} does not exist: make it with mkdir first."
+            f"The mountpoint {mountpoint} does not exist: make it with mkdir first, or with "
+            "`imagenetfs mount --make`."
         ) from error
     except NotADirectoryError as error:
         raise MountpointNotDirectoryError(

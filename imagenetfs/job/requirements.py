@@ -23,13 +23,16 @@ from imagenetfs.job import preflight
 from imagenetfs.job.daemon import reported_error
 from imagenetfs.system import child_call
 from imagenetfs.system.patience import PATIENCE, ROOT_SECONDS
+from imagenetfs.system.text import decoded
 from imagenetfs.system.work_watch import call_watched
 
 if TYPE_CHECKING:
     from imagenetfs.tree.catalogue import Catalogue
     from imagenetfs.tree.dataset import Split, Version
+    from imagenetfs.tree.versions.views import ViewSplit
 
 COMPLETE = ":complete"
+_VIEWS = "views/"
 
 _LOOK_SECONDS = 120.0
 _INDEX_SECONDS = 12 * 3600.0
@@ -86,12 +89,17 @@ def _look(source: Path, settings: Settings) -> dict[str, Any]:
     from imagenetfs.index.search_path import IndexSearchPath
     from imagenetfs.source.source import Source
     from imagenetfs.tree.catalogue import build_catalogue
+    from imagenetfs.tree.versions.views import read_list
 
     places = IndexSearchPath(settings.index_dir, source, settings.index_path)
     warnings: list[str] = []
     try:
         catalogue = build_catalogue(
-            Source(source), places=places, prefer=settings.prefer, in_flight=settings.in_flight
+            Source(source),
+            places=places,
+            prefer=settings.prefer,
+            lists={name: read_list(name, path) for name, path in settings.view},
+            in_flight=settings.in_flight,
         )
         warnings += catalogue.warnings
         for name in settings.require:
@@ -103,47 +111,74 @@ def _look(source: Path, settings: Settings) -> dict[str, Any]:
 
 def _check(catalogue: Catalogue, name: str, index: Callable[[Sequence[int]], None]) -> None:
     from imagenetfs.tree.catalogue import archives_of
-    from imagenetfs.tree.ledger import account
 
     wanted, source = name.removesuffix(COMPLETE), catalogue.source.path
-    chosen = _splits(catalogue, wanted)
+    shown = _titles(catalogue)
+    chosen = [one for title, one in shown.items() if wanted in (title, title.rpartition("/")[0])]
+    if not chosen and wanted.startswith(_VIEWS):
+        raise RequirementError(
+            f"{wanted} is required (--require), and is empty, or no --view has this name: "
+            f"there is {', '.join(shown)}.{did_you_mean(wanted, list(shown))} Name its list with "
+            "--view, and see that the list has something that the source has."
+        )
     if not chosen:
-        known = list(_titles(catalogue))
         raise RequirementError(
             f"{wanted} is required (--require), and {source} does not show it; it shows "
-            f"{', '.join(known)}.{did_you_mean(wanted, known)} Fetch what is missing, or require "
-            "less."
+            f"{', '.join(shown)}.{did_you_mean(wanted, list(shown))} Fetch what is missing, or "
+            "require less."
         )
     if name == wanted:
         return
     index(archives_of([split for _, split in chosen]))
     for version, split in chosen:
-        ledger = account(version, split, strict=True)
-        if not ledger.adds_up:
-            told = [*ledger.problems[:3], ledger.sentence(str(source)) or ""]
-            raise RequirementError(
-                f"{ledger.title} is required to be complete (--require), and is not. "
-                f"{' '.join(filter(None, told))}"
-            )
+        _check_complete(catalogue, version, split)
+
+
+def _check_complete(catalogue: Catalogue, version: Version, split: Split) -> None:
+    """Raises RequirementError where images are missing; of a view, those that its list names."""
+    from imagenetfs.tree.ledger import account
+    from imagenetfs.tree.versions.views import ViewSplit
+
+    if isinstance(split.backend, ViewSplit):
+        _check_complete_view(catalogue, version, split.name, split.backend)
+        return
+    ledger = account(version, split, strict=True)
+    if not ledger.adds_up:
+        told = [*ledger.problems[:3], ledger.sentence(str(catalogue.source.path)) or ""]
+        raise RequirementError(
+            f"{ledger.title} is required to be complete (--require), and is not. "
+            f"{' '.join(filter(None, told))}"
+        )
+
+
+def _check_complete_view(
+    catalogue: Catalogue, version: Version, name: bytes, backend: ViewSplit
+) -> None:
+    title = _VIEWS + os.fsdecode(version.name + b"/" + name)
+    warnings = catalogue.view_warnings[version.name]
+    if warnings:
+        raise RequirementError(
+            f"{title} is required to be complete (--require), and is not: {warnings[0]}"
+        )
+    for number in range(len(backend.classes)):
+        backend.listing(number)
+    if backend.missing:
+        raise RequirementError(
+            f"{title} is required to be complete (--require), and is not: {len(backend.missing):,} "
+            f"images of its list are not there (first: {decoded(min(backend.missing))})."
+        )
 
 
 def _titles(catalogue: Catalogue) -> dict[str, tuple[Version, Split]]:
+    """What may be required: ``VERSION/SPLIT`` and ``views/NAME/SPLIT``."""
     from imagenetfs.tree.ledger import title_of
 
     return {
-        title_of(version, split): (version, split)
-        for version in catalogue.versions
+        before + title_of(version, split): (version, split)
+        for before, versions in (("", catalogue.versions), (_VIEWS, catalogue.views))
+        for version in versions
         for split in version.splits
     }
-
-
-def _splits(catalogue: Catalogue, wanted: str) -> list[tuple[Version, Split]]:
-    """The split of that name, or all of the version of that name."""
-    return [
-        found
-        for title, found in _titles(catalogue).items()
-        if wanted in (title, title.partition("/")[0])
-    ]
 
 
 def _index(catalogue: Catalogue, places: Any, archives: Sequence[int], settings: Settings) -> None:

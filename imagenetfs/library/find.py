@@ -184,15 +184,27 @@ class TreeSearch:
     def _nothing(self, what: str, path: str) -> str:
         source = self._opened.spec.source
         known = all_words()
+        wnid, word = self._example()
         elsewhere = WordIndex(known, known).named(what)
         if elsewhere:
-            return f"{source} has no images of {what}, which is {listed(elsewhere, known)}."
+            return (
+                f"{source} has no images of {what}, which is {listed(elsewhere, known)}. It has "
+                f"images of '{word}', for example."
+            )
         near = self._words.near(what) or did_you_mean(path, [*self.versions, *self._splits])
         some = next(iter(self._splits), "ILSVRC2012/train")
         return (
-            f"{source} has nothing called {what}: give a WordNet id (n01443537), a word "
-            f"(goldfish), a split ({some}), or an image's path or name.{near}"
+            f"{source} has nothing called {what}: give a WordNet id ({wnid}), a word "
+            f"('{word}'), a split ({some}), or an image's path or name.{near}"
         )
+
+    def _example(self) -> tuple[str, str]:
+        """(WordNet id, first word) of a class that is here."""
+        for version in self.versions.values():
+            for wnid in version.wnids:
+                if wnid in version.words:
+                    return os.fsdecode(wnid), version.words[wnid].partition(",")[0]
+        return "n02119789", "kit fox"
 
     # --- words ------------------------------------------------------------------------------------
 

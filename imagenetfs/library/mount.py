@@ -82,7 +82,7 @@ def mount_source(
     """Mount, or join the mount that the job has. Raises ImagenetfsError."""
     known = {**OpenSettings.__annotations__, **MountSettings.__annotations__}
     options = option_texts("mount", known, source, given)
-    config.resolve(options)  # a wrong value is told before anything starts
+    config.resolve(options, called=str)  # a wrong value is told before anything starts
     at = os.fspath(Path(mountpoint).absolute()) if mountpoint is not None else None
     helper = subprocess.Popen(
         [

@@ -70,7 +70,7 @@ def resolve_spec(source: AnyPath | None, given: Mapping[str, object]) -> TreeSpe
     cache's directory may raise.
     """
     options = option_texts("open", OpenSettings.__annotations__, source, given)
-    return spec_of(config.resolve(options))
+    return spec_of(config.resolve(options, called=str))
 
 
 def spec_of(settings: Settings) -> TreeSpec:

@@ -70,7 +70,7 @@ class SourceDirectory:
         except FileNotFoundError:
             raise SourceMissingError(
                 f"the source {path} does not exist on this node; is it mounted here? "
-                "Give the directory that holds ILSVRC2012/ and the others with --source."
+                "Give the directory that holds ILSVRC2012/ and the others as the source."
             ) from None
         except NotADirectoryError:
             raise SourceMissingError(

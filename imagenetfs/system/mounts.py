@@ -25,6 +25,14 @@ from imagenetfs.system.patience import ask
 OUR_TYPE = "fuse.imagenetfs"
 MOUNT_TABLE = Path("/proc/self/mountinfo")
 
+IN_MEMORY = frozenset({"tmpfs", "ramfs", "rootfs", "devtmpfs"})
+_OVER_NETWORK_WORDS = """
+    9p afs beegfs ceph cifs coda dvs gfs2 glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs panfs
+    pvfs2 smb3 smbfs virtiofs wekafs yrfs
+"""
+OVER_NETWORK = frozenset(_OVER_NETWORK_WORDS.split())
+"""Types of file systems whose data is on other machines. Of fuse.* it is not known."""
+
 _SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 _MNT_DETACH = 2
 _UMOUNT_NOFOLLOW = 8

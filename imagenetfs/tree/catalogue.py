@@ -53,7 +53,8 @@ class Catalogue:
     far as the names of their classes tell; ``ledgers`` tells the rest when it shows.
 
     ``archives`` and their ``numbers`` by path are those found then; ``index.archives`` has those to
-    come too. ``served``: the directories that splits read.
+    come too. ``served``: the directories that splits read. ``view_warnings``: of each view by its
+    name, what its list names and is not there, as far as names tell.
     """
 
     source: Source
@@ -61,6 +62,7 @@ class Catalogue:
     archives: Sequence[Archive]
     versions: list[Version]
     views: list[Version]
+    view_warnings: dict[bytes, list[str]]
     warnings: list[str]
     lost: list[str]
     late_warnings: LateWarnings
@@ -127,6 +129,7 @@ def build_catalogue(
         found.archives,
         versions,
         [view for view, _ in shown],
+        {view.name: warnings for view, warnings in shown},
         found.warnings,
         [str(error) for error in found.lost],
         found.late_warnings,

@@ -103,7 +103,7 @@ if os.fork() == 0:  # a child that lives on does not keep it
     ("settings", "kind", "words"),
     [
         ({"cachedir": "/x"}, errors.UsageError, "no setting cachedir"),
-        ({"workers": "many"}, errors.UsageError, "--workers must be"),
+        ({"workers": "many"}, errors.UsageError, "workers must be"),
         ({"require": "ILSVRC2012/val"}, errors.RequirementError, "is required"),
     ],
 )

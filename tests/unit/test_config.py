@@ -191,7 +191,8 @@ def test_what_is_required(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("IMAGENETFS_REQUIRE", "a/b,a/c:complete,d")
     assert config.resolve().require == wanted
     assert config.resolve({"require": ["none"]}).require == ()
-    for wrong in ("a/b/c", "complete", "a:complete:complete", "a,,b", "/"):
+    assert config.resolve({"require": ["views/a/b:complete"]}).require == ("views/a/b:complete",)
+    for wrong in ("a/b/c", "views/a/b/c", "complete", "a:complete:complete", "a,,b", "/"):
         with pytest.raises(UsageError, match="--require must be VERSION/SPLIT"):
             config.resolve({"require": [wrong]})
 

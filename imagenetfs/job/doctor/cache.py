@@ -8,15 +8,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from imagenetfs.cache.directory import CacheDirectory
+from imagenetfs.cache.directory import CacheDirectory, unfit_type
 from imagenetfs.config import Settings
+from imagenetfs.errors import ImagenetfsError
+from imagenetfs.job import preflight
+from imagenetfs.job.doctor.directories import file_system_of
 from imagenetfs.job.doctor.findings import Finding, green, red, yellow
-from imagenetfs.system import child_call
+from imagenetfs.system import child_call, mounts
 from imagenetfs.system.work_watch import call_watched
 from imagenetfs.units import in_bytes
 
 _SECONDS = 10.0
 _ABOUT = "read cache"
+_LOCAL = tuple(map(Path, ("/localscratch", "/scratch", "/local", "/tmp", "/var/tmp")))
+"""Where nodes have a disk of their own, where $SLURM_TMPDIR does not say it."""
+
 _OTHER = "name another directory of this node with --cache-dir"
 
 
@@ -24,10 +30,7 @@ def cache(settings: Settings, sizes: Mapping[str, int]) -> Iterator[Finding]:
     """A line on the cache. ``sizes``: bytes of each split's archives, as far as they are known."""
     place = settings.cache_dir
     if place is None:
-        yield green(
-            _ABOUT,
-            "none is set, so each epoch reads the source; --cache-dir DIR keeps what was read",
-        )
+        yield _none(settings)
         return
     try:
         room, held = call_watched(lambda: _room(place, settings), _SECONDS)
@@ -51,6 +54,28 @@ def cache(settings: Settings, sizes: Mapping[str, int]) -> Iterator[Finding]:
             f"--keep-free, or {_OTHER}",
             **facts,
         )
+
+
+def _none(settings: Settings) -> Finding:
+    """That there is no cache: it costs nothing where the source is a disk of this node."""
+    try:
+        kind = file_system_of(settings.source or preflight.default_source())
+    except ImagenetfsError:
+        kind = "unknown"  # a line on the source says so
+    if kind not in mounts.OVER_NETWORK and not kind.startswith("fuse."):
+        return green(_ABOUT, "none is set, and a source on this node needs none")
+    place = next(filter(_is_fit, _LOCAL), None)
+    name = f"{place}/$USER-imagenet" if place is not None else "DIR, on a disk of this node,"
+    return yellow(
+        _ABOUT,
+        f"none is set, so each epoch reads all of the source over the network ({kind})",
+        f"in the job: --cache-dir {name} keeps what was read; `imagenetfs cache clear` removes it",
+    )
+
+
+def _is_fit(place: Path) -> bool:
+    """Whether a cache can be made below a directory, on a disk of this node."""
+    return unfit_type(place) is None and place.is_dir() and os.access(place, os.W_OK | os.X_OK)
 
 
 def _room(place: Path, settings: Settings) -> tuple[int, int]:

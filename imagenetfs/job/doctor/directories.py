@@ -20,7 +20,6 @@ from imagenetfs.units import GIB, MIB, in_bytes
 
 _TRIAL_BYTES = 8 * MIB
 _TRIAL_SECONDS = 10.0
-_IN_MEMORY = ("tmpfs", "ramfs")
 
 LITTLE = {"index": 64 * MIB, "temporary files": 2 * GIB, "run directory": MIB, "log": MIB}
 """Bytes below which a place is nearly full: an index has 24 MB for
@@ -71,7 +70,7 @@ def look_at(name: str, place: Path) -> Finding:
     what = f"{place}: {in_bytes(free)} free, {in_bytes(speed)}/s, {kind}"
     if free < LITTLE[name]:
         return yellow(name, f"{what}; nearly full", advice, **facts)
-    if kind in _IN_MEMORY and name == "index":
+    if kind in mounts.IN_MEMORY and name == "index":
         return yellow(name, f"{what}: it takes memory, and is lost at a reboot", advice, **facts)
     return green(name, what, **facts)
 

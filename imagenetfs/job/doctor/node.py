@@ -183,9 +183,11 @@ def job(environ: Mapping[str, str]) -> Iterator[Finding]:
     else:
         yield green("job", what, cpus=cpus, memory=memory)
     local = environ.get("SLURM_TMPDIR")
-    if environ.get("SLURM_JOB_ID") and not local:
+    if environ.get("SLURM_JOB_ID") and not local and not environ.get("IMAGENETFS_CACHE_DIR"):
         yield yellow(
-            "local disk", "$SLURM_TMPDIR is not set", "ask the site for a node-local directory"
+            "local disk",
+            "$SLURM_TMPDIR is not set, so there is no read cache by default",
+            "ask the site for a node-local directory, and give it as --cache-dir",
         )
     elif local and not Path(local).is_dir():
         yield red(

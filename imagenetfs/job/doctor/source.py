@@ -44,7 +44,7 @@ _PROBES, _PROBE_BYTES = 32, 512
 _SPAN_SECONDS = 1.0
 _SLOW_SECONDS, _SLOW_BYTES = 0.02, 50e6
 _SMALL_READ = 131_072
-_NETWORK = ("nfs", "nfs4")
+_NFS = ("nfs", "nfs4")
 
 
 def source(settings: Settings) -> Iterator[Finding]:
@@ -75,9 +75,12 @@ def source(settings: Settings) -> Iterator[Finding]:
 def _mounted(path: Path) -> Finding:
     """How the source's file system is mounted."""
     entry = mount_of(path)
-    if entry is None or entry.fstype not in _NETWORK:
+    if entry is None or entry.fstype not in _NFS:
         kind = entry.fstype if entry is not None else "unknown"
-        return green("source", f"{path} is on this node ({kind})", path=str(path), type=kind)
+        facts = {"path": str(path), "type": kind}
+        if kind in mounts.OVER_NETWORK:
+            return green("source", f"{path} is a network disk ({kind})", **facts)
+        return green("source", f"{path} is on this node ({kind})", **facts)
     given = dict(option.partition("=")[::2] for option in entry.options.split(","))
     version, size = given.get("vers", "?"), int(given.get("rsize", "0"))
     patience = "soft" if "soft" in given else "hard"

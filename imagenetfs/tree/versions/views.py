@@ -208,6 +208,8 @@ class ViewSplit:
         # An image called <wnid>_... stands in that class of train, unseen.
         by_class = isinstance(base, PerClassSplit | DirectorySplit | FlatSplit)
         self._named_by_class = split == b"train" and by_class
+        self.missing: set[bytes] = set()
+        """Images that the list names and that are not there, of the classes that were listed."""
         self._numbers: list[int] | None = None
         self._classes: list[bytes] | None = None
         self._files: dict[int, list[bytes]] = {}
@@ -286,6 +288,7 @@ class ViewSplit:
 
     def _tell_lost(self, lost: Sequence[bytes], of: int, where: bytes) -> None:
         if lost:
+            self.missing.update(lost)
             self._tell(
                 f"{len(lost):,} of {of:,} names in {decoded(where)} are not there "
                 f"(first: {decoded(min(lost))})."

@@ -49,6 +49,16 @@ def test_bad_usage_through_the_whole_command(
     assert sentence in captured.err
 
 
+def test_no_arguments_give_an_overview(capsys: pytest.CaptureFixture[str]) -> None:
+    """It fits on a screen, and says where the rest is."""
+    assert app.main([]) == 0
+    out = capsys.readouterr().out
+    assert all(re.search(rf"^  {name} +[A-Z]", out, re.MULTILINE) for name in COMMANDS)
+    assert "Exit codes:" not in out
+    assert out.count("\n") < 50
+    assert "imagenetfs --help" in out
+
+
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["run", "-h"], ["mount", "--help"]])
 def test_help(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     assert app.main(arguments) == 0

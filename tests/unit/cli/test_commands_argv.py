@@ -14,7 +14,7 @@ from imagenetfs.errors import UsageError
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ([], Arranged(["--help"])),
+        ([], Arranged(["--help"], is_overview=True)),
         (["--version"], Arranged(["--version"])),
         (["mount", "/a", "/b"], Arranged(["mount", "/a", "/b"])),
         (["/a", "/b"], Arranged(["mount", "/a", "/b"])),

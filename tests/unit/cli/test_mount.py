@@ -66,6 +66,21 @@ def test_source_and_mountpoint(
     assert not list((tmp_path / "run").rglob("*.lock"))
 
 
+def test_on_a_terminal_it_says_what_to_do_next(
+    played: Played,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mount, "is_on_terminal", lambda: True)
+    place = tmp_path / "a b"
+    said = call(capsys, "mount", "/s", place)
+    assert (said.code, said.out, said.err.count("\n")) == (0, "", 1)
+    assert f"/s is mounted at {place}. `imagenetfs status` shows" in said.err
+    assert f"`imagenetfs umount '{place}'` ends it." in said.err
+    assert call(capsys, "mount", "-q", "/s", place) == (0, "", "")
+
+
 def test_the_bare_form(played: Played, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = "ro,workers=3,allow_other,noauto"
     assert call(capsys, "/s", tmp_path / "m", "-o", options).code == 0

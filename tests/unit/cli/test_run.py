@@ -155,6 +155,11 @@ STATUS: dict[str, Any] = {
             {**STATUS, "problems": ["x", "y"], "counters": {}},
             "0 images read, 0 B served (0 B from /datashare/imagenet); 2 problems, said above.",
         ),
+        (
+            {**STATUS, "counters": {**STATUS["counters"], "source_bytes": 4 * 10**9}},
+            "1,281,167 images read, 3.0 GB served (4.0 GB from /datashare/imagenet, with headers "
+            "and what lies around the images, 1.0 GB from the read cache); no problems.",
+        ),
         (None, "none, for the mount does not answer. Its log may say why."),
     ],
 )

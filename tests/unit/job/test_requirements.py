@@ -88,6 +88,47 @@ def test_a_subset_is_not_whole_although_no_list_says_so(source: Path) -> None:
     assert "2 of 100,000 images" in refused(source, "ILSVRC2012/test:complete")
 
 
+def with_view(source: Path, entries: str, *names: str) -> list[str]:
+    said: list[str] = []
+    file = write(source.parent / "list.txt", entries.encode())
+    settings = settings_with(require=list(names), view=f"few={file}", index_dir="none")
+    check_required(source, settings, said.append)
+    return said
+
+
+def test_a_view_that_has_something(source: Path) -> None:
+    entries = "train/n00000001\ntrain/n00000002_1.JPEG\ntrain/n99999999\n"
+    assert with_view(source, entries, "views/few/train", "views/few", "ILSVRC2012/train") == []
+    whole = entries.partition("train/n99999999")[0]
+    assert len(with_view(source, whole, "views/few/train:complete")) == 1
+
+
+@pytest.mark.parametrize("entries", ["n99999999\n", "# nothing\n"])
+def test_a_view_that_is_empty(source: Path, entries: str) -> None:
+    with pytest.raises(ImagenetfsError, match="views/few/train is required") as caught:
+        with_view(source, entries, "views/few/train")
+    assert caught.value.exit_code is ExitCode.REQUIREMENT_NOT_MET
+    assert "Name its list with --view" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("entries", "first"),
+    [("n00000001\nn99999999\n", "n99999999"), ("n00000001_77.JPEG\n", "n00000001_77.JPEG")],
+)
+def test_a_view_that_lacks_entries_is_not_complete(source: Path, entries: str, first: str) -> None:
+    assert with_view(source, entries, "views/few/train") == []
+    with pytest.raises(ImagenetfsError, match="is required to be complete") as caught:
+        with_view(source, entries, "views/few/train:complete")
+    assert caught.value.exit_code is ExitCode.REQUIREMENT_NOT_MET
+    assert f"(first: {first})" in str(caught.value)
+
+
+def test_a_view_that_is_not_named(source: Path) -> None:
+    sentence = refused(source, "views/few/train")
+    assert "Name its list with --view" in sentence
+    assert "there is ILSVRC2012/train" in sentence
+
+
 def test_why_something_is_not_there_is_said_before(source: Path) -> None:
     said: list[str] = []
     (source / VAL).write_bytes(b"no tar" * 200)

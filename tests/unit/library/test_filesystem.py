@@ -147,7 +147,7 @@ def test_nothing_is_written(fs: ImagenetFileSystem, mode: str) -> None:
 
 
 def test_options_are_those_of_open_and_fsspecs(shared_source: Path) -> None:
-    with pytest.raises(UsageError, match="--in-flight must be"):
+    with pytest.raises(UsageError, match=r"^in_flight must be"):
         ImagenetFileSystem(str(shared_source), in_flight=0, skip_instance_cache=True)
     given = {"index_dir": "none", "use_listings_cache": False, "skip_instance_cache": True}
     found = ImagenetFileSystem(str(shared_source), **given)

@@ -160,7 +160,7 @@ def test_an_archive_that_was_cut(tree: imagenetfs.Tree, source: Path) -> None:
 def test_bad_settings(source: Path) -> None:
     with pytest.raises(errors.UsageError, match=r"no setting cachedir.*Did you mean cache_dir"):
         imagenetfs.open(source, cachedir="/x")  # type: ignore[call-arg]  # that is the test
-    with pytest.raises(errors.UsageError, match="--prefer must be"):
+    with pytest.raises(errors.UsageError, match=r"^prefer must be"):
         imagenetfs.open(source, prefer="neither")
     with pytest.raises(errors.SourceMissingError, match="does not exist"):
         imagenetfs.open(source / "nowhere")

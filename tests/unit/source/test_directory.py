@@ -44,7 +44,7 @@ def source(root: Path) -> Iterator[SourceDirectory]:
 def test_a_source_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SourceMissingError, match="does not exist on this node") as caught:
         SourceDirectory(tmp_path / "nothing")
-    assert "--source" in str(caught.value)
+    assert "as the source" in str(caught.value)
 
 
 def test_a_source_that_is_no_directory(root: Path) -> None:

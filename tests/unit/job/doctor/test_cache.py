@@ -10,9 +10,15 @@ from imagenetfs import config
 from imagenetfs.config import Settings
 from imagenetfs.job.doctor import cache
 from imagenetfs.job.doctor.findings import Finding, Grade
+from tests.helpers.mount_table import MountTable
 
 GB = 10**9
 SIZES = {"ILSVRC2012/train": 138 * GB, "ILSVRC2012/val": 6 * GB}
+
+
+@pytest.fixture
+def mount_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MountTable:
+    return MountTable(tmp_path, monkeypatch)
 
 
 def settings_with(**given: object) -> Settings:
@@ -24,10 +30,30 @@ def line_of(sizes: dict[str, int], **given: object) -> Finding:
     return line
 
 
-def test_none() -> None:
-    line = line_of(SIZES, cache_dir="none")
-    assert line.grade is Grade.GREEN
-    assert "none is set" in line.what
+def test_none_beside_a_source_on_this_node(mount_table: MountTable) -> None:
+    line = line_of(SIZES, cache_dir="none", source="/datashare")
+    assert (line.grade, line.advice) == (Grade.GREEN, "")
+    assert line.what == "none is set, and a source on this node needs none"
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "lustre", "fuse.sshfs"])
+def test_none_beside_a_source_on_the_network(
+    mount_table: MountTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """The line has an option that can be pasted: the first disk of this node that can be used."""
+    mount_table.add("/datashare", fstype=kind)
+    for name in ("memory", "network", "disk"):
+        (tmp_path / name).mkdir()
+    mount_table.add(tmp_path / "memory", fstype="tmpfs")
+    mount_table.add(tmp_path / "network", fstype="nfs")
+    places = [tmp_path / name for name in ("not there", "memory", "network", "disk")]
+    monkeypatch.setattr(cache, "_LOCAL", places)
+    line = line_of(SIZES, cache_dir="none", source="/datashare/imagenet")
+    assert (line.grade, kind in line.what) == (Grade.YELLOW, True)
+    assert f"--cache-dir {tmp_path}/disk/$USER-imagenet keeps" in line.advice
+    monkeypatch.setattr(cache, "_LOCAL", places[:3])
+    line = line_of(SIZES, cache_dir="none", source="/datashare/imagenet")
+    assert "--cache-dir DIR, on a disk of this node, keeps" in line.advice
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,17 @@ def test_how_it_is_mounted(
     assert words in line.what
 
 
+def test_another_network_disk_is_not_on_this_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x").mkdir()
+    table = tmp_path / "mountinfo"
+    table.write_text(f"1 0 0:1 / / rw - ext4 /dev/x rw\n2 1 0:2 / {tmp_path} rw - lustre o:/l rw\n")
+    monkeypatch.setattr(mounts, "MOUNT_TABLE", table)
+    line = next(source_lines.source(settings_with(source=tmp_path)))
+    assert line.what == f"{tmp_path} is a network disk (lustre)"
+
+
 def test_a_source_that_may_hang_wants_fusectl(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
