@@ -13,6 +13,22 @@ from imagenetfs.cli.progress import ProgressBar
 from imagenetfs.cli.terminal import say
 from imagenetfs.errors import UsageError
 
+_ClassesOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Classes of ILSVRC2012 (default: 10), or of that version (default: all).",
+        show_default=False,
+    ),
+]
+_ImagesOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, help="Train images a class (default: 80).", show_default=False
+    ),
+]
+
 
 def register(app: App) -> None:
     """Add this command."""
@@ -32,19 +48,8 @@ def sample(
             show_default=False,
         ),
     ] = None,
-    classes: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Classes of ILSVRC2012, or of that version.",
-            show_default=False,
-        ),
-    ] = None,
-    images: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Train images a class.", show_default=False),
-    ] = None,
+    classes: _ClassesOption = None,
+    images: _ImagesOption = None,
     seed: Annotated[int, typer.Option(metavar="S", help="Another seed draws other pictures.")] = 0,
     full_size: Annotated[
         bool,
@@ -56,6 +61,8 @@ def sample(
 ) -> None:
     """Make a small ImageNet to try everything with: every version, real
     JPEGs, the same each time.
+
+    Pillow draws the images: pip install pillow.
     """
     from imagenetfs.sample import DEFAULT_CLASSES, DEFAULT_IMAGES, make_full_size, make_sample
 

@@ -14,6 +14,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from imagenetfs.errors import ExitCode, ImagenetfsError
 from imagenetfs.job import signals
@@ -30,6 +31,11 @@ _VERSION_AT_ROOT = re.compile(
     r"/(?:ILSVRC2012(?:_t3)?|winter21_whole|fall11_whole|tiny-imagenet-200|Imagenet(?:8|16|32|64)"
     r"|views)(?:/|$)"
 )
+
+_JOINT = re.compile(r"\s(?:\||\|\||&&|>>?)\s")
+"""What joins commands, or sends their output on, within a line for a shell."""
+
+_SHELLS = ("sh", "bash", "dash", "ksh", "zsh", "fish", "csh", "tcsh")
 
 _SHELL_LINE = re.compile(r"[\s|&;<>]")
 
@@ -71,9 +77,16 @@ def fill_in(command: Sequence[str], mountpoint: str) -> list[str]:
 
 def doubts(command: Sequence[str]) -> list[str]:
     """What of a command was most probably meant otherwise, each in a sentence: another word in
-    braces, a variable that the shell filled in before there was a mount.
+    braces, a variable that the shell filled in before there was a mount, a pipe without a shell.
     """
     found = []
+    joined = _joined(command)
+    if joined is not None:
+        found.append(
+            f"`{joined}` is given to {command[0]} as a word, for no shell reads it. If it is a "
+            "part of a line for the shell, put all of that behind sh -c: imagenetfs run ... -- "
+            "sh -c '...'"
+        )
     for argument in command:
         other = next((m[0] for m in _BRACES.finditer(argument) if m[0] != PLACEHOLDER), None)
         if other is not None:
@@ -87,6 +100,16 @@ def doubts(command: Sequence[str]) -> list[str]:
                 f"filled it in before the mount was there. Write {PLACEHOLDER}{argument}."
             )
     return list(dict.fromkeys(found))
+
+
+def _joined(command: Sequence[str]) -> str | None:
+    """The first word behind a command that is no shell and pipes, as no program but one expects."""
+    if not command or Path(command[0]).name in _SHELLS or "-c" in command:
+        return None
+    for argument in command[1:]:
+        if argument in ("|", "||", "&&") or (PLACEHOLDER in argument and _JOINT.search(argument)):
+            return argument
+    return None
 
 
 def run(command: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from imagenetfs.library.split import Split
+from imagenetfs.library.tree import Tree
 from imagenetfs.torch.samples import ChosenPaths, DirectoryPaths, Paths, Samples, Targets
 
 IMG_EXTENSIONS = (
@@ -69,8 +70,15 @@ class ImageFolder(Dataset[tuple[Any, Any]]):
         ``loader`` is called with a file's path; where ``root`` is a split, which has none outside
         this process, with a binary file, whose ``name`` is the path in the tree. ``is_valid_file``
         is called with the path; by default the extensions of torchvision decide. ``allow_empty``:
-        a class without a file is no error. Raises FileNotFoundError as torchvision does.
+        a class without a file is no error. Raises FileNotFoundError as torchvision does, TypeError
+        for a whole tree.
         """
+        if isinstance(root, Tree):
+            raise TypeError(
+                "ImageFolder takes a split of the tree, such as "
+                f"tree[{next(iter(root.splits), 'ILSVRC2012/train')!r}], not the tree itself. It "
+                f"has {', '.join(root.splits)}."
+            )
         self.split = root if isinstance(root, Split) else None
         self.root = root.name if isinstance(root, Split) else os.fspath(root)
         self.transform = transform

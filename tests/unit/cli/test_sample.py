@@ -43,6 +43,13 @@ def test_the_arguments_reach_the_sample(
     ]
 
 
+def test_the_help_has_the_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["help", "sample"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"Classes of ILSVRC2012 (default: {imagenetfs.sample.DEFAULT_CLASSES})" in said
+    assert f"Train images a class (default: {imagenetfs.sample.DEFAULT_IMAGES})." in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -65,6 +65,28 @@ def test_a_line_for_the_shell_is_told_how_to_run() -> None:
     assert command._shell_advice(["nosuch", "a b"]) == ""
 
 
+@pytest.mark.parametrize(
+    "words", [["ls", "{mnt} | wc -l"], ["ls", "{mnt}", "|", "wc"], ["/bin/ls", "{mnt}/a && true"]]
+)
+def test_a_pipe_that_no_shell_reads_is_told(words: list[str]) -> None:
+    [told] = command.doubts(words)
+    assert "sh -c '...'" in told
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["sh", "-c", "ls {mnt} | wc -l"],
+        ["/bin/bash", "-ec", "ls {mnt} && true"],
+        ["srun", "bash", "-c", "ls {mnt} | wc -l"],
+        ["grep", "a | b", "{mnt}/ILSVRC2012/words.txt"],
+        ["find", "{mnt}", "-exec", "ls", "{}", ";"],
+    ],
+)
+def test_what_a_shell_reads_is_no_doubt(words: list[str]) -> None:
+    assert command.doubts(words) == []
+
+
 def test_the_mountpoint_is_filled_in_everywhere() -> None:
     given = ["{mnt}/bin", "--data={mnt}/train:{mnt}", "{}", "$mnt", "{mnt"]
     assert command.fill_in(given, "/m") == ["/m/bin", "--data=/m/train:/m", "{}", "$mnt", "{mnt"]

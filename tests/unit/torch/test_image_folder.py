@@ -151,6 +151,11 @@ def tree(sample: Path) -> Iterator[imagenetfs.Tree]:
         yield opened
 
 
+def test_a_whole_tree_is_no_folder(tree: imagenetfs.Tree) -> None:
+    with pytest.raises(TypeError, match=r"takes a split of the tree, such as tree\['ILSVRC2012/tr"):
+        ImageFolder(tree)  # type: ignore[arg-type]  # the mistake that is answered
+
+
 def test_a_split_without_a_mount(tree: imagenetfs.Tree) -> None:
     split = tree["ILSVRC2012/val"]
     dataset = ImageFolder(split, lookalike, double)
