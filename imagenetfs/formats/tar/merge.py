@@ -82,6 +82,9 @@ class ScanMerger(ABC):
                     break
                 position, ended = yield from self._take(scan_range, position, walk, since)
                 own = self._succeed(scan_range, position, walk)
+                if ended:  # there the walk has said what it found behind the end
+                    progress(position)
+                    break
         finally:
             self._cancel(own)
         if ended:
