@@ -76,6 +76,9 @@ def arrays(read_at: ReadAt, size: int) -> dict[str, Array]:
 
 def _array(read_at: ReadAt, size: int, info: zipfile.ZipInfo) -> Array:
     at = info.header_offset
+    # zipfile reckons it from where the directory is found to stand: it may be below 0.
+    if not 0 <= at <= size - _LOCAL_HEADER.size:
+        raise ArchiveError(f"the zip's directory is wrong about {info.filename}", max(0, at))
     local = read_at(at, _LOCAL_HEADER.size)
     magic, name_length, extra_length = _LOCAL_HEADER.unpack(local)
     if magic != b"PK\3\4":

@@ -102,7 +102,9 @@ def _located(
             problem = "" if behind == 0 else _behind(behind)
             if begin - offset < start:
                 problem = problem or f"its first {start + offset - begin:,} bytes are missing"
-            return CentralDirectory(begin, begin + size, begin - offset, entries, modulo, problem)
+            # It ends before the record, whatever length that claims.
+            end = min(begin + size, at)
+            return CentralDirectory(begin, end, begin - offset, entries, modulo, problem)
     raise ArchiveError("its directory is not where its end record says: bytes are missing", at)
 
 

@@ -127,3 +127,23 @@ def test_every_flipped_byte_is_noticed_or_harmless() -> None:
                     assert whole(bytes(file), arrays[name]) == wanted.tobytes()
         except ArchiveError:
             pass
+
+
+@pytest.mark.parametrize("where", [0, 1, 2**31, 2**32 - 2])
+@pytest.mark.parametrize("fewer", [0, 4])
+def test_no_read_is_outside_the_file(where: int, fewer: int) -> None:
+    """Whatever the directory says of where a member begins, and ``fewer`` bytes before it."""
+    file = bytearray(saved(data=DATA))
+    entry = file.rindex(b"PK\1\2")
+    file[entry + 42 : entry + 46] = where.to_bytes(4, "little")
+    del file[64 : 64 + fewer]
+
+    def read_at(at: int, length: int) -> bytes:
+        assert 0 <= at <= at + length <= len(file), (at, length)
+        return bytes(file[at : at + length])
+
+    if (where, fewer) == (0, 0):
+        assert set(npz.arrays(read_at, len(file))) == {"data"}
+        return
+    with pytest.raises(ArchiveError):
+        npz.arrays(read_at, len(file))

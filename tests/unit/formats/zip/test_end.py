@@ -83,3 +83,13 @@ def test_what_begins_as_a_zip() -> None:
     assert begins_as_zip(raw_zip(MEMBERS))
     assert begins_as_zip(raw_zip([]))
     assert not begins_as_zip(b"PK and so on")
+
+
+@pytest.mark.parametrize("more", [1, 1 << 20, 1 << 30])
+def test_a_length_that_is_too_large_reads_nothing_behind_the_record(more: int) -> None:
+    data = bytearray(raw_zip(MEMBERS))
+    record = data.rindex(b"PK\5\6")
+    size = int.from_bytes(data[record + 12 : record + 16], "little") + more
+    data[record + 12 : record + 16] = size.to_bytes(4, "little")
+    found = find(bytes(data))
+    assert (found.end, found.entries) == (record, 2)
