@@ -75,6 +75,14 @@ EXERCISES = (
         HOUR,
     ),
     Exercise(
+        "fuzz-zip",
+        "damaged zips and npz files are read or refused, and no byte outside of them is asked for",
+        _module("fuzz_zip"),
+        "s",
+        HOUR,
+        HOUR,
+    ),
+    Exercise(
         "machine",
         "library and mount against a model of our own, whatever happens to source and workers",
         _tests("tests/prove/test_machine.py"),

@@ -19,6 +19,7 @@ ATTACKS: dict[str, tuple[int, ...]] = {
     "machine": (1, 4, 5, 7, 8, 9, 21, 24),
     "load": (1,),
     "fuzz": (1,),
+    "fuzz-zip": (1, 28),
     "jobs": (17,),
     "places": (1,),
     "segments": (1,),
