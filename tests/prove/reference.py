@@ -112,6 +112,8 @@ def _container(nodes: Nodes, at: str, data: bytes, source: str, depth: int) -> N
 def tar_members(data: bytes) -> Nodes:
     """The members of a tar, of which the end may be cut off: whole ones alone."""
     found: Nodes = {}
+    if len(data) < tarfile.BLOCKSIZE:  # tarfile refuses what has not one whole header
+        return found
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         for info in _readable(archive):
             name = info.name
@@ -172,7 +174,11 @@ def _version(nodes: Nodes, root: Path, kit: Kit) -> None:
                 found.of = {world.TRAIN}
                 _put(nodes, f"ILSVRC2012/train/{wnid}/{image}", found)
     if (root / world.VAL).exists():
-        for name, node in tar_members((root / world.VAL).read_bytes()).items():
+        images = tar_members((root / world.VAL).read_bytes())
+        # The devkit says the classes: one whose images are all cut off is an empty directory.
+        for wnid in kit.wnids.values() if images else ():
+            _put(nodes, f"ILSVRC2012/val/{wnid}", Node(DIRECTORY, of={world.VAL}))
+        for name, node in images.items():
             node.of = {world.VAL}
             wnid = kit.wnids[kit.truth[int(name[15:23]) - 1]]
             _put(nodes, f"ILSVRC2012/val/{wnid}/{name}", node)
