@@ -26,6 +26,11 @@ _HEAD = struct.Struct("<QQ")
 _ENTRY = struct.Struct("<QQ16s16sQ")
 _FAILING, _OVER = 1, 2
 
+_REST = b"\0"
+"""No path; and the one entry of all files that no other entry is left for."""
+
+_OF_REST = "further files of the source could not be read; the log names the first of them."
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -67,7 +72,7 @@ class FailureRegister:
 
         ``kind`` tells ways apart; the sentence of each is that of its first request.
 
-        Beyond 512 files and reasons the log alone has it: then this is True each time.
+        What is beyond 511 files and reasons is counted in one entry, the last, and is new once.
         """
         key, reason = _digest(path), _digest(kind.encode())
         with self._lock.held():
@@ -78,10 +83,16 @@ class FailureRegister:
                     self._head[1] += state == _OVER
                     return bool(state == _OVER)
             number = self._head[0]
-            if number < _MAX_ENTRIES:
-                self._write(number, key, reason, sentence)
-                self._head[0] = number + 1
-                self._head[1] += 1
+            if number == _MAX_ENTRIES:
+                at = mmap.PAGESIZE + (number - 1) * _ENTRY_BYTES
+                count, *rest = _ENTRY.unpack_from(self._map, at)
+                _ENTRY.pack_into(self._map, at, count + 1, *rest)
+                return False
+            if number == _MAX_ENTRIES - 1:
+                key, sentence = _digest(_REST), _OF_REST
+            self._write(number, key, reason, sentence)
+            self._head[0] = number + 1
+            self._head[1] += 1
         return True
 
     def recovered(self, path: bytes) -> int:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from imagenetfs.errors import ArchiveError
 from imagenetfs.index.archives import Archive, Kind
 from imagenetfs.index.columns import MAGIC, Array, pack, unpack
-from imagenetfs.index.index_file import IndexFile, Record, write_index_file
+from imagenetfs.index.index_file import FORMAT_VERSION, IndexFile, Record, write_index_file
 from imagenetfs.index.member_table import MemberTable
 from imagenetfs.index.transfer import export, imported
 from imagenetfs.index.untrusted import bounded_memory, readable
@@ -290,7 +290,7 @@ def test_a_directory_that_is_none(
 
 def _write_directory(file: Path, directory: bytes, rest: bytes) -> None:
     crc = zlib.crc32(directory)
-    head = b"INFSIDX1" + (3).to_bytes(4, "little") + crc.to_bytes(4, "little")
+    head = b"INFSIDX1" + FORMAT_VERSION.to_bytes(4, "little") + crc.to_bytes(4, "little")
     file.write_bytes(head + len(directory).to_bytes(8, "little") + bytes(8) + directory + rest)
 
 

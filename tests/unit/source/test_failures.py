@@ -57,8 +57,13 @@ def test_processes_share_it(register: FailureRegister) -> None:
 
 
 def test_it_is_bounded(register: FailureRegister) -> None:
-    for number in range(600):
-        assert register.note(b"%d" % number, "kind", "x" * 1000)
-    assert len(register.all()) == 512
-    assert {len(failure.sentence) for failure in register.all()} == {456}
-    assert register.note(b"599", "kind", "x" * 1000)
+    """A directory of a million images that goes away is no million lines in the log."""
+    news = [register.note(b"%d" % number, "kind", "x" * 1000) for number in range(600)]
+    assert news == [True] * 512 + [False] * 88
+    *named, rest = register.all()
+    assert len(named) == 511
+    assert {len(failure.sentence) for failure in named} == {456}
+    assert (rest.count, rest.sentence.split()[0]) == (89, "further")
+    assert not register.note(b"599", "kind", "x" * 1000)
+    assert not register.note(b"3", "kind", "x" * 1000), "it is known under its own name"
+    assert register.all()[3].count == 2
