@@ -99,7 +99,7 @@ class SourceDirectory:
         try:
             return retry_transient(lambda: self._with_root(work), self.clock)
         except OSError as error:
-            raise to_source_error(self.path, path, error) from error
+            raise to_source_error(self.path, self._fd, path, error) from error
         finally:
             meter[SINCE] = 0
             if requests:

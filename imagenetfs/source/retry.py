@@ -62,10 +62,10 @@ def retry_after(
     raise error
 
 
-def _own_mode(where: Path) -> str:
+def _own_mode(where: Path, path: bytes, fd: int) -> str:
     """What to do about a file that its owner, this user, has closed to himself; else nothing."""
     with contextlib.suppress(OSError):
-        status = where.stat()
+        status = os.stat(path or b".", dir_fd=fd)
         needed = stat.S_IRUSR | (stat.S_IXUSR if stat.S_ISDIR(status.st_mode) else 0)
         if status.st_uid == os.geteuid() and status.st_mode & needed != needed:
             bits = "rx" if stat.S_ISDIR(status.st_mode) else "r"
@@ -75,10 +75,10 @@ def _own_mode(where: Path) -> str:
     return ""
 
 
-def _broken_link(where: Path) -> str:
+def _broken_link(where: Path, path: bytes, fd: int) -> str:
     """Of a link to nothing: where it leads, and what mends it; else nothing."""
     with contextlib.suppress(OSError):
-        target = where.readlink()
+        target = os.fsdecode(os.readlink(path, dir_fd=fd))
         return (
             f"it is a link to {target}, which is not there on this node; link it to where the "
             f"file is: ln -sfn FILE {shlex.quote(str(where))}"
@@ -86,12 +86,36 @@ def _broken_link(where: Path) -> str:
     return ""
 
 
+def gone_at(fd: int, path: bytes) -> bytes:
+    """The outermost directory of a path below ``fd`` that is there no more, else the path itself:
+    what went away as one is told as one.
+    """
+    gone, above = path, path.rpartition(b"/")[0]
+    while above:
+        try:
+            os.stat(above, dir_fd=fd, follow_symlinks=False)
+        except FileNotFoundError:
+            gone, above = above, above.rpartition(b"/")[0]
+            continue
+        except OSError:
+            pass  # what it says is not that it has gone
+        break
+    return gone
+
+
 def to_source_error(
-    root: Path, path: bytes, error: OSError
+    root: Path, fd: int, path: bytes, error: OSError
 ) -> SourceReadError | SourceUnreadableError:
-    """The project's own error for one of the system's about ``path`` below ``root``."""
+    """The project's own error for one of the system's about ``path`` below ``root``.
+
+    More is asked by ``fd`` alone, the root's descriptor: our own mount may lie over its path.
+    """
     where = root / os.fsdecode(path)
     if error.errno in (errno.EACCES, errno.EPERM):
-        return SourceUnreadableError(f"you may not read {where}{_own_mode(where)}.", path)
-    link = _broken_link(where) if error.errno == errno.ENOENT else ""
+        closed = _own_mode(where, path, fd)
+        return SourceUnreadableError(f"you may not read {where}{closed}.", path)
+    link = ""
+    if error.errno == errno.ENOENT and path:
+        link, path = _broken_link(where, path, fd), gone_at(fd, path)
+        where = root / os.fsdecode(path)
     return SourceReadError(f"cannot read {where}: {link or error.strerror}.", path)

@@ -34,7 +34,7 @@ from imagenetfs.source.directory import DirectoryEntry, SourceDirectory
 from imagenetfs.source.failures import FailureRegister
 from imagenetfs.source.file import IoStats, SourceFile
 from imagenetfs.source.file_state import SharedFileState
-from imagenetfs.source.retry import retry_transient, to_source_error
+from imagenetfs.source.retry import gone_at, retry_transient, to_source_error
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
 from imagenetfs.system.resources import files_to_keep
 
@@ -225,7 +225,7 @@ class Source(SourceDirectory):
         try:
             retry_transient(lambda: self._reopen(file), self.clock)
         except OSError as error:
-            raise to_source_error(self.path, file.path, error) from error
+            raise to_source_error(self.path, self._fd, file.path, error) from error
         finally:
             # Errors that last may be those of an old root.
             if self.clock.monotonic() >= self._root_at:
@@ -237,8 +237,10 @@ class Source(SourceDirectory):
 
     def _note_readable(self, path: bytes) -> None:
         """A file could be opened: if it had failed before, say that it can be read again."""
-        if self.failures.failing[0] and (failed := self.failures.recovered(path)):
-            log.info("%s can be read again; %d requests had failed", os.fsdecode(path), failed)
+        while self.failures.failing[0] and path:
+            if failed := self.failures.recovered(path):
+                log.info("%s can be read again; %d requests had failed", os.fsdecode(path), failed)
+            path = path.rpartition(b"/")[0]  # a directory that had gone is told as one
 
     def _reopen(self, file: SourceFile) -> None:
         """Open the path anew, and go on with that if it is the same file. Loose files, which
@@ -254,7 +256,8 @@ class Source(SourceDirectory):
         try:
             fd = self._with_root(lambda: self._open_now(path))
         except FileNotFoundError:
-            raise SourceGoneError(f"{os.fsdecode(path)} is no longer there.", path) from None
+            gone = gone_at(self._fd, path)
+            raise SourceGoneError(f"{os.fsdecode(gone)} is no longer there.", gone) from None
         finally:
             self.meter[REQUESTS] += 1
         try:

@@ -134,7 +134,8 @@ def test_an_archive_that_goes_away(
         # What the kernel has already, it gives: past its pages the same images can be asked again.
         assert until(partial(_are_refused, images[:6])), form
         status = one.status()
-        name = str(path.relative_to(source))
+        went = path.parent if how == "its directory renamed" else path
+        name = str(went.relative_to(source))
         problems = [p for p in status["problems"] if name in p]
         assert len(problems) == 1, (form, status["problems"])
         assert name in "\n".join(status["warnings"])
@@ -142,6 +143,29 @@ def test_an_archive_that_goes_away(
     lines = one.log.read_text().splitlines()
     for problem in one.status()["failures"]:
         assert sum(problem["problem"].rstrip(".") in line for line in lines) == 1
+
+
+def test_a_directory_of_images_goes_away_as_one(sample: Path, tmp_path: Path, mount: Mount) -> None:
+    """S3 S5: it is told once for all of its images, and that it is back."""
+    source = tmp_path / "imagenet"
+    shutil.copytree(sample / "tiny-imagenet-200", source / "tiny-imagenet-200")
+    one = mount(source, revalidate=0.1)
+    images = sorted((one.mountpoint / "tiny-imagenet-200/train").rglob("*.JPEG"))
+    wnid = images[0].parent.name
+    images = [image for image in images if image.parent.name == wnid][:8]
+    assert len(images) == 8 and images[0].read_bytes()
+    directory = source / "tiny-imagenet-200/train" / wnid
+    directory.rename(directory.with_name("aside"))
+    assert until(partial(_are_refused, images))
+    failures = one.status()["failures"]
+    # One for what was open already, one for what is opened now.
+    assert 1 <= len(failures) <= 2, failures
+    assert all(f"/train/{wnid}" in f["problem"] for f in failures)
+    assert not any(".JPEG" in f["problem"] for f in failures)
+    assert sum(f["requests"] for f in failures) >= 8
+    directory.with_name("aside").rename(directory)
+    assert until(lambda: not any(map(_is_refused_direct, images)))
+    assert until(lambda: "can be read again" in one.log.read_text())
 
 
 def test_an_archive_that_comes_back(forms: Path, tmp_path: Path, mount: Mount) -> None:

@@ -174,7 +174,8 @@ def test_the_last_run_of_a_mount_says_what_was_read(at: Bench, sample: Path) -> 
     assert done.returncode == 0
     (sentence,) = done.stderr.splitlines()
     assert sentence.startswith(f"imagenetfs: summary: {images} images read, ")
-    assert sentence.endswith(f" from {sample}); no problems.")
+    around = "with headers and what lies around the images"
+    assert sentence.endswith(f" from {sample}, {around}); no problems.")
     assert at.leftovers() == []
 
 

@@ -118,8 +118,10 @@ class ArraySplit:
         try:
             members = self._index.container(archive).members
         except ArchiveError as error:
-            self._tell(f"{title} is not shown: {error.reason}; have it replaced.")
-            self._broken.append(ArchiveError(f"{title}: {error.reason}", error.offset))
+            reason = f"{title} is not shown: {error.reason}; have it replaced"
+            broken = ArchiveError(reason, error.offset)
+            self._broken.append(broken)
+            self._tell(f"{broken}")
             return []
         assert isinstance(members, ArrayTable)
         if self._ids is not None:

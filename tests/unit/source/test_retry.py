@@ -86,31 +86,45 @@ def test_other_mistakes_are_not_caught() -> None:
     assert len(done) == 1
 
 
+NOWHERE = -1
+"""No descriptor: what is asked by it fails, and nothing is added to the sentence."""
+
+
+def _error_of(root: Path, path: bytes, error: OSError) -> SourceReadError | SourceUnreadableError:
+    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return to_source_error(root, fd, path, error)
+    finally:
+        os.close(fd)
+
+
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
 def test_a_refusal_is_said_as_one(number: int) -> None:
-    found = to_source_error(Path("/data"), b"t.tar", OSError(number, os.strerror(number)))
+    found = to_source_error(Path("/data"), NOWHERE, b"t.tar", OSError(number, os.strerror(number)))
     assert type(found) is SourceUnreadableError
     assert str(found) == "you may not read /data/t.tar."
 
 
 def test_any_other_error_is_said_with_its_reason() -> None:
-    found = to_source_error(Path("/data"), b"a\xff/t", OSError(errno.EIO, os.strerror(errno.EIO)))
+    found = to_source_error(
+        Path("/data"), NOWHERE, b"a\xff/t", OSError(errno.EIO, os.strerror(errno.EIO))
+    )
     assert type(found) is SourceReadError
     assert str(found) == "cannot read /data/a\udcff/t: Input/output error."
 
 
 def test_the_source_s_own_root() -> None:
-    found = to_source_error(Path("/data"), b"", OSError(errno.EIO, "x"))
+    found = to_source_error(Path("/data"), NOWHERE, b"", OSError(errno.EIO, "x"))
     assert str(found) == "cannot read /data: x."
 
 
 def test_a_file_that_its_owner_has_closed_is_told_how_to_open(tmp_path: Path) -> None:
     closed = tmp_path / "a b.tar"
     closed.touch(mode=0o000)
-    error = to_source_error(tmp_path, b"a b.tar", PermissionError(errno.EACCES, "no"))
+    error = _error_of(tmp_path, b"a b.tar", PermissionError(errno.EACCES, "no"))
     assert str(error).endswith(f"closed by its mode: chmod u+r '{closed}'.")
     closed.chmod(0o400)
-    error = to_source_error(tmp_path, b"a b.tar", PermissionError(errno.EACCES, "no"))
+    error = _error_of(tmp_path, b"a b.tar", PermissionError(errno.EACCES, "no"))
     assert str(error) == f"you may not read {closed}."
 
 
@@ -118,9 +132,18 @@ def test_a_link_to_nothing_is_told_where_it_leads(tmp_path: Path) -> None:
     link = tmp_path / "a b.tar"
     link.symlink_to("/no/such/train.tar")
     gone = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-    assert str(to_source_error(tmp_path, b"a b.tar", gone)) == (
+    assert str(_error_of(tmp_path, b"a b.tar", gone)) == (
         f"cannot read {link}: it is a link to /no/such/train.tar, which is not there on this node; "
         f"link it to where the file is: ln -sfn FILE '{link}'."
     )
-    told = str(to_source_error(tmp_path, b"none.tar", gone))
+    told = str(_error_of(tmp_path, b"none.tar", gone))
     assert told == f"cannot read {tmp_path}/none.tar: No such file or directory."
+
+
+def test_what_went_away_as_one_is_told_as_one(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    gone = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    for path, told in ((b"a/x.JPEG", b"a/x.JPEG"), (b"a/b/x.JPEG", b"a/b"), (b"c/b/x.JPEG", b"c")):
+        error = _error_of(tmp_path, path, gone)
+        assert error.path == told
+        assert str(error) == f"cannot read {tmp_path / os.fsdecode(told)}: {gone.strerror}."

@@ -246,6 +246,23 @@ def test_a_source_that_is_mounted_anew(tmp_path: Path) -> None:
         source.close()
 
 
+def test_a_directory_that_went_away_is_over_when_one_of_its_files_can_be_read(root: Path) -> None:
+    source = Source(root, revalidate=0.0)
+    try:
+        source.open(b"a/file")
+        (root / "a").rename(root / "c")
+        with pytest.raises(SourceReadError) as raised:
+            source.open(b"a/another")
+        assert raised.value.path == b"a"
+        source.failures.note(b"a", "kind", str(raised.value))
+        (root / "c").rename(root / "a")
+        source.open(b"a/file").read(0, 3)
+        source.open(b"a/file").read(0, 3)
+        assert [failure.is_over for failure in source.failures.all()] == [True]
+    finally:
+        source.close()
+
+
 def test_a_source_below_our_own_mount_is_never_opened_by_its_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
