@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import logging
 import os
 import resource
@@ -63,8 +64,11 @@ def close_inherited(keep: tuple[int, ...] = ()) -> None:
     """Close every descriptor but the standard streams and ``keep``: after a fork, in the child.
 
     A stray copy keeps locks held, pipes open, and readers of a mount waiting. Log handlers go too:
-    their descriptors are closed, and the next file that is opened may get the number of one.
+    their descriptors are closed, and the next file that is opened may get the number of one. For
+    the same reason nothing of the parent's is collected any more: a file in a circle of garbage
+    would close the number of another when it goes.
     """
+    gc.freeze()
     drop_log_handlers()
     first = FIRST_FREE_FD
     for fd in sorted(keep):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import resource
@@ -118,6 +119,23 @@ def test_no_log_line_goes_into_another_file(tmp_path: Path) -> None:
 
     assert ended(in_child(child)) == 0
     assert (tmp_path / "other").read_bytes() == b""
+
+
+def test_no_garbage_of_the_parent_closes_a_new_file() -> None:
+    """A file in a circle of garbage would close its number again, whatever has it by then."""
+
+    def child() -> None:
+        gc.disable()
+        circle: list[object] = [open(os.devnull)]
+        circle.append(circle)
+        del circle
+        process.close_inherited()
+        anew = [os.open(os.devnull, os.O_RDONLY) for _ in range(64)]
+        gc.collect()
+        for fd in anew:
+            os.fstat(fd)
+
+    assert ended(in_child(child)) == 0
 
 
 def test_nothing_but_the_standard_streams_stays_open() -> None:
