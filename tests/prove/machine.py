@@ -351,12 +351,18 @@ class Machine(RuleBasedStateMachine):
             case 3:
                 world.same_anew(self.source, path)
 
+    def _one_to_harm(self, choose: random.Random) -> str | None:
+        """An archive that is there and open; half of the time none, or little would be left."""
+        path = self._there(choose)
+        is_spared = path is None or path in self.closed or choose.random() < 0.5
+        return None if is_spared else path
+
     @rule(pick=_picks)
     def change(self, pick: int) -> None:
         """An archive is replaced, cut or removed (S4)."""
         choose, _ = self._chosen(pick, "change")
-        path = self._there(choose)
-        if path is None or path in self.closed or choose.random() < 0.5:
+        path = self._one_to_harm(choose)
+        if path is None:
             return
         file = self.source / path
         match choose.randrange(3):
@@ -372,8 +378,8 @@ class Machine(RuleBasedStateMachine):
     def close_archive(self, pick: int) -> None:
         """An archive may not be read any more: after a while nothing of it is given out (S8)."""
         choose, _ = self._chosen(pick, "close")
-        path = self._there(choose)
-        if path is None or path in self.closed or choose.random() < 0.5:
+        path = self._one_to_harm(choose)
+        if path is None:
             return
         self.closed.add(path)
         for view in self.views:
