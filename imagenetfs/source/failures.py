@@ -96,14 +96,18 @@ class FailureRegister:
         return True
 
     def recovered(self, path: bytes) -> int:
-        """The file could be read: how many requests had failed since it last could."""
+        """The file could be read, so the directories above it are there: how many requests had
+        failed for these since they last did not.
+        """
         if not self.failing[0]:
             return 0
-        key, failed = _digest(path), 0
+        keys, failed = {_digest(path)}, 0
+        while path := path.rpartition(b"/")[0]:
+            keys.add(_digest(path))
         with self._lock.held():
             for at in self._entries():
                 count, state, own, reason, length = _ENTRY.unpack_from(self._map, at)
-                if own == key and state == _FAILING:
+                if own in keys and state == _FAILING:
                     _ENTRY.pack_into(self._map, at, count, _OVER, own, reason, length)
                     self._head[1] -= 1
                     failed += count

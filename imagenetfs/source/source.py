@@ -237,10 +237,8 @@ class Source(SourceDirectory):
 
     def _note_readable(self, path: bytes) -> None:
         """A file could be opened: if it had failed before, say that it can be read again."""
-        while self.failures.failing[0] and path:
-            if failed := self.failures.recovered(path):
-                log.info("%s can be read again; %d requests had failed", os.fsdecode(path), failed)
-            path = path.rpartition(b"/")[0]  # a directory that had gone is told as one
+        if self.failures.failing[0] and (failed := self.failures.recovered(path)):
+            log.info("%s can be read again; %d requests had failed", os.fsdecode(path), failed)
 
     def _reopen(self, file: SourceFile) -> None:
         """Open the path anew, and go on with that if it is the same file. Loose files, which
