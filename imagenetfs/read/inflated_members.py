@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from imagenetfs.errors import ArchiveError
-from imagenetfs.formats.zip.inflate import MOST_INFLATED, inflate
+from imagenetfs.formats.zip.inflate import inflate
 
-MOST_KEPT = 1 << 24
+MOST_KEPT = 1 << 23
 """Bytes of members that a process keeps; one that is larger is kept alone, until the next."""
 
 
@@ -36,11 +35,6 @@ class InflatedMembers:
 
         Raises ArchiveError where they are not what the directory says, or too many.
         """
-        if size > MOST_INFLATED:
-            raise ArchiveError(
-                f"it is deflated, and has {size:,} bytes: files of more than {MOST_INFLATED:,} are "
-                "not inflated in memory; unpack the zip, or pack it anew without compression"
-            )
         while self._kept and self._bytes + size > self._most:
             self._bytes -= len(self._kept.popitem(last=False)[1])
         data = self._kept[inode] = inflate(packed, size, crc)

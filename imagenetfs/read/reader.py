@@ -16,7 +16,7 @@ from imagenetfs.byte_range import ByteRange
 from imagenetfs.cache.inflated_arrays import InflatedArrays
 from imagenetfs.errors import ArchiveError, NoEntryError
 from imagenetfs.formats import png
-from imagenetfs.formats.zip.inflate import MOST_INFLATED
+from imagenetfs.formats.zip.inflate import is_inflated
 from imagenetfs.index.archives import Kind
 from imagenetfs.index.array_table import ArrayTable
 from imagenetfs.index.container import Container
@@ -156,7 +156,7 @@ class Reader:
         start, size = members.offset(row), members.size(row)
         stored = ByteRange(start, start + members.packed(row))
         packed = b""
-        if size <= MOST_INFLATED:
+        if is_inflated(stored.length, size):
             header = self._headers.unverified(inode, container, row)
             packed = bytes_of(
                 self._backend.from_archive(archive, container, stored, stored, header)

@@ -9,15 +9,35 @@ from imagenetfs.errors import ArchiveError
 MOST_INFLATED = 1 << 28
 """Bytes that a member may have which is inflated in memory."""
 
+MOST_ANY_GROWTH = 1 << 23
+"""Bytes that it may have whatever it is deflated to. A larger one that grows more than
+``MOST_GROWTH`` times is refused, so that a small zip costs each process little memory.
+"""
+
+MOST_GROWTH = 10
+"""Text grows five to eight times, images hardly at all; a bomb grows a thousand times."""
+
 MOST_RATIO = 1032
 """Deflate makes no more bytes of one (zlib's manual, Maximum Expansion Factor)."""
+
+
+def is_inflated(packed: int, size: int) -> bool:
+    """Whether so many deflated bytes are inflated to ``size`` in memory."""
+    return size <= min(MOST_INFLATED, max(MOST_ANY_GROWTH, MOST_GROWTH * packed))
 
 
 def inflate(packed: bytes, size: int, crc: int) -> bytes:
     """The ``size`` bytes that ``packed`` is deflated from.
 
-    Raises ArchiveError where it is anything else; no more memory is taken than for one byte more.
+    Raises ArchiveError where it is anything else, and where :func:`is_inflated` says no. It takes
+    twice ``size`` of memory for a moment, however many bytes there are.
     """
+    if not is_inflated(len(packed), size):
+        raise ArchiveError(
+            f"it is deflated, and has {size:,} bytes: files of more than {MOST_INFLATED:,}, and of "
+            f"more than {MOST_ANY_GROWTH:,} that grow over {MOST_GROWTH} times, are not inflated "
+            "in memory; unpack the zip, or pack it anew without compression"
+        )
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         data = inflater.decompress(packed, size + 1)

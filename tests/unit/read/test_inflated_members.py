@@ -9,7 +9,7 @@ import pytest
 
 from imagenetfs.counters import REQUESTS
 from imagenetfs.errors import ArchiveError, SourceReplacedError
-from imagenetfs.formats.zip.inflate import MOST_INFLATED
+from imagenetfs.formats.zip.inflate import MOST_ANY_GROWTH, MOST_GROWTH, MOST_INFLATED
 from imagenetfs.index.archives import OUTER
 from imagenetfs.read.inflated_members import InflatedMembers
 from imagenetfs.read.reader import Reader
@@ -54,7 +54,18 @@ def test_what_is_not_sound_is_not_kept() -> None:
 
 def test_what_is_too_large_is_not_inflated() -> None:
     with pytest.raises(ArchiveError, match="has 268,435,457 bytes: files of more than 268,435,456"):
-        InflatedMembers().inflate(1, b"", MOST_INFLATED + 1, 0)
+        InflatedMembers().inflate(1, bytes(MOST_INFLATED // MOST_GROWTH), MOST_INFLATED + 1, 0)
+
+
+def test_a_small_zip_costs_little_memory() -> None:
+    """A bomb is refused before it is inflated; what grows as text does is inflated at any size."""
+    size = 20 * MOST_ANY_GROWTH
+    with pytest.raises(ArchiveError, match="that grow over 10 times, are not inflated"):
+        InflatedMembers().inflate(1, deflate(bytes(size)), size, zlib.crc32(bytes(size)))
+    assert take(InflatedMembers(), 1, MOST_ANY_GROWTH) == b"\1" * MOST_ANY_GROWTH
+    rows = b"".join(b"n%08d, %d 115 49 448 294\n" % (n * n, n) for n in range(500_000))
+    assert len(rows) > MOST_ANY_GROWTH
+    assert InflatedMembers().inflate(2, deflate(rows), len(rows), zlib.crc32(rows)) == rows
 
 
 # --- through a reader -----------------------------------------------------------------------------
