@@ -204,12 +204,15 @@ class _Front:
         """Whether a signal that the front was sent has to be passed on."""
         if info.si_pid in (os.getpid(), self._sentinel.pid):
             return False  # the front's own SIGPIPE; the sentinel's SIGCONT
-        if info.si_signo == signal.SIGCONT:
-            self._sentinel.go_on()
         is_kernels = info.si_code > 0
-        if is_kernels and info.si_signo in _OF_A_HANGUP and os.getsid(0) == os.getpid():
+        is_hangup = is_kernels and info.si_signo in _OF_A_HANGUP and os.getsid(0) == os.getpid()
+        heard = not is_hangup and self._sentinel.heard(signal_of(info))
+        if info.si_signo == signal.SIGCONT and not heard:
+            # Not before: the group's SIGCONT would be lost, where this one is still pending.
+            self._sentinel.go_on()
+        if is_hangup:
             return True
-        if self._sentinel.heard(signal_of(info)):
+        if heard:
             is_in_group = os.getpgid(self._pid) == os.getpgrp()
             return not is_in_group and not (is_kernels and info.si_signo in _OF_A_TERMINAL)
         # Without a sentinel, which only a kill ends, what the kernel sends is taken for the

@@ -34,6 +34,9 @@ _HEARD_SECONDS = 0.1
 process after the other.
 """
 
+_PENDING_SECONDS = 5.0
+"""How long it is waited for where the sentinel was sent it and had no CPU yet."""
+
 _FORGET_SECONDS = 2.0
 
 _LONG_SECONDS = 3600.0
@@ -76,7 +79,8 @@ class GroupSentinel:
 
     def heard(self, one: Signal) -> bool:
         """Whether the group was sent this signal, which the front has received just now."""
-        deadline = time.monotonic() + _HEARD_SECONDS
+        start = time.monotonic()
+        deadline = start + _HEARD_SECONDS
         poller = select.poll()
         poller.register(self._reader, select.POLLIN)
         while True:
@@ -85,9 +89,14 @@ class GroupSentinel:
                 if found == one:
                     del self._heard[at]
                     return True
-            left = deadline - time.monotonic()
-            if not is_there or left <= 0 or not poller.poll(left * 1000):
+            if not is_there:
                 return False
+            now = time.monotonic()
+            if now >= deadline:
+                if now - start > _PENDING_SECONDS or not _is_pending(self.pid, one[0]):
+                    return False
+                deadline = now + _HEARD_SECONDS
+            poller.poll((deadline - now) * 1000)
 
     def _read(self) -> bool:
         """Take in what was heard; False where the sentinel is gone."""
@@ -135,6 +144,18 @@ class GroupSentinel:
     def _close(self) -> None:
         os.close(self._reader)
         os.close(self._control)
+
+
+def _is_pending(pid: int, number: int) -> bool:
+    """Whether a process was sent a signal that it has not taken; not where it is stopped."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return False
+    fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    if fields["State"].startswith("T"):
+        return False
+    return bool(int(fields["ShdPnd"], 16) >> (number - 1) & 1)
 
 
 def is_stopped(pid: int) -> bool:

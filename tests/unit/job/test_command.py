@@ -398,6 +398,21 @@ def test_a_stop_that_comes_with_a_sigcont_for_an_earlier_one_is_not_forgotten(
     assert len(sent) == 1
 
 
+def test_the_sentinel_goes_on_only_after_it_was_listened_to() -> None:
+    # A SIGCONT of the front's, pending there, would swallow the one that the group is sent.
+    asked = []
+
+    def heard(one: object) -> bool:
+        asked.append("heard")
+        return False
+
+    sentinel = SimpleNamespace(pid=4712, heard=heard, go_on=lambda: asked.append("go on"))
+    front = command._Front(4711, cast(GroupSentinel, sentinel), command.Dispositions())
+    told = SimpleNamespace(si_signo=signal.SIGCONT, si_pid=1, si_code=0)
+    assert front._is_for_the_command(cast(signal.struct_siginfo, told))
+    assert asked == ["heard", "go on"]
+
+
 def test_a_command_that_is_killed_while_it_is_stopped() -> None:
     front, command_pid = start_sleeper()
     os.kill(command_pid, signal.SIGSTOP)

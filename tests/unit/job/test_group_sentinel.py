@@ -96,6 +96,51 @@ def test_what_was_heard_is_forgotten_after_a_while(
     assert not sentinel.heard(one)
 
 
+def test_what_the_sentinel_had_no_cpu_for_is_waited_for(
+    sentinel: GroupSentinel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = os.pipe()
+
+    def send() -> None:
+        os.read(reader, 1)
+        os.kill(sentinel.pid, signal.SIGHUP)
+
+    def is_pending(pid: int, number: int) -> bool:
+        assert (pid, number) == (sentinel.pid, signal.SIGHUP)
+        os.write(writer, b"x")
+        wait_for_word(sentinel)
+        return True
+
+    monkeypatch.setattr(group_sentinel, "_HEARD_SECONDS", 0.0)
+    monkeypatch.setattr(group_sentinel, "_is_pending", is_pending)
+    sender = in_child(send)
+    assert sentinel.heard((int(signal.SIGHUP), sender, _USER))
+    assert ended(sender) == 0
+    os.close(reader)
+    os.close(writer)
+
+
+def test_whether_a_signal_is_pending() -> None:
+    reader, writer = os.pipe()
+
+    def block() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)
+        os.write(writer, b"x")
+        signal.sigwait({signal.SIGUSR2})
+
+    child = in_child(block)
+    assert os.read(reader, 1) == b"x"
+    assert not group_sentinel._is_pending(child, signal.SIGHUP)
+    os.kill(child, signal.SIGHUP)
+    assert group_sentinel._is_pending(child, signal.SIGHUP)
+    assert not group_sentinel._is_pending(child, signal.SIGUSR1)
+    os.kill(child, signal.SIGUSR2)
+    assert ended(child) == 0
+    assert not group_sentinel._is_pending(child, signal.SIGHUP)
+    os.close(reader)
+    os.close(writer)
+
+
 def test_a_sentinel_that_is_gone_hears_nothing(
     sentinel: GroupSentinel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
