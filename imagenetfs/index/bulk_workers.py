@@ -160,8 +160,10 @@ def _adopt(index: Index, item: Work, block: Callable[[], bytes]) -> int:
 
 
 def _tell(index: Index, item: Work, error: ImagenetfsError) -> None:
-    """Say that a container cannot be indexed, unless it was said when its
-    archive was found replaced.
+    """Count that a container cannot be indexed, and say it once for its archive; not where that was
+    said when the archive was found replaced.
     """
     if not isinstance(error, SourceReplacedError):
-        log.warning("%s cannot be indexed: %s", index.title(*item), error)
+        told = f"{index.title(*item)} cannot be indexed: {error}"
+        if index.source.failures.note(index.archives[item[0]].path, "index", told):
+            log.warning("%s", told)

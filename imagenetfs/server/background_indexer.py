@@ -10,9 +10,16 @@ from functools import partial
 
 import trio
 
+from imagenetfs.errors import (
+    ImagenetfsError,
+    SourceGoneError,
+    SourceReplacedError,
+    SourceUnreadableError,
+)
 from imagenetfs.fuse.progress import ProgressRow
 from imagenetfs.fuse.stats import INDEXER as INDEXER_ROW
 from imagenetfs.index.bulk_build import BuildProgress, Outcome, build_all
+from imagenetfs.index.bulk_workers import Work
 from imagenetfs.index.group_build import index_group
 from imagenetfs.index.leases import HeldElsewhereError
 from imagenetfs.server.child_process import NOT_YET, Children
@@ -24,7 +31,11 @@ from imagenetfs.tree.catalogue import archives_of
 log = logging.getLogger(__name__)
 
 _PAUSE_SECONDS = 5.0
-"""How long to wait where no process could be forked, or where another node is indexing."""
+"""How long to wait where no process could be forked, where another node is indexing, or where the
+source does not answer; twice as long each time, at most ``_LONGEST_PAUSE_SECONDS``.
+"""
+
+_LONGEST_PAUSE_SECONDS = 60.0
 
 
 class BackgroundIndexer:
@@ -36,6 +47,7 @@ class BackgroundIndexer:
         self._progress = ProgressRow(context.stats.row(INDEXER_ROW))
         self._done: set[int] = set()
         self._not_before: dict[int, float] = {}
+        self._pauses: dict[int, float] = {}
 
     async def run(self, children: Children, wakeup: Wakeup) -> None:
         """Index what is touched; never returns."""
@@ -75,11 +87,13 @@ class BackgroundIndexer:
         finally:
             self._progress.clear()
         self._done.difference_update(archives)
-        self._not_before[split] = trio.current_time() + _PAUSE_SECONDS
+        pause = self._pauses.get(split, _PAUSE_SECONDS)
+        self._pauses[split] = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        self._not_before[split] = trio.current_time() + pause
 
     def _index(self, split: int, archives: list[int]) -> int:
         """In the child: index what no other process is indexing, and take stock of the split;
-        NOT_YET where one is.
+        NOT_YET where one is, or where the source was away.
         """
         code = 0
         for group, numbers in self._context.catalogue.groups(archives).items():
@@ -91,6 +105,8 @@ class BackgroundIndexer:
                 log.info("%s is being indexed by %s", group, held.holder)
                 code = NOT_YET
                 continue
+            if any(map(self._is_away, outcome.left)):
+                code = NOT_YET
             log.info(
                 "indexed %d containers, %d members, in %.1f s",
                 outcome.containers,
@@ -100,6 +116,19 @@ class BackgroundIndexer:
         if code == 0:
             self._context.tree.take_stock(split)
         return code
+
+    def _is_away(self, item: Work) -> bool:
+        """Whether a container was left because the source did not answer, which may pass; not where
+        it is another file for good, or may not be read.
+        """
+        index = self._context.index
+        try:
+            index.source.open(index.archives[item[0]].path)
+        except SourceGoneError:
+            return True
+        except ImagenetfsError as error:
+            return not isinstance(error, (SourceReplacedError, SourceUnreadableError))
+        return True
 
     def _index_group(self, group: str, archives: list[int]) -> Outcome:
         index, file = self._context.index, self._context.index_path.file(group)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import stat
 from collections.abc import Callable
@@ -22,8 +21,6 @@ from imagenetfs.source.file import IoStats
 from imagenetfs.source.retry import Answer, retry_transient, to_source_error
 from imagenetfs.system import mounts
 from imagenetfs.system.clock import SYSTEM_CLOCK, Clock
-
-log = logging.getLogger(__name__)
 
 _ROOT_GONE = frozenset({errno.ENOTCONN, errno.ESTALE, errno.ENODEV})
 """What the root of a mount answers after its server, or the mount itself, has gone."""
@@ -146,8 +143,13 @@ class SourceDirectory:
             os.dup2(fd, self._fd, inheritable=False)
         finally:
             os.close(fd)
-        log.info("%s has been mounted anew: going on with what is there now", self.path)
         return True
+
+    @property
+    def root_identity(self) -> tuple[int, int]:
+        """Device and inode of the root."""
+        status = os.fstat(self._fd)
+        return status.st_dev, status.st_ino
 
     def _is_at(self, path: Path) -> bool:
         """Whether the root is the directory at a path; one that cannot be asked any more is not."""

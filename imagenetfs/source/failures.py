@@ -7,6 +7,7 @@ for, the first one of a file and reason is logged, and status and the end of `ru
 ::
 
     words 0, 1      number of entries; number of those that have not recovered
+    words 2, 3      digest of the last news
     entry           u64 count, u64 state (1: failing, 2: over), u64 length, sentence (UTF-8)
 """
 
@@ -112,6 +113,14 @@ class FailureRegister:
                     self._head[1] -= 1
                     failed += count
         return failed
+
+    def is_news(self, what: bytes) -> bool:
+        """Whether the last news of the mount's processes was another; this is the last one then."""
+        at, digest = self._head.nbytes, _digest(what)
+        with self._lock.held():
+            told = self._map[at : at + len(digest)]
+            self._map[at : at + len(digest)] = digest
+        return told != digest
 
     def all(self) -> list[Failure]:
         """All of them, in the order in which they were first seen."""

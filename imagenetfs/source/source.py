@@ -235,6 +235,16 @@ class Source(SourceDirectory):
         self._note_readable(file.path)
         file.revalidate_at = self.clock.monotonic() + self._revalidate
 
+    def renew_root(self) -> bool:
+        """As :meth:`.SourceDirectory.renew_root`; the first process of a mount says so."""
+        renewed = super().renew_root()
+        if renewed and self.failures.is_news(b"%d:%d" % self.root_identity):
+            log.info(
+                "another directory stands at %s (unmounted, or mounted anew): going on with that",
+                self.path,
+            )
+        return renewed
+
     def _note_readable(self, path: bytes) -> None:
         """A file could be opened: if it had failed before, say that it can be read again."""
         if self.failures.failing[0] and (failed := self.failures.recovered(path)):

@@ -7,18 +7,22 @@ IMAGENETFS_TEST_FAULTED_READS sets how many faults the readers meet: 2,000 by it
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
 import random
+import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.bench import until
 from tests.helpers.mounts import Mount
 from tests.helpers.passthrough import SlowSource, slow_source
 from tests.helpers.randomness import SEED, seeded
@@ -142,6 +146,53 @@ def test_a_source_that_is_away_for_a_while(
     assert caught.value.errno == errno.EIO
     source.clear()
     assert (one.root / other).read_bytes() == images[other]
+
+
+_SOON = {"imagenetfs.server.background_indexer:_PAUSE_SECONDS": 0.2}
+
+
+@contextlib.contextmanager
+def _mounted_at(place: Path, source: SlowSource) -> Iterator[None]:
+    subprocess.run(["mount", "--bind", source.path, place], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.mark.expects_log("cannot read", "is not connected", "is no longer there")
+def test_a_source_that_is_unmounted_and_mounted_again(
+    sample: Path, images: dict[str, bytes], tmp_path: Path, mount: Mount
+) -> None:
+    """S3: its old root answers nothing any more; the one that stands at its path now does."""
+    place = tmp_path / "source"
+    place.mkdir()
+    kept, *_, other = images
+    tars = 1 + len({name.split("/")[1] for name in images if name.startswith("train/")})
+    with slow_source(sample) as first, _mounted_at(place, first):
+        one = mount(place, revalidate=0.1, constants=_SOON)
+        assert (one.root / kept).read_bytes() == images[kept]
+    with pytest.raises(OSError) as caught:
+        (one.root / other).read_bytes()
+    assert caught.value.errno == errno.EIO
+    assert one.status()["problems"]
+    with slow_source(sample) as second, _mounted_at(place, second):
+        for name, data in images.items():
+            assert until(partial(_can_be_read, one.root / name)), name
+            assert (one.root / name).read_bytes() == data
+        # What could not be indexed while it was away is, so that nothing is counted short.
+        assert until(lambda: f"indexed {tars:,} containers" in one.log.read_text())
+        assert all("can be read again" in problem for problem in one.status()["problems"])
+        text = one.log.read_text()
+    assert "does not add up" not in text
+    assert text.count(f"another directory stands at {place}") == 2, "unmounted, and mounted"
+
+
+def _can_be_read(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        path.read_bytes()
+        return True
+    return False
 
 
 def test_a_short_pause_of_the_source_is_not_seen(
