@@ -51,6 +51,12 @@ class DirectoryEntry:
         return stat.S_ISREG(self.mode)
 
 
+def _is_empty(fd: int) -> bool:
+    """Whether a directory has no entry."""
+    with os.scandir(fd) as entries:
+        return next(entries, None) is None
+
+
 class SourceDirectory:
     """The source directory by its descriptor: listings and stat."""
 
@@ -128,7 +134,7 @@ class SourceDirectory:
 
         After `umount` and `mount` of the source its old root answers nothing any more, or, where
         it was detached, is an old copy. Not so where our own mount lies over the source: it would
-        ask itself.
+        ask itself. Nor is an empty directory a source: so is the mountpoint in between.
         """
         cover = mounts.covering_mount(self._absolute)
         if cover is not None and cover.is_ours:
@@ -140,7 +146,11 @@ class SourceDirectory:
         except OSError:
             return False
         try:
+            if _is_empty(fd):
+                return False
             os.dup2(fd, self._fd, inheritable=False)
+        except OSError:
+            return False
         finally:
             os.close(fd)
         return True

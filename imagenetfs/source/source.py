@@ -240,7 +240,7 @@ class Source(SourceDirectory):
         renewed = super().renew_root()
         if renewed and self.failures.is_news(b"%d:%d" % self.root_identity):
             log.info(
-                "another directory stands at %s (unmounted, or mounted anew): going on with that",
+                "another directory stands at %s (mounted anew?): going on with that",
                 self.path,
             )
         return renewed

@@ -239,6 +239,8 @@ def test_a_source_that_is_mounted_anew(tmp_path: Path) -> None:
         assert not source.renew_root()  # nothing is there: the old one is as good as any
         assert source.open(b"a").read(0, 3) == b"old"
         place.mkdir()
+        assert not source.renew_root()  # nor is an empty mountpoint any better
+        assert source.open(b"a").read(0, 3) == b"old"
         (place / "a").write_bytes(b"new")
         source.open(b"a")  # the look at the path that finds it
         assert source.open(b"a").read(0, 3) == b"new"
@@ -274,7 +276,7 @@ def test_a_source_below_our_own_mount_is_never_opened_by_its_path(
     source = Source(tmp_path / "source")
     try:
         (tmp_path / "source").rename(tmp_path / "elsewhere")
-        (tmp_path / "source").mkdir()
+        (tmp_path / "source" / "ILSVRC2012").mkdir(parents=True)
         monkeypatch.setattr("imagenetfs.system.mounts.MOUNT_TABLE", table)
         assert not source.renew_root()
         table.write_text("22 1 8:1 / / rw - ext4 /dev/sda1 rw\n")
