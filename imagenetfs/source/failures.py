@@ -19,6 +19,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from imagenetfs.errors import GroupNeededError, SourceRefusedError, SourceUnreadableError
 from imagenetfs.system.locks import SharedLock
 
 _ENTRY_BYTES = 512
@@ -98,17 +99,18 @@ class FailureRegister:
 
     def recovered(self, path: bytes) -> int:
         """The file could be read, so the directories above it are there: how many requests had
-        failed for these since they last did not.
+        failed for these since they last did not. A directory that may not be listed still may not.
         """
         if not self.failing[0]:
             return 0
-        keys, failed = {_digest(path)}, 0
+        file, above, failed = _digest(path), set[bytes](), 0
         while path := path.rpartition(b"/")[0]:
-            keys.add(_digest(path))
+            above.add(_digest(path))
         with self._lock.held():
             for at in self._entries():
                 count, state, own, reason, length = _ENTRY.unpack_from(self._map, at)
-                if own in keys and state == _FAILING:
+                is_over = own == file or (own in above and reason not in _DENIED)
+                if is_over and state == _FAILING:
                     _ENTRY.pack_into(self._map, at, count, _OVER, own, reason, length)
                     self._head[1] -= 1
                     failed += count
@@ -145,3 +147,10 @@ class FailureRegister:
 
 def _digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
+
+
+_DENIED = frozenset(
+    _digest(kind.__name__.encode())
+    for kind in (SourceUnreadableError, SourceRefusedError, GroupNeededError)
+)
+"""The kinds under which a request that was denied is noted."""

@@ -18,6 +18,7 @@ import pytest
 
 from tests.helpers.bench import until
 from tests.helpers.mounts import Mounted
+from tests.helpers.zips import Packing, zip_of
 
 Mount = Callable[..., Mounted]
 
@@ -56,18 +57,25 @@ FORMS = {
     "winter21_whole/tars": "winter21_whole/train",
     "DownSampled/Imagenet8_val_npz/val_data.npz": "Imagenet8/val",
     "DownSampled/Imagenet16_val_npz/val_data.npz": "Imagenet16/val",
+    "stored/train.zip": "stored/train",
+    "deflated/train.zip": "deflated/train",
 }
 
 
 @pytest.fixture(scope="module")
 def forms(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tar, a class tar, npz files stored and deflated, and the devkit."""
+    """A tar, a class tar, npz files and zips stored and deflated, and the devkit."""
     source = tmp_path_factory.mktemp("forms") / "imagenet"
     for path in FORMS:
         if path.endswith("/tars"):
             first = sorted((sample / path).glob("*.tar"))[0]
             (source / path).mkdir(parents=True)
             shutil.copy2(first, source / path)
+        elif path.endswith(".zip"):
+            images = {f"n01440764/{n}.JPEG": b"\xff\xd8%d" % n * 3000 for n in range(20)}
+            way: Packing = "deflated" if "deflated" in path else "stored"
+            (source / path).parent.mkdir(parents=True)
+            (source / path).write_bytes(zip_of(images, way))
         else:
             (source / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(sample / path, source / path)

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from imagenetfs.errors import SourceGoneError, SourceUnreadableError
 from imagenetfs.source.failures import Failure, FailureRegister
+from tests.helpers.children import ended, in_child
 
 
 @pytest.fixture
@@ -43,6 +45,25 @@ def test_recovery(register: FailureRegister) -> None:
     assert register.note(b"a", "kind", "gone.")  # again: that is news
     assert (register.failing[0], register.all()[0].count) == (2, 2)
     assert "it can be read again" in str(register.all()[1])
+
+
+def test_a_directory_that_may_not_be_listed_still_may_not(register: FailureRegister) -> None:
+    for path in (b"a", b"a/b"):
+        register.note(path, SourceGoneError.__name__, "away")
+        register.note(path, SourceUnreadableError.__name__, "closed")
+    assert register.recovered(b"a/b/c") == 2
+    assert [failure.is_over for failure in register.all()] == [True, False, True, False]
+    assert register.recovered(b"a/b") == 1
+    assert [failure.is_over for failure in register.all()] == [True, False, True, True]
+
+
+def test_the_last_news_is_no_news(register: FailureRegister) -> None:
+    assert register.is_news(b"a")
+    assert not register.is_news(b"a")
+    child = in_child(lambda: os._exit(register.is_news(b"a") + 2 * register.is_news(b"b")))
+    assert ended(child) == 2
+    assert not register.is_news(b"b")
+    assert register.is_news(b"a")
 
 
 def test_processes_share_it(register: FailureRegister) -> None:

@@ -33,6 +33,8 @@ from tests.helpers.layouts import (
     val_images,
     write,
 )
+from tests.helpers.odd_tars import sparse_member
+from tests.helpers.plain_tar import END
 from tests.helpers.trees import at, names, tree_of
 from tests.helpers.zips import zip_of
 
@@ -140,6 +142,29 @@ def test_a_sparse_tar_between(tmp_path: Path) -> None:
     (tmp_path / TAR).write_bytes(outer)
     tree = tree_of(tmp_path)
     assert shown(tree, "ILSVRC2012/train") == {"n01440764": {"x.JPEG": b"\xff\xd8" + b"x" * 3000}}
+
+
+@pytest.mark.parametrize("form", ["old", "0.1", "1.0"])
+@pytest.mark.parametrize("version", ["ILSVRC2012", "winter21_whole", "mine"])
+def test_class_tars_with_holes(tmp_path: Path, version: str, form: str) -> None:
+    """``tar -S`` of the class tars: their images are read through the runs, whole and in parts."""
+    images = {
+        wnid: {f"{wnid}_{n}.JPEG": _with_zeros(wnid, n) for n in range(3)} for wnid in sorted(TRAIN)
+    }
+    members = [sparse_member(name.encode(), tar, form) for name, tar in class_tars(images).items()]
+    assert all(len(member) < 60_000 for member in members), "the holes are stored nowhere"
+    name = TAR if version == "ILSVRC2012" else f"{version}.tar"
+    tree = tree_of(write(tmp_path, {name: b"".join(members) + END}))
+    assert shown(tree, f"{version}/train") == images
+    opened = imagenetfs.open(tmp_path, index_dir=tmp_path / "index", cache_dir=None)
+    with opened, opened.open(f"{version}/train/{min(images)}/{min(images)}_1.JPEG") as file:
+        file.seek(5000)
+        assert file.read(30_000) == images[min(images)][f"{min(images)}_1.JPEG"][5000:35_000]
+
+
+def _with_zeros(wnid: str, number: int) -> bytes:
+    text = f"{wnid} {number} ".encode()
+    return b"\xff\xd8" + text * 300 + bytes(30_000) + text * 300
 
 
 # --- the index ------------------------------------------------------------------------------------
