@@ -54,6 +54,8 @@ def serve_mount(
     """Mount and serve until the end; ``lock`` is released when the mount can be read, and closed
     where it cannot mount: then ImagenetfsError is raised.
     """
+    # No child holds the lock beyond this process's end, and so keeps its file from being removed.
+    os.register_at_fork(after_in_child=lock.close)
     paths, notifier = request.paths, Notifier(os.environ)
     watchers: list[ClientRegistry | RendezvousListener | Notifier] = [notifier]
     is_mounted = False
@@ -62,7 +64,7 @@ def serve_mount(
         nonlocal is_mounted
         signals.check()
         is_mounted = True
-        lock.release()  # closing would not do: the workers have inherited it
+        lock.release()  # closing would not do: the front has it too
         ready(warnings)
         notifier.ready_to_use(f"{request.source} is mounted at {paths.mountpoint}")
 

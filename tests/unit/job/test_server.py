@@ -25,6 +25,7 @@ from imagenetfs.job.sd_notify import Notifier
 from imagenetfs.job.server import MountRequest, make_mountpoint, serve_mount
 from imagenetfs.server import supervisor
 from imagenetfs.server.mount_plan import MountPlan, ServerSettings
+from tests.helpers.children import ended, in_child
 from tests.helpers.mount_table import MountTable, settings_with
 
 
@@ -219,6 +220,34 @@ def test_a_mount_that_fails_leaves_nothing(asked: MountRequest, serving: Supervi
     assert not asked.paths.mountpoint.exists()
     assert asked.paths.files == []
     assert lock.closed
+
+
+def test_no_child_keeps_the_lock_of_a_mount_that_fails(
+    asked: MountRequest, serving: Supervisor
+) -> None:
+    """A worker that is a moment longer there than its server."""
+    (begun, begin), (told, tell) = os.pipe(), os.pipe()
+    children = []
+
+    def live() -> None:
+        os.write(begin, b"x")
+        os.read(told, 1)
+
+    def act(ready: object) -> None:
+        children.append(in_child(live))
+        os.read(begun, 1)
+        raise FuseRefusedError("no")
+
+    serving.act = act
+    try:
+        with pytest.raises(FuseRefusedError):
+            serve_mount(asked, _lock(asked.paths), lambda warnings: None)
+        assert asked.paths.files == []
+    finally:
+        os.write(tell, b"x")
+        assert ended(children[0]) == 0
+        for fd in (begun, begin, told, tell):
+            os.close(fd)
 
 
 def test_a_mount_that_fails_in_the_fronts_own_process_says_why(
