@@ -1,5 +1,5 @@
 # imagenetfs: `make demo` and `make test` install what is missing and run. Everything goes into .venv/.
-# Three tiers: `make quick` (lint and unit tests), `make test` (all that a change must pass; CI runs it),
+# Three tiers: `make quick` (lint and the quick unit tests), `make test` (all that a change must pass; CI runs it),
 # `make prove` (the long forms). Paths are relative, so a checkout may have a space in its path.
 
 PYTHON ?= python3
@@ -30,7 +30,7 @@ demo: $(VENV)/installed-demo
 	@PYTHON="$(CURDIR)/$(BIN)/python" bash docs/examples/demo.sh
 
 quick: $(VENV)/installed-test
-	bash .ci/beside-lint $(PYTEST) tests/unit tests/ci tests/lint $(PYTEST_ARGS)
+	bash .ci/beside-lint $(PYTEST) -n logical -m "not slow" tests/unit tests/ci tests/lint $(PYTEST_ARGS)
 
 test: $(VENV)/installed-test
 	bash .ci/beside-lint $(PYTEST) $(PYTEST_ARGS)

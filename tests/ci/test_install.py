@@ -104,6 +104,7 @@ def test_it_installs_and_a_second_time_calls_nothing(checkout: Checkout) -> None
     assert checkout.calls == []
 
 
+@pytest.mark.slow
 def test_everything_for_the_tests_then_nothing_without_a_network(checkout: Checkout) -> None:
     assert checkout.make(".venv/installed-test").returncode == 0
     checkout.forget()
@@ -128,6 +129,7 @@ def test_a_new_requirement_is_installed(checkout: Checkout) -> None:
     assert any("-m pip install" in call for call in checkout.calls)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("output", "said"),
     [

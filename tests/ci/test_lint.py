@@ -71,6 +71,7 @@ def beside_lint(environment: Path, script: str) -> subprocess.CompletedProcess[s
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "lint_fails", "result"), [(0, 0, 0), (0, 1, 1), (5, 1, 5)])
 def test_beside_the_tests(tools: Path, code: int, lint_fails: int, result: int) -> None:
     if lint_fails:
@@ -98,6 +99,7 @@ def test_a_check_that_there_is_not(tools: Path) -> None:
     assert done.stderr.startswith("imagenetfs: there is no check spelling; there are: ruff ")
 
 
+@pytest.mark.slow
 def test_every_shell_script_is_checked(tools: Path) -> None:
     lint(tools, "shellcheck")
     given = set((tools.parent / "calls").read_text().split()[1:])

@@ -86,6 +86,7 @@ def pytest_configure(config: pytest.Config) -> None:
     global _run
     config.addinivalue_line("markers", "expects_log(*regex): lines of our logs that may appear")
     config.addinivalue_line("markers", "spread: each test may run in another process")
+    config.addinivalue_line("markers", "slow: a unit test that `make quick` leaves to `make test`")
     isolation.normalise_process()
     _run = Run(config)
     if _run.is_controller:
@@ -96,8 +97,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two a CPU: the tests wait most of their time, for mounts, signals and deadlines."""
-    return min(2 * len(os.sched_getaffinity(0)), _LARGEST_RUN)
+    """Two a CPU: the tests wait most of their time, for mounts, signals and deadlines. With ``-n
+    logical``, for unit tests, one: each collects all of them.
+    """
+    each = 1 if config.option.numprocesses == "logical" else 2
+    return min(each * len(os.sched_getaffinity(0)), _LARGEST_RUN)
 
 
 @pytest.hookimpl(optionalhook=True)

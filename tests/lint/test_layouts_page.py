@@ -40,6 +40,7 @@ def names_in(path: str) -> frozenset[str]:
     return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", lines_of_tables(), ids=lambda line: line[:40])
 def test_a_line_of_the_page_is_shown_by_tests(line: str) -> None:
     [tests] = [tests for words, tests in shown_by().items() if line.startswith(words)]

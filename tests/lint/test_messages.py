@@ -29,6 +29,7 @@ def collected() -> Collected:
     return collect()
 
 
+@pytest.mark.slow
 def test_every_sentence_is_followed_to_where_it_is_written(collected: Collected) -> None:
     assert collected.lost == HANDED_ON, "follow it, or say in HANDED_ON why it is none"
 
@@ -42,6 +43,7 @@ def test_every_code_and_every_class_of_errors_has_sentences(collected: Collected
     assert {name for name in unused if not issubclass(error_classes()[name], TreeError)} == HANDED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

@@ -12,6 +12,7 @@ from tests.lint import reference_pages
 from tests.lint.reference_pages import PAGES, REPOSITORY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_the_committed_page_is_what_the_program_says(name: str) -> None:
     advice = "write it anew: python -m tests.lint.reference_pages"
@@ -27,6 +28,7 @@ def test_every_command_and_every_setting_is_there() -> None:
         assert f"`${config.variable_name(entry.name)}`" in settings
 
 
+@pytest.mark.slow
 def test_nothing_of_this_machine_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     before = [page() for page in PAGES.values()]
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -36,6 +38,7 @@ def test_nothing_of_this_machine_is_there(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert [page() for page in PAGES.values()] == before
 
 
+@pytest.mark.slow
 def test_pages_are_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in PAGES:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -43,6 +43,7 @@ def made(kind: type[ImagenetfsError]) -> ImagenetfsError:
     return kind("why.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(every_class()), ids=lambda kind: kind.__name__)
 def test_an_error_goes_to_another_process_whole(kind: type[ImagenetfsError]) -> None:
     """By pickle, as multiprocessing does; a pool hangs where that fails at the other end."""

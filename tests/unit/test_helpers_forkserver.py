@@ -123,6 +123,7 @@ def own() -> Iterator[ForkServer]:
         made.close()
 
 
+@pytest.mark.slow
 def test_a_server_that_is_gone_is_said(own: ForkServer) -> None:
     process = own.popen("signal:pause")
     own._process.kill()

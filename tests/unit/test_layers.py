@@ -89,6 +89,7 @@ def imports(path: Path) -> set[str]:
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_go_downwards(path: Path) -> None:
     own = room(path)
@@ -134,6 +135,7 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
     return sorted([a, b] for a in graph for b in below[a] if a < b and a in below[b])
 
 
+@pytest.mark.slow
 def test_no_circles() -> None:
     names = {
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(
@@ -206,6 +208,7 @@ def is_private(name: str) -> bool:
     return any(part.startswith("_") and not part.startswith("__") for part in name.split("."))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("directory", ["imagenetfs", "tests"])
 def test_no_private_name_of_a_dependency(directory: str) -> None:
     texts = {path: path.read_text() for path in (PACKAGE.parent / directory).rglob("*.py")}
@@ -266,6 +269,7 @@ def lines_of(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> int
     return (node.end_lineno or node.lineno) - node.lineno + 1
 
 
+@pytest.mark.slow
 def test_nothing_is_too_large() -> None:
     found = [
         f"{path.relative_to(PACKAGE)}: {what}"
@@ -275,6 +279,7 @@ def test_nothing_is_too_large() -> None:
     assert set(found) == AS_ELSEWHERE
 
 
+@pytest.mark.slow
 def test_the_check_of_sizes_can_fail() -> None:
     long = (
         "def f(a, b, c, d, e, f, g, *, h):\n" + "    pass\n" * 60 + "class C:\n" + " x = 1\n" * 250

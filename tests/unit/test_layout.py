@@ -118,6 +118,7 @@ def among_test_modules(modules: set[str]) -> set[str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", UNIT_MODULES, ids=lambda path: str(path.relative_to(UNIT)))
 def test_a_unit_test_is_named_for_its_module(path: Path) -> None:
     if path.parent == UNIT and (path.stem in OF_THE_WHOLE or path.stem.startswith("test_helpers_")):
@@ -126,6 +127,7 @@ def test_a_unit_test_is_named_for_its_module(path: Path) -> None:
     assert module_of(path.stem, modules_in(package)), f"no module of {package.name} has this name"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(TESTS)))
 def test_tests_stand_in_test_modules_and_helpers_elsewhere(path: Path) -> None:
     tree = ast.parse(text := path.read_text())

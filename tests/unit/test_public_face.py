@@ -70,6 +70,7 @@ def test_signatures() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_of_torch() -> None:
     pytest.importorskip("torch")
     import imagenetfs.torch as ours

@@ -139,6 +139,7 @@ def run_pytest(
     )
 
 
+@pytest.mark.slow
 def test_planted_leaks_are_seen(tmp_path: Path) -> None:
     pid, name = tmp_path / "pid", f"{os.environ[MARKER]}"
     shared = Path(f"/dev/shm/imagenetfs-planted-{name}")
@@ -162,6 +163,7 @@ def test_planted_leaks_are_seen(tmp_path: Path) -> None:
     assert "test_planted.py::test_memfd" in said
 
 
+@pytest.mark.slow
 def test_planted_warnings_are_seen(tmp_path: Path) -> None:
     done = run_pytest(tmp_path, WARNINGS)
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
@@ -172,6 +174,7 @@ def test_planted_warnings_are_seen(tmp_path: Path) -> None:
     assert "3 errors" in done.stdout
 
 
+@pytest.mark.slow
 def test_what_a_run_inherits_has_no_effect(tmp_path: Path) -> None:
     def spoil() -> None:
         for number in (

@@ -8,6 +8,8 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).parents[1]
 DOCUMENT = TESTS.parent / "docs" / "semantics.md"
 _NUMBER = re.compile(r"\bS(\d+)\b")
@@ -26,6 +28,7 @@ def _named() -> dict[int, list[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_sentences_and_tests_name_each_other() -> None:
     sentences = [
         int(n) for n in re.findall(r"^- \*\*S(\d+)\*\* ", DOCUMENT.read_text(), re.MULTILINE)

@@ -243,6 +243,7 @@ class Counted(Bytes):
         return super().read(offset, length)
 
 
+@pytest.mark.slow
 def test_24_cold_readers_of_one_image_make_one_request(open_cache: Open) -> None:
     mounts = [open_cache(clock=Lasting()) for _ in range(2)]  # two mounts, one cache
     reader, writer = os.pipe()
@@ -272,6 +273,7 @@ def test_24_cold_readers_of_one_image_make_one_request(open_cache: Open) -> None
         os.close(fd)
 
 
+@pytest.mark.slow
 def test_processes_that_read_all_of_it(open_cache: Open) -> None:
     cache = open_cache(clock=Lasting())
     reader, writer = os.pipe()

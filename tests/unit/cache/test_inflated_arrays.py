@@ -58,6 +58,7 @@ def test_rows_are_numpys(index: Index, caplog: pytest.LogCaptureFixture) -> None
     assert caplog.text.count("unpacked a.npz") == 1
 
 
+@pytest.mark.slow
 def test_processes_unpack_once(index: Index) -> None:
     index.container(0)
     unpacked, children = unpacked_of(index), []

@@ -100,6 +100,7 @@ def test_unused_segments_go_for_others(tmp_path: Path, monkeypatch: pytest.Monke
     assert origin.asked == [], "and now there is room for all of it"
 
 
+@pytest.mark.slow
 def test_room_is_made_while_eight_read(tmp_path: Path) -> None:
     """Another program takes the disk, again and again: segments go, and no reader sees a hole."""
     cache = fresh(tmp_path / "cache", clock=RushingClock(10.0))
@@ -232,6 +233,7 @@ def test_remounted_read_only(small_disk: Callable[..., Path]) -> None:
     assert origin.asked == [], "it is back when the disk is"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [errno.EDQUOT, errno.EIO, errno.ENOSPC, errno.EROFS])
 @pytest.mark.parametrize("call", ["pwrite", "pread", "open", "fstat", "ftruncate", "link"])
 def test_any_call_may_fail(

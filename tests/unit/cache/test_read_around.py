@@ -121,6 +121,7 @@ def test_a_cache_that_others_have_filled_takes_the_member_alone(open_cache: Open
     assert origin.asked == [(5 * BLOCK, BLOCK)]
 
 
+@pytest.mark.slow
 def test_24_cold_readers_of_a_range_make_one_request(open_cache: Open) -> None:
     mounts = [open_cache(clock=Lasting()) for _ in range(2)]
     reader, writer = os.pipe()

@@ -49,6 +49,7 @@ def zero(file: bytearray, rng: random.Random) -> None:
     file[at : at + size] = bytes(len(file[at : at + size]))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_mutations(tmp_path: Path) -> None:
     rng, directory = seeded("mutations of a segment"), tmp_path / "cache"

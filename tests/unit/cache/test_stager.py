@@ -51,6 +51,7 @@ def run(cache: BlockCache, origin: Bytes, streams: int = 4, **options: Any) -> S
     return stager.progress
 
 
+@pytest.mark.slow
 def test_all_of_it_in_large_requests(tmp_path: Path) -> None:
     cache, origin = fresh(tmp_path / "cache"), Bytes(LARGE)
     progress = run(cache, origin)
@@ -108,6 +109,7 @@ def _giving(origin: Bytes) -> Callable[[], Bytes]:
     return lambda: origin
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     """A stretch of one archive, and all of one that was changed; the rest is brought here."""
     cache = fresh(tmp_path / "cache")
@@ -311,6 +313,7 @@ def test_without_readers_it_has_all_streams_under_way(tmp_path: Path) -> None:
 # --- looking at it --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_is_held_can_be_seen_verified_and_cleared(tmp_path: Path) -> None:
     began = time.time()
     cache = fresh(tmp_path / "cache")

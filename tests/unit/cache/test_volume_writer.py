@@ -92,6 +92,7 @@ def test_whoever_is_killed_leaves_nothing_that_is_believed(tmp_path: Path) -> No
     assert sum(each.stat().st_blocks for each in files(tmp_path)) * 512 < 1.1 * len(DATA)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["flipped", "cut", "gone", "zeroed table"])
 def test_damage_is_mended(tmp_path: Path, damage: str) -> None:
     write(fresh(tmp_path), Source())

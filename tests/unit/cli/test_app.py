@@ -89,6 +89,7 @@ def test_the_process_ends_with_the_code_whatever_its_streams_are(
     assert codes == [42]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "closed", [fds for count in range(4) for fds in itertools.combinations(range(3), count)]
 )

@@ -38,11 +38,13 @@ def imagenetfs_command(*arguments: str, **environ: str) -> subprocess.CompletedP
     )
 
 
+@pytest.mark.slow
 def test_a_broken_pythonpath(broken: Path) -> None:
     done = imagenetfs_command("settings", "--json", PYTHONPATH=str(broken))
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_broken_current_directory_beside_a_pythonpath(broken: Path, tmp_path: Path) -> None:
     (tmp_path / "numpy.py").write_text("raise ImportError\n")
     done = subprocess.run(
@@ -56,6 +58,7 @@ def test_a_broken_current_directory_beside_a_pythonpath(broken: Path, tmp_path: 
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.slow
 def test_being_found_through_pythonpath(tmp_path: Path) -> None:
     # As after `pip install --target`: without PYTHONPATH there would be no package at all.
     (tmp_path / "imagenetfs").symlink_to(HOME / "imagenetfs")

@@ -21,6 +21,7 @@ def report(**most: float) -> Report:
     return made
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_source(
     sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -39,6 +40,7 @@ def test_the_parts_of_a_source(
     assert "MB/s" in shown["notes"]["source"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "code", "sentence"),
     [

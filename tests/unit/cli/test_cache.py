@@ -27,6 +27,7 @@ def cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     return tmp_path / "c"
 
 
+@pytest.mark.slow
 def test_what_is_kept(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done = call_forked(capsys, "cache", "ls", "--cache-dir", cache)
     assert done.code == 0
@@ -53,6 +54,7 @@ def test_a_line_of_a_volume(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _line(one)[3] == "-"
 
 
+@pytest.mark.slow
 def test_blocks_that_are_right_and_damaged(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done = call_forked(capsys, "cache", "verify", "--cache-dir", cache)
     assert (done.code, done.out) == (0, "2 blocks are right, 0 were damaged and are gone.\n")
@@ -65,6 +67,7 @@ def test_blocks_that_are_right_and_damaged(cache: Path, capsys: pytest.CaptureFi
     assert (done.code, done.out) == (0, "1 blocks are right, 1 were damaged and are gone.\n")
 
 
+@pytest.mark.slow
 def test_throwing_away(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done = call_forked(capsys, "cache", "clear", "winter21_whole", "--cache-dir", cache)
     assert (done.code, done.out) == (0, f"0 B freed in {cache}.\n")
@@ -81,6 +84,7 @@ def test_a_version_that_is_none(cache: Path, capsys: pytest.CaptureFixture[str])
     assert done.err.endswith(" Did you mean ILSVRC2012?\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["ls", "verify", "clear"])
 def test_no_cache(
     tmp_path: Path,

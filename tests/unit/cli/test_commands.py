@@ -16,6 +16,7 @@ from imagenetfs.errors import GroupNeededError, UsageError
 from imagenetfs.job import primary_group
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [

@@ -31,6 +31,7 @@ def offered(
     return out.split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -56,6 +57,7 @@ def test_words_of_our_own(
 SPLITS = ["ILSVRC2012", "ILSVRC2012/train", "ILSVRC2012/test"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "words"),
     [

@@ -112,6 +112,7 @@ def test_exit_codes_are_never_renumbered() -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_quiet() -> None:
     reader, writer = os.pipe()
     os.close(reader)

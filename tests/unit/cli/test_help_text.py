@@ -51,6 +51,7 @@ def test_every_exit_code_is_in_the_help_of_all(capsys: pytest.CaptureFixture[str
     assert [code for code, _, _ in EXIT_CODES][:-1] == [str(int(code)) for code in ExitCode]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_by_word(capsys: pytest.CaptureFixture[str], name: str) -> None:
     assert app.main(["help", name]) == 0

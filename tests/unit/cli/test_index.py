@@ -27,6 +27,7 @@ def index_files(tmp_path: Path) -> list[str]:
     return sorted(path.name for path in (tmp_path / "index").rglob("*.idx"))
 
 
+@pytest.mark.slow
 def test_a_line_for_each_group(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -54,6 +55,7 @@ def test_a_named_split_alone(
     assert done.out.startswith("ILSVRC2012_img_test_v10102019: 3 files")
 
 
+@pytest.mark.slow
 def test_shards_are_united_by_the_last_one(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -67,6 +69,7 @@ def test_shards_are_united_by_the_last_one(
     assert done.out.startswith("ILSVRC2012_img_train: 9 files, all indexed before")
 
 
+@pytest.mark.slow
 @pytest.mark.expects_log("no tar header here: its checksum does not hold;")
 def test_a_broken_archive(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = bytearray((source / TRAIN).read_bytes())
@@ -93,6 +96,7 @@ def test_an_index_that_cannot_be_written(
     )
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_finished(
     source: Path,
     tmp_path: Path,
@@ -115,6 +119,7 @@ def test_ctrl_c_keeps_what_is_finished(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

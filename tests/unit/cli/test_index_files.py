@@ -28,6 +28,7 @@ def index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
     )
 
 
+@pytest.mark.slow
 def test_a_right_index(source: Path, index: Command) -> None:
     assert index(source).code == 0
     done = index("check", source)
@@ -49,6 +50,7 @@ def test_no_index(source: Path, index: Command, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_an_index_of_other_archives(source: Path, index: Command) -> None:
     index(source)
     data = bytearray((source / TEST).read_bytes())
@@ -62,6 +64,7 @@ def test_an_index_of_other_archives(source: Path, index: Command) -> None:
     assert "1 of 1 table, 1 wrong" in done.out or "lacks 1 table" in done.err
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_index(source: Path, index: Command, tmp_path: Path) -> None:
     index(source)
     [train] = (tmp_path / "index").rglob("ILSVRC2012_img_train.idx")
@@ -72,6 +75,7 @@ def test_a_file_that_is_no_index(source: Path, index: Command, tmp_path: Path) -
     assert "makes what is missing" in done.err
 
 
+@pytest.mark.slow
 def test_a_part_that_is_missing(source: Path, index: Command, tmp_path: Path) -> None:
     index(source)
     [test] = (tmp_path / "index").rglob("ILSVRC2012_img_test_v10102019.idx")
@@ -82,6 +86,7 @@ def test_a_part_that_is_missing(source: Path, index: Command, tmp_path: Path) ->
     assert done.out.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_carried_to_another_site(
     source: Path, index: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,6 +100,7 @@ def test_carried_to_another_site(
     assert index("check", there, at="theirs").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.expects_log("bytes are no tar archive, it has")
 def test_only_archives_that_are_the_same_are_taken_over(
     source: Path, index: Command, tmp_path: Path
@@ -127,6 +133,7 @@ def test_files_that_are_none(
     assert f"{tmp_path}/file {sentence}" in done.err
 
 
+@pytest.mark.slow
 def test_places_that_cannot_be_written(
     source: Path, index: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

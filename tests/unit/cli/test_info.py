@@ -19,6 +19,7 @@ def source(tmp_path: Path) -> Path:
     return train_and_test(tmp_path / "source")
 
 
+@pytest.mark.slow
 def test_a_table(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done = call_forked(capsys, "info", source, "--index-dir", "none")
     assert done.code == 0
@@ -37,6 +38,7 @@ def test_quick_counts_no_images(
     assert [line.split("\t")[3:5] for line in done.out.splitlines()[1:]] == [["-", "-"]] * 2
 
 
+@pytest.mark.slow
 def test_for_programs(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done = call_forked(capsys, "info", "--source", source, "--json", "--index-dir", "none")
     shown = json.loads(done.out)
@@ -56,6 +58,7 @@ def test_for_programs(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [(s["images"], s["bytes"]) for s in json.loads(done.out)["splits"]] == [(None, None)] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.expects_log("no tar header here: its checksum does not hold;")
 def test_warnings_of_the_source_and_of_counting(
     source: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

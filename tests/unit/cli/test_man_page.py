@@ -60,6 +60,7 @@ def setuptools_fits() -> bool:
     return int(there.split(".")[0]) >= int(wanted.removeprefix("setuptools>="))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not setuptools_fits(), reason="needs the setuptools that pyproject.toml names")
 def test_they_are_made_when_the_package_is_built(tmp_path: Path) -> None:
     where = ["build", "--build-base", str(tmp_path / "b"), "install_data"]

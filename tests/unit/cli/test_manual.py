@@ -50,6 +50,7 @@ def _all_examples() -> list[Example]:
     return [example for examples in EXAMPLES.values() for example in examples]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", _all_examples(), ids=lambda example: example.command)
 def test_the_parser_takes_each_example(example: Example) -> None:
     program, *words = shlex.split(example.command)

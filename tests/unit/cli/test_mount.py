@@ -66,6 +66,7 @@ def test_source_and_mountpoint(
     assert not list((tmp_path / "run").rglob("*.lock"))
 
 
+@pytest.mark.slow
 def test_on_a_terminal_it_says_what_to_do_next(
     played: Played,
     tmp_path: Path,
@@ -118,6 +119,7 @@ def test_notes_of_o_are_said(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [["--foreground"], ["-f"], ["-o", "foreground"]])
 def test_in_the_foreground(
     played: Played, tmp_path: Path, capsys: pytest.CaptureFixture[str], how: list[str]
@@ -180,6 +182,7 @@ def test_others_are_let_in_by_either_way(
     assert played.requests[0].fuse_options == ("allow_other", "default_permissions")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "level"),
     [

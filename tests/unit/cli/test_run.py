@@ -96,6 +96,7 @@ def test_a_mount_that_fails_is_125(played: Played, capsys: pytest.CaptureFixture
     assert played.steps == ["heed", "acquire"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "namespace"),
     [([], "auto"), (["--namespace"], "always"), (["--no-namespace"], "never")],
@@ -138,6 +139,7 @@ STATUS: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "sentence"),
     [

@@ -11,6 +11,7 @@ import imagenetfs.sample
 from imagenetfs.cli import app
 
 
+@pytest.mark.slow
 def test_a_sample_says_how_to_go_on(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     made = tmp_path / "a sample"
     assert app.main(["sample", str(made), "--classes", "2", "--images", "4"]) == 0

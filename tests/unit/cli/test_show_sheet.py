@@ -19,6 +19,7 @@ def shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Show:
     return lambda *words: call_forked(capsys, "show", source, *words, "--index-dir", "none")
 
 
+@pytest.mark.slow
 def test_a_sheet(shown: Show, tmp_path: Path) -> None:
     file = tmp_path / "sheet.png"
     done = shown("ILSVRC2012/train", "--sheet", file, "--classes", 2, "--images", 1)
@@ -30,6 +31,7 @@ def test_a_sheet(shown: Show, tmp_path: Path) -> None:
     assert shown("ILSVRC2012/train", "--sheet", tmp_path / "s.jpg", "--images", 4).code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [

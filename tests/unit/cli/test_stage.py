@@ -18,6 +18,7 @@ from tests.helpers.in_process import call_forked
 from tests.helpers.sources import train_and_test
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = train_and_test(tmp_path / "source")
     arguments = (source, "--cache-dir", tmp_path / "c", "--index-dir", "none")
@@ -28,6 +29,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert re.fullmatch(r"51\.2 kB are local, 10\.2 kB of them fetched in \d+ s\.\n", done.out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [

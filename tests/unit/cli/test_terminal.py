@@ -53,6 +53,7 @@ def test_no_control_character_is_printed(
     assert SHOWN in screen.getvalue()
 
 
+@pytest.mark.slow
 def test_all_that_commands_print_goes_through_one_place() -> None:
     printing = []
     for path in sorted(Path(terminal.__file__).parent.glob("*.py")):

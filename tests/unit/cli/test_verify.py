@@ -18,6 +18,7 @@ from imagenetfs.tree import published_counts
 from tests.helpers.in_process import call_forked
 
 
+@pytest.mark.slow
 def test_the_command_when_all_is_well(
     sample_copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -29,6 +30,7 @@ def test_the_command_when_all_is_well(
     assert (done.code, done.out) == (0, "All is as it should be.\n")
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_a_miniature(sample: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = call_forked(capsys, "verify", sample, "--index-dir", "none", "--json")
     assert code == 42  # it does not have the documented totals
@@ -78,6 +80,7 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[st
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["warnings", "archives", "counts", "images", "sums"])
 def test_each_part_counts(
     tmp_path: Path,

@@ -49,6 +49,7 @@ def test_a_stored_array_stands_at_its_offset() -> None:
     assert file[at : at + DATA.nbytes] == DATA.tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_large_arrays_come_in_pieces(save: Any) -> None:
     data = np.zeros((1100, 12288), dtype=np.uint8)
@@ -115,6 +116,7 @@ def test_damaged_contents_are_never_the_end_of_an_iteration(save: Any) -> None:
         whole(bytes(file), array)
 
 
+@pytest.mark.slow
 def test_every_flipped_byte_is_noticed_or_harmless() -> None:
     good = saved(np.savez_compressed, data=DATA[:2], labels=LABELS[:2])
     for at in range(len(good)):

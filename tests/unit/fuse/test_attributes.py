@@ -127,6 +127,7 @@ def test_entries_of_a_directory(entries: list[Entry], first: int) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [200, 4096, 32768, 1 << 20])
 def test_a_directory_is_listed_whole_whatever_the_buffer(size: int) -> None:
     entries = [

@@ -188,6 +188,7 @@ class Leaver:
         return self.process.wait(HANG_SECONDS)
 
 
+@pytest.mark.slow
 def test_sigterm_while_it_waits(kernel: Kernel) -> None:
     leaver = Leaver(kernel)
     assert until(lambda: is_waiting(leaver.process.pid))
@@ -195,6 +196,7 @@ def test_sigterm_while_it_waits(kernel: Kernel) -> None:
     assert leaver.end() == 50
 
 
+@pytest.mark.slow
 def test_sigterm_with_a_request_in_hand(kernel: Kernel) -> None:
     leaver = Leaver(kernel)
     kernel.socket.send(request(300, 9))
@@ -205,6 +207,7 @@ def test_sigterm_with_a_request_in_hand(kernel: Kernel) -> None:
     assert kernel.replies() == [(9, 0, b"done")]
 
 
+@pytest.mark.slow
 def test_no_request_is_lost_to_sigterm() -> None:
     """Whatever was read is answered; what was not is still there for the next worker."""
     for at in range(0, 60, 5):

@@ -75,6 +75,7 @@ def test_a_text_stands_in_one_piece(ring: SnapshotBuffer) -> None:
     assert is_gone(ring, 1)
 
 
+@pytest.mark.slow
 def test_the_newest_are_whole_whatever_their_lengths(ring: SnapshotBuffer) -> None:
     chosen, kept = random.Random(4), list[bytes]()
     for number in range(1, 2000):

@@ -48,6 +48,7 @@ def test_what_one_adds_all_have() -> None:
         other[6]
 
 
+@pytest.mark.slow
 def test_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """Over the borders of the tables of records and of segments."""
     monkeypatch.setattr(arena_module, "_SEGMENT", 1 << 18)
@@ -73,6 +74,7 @@ def test_slots_are_their_own() -> None:
     assert list(archives)[2].path == b"0.tar"
 
 
+@pytest.mark.slow
 def test_processes_agree() -> None:
     arena = Arena(len(KNOWN))
     archives = Archives(KNOWN, arena)

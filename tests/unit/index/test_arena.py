@@ -119,6 +119,7 @@ def _build(arena: Arena, slots: list[int], log: int, name: int) -> None:
                     arena.put(slot, b"%d by %d" % (slot, name) + bytes(slot % 500))
 
 
+@pytest.mark.slow
 def test_each_container_is_built_once(small_segments: int, tmp_path: Path) -> None:
     arena = Arena(120)
     slots = [arena.slot(number) for number in range(120)]
@@ -171,6 +172,7 @@ def test_the_next_one_builds_when_the_builder_is_killed() -> None:
     os.close(writer)
 
 
+@pytest.mark.slow
 def test_kill_at_any_moment(small_segments: int, tmp_path: Path) -> None:
     """Whatever is published is whole, and what is not can be built."""
     arena = Arena(400)

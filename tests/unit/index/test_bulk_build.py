@@ -120,6 +120,7 @@ def _gone(pid: int, seconds: float = 10.0) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("processes", "in_flight"), [(1, 1), (1, 8), (3, 6), (3, 1), (64, 4)])
 def test_everything_is_indexed(train: Path, processes: int, in_flight: int) -> None:
     before = children_of(os.getpid())
@@ -133,6 +134,7 @@ def test_everything_is_indexed(train: Path, processes: int, in_flight: int) -> N
     assert (seen[-1].done, seen[-1].total) == (CLASSES + 1, CLASSES + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("quick", "heeds", "in_flight", "processes", "expected"),
     [
@@ -194,6 +196,7 @@ def test_what_is_there_is_not_done_again(train: Path) -> None:
     assert seen == []
 
 
+@pytest.mark.slow
 def test_an_index_file_spares_it(train: Path) -> None:
     index = index_of(train, "t.tar")
     build_all(index, [0], in_flight=2, processes=2)
@@ -208,6 +211,7 @@ def test_an_index_file_spares_it(train: Path) -> None:
     _all_there(again)
 
 
+@pytest.mark.slow
 @pytest.mark.expects_log(
     "cut off within a header; whole before that", "no tar header here: its checksum does not hold;"
 )
@@ -226,6 +230,7 @@ def test_broken_archives_are_reported(tmp_path: Path) -> None:
     assert "byte" in outcome.broken[0]
 
 
+@pytest.mark.slow
 @pytest.mark.expects_log("cannot be indexed: cannot read")
 def test_an_archive_that_cannot_be_read_does_not_spoil_the_rest(train: Path) -> None:
     (train / "gone.tar").write_bytes(train_tar(2))
@@ -237,6 +242,7 @@ def test_an_archive_that_cannot_be_read_does_not_spoil_the_rest(train: Path) -> 
     assert save(index, [0, 1], train / "x.idx") == CLASSES + 1
 
 
+@pytest.mark.slow
 @pytest.mark.expects_log("cannot be indexed: cannot read")
 @pytest.mark.parametrize(
     "stored",
@@ -277,6 +283,7 @@ def test_a_bug_in_one_archive_is_logged(train: Path, capfd: pytest.CaptureFixtur
     assert outcome.containers == 1
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment(train: Path, slow: Callable[[float], Slow]) -> None:
     """What is published is whole; the next run does the rest."""
     for moment in range(6):
@@ -322,6 +329,7 @@ def _interrupted(index: Index, place: Path) -> None:
         os._exit(130)
 
 
+@pytest.mark.slow
 def test_control_c_keeps_what_is_finished(train: Path, slow: Callable[[float], Slow]) -> None:
     scanner = slow(0.01)
     index, place = index_of(train, "t.tar", scan=scanner), train / "x.idx"
@@ -423,6 +431,7 @@ def test_saving_unites(train: Path) -> None:
     assert save(other, [0], place) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.expects_log(r"unmount and mount again to see what it holds\.")
 @pytest.mark.parametrize("in_flight", [1, 64])
 def test_an_archive_that_was_replaced_stops_no_other(tmp_path: Path, in_flight: int) -> None:

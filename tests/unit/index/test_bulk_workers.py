@@ -67,6 +67,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
     yield Watched(monkeypatch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2, 7, 32])
 def test_the_tables_are_those_of_a_scan(source: Path, watched: Watched, threads: int) -> None:
     index = index_of(source, "t.tar")
@@ -91,6 +92,7 @@ def test_the_tables_are_those_of_a_scan(source: Path, watched: Watched, threads:
         ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_flight", [1, 2, 7, 32])
 def test_one_thread_reads_all_headers(source: Path, watched: Watched, in_flight: int) -> None:
     index, other = index_of(source, "t.tar"), index_of(source, "t.tar")
@@ -119,6 +121,7 @@ def test_one_thread_reads_all_headers(source: Path, watched: Watched, in_flight:
         }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [build_with_threads, build_with_readahead])
 def test_what_a_reader_builds_is_left_to_it(
     source: Path, watched: Watched, build: Callable[..., None]

@@ -23,6 +23,7 @@ def _column(dtype: type) -> st.SearchStrategy[Any]:
     return st.lists(values, max_size=20).map(lambda v: np.array(v, dtype=dtype))
 
 
+@pytest.mark.slow
 @examples()
 @given(
     st.dictionaries(st.text(max_size=8), st.sampled_from(_TYPES).flatmap(_column), max_size=6),

@@ -227,6 +227,7 @@ def _looks(containers: int) -> int:
     return 3 + 17 + 4 * containers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["readers", "indexers"])
 def test_a_crowd_asks_for_the_headers_once(
     train: Path, file: Path, meters: memoryview, how: str

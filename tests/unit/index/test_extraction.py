@@ -133,6 +133,7 @@ def test_names_of_the_longest_are_shown() -> None:
     assert len(members) == 2049
 
 
+@pytest.mark.slow
 def test_deep_names_take_memory_by_their_bytes() -> None:
     """Each of a path's 2,000 directories has its own row, and not its own copy of the path."""
     entries = [(b"%04d/" % at + b"a/" * 2000 + b"f", FILE) for at in range(15)]

@@ -39,6 +39,7 @@ def shown(index: Index, archive: int, inner: int = OUTER) -> dict[bytes, Entry]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.expects_log(
     "header with an impossible size",
     "left out, for it has no name",
@@ -91,6 +92,7 @@ def test_a_tar_with_holes_is_read_in_parts_too(tmp_path: Path) -> None:
             assert reader.read(number, at, 5000) == data[at : at + 5000]
 
 
+@pytest.mark.slow
 @pytest.mark.expects_log("left out, for its name is longer than a")
 @pytest.mark.parametrize(
     "data",

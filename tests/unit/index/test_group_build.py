@@ -50,6 +50,7 @@ def test_an_indexer_has_the_lease_and_gives_it_back(train: Path, file: Path) -> 
     assert not lease_path(file).exists()
 
 
+@pytest.mark.slow
 def test_what_is_indexed_needs_no_lease(train: Path, file: Path) -> None:
     indexed(sharing_index(train, file), file)
     other, scans, before = Elsewhere(file), Scans(), file.stat()
@@ -129,6 +130,7 @@ def test_publishing_takes_a_small_part_of_the_time(train: Path, file: Path) -> N
 # --- shards ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of", [1, 2, 4, 40])
 def test_shards_make_the_same_index_as_one(train: Path, tmp_path: Path, of: int) -> None:
     whole, file = tmp_path / "whole" / "t.idx", tmp_path / "shards" / "t.idx"
@@ -144,6 +146,7 @@ def test_shards_make_the_same_index_as_one(train: Path, tmp_path: Path, of: int)
     assert list(file.parent.iterdir()) == [file]
 
 
+@pytest.mark.slow
 def test_shards_at_once(train: Path, tmp_path: Path) -> None:
     whole, file = tmp_path / "whole" / "t.idx", tmp_path / "shards" / "t.idx"
     indexed(sharing_index(train, whole), whole)
@@ -161,6 +164,7 @@ def test_shards_at_once(train: Path, tmp_path: Path) -> None:
     assert list(file.parent.iterdir()) == [file]
 
 
+@pytest.mark.slow
 def test_each_shard_does_its_part_alone(train: Path, file: Path) -> None:
     for number in (1, 2, 3):
         index, shard = sharing_index(train, file), Shard(number, 3)
@@ -172,6 +176,7 @@ def test_each_shard_does_its_part_alone(train: Path, file: Path) -> None:
         }
 
 
+@pytest.mark.slow
 def test_archives_whose_tables_are_not_known_are_dealt_out_whole(tmp_path: Path) -> None:
     root = tmp_path / "source"
     root.mkdir()
@@ -195,6 +200,7 @@ def test_archives_whose_tables_are_not_known_are_dealt_out_whole(tmp_path: Path)
     assert count == len(records_in(file)) == 8
 
 
+@pytest.mark.slow
 def test_control_c_publishes_what_is_finished(train: Path, file: Path) -> None:
     scans = Scans()
     turns = Turns(scans)

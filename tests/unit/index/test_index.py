@@ -418,6 +418,7 @@ def test_a_damaged_index_file_costs_a_scan(
     assert "anew" in caplog.text
 
 
+@pytest.mark.slow
 def test_each_byte_of_an_index_file_flipped(tmp_path: Path) -> None:
     (tmp_path / "t.tar").write_bytes(train_tar(1, 2))
     place = _stored(tmp_path, "t.tar")

@@ -120,6 +120,7 @@ def test_truncated_at_every_length(tmp_path: Path) -> None:
         assert found is None or (len(found) < len(records) and all(r in records for r in found))
 
 
+@pytest.mark.slow
 @pytest.mark.expects_log(
     "is not used: the index file has another format;",
     "is not used: the index file is cut off;",
@@ -294,6 +295,7 @@ def test_a_failed_write_leaves_what_was_there(
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_concurrent_writers_leave_one_sound_file(tmp_path: Path) -> None:
     path = tmp_path / "x.idx"
 

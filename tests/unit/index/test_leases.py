@@ -61,6 +61,7 @@ def test_one_holder_at_a_time(path: Path) -> None:
     assert list(path.parent.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_crowd_gets_one_lease(path: Path) -> None:
     reader, writer = os.pipe()
     start, go = os.pipe()

@@ -56,6 +56,7 @@ def _key(name: bytes) -> bytes:
     return name.replace(b"/", b"\0")
 
 
+@pytest.mark.slow
 @examples(300)
 @given(_ENTRIES)
 def test_against_the_reference(entries: list[tuple[bytes, int]]) -> None:
@@ -84,6 +85,7 @@ def test_against_the_reference(entries: list[tuple[bytes, int]]) -> None:
     ]
 
 
+@pytest.mark.slow
 @examples(200)
 @given(_ENTRIES)
 def test_children_and_below(entries: list[tuple[bytes, int]]) -> None:
@@ -114,6 +116,7 @@ def test_names_and_times_of_a_range(
     assert members.mtimes_ns(start, stop).tolist() == times
 
 
+@pytest.mark.slow
 @examples()
 @given(_ENTRIES, _NAMES)
 def test_other_names_are_not_found(entries: list[tuple[bytes, int]], name: bytes) -> None:

@@ -64,6 +64,7 @@ _PARTS = st.sampled_from([b"..", b".", b"a", b"b", b"l0", b"l1", b"l2", b""])
 _TARGETS = st.lists(_PARTS, min_size=1, max_size=5).map(b"/".join).filter(bool)
 
 
+@pytest.mark.slow
 @examples(400)
 @given(st.lists(_TARGETS, min_size=3, max_size=3))
 def test_no_chain_of_links_leads_out(

@@ -140,6 +140,7 @@ HIDING = {"sizes", "sparse", "sparse_ends"}
 """Columns by which a member may hide others until it is read itself (see docs/semantics.md)."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["c.tar", "odd.tar"])
 @examples(150)
 @given(data=st.data())
@@ -175,6 +176,7 @@ def test_any_value_in_a_table(site: Site, path: str, data: st.DataObject) -> Non
     assert changed & HIDING or _is_complete(site, path, taken)
 
 
+@pytest.mark.slow
 @examples(150)
 @given(
     at=st.integers(0, 1 << 14),
@@ -310,6 +312,7 @@ def test_memory_is_bounded_and_given_back() -> None:
     assert resource.getrlimit(resource.RLIMIT_AS) == before
 
 
+@pytest.mark.slow
 def test_more_rows_than_an_archive_has_room_for(site: Site) -> None:
     """A megabyte of rows without names would be gigabytes of lists."""
     count = 1_000_000

@@ -56,6 +56,7 @@ def _conflicts(files: object) -> bool:
     return any(path[:n] in paths for path in paths for n in range(1, len(path)))
 
 
+@pytest.mark.slow
 @examples(60)
 @given(FILES.filter(lambda files: not _conflicts(files)), st.booleans())
 def test_as_python_reads_it(
@@ -146,6 +147,7 @@ def test_no_zip_has_a_table_with_a_problem(tmp_path: Path) -> None:
     assert members.problem == "it has no end record: it is cut off, or no zip"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1, 2000])
 def test_it_is_kept_in_an_index_file_and_known_again(
     tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch

@@ -92,6 +92,7 @@ def test_the_mountpoint_is_filled_in_everywhere() -> None:
     assert command.fill_in(given, "/m") == ["/m/bin", "--data=/m/train:/m", "{}", "$mnt", "{mnt"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "code"),
     [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137), ("kill -TERM $$", 143)],
@@ -100,6 +101,7 @@ def test_exit_codes(script: str, code: int) -> None:
     assert run_front(["sh", "-c", script])[0] == code
 
 
+@pytest.mark.slow
 def test_a_command_that_does_not_start(tmp_path: Path) -> None:
     (tmp_path / "data").touch()
     with pytest.raises(command.CommandNotFoundError):
@@ -185,6 +187,7 @@ def told(front: subprocess.Popen[str]) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_every_signal_to_the_front_alone_is_passed_on_once() -> None:
     """S17: to the front alone."""
     front, _ = start_echo()
@@ -258,6 +261,7 @@ def test_the_sentinel_ends_with_the_front() -> None:
     assert until(lambda: not processes_of(front.pid))
 
 
+@pytest.mark.slow
 def test_a_front_whose_parent_ignores_its_children() -> None:
     code, _, err = run_front(
         ["sh", "-c", "exit 4"], preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -308,6 +312,7 @@ def test_the_command_starts_as_if_there_were_no_front() -> None:
     assert dispositions(run_front(SHOW)[1]) == dispositions(plain.stdout)
 
 
+@pytest.mark.slow
 def test_what_the_user_ignores_stays_ignored() -> None:
     def nohup() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -421,6 +426,7 @@ def test_a_command_that_is_killed_while_it_is_stopped() -> None:
     ends_well(front, 137)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stopped", "continued"),
     [

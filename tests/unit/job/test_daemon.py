@@ -164,6 +164,7 @@ def test_root_gives_up_a_server_that_does_nothing(
         start(serve, log, clock=clock, patience=roots(clock))
 
 
+@pytest.mark.slow
 def test_root_waits_for_a_server_that_is_at_work(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

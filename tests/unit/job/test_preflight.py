@@ -47,6 +47,7 @@ def test_an_address_of_another_machine(
         preflight.check_source(tmp_path / typed)
 
 
+@pytest.mark.slow
 def test_source_and_mountpoint_swapped(tmp_path: Path) -> None:
     empty, full = tmp_path / "mnt", tmp_path / "imagenet"
     empty.mkdir()
@@ -64,6 +65,7 @@ def test_a_source_that_is_a_file(tmp_path: Path) -> None:
         preflight.check_source(tmp_path / "x.tar")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "sentence"),
     [(errno.EACCES, "may not be read"), (errno.ESTALE, "Stale"), (errno.EIO, "could not be read")],
@@ -116,6 +118,7 @@ def test_root_waits_no_longer_for_a_source_than_is_left(
     assert tired.seconds(60.0) == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["_is_occupied", "resolve", "lstat", "statvfs", "is_dir"])
 def test_nor_for_anything_else(
     tmp_path: Path, tired: Patience, monkeypatch: pytest.MonkeyPatch, what: str
@@ -172,6 +175,7 @@ def test_a_link_to_a_source_is_followed(tmp_path: Path) -> None:
     assert preflight.check_source(tmp_path / "link") == tmp_path / "real"
 
 
+@pytest.mark.slow
 def test_the_default_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "DEFAULT_SOURCES", (tmp_path / "a", tmp_path / "b"))
     with pytest.raises(errors.SourceMissingError, match="IMAGENETFS_SOURCE"):
@@ -210,6 +214,7 @@ def test_the_source_itself_may_be_covered_and_nothing_below_it(tmp_path: Path) -
         preflight.check_mountpoint(tmp_path / "x", tmp_path, nothing)
 
 
+@pytest.mark.slow
 def test_places_under_the_mountpoint(tmp_path: Path) -> None:
     mountpoint = tmp_path / "m"
     (tmp_path / "link").symlink_to(mountpoint)

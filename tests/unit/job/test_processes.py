@@ -53,6 +53,7 @@ def test_looking_ends_with_the_process() -> None:
     other.communicate()
 
 
+@pytest.mark.slow
 def test_who_holds_a_directory(tmp_path: Path) -> None:
     inside = tmp_path / "in"
     inside.mkdir()

@@ -211,6 +211,7 @@ def test_a_name_that_is_held_for_no_use_is_given_up(
                 wait.wait()
 
 
+@pytest.mark.slow
 def test_an_own_process_on_its_way_out_is_waited_for(
     address: RendezvousAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,6 +240,7 @@ def test_a_stranger_that_lets_nobody_in(
             rendezvous.connect(address)
 
 
+@pytest.mark.slow
 @as_root
 @pytest.mark.parametrize("listens", [True, False])
 def test_a_run_takes_the_next_name(
@@ -273,6 +275,7 @@ def test_a_run_takes_the_next_name(
         assert "processes of other users have the names" in said[0]
 
 
+@pytest.mark.slow
 @as_root
 def test_what_strangers_bind_is_neither_entered_nor_shown(tmp_path: Path) -> None:
     job = f"test-{uuid.uuid4().hex}"

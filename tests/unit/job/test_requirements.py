@@ -53,10 +53,12 @@ def test_nothing_is_looked_at_where_nothing_is_required(tmp_path: Path) -> None:
     assert check(tmp_path / "nowhere") == []
 
 
+@pytest.mark.slow
 def test_what_is_there(source: Path) -> None:
     assert check(source, "ILSVRC2012/train,ILSVRC2012/val", "ILSVRC2012") == []
 
 
+@pytest.mark.slow
 def test_what_is_not_there(source: Path) -> None:
     sentence = refused(source, "ILSVRC2012/train", "ILSVRC2012/vall")
     assert f"ILSVRC2012/vall is required (--require), and {source} does not show it" in sentence
@@ -65,12 +67,14 @@ def test_what_is_not_there(source: Path) -> None:
     assert "winter21_whole is required" in refused(source, "winter21_whole")
 
 
+@pytest.mark.slow
 def test_what_is_whole(source: Path, tmp_path: Path) -> None:
     said = check(source, "ILSVRC2012/val:complete", index_dir=tmp_path / "index")
     assert said == ["counting the images of ILSVRC2012/val."]
     assert any((tmp_path / "index").rglob("*.idx"))  # the mount need not index it again
 
 
+@pytest.mark.slow
 def test_what_is_not_whole(source: Path) -> None:
     names = (f"ILSVRC2012_val_{number:08d}.JPEG" for number in (1, 2, 3))
     write(source / VAL, tar_of(dict.fromkeys(names, b"x")))
@@ -84,6 +88,7 @@ def test_what_is_not_whole(source: Path) -> None:
     assert f"imagenetfs verify {source}" in sentence
 
 
+@pytest.mark.slow
 def test_a_subset_is_not_whole_although_no_list_says_so(source: Path) -> None:
     assert "2 of 100,000 images" in refused(source, "ILSVRC2012/test:complete")
 
@@ -96,6 +101,7 @@ def with_view(source: Path, entries: str, *names: str) -> list[str]:
     return said
 
 
+@pytest.mark.slow
 def test_a_view_that_has_something(source: Path) -> None:
     entries = "train/n00000001\ntrain/n00000002_1.JPEG\ntrain/n99999999\n"
     assert with_view(source, entries, "views/few/train", "views/few", "ILSVRC2012/train") == []
@@ -103,6 +109,7 @@ def test_a_view_that_has_something(source: Path) -> None:
     assert len(with_view(source, whole, "views/few/train:complete")) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entries", ["n99999999\n", "# nothing\n"])
 def test_a_view_that_is_empty(source: Path, entries: str) -> None:
     with pytest.raises(ImagenetfsError, match="views/few/train is required") as caught:
@@ -111,6 +118,7 @@ def test_a_view_that_is_empty(source: Path, entries: str) -> None:
     assert "Name its list with --view" in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("entries", "first"),
     [("n00000001\nn99999999\n", "n99999999"), ("n00000001_77.JPEG\n", "n00000001_77.JPEG")],
@@ -197,6 +205,7 @@ def test_root_waits_for_no_index_that_another_process_holds_for_good(
     assert tried[-1] - tried[0] == ROOT_SECONDS
 
 
+@pytest.mark.slow
 def test_an_index_that_cannot_be_kept_is_no_hindrance(source: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     said = check(source, "ILSVRC2012/val:complete", index_dir=tmp_path / "file" / "index")

@@ -75,6 +75,7 @@ def test_a_missing_source_comes_first(request_: MountRequest) -> None:
         check_all(request_, nothing)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["index_dir", "cache_dir", "log"])
 def test_our_own_places_may_not_lie_in_the_mount(request_: MountRequest, name: str) -> None:
     inside = request_.paths.mountpoint / "x"
@@ -85,6 +86,7 @@ def test_our_own_places_may_not_lie_in_the_mount(request_: MountRequest, name: s
         check_all(bad, nothing)
 
 
+@pytest.mark.slow
 def test_the_run_directory_may_not_lie_in_the_mount(request_: MountRequest) -> None:
     place = MountPaths(request_.paths.mountpoint, request_.paths.mountpoint / "run")
     bad = MountRequest(
@@ -94,6 +96,7 @@ def test_the_run_directory_may_not_lie_in_the_mount(request_: MountRequest) -> N
         check_all(bad, nothing)
 
 
+@pytest.mark.slow
 def test_root_needs_no_fusermount(
     request_: MountRequest, table: MountTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

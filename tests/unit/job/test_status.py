@@ -34,6 +34,7 @@ def test_an_answer(tmp_path: Path) -> None:
     assert read_status(str(says(tmp_path / "m", {"pid": 7}))) == {"pid": 7}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"[]", b'"pid"', b"{", b"\xff\xfe"])
 def test_answers_that_make_no_sense(tmp_path: Path, content: bytes) -> None:
     assert read_status(str(says(tmp_path / "m", content))) is None
@@ -70,6 +71,7 @@ def test_mounts_of_this_user(tmp_path: Path, table: MountTable) -> None:
     }
 
 
+@pytest.mark.slow
 def test_mounts_that_say_nothing(
     tmp_path: Path, table: MountTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,7 @@ def png(colour: tuple[int, int, int], size: tuple[int, int] = (40, 20)) -> bytes
 RED, BLUE = (250, 0, 0), (0, 0, 250)
 
 
+@pytest.mark.slow
 def test_rows_of_images() -> None:
     rows = [Row("reds", [(png(RED), "a")] * 9), Row("blues", [(png(BLUE, (20, 40)), "")])]
     sheet = draw_sheet("all", rows)
@@ -41,6 +42,7 @@ def test_rows_of_images() -> None:
     assert encode_sheet(sheet, "JPEG").startswith(b"\xff\xd8\xff")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_decoded_is_grey_and_counted() -> None:
     sheet = draw_sheet("x" * 500, [Row("", [(b"no image", "y" * 99), (png(RED), "\u4e2d")])])
     assert sheet.broken == 1

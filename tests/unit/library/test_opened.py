@@ -87,6 +87,7 @@ def test_closing_waits_for_reads_and_ends_them(source: Path) -> None:
     assert not wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("listed", [False, True], ids=["indexed in the child", "indexed before"])
 def test_forked_children(tree: imagenetfs.Tree, listed: bool) -> None:
     split = tree["ILSVRC2012/train"]
@@ -167,6 +168,7 @@ def test_nothing_is_left(source: Path) -> None:
     assert set(descriptors().values()) <= before
 
 
+@pytest.mark.slow
 def test_what_a_mount_needs_is_not_imported(source: Path) -> None:
     code = f"""
 import sys, imagenetfs

@@ -46,6 +46,7 @@ def test_it_ends_after_the_time() -> None:
     assert rate(endless, 1, 0.01).images > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("who", ["all", "one"])
 def test_a_process_that_fails_is_no_rate(who: str, capfd: pytest.CaptureFixture[str]) -> None:
     def work(number: int, workers: int) -> Iterator[int]:
@@ -106,6 +107,7 @@ def test_decoding(tmp_path: Path) -> None:
     assert next(of_decoding([content], decode)(3, 4)) == len(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "find"), [("PIL", pillow), ("torchvision", torchvision), ("torch", torchvision)]
 )

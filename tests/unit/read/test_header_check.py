@@ -114,6 +114,7 @@ def _damage(path: Path, at: int, new: bytes) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+@pytest.mark.slow
 @pytest.mark.expects_log(r"unmount and mount again to see what it holds\.")
 @pytest.mark.parametrize("offset", [0, 9_000])
 def test_another_member_stands_there(
@@ -140,6 +141,7 @@ def test_another_member_stands_there(
     assert len([r for r in caplog.records if "is another file now" in r.getMessage()]) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_headers_of_every_form(tmp_path: Path, reader_of: Open, form: int) -> None:
     """Whatever a table was made from is found again where it was."""

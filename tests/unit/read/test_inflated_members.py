@@ -57,6 +57,7 @@ def test_what_is_too_large_is_not_inflated() -> None:
         InflatedMembers().inflate(1, bytes(MOST_INFLATED // MOST_GROWTH), MOST_INFLATED + 1, 0)
 
 
+@pytest.mark.slow
 def test_a_small_zip_costs_little_memory() -> None:
     """A bomb is refused before it is inflated; what grows as text does is inflated at any size."""
     size = 20 * MOST_ANY_GROWTH

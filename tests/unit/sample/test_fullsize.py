@@ -88,6 +88,7 @@ def test_winter21_of_a_small_shape(small: Path) -> None:
         assert all(image.name.startswith(f"{path.stem}_") for image in images)
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_archives(small: Path, tmp_path: Path) -> None:
     fullsize.write_shape(tmp_path / "again", SMALL, 0, lambda _step, _done: None)
     for path in small.rglob("*"):
@@ -129,6 +130,7 @@ def test_a_file_system_without_holes_is_told_before_writing(
 # --- winter21_whole -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_winter21_whole_alone(tmp_path: Path) -> None:
     make_full_size(tmp_path / "tree", version="winter21_whole", classes=12)
     tars = sorted((tmp_path / "tree/winter21_whole/tars").iterdir())

@@ -10,6 +10,8 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from imagenetfs.sample import make_sample, synsets
 
 ILSVRC2012_TARS = (
@@ -38,6 +40,7 @@ def snapshot(root: Path) -> dict[str, tuple[int, int, str]]:
 # --- the tree as a whole ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_tree(tmp_path: Path) -> None:
     make_sample(tmp_path / "one", classes=3, images=12, seed=7)
     time.sleep(2)  # times within zip and MAT-files have steps of up to two seconds
@@ -49,6 +52,7 @@ def test_same_seed_gives_the_same_tree(tmp_path: Path) -> None:
     assert snapshot(tmp_path / "one") == snapshot(tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_pictures(tmp_path: Path) -> None:
     for seed in (1, 2):
         make_sample(tmp_path / str(seed), classes=1, images=4, seed=seed)

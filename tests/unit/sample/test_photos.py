@@ -24,6 +24,7 @@ def ilsvrc(sample: Path) -> Path:
     return sample / "ILSVRC2012"
 
 
+@pytest.mark.slow
 def test_odd_images(ilsvrc: Path) -> None:
     kinds: Counter[tuple[str | None, str]] = Counter()
     sizes = set()
@@ -39,6 +40,7 @@ def test_odd_images(ilsvrc: Path) -> None:
     assert len(sizes) > 500
 
 
+@pytest.mark.slow
 def test_known_odd_images_where_their_classes_are(tmp_path: Path) -> None:
     make_sample(tmp_path / "s", classes=15, images=4)
     train = tmp_path / "s" / "ILSVRC2012" / "train"

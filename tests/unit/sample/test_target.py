@@ -15,6 +15,7 @@ from imagenetfs import errors
 from imagenetfs.sample import make_sample, target
 
 
+@pytest.mark.slow
 def test_an_empty_directory_is_filled(tmp_path: Path) -> None:
     steps: list[tuple[str, float]] = []
     make_sample(tmp_path, classes=1, images=4, progress=lambda *step: steps.append(step))
@@ -68,6 +69,7 @@ def test_without_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_importing_needs_no_pillow() -> None:
     code = "import sys; import imagenetfs.sample; assert 'PIL' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -85,6 +87,7 @@ except errors.NoSpaceError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("there", [True, False])
 def test_what_cannot_be_finished_is_taken_away(tmp_path: Path, there: bool) -> None:
     directory = tmp_path / "sample"

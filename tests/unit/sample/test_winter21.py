@@ -18,6 +18,7 @@ from imagenetfs.sample.plan import Plan
 from tests.helpers.tarfile_members import loose, members_of
 
 
+@pytest.mark.slow
 def test_winter21(sample: Path) -> None:
     root = sample / "winter21_whole"
     directories = {path.name for path in root.iterdir() if path.name != "tars"}

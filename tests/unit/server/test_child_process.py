@@ -37,6 +37,7 @@ def wait_for(child: Child) -> None:
     wait_until(child.ended)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "succeeded", "not_yet"),
     [(None, True, False), (0, True, False), (NOT_YET, False, True)],
@@ -186,6 +187,7 @@ def test_a_task_waits_for_a_child_that_was_prepared(
     assert os.read(reader, 10) == b"\x07"
 
 
+@pytest.mark.slow
 def test_many_children_begin_and_end_beside_each_other(session: tuple[int, int]) -> None:
     """None of them comes back into the program that forked it, and nothing of them is left."""
     ended = list[int]()

@@ -297,6 +297,7 @@ def order(plan: StagePlan, at_piece: dict[int, Callable[[], None]] | None = None
     return found
 
 
+@pytest.mark.slow
 def test_what_is_listed_is_staged_first(nested: Index) -> None:
     plan = plan_of(nested, 0, 1)
     assert order(plan) == ["0", "1", "2", "val"]

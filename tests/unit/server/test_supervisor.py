@@ -362,6 +362,7 @@ class Watching:
             self.state = "ended"
 
 
+@pytest.mark.slow
 def test_a_watcher_may_ask_for_the_end(start: Start) -> None:
     one, first, other = start(), Watching(100.0), Watching(1e6)
     one.run(first, other)

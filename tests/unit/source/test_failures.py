@@ -66,6 +66,7 @@ def test_the_last_news_is_no_news(register: FailureRegister) -> None:
     assert register.is_news(b"a")
 
 
+@pytest.mark.slow
 def test_processes_share_it(register: FailureRegister) -> None:
     for _ in range(4):
         pid = os.fork()
@@ -77,6 +78,7 @@ def test_processes_share_it(register: FailureRegister) -> None:
     assert register.all() == [Failure("gone.", 400, is_over=False)]
 
 
+@pytest.mark.slow
 def test_it_is_bounded(register: FailureRegister) -> None:
     """A directory of a million images that goes away is no million lines in the log."""
     news = [register.note(b"%d" % number, "kind", "x" * 1000) for number in range(600)]

@@ -333,6 +333,7 @@ def test_directories_may_change(root: Path) -> None:
 # --- what is known --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_is_known_against_a_dictionary() -> None:
     known = SharedFileState()
     expected: dict[bytes, FileIdentity | str] = {}
@@ -353,6 +354,7 @@ def test_what_is_known_against_a_dictionary() -> None:
     known.close()
 
 
+@pytest.mark.slow
 def test_one_is_the_first() -> None:
     known, children = SharedFileState(), []
     ready, go = os.pipe()
@@ -394,6 +396,7 @@ def test_what_may_not_be_read_any_more() -> None:
     known.close()
 
 
+@pytest.mark.slow
 def test_more_files_than_the_first_level_has_slots() -> None:
     """Each is known for itself, however many there are, and none is said to be new twice."""
     known, count = SharedFileState(), 80_000

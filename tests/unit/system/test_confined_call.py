@@ -62,6 +62,7 @@ def limits() -> bytes:
     return ",".join(str(resource.getrlimit(kind)[1]) for kind in kinds).encode()
 
 
+@pytest.mark.slow
 def test_the_helpers_limits_are_the_lesser_of_ours_and_the_hard_ones() -> None:
     own = resource.getrlimit(resource.RLIMIT_AS)[1]
     if own == resource.RLIM_INFINITY:
@@ -75,12 +76,14 @@ def test_a_crash_that_comes_again_is_the_inputs() -> None:
         call_confined(die_by(signal.SIGSEGV))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGXCPU])
 def test_any_other_death_is_no_verdict(number: int) -> None:
     with pytest.raises(HelperDiedError, match=signal.Signals(number).name):
         call_confined(die_by(number))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_helper_that_died_once_is_asked_again(tmp_path: Path, number: int) -> None:
     def work() -> bytes:

@@ -27,6 +27,7 @@ def test_what_is_shown(text: str, shown: str | None) -> None:
     assert printable(text) == (text if shown is None else shown)
 
 
+@pytest.mark.slow
 def test_no_control_character_is_left() -> None:
     shown = printable("".join(map(chr, range(sys.maxunicode + 1))))
     assert len(shown.splitlines()) == 1

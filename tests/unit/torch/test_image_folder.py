@@ -52,6 +52,7 @@ def double(target: int) -> int:
     return 2 * target
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_it_is_torchvisions(directory: Path, theirs: Any, slash: str) -> None:
     root = f"{directory}{slash}"
@@ -151,6 +152,7 @@ def tree(sample: Path) -> Iterator[imagenetfs.Tree]:
         yield opened
 
 
+@pytest.mark.slow
 def test_a_whole_tree_is_no_folder(tree: imagenetfs.Tree) -> None:
     with pytest.raises(TypeError, match=r"takes a split of the tree, such as tree\['ILSVRC2012/tr"):
         ImageFolder(tree)  # type: ignore[arg-type]  # the mistake that is answered
@@ -189,6 +191,7 @@ def test_some_files_of_a_split(tree: imagenetfs.Tree) -> None:
     assert dataset[0] == items[-1]
 
 
+@pytest.mark.slow
 def test_it_pickles(tree: imagenetfs.Tree, directory: Path) -> None:
     dataset = ImageFolder(tree["ILSVRC2012/val"], lookalike)
     other = pickle.loads(pickle.dumps(dataset))

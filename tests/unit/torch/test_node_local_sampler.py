@@ -167,6 +167,7 @@ def fetched(data: Stored, nodes: int, part: float, piece: int) -> list[float]:
     return parts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [0.1, 0.3])
 @pytest.mark.parametrize(
     ("nodes", "piece"), [(2, LARGEST_RANGE), (4, LARGEST_RANGE), (8, SMALLEST_RANGE)]

@@ -69,6 +69,7 @@ def test_none_at_all(tmp_path: Path) -> None:
     assert len(Samples(paths, paths.labels)) == 0 and Targets(paths.labels) == []
 
 
+@pytest.mark.slow
 def test_no_object_for_a_sample() -> None:
     import gc
 

@@ -94,6 +94,7 @@ def test_nothing_is_read_for_a_time(tree: Tree) -> None:
 IMAGENET = 1_281_167
 
 
+@pytest.mark.slow
 def test_every_row_of_a_tar_as_large_as_imagenet_is_its_own_file() -> None:
     rows = MemberRows(
         [b"f%07d" % number for number in range(IMAGENET)],

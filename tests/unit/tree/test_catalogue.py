@@ -146,6 +146,7 @@ def test_a_broken_class_tar_is_served_as_far_as_it_goes(source: Path) -> None:
     assert any("n00000002.tar is broken: " in told for told in tree.catalogue.late_warnings.all())
 
 
+@pytest.mark.slow
 @pytest.mark.expects_log(
     "no tar header here: its checksum does not hold", "zeros, as at an archive's end, and"
 )

@@ -139,6 +139,7 @@ def test_a_patch_takes_the_place_of_images_without_a_word(tmp_path: Path) -> Non
     assert not left_out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(40))
 def test_every_file_of_a_random_tar_is_shown_or_counted(tmp_path: Path, seed: int) -> None:
     choose = random.Random(seed)

@@ -50,6 +50,7 @@ def images(tree: Tree) -> list[tuple[bytes, int]]:
     return [e[:2] for number in every for e in split.backend.listing(number).entries(0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "files",
     [
@@ -144,6 +145,7 @@ def test_a_sparse_tar_between(tmp_path: Path) -> None:
     assert shown(tree, "ILSVRC2012/train") == {"n01440764": {"x.JPEG": b"\xff\xd8" + b"x" * 3000}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["old", "0.1", "1.0"])
 @pytest.mark.parametrize("version", ["ILSVRC2012", "winter21_whole", "mine"])
 def test_class_tars_with_holes(tmp_path: Path, version: str, form: str) -> None:

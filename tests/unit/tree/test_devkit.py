@@ -40,6 +40,7 @@ def test_carriage_returns_and_blanks() -> None:
     assert parse(meta_mat(), b"1\r\n 2\r\n\r\n3 \r\n").truth == (1, 2, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("truth", [b"1\nx\n2", b"1.5", b"\xff\xfe1\n", b"\0\0\0\0", b"n00000007\n"])
 def test_a_truth_that_is_none(truth: bytes) -> None:
     with pytest.raises(ArchiveError, match="ground truth"):
@@ -51,6 +52,7 @@ def test_a_number_with_an_underscore_is_none() -> None:
         parse(meta_mat(), b"1_0\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [b"", b"MATLAB", b"\0" * 128, b"PK\x03\x04" * 100, b"x" * 10_000])
 def test_a_meta_mat_that_is_none(data: bytes) -> None:
     with pytest.raises(ArchiveError, match=r"meta\.mat"):
@@ -64,12 +66,14 @@ def _parsed(data: bytes) -> Devkit | None:
         return None
 
 
+@pytest.mark.slow
 def test_truncated_meta_mat() -> None:
     whole = meta_mat()
     for length in range(0, len(whole), 23):
         assert _parsed(whole[:length]) is None
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_flipped_bytes_in_a_compressed_meta_mat() -> None:
     whole = meta_mat()
@@ -80,6 +84,7 @@ def test_flipped_bytes_in_a_compressed_meta_mat() -> None:
         assert _parsed(bytes(damaged)) in (None, sound)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_flipped_bytes_in_a_plain_meta_mat() -> None:
     whole = meta_mat(compress=False)
@@ -89,6 +94,7 @@ def test_flipped_bytes_in_a_plain_meta_mat() -> None:
         _parsed(bytes(damaged))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "data",
     [
@@ -110,6 +116,7 @@ def test_a_kit_of_one_class() -> None:
     assert parse(meta_mat([b"n00000007"], ancestors=0), b"1\n").val_wnid(1) == b"n00000007"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wnid", [b"../../etc", b"n0000/007", b"", b"unlabeled", b"n7"])
 def test_a_wnid_is_a_wnid(wnid: bytes) -> None:
     try:

@@ -65,6 +65,7 @@ def test_the_documented_tree(tmp_path: Path) -> None:
 # --- val that was to be sorted (1) ----------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moved", [0, 3, 8])
 @pytest.mark.parametrize("name", ["val", "validation"])
 def test_sorting_val_failed(tmp_path: Path, moved: int, name: str) -> None:
@@ -134,6 +135,7 @@ TRAIN_FORMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", TRAIN_FORMS)
 def test_forms_of_train(tmp_path: Path, form: str) -> None:
     source = write(without(documented(tmp_path), TRAIN_TAR), TRAIN_FORMS[form])
@@ -162,12 +164,14 @@ VAL_FORMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", VAL_FORMS)
 def test_forms_of_val(tmp_path: Path, form: str) -> None:
     source = write(without(documented(tmp_path), VAL_TAR), VAL_FORMS[form])
     assert both(source) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["images", "data/raw", "Data/CLS-LOC"])
 def test_a_level_more(tmp_path: Path, level: str) -> None:
     source = without(documented(tmp_path), TRAIN_TAR, VAL_TAR)
@@ -176,6 +180,7 @@ def test_a_level_more(tmp_path: Path, level: str) -> None:
     assert both(source) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["tars", "directories", "kit above", "kit's data alone"])
 @pytest.mark.parametrize("name", ["imagenet", "src"])
 def test_flat_in_the_source(tmp_path: Path, form: str, name: str) -> None:
@@ -195,6 +200,7 @@ def test_flat_in_the_source(tmp_path: Path, form: str, name: str) -> None:
     ] * guessed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tars", "my downloads", "2012"])
 @pytest.mark.parametrize("beside", [True, False])
 def test_in_a_directory_of_any_name(tmp_path: Path, name: str, beside: bool) -> None:
@@ -209,6 +215,7 @@ def test_in_a_directory_of_any_name(tmp_path: Path, name: str, beside: bool) -> 
     assert both(source) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", ["imagenet", "some data", "a/b"])
 def test_one_level_too_high(tmp_path: Path, levels: str) -> None:
     documented(tmp_path / levels)
@@ -220,6 +227,7 @@ def test_one_level_too_high(tmp_path: Path, levels: str) -> None:
 # --- names of archives (11, 22) -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["val.tar", "ILSVRC2012_img_val(1).tar", "imagenet validation.tar"]
 )
@@ -229,6 +237,7 @@ def test_val_under_another_name(tmp_path: Path, name: str) -> None:
     assert both(source) == [f"{D}{name} is taken for val, by what it holds."]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["class tars in a tar", "with entries", "without train/"])
 def test_train_under_another_name(tmp_path: Path, form: str) -> None:
     source = without(documented(tmp_path), TRAIN_TAR)
@@ -297,6 +306,7 @@ KITS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", KITS)
 @pytest.mark.parametrize("broken", ["none", "empty", "damaged"])
 def test_forms_of_the_devkit(tmp_path: Path, form: str, broken: str) -> None:
@@ -350,6 +360,7 @@ def test_labels_that_disagree(tmp_path: Path) -> None:
     assert "disagree about 3 of 8 val images: the devkit is followed." in warning
 
 
+@pytest.mark.slow
 @pytest.mark.expects_log("does not add up, as far as it has")
 @pytest.mark.parametrize("by", ["the devkit", "LOC_val_solution.csv"])
 @pytest.mark.parametrize("form", ["a directory by class", "class directories", "class tars"])
@@ -380,6 +391,7 @@ def test_class_directories_that_disagree_with_a_list(tmp_path: Path, form: str, 
     assert f"in another class than {by} has" in late
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", ["wnid", "place"])
 @pytest.mark.parametrize("where", [D, f"{D}meta_data/", f"{D}ImageSets/CLS-LOC/"])
 def test_lists_of_labels(tmp_path: Path, label: str, where: str) -> None:
@@ -472,6 +484,7 @@ SETS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", SETS)
 @pytest.mark.parametrize("beside", [False, True])
 def test_other_sets_of_classes(tmp_path: Path, form: str, beside: bool) -> None:
@@ -490,6 +503,7 @@ def test_other_sets_of_classes(tmp_path: Path, form: str, beside: bool) -> None:
         assert shown(tree, "ILSVRC2012/train") == TRAIN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", SETS)
 def test_the_set_itself_as_the_source(tmp_path: Path, form: str) -> None:
     files, expected = SETS[form]
@@ -545,6 +559,7 @@ COMPRESS: dict[str, tuple[Callable[[bytes], bytes], str, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", COMPRESS)
 @pytest.mark.parametrize("where", ["ILSVRC2012/ILSVRC2012_img_train.tar", "mine.tar"])
 def test_compressed_beside(tmp_path: Path, how: str, where: str) -> None:
@@ -561,6 +576,7 @@ def test_compressed_beside(tmp_path: Path, how: str, where: str) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.expects_log(
     "bytes are no tar archive, it has", "this is no tar, but compressed with zstd: decompress"
 )
@@ -587,6 +603,7 @@ def test_the_command_that_unpacks_does_so(tmp_path: Path) -> None:
     assert both(source) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffixes", [("aa", "ab", "ac"), ("00", "01", "02"), ("part1", "part2")])
 def test_parts_of_an_archive(tmp_path: Path, suffixes: tuple[str, ...]) -> None:
     source = without(documented(tmp_path), VAL_TAR)
@@ -633,6 +650,7 @@ def test_short_endings_of_class_tars(tmp_path: Path) -> None:
     assert shown(tree_of(source), "mine/train") == TRAIN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "command"),
     [("train.7z", "7z x train.7z"), ("ImageNet.RAR", "unrar x ImageNet.RAR")],
@@ -656,6 +674,7 @@ def test_the_published_tar_in_its_own_place_within_another(tmp_path: Path) -> No
     assert shown(tree_of(source), "ILSVRC2012/train") == TRAIN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("above", ["", "mine/", "a/b/"])
 def test_a_set_of_flat_images_in_a_tar(tmp_path: Path, above: str) -> None:
     """Their names tell the classes."""
@@ -680,6 +699,7 @@ def test_an_empty_split_of_a_set(tmp_path: Path, split: str) -> None:
     assert tree_of(source).catalogue.warnings == [f"mine/{split} is empty: there is no {split}."]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ILSVRC2012_devkit_t12 (1)", "devkit-1.17", "ILSVRC2017_devkit"])
 def test_names_of_the_devkit(tmp_path: Path, name: str) -> None:
     source = without(documented(tmp_path), f"{D}ILSVRC2012_devkit_t12")
@@ -703,6 +723,7 @@ def test_a_version_that_is_a_link_to_nothing(tmp_path: Path) -> None:
     assert warning == "winter21_whole is no directory, but a file or a link that leads nowhere."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [("TRAIN.TAR", "VAL.TAR"), ("ILSVRC2012_IMG_TRAIN.Tar", "v.TAR")])
 def test_endings_in_capitals(tmp_path: Path, names: tuple[str, str]) -> None:
     source = without(documented(tmp_path), TRAIN_TAR, VAL_TAR)
@@ -792,6 +813,7 @@ def test_images_that_are_links(tmp_path: Path, real: Path, form: str) -> None:
     assert both(source) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flat_val", [False, True])
 @pytest.mark.parametrize("form", ["splits", "classes", "class tars"])
 def test_directories_and_tars_that_are_links(
@@ -891,6 +913,7 @@ def test_lists_that_answer_without_being_listed(tmp_path: Path) -> None:
 # --- what is there and not used -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["", D])
 def test_a_tar_of_the_published_tars(tmp_path: Path, where: str) -> None:
     source = documented(tmp_path)

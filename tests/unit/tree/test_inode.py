@@ -37,6 +37,7 @@ _PLACES = (_NUMBERS | st.just(OUTER)).flatmap(
 )
 
 
+@pytest.mark.slow
 @examples(200)
 @given(_KINDS, _ARCHIVES, _PLACES)
 def test_rows_that_are_the_lowest_bits(
@@ -49,6 +50,7 @@ def test_rows_that_are_the_lowest_bits(
     assert has_row_bits(number) == (stands_alone and (inner == OUTER or inner < 1 << 14))
 
 
+@pytest.mark.slow
 @examples(500)
 @given(_KINDS, _ARCHIVES, _PLACES)
 def test_round_trip(kind: InodeKind, archive: int, place: tuple[int, int]) -> None:

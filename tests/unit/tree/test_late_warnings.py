@@ -18,6 +18,7 @@ def test_each_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     assert len(caplog.records) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.expects_log("is missing", "was here")
 def test_processes_share_them() -> None:
     late_warnings = LateWarnings()

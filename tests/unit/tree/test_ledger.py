@@ -315,6 +315,7 @@ def images_by_hand(files: dict[str, bytes]) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["tar of tars", "directories"])
 @pytest.mark.parametrize("seed", range(25))
 def test_every_file_of_a_random_source_is_shown_or_counted(

@@ -330,6 +330,7 @@ def check_damaged(choose: random.Random, root: Path, form: str, place: Place) ->
         close(tree.catalogue.index)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "place"), [pytest.param(*case, id=f"{case[0]}, {case[1].split}") for case in CASES]
 )
@@ -366,6 +367,7 @@ def pixels_of(png: bytes) -> bytes:
         return np.asarray(image).transpose(2, 0, 1).tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_kit", [True, False])
 def test_no_row_of_an_array_is_unaccounted_for(tmp_path: Path, has_kit: bool) -> None:
     schedule = seeded("arrays", has_kit)
@@ -394,6 +396,7 @@ def test_no_row_of_an_array_is_unaccounted_for(tmp_path: Path, has_kit: bool) ->
         shutil.rmtree(root)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [form for form in FORMS if FORMS[form].archived])
 def test_what_is_damaged_is_told(tmp_path: Path, form: str) -> None:
     schedule = seeded("damaged trees", form)

@@ -56,6 +56,7 @@ NONE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stray", [*STRAY, *NONE])
 @pytest.mark.parametrize("form", ["tar of tars", "tar of directories", "directory"])
 def test_images_in_no_class(tmp_path: Path, form: str, stray: str) -> None:
@@ -136,6 +137,7 @@ def test_a_tar_that_is_deflated_within_a_zip_is_told(tmp_path: Path) -> None:
     assert told.endswith("extract it.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["tar.gz", "tgz", "tar.zst", "7z", "tar.xz"])
 @pytest.mark.parametrize("form", ["tar", "directory", "winter21"])
 def test_classes_that_are_compressed_are_counted(tmp_path: Path, form: str, ending: str) -> None:

@@ -102,6 +102,7 @@ def test_a_directory_with_a_few_below(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_directory_with_many_below(tmp_path: Path) -> None:
     index = _flat_directory(tmp_path, [f"class{n:03d}" for n in range(300)])
     backend = FlatSplit(index, (0,))

@@ -42,6 +42,7 @@ def directories(images: Shown, name: str) -> dict[str, bytes]:
     return by_directory(images, f"{D}{name}/")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names", [("Train", "Val"), ("TRAIN", "VALIDATION"), ("Training", "Valid")]
 )
@@ -68,6 +69,7 @@ def test_to_the_letter_comes_first(tmp_path: Path) -> None:
     assert said(found) == "ILSVRC2012/Train is not used: train is read from ILSVRC2012/train."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["_256", "2", "_images", "-resized", ".small", "_blurred"])
 def test_a_name_that_speaks_of_the_split(tmp_path: Path, ending: str) -> None:
     val = {f"{D}val{ending}/{name}": data for name, data in flat(VAL).items()}
@@ -96,6 +98,7 @@ def test_two_that_speak_of_it(tmp_path: Path) -> None:
     assert "ILSVRC2012/train_a and ILSVRC2012/train_b all look like train" in said(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["val", "valid", "Validation"])
 def test_two_that_are_called_so(tmp_path: Path, first: str) -> None:
     found = tree(tmp_path, KIT, directories(VAL, "ILSVRC2012_img_val"), directories(VAL, first))
@@ -137,6 +140,7 @@ def test_beside_the_tar_an_empty_directory_is_no_news(tmp_path: Path) -> None:
     assert said(found) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["val", "validation", "Val", "test"])
 def test_a_split_that_is_empty(tmp_path: Path, name: str) -> None:
     write(tmp_path, {**KIT, **directories(TRAIN, "train")})
@@ -145,6 +149,7 @@ def test_a_split_that_is_empty(tmp_path: Path, name: str) -> None:
     assert said(tree_of(tmp_path)) == f"ILSVRC2012/{name} is empty: there is no {split}."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["train", "Training", "ILSVRC2012_img_train"])
 def test_a_split_that_is_a_link_to_nothing(tmp_path: Path, name: str) -> None:
     write(tmp_path, {**KIT, **directories(VAL, "val")})

@@ -41,6 +41,7 @@ def test_names_that_are_not_listed(source: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_inodes_are_the_same_at_every_mount(source: Path) -> None:
     def walk(tree: Tree, number: int, found: dict[str, int], path: str) -> dict[str, int]:
         for name, child, attributes in list(tree.listing(number).entries(0)):
@@ -75,6 +76,7 @@ def _reads(tree: Tree, act: Callable[[], object]) -> list[int]:
     return [meter[REQUESTS], meter[BYTES]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
     [

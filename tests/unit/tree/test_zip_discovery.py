@@ -50,6 +50,7 @@ def left_out(tree: Tree, version: str, split: str) -> dict[str, object]:
 # --- Kaggle's and tiny-imagenet-200, as they are downloaded ---------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packing", PACKINGS)
 @pytest.mark.parametrize("name", [KAGGLE, "archive.zip", "kaggle.ZIP", "x.zip.1", "x (1).zip"])
 def test_kaggle_s_zip(tmp_path: Path, packing: Packing, name: str) -> None:
@@ -84,6 +85,7 @@ def test_kaggle_s_tree_below_another_directory_of_the_zip(tmp_path: Path, above:
     assert shown(tree, "ILSVRC2012/val") == VAL
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packing", PACKINGS)
 @pytest.mark.parametrize("name", ["tiny-imagenet-200.zip", "a.zip", "down/loads/tiny.zip"])
 def test_tiny_imagenet(tmp_path: Path, packing: Packing, name: str) -> None:
@@ -147,6 +149,7 @@ def test_a_set_with_its_classes_right_in_the_zip(tmp_path: Path) -> None:
 D = "ILSVRC2012/"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "files",
     [
@@ -166,6 +169,7 @@ def test_train_as_a_zip(tmp_path: Path, files: dict[str, bytes]) -> None:
     assert said(tree) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("above", ["", "val/"])
 def test_val_and_the_devkit_as_zips(tmp_path: Path, above: str) -> None:
     source = without(
@@ -182,6 +186,7 @@ def test_val_and_the_devkit_as_zips(tmp_path: Path, above: str) -> None:
 WHOLE = ["winter21_whole", "fall11_whole"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", WHOLE)
 @pytest.mark.parametrize(
     "files",
@@ -210,6 +215,7 @@ def test_t3_as_a_zip(tmp_path: Path) -> None:
     assert shown(tree, "ILSVRC2012_t3/train") == TRAIN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("above", ["a/", "a/b/", "imagenet_train/"])
 @pytest.mark.parametrize("name", ["train.zip", "ILSVRC2012_img_train.zip", "Training.zip"])
 def test_unknown_levels_within_a_split_s_zip(tmp_path: Path, name: str, above: str) -> None:
@@ -236,6 +242,7 @@ def published(source: Path, above: str, packing: Packing) -> dict[str, bytes]:
     return {"all.zip": zip_of(inside, packing)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("above", ["", "ILSVRC2012/", "imagenet/"])
 def test_a_zip_of_the_published_tars(tmp_path: Path, above: str) -> None:
     """A devkit stands beside it, unpacked."""
@@ -246,6 +253,7 @@ def test_a_zip_of_the_published_tars(tmp_path: Path, above: str) -> None:
     assert said(tree) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("above", "packing"),
     [("", "deflated"), ("ILSVRC2012/", "deflated"), ("some/where/", "stored")],
@@ -494,6 +502,7 @@ def test_without_a_zip_nothing_is_opened_for_zips(
     assert shown(tree, "ILSVRC2012/train") == TRAIN
 
 
+@pytest.mark.slow
 def test_what_is_read_from_a_zip_is_known_as_the_zip_s(tmp_path: Path) -> None:
     """Images and label files: whoever may not read the zip may not have them."""
     tree = tree_of(write(tmp_path, {KAGGLE: zip_of(kaggle())}))

@@ -77,6 +77,7 @@ def changed(block: bytes, at: int, value: int, mend: bool) -> bytes:
     return block[:148] + b"%06o\0 " % total + block[156:]
 
 
+@pytest.mark.slow
 @examples(400)
 @given(
     st.integers(2, 24),
@@ -137,6 +138,7 @@ def test_a_read_a_member() -> None:
     assert reads == 5000 + 2
 
 
+@pytest.mark.slow
 def test_nothing_is_read_twice() -> None:
     """Directories as version 7 had them look like plain members until the end of
     their names is looked at.

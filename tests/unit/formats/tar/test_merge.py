@@ -147,6 +147,7 @@ def merged(data: bytes, when: str, read_at: ReadAt | None = None) -> tuple[Outco
 WHEN = pytest.mark.parametrize("when", ["at once", "when waited for", "in turn"])
 
 
+@pytest.mark.slow
 @WHEN
 @pytest.mark.parametrize(
     "data",

@@ -146,6 +146,7 @@ ARCHIVES = st.builds(
 )
 
 
+@pytest.mark.slow
 @examples(500)
 @given(ARCHIVES, st.integers(1, 64), st.sampled_from([1, 2, 3, 9, 64]))
 def test_a_ring_finds_what_scan_finds(archive: bytes, ranges: int, in_flight: int) -> None:
@@ -153,6 +154,7 @@ def test_a_ring_finds_what_scan_finds(archive: bytes, ranges: int, in_flight: in
     assert found == one_by_one(archive)
 
 
+@pytest.mark.slow
 @examples(300)
 @given(
     ARCHIVES,
@@ -167,6 +169,7 @@ def test_chains_find_what_scan_finds(
     assert found == one_by_one(archive)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_damage_is_met_where_scan_meets_it(seed: int) -> None:
     chance = seeded("damage", seed)
@@ -183,6 +186,7 @@ def test_damage_is_met_where_scan_meets_it(seed: int) -> None:
         assert in_ranges(archive, ranges, hint=no_hint) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranges", range(1, 65))
 def test_every_number_of_chains(ranges: int) -> None:
     archive = b"".join(member(b"%d.JPEG" % i, b"\xff" * (i * 37 % 3000)) for i in range(200)) + END
@@ -190,6 +194,7 @@ def test_every_number_of_chains(ranges: int) -> None:
     assert in_ranges(archive, ranges, in_flight=ranges, hint=no_hint) == one_by_one(archive)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slow", ["nobody", "confirmed", "ranges"])
 def test_a_false_chain_that_runs_into_the_true_one_gives_only_what_is_true(slow: str) -> None:
     # In the image, a header whose size leads exactly onto the next true header.
@@ -222,6 +227,7 @@ def test_a_global_header_that_a_chain_jumped_over() -> None:
         assert columns.mtimes == [7 * 10**9] * 2 + [99 * 10**9] * 20
 
 
+@pytest.mark.slow
 def test_a_cut_between_an_extended_header_and_its_member() -> None:
     archive = b"".join(pax((b"path", b"long%d" % i)) + member(b"s", b"x" * 9) for i in range(40))
     for stretch in range(512, 6000, 512):

@@ -47,6 +47,7 @@ class Announced(Source):
         return self.content(offset, length)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_flight", [2, 3, 8, 64])
 def test_one_thread_does_what_many_did(in_flight: int) -> None:
     source, columns, before = Announced(images(1500)), MemberColumns(), threads()
@@ -71,6 +72,7 @@ def test_a_slow_source_that_heeds_hints_needs_no_threads(monkeypatch: pytest.Mon
     assert 4 < source.most <= 16
 
 
+@pytest.mark.slow
 def test_the_number_of_hints_follows_the_latency() -> None:
     source = Announced(images(4000))
     walk = Walk(source.read_at, source.end, MemberColumns(), source.hint)
@@ -130,6 +132,7 @@ def test_a_read_that_fails_fails_as_in_scan(error: Exception) -> None:
     assert walk.into.headers == expected.headers == source.headers[:300]
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_it() -> None:
     source = Announced(images(20_000))
     timer = threading.Timer(0.15, os.kill, [os.getpid(), signal.SIGINT])
@@ -149,6 +152,7 @@ def test_chains_behind_the_end_are_given_up() -> None:
     assert walk.into.headers == source.headers[:700]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [b"\0" * 512, b"\xff" * 512])
 def test_chains_behind_damage_are_of_use(damage: bytes) -> None:
     source = Announced(images(2000), end=10**7)

@@ -57,6 +57,7 @@ def test_one_request_at_a_time_is_a_scan() -> None:
     assert (source.most, source.reads) == (1, 202)  # one for the end, one for what is behind it
 
 
+@pytest.mark.slow
 def test_the_number_of_requests_follows_the_latency(measured: Callable[[float], None]) -> None:
     measured(10.0)  # of a lone request, which none takes as long as beside others
     source = Source(images(3000))
@@ -84,6 +85,7 @@ def test_where_threads_are_of_no_use_there_are_none(
     assert (source.confirmed, source.reads) == (len(sizes) + 2, len(sizes) + 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.0, 0.001])
 @pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 80, 150, 300])
 @pytest.mark.parametrize("end", [1024, 512, 0, -300, -512, -600])
@@ -104,6 +106,7 @@ def test_however_it_ends_it_is_a_scan(
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 def test_small_members_first_and_large_ones_later() -> None:
     # By the first ones there would be 600 ranges; looking for the large ones' headers is soon
     # given up, stretch by stretch.
@@ -176,6 +179,7 @@ def test_a_read_that_fails_once_in_a_chain_costs_nothing_but_time() -> None:
     assert columns.headers == source.headers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [ArchiveError("broken"), KeyboardInterrupt()])
 def test_no_thread_is_left_at_the_moment_of_return(error: BaseException) -> None:
     source = Source(images(2000))
@@ -202,6 +206,7 @@ def test_no_thread_is_left_at_the_moment_of_return(error: BaseException) -> None
     assert columns.headers == source.headers[:700]
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_all_threads() -> None:
     source = Source(images(20_000))
     timer = threading.Timer(0.15, os.kill, [os.getpid(), signal.SIGINT])

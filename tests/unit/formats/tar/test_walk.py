@@ -210,6 +210,7 @@ def test_what_is_cut_off_is_not_searched_for_members() -> None:
     assert (columns.names, error.offset) == ([b"a"], 512)
 
 
+@pytest.mark.slow
 def test_a_search_reads_little_more_than_once() -> None:
     broken = b"\xff" * 512
     archive = b"".join(member(b"%d" % i) + broken * (i % 3 + 1) for i in range(2000)) + END
@@ -308,6 +309,7 @@ def test_a_directory_has_no_data_whatever_its_size_says() -> None:
     assert scanned(header(b"d/", 5000, b"5") + member(b"next") + END).names == [b"d/", b"next"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(b"23456"))
 @pytest.mark.parametrize("size", [1, 6, 512, 600, b"no number!!\0", b"\xff" * 12])
 def test_what_has_no_data_has_none_whatever_its_size_says(kind: int, size: int | bytes) -> None:

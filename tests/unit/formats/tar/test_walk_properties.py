@@ -6,6 +6,7 @@ import io
 import os
 import tarfile
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,6 +59,7 @@ def written(drawn: list[tuple[tarfile.TarInfo, bytes]], form: int) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.slow
 @examples(200)
 @given(
     st.lists(members(), max_size=12),
@@ -86,6 +88,7 @@ def test_what_tarfile_reads_scan_reads(
         assert columns.hardlinks.get(i) == (os.fsencode(info.linkname) if info.islnk() else None)
 
 
+@pytest.mark.slow
 @examples(100)
 @given(st.lists(members(), min_size=1, max_size=8), st.data())
 def test_one_hop_at_a_time_and_in_two_parts_it_is_the_same(

@@ -138,6 +138,7 @@ def agree_with_gnu_tar(archive: Path, tree: Path) -> MemberColumns:
     return columns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -202,6 +203,7 @@ def test_gnu_tars_volumes(tmp_path: Path) -> None:
     assert third.names == []
 
 
+@pytest.mark.slow
 @needs_bsdtar
 @pytest.mark.parametrize("form", ["ustar", "pax", "gnutar", "v7", "pax --read-sparse"])
 def test_bsdtar_writes(tree: Path, tmp_path: Path, form: str) -> None:
@@ -254,6 +256,7 @@ def test_every_type_of_member(tmp_path: Path, form: int) -> None:
             assert content(archive, columns, at) == columns.names[at]
 
 
+@pytest.mark.slow
 @needs_bsdtar
 @pytest.mark.parametrize("form", ["v7", "ustar", "gnu", "oldgnu", "posix"])
 def test_bsdtar_lists(tree: Path, tmp_path: Path, form: str) -> None:

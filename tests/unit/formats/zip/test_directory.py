@@ -23,6 +23,7 @@ def members_of(data: bytes) -> ZipMembers:
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0\\"), min_size=1, max_size=40)
 
 
+@pytest.mark.slow
 @examples()
 @given(
     st.dictionaries(NAMES, st.tuples(st.binary(max_size=300), st.booleans()), max_size=8),
@@ -106,6 +107,7 @@ def test_a_wrong_number_of_entries_is_told() -> None:
     assert found.problems == ["its directory has 2 entries, and says 3"]
 
 
+@pytest.mark.slow
 def test_more_than_65535_without_zip64_are_all_there() -> None:
     names = [b"%d" % number for number in range(70_000)]
     found = members_of(raw_zip([Member(name) for name in names]))
@@ -128,6 +130,7 @@ def test_behind_a_damaged_entry_it_goes_on(damaged: int, field: int) -> None:
     assert field == 40 or f"damaged at its byte {damaged * 52}: 52 bytes of it are left" in told
 
 
+@pytest.mark.slow
 def test_any_flipped_byte_is_no_crash() -> None:
     data = raw_zip([Member(b"name-%d" % number, b"x", wide=number == 1) for number in range(3)])
     start = data.index(b"PK\1\2")

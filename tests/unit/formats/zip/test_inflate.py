@@ -43,6 +43,7 @@ def test_anything_else(packed: bytes, size: int, crc: int, reason: str) -> None:
         inflate(packed, size, crc)
 
 
+@pytest.mark.slow
 def test_a_bomb_takes_no_more_memory_than_it_says() -> None:
     packed = deflate(bytes(1 << 26))
     tracemalloc.start()

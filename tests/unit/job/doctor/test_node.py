@@ -31,6 +31,7 @@ def test_no_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "may outlive a job" in line.advice
 
 
+@pytest.mark.slow
 @ROOT
 def test_namespaces_are_tried() -> None:
     assert node.has_namespaces()

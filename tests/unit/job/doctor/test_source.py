@@ -21,6 +21,7 @@ from tests.helpers.mount_table import settings_with
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
+@pytest.mark.slow
 def test_a_part_that_is_missing(sample_copy: Path) -> None:
     shutil.rmtree(sample_copy / "ILSVRC2012" / "ILSVRC2012_devkit_t12")
     line = about(source_lines.source(settings_with(source=sample_copy)), "contents")
@@ -29,6 +30,7 @@ def test_a_part_that_is_missing(sample_copy: Path) -> None:
     assert line.advice == ""  # one's own
 
 
+@pytest.mark.slow
 @ROOT
 def test_a_part_that_is_missing_of_what_belongs_to_another_user(sample_copy: Path) -> None:
     shutil.rmtree(sample_copy / "ILSVRC2012" / "ILSVRC2012_devkit_t12")
@@ -37,6 +39,7 @@ def test_a_part_that_is_missing_of_what_belongs_to_another_user(sample_copy: Pat
     assert line.advice == "write to your cluster's support"
 
 
+@pytest.mark.slow
 def test_what_is_not_shown_is_red(sample_copy: Path) -> None:
     """Where an extracted directory takes the place of a cut archive it is yellow, else red."""
     train = sample_copy / "ILSVRC2012" / "ILSVRC2012_img_train.tar"
@@ -51,6 +54,7 @@ def test_what_is_not_shown_is_red(sample_copy: Path) -> None:
     assert about(iter(lines), "speed").grade is not Grade.RED  # it is measured all the same
 
 
+@pytest.mark.slow
 def test_what_takes_long_is_left_to_info(sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A flat split without an index is what takes long; how fast this machine is does not count.
     monkeypatch.setattr(counting, "COUNT_SECONDS", 1e6)
@@ -70,6 +74,7 @@ def test_what_limits() -> None:
     assert "about 500 images a second, limited by the source" in source_lines.limit(500, 2).what
 
 
+@pytest.mark.slow
 def test_archives_that_cannot_be_read(sample_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(file: Path) -> tuple[float, float, float]:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -116,6 +121,7 @@ def test_another_network_disk_is_not_on_this_node(
     assert line.what == f"{tmp_path} is a network disk (lustre)"
 
 
+@pytest.mark.slow
 def test_a_source_that_may_hang_wants_fusectl(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,6 +123,7 @@ def test_a_broken_batch_is_told_and_the_others_are_shown(
     assert backend.class_of_name(rows[-1]) == list(backend.classes).index(LEAVES[1])
 
 
+@pytest.mark.slow
 @pytest.mark.expects_log("is not shown: ", "does not add up")
 @pytest.mark.parametrize("has_kit", [True, False])
 @pytest.mark.parametrize("left", [0, 1, 300, -30])

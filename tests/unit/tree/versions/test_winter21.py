@@ -33,6 +33,7 @@ def source(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_classes_cost_one_listing(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = Source(source)
     asked: list[str] = []
@@ -52,6 +53,7 @@ def test_classes_cost_one_listing(source: Path, monkeypatch: pytest.MonkeyPatch)
     assert not [path for path in asked if ".tar" in path]
 
 
+@pytest.mark.slow
 def test_descriptors_are_bounded(source: Path) -> None:
     before = descriptors()  # other tests' among them
     tree = tree_of(source)
@@ -61,6 +63,7 @@ def test_descriptors_are_bounded(source: Path) -> None:
     assert len(opened_since(before)) < 200
 
 
+@pytest.mark.slow
 def test_all_class_tars_share_an_index_file(source: Path) -> None:
     tree = tree_of(source)
     catalogue = tree.catalogue
