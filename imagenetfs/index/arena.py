@@ -44,7 +44,7 @@ READY = 1
 _HEADER = 4096
 _SLOT = struct.Struct("<QQQQ")
 _WORD = struct.Struct("<Q")
-_SEGMENT = 1 << 26
+_MAPPING = 1 << 26
 _LATER, _LATER_RECORDS = 64, 128
 _RECORD = struct.Struct("<32xQQ")
 _FIRST_BITS = 10
@@ -58,7 +58,7 @@ class Arena:
     def __init__(self, archives: int, directory: Path | None = None) -> None:
         self._fd = _unlinked_file(directory)
         self._closer = weakref.finalize(self, os.close, self._fd)
-        self._segments: dict[int, memoryview] = {}
+        self._mappings: dict[int, memoryview] = {}
         self._archives = archives
         first_block = _HEADER + archives * _SLOT.size
         self._grow(first_block)
@@ -150,8 +150,8 @@ class Arena:
     def _reserve(self, length: int) -> int:
         with self.locked(0):
             (offset,) = _WORD.unpack(os.pread(self._fd, 8, 0))
-            left = _SEGMENT - offset % _SEGMENT
-            if length > left:  # a block does not cross a segment unless it is larger than one
+            left = _MAPPING - offset % _MAPPING
+            if length > left:  # a block does not cross a mapping unless it is larger than one
                 offset += left
             end = -(-(offset + length) // 64) * 64
             self._grow(end)
@@ -159,7 +159,7 @@ class Arena:
         return int(offset)
 
     def _grow(self, end: int) -> None:
-        length = -(-end // _SEGMENT) * _SEGMENT
+        length = -(-end // _MAPPING) * _MAPPING
         if os.fstat(self._fd).st_size < length:
             try:
                 os.ftruncate(self._fd, length)
@@ -174,22 +174,22 @@ class Arena:
 
     def view(self, offset: int, length: int) -> memoryview:
         """Bytes of the file, mapped for reading."""
-        number, start = divmod(offset, _SEGMENT)
-        if start + length > _SEGMENT:  # larger than a segment: a mapping of its own
-            return self._map(number, -(-(start + length) // _SEGMENT))[start : start + length]
-        segment = self._segments.get(number)
-        if segment is None:
-            segment = self._segments[number] = self._map(number, 1)
-        return segment[start : start + length]
+        number, start = divmod(offset, _MAPPING)
+        if start + length > _MAPPING:  # larger than a mapping: a mapping of its own
+            return self._map(number, -(-(start + length) // _MAPPING))[start : start + length]
+        mapping = self._mappings.get(number)
+        if mapping is None:
+            mapping = self._mappings[number] = self._map(number, 1)
+        return mapping[start : start + length]
 
-    def _map(self, number: int, segments: int) -> memoryview:
+    def _map(self, number: int, mappings: int) -> memoryview:
         return memoryview(
             mmap.mmap(
                 self._fd,
-                segments * _SEGMENT,
+                mappings * _MAPPING,
                 flags=mmap.MAP_SHARED,
                 prot=mmap.PROT_READ,
-                offset=number * _SEGMENT,
+                offset=number * _MAPPING,
             )
         )
 

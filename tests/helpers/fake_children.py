@@ -95,11 +95,6 @@ def play(
     trio.run(both, clock=clock)
 
 
-async def settled() -> None:
-    """Until every task waits for something."""
-    await wait_all_tasks_blocked()
-
-
 async def later(clock: MockClock, seconds: float) -> None:
     """Let time pass, and what it brings about happen."""
     await wait_all_tasks_blocked()

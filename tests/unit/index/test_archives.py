@@ -51,7 +51,7 @@ def test_what_one_adds_all_have() -> None:
 @pytest.mark.slow
 def test_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """Over the borders of the tables of records and of segments."""
-    monkeypatch.setattr(arena_module, "_SEGMENT", 1 << 18)
+    monkeypatch.setattr(arena_module, "_MAPPING", 1 << 18)
     one, other = pair()
     paths = [b"some/directory/%d.tar" % number for number in range(8000)]
     assert [one.add(path) for path in paths] == list(range(2, 8002))

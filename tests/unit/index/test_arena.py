@@ -57,25 +57,25 @@ def test_blocks_begin_at_multiples_of_8() -> None:
 
 
 @pytest.fixture
-def small_segments(monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(arena_module, "_SEGMENT", 1 << 16)
+def small_mappings(monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(arena_module, "_MAPPING", 1 << 16)
     return 1 << 16
 
 
-def test_growth_over_segment_borders(small_segments: int) -> None:
+def test_growth_over_mapping_borders(small_mappings: int) -> None:
     arena = Arena(200)
     blocks = [os.urandom(1 + 331 * number % 9000) for number in range(200)]
     for number, block in enumerate(blocks):
         arena.put(arena.slot(number), block)
-    assert arena.used > 10 * small_segments
+    assert arena.used > 10 * small_mappings
     for number, block in enumerate(blocks):
         assert bytes(arena.get(arena.slot(number)) or b"") == block
 
 
 @pytest.mark.parametrize("extra", [-64, 0, 1, 70_000, 200_000])
-def test_a_block_as_large_as_a_segment_or_larger(small_segments: int, extra: int) -> None:
+def test_a_block_as_large_as_a_mapping_or_larger(small_mappings: int, extra: int) -> None:
     arena = Arena(3)
-    large = os.urandom(small_segments + extra)
+    large = os.urandom(small_mappings + extra)
     arena.put(arena.slot(0), b"before")
     arena.put(arena.slot(1), large, children=5)
     arena.put(arena.slot(2), b"behind")
@@ -84,7 +84,7 @@ def test_a_block_as_large_as_a_segment_or_larger(small_segments: int, extra: int
     assert arena.get(arena.child_slot(arena.slot(1), 4)) is None
 
 
-def test_more_children_than_a_segment_has_room_for(small_segments: int) -> None:
+def test_more_children_than_a_mapping_has_room_for(small_mappings: int) -> None:
     arena = Arena(1)
     arena.put(arena.slot(0), b"outer", children=5000)
     for child in (0, 1, 2046, 2047, 2048, 4999):
@@ -94,7 +94,7 @@ def test_more_children_than_a_segment_has_room_for(small_segments: int) -> None:
         assert bytes(arena.get(slot) or b"") == b"%d" % child
 
 
-def test_a_segment_more_than_an_older_process_has_seen(small_segments: int) -> None:
+def test_a_mapping_more_than_an_older_process_has_seen(small_mappings: int) -> None:
     arena = Arena(4)
     arena.put(arena.slot(0), b"mine")
 
@@ -120,7 +120,7 @@ def _build(arena: Arena, slots: list[int], log: int, name: int) -> None:
 
 
 @pytest.mark.slow
-def test_each_container_is_built_once(small_segments: int, tmp_path: Path) -> None:
+def test_each_container_is_built_once(small_mappings: int, tmp_path: Path) -> None:
     arena = Arena(120)
     slots = [arena.slot(number) for number in range(120)]
     log = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -173,7 +173,7 @@ def test_the_next_one_builds_when_the_builder_is_killed() -> None:
 
 
 @pytest.mark.slow
-def test_kill_at_any_moment(small_segments: int, tmp_path: Path) -> None:
+def test_kill_at_any_moment(small_mappings: int, tmp_path: Path) -> None:
     """Whatever is published is whole, and what is not can be built."""
     arena = Arena(400)
     slots = [arena.slot(number) for number in range(400)]
@@ -282,13 +282,13 @@ def test_looking_at_a_slot_on_a_full_tmpfs(small_disk: Path) -> None:
     assert ended(in_child(look)) == 0
 
 
-def test_a_limit_on_file_sizes_is_no_space(small_segments: int) -> None:
+def test_a_limit_on_file_sizes_is_no_space(small_mappings: int) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     arena = Arena(1)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (small_segments, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (small_mappings, limits[1]))
     try:
         with pytest.raises(NoSpaceError):
-            arena.put(arena.slot(0), bytes(3 * small_segments))
+            arena.put(arena.slot(0), bytes(3 * small_mappings))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 

@@ -8,13 +8,13 @@ from typing import cast
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from imagenetfs.server.access_monitor import AccessMonitor
 from imagenetfs.source.source import Source
 from imagenetfs.system.process import ASKER, TELLER
 from imagenetfs.tree.source_paths import SourcePaths
-from tests.helpers.fake_children import FakeChildren, later, play, settled
+from tests.helpers.fake_children import FakeChildren, later, play
 
 REVALIDATE = 60.0
 SESSION = 77
@@ -54,7 +54,7 @@ class Monitoring:
     async def end(self) -> None:
         """The last child ends."""
         self.children.last.end()
-        await settled()
+        await wait_all_tasks_blocked()
 
 
 def test_the_source_is_asked_twice_in_the_time(source: Source) -> None:
@@ -121,7 +121,7 @@ def test_a_kernel_that_is_slow_to_forget_holds_up_no_question(source: Source) ->
             await one.end()
         assert one.names == [ASKER, TELLER, ASKER, ASKER]
         teller.end()
-        await settled()
+        await wait_all_tasks_blocked()
         assert one.names[4:] == [TELLER]
         await one.end()
         assert len(one.names) == 5

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from imagenetfs.fuse.progress import ProgressRow
 from imagenetfs.fuse.stats import INDEXER as INDEXER_ROW
@@ -20,7 +20,7 @@ from imagenetfs.server.child_process import NOT_YET
 from imagenetfs.server.mount_context import MountContext
 from imagenetfs.server.wakeup import Wakeup
 from imagenetfs.system.process import INDEXER
-from tests.helpers.fake_children import FakeChildren, later, play, settled
+from tests.helpers.fake_children import FakeChildren, later, play
 
 SPLITS = ([0, 1], [1, 2], [3])
 """The archives of each split; two share one."""
@@ -70,7 +70,7 @@ class Indexing:
     async def settled(self) -> None:
         """What is woken by a child's end or by a touch has done what it can."""
         self.wakeup.wake()
-        await settled()
+        await wait_all_tasks_blocked()
 
     def works(self) -> int | None:
         """What the last child returns."""

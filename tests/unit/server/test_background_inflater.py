@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 from typing import cast
 
 import pytest
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from imagenetfs.cache.inflated_arrays import InflatedArrays
 from imagenetfs.server.background_inflater import BackgroundInflater
 from imagenetfs.server.wakeup import Wakeup
 from imagenetfs.system.process import UNPACKER
-from tests.helpers.fake_children import FakeChildren, later, play, settled
+from tests.helpers.fake_children import FakeChildren, later, play
 
 
 class Arrays:
@@ -50,7 +50,7 @@ class Inflating:
         """Workers ask for these, and for nothing else any more."""
         self.arrays.wanted = list(jobs)
         self.wakeup.wake()
-        await settled()
+        await wait_all_tasks_blocked()
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_one_that_cannot_be_started_is_given_up(
     one.arrays.give_up = give_up  # type: ignore[method-assign]  # what is refused waits no more
 
     async def story(clock: MockClock) -> None:
-        await settled()
+        await wait_all_tasks_blocked()
 
     one.play(story)
     assert one.arrays.done == [("given up", "one")]
