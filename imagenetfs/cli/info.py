@@ -97,7 +97,8 @@ def _splits(
             ledger = account(version, split) if count else preview(version, split)
             sentence = ledger.sentence(str(opened.path))
             notes.append(ledger.note)
-            problems += [*ledger.problems, *([sentence] if sentence is not None else ())]
+            told = [*ledger.problems, *([sentence] if sentence is not None else ())]
+            problems += [one for one in told if one not in opened.catalogue.warnings]
             found.append(
                 {
                     "version": version.name.decode(),

@@ -115,9 +115,10 @@ def build_catalogue(
     named = (lists or {}).items() if versions else ()
     shown = [views.view(name, text, versions, tell) for name, text in named]
     found.warnings.extend(warning for _, warnings in shown for warning in warnings)
-    if not versions:
+    if all(split.lost is not None for version in versions for split in version.splits):
         raise nothing_known(source, found)
     found.warnings.extend(unusable(found, source.path))
+    found.warnings[:] = dict.fromkeys(found.warnings)
     found.late_warnings.know(found.warnings)
     _pin(source, found.archives, versions)
     short, ledgers = _ledgers(source, versions, tell)

@@ -4,10 +4,11 @@ it, or by its images' names.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from imagenetfs.errors import BrokenArchivesError
+from imagenetfs.errors import BrokenArchivesError, ImagenetfsError
 from imagenetfs.index.archives import OUTER, Kind, within
 from imagenetfs.index.index import Index
 from imagenetfs.tree.class_listing import Place, rows_below
@@ -212,9 +213,8 @@ def labels_of_directories(
     """File name -> class, by class directories, and the paths of these."""
     index, places = finder.index, finder.class_directories(directory)
     backend = split_of_places(finder, places)
-    labels = {
-        name: wnid
-        for number, wnid in enumerate(backend.classes)
-        for name, _, _ in backend.listing(number).entries(0)
-    }
+    labels: dict[bytes, bytes] = {}
+    for number, wnid in enumerate(backend.classes):
+        with contextlib.suppress(ImagenetfsError):  # told by who lists it
+            labels.update((name, wnid) for name, _, _ in backend.listing(number).entries(0))
     return labels, tuple(index.extent(*place[:2]).path for place in places.values())

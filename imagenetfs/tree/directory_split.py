@@ -17,7 +17,12 @@ from imagenetfs.tree.class_listing import (
 from imagenetfs.tree.class_places import ClassPlace
 from imagenetfs.tree.left_out import LeftOut
 from imagenetfs.tree.listing import Listing
-from imagenetfs.tree.split_backend import class_by_name, log_warning, troubles
+from imagenetfs.tree.split_backend import (
+    class_by_name,
+    log_warning,
+    refuse_empty,
+    troubles,
+)
 
 
 class DirectorySplit:
@@ -57,6 +62,7 @@ class DirectorySplit:
         if number not in self._counted:
             self._counted.add(number)
             self._left_out.add_all(left_out)
+        refuse_empty(self._index, self.classes[number], listing, (place,))
         return listing
 
     def places(self, number: int) -> Sequence[Place]:

@@ -57,7 +57,8 @@ class Discovery:
     where the source seems to have them. ``listed``: the names in
     directories of images that were looked into for levels. ``refused``: directories that could not
     be listed. ``deflated``: path of a zip -> the archives of classes that are deflated in it.
-    ``unpacked``: the names with those in zips, once there is an index.
+    ``unread``: path of a zip -> why nothing of it can be read. ``unpacked``: the names with those
+    in zips, once there is an index.
     """
 
     archives: list[Archive] = field(default_factory=list)
@@ -75,6 +76,7 @@ class Discovery:
     inner_tars: dict[bytes, dict[int, bytes]] = field(default_factory=dict)
     listed: dict[bytes, list[tuple[bytes, bool]]] = field(default_factory=dict)
     refused: set[bytes] = field(default_factory=set)
+    unread: dict[bytes, ImagenetfsError] = field(default_factory=dict)
     unpacked: UnpackedSource | None = None
 
     def lose(self, error: ImagenetfsError) -> None:

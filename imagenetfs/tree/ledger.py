@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from imagenetfs.errors import ImagenetfsError
+from imagenetfs.errors import BrokenArchivesError, ImagenetfsError
 from imagenetfs.system.text import decoded
 from imagenetfs.tree import published_counts
 from imagenetfs.tree.dataset import Expected, Split, Version
@@ -209,6 +209,8 @@ def preview(version: Version, split: Split, *, strict: bool = False) -> Ledger:
 
     ``strict``: the published totals count however little is there.
     """
+    if split.lost is not None:
+        return Ledger(title_of(version, split), 0, None)
     classes = split.wnids
     expected = split.expected or published(version, split)
     if split.expected is None and expected is not None and not strict:
@@ -231,6 +233,9 @@ def account(version: Version, split: Split, *, strict: bool = False) -> Ledger:
     for number, name in enumerate(split.backend.classes):
         try:
             listing = split.backend.listing(number)
+        except BrokenArchivesError:  # among the problems of the backend
+            ledger.empty.append(os.fsdecode(name))
+            continue
         except ImagenetfsError as error:
             problems[str(error)] = None
             continue

@@ -13,7 +13,12 @@ from imagenetfs.tree.class_listing import Place, container_listing
 from imagenetfs.tree.class_places import ClassPlace
 from imagenetfs.tree.left_out import LeftOut
 from imagenetfs.tree.listing import Listing
-from imagenetfs.tree.split_backend import class_by_name, log_warning, troubles
+from imagenetfs.tree.split_backend import (
+    class_by_name,
+    log_warning,
+    refuse_empty,
+    troubles,
+)
 
 
 class PerClassSplit:
@@ -63,6 +68,7 @@ class PerClassSplit:
             self._tell(problem)
         for sentence in self._not_shown(place):
             self._tell(sentence)
+        refuse_empty(self._index, self.classes[number], listing, (place,))
         return listing
 
     def _not_shown(self, place: Place) -> list[str]:

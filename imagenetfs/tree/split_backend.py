@@ -15,8 +15,10 @@ from typing import Protocol
 
 import numpy as np
 
+from imagenetfs.errors import BrokenArchivesError, ImagenetfsError
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
+from imagenetfs.system.text import decoded
 from imagenetfs.tree.class_listing import Place, images_of, rows_below
 from imagenetfs.tree.class_places import parts_of_flat
 from imagenetfs.tree.images import Verdict, is_dropping, judge
@@ -45,7 +47,9 @@ class SplitBackend(Protocol):
         ...
 
     def listing(self, number: int) -> Listing:
-        """The images of class ``number``."""
+        """The images of class ``number``. Raises BrokenArchivesError where nothing of it can be
+        shown while its archive is broken.
+        """
         ...
 
     def places(self, number: int) -> Sequence[Place]:
@@ -89,7 +93,32 @@ def class_by_name(backend: SplitBackend, name: bytes) -> int | None:
     wnid = name.partition(b"_")[0]
     if WNID.fullmatch(wnid):
         return next((k for k, known in enumerate(classes) if known == wnid), None)
-    return next((k for k in range(len(classes)) if backend.listing(k).find(name) is not None), None)
+    unknown: ImagenetfsError | None = None
+    for number in range(len(classes)):
+        try:
+            if backend.listing(number).find(name) is not None:
+                return number
+        except ImagenetfsError as error:
+            unknown = error
+    if unknown is not None:
+        raise unknown
+    return None
+
+
+def refuse_empty(index: Index, wnid: bytes, listing: Listing, places: Sequence[Place]) -> None:
+    """Raise BrokenArchivesError for a class of which nothing is shown, while an archive that it is
+    read from is broken: it is not empty for that.
+    """
+    if len(listing):
+        return
+    for place in places:
+        problem = index.container(*place).members.problem
+        if problem is not None:
+            title = index.title(*place)
+            raise BrokenArchivesError(
+                f"nothing of {decoded(wnid)} can be read: {title} is broken: {problem}; have it "
+                "replaced."
+            )
 
 
 def log_warning(sentence: str) -> None:
@@ -174,11 +203,13 @@ class FlatSplit:
         return self._every
 
     def listing(self, number: int) -> Listing:
-        if self._label is None:
-            return self._all()
-        if self._by_class is None:
-            self._by_class = self._divide()
-        return self._by_class[number]
+        listing: Listing = self._all()
+        if self._label is not None:
+            if self._by_class is None:
+                self._by_class = self._divide()
+            listing = self._by_class[number]
+        refuse_empty(self._index, self.classes[number], listing, self._containers())
+        return listing
 
     def places(self, number: int) -> Sequence[Place]:
         if all(self._index.known(archive) for archive in self.archives):
@@ -237,7 +268,9 @@ class FlatSplit:
         return self._left_out
 
     def problems(self) -> Sequence[str]:
-        self.listing(0)
+        if self._label is not None and self._by_class is None:
+            self._by_class = self._divide()
+        self._all()
         return self._problems
 
 

@@ -140,6 +140,12 @@ class SplitDirectories:
         return f"{classes:,} classes" if classes else f"{images:,} images"
 
 
+def role_of(name: bytes) -> str | None:
+    """The split that a directory is, by its name alone; None where that does not say it."""
+    known = (role for role, names in NAMES.items() if name.lower() in map(bytes.lower, names))
+    return next(known, None) or _spoken(name)
+
+
 def _spoken(name: bytes) -> str | None:
     """The split that a directory's name speaks of; None for none, and for several."""
     words: set[bytes] = {word.lower() for word in SPEAKING.findall(name)}

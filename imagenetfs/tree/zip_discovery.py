@@ -90,13 +90,16 @@ def _unpack(found: Discovery, index: Index, archive: Archive) -> None:
     try:
         members = index.container(archive.number).members
     except ImagenetfsError as error:
-        found.lose(SourceUnreadableError(f"{title}: {error} It is not shown."))
+        found.unread[archive.path] = SourceUnreadableError(f"{title}: {error} It is not shown.")
+        found.lose(found.unread[archive.path])
         return
     for sentence in troubles(index, (archive.number, OUTER)):
         if members.problem is not None and members.problem in sentence:
             found.lose(BrokenArchivesError(sentence))
         else:
             found.warnings.append(sentence)
+    if members.problem is not None and not len(members):
+        found.unread[archive.path] = found.lost[-1]
     where = archive.path.rpartition(b"/")[0]
     tops = [(members.base_name(row), stat.S_ISDIR(members.mode(row))) for row in members.children()]
     own = [(name, is_directory) for name, is_directory in tops if not is_dropping(name)]

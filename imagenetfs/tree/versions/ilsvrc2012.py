@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from imagenetfs.errors import ImagenetfsError
+from imagenetfs.errors import BrokenArchivesError, ImagenetfsError
 from imagenetfs.formats.tar.header import name_of
-from imagenetfs.index.archives import Kind, is_archive_name, tar_stem
+from imagenetfs.index.archives import Kind, archive_stem, is_archive_name, tar_stem
 from imagenetfs.index.index import Index
 from imagenetfs.tree.class_backend import class_backend, labels_of_directories, outside_of
 from imagenetfs.tree.class_places import (
@@ -27,6 +27,7 @@ from imagenetfs.tree.dataset import Expected, OtherLabels, Split, Version
 from imagenetfs.tree.devkit import Devkit
 from imagenetfs.tree.discovery import CLASS, ILSVRC2012, Discovery
 from imagenetfs.tree.labels import DEVKIT_NAMES
+from imagenetfs.tree.lost_split import LostSplit
 from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import (
     UNLABELED,
@@ -34,7 +35,7 @@ from imagenetfs.tree.split_backend import (
     SplitBackend,
     image_number,
 )
-from imagenetfs.tree.split_directories import SPEAKING, SplitDirectories
+from imagenetfs.tree.split_directories import SPEAKING, SplitDirectories, role_of
 from imagenetfs.tree.unpacked import DirectoryPlace
 from imagenetfs.tree.val_labels import find_labels
 
@@ -59,11 +60,17 @@ def versions(discovery: Discovery, index: Index, prefer: str, kit: Devkit | None
     finder = ArchiveSelector(discovery, index, prefer, root)
     tars, directories = _tars_by_role(finder), SplitDirectories(finder)
     main = Version(b"ILSVRC2012")
+    before = len(discovery.lost)
     train = _by_class(finder, tars["train"], directories.find("train"))
+    train = train or _lost(finder, before, "train")
+    before = len(discovery.lost)
     val, main.val_wnids, main.val_wnids_from = _val(
         finder, tars["val"], directories.find("val"), kit
     )
+    val = val or _lost(finder, before, "val")
+    before = len(discovery.lost)
     test = _test(finder, tars["test"], tars["patch"], directories.find("test"))
+    test = test or _lost(finder, before, "test")
     main.splits = [split for split in (train, val, test) if split is not None]
     main.hidden_directories = {
         name: path
@@ -71,11 +78,23 @@ def versions(discovery: Discovery, index: Index, prefer: str, kit: Devkit | None
         if b"devkit" in name and (path := finder.path(name)) in discovery.numbers
     }
     t3 = Version(b"ILSVRC2012_t3")
+    before = len(discovery.lost)
     split = _by_class(finder, tars["train_t3"], directories.find("train_t3"))
+    split = split or _lost(finder, before, "train_t3")
     t3.splits = [split] if split is not None else []
     shown = {split.name.decode() for split in main.splits}
     directories.tell_unused(shown | ({"train_t3"} if t3.splits else set()))
     return [version for version in (main, t3) if version.splits]
+
+
+def _lost(finder: ArchiveSelector, before: int, role: str) -> Split | None:
+    """The split of a role whose archives, or whose zip, were found to be of no use."""
+    name = b"train" if role == "train_t3" else role.encode()
+    for path, error in finder.discovery.unread.items():
+        above, _, file = path.rpartition(b"/")
+        if above == finder.root and role_of(archive_stem(file)) == role:
+            return Split(name, LostSplit(error), os.fsdecode(path))
+    return finder.lost_since(before, name, os.fsdecode(finder.root))
 
 
 # --- which tar is what ----------------------------------------------------------------------------
@@ -138,7 +157,11 @@ def _role(finder: ArchiveSelector, number: int, *, has_train: bool) -> str | Non
     parts = [tar_stem(part) for name in names for part in name.split(b"/")]
     if not any(CLASS.fullmatch(part) or wnid_of_name(part) for part in parts):
         if called and seen.problem:
-            finder.warn(f"{os.fsdecode(path)} is not used: {seen.problem}. Have it replaced.")
+            error = BrokenArchivesError(
+                f"{os.fsdecode(path)} is not used: {seen.problem}. Have it replaced."
+            )
+            finder.discovery.unread[path] = error
+            finder.discovery.lose(error)
         elif called and names and not any(map(is_archive_name, names)):
             first = os.fsdecode(names[0])
             finder.warn(
