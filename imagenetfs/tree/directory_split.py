@@ -19,6 +19,7 @@ from imagenetfs.tree.left_out import LeftOut
 from imagenetfs.tree.listing import Listing
 from imagenetfs.tree.split_backend import (
     class_by_name,
+    doubts,
     log_warning,
     refuse_empty,
     troubles,
@@ -51,7 +52,7 @@ class DirectorySplit:
     def listing(self, number: int) -> Listing:
         archive, inner, below = self._places[number]
         place, left_out = (archive, inner), LeftOut()
-        for sentence in troubles(self._index, place):
+        for sentence in (*troubles(self._index, place), *doubts(self._index, (place,))):
             self._tell(sentence)
         if below:
             listing: Listing = directory_listing(self._index, place, below, left_out)
@@ -109,3 +110,6 @@ class DirectorySplit:
             except ImagenetfsError as error:
                 found.append(str(error))
         return found
+
+    def doubts(self) -> Sequence[str]:
+        return doubts(self._index, (place[:2] for place in self._places))

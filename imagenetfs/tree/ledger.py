@@ -95,6 +95,8 @@ class Ledger:
     left_out: LeftOut = field(default_factory=LeftOut)
     problems: list[str] = field(default_factory=list)
     """What is broken or cannot be read, in sentences."""
+    doubts: list[str] = field(default_factory=list)
+    """What may not be whole, in sentences: told, and no reason to refuse anything."""
 
     @property
     def adds_up(self) -> bool:
@@ -195,6 +197,7 @@ class Ledger:
             "images_of_0_bytes": len(self.hollow),
             "named_of_0_bytes": self.hollow,
             "broken": self.problems,
+            "doubtful": self.doubts,
             "adds_up": self.adds_up if self.images is not None else None,
         }
 
@@ -246,6 +249,7 @@ def account(version: Version, split: Split, *, strict: bool = False) -> Ledger:
         _note_labels(ledger, split, name, listing)
     problems |= dict.fromkeys(problems_of(split))
     ledger.images, ledger.bytes, ledger.problems = images, size, list(problems)
+    ledger.doubts = list(split.backend.doubts())
     ledger.left_out.add_all(split.backend.left_out())
     outside = split.outside()
     ledger.left_out.add_all(outside.left_out)

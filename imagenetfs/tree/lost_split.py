@@ -48,3 +48,6 @@ class LostSplit:
 
     def problems(self) -> Sequence[str]:
         return (str(self.error),)
+
+    def doubts(self) -> Sequence[str]:
+        return ()

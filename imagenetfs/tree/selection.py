@@ -16,7 +16,7 @@ from imagenetfs.errors import (
     SourceReadError,
     SourceUnreadableError,
 )
-from imagenetfs.index.archives import Kind
+from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.tree.class_places import ClassPlace, find_classes
@@ -25,7 +25,7 @@ from imagenetfs.tree.discovery import Discovery
 from imagenetfs.tree.images import is_image_name
 from imagenetfs.tree.lost_split import LostSplit
 from imagenetfs.tree.peek import Peek, peek, sentence_of_compressed
-from imagenetfs.tree.split_backend import WNID
+from imagenetfs.tree.split_backend import WNID, doubts
 from imagenetfs.tree.unpacked import DirectoryPlace, UnpackedSource
 
 
@@ -163,6 +163,8 @@ class ArchiveSelector:
         if problem is None and self.index.known(tars[0]) and not self._has_members(tars[0]):
             problem = "there is nothing in it but an end marker"
         if problem is None:
+            for told in doubts(self.index, [(tars[0], OUTER)]):
+                self.warn(told)
             return DirectoryPlace(tars[0]), directory
         broken = self._compressed(tars[0]) or f"{name} is broken: {problem}."
         if directory is not None:

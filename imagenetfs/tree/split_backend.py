@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -86,6 +86,10 @@ class SplitBackend(Protocol):
         """What of it is broken or not shown, in sentences. Indexes all of it, to know."""
         ...
 
+    def doubts(self) -> Sequence[str]:
+        """What of it may not be whole, in sentences, as far as its tables are known."""
+        ...
+
 
 def class_by_name(backend: SplitBackend, name: bytes) -> int | None:
     """The class of an image's name: by the wnid in front of it, else by looking it up in each."""
@@ -103,6 +107,20 @@ def class_by_name(backend: SplitBackend, name: bytes) -> int | None:
     if unknown is not None:
         raise unknown
     return None
+
+
+def doubts(index: Index, places: Iterable[Place]) -> list[str]:
+    """What of these containers may not be whole, as far as they are known, in sentences."""
+    found: dict[str, None] = {}
+    for archive, inner in places:
+        for place in {(archive, OUTER), (archive, inner)}:
+            doubt = index.container(*place).members.doubt if index.known(*place) else None
+            if doubt is not None:
+                found[
+                    f"{index.title(*place)} ends in {doubt}, and tars are not padded so: it may "
+                    "have been fetched in part. Compare its length and sum with the original's."
+                ] = None
+    return list(found)
 
 
 def refuse_empty(index: Index, wnid: bytes, listing: Listing, places: Sequence[Place]) -> None:
@@ -198,8 +216,8 @@ class FlatSplit:
             )
             for place in places:
                 self._problems += troubles(self._index, place)
-            for problem in self._problems:
-                self._tell(problem)
+            for told in (*self._problems, *doubts(self._index, places)):
+                self._tell(told)
         return self._every
 
     def listing(self, number: int) -> Listing:
@@ -272,6 +290,9 @@ class FlatSplit:
             self._by_class = self._divide()
         self._all()
         return self._problems
+
+    def doubts(self) -> Sequence[str]:
+        return doubts(self._index, self._containers())
 
 
 def image_number(name: bytes) -> int:

@@ -239,3 +239,32 @@ def test_the_kit_is_read_though_val_is_lost(tmp_path: Path) -> None:
     source = write(documented(tmp_path), {VAL_TAR: NO_TAR, **devkit_files(f"{D}devkit/")})
     with tree_over(source) as tree:
         assert shown(tree, "ILSVRC2012/train") == TRAIN
+
+
+@pytest.mark.parametrize("place", [TRAIN_TAR, f"{D}train", "winter21_whole", VAL_TAR])
+def test_more_zeros_than_padding_are_told_and_refuse_nothing(tmp_path: Path, place: str) -> None:
+    """All images are shown, and nothing takes the tar's place: there is no more than a doubt."""
+    zeros = bytes(11 * 10_240)
+    if place == VAL_TAR:
+        source = write(documented(tmp_path), {VAL_TAR: packed(flat(VAL)) + zeros})
+        title, split, images = VAL_TAR, "ILSVRC2012/val", VAL
+    else:
+        tars = class_tars(TRAIN)
+        tars[f"{CLASS}.tar"] += zeros
+        is_tar = place.endswith(".tar")
+        files = {f"{place}/{name}": data for name, data in tars.items()}
+        source = write(tmp_path, {place: packed(tars)} if is_tar else files)
+        title = f"{place}{'/' if place.startswith('winter') else ': '}{CLASS}.tar"
+        split, images = f"{place.partition('/')[0]}/train", TRAIN
+    with tree_over(source) as tree:
+        assert shown(tree, split) == images
+        name = split.partition("/")[2].encode()
+        [version] = tree.catalogue.versions
+        found = version.split(name)
+        assert found is not None
+        ledger = account(version, found)
+        assert ledger.adds_up
+        [doubt] = ledger.doubts
+        assert doubt.startswith(f"{title} ends in ")
+        assert " bytes of zeros, from byte " in doubt
+        assert doubt in [*tree.catalogue.warnings, *tree.catalogue.late_warnings.all()]
