@@ -31,11 +31,12 @@ from imagenetfs.tree.unpacked import DirectoryPlace, UnpackedSource
 
 @dataclass(frozen=True, slots=True)
 class DirectoryNames:
-    """What stands in a directory, by name: class directories, other ones, images."""
+    """What stands in a directory, by name: class directories, other ones, images, other files."""
 
     classes: Sequence[bytes]
     others: Sequence[bytes]
     images: Sequence[bytes]
+    files: Sequence[bytes]
 
 
 class ArchiveSelector:
@@ -123,6 +124,7 @@ class ArchiveSelector:
                 [name for name in directories if WNID.fullmatch(name)],
                 [name for name in directories if not WNID.fullmatch(name)],
                 [name for name, is_directory in every if not is_directory and is_image_name(name)],
+                [name for name, is_dir in every if not is_dir and not is_image_name(name)],
             )
         return found
 

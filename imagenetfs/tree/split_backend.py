@@ -252,9 +252,10 @@ class FlatSplit:
         if lost:
             first = every.name(int(np.argmax(of_class < 0)))
             self._left_out.add(Reason.NO_LABEL, first, lost)
+            title = self._index.title(self.archives[0])
             self._problems.append(
-                f"{lost:,} images of {self._index.title(self.archives[0])} have no label and "
-                "stand in no class; they answer to their names in the split."
+                f"{lost:,} images of {title} have no label and stand in no class; they answer to "
+                "their names in the split."
             )
             self._tell(self._problems[-1])
         order = np.argsort(of_class, kind="stable")

@@ -246,7 +246,9 @@ def _add_flat(finder: ArchiveSelector, version: Version, path: bytes, kit: Devki
         if place is None or version.split(split) is not None:
             continue
         images = finder.names(place).images
-        labels = find_labels(finder, kit) if split == b"val" and images else None
+        train = version.split(b"train")
+        is_val = split == b"val" and images
+        labels = find_labels(finder, kit, train.wnids if train else (), place) if is_val else None
         by_name = any(map(wnid_of_name, images))
         of = labels.of if labels is not None and not by_name else wnid_of_name
         classes = {of(image) or UNLABELED for image in images}

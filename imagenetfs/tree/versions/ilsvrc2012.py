@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from imagenetfs.errors import BrokenArchivesError, ImagenetfsError
 from imagenetfs.formats.tar.header import name_of
@@ -52,6 +53,13 @@ Order = Callable[[], Sequence[bytes]]
 """The classes of val's images, in the order of these."""
 
 
+class _Labels(NamedTuple):
+    """What tells val's labels, or helps to read them: the devkit, the classes of train."""
+
+    kit: Devkit | None
+    trained: Sequence[bytes]
+
+
 def versions(discovery: Discovery, index: Index, prefer: str, kit: Devkit | None) -> list[Version]:
     """ILSVRC2012 and ILSVRC2012_t3, as far as they are there."""
     root = discovery.root(ILSVRC2012)
@@ -65,7 +73,7 @@ def versions(discovery: Discovery, index: Index, prefer: str, kit: Devkit | None
     train = train or _lost(finder, before, "train")
     before = len(discovery.lost)
     val, main.val_wnids, main.val_wnids_from = _val(
-        finder, tars["val"], directories.find("val"), kit
+        finder, tars["val"], directories.find("val"), _Labels(kit, train.wnids if train else ())
     )
     val = val or _lost(finder, before, "val")
     before = len(discovery.lost)
@@ -198,11 +206,12 @@ def _val(
     finder: ArchiveSelector,
     tars: list[int],
     directory: DirectoryPlace | None,
-    kit: Devkit | None,
+    known: _Labels,
 ) -> tuple[Split | None, Order | None, tuple[bytes, ...]]:
     """val, its classes in the order of its images where they can be known, and the paths that tell
     these.
     """
+    kit = known.kit
     of_kit = (partial(_wnids_of_kit, kit), kit.paths) if kit is not None else (None, ())
     archive, _ = finder.choose(tars, directory)
     if archive is None:
@@ -216,12 +225,12 @@ def _val(
         backend = class_backend(finder, archive, b"val")
     title, aliases = finder.title(archive), (b"validation",)
     if backend is None:
-        backend, order, told_by = _labelled(finder, archive, directory, kit)
+        backend, order, told_by = _labelled(finder, archive, directory, known)
         expected = _expected(order, told_by) if kit is None else None
         return Split(b"val", backend, title, aliases, told_by, expected), order, told_by
     split = Split(b"val", backend, title, aliases)
     split.outside = outside_of(finder, [backend], [archive])
-    labels = find_labels(finder, kit)
+    labels = find_labels(finder, kit, known.trained)
     split.other_labels = OtherLabels(labels.title, labels.of) if labels is not None else None
     if kit is None:
         paths = tuple({finder.index.archives[n].file: None for n in backend.archives})
@@ -281,10 +290,12 @@ def _labelled(
     finder: ArchiveSelector,
     where: DirectoryPlace,
     directory: DirectoryPlace | None,
-    kit: Devkit | None,
+    known: _Labels,
 ) -> tuple[SplitBackend, Order | None, tuple[bytes, ...]]:
     """val from flat images, by what says of which class they are; and the paths of that."""
-    index, labels = finder.index, find_labels(finder, kit)
+    index = finder.index
+    beside = where if where == directory else None
+    labels = find_labels(finder, known.kit, known.trained, beside)
     tell, archives = finder.discovery.late_warnings.tell, (where.archive,)
     below = where.below
     if where == directory:
@@ -293,14 +304,15 @@ def _labelled(
         backend = FlatSplit(index, archives, labels.classes, labels.of, below=below, tell=tell)
         return backend, lambda: list(labels.by_stem().values()), labels.paths
     if directory is not None and finder.names(directory).classes:
-        known, told_by = labels_of_directories(finder, directory)
-        if known:
+        of_directories, told_by = labels_of_directories(finder, directory)
+        if of_directories:
             finder.warn(
                 "the devkit is missing: val is labelled by the extracted class directories of "
                 f"{finder.title(directory)}."
             )
-            classes = sorted({*known.values(), UNLABELED})
-            backend = FlatSplit(index, archives, classes, known.get, below=below, tell=tell)
+            classes = sorted({*of_directories.values(), UNLABELED})
+            of = of_directories.get
+            backend = FlatSplit(index, archives, classes, of, below=below, tell=tell)
             return backend, None, told_by
     finder.warn(
         "the devkit is missing or cannot be used, so the labels of val are unknown: its images "

@@ -12,7 +12,7 @@ from imagenetfs.errors import ImagenetfsError
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.tree.class_backend import labels_of_directories, outside_of, split_of_places
-from imagenetfs.tree.dataset import Expected, Split, Version
+from imagenetfs.tree.dataset import Expected, OtherLabels, Split, Version
 from imagenetfs.tree.discovery import TINY, Discovery
 from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import UNLABELED, WNID, FlatSplit
@@ -63,9 +63,13 @@ def _val(finder: ArchiveSelector, train: Split | None) -> Split | None:
         return None
     index = finder.index
     has_classes = finder.has_classes(directory)
-    if has_classes and not _is_unsorted(finder, directory):
-        return _by_class(finder, b"val", directory)
     annotations = join_path(finder.path_of(directory), _ANNOTATIONS)
+    if has_classes and not _is_unsorted(finder, directory):
+        split = _by_class(finder, b"val", directory)
+        if split is not None and _ANNOTATIONS in finder.names(directory).files:
+            said = _annotations(finder, annotations)
+            split.other_labels = OtherLabels("val_annotations.txt", said.get)
+        return split
     labels = _annotations(finder, annotations)
     if has_classes:
         labels |= labels_of_directories(finder, directory)[0]
