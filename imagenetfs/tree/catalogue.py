@@ -204,7 +204,9 @@ def _versions(found: Discovery, index: Index, prefer: str, kit: Devkit | None) -
 
 def _note_unused(found: Discovery, versions: Sequence[Version]) -> None:
     """Note the tars of splits within other archives of which no split is made."""
-    used = {n for version in versions for split in version.splits for n in split.backend.archives}
+    splits = [split for version in versions for split in version.splits if split.wnids]
+    used = set(archives_of(splits))
+    used |= {archive for split in splits for archive, _ in split.backend.places(0)}
     for path, tars in found.inner_tars.items():
         if tars and used.isdisjoint(tars):
             found.wrapped.setdefault(path, []).extend(tars.values())

@@ -162,8 +162,10 @@ def outside_of(
 
     def look() -> Outside:
         claims = [*shown, *(claim for backend in by_class for claim in backend.claims())]
+        claimed = {claim[:2] for claim in claims}
         claims += [ClassPlace(*place) for place in (instead or {}).values()]
-        return images_outside(index, wholes, levels, claims, Discovered(listed, within))
+        spare = frozenset((instead or {}).values()) - claimed
+        return images_outside(index, wholes, levels, claims, Discovered(listed, within, spare))
 
     return look
 

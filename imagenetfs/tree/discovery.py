@@ -57,6 +57,7 @@ class Discovery:
     where the source seems to have them. ``listed``: the names in
     directories of images that were looked into for levels. ``refused``: directories that could not
     be listed. ``deflated``: path of a zip -> the archives of classes that are deflated in it.
+    ``unfinished``: paths of downloads that were not.
     ``unread``: path of a zip -> why nothing of it can be read. ``unpacked``: the names with those
     in zips, once there is an index.
     """
@@ -77,6 +78,7 @@ class Discovery:
     listed: dict[bytes, list[tuple[bytes, bool]]] = field(default_factory=dict)
     refused: set[bytes] = field(default_factory=set)
     unread: dict[bytes, ImagenetfsError] = field(default_factory=dict)
+    unfinished: list[bytes] = field(default_factory=list)
     unpacked: UnpackedSource | None = None
 
     def lose(self, error: ImagenetfsError) -> None:

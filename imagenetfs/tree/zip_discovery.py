@@ -48,6 +48,11 @@ _SPLIT = re.compile(
 )
 """Zips whose one directory is no set of its own, whatever it is called; those of versions too."""
 
+_OF_2012 = re.compile(
+    rb"(imagenet([-_]?(1k|1000|2012|full|raw|data))?|in1k|CLS[-_]LOC)", re.IGNORECASE
+)
+"""Directories in a tar that are ILSVRC2012, or the level above it."""
+
 _MOST_LOOKED_AT = 100_000
 
 
@@ -81,7 +86,8 @@ def _is_unpacked(found: Discovery, index: Index, archive: Archive) -> bool:
     if any(_PUBLISHED.fullmatch(_last(one)) for one in first):
         return True
     parts = [part for one in first[:1] for part in one.split(b"/") if part not in (b"", b".")]
-    return bool(parts) and _is_known(parts[0]) and not is_root
+    is_known = bool(parts) and (_is_known(parts[0]) or _OF_2012.fullmatch(parts[0]) is not None)
+    return is_known and not is_root
 
 
 def _unpack(found: Discovery, index: Index, archive: Archive) -> None:

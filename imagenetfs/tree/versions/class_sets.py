@@ -229,7 +229,6 @@ def _look_outside(finder: ArchiveSelector, version: Version, path: bytes) -> Non
         for backend in flat
         for archive in backend.archives
         for below in backend.directories(archive)
-        if below
     ]
     alone = path != finder.discovery.base
     version.splits[0].outside = outside_of(finder, others, places, alone=alone, shown=by_name)

@@ -5,6 +5,7 @@ takes the place of an archive that is missing or broken.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections import Counter
@@ -49,6 +50,7 @@ _PATCH = re.compile(rb"ILSVRC2012_img_test_patch\w*\.tar")
 _NAMED = (("train", _TRAIN), ("train_t3", _T3), ("val", _VAL), ("test", _TEST), ("patch", _PATCH))
 _IMAGE_OF = re.compile(rb"ILSVRC20\d\d_(val|test)_\d{8}(?:_n\d{8})?\.\w+")
 _FLAT_VAL = re.compile(rb"ILSVRC20\d\d_val_\d{8}\.\w+")
+_ANY = re.compile(rb".*", re.DOTALL)
 Order = Callable[[], Sequence[bytes]]
 """The classes of val's images, in the order of these."""
 
@@ -115,9 +117,7 @@ def _tars_by_role(finder: ArchiveSelector) -> dict[str, list[int]]:
     roles = {role: finder.tars(pattern) for role, pattern in _NAMED}
     known = {number for numbers in roles.values() for number in numbers}
     others: dict[str, list[int]] = {}
-    for number in finder.tars(
-        re.compile(rb".*\.tar(\..*)?|.*\.t[gxbz].*", re.DOTALL | re.IGNORECASE)
-    ):
+    for number in finder.tars(_ANY):
         path = finder.index.archives[number].path
         stem = tar_stem(path.rpartition(b"/")[2])
         if number in known or CLASS.fullmatch(stem) or DEVKIT_NAMES.fullmatch(stem):
@@ -198,8 +198,28 @@ def _by_class(
     backend = class_backend(finder, archive, b"train", instead)
     if backend is None:
         return None
+    if directory is not None and directory != archive:
+        _tell_more_classes(finder, archive, directory, backend)
     outside = outside_of(finder, [backend], [archive])
     return Split(b"train", backend, finder.title(archive), outside=outside)
+
+
+def _tell_more_classes(
+    finder: ArchiveSelector,
+    archive: DirectoryPlace,
+    directory: DirectoryPlace,
+    backend: SplitBackend,
+) -> None:
+    """Tell of classes that a directory has and the archive that is shown in its place has not."""
+    with contextlib.suppress(ImagenetfsError):
+        more = sorted(set(finder.names(directory).classes) - set(backend.classes))
+        if more:
+            noun = "class" if len(more) == 1 else "classes"
+            finder.warn(
+                f"{finder.title(directory)} has {len(more):,} {noun} (first: "
+                f"{os.fsdecode(more[0])}) that {finder.title(archive)}, which is shown, has not: "
+                "--prefer directories shows the directory in its place."
+            )
 
 
 def _val(

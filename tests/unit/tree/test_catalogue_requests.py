@@ -66,8 +66,8 @@ DISCOVERY = {
 }
 
 FIRST_CLASS = {
-    # The class's headers and the end marker, 2 headers by which it is known again (of 3 images), and
-    # at the first table within train its 4 outer headers once more.
+    # The class's headers and the end marker, 2 headers by which it is known again (of 3 images),
+    # and at the first table within train its 4 outer headers once more.
     TRAIN: Asked(open=1, read=IMAGES + 1 + 2 + len(CLASSES) + END),
 }
 NEXT_CLASS = {TRAIN: Asked(open=1, read=IMAGES + 1 + 2 + END)}
