@@ -50,7 +50,7 @@ from imagenetfs.tree.discovery import (
     is_beside,
 )
 from imagenetfs.tree.images import is_dropping
-from imagenetfs.tree.peek import Peek, peek
+from imagenetfs.tree.peek import Peek, peek, plain_name
 
 _OF_DIRECTORIES = (WINTER21, FALL11, DOWN_SAMPLED)
 """Those in whose directories the images stand, or the archives."""
@@ -260,7 +260,9 @@ class _Walker:
                 self._look_into(alone, must_be=is_zip)
         whole = self.result.parts.items()
         self.result.parts = {
-            p: pieces for p, pieces in whole if len(pieces) > 1 and p not in self._found
+            path: pieces
+            for path, pieces in whole
+            if len(pieces) > 1 and not {path, plain_name(path)} & self._found.keys()
         }
 
     # --- levels within splits -------------------------------------------------------------------

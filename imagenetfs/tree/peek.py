@@ -105,6 +105,15 @@ def plain_name(path: bytes) -> bytes:
     return next(short, path)
 
 
+def unpack_command(path: bytes) -> str:
+    """What unpacks a file in its place, by the ending of its name; nothing for other names."""
+    for command, ending in _UNPACK.values():
+        short = b".t" + ending[1:].encode()
+        if path.endswith((ending.encode(), short)):
+            return command
+    return ""
+
+
 def sentence_of_compressed(source: Path, path: bytes, how: str) -> str:
     """That a file of the source is compressed, and the command that unpacks it once."""
     command, ending = _UNPACK[how]

@@ -25,6 +25,7 @@ from imagenetfs.tree.peek import (
     plain_name,
     sentence_of_compressed,
     sentence_of_compressed_classes,
+    unpack_command,
 )
 
 _HUGGING_FACE = re.compile(rb"(train_images_\d+|val(idation)?_images|test_images)\.tar(\.gz)?")
@@ -95,10 +96,11 @@ def _of_parts(source: Path, path: bytes, names: Sequence[bytes]) -> str:
     parts = " ".join(shlex.quote(os.fsdecode(name)) for name in _in_order(names))
     directory = shlex.quote(str(source / os.fsdecode(path.rpartition(b"/")[0])))
     whole = shlex.quote(os.fsdecode(_last(path)))
-    then = ", and unpack that" if plain_name(path) != path else ""
+    command = unpack_command(path)
+    then = f" && {command} {whole}" if command else ""
     return (
         f"{os.fsdecode(path)} is there in {len(names)} parts, which are not read as one: put "
-        f"them together once (cd {directory} && cat {parts} > {whole}){then}."
+        f"them together once (cd {directory} && cat {parts} > {whole}{then})."
     )
 
 

@@ -15,13 +15,14 @@ from typing import NamedTuple
 
 from imagenetfs.errors import BrokenArchivesError, ImagenetfsError
 from imagenetfs.formats.tar.header import name_of
-from imagenetfs.index.archives import Kind, archive_stem, is_archive_name, tar_stem
+from imagenetfs.index.archives import OUTER, Kind, archive_stem, is_archive_name, tar_stem
 from imagenetfs.index.index import Index
 from imagenetfs.tree.class_backend import class_backend, labels_of_directories, outside_of
 from imagenetfs.tree.class_places import (
     classes_by_name,
     find_classes,
     image_names,
+    outside_of_classes,
     split_name,
     wnid_of_name,
 )
@@ -237,7 +238,7 @@ def _val(
     if archive is None:
         return None, *of_kit
     backend = None
-    if _may_have_classes(finder, archive):
+    if _may_have_classes(finder, archive) and not (kit and _tell_unsorted_tar(finder, archive)):
         # Its table is made, so what is broken of it is known.
         archive, _ = finder.choose(tars, directory, scanned=True)
         if archive is None:
@@ -355,6 +356,28 @@ def _tell_unsorted(finder: ArchiveSelector, directory: DirectoryPlace) -> None:
             f"{len(names.classes):,} class directories, as if sorting them had failed: all are "
             "shown by their labels."
         )
+
+
+def _tell_unsorted_tar(finder: ArchiveSelector, where: DirectoryPlace) -> bool:
+    """Whether images of val stand beside class directories in a tar, as sorting them has left them;
+    it is told then.
+    """
+    index = finder.index
+    if where.below or index.archives[where.archive].kind is not Kind.TAR:
+        return False
+    with contextlib.suppress(ImagenetfsError):
+        members = index.container(where.archive).members
+        places = [one.place for one in find_classes(index, where)]
+        own = [place for place in places if place[:2] == (where.archive, OUTER)]
+        outside = outside_of_classes(members, own)
+        flat = [name for name in outside if _FLAT_VAL.fullmatch(name.rpartition(b"/")[2])]
+        if flat and len(own) == len(places):
+            finder.warn(
+                f"{finder.title(where)} has {len(flat):,} images beside {len(own):,} class "
+                "directories, as if sorting them had failed: all are shown by their labels."
+            )
+            return True
+    return False
 
 
 def _test(

@@ -676,15 +676,38 @@ def test_parts_of_an_archive(tmp_path: Path, suffixes: tuple[str, ...]) -> None:
     assert both(source) == []
 
 
-def test_parts_of_a_compressed_archive(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("ending", "how", "program"),
+    [
+        (".tar.gz", "gzip", "gunzip"),
+        (".tgz", "gzip", "gunzip"),
+        (".tar.xz", "xz", "unxz"),
+        (".txz", "xz", "unxz"),
+        (".tar.bz2", "bzip2", "bunzip2"),
+    ],
+)
+def test_parts_of_a_compressed_archive(tmp_path: Path, ending: str, how: str, program: str) -> None:
+    """The command puts them together, and unpacks the whole."""
     source = without(documented(tmp_path), VAL_TAR)
-    whole = gzip.compress(packed(flat(VAL)))
-    write(source, {f"{VAL_TAR}.gz.aa": whole[:500], f"{VAL_TAR}.gz.ab": whole[500:]})
+    whole = COMPRESS[how][0](packed(flat(VAL)))
+    path = VAL_TAR.removesuffix(".tar") + ending
+    write(source, {f"{path}.aa": whole[:500], f"{path}.ab": whole[500:]})
     [warning] = tree_of(source).catalogue.warnings
-    assert f"{VAL_TAR}.gz is there in 2 parts" in warning
-    assert warning.endswith("), and unpack that.")
-    subprocess.run(warning.partition("once (")[2].partition(")")[0], shell=True, check=True)
-    assert (source / f"{VAL_TAR}.gz").read_bytes() == whole
+    assert f"{path} is there in 2 parts" in warning
+    assert f"&& {program} " in warning
+    subprocess.run(warning.partition("once (")[2].removesuffix(")."), shell=True, check=True)
+    assert both(source) == []
+
+
+@pytest.mark.parametrize("how", ["gzip", "xz", "bzip2"])
+@pytest.mark.parametrize("short", [False, True])
+def test_the_commands_that_unpack_do_so(tmp_path: Path, how: str, short: bool) -> None:
+    compress, _, ending = COMPRESS[how]
+    name = f"mine.t{ending}" if short else f"mine.tar.{ending}"
+    source = write(tmp_path, {name: compress(packed(class_tars(TRAIN)))})
+    command = refusal(source).partition("unpack it once (")[2].removesuffix(").")
+    subprocess.run(command, shell=True, check=True)
+    assert shown(tree_of(source), "mine/train") == TRAIN
 
 
 @pytest.mark.parametrize("where", ["winter21_whole", "mine"])

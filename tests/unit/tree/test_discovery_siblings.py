@@ -288,6 +288,22 @@ def test_tiny_imagenet_s_directories_that_disagree_with_its_annotations(tmp_path
         assert "than val_annotations.txt has" in (ledger.sentence("SRC") or "")
 
 
+@pytest.mark.parametrize("above", ["", "val/"])
+@pytest.mark.parametrize("sorted_first", [False, True])
+def test_a_tar_of_a_val_that_was_sorted_in_part(
+    tmp_path: Path, above: str, sorted_first: bool
+) -> None:
+    """Some images in class directories, the others beside these: all by their labels."""
+    paths = sorted(by_directory(VAL).items())
+    moved = {above + path: data for path, data in paths[:4]}
+    left = {above + path.rpartition("/")[2]: data for path, data in paths[4:]}
+    source = documented(tmp_path)
+    write(source, {VAL_TAR: packed(moved | left if sorted_first else left | moved)})
+    with tree_over(source) as tree:
+        assert every(tree) == BOTH
+        assert sorted_first <= len(tree.catalogue.warnings) <= 1
+
+
 # --- what is no image, and what is one ------------------------------------------------------------
 
 DROPPINGS = [
