@@ -116,10 +116,11 @@ def tell_outside(
     finder: ArchiveSelector, where: DirectoryPlace, found: Sequence[FoundClass], flat: list[bytes]
 ) -> None:
     """Tell of images in no class: ``flat`` at the top, and in a tar those anywhere else in it."""
-    if any(one.place.below for one in found):
+    if finder.index.archives[where.archive].kind is not Kind.DIRECTORY:
         members = finder.index.container(where.archive).members
         own = [one.place for one in found if one.place[:2] == (where.archive, OUTER)]
-        flat = outside_of_classes(members, own, where.below) if own else flat
+        if own or not any(one.place.below for one in found):
+            flat = outside_of_classes(members, own, where.below)
     if flat:
         finder.warn(
             f"{finder.title(where)} has {len(flat):,} images in no class directory (first: "

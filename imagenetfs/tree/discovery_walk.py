@@ -213,9 +213,13 @@ class _Walker:
         return True
 
     def _is_level(self, path: bytes) -> bool:
-        """Whether a directory is no more than a level between others."""
+        """Whether a directory is no more than a level between others: it holds splits, or nothing
+        but directories.
+        """
         names = [name for name, _ in self.result.names[path] if not CLASS.fullmatch(name)]
-        if len(names) > _MOST_WITHIN or self.result.files(path):
+        files = [name for name in self.result.files(path) if not is_dropping(name)]
+        has_splits = any(map(IMAGES.fullmatch, self.result.directories(path)))
+        if len(names) > _MOST_WITHIN or (files and not has_splits):
             return False
         return not any(DEVKIT.fullmatch(part) for part in path.split(b"/"))
 

@@ -53,6 +53,7 @@ def unusable(found: Discovery, source: Path) -> Iterator[str]:
             )
     for path, names in found.parts.items():
         yield _of_parts(source, path, names)
+    yield from _of_shards_unpacked(found, source)
     yield from _of_unfinished(found)
     yield from _of_class_names(found, source)
     yield from _of_other_formats(found, source)
@@ -102,6 +103,29 @@ def _of_parts(source: Path, path: bytes, names: Sequence[bytes]) -> str:
         f"{os.fsdecode(path)} is there in {len(names)} parts, which are not read as one: put "
         f"them together once (cd {directory} && cat {parts} > {whole}{then})."
     )
+
+
+_SHARD = re.compile(rb"(?P<split>train|val|test)(idation)?_images(?P<number>_\d+)?(\.tar)?")
+
+
+def _of_shards_unpacked(found: Discovery, source: Path) -> Iterator[str]:
+    """On Hugging Face's archives of ILSVRC2012, no longer compressed, or unpacked each."""
+    for path, names in found.names.items():
+        shards = {name: m for name, _ in names if (m := _SHARD.fullmatch(name)) is not None}
+        if not any(match["split"] == b"train" and match["number"] for match in shards.values()):
+            continue
+        moves = []
+        for split in ("train", "val", "test"):
+            some = sorted(name for name, m in shards.items() if m["split"] == split.encode())
+            if some:
+                files = " ".join(shlex.quote(os.fsdecode(name)) for name in some)
+                moves.append(f"mkdir -p ILSVRC2012/{split} && mv {files} ILSVRC2012/{split}")
+        where = shlex.quote(str(source / os.fsdecode(path)))
+        yield (
+            f"{os.fsdecode(path) or source} has Hugging Face's parts of ILSVRC2012, whose images' "
+            f"names tell the classes: put those of each split together (cd {where} && "
+            f"{' && '.join(moves)})."
+        )
 
 
 _NEARLY_CLASS = re.compile(rb"n\d{8}(?![\d.]).*", re.IGNORECASE | re.DOTALL)

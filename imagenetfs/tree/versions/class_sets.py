@@ -60,7 +60,7 @@ from imagenetfs.tree.discovery import (
     Discovery,
     is_of_images,
 )
-from imagenetfs.tree.images import is_image, is_within_dropping
+from imagenetfs.tree.images import is_dropping, is_image, is_within_dropping
 from imagenetfs.tree.locate import OTHER_SET
 from imagenetfs.tree.lost_split import LostSplit
 from imagenetfs.tree.peek import Peek, plain_name
@@ -303,6 +303,8 @@ def _free_directories(discovery: Discovery, source: Path) -> Iterator[bytes]:
             yield base
             return
     for name in discovery.directories(base):
+        if is_dropping(name):
+            continue
         path = join_path(base, name)
         is_above = root is not None and (root + b"/").startswith(path + b"/")
         is_known = any(pattern.fullmatch(name) for pattern in ROOTS)

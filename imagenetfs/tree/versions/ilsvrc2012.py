@@ -22,6 +22,7 @@ from imagenetfs.tree.class_places import (
     classes_by_name,
     find_classes,
     image_names,
+    names_below,
     outside_of_classes,
     split_name,
     wnid_of_name,
@@ -295,7 +296,7 @@ def _may_have_classes(finder: ArchiveSelector, where: DirectoryPlace) -> bool:
         names = finder.names(where)
         if names.classes or names.images:
             return bool(names.classes and not names.images) or bool(classes_by_name(names.images))
-        return bool(find_classes(index, where))
+        return bool(find_classes(index, where) or classes_by_name(names_below(index, where)))
     block = index.first_block(where.archive)
     *above, first = name_of(block).split(b"/") if block else [b""]
     if _FLAT_VAL.fullmatch(first) and not any(map(CLASS.fullmatch, above)):

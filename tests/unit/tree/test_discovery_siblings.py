@@ -35,7 +35,7 @@ from tests.helpers.layouts import (
     write,
 )
 from tests.helpers.trees import tree_of
-from tests.helpers.zip_layouts import tiny
+from tests.helpers.zip_layouts import TEST, kaggle, tiny
 from tests.helpers.zips import zip_of
 
 TRAIN, VAL = train_images(), val_images()
@@ -207,6 +207,79 @@ def test_half_of_the_classes_a_level_deeper(tmp_path: Path, form: str, level: st
     with tree_over(write(without(documented(tmp_path), TRAIN_TAR), files)) as tree:
         assert every(tree) == BOTH
         assert ledger_of(tree, "ILSVRC2012/train").adds_up
+
+
+@pytest.mark.parametrize("beside", [".DS_Store", "README.txt", "._x"])
+@pytest.mark.parametrize("train", ["directory", "tar", "zip"])
+def test_kaggle_s_tree_with_files_beside_its_splits(
+    tmp_path: Path, beside: str, train: str
+) -> None:
+    """val and test stand three levels deep, and are no less there for that."""
+    files = kaggle()
+    above = "ILSVRC/Data/CLS-LOC/"
+    if train != "directory":
+        own = {
+            path[len(above) :]: d for path, d in files.items() if path.startswith(f"{above}train/")
+        }
+        files = {
+            path: data for path, data in files.items() if not path.startswith(f"{above}train/")
+        }
+        files[f"{above}train.{train}"] = packed(own) if train == "tar" else zip_of(own)
+    with tree_over(write(tmp_path, files | {above + beside: b"x"})) as tree:
+        assert every(tree) == {**BOTH, "ILSVRC2012/test": TEST}
+
+
+@pytest.mark.parametrize("form", ["tars", "directories"])
+def test_hugging_faces_parts_unpacked(tmp_path: Path, form: str) -> None:
+    """Named with the command that puts them together."""
+
+    def named(images: Shown) -> Shown:
+        return {w: {f"{n[:-5]}_{w}.JPEG": d for n, d in some.items()} for w, some in images.items()}
+
+    images = sorted(flat(named(TRAIN)).items())
+    parts = {f"train_images_{k}": dict(images[k::2]) for k in range(2)}
+    parts["val_images"] = flat(named(VAL))
+    if form == "tars":
+        files = {f"data/{name}.tar": packed(some) for name, some in parts.items()}
+    else:
+        files = {
+            f"data/{name}/{image}": d for name, some in parts.items() for image, d in some.items()
+        }
+    with pytest.raises(SourceUnknownError) as caught:
+        tree_of(write(tmp_path, files))
+    command = str(caught.value).partition("split together (")[2].partition(").")[0]
+    subprocess.run(command, shell=True, check=True)
+    with tree_over(tmp_path / "data") as tree:
+        assert every(tree) == {title: named(images) for title, images in BOTH.items()}
+
+
+def test_images_in_no_split_are_told(tmp_path: Path) -> None:
+    files = {"a.JPEG": jpeg("a"), f"{D}b.JPEG": jpeg("b"), f"{D}c.png": jpeg("c"), ".d.JPEG": b""}
+    files |= {"photos/e.JPEG": jpeg("e"), "photos/notes.txt": b"x", ".thumbs/f.JPEG": jpeg("f")}
+    with tree_over(write(documented(tmp_path), files)) as tree:
+        assert every(tree) == BOTH
+        assert tree.catalogue.warnings == [
+            "the source has 1 image in no split (first: a.JPEG): they are not shown.",
+            "ILSVRC2012 has 2 images in no split (first: b.JPEG): they are not shown.",
+            "photos has 1 image in no split (first: e.JPEG): they are not shown.",
+        ]
+
+
+def test_images_beside_class_tars_in_a_tar_are_told_at_once(tmp_path: Path) -> None:
+    files = class_tars(TRAIN, "train/") | of_val(flat(VAL), "val/")
+    with tree_over(write(tmp_path, {TRAIN_TAR: packed(files)})) as tree:
+        assert every(tree) == {"ILSVRC2012/train": TRAIN}
+        [warning] = tree.catalogue.warnings
+        assert "has 8 images in no class directory (first: val/" in warning
+
+
+@pytest.mark.parametrize("above", [".snapshot/hourly.0/", ".Trash-1000/files/", "@eaDir/"])
+def test_versions_in_droppings_are_none(tmp_path: Path, above: str) -> None:
+    """Snapshots of a file server, and what was thrown away."""
+    files = by_directory(HALF, f"{above}ILSVRC2012/train/") | by_directory(HALF, f"{above}mine/")
+    with tree_over(write(documented(tmp_path), files)) as tree:
+        assert every(tree) == BOTH
+        assert tree.catalogue.warnings == []
 
 
 def test_classes_that_only_the_directory_beside_the_tar_has(tmp_path: Path) -> None:
