@@ -73,7 +73,7 @@ def versions(discovery: Discovery, index: Index, prefer: str, kit: Devkit | None
     tars, directories = _tars_by_role(finder), SplitDirectories(finder)
     main = Version(b"ILSVRC2012")
     before = len(discovery.lost)
-    train = _by_class(finder, tars["train"], directories.find("train"))
+    train = _by_class(finder, tars["train"], directories.find("train"), counted=kit is not None)
     train = train or _lost(finder, before, "train")
     before = len(discovery.lost)
     val, main.val_wnids, main.val_wnids_from = _val(
@@ -91,7 +91,7 @@ def versions(discovery: Discovery, index: Index, prefer: str, kit: Devkit | None
     }
     t3 = Version(b"ILSVRC2012_t3")
     before = len(discovery.lost)
-    split = _by_class(finder, tars["train_t3"], directories.find("train_t3"))
+    split = _by_class(finder, tars["train_t3"], directories.find("train_t3"), counted=True)
     split = split or _lost(finder, before, "train_t3")
     t3.splits = [split] if split is not None else []
     shown = {split.name.decode() for split in main.splits}
@@ -192,15 +192,17 @@ def _role(finder: ArchiveSelector, number: int, *, has_train: bool) -> str | Non
 
 
 def _by_class(
-    finder: ArchiveSelector, tars: list[int], directory: DirectoryPlace | None
+    finder: ArchiveSelector, tars: list[int], directory: DirectoryPlace | None, *, counted: bool
 ) -> Split | None:
+    """The classes of an archive or a directory; ``counted``: what ought to be there is known."""
     archive, instead = finder.choose(tars, directory, scanned=True)
     if archive is None:
         return None
     backend = class_backend(finder, archive, b"train", instead)
     if backend is None:
         return None
-    if directory is not None and directory != archive:
+    if directory not in (None, archive) and not counted:
+        assert directory is not None
         _tell_more_classes(finder, archive, directory, backend)
     outside = outside_of(finder, [backend], [archive])
     return Split(b"train", backend, finder.title(archive), outside=outside)

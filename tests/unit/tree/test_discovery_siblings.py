@@ -283,10 +283,13 @@ def test_versions_in_droppings_are_none(tmp_path: Path, above: str) -> None:
 
 
 def test_classes_that_only_the_directory_beside_the_tar_has(tmp_path: Path) -> None:
+    """Where there is a devkit, its counts say it, and the directory is not looked into."""
     source = write(documented(tmp_path), by_directory(TRAIN, f"{D}train/"))
+    write(source, {TRAIN_TAR: packed(class_tars(HALF))})
     with tree_over(source) as tree:
         assert tree.catalogue.warnings == []
-    write(source, {TRAIN_TAR: packed(class_tars(HALF))})
+        assert "2 of 4 classes" in tree.catalogue.shortfalls[0]
+    without(source, f"{D}ILSVRC2012_devkit_t12", VAL_TAR)
     with tree_over(source) as tree:
         [warning] = tree.catalogue.warnings
         assert warning.startswith(f"{D}train has 2 classes (first: {sorted(REST)[0]}) that ")
