@@ -74,15 +74,15 @@ def versions(discovery: Discovery, index: Index, prefer: str, kit: Devkit | None
     main = Version(b"ILSVRC2012")
     before = len(discovery.lost)
     train = _by_class(finder, tars["train"], directories.find("train"), counted=kit is not None)
-    train = train or _lost(finder, before, "train")
+    train = train or _lost(finder, before, "train", tars["train"])
     before = len(discovery.lost)
     val, main.val_wnids, main.val_wnids_from = _val(
         finder, tars["val"], directories.find("val"), _Labels(kit, train.wnids if train else ())
     )
-    val = val or _lost(finder, before, "val")
+    val = val or _lost(finder, before, "val", tars["val"])
     before = len(discovery.lost)
     test = _test(finder, tars["test"], tars["patch"], directories.find("test"))
-    test = test or _lost(finder, before, "test")
+    test = test or _lost(finder, before, "test", tars["test"])
     main.splits = [split for split in (train, val, test) if split is not None]
     main.hidden_directories = {
         name: path
@@ -92,21 +92,22 @@ def versions(discovery: Discovery, index: Index, prefer: str, kit: Devkit | None
     t3 = Version(b"ILSVRC2012_t3")
     before = len(discovery.lost)
     split = _by_class(finder, tars["train_t3"], directories.find("train_t3"), counted=True)
-    split = split or _lost(finder, before, "train_t3")
+    split = split or _lost(finder, before, "train_t3", tars["train_t3"])
     t3.splits = [split] if split is not None else []
     shown = {split.name.decode() for split in main.splits}
     directories.tell_unused(shown | ({"train_t3"} if t3.splits else set()))
     return [version for version in (main, t3) if version.splits]
 
 
-def _lost(finder: ArchiveSelector, before: int, role: str) -> Split | None:
+def _lost(finder: ArchiveSelector, before: int, role: str, tars: Sequence[int]) -> Split | None:
     """The split of a role whose archives, or whose zip, were found to be of no use."""
     name = b"train" if role == "train_t3" else role.encode()
     for path, error in finder.discovery.unread.items():
         above, _, file = path.rpartition(b"/")
         if above == finder.root and role_of(archive_stem(file)) == role:
             return Split(name, LostSplit(error), os.fsdecode(path))
-    return finder.lost_since(before, name, os.fsdecode(finder.root))
+    origin = finder.index.title(tars[0]) if tars else os.fsdecode(finder.root)
+    return finder.lost_since(before, name, origin)
 
 
 # --- which tar is what ----------------------------------------------------------------------------
