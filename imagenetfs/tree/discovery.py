@@ -34,10 +34,10 @@ DEVKIT = re.compile(rb"(ILSVRC20\d\d_)?dev_?kit.*", re.IGNORECASE)
 SPLIT_TAR = re.compile(rb"ILSVRC20\d\d_img_.*\.tar|(train|val(id|idation)?)\.tar", re.IGNORECASE)
 """The tars of splits, as they are published and commonly called."""
 
-_BESIDE = re.compile(rb".*(bbox|bounding|annotation).*", re.IGNORECASE | re.DOTALL)
+_BESIDE = re.compile(rb".*(bbox|boxes|bounding|annotation).*", re.IGNORECASE | re.DOTALL)
 """Archives that come with ImageNet and hold no images."""
 
-_BOXES = re.compile(rb"annotations?|bbox(es)?|bounding[-_]?box(es)?", re.IGNORECASE)
+_BOXES = re.compile(rb"annotations?|b?box(es)?|bounding[-_]?box(es)?", re.IGNORECASE)
 
 DEPTH = 2
 """Levels of directories that are numbered as archives whatever they hold."""

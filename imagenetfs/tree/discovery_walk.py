@@ -64,7 +64,9 @@ _LEVELS_OF_SPLIT, _FEW_LEVELS = 4, 32
 """How deep classes stand in a split's directory, and how many directories and tars there may be in
 each that has none."""
 
-_SUFFIXED = re.compile(rb".*\.(tar\.(gz|xz|zst|zstd|bz2|lzma|Z)|tgz|txz|tbz2?|tzst)", re.DOTALL)
+_SUFFIXED = re.compile(
+    rb".*\.(tar\.(gz|xz|zst|zstd|bz2|lzma|z)|tgz|txz|tbz2?|tzst)", re.IGNORECASE | re.DOTALL
+)
 _ZIP = re.compile(rb".*\.zip([._?-].*| ?\(\d+\))?", re.IGNORECASE | re.DOTALL)
 """What is looked into to see whether it is a zip: download programs number what they save twice."""
 
@@ -87,7 +89,7 @@ _OF_SPLIT = re.compile(
 _PART = re.compile(
     rb"(?P<whole>.*\.(?:(?:tar|zip)(?:\.(?:gz|xz|zst|bz2))?|t[gx]z|tbz2?))"
     rb"\.(?P<part>(?!gz|xz)[a-z]{2}|\d{1,3}|part[-_.]?\w{1,3})",
-    re.DOTALL,
+    re.IGNORECASE | re.DOTALL,
 )
 
 

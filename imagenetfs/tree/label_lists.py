@@ -95,8 +95,9 @@ def _of_pairs(pairs: Sequence[tuple[bytes, bytes]]) -> LabelList:
 def _of_places(pairs: Sequence[tuple[bytes, int]], trained: Collection[bytes]) -> LabelList:
     """Of labels that are numbers."""
     labels = [label for _, label in pairs]
-    if labels in (list(range(1, len(pairs) + 1)), list(range(len(pairs)))):
-        return LabelList()  # it numbers its lines
+    numbers_lines = labels in (list(range(1, len(pairs) + 1)), list(range(len(pairs))))
+    if numbers_lines or all(_number(name) == label for name, label in pairs):
+        return LabelList()  # it numbers its lines, or its images
     wnids: Sequence[bytes] = ilsvrc2012_wnids()
     if max(labels) >= len(wnids):
         return LabelList(
@@ -115,3 +116,9 @@ def _of_places(pairs: Sequence[tuple[bytes, int]], trained: Collection[bytes]) -
     found = _of_pairs([(name, wnids[label]) for name, label in pairs])
     found.taken = taken
     return found
+
+
+def _number(name: bytes) -> int | None:
+    """The number that an image's name ends with."""
+    digits = re.search(rb"\d+$", name)
+    return int(digits[0]) if digits is not None else None

@@ -98,10 +98,11 @@ def peek(source: Source, path: bytes, members: int = _MEMBERS) -> Peek:
 
 def plain_name(path: bytes) -> bytes:
     """The path of what is in a compressed file: its own without the ending that says so."""
+    lower = path.lower()
     for ending in _ENDINGS:
-        if path.endswith(ending):
-            return path.removesuffix(ending)
-    short = (path.removesuffix(e) + b".tar" for e in _SHORT if path.endswith(e))
+        if lower.endswith(ending.lower()):
+            return path[: -len(ending)]
+    short = (path[: -len(ending)] + b".tar" for ending in _SHORT if lower.endswith(ending))
     return next(short, path)
 
 

@@ -117,6 +117,40 @@ def test_a_tar_that_aria2_has_not_finished(tmp_path: Path) -> None:
         assert f"aria2c has not finished {VAL_TAR}" in warning
 
 
+@pytest.mark.parametrize("ending", [".TAR.GZ", ".Tgz", ".tar.GZ"])
+def test_compressed_tars_in_capitals(tmp_path: Path, ending: str) -> None:
+    source = without(documented(tmp_path), VAL_TAR)
+    name = f"ILSVRC2012_img_val{ending}"
+    write(source, {D + name: gzip.compress(packed(flat(VAL)))})
+    with tree_over(source) as tree:
+        [warning] = tree.catalogue.warnings
+        assert f"{D}{name} is compressed with gzip" in warning
+    command = warning.partition("unpack it once (")[2].removesuffix(").")
+    subprocess.run(command, shell=True, check=True)
+    with tree_over(source) as tree:
+        assert every(tree) == BOTH
+
+
+def test_parts_in_capitals(tmp_path: Path) -> None:
+    source = without(documented(tmp_path), VAL_TAR)
+    whole = packed(flat(VAL))
+    write(source, {f"{D}VAL.TAR.AA": whole[:5000], f"{D}VAL.TAR.AB": whole[5000:]})
+    with tree_over(source) as tree:
+        [warning] = tree.catalogue.warnings
+    subprocess.run(warning.partition("once (")[2].removesuffix(")."), shell=True, check=True)
+    with tree_over(source) as tree:
+        assert every(tree) == BOTH
+
+
+def test_boxes_are_no_classes(tmp_path: Path) -> None:
+    boxes = {
+        f"{D}{name}/{FIRST}/{FIRST}_1.xml": b"<a/>" for name in ("boxes", "bbox", "Annotation")
+    }
+    with tree_over(write(documented(tmp_path), boxes)) as tree:
+        assert every(tree) == BOTH
+        assert tree.catalogue.warnings == []
+
+
 @pytest.mark.parametrize("called", ["n{}_tench", "n{}-tench", "n{} tench", "N{}"])
 @pytest.mark.parametrize("where", [f"{D}train", "mine/train", "winter21_whole"])
 def test_class_directories_of_nearly_the_name(tmp_path: Path, called: str, where: str) -> None:

@@ -42,6 +42,7 @@ def test_lists(text: bytes) -> None:
         b"a.JPEG n0144076\n",
         b"a.JPEG -1\nb.JPEG 3\n",
         b"1\n2\n",
+        b"ILSVRC2012_val_00000005 5\nILSVRC2012_val_00001717 1717\n",  # some lines of such a list
     ],
 )
 def test_lists_that_say_nothing_of_classes(text: bytes) -> None:
