@@ -104,8 +104,12 @@ def _unpack(found: Discovery, index: Index, archive: Archive) -> None:
             found.lose(BrokenArchivesError(sentence))
         else:
             found.warnings.append(sentence)
-    if members.problem is not None and not len(members):
-        found.unread[archive.path] = found.lost[-1]
+    if not len(members) and members.problem is None and members.left_out is None:
+        found.lose(BrokenArchivesError(f"{title} is empty: have it replaced."))
+    if not len(members):
+        refused = f"{title}: not all members are shown: {members.left_out}."
+        is_refused = members.problem is None and members.left_out is not None
+        found.unread[archive.path] = BrokenArchivesError(refused) if is_refused else found.lost[-1]
     where = archive.path.rpartition(b"/")[0]
     tops = [(members.base_name(row), stat.S_ISDIR(members.mode(row))) for row in members.children()]
     own = [(name, is_directory) for name, is_directory in tops if not is_dropping(name)]

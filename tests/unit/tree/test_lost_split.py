@@ -63,6 +63,11 @@ LOST: dict[str, tuple[Mapping[str, bytes], str, str]] = {
     "val, an end marker alone": ({VAL_TAR: packed({})}, "ILSVRC2012/val", "ILSVRC2012/train"),
     "val.tar": ({VAL_TAR: b"", f"{D}val.tar": NO_TAR}, "ILSVRC2012/val", "ILSVRC2012/train"),
     "val.zip": ({VAL_TAR: b"", f"{D}val.zip": NO_ZIP}, "ILSVRC2012/val", "ILSVRC2012/train"),
+    "val.zip, empty": (
+        {VAL_TAR: b"", f"{D}val.zip": zip_of({})},
+        "ILSVRC2012/val",
+        "ILSVRC2012/train",
+    ),
     "test": (
         {f"{D}ILSVRC2012_img_test_v10102019.tar": NO_TAR},
         "ILSVRC2012/test",
