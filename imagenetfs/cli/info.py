@@ -96,8 +96,12 @@ def _splits(
         for split in version.splits:
             ledger = account(version, split) if count else preview(version, split)
             sentence = ledger.sentence(str(opened.path))
-            notes.append(ledger.note)
-            problems += [*ledger.problems, *([sentence] if sentence is not None else ())]
+            notes += [
+                ledger.note,
+                *(d for d in ledger.doubts if d not in opened.catalogue.warnings),
+            ]
+            told = [*ledger.problems, *([sentence] if sentence is not None else ())]
+            problems += [one for one in told if one not in opened.catalogue.warnings]
             found.append(
                 {
                     "version": version.name.decode(),

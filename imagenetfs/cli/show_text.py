@@ -28,7 +28,10 @@ def _of_class(what: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if what["devkit_id"] is not None:
         yield "devkit's id", str(what["devkit_id"])
     for one in what["splits"]:
-        yield one["split"], f"{_images(one['images'])} from {_files(one['from'])}"
+        if "problem" in one:
+            yield one["split"], one["problem"]
+        else:
+            yield one["split"], f"{_images(one['images'])} from {_files(one['from'])}"
 
 
 def _of_image(what: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

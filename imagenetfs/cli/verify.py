@@ -99,7 +99,9 @@ def _verify(settings: Settings, *, quick: bool, tell: bool) -> dict[str, list[st
     threads = settings.in_flight or DEFAULT_CONCURRENCY
     found = {
         "warnings": _told(catalogue.warnings, tell),
-        "archives": _told(check_archives(catalogue), tell),
+        "archives": _told(
+            (told for told in check_archives(catalogue) if told not in catalogue.warnings), tell
+        ),
         "counts": _told(check_counts(catalogue), tell),
     }
     with ProgressBar("Looking at", unit="images") as bar:

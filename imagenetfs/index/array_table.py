@@ -114,6 +114,7 @@ class ArrayTable:
     sparse: dict[int, tuple[tuple[int, int], ...]] = {}  # noqa: RUF012
     problem: str | None = None
     left_out: str | None = None
+    doubt: str | None = None
 
     def __init__(self, block: memoryview) -> None:
         """Raises ArchiveError where the block is no array's table."""

@@ -75,6 +75,7 @@ class MemberTable(MemberNames):
         "_sums",
         "_tick",
         "_unit",
+        "doubt",
         "hard",
         "left_out",
         "links",
@@ -103,6 +104,8 @@ class MemberTable(MemberNames):
         """What was wrong with the archive; None for a sound one."""
         self.left_out: str | None = meta.get("left_out")
         """Which sound members are not shown, and why; None where all are."""
+        self.doubt: str | None = meta.get("doubt")
+        """With what the archive ends that may be no padding; None where that is beyond doubt."""
         self._offsets = columns["offsets"]
         self._sizes = columns["sizes"]
         self._mtimes = columns.get("mtimes")

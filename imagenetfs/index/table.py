@@ -33,6 +33,11 @@ class Table(Protocol):
         """Which sound members are not shown, and why; None where all are."""
         ...
 
+    @property
+    def doubt(self) -> str | None:
+        """With what the container ends that may be no padding; None where that is beyond doubt."""
+        ...
+
     def name(self, row: int) -> bytes:
         """The full name, relative to the container."""
         ...

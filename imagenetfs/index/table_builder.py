@@ -17,6 +17,7 @@ from imagenetfs.byte_range import ByteRange
 from imagenetfs.counters import REQUESTS
 from imagenetfs.errors import ArchiveError, SourceChangedError, SourceReplacedError
 from imagenetfs.formats.tar import walk
+from imagenetfs.formats.tar.header import BLOCK
 from imagenetfs.index.archives import OUTER, Extent, Kind, is_archive_name
 from imagenetfs.index.array_table import encode_array_table
 from imagenetfs.index.columns import meta_of
@@ -38,10 +39,19 @@ _SETTLED_NS = 2_000_000_000
 tick coarsely, and a server's may be ahead.
 """
 
+_END_MARKER, _USUAL_RECORD = 2 * BLOCK, 20 * BLOCK
+_RECORDS = tuple(
+    BLOCK * blocks
+    for blocks in sorted(odd << shift for odd in (1, 5, 25, 125) for shift in range(12))
+    if blocks <= 2048
+)
+"""Bytes of the records that a tar may be padded to (``tar -b 20``, ``-b 2048``): of all numbers of
+blocks those that people give. More zeros than the end marker and what is missing to a whole record
+are doubtful: the file may have been made in its full length, and not filled.
+"""
+
 _MOST_PADDING = 2 << 20
-"""Bytes of zeros behind the last member that a tar may end with: a record of the longest kind that
-is in use (``tar -b 2048``: 1 MiB), and the end marker. More is a file that was made in its full
-length and never filled."""
+"""More is broken: twice the longest record that is in use."""
 
 _MOST_PROBLEMS = 10
 """Lines in the log about one archive's damage."""
@@ -222,7 +232,8 @@ def _scan_tar(
         except ArchiveError as error:
             last = error
         else:
-            _note_missing_end(columns, extent)
+            doubt = _note_missing_end(columns, extent)
+            meta |= {"doubt": doubt} if doubt else {}
         if columns.problems or last is not None:
             meta["problem"] = _tell(extent, columns, last)
         if runs is not None:
@@ -235,18 +246,31 @@ def _scan_tar(
     return _rows(columns), meta
 
 
-def _note_missing_end(columns: walk.MemberColumns, extent: Extent) -> None:
-    """Note zeros up to the end that are no padding, also where no member stands before them."""
+def _note_missing_end(columns: walk.MemberColumns, extent: Extent) -> str:
+    """Note zeros up to the end that are no padding, also where no member stands before them. What
+    is doubtful alone is returned, in words.
+    """
     start, end = (extent.start, extent.end) if extent.runs is None else (0, extent.size)
     if columns.problems and columns.problems[-1].offset + columns.problems[-1].length >= end:
-        return
+        return ""
     last = start
     if len(columns):
         runs = columns.sparse.get(len(columns) - 1, ((0, columns.sizes[-1]),))
         last = columns.offsets[-1] + sum(length for _, length in runs)
+    last += -(last - start) % BLOCK
     if end - last > _MOST_PADDING:
         reason = "nothing but zeros up to the end: it may have been fetched in part"
         columns.problems.append(walk.Problem(last, end - last, reason))
+    elif not _is_padding(end - last, end - start):
+        return f"{end - last:,} bytes of zeros, from byte {last - start:,} on"
+    return ""
+
+
+def _is_padding(zeros: int, size: int) -> bool:
+    """Whether a tar of so many bytes may end in so many zeros."""
+    if zeros <= _END_MARKER + _USUAL_RECORD:
+        return True
+    return any(size % record == 0 and zeros < _END_MARKER + record for record in _RECORDS)
 
 
 def _tell(extent: Extent, columns: walk.MemberColumns, last: ArchiveError | None) -> str:

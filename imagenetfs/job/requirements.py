@@ -127,6 +127,12 @@ def _check(catalogue: Catalogue, name: str, index: Callable[[Sequence[int]], Non
             f"{', '.join(shown)}.{did_you_mean(wanted, list(shown))} Fetch what is missing, or "
             "require less."
         )
+    for version, split in chosen:
+        if split.lost is not None:
+            title = os.fsdecode(version.name + b"/" + split.name)
+            raise RequirementError(
+                f"{title} is required (--require), and nothing of it can be shown. {split.lost}"
+            )
     if name == wanted:
         return
     index(archives_of([split for _, split in chosen]))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from imagenetfs.errors import BrokenArchivesError
 from imagenetfs.formats.image_header import image_header
 from imagenetfs.index.archives import Kind
 from imagenetfs.library.find import Match, TreeSearch
@@ -119,10 +120,13 @@ class Describer:
 
     def _class_in(self, wnid: bytes, title: str, version: Version, split: Split) -> Description:
         number = list(split.backend.classes).index(wnid)
-        listing = split.backend.listing(number)
+        try:
+            images = len(split.backend.listing(number))
+        except BrokenArchivesError as error:  # as a listing of it has it
+            return {"split": title, "images": 0, "from": [], "problem": str(error)}
         places = split.backend.places(number)
         titles = [self._catalogue.index.title(*place) for place in places]
-        return {"split": title, "images": len(listing), "from": list(dict.fromkeys(titles))}
+        return {"split": title, "images": images, "from": list(dict.fromkeys(titles))}
 
     def _describe_split(self, title: str, version: Version, split: Split) -> Description:
         ledger = account(version, split)

@@ -155,8 +155,10 @@ class Split:
         self._opened = opened
         self._directory = directory
         with opened.locked(name) as parts:
-            backend = parts.nodes.split_directories[directory].backend
-            self._classes = tuple(os.fsdecode(one) for one in backend.classes)
+            split = parts.nodes.split_directories[directory]
+            if split.lost is not None:
+                raise split.lost
+            self._classes = tuple(os.fsdecode(one) for one in split.backend.classes)
 
     @property
     def classes(self) -> list[str]:

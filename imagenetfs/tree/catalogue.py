@@ -19,15 +19,18 @@ from imagenetfs.index.arena import Arena
 from imagenetfs.index.coordination import BuildCoordinator
 from imagenetfs.index.index import Index
 from imagenetfs.index.search_path import IndexSearchPath
+from imagenetfs.index.table_builder import join_path
 from imagenetfs.source.source import Source
+from imagenetfs.system.text import decoded
 from imagenetfs.tree.dataset import Split, Version
 from imagenetfs.tree.devkit import Devkit
-from imagenetfs.tree.discovery import Discovery, index_group
+from imagenetfs.tree.discovery import ILSVRC2012, Discovery, index_group
 from imagenetfs.tree.discovery_walk import discover
+from imagenetfs.tree.images import is_dropping, is_image
 from imagenetfs.tree.labels import read_devkit, read_words
 from imagenetfs.tree.late_warnings import LateWarnings
 from imagenetfs.tree.ledger import LedgerWatch, Tell, expect, preview
-from imagenetfs.tree.locate import locate
+from imagenetfs.tree.locate import holds_classes, locate
 from imagenetfs.tree.refusals import nothing_known, unusable
 from imagenetfs.tree.versions import (
     class_sets,
@@ -115,9 +118,11 @@ def build_catalogue(
     named = (lists or {}).items() if versions else ()
     shown = [views.view(name, text, versions, tell) for name, text in named]
     found.warnings.extend(warning for _, warnings in shown for warning in warnings)
-    if not versions:
+    if all(split.lost is not None for version in versions for split in version.splits):
         raise nothing_known(source, found)
+    _tell_loose(found, versions)
     found.warnings.extend(unusable(found, source.path))
+    found.warnings[:] = dict.fromkeys(found.warnings)
     found.late_warnings.know(found.warnings)
     _pin(source, found.archives, versions)
     short, ledgers = _ledgers(source, versions, tell)
@@ -203,10 +208,35 @@ def _versions(found: Discovery, index: Index, prefer: str, kit: Devkit | None) -
 
 def _note_unused(found: Discovery, versions: Sequence[Version]) -> None:
     """Note the tars of splits within other archives of which no split is made."""
-    used = {n for version in versions for split in version.splits for n in split.backend.archives}
+    splits = [split for version in versions for split in version.splits if split.wnids]
+    used = set(archives_of(splits))
+    used |= {archive for split in splits for archive, _ in split.backend.places(0)}
     for path, tars in found.inner_tars.items():
         if tars and used.isdisjoint(tars):
             found.wrapped.setdefault(path, []).extend(tars.values())
+
+
+def _tell_loose(found: Discovery, versions: Sequence[Version]) -> None:
+    """Tell of images right beside the versions and beside ILSVRC2012's splits, and in directories
+    there of which no version is made. Those within sets are in a ledger.
+    """
+    root, base = found.root(ILSVRC2012), found.base
+    places = [base, *([root] if root is not None else [])]
+    splits = [split for version in versions for split in version.splits]
+    used = {found.archives[number].path for number in archives_of(splits)}
+    for name in found.directories(base):
+        path = join_path(base, name)
+        is_free = not any(one == path or one.startswith(path + b"/") for one in used)
+        if is_free and not is_dropping(name):
+            places.append(path)
+    for path in dict.fromkeys(places):
+        images = sorted(filter(is_image, found.files(path)))
+        if images and not holds_classes(found, path):
+            noun = "image" if len(images) == 1 else "images"
+            found.warnings.append(
+                f"{decoded(path) or 'the source'} has {len(images):,} {noun} in no split (first: "
+                f"{decoded(images[0])}): they are not shown."
+            )
 
 
 def _bytes(source: Source, index: Index, versions: Sequence[Version]) -> int:

@@ -4,10 +4,11 @@ it, or by its images' names.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from imagenetfs.errors import BrokenArchivesError
+from imagenetfs.errors import BrokenArchivesError, ImagenetfsError
 from imagenetfs.index.archives import OUTER, Kind, within
 from imagenetfs.index.index import Index
 from imagenetfs.tree.class_listing import Place, rows_below
@@ -115,10 +116,11 @@ def tell_outside(
     finder: ArchiveSelector, where: DirectoryPlace, found: Sequence[FoundClass], flat: list[bytes]
 ) -> None:
     """Tell of images in no class: ``flat`` at the top, and in a tar those anywhere else in it."""
-    if any(one.place.below for one in found):
+    if finder.index.archives[where.archive].kind is not Kind.DIRECTORY:
         members = finder.index.container(where.archive).members
         own = [one.place for one in found if one.place[:2] == (where.archive, OUTER)]
-        flat = outside_of_classes(members, own, where.below) if own else flat
+        if own or not any(one.place.below for one in found):
+            flat = outside_of_classes(members, own, where.below)
     if flat:
         finder.warn(
             f"{finder.title(where)} has {len(flat):,} images in no class directory (first: "
@@ -161,8 +163,10 @@ def outside_of(
 
     def look() -> Outside:
         claims = [*shown, *(claim for backend in by_class for claim in backend.claims())]
+        claimed = {claim[:2] for claim in claims}
         claims += [ClassPlace(*place) for place in (instead or {}).values()]
-        return images_outside(index, wholes, levels, claims, Discovered(listed, within))
+        spare = frozenset((instead or {}).values()) - claimed
+        return images_outside(index, wholes, levels, claims, Discovered(listed, within, spare))
 
     return look
 
@@ -212,9 +216,8 @@ def labels_of_directories(
     """File name -> class, by class directories, and the paths of these."""
     index, places = finder.index, finder.class_directories(directory)
     backend = split_of_places(finder, places)
-    labels = {
-        name: wnid
-        for number, wnid in enumerate(backend.classes)
-        for name, _, _ in backend.listing(number).entries(0)
-    }
+    labels: dict[bytes, bytes] = {}
+    for number, wnid in enumerate(backend.classes):
+        with contextlib.suppress(ImagenetfsError):  # told by who lists it
+            labels.update((name, wnid) for name, _, _ in backend.listing(number).entries(0))
     return labels, tuple(index.extent(*place[:2]).path for place in places.values())

@@ -25,6 +25,7 @@ from imagenetfs.tree.images import (
     begins_as_image,
     has_images_alone,
     is_dropping,
+    is_packed_image,
     judge,
 )
 from imagenetfs.tree.inode import InodeKind, base, max_rows
@@ -179,6 +180,8 @@ class _Collector:
         if reason is Reason.NOT_IMAGE and is_archive_name(name):
             if self._is_taken(place, row):
                 return False  # what it holds is counted
+            reason = Reason.PACKED
+        if reason is Reason.NOT_IMAGE and is_packed_image(name):
             reason = Reason.PACKED
         self._left_out.add(reason, name)
         return False

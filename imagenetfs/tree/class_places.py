@@ -65,9 +65,14 @@ def find_classes(
     the same parent the tar comes last.
     """
     found = list(_in_outer(index, where, fits))
-    if found or where.below:
+    if where.below:
         return found
-    return list(_a_level_deeper(index, where.archive, fits))
+    entry = index.archives[where.archive]
+    if not found:
+        found += _a_level_deeper(index, where.archive, fits)
+    elif entry.kind is Kind.DIRECTORY and (own := split_name(entry.path)):
+        found += _a_level_deeper(index, where.archive, fits, own)  # train/train/
+    return found
 
 
 def _in_outer(index: Index, where: DirectoryPlace, fits: re.Pattern[bytes]) -> Iterator[FoundClass]:
@@ -93,16 +98,20 @@ def _in_outer(index: Index, where: DirectoryPlace, fits: re.Pattern[bytes]) -> I
             yield FoundClass(parent, wnid, place)
 
 
-def _a_level_deeper(index: Index, archive: int, fits: re.Pattern[bytes]) -> Iterator[FoundClass]:
-    """Classes in the few directories and tars of an archive that has none itself."""
+def _a_level_deeper(
+    index: Index, archive: int, fits: re.Pattern[bytes], called: bytes = b""
+) -> Iterator[FoundClass]:
+    """Classes in the few directories and tars of an archive that has none itself; in one that has
+    some, in those that are ``called`` as the split that it is.
+    """
     container = index.container(archive)
     members, rows = container.members, index.nested(archive).tolist()
     is_directory = [stat.S_ISDIR(members.mode(row)) for row in rows]
-    if sum(is_directory) > _FEW or len(rows) > _FEW_TARS:
+    if not called and (sum(is_directory) > _FEW or len(rows) > _FEW_TARS):
         return
     for inner, row in enumerate(rows):
         name = members.name(row)
-        if _is_beside(name):
+        if _is_beside(name) or (called and split_name(archive_stem(name)) != called):
             continue
         own = None if is_directory[inner] else _own_archive(index, archive, inner, row)
         if own is not None:
@@ -114,7 +123,7 @@ def _a_level_deeper(index: Index, archive: int, fits: re.Pattern[bytes]) -> Iter
             continue
         above = name if is_directory[inner] else _above_in_tar(name)
         yield from (_below(above, one) for one in found)
-    if index.archives[archive].kind is Kind.DIRECTORY:
+    if index.archives[archive].kind is Kind.DIRECTORY and not called:
         yield from _in_deeper_tars(index, archive, fits)
 
 
@@ -229,6 +238,7 @@ def choose_split(
     for one in found:
         groups.setdefault(one.parent, []).append(one)
     called = [parent for parent in groups if split_name(parent) == wanted]
+    called += [p for p in groups if p not in called and any(_is_around(p, one) for one in called)]
     free = [parent for parent in groups if not split_name(parent)]
     chosen: dict[bytes, ClassPlace] = {}
     aside: list[FoundClass] = []
@@ -243,6 +253,11 @@ def choose_split(
             "another directory too, and are shown from the one with the most classes."
         )
     return chosen
+
+
+def _is_around(outer: bytes, inner: bytes) -> bool:
+    """Whether a directory lies in another one: half of the classes were unpacked a level deeper."""
+    return not outer or inner.startswith(outer + b"/")
 
 
 # --- flat images ----------------------------------------------------------------------------------

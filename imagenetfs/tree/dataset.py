@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from imagenetfs.errors import ImagenetfsError
+from imagenetfs.tree.lost_split import LostSplit
 from imagenetfs.tree.outside import Outside
 from imagenetfs.tree.split_backend import UNLABELED, SplitBackend
 
@@ -54,6 +56,11 @@ class Split:
     expected: Expected | None = None
     outside: Callable[[], Outside] = Outside
     other_labels: OtherLabels | None = None
+
+    @property
+    def lost(self) -> ImagenetfsError | None:
+        """Why nothing of it can be shown; None where something can."""
+        return self.backend.error if isinstance(self.backend, LostSplit) else None
 
     @property
     def wnids(self) -> list[bytes]:

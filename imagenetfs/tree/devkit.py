@@ -104,6 +104,9 @@ def parse(meta_mat: bytes, ground_truth: bytes) -> Devkit:
         raise ArchiveError("the devkit's ground truth is no list of numbers")
     numbers = {line: int(line) for line in kinds}
     truth = tuple(map(numbers.__getitem__, lines))
+    counted = set(numbers.values())
+    if 0 in counted and 0 not in wnids and counted - {0} <= wnids.keys():
+        raise ArchiveError("the devkit's ground truth counts classes from 0, its meta.mat from 1")
     return Devkit(wnids, words, truth, train_images=train_images)
 
 

@@ -17,7 +17,13 @@ from imagenetfs.tree.class_listing import (
 from imagenetfs.tree.class_places import ClassPlace
 from imagenetfs.tree.left_out import LeftOut
 from imagenetfs.tree.listing import Listing
-from imagenetfs.tree.split_backend import class_by_name, log_warning, troubles
+from imagenetfs.tree.split_backend import (
+    class_by_name,
+    doubts,
+    log_warning,
+    refuse_empty,
+    troubles,
+)
 
 
 class DirectorySplit:
@@ -46,7 +52,7 @@ class DirectorySplit:
     def listing(self, number: int) -> Listing:
         archive, inner, below = self._places[number]
         place, left_out = (archive, inner), LeftOut()
-        for sentence in troubles(self._index, place):
+        for sentence in (*troubles(self._index, place), *doubts(self._index, (place,))):
             self._tell(sentence)
         if below:
             listing: Listing = directory_listing(self._index, place, below, left_out)
@@ -57,6 +63,7 @@ class DirectorySplit:
         if number not in self._counted:
             self._counted.add(number)
             self._left_out.add_all(left_out)
+        refuse_empty(self._index, self.classes[number], listing, (place,))
         return listing
 
     def places(self, number: int) -> Sequence[Place]:
@@ -103,3 +110,6 @@ class DirectorySplit:
             except ImagenetfsError as error:
                 found.append(str(error))
         return found
+
+    def doubts(self) -> Sequence[str]:
+        return doubts(self._index, (place[:2] for place in self._places))

@@ -47,14 +47,18 @@ def _walk(
         for stem, place in split_tars(discovery, path):
             for one in find_classes(index, place, fits):
                 yield one._replace(parent=join_path(join_path(parent, stem), one.parent))
+        packed: set[bytes] = set()
         for name in discovery.files(path):
             stem = archive_stem(name)
             if stem == name or not CLASS.fullmatch(stem):
                 continue
             place = discovery.container(join_path(path, name))
             if place is not None:
+                packed.add(stem)
                 yield FoundClass(parent, stem, place)
         for name in names:
+            if name in packed:
+                continue  # the tar of a class is shown, and not its directory
             own = join_path(path, name)
             place = discovery.place(own) if fits.fullmatch(name) else None
             if place is not None:

@@ -34,10 +34,10 @@ DEVKIT = re.compile(rb"(ILSVRC20\d\d_)?dev_?kit.*", re.IGNORECASE)
 SPLIT_TAR = re.compile(rb"ILSVRC20\d\d_img_.*\.tar|(train|val(id|idation)?)\.tar", re.IGNORECASE)
 """The tars of splits, as they are published and commonly called."""
 
-_BESIDE = re.compile(rb".*(bbox|bounding|annotation).*", re.IGNORECASE | re.DOTALL)
+_BESIDE = re.compile(rb".*(bbox|boxes|bounding|annotation).*", re.IGNORECASE | re.DOTALL)
 """Archives that come with ImageNet and hold no images."""
 
-_BOXES = re.compile(rb"annotations?|bbox(es)?|bounding[-_]?box(es)?", re.IGNORECASE)
+_BOXES = re.compile(rb"annotations?|b?box(es)?|bounding[-_]?box(es)?", re.IGNORECASE)
 
 DEPTH = 2
 """Levels of directories that are numbered as archives whatever they hold."""
@@ -57,7 +57,9 @@ class Discovery:
     where the source seems to have them. ``listed``: the names in
     directories of images that were looked into for levels. ``refused``: directories that could not
     be listed. ``deflated``: path of a zip -> the archives of classes that are deflated in it.
-    ``unpacked``: the names with those in zips, once there is an index.
+    ``unfinished``: paths of downloads that were not.
+    ``unread``: path of a zip -> why nothing of it can be read. ``unpacked``: the names with those
+    in zips, once there is an index.
     """
 
     archives: list[Archive] = field(default_factory=list)
@@ -75,6 +77,8 @@ class Discovery:
     inner_tars: dict[bytes, dict[int, bytes]] = field(default_factory=dict)
     listed: dict[bytes, list[tuple[bytes, bool]]] = field(default_factory=dict)
     refused: set[bytes] = field(default_factory=set)
+    unread: dict[bytes, ImagenetfsError] = field(default_factory=dict)
+    unfinished: list[bytes] = field(default_factory=list)
     unpacked: UnpackedSource | None = None
 
     def lose(self, error: ImagenetfsError) -> None:

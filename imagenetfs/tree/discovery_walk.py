@@ -50,7 +50,7 @@ from imagenetfs.tree.discovery import (
     is_beside,
 )
 from imagenetfs.tree.images import is_dropping
-from imagenetfs.tree.peek import Peek, peek
+from imagenetfs.tree.peek import Peek, peek, plain_name
 
 _OF_DIRECTORIES = (WINTER21, FALL11, DOWN_SAMPLED)
 """Those in whose directories the images stand, or the archives."""
@@ -64,14 +64,32 @@ _LEVELS_OF_SPLIT, _FEW_LEVELS = 4, 32
 """How deep classes stand in a split's directory, and how many directories and tars there may be in
 each that has none."""
 
-_SUFFIXED = re.compile(rb".*\.(tar\.(gz|xz|zst|zstd|bz2|lzma|Z)|tgz|txz|tbz2?|tzst)", re.DOTALL)
+_SUFFIXED = re.compile(
+    rb".*\.(tar\.(gz|xz|zst|zstd|bz2|lzma|z)|tgz|txz|tbz2?|tzst)", re.IGNORECASE | re.DOTALL
+)
 _ZIP = re.compile(rb".*\.zip([._?-].*| ?\(\d+\))?", re.IGNORECASE | re.DOTALL)
 """What is looked into to see whether it is a zip: download programs number what they save twice."""
+
+_ALMOST = re.compile(
+    rb"(ILSVRC20\d\d_img_(train|val|test)\w*|train(ing)?|val(id|idation)?)(\.tar)?"
+    rb"([._~ -]?(old|bak|backup|orig|save|copy|\d)|[_~]| ?\(\d+\)| - copy)?",
+    re.IGNORECASE,
+)
+"""Files that may be the tar of a split under a name that does not end so."""
+
+_UNFINISHED = re.compile(
+    rb".*\.(part|partial|crdownload|filepart|download|opdownload|aria2|!ut|!qb|td|xltd)",
+    re.IGNORECASE | re.DOTALL,
+)
+_OF_SPLIT = re.compile(
+    rb"(ILSVRC20\d\d|.*imagenet|winter_?21|fall_?11|train|val|n\d{8}\.tar|Unconfirmed \d+\.).*",
+    re.IGNORECASE | re.DOTALL,
+)
 
 _PART = re.compile(
     rb"(?P<whole>.*\.(?:(?:tar|zip)(?:\.(?:gz|xz|zst|bz2))?|t[gx]z|tbz2?))"
     rb"\.(?P<part>(?!gz|xz)[a-z]{2}|\d{1,3}|part[-_.]?\w{1,3})",
-    re.DOTALL,
+    re.IGNORECASE | re.DOTALL,
 )
 
 
@@ -197,9 +215,13 @@ class _Walker:
         return True
 
     def _is_level(self, path: bytes) -> bool:
-        """Whether a directory is no more than a level between others."""
+        """Whether a directory is no more than a level between others: it holds splits, or nothing
+        but directories.
+        """
         names = [name for name, _ in self.result.names[path] if not CLASS.fullmatch(name)]
-        if len(names) > _MOST_WITHIN or self.result.files(path):
+        files = [name for name in self.result.files(path) if not is_dropping(name)]
+        has_splits = any(map(IMAGES.fullmatch, self.result.directories(path)))
+        if len(names) > _MOST_WITHIN or (files and not has_splits):
             return False
         return not any(DEVKIT.fullmatch(part) for part in path.split(b"/"))
 
@@ -233,12 +255,20 @@ class _Walker:
                     self.result.parts.setdefault(join_path(path, part["whole"]), []).append(name)
                 elif _ZIP.fullmatch(name) and not name.startswith(b"."):
                     self._look_into(join_path(path, name))
+                elif _UNFINISHED.fullmatch(name) and _OF_SPLIT.fullmatch(name):
+                    self.result.unfinished.append(join_path(path, name))
+                elif _ALMOST.fullmatch(name):
+                    self._look_into(join_path(path, name), must_be=False)
         for path, pieces in self.result.parts.items():
-            if len(pieces) == 1 and _ZIP.fullmatch(pieces[0]):
-                self._look_into(join_path(path.rpartition(b"/")[0], pieces[0]))
+            if len(pieces) == 1:  # saved by wget beside another one, or a part alone
+                is_zip = _ZIP.fullmatch(pieces[0]) is not None
+                alone = join_path(path.rpartition(b"/")[0], pieces[0])
+                self._look_into(alone, must_be=is_zip)
         whole = self.result.parts.items()
         self.result.parts = {
-            p: pieces for p, pieces in whole if len(pieces) > 1 and p not in self._found
+            path: pieces
+            for path, pieces in whole
+            if len(pieces) > 1 and not {path, plain_name(path)} & self._found.keys()
         }
 
     # --- levels within splits -------------------------------------------------------------------
@@ -293,15 +323,16 @@ class _Walker:
         else:
             self.result.compressed[path] = self._compressed[directory, kind]
 
-    def _look_into(self, path: bytes) -> None:
+    def _look_into(self, path: bytes, *, must_be: bool = True) -> None:
         """A file whose name says that it is a zip, or compressed: it may be a plain tar all the
-        same.
+        same. Unless it ``must_be`` an archive, what cannot be read is told by others.
         """
         assert self._peek is not None
         try:
             seen = self._peek(path)
         except ImagenetfsError as error:
-            self.result.warnings.append(f"{error} It is not shown.")
+            if must_be:
+                self.result.warnings.append(f"{error} It is not shown.")
             return
         if seen.compressed:
             self.result.compressed[path] = seen.compressed

@@ -18,7 +18,7 @@ from imagenetfs.index.member_table import MemberTable
 FIRST_BYTES = 16
 """Bytes of a file that tell whether it is an image."""
 
-_EXTENSIONS = rb"jpe?g|jpe|jfif|jp2|png|ppm|pgm|pbm|pnm|bmp|tiff?|webp|gif"
+_EXTENSIONS = rb"jpe?g|jpe|jfif|jp2|jxl|png|ppm|pgm|pbm|pnm|bmp|tiff?|webp|gif|avif|hei[cf]"
 _IMAGE = re.compile(rb".*\.(?:" + _EXTENSIONS + rb")", re.IGNORECASE | re.DOTALL)
 
 _PLAIN_IMAGE = re.compile(rb"\w[^/]*\.(?:" + _EXTENSIONS + rb")", re.IGNORECASE | re.DOTALL)
@@ -29,7 +29,7 @@ _OTHER_WORDS = b"""
     mat npy npz pkl pickle pt pth h5 hdf5 lmdb mdb db sqlite parquet arrow ini cfg conf
     tar gz tgz bz2 xz zst zip rar 7z py pyc ipynb sh m c cpp h js mp4 avi mov mkv wav mp3
     md5 sha1 sha256 sum url lnk tmp temp bak old orig swp lock
-    part partial crdownload download aria2
+    part partial crdownload download opdownload filepart aria2 !ut !qb td xltd
 """
 _OTHER = re.compile(
     rb".*\.(?:" + b"|".join(_OTHER_WORDS.split()) + rb")", re.IGNORECASE | re.DOTALL
@@ -40,7 +40,8 @@ _DROPPING = re.compile(
     rb"|.*~|#.*#|~\$.*"  # an editor's backups and locks
     rb"|(?:eh)?thumbs(?:_vista)?\.db|desktop\.ini|icon\r"
     rb"|__macosx|\$recycle\.bin|recycler|system volume information"
-    rb"|@eadir|@__thumb|@recycle|@recently-snapshot|@tmp|#recycle|#snapshot|lost\+found"
+    rb"|@eadir|@__thumb|@recycle|@recently-snapshot|@sharebin|@tmp|#recycle|#snapshot|~snapshot"
+    rb"|lost\+found|found\.\d{3}|network trash folder|temporary items|picasa\.ini"
     rb"|__pycache__|cvs",
     re.IGNORECASE | re.DOTALL,
 )
@@ -53,7 +54,8 @@ _FIRST = re.compile(
     rb"|II\*\0|MM\0\*"  # TIFF
     rb"|RIFF.{4}WEBP"
     rb"|P[1-6][\s#]"  # portable any map
-    rb"|\0\0\0\x0cjP  ",  # JPEG 2000
+    rb"|\0\0\0\x0c(?:jP  |JXL )|\xff\x0a"  # JPEG 2000, JPEG XL
+    rb"|.{4}ftyp(?:avi[fs]|hei[cfs]|mif1|msf1)",  # AVIF, HEIF
     re.DOTALL,
 )
 
@@ -65,6 +67,16 @@ class Verdict(Enum):
     OTHER = "other"
     DROPPING = "dropping"
     UNTOLD = "untold"
+
+
+_PACKED_IMAGE = re.compile(
+    rb".*\.(?:" + _EXTENSIONS + rb")\.(?:gz|xz|zst|bz2|lz4|Z)", re.IGNORECASE | re.DOTALL
+)
+
+
+def is_packed_image(name: bytes) -> bool:
+    """Whether a name is that of an image that was compressed by itself."""
+    return _PACKED_IMAGE.fullmatch(name) is not None
 
 
 def is_dropping(name: bytes) -> bool:

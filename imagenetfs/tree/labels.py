@@ -4,6 +4,7 @@ whichever file has them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Container, Iterator
@@ -23,7 +24,10 @@ DEVKIT = b"ILSVRC2012_devkit_t12"
 DEVKIT_NAMES = re.compile(
     rb"(ILSVRC20\d\d[-_])?dev_?kit(?![-_]?t3)\d?([-_. (].*)?", re.IGNORECASE | re.DOTALL
 )
-_PACKED = re.compile(rb"(?P<stem>.*?)\.(tar(\.\w+)?|tgz|txz|tbz2?)", re.IGNORECASE | re.DOTALL)
+_PACKED = re.compile(
+    rb"(?P<stem>.*?)\.(tar|tgz|txz|tbz2?)( ?\(\d+\))?(\.(gz|xz|bz2|zst|\d+))*",
+    re.IGNORECASE | re.DOTALL,
+)
 _DATA = b"data"
 _WORDS = b"words.txt"
 _MAPPING = b"LOC_synset_mapping.txt"
@@ -31,23 +35,14 @@ _MAPPING = b"LOC_synset_mapping.txt"
 
 def read_devkit(discovery: Discovery, source: Source | UnpackedSource) -> Devkit | None:
     """The development kit's labels, from its directory or its archive, the first that is usable;
-    None if there is none. A damaged one is told.
+    None if there is none. A damaged one is told, and another one that says otherwise.
     """
     damaged: list[str] = []
-    file_of = _file_of(discovery)
-    for path, is_directory in _kits(discovery):
+    kits = iter(_kits(discovery))
+    for path, is_directory in kits:
+        title = os.fsdecode(path) or str(source.path)
         try:
-            if is_directory:
-                (meta_path, meta), (truth_path, truth) = _files(source, discovery, path)
-            else:
-                meta_path, truth_path = path, path
-                meta, truth = devkit.unpacked(source.read_whole(path))
-            kit = replace(
-                devkit.parse(meta, truth),
-                meta_path=file_of(meta_path),
-                truth_path=file_of(truth_path),
-                meta=partial(_meta_again, source, meta_path, not is_directory),
-            )
+            kit = _read(discovery, source, path, is_directory)
         except HelperDiedError as error:
             damaged.append(
                 f"the labels are missing in this mount: {error}. Raise the limit and mount anew."
@@ -56,11 +51,51 @@ def read_devkit(discovery: Discovery, source: Source | UnpackedSource) -> Devkit
         except ImagenetfsError as error:
             damaged.append(f"the devkit cannot be used: {error}")
             continue
-        used = f" {os.fsdecode(path) or source.path} is used instead."
-        discovery.warnings.extend(told + used for told in damaged)
+        discovery.warnings.extend(f"{told} {title} is used instead." for told in damaged)
+        for other, is_another_directory in kits:
+            # An archive beside the directory of its name is what that was unpacked from.
+            if _called(other) != _called(path):
+                with contextlib.suppress(ImagenetfsError):
+                    second = _read(discovery, source, other, is_another_directory)
+                    _tell_differences(discovery, title, kit, os.fsdecode(other), second)
         return kit
     discovery.warnings.extend(damaged)
     return None
+
+
+def _read(
+    discovery: Discovery, source: Source | UnpackedSource, path: bytes, is_directory: bool
+) -> Devkit:
+    file_of = _file_of(discovery)
+    if is_directory:
+        (meta_path, meta), (truth_path, truth) = _files(source, discovery, path)
+    else:
+        meta_path, truth_path = path, path
+        meta, truth = devkit.unpacked(source.read_whole(path))
+    return replace(
+        devkit.parse(meta, truth),
+        meta_path=file_of(meta_path),
+        truth_path=file_of(truth_path),
+        meta=partial(_meta_again, source, meta_path, not is_directory),
+    )
+
+
+def _tell_differences(
+    discovery: Discovery, title: str, kit: Devkit, other_title: str, other: Devkit
+) -> None:
+    images = max(len(kit.truth), len(other.truth))
+    differ = sum(kit.val_wnid(number) != other.val_wnid(number) for number in range(1, images + 1))
+    if differ:
+        discovery.warnings.append(
+            f"{title} and {other_title} disagree about {differ:,} of {images:,} val images: "
+            f"{title} is followed."
+        )
+
+
+def _called(path: bytes) -> bytes:
+    """A kit's name, without the ending of its archive and a browser's number."""
+    found = re.match(rb"\w+", path.rpartition(b"/")[2])
+    return found[0].lower() if found else b""
 
 
 def _meta_again(source: Source | UnpackedSource, path: bytes, is_packed: bool) -> bytes:
@@ -75,29 +110,32 @@ def _file_of(discovery: Discovery) -> Callable[[bytes], bytes]:
 
 
 def _kits(discovery: Discovery) -> Iterator[tuple[bytes, bool]]:
-    """(path, whether it is a directory) of what is called as a devkit: in the version's directory,
-    then above it; the one of 2012 first, directories before archives.
+    """(path, whether it is a directory) of what is called as a devkit, or has the files of one: in
+    the version's directory, then above it, then wherever discovery has looked; the one of 2012
+    first, directories before archives.
     """
     directory = discovery.root(ILSVRC2012)
-    seen: set[bytes] = set()
-    for where in _above(discovery, directory):
-        if where in seen:
+    found: list[bytes] = []
+    for where in dict.fromkeys((*_above(discovery, directory), *sorted(discovery.names))):
+        if any(where == kit or where.startswith(kit + b"/") for kit in found if kit):
             continue
-        seen.add(where)
         directories = [n for n in discovery.directories(where) if DEVKIT_NAMES.fullmatch(n)]
         packed = [
             name
             for name in discovery.files(where)
             if (match := _PACKED.fullmatch(name)) and DEVKIT_NAMES.fullmatch(match["stem"])
         ]
-        for name in sorted(directories, key=_preferred):
-            yield join_path(where, name), True
-        for name in sorted(packed, key=_preferred):
-            yield join_path(where, name), False
-        if _DATA in discovery.directories(where) and any(
-            name in discovery.files(join_path(where, _DATA)) for name in devkit.META_NAMES
-        ):
-            yield where, True
+        kits = [(join_path(where, name), True) for name in sorted(directories, key=_preferred)]
+        kits += [(join_path(where, name), False) for name in sorted(packed, key=_preferred)]
+        if _has_meta(discovery, where) or _has_meta(discovery, join_path(where, _DATA)):
+            kits.append((where, True))
+        for kit in kits:
+            found.append(kit[0])
+            yield kit
+
+
+def _has_meta(discovery: Discovery, directory: bytes) -> bool:
+    return any(name in discovery.files(directory) for name in devkit.META_NAMES)
 
 
 def _above(discovery: Discovery, directory: bytes | None) -> Iterator[bytes]:
@@ -125,6 +163,7 @@ def _files(
     nested = [n for n in discovery.directories(kit) if DEVKIT_NAMES.fullmatch(n)]
     is_nested = nested and _DATA not in discovery.directories(kit)
     data = join_path(join_path(kit, nested[0]) if is_nested else kit, _DATA)
+    data = kit if _has_meta(discovery, kit) else data
     if kit in discovery.names and not discovery.names[kit]:
         raise ArchiveError(f"{os.fsdecode(kit)} is empty")
     wanted = (devkit.META_NAMES, devkit.TRUTH_NAMES)

@@ -22,13 +22,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from imagenetfs.errors import ImagenetfsError
+from imagenetfs.errors import BrokenArchivesError, ImagenetfsError
 from imagenetfs.system.text import decoded
 from imagenetfs.tree import published_counts
+from imagenetfs.tree.class_places import wnid_of_name
 from imagenetfs.tree.dataset import Expected, Split, Version
 from imagenetfs.tree.devkit import Devkit
 from imagenetfs.tree.left_out import FIRST_NAMES, LeftOut, Reason
-from imagenetfs.tree.listing import Listing
+from imagenetfs.tree.listing import FlatListing, Listing
 from imagenetfs.tree.split_backend import UNLABELED
 
 Tell = Callable[[str, str], None]
@@ -92,9 +93,13 @@ class Ledger:
     labelled_otherwise: list[str] = field(default_factory=list)
     """Images in class directories of which ``labelled_by`` says that they are of another class."""
     labelled_by: str = ""
+    named_otherwise: list[str] = field(default_factory=list)
+    """Images in a class whose names say another one: ``class/name``."""
     left_out: LeftOut = field(default_factory=LeftOut)
     problems: list[str] = field(default_factory=list)
     """What is broken or cannot be read, in sentences."""
+    doubts: list[str] = field(default_factory=list)
+    """What may not be whole, in sentences: told, and no reason to refuse anything."""
 
     @property
     def adds_up(self) -> bool:
@@ -137,6 +142,14 @@ class Ledger:
                 f"{self.labelled_by} has ({_some(self.labelled_otherwise)}), the class directories "
                 "are followed"
             )
+        if self.named_otherwise:
+            several = len(self.named_otherwise)
+            yield (
+                f"{several:,} {'image' if several == 1 else 'images'} whose names say another "
+                f"class than they stand in ({_some(self.named_otherwise)})"
+            )
+        if self.images == 0 and not self.empty and not self.problems:
+            yield "no image at all"
         if self.hollow and self.note is None:
             yield self._of_0_bytes()
         for reason in self.left_out.to_tell:
@@ -192,9 +205,11 @@ class Ledger:
             "empty_classes": self.empty,
             "classes_off": self.off,
             "labelled_otherwise": self.labelled_otherwise,
+            "named_otherwise": self.named_otherwise,
             "images_of_0_bytes": len(self.hollow),
             "named_of_0_bytes": self.hollow,
             "broken": self.problems,
+            "doubtful": self.doubts,
             "adds_up": self.adds_up if self.images is not None else None,
         }
 
@@ -209,6 +224,8 @@ def preview(version: Version, split: Split, *, strict: bool = False) -> Ledger:
 
     ``strict``: the published totals count however little is there.
     """
+    if split.lost is not None:
+        return Ledger(title_of(version, split), 0, None)
     classes = split.wnids
     expected = split.expected or published(version, split)
     if split.expected is None and expected is not None and not strict:
@@ -231,6 +248,9 @@ def account(version: Version, split: Split, *, strict: bool = False) -> Ledger:
     for number, name in enumerate(split.backend.classes):
         try:
             listing = split.backend.listing(number)
+        except BrokenArchivesError:  # among the problems of the backend
+            ledger.empty.append(os.fsdecode(name))
+            continue
         except ImagenetfsError as error:
             problems[str(error)] = None
             continue
@@ -239,8 +259,10 @@ def account(version: Version, split: Split, *, strict: bool = False) -> Ledger:
         _note_hollow(ledger, name, listing)
         _note_class(ledger, name, len(listing), of_class.get(name))
         _note_labels(ledger, split, name, listing)
+        _note_names(ledger, version, split, name, listing)
     problems |= dict.fromkeys(problems_of(split))
     ledger.images, ledger.bytes, ledger.problems = images, size, list(problems)
+    ledger.doubts = list(split.backend.doubts())
     ledger.left_out.add_all(split.backend.left_out())
     outside = split.outside()
     ledger.left_out.add_all(outside.left_out)
@@ -285,6 +307,27 @@ def _note_labels(ledger: Ledger, split: Split, wnid: bytes, listing: Listing) ->
                 ledger.labelled_otherwise.append(os.fsencode(name).decode("utf-8", "replace"))
 
 
+def _note_names(
+    ledger: Ledger, version: Version, split: Split, wnid: bytes, listing: Listing
+) -> None:
+    """Note the images of a class whose names begin or end with another wnid. In a set that is no
+    version, classes may be put together: there only those of other classes of the split count.
+    """
+    if wnid == UNLABELED:
+        return
+    if listing.columns(0, 1).prefix.startswith(wnid + b"_"):
+        return
+    every = listing.columns(0, len(listing))
+    known = None if os.fsdecode(version.name) in published_counts.VERSIONS else split.wnids
+    blob, start = every.middles.tobytes(), 0
+    for end in every.ends.tolist():
+        name = every.prefix + blob[start:end] + every.suffix
+        start = end
+        said = wnid_of_name(name)
+        if said not in (None, wnid) and (known is None or said in known):
+            ledger.named_otherwise.append(decoded(wnid + b"/" + name))
+
+
 class LedgerWatch:
     """Tells what does not add up as soon as it shows, a sentence a split. Make it before forking.
 
@@ -313,6 +356,8 @@ class LedgerWatch:
         _note_class(found, name, len(listing), wanted)
         _note_labels(found, split, name, listing)
         _note_hollow(found, name, listing)
+        if isinstance(listing, FlatListing):  # others cost time for each name
+            _note_names(found, version, split, name, listing)
         told = [*found.off, *(f"{name} has no image" for name in found.empty)]
         found.off, found.empty = [], []
         told += found.differences()

@@ -39,7 +39,7 @@ PHRASES = {
     Reason.UNREADABLE: "not readable",
     Reason.NO_LABEL: "without a label",
     Reason.NO_CLASS: "in no class that is shown",
-    Reason.PACKED: "that are archives, and not read (in a class, or compressed)",
+    Reason.PACKED: "not read, for being archives (where classes or images are) or compressed",
 }
 
 

@@ -15,6 +15,7 @@ from imagenetfs.index.archives import archive_stem, is_archive_name
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.tree.discovery import (
     CLASS,
+    DEVKIT,
     DOWN_SAMPLED,
     FALL11,
     ILSVRC2012,
@@ -95,7 +96,11 @@ def _ilsvrc2012(found: Discovery, source: Path, own: bytes) -> bytes | None:
                     "another set of classes, put them into a directory of its name."
                 )
             return base
-    general = [name for name in found.directories(base) if _GENERAL.fullmatch(name)]
+    general = [
+        name
+        for name in found.directories(base)
+        if _GENERAL.fullmatch(name) or _has_kit(found, join_path(base, name))
+    ]
     starts = [path for name in general if (path := join_path(base, name)) not in taken]
     fitting = [
         next((p for p in (start, *_below(found, start)) if holds_split(found, p)), None)
@@ -110,6 +115,12 @@ def _ilsvrc2012(found: Discovery, source: Path, own: bytes) -> bytes | None:
             "give one as the source, or name the right one ILSVRC2012."
         )
     return roots[0] if roots else None
+
+
+def _has_kit(found: Discovery, path: bytes) -> bool:
+    """Whether a directory of any name has splits, and a devkit beside them."""
+    is_there = any(map(DEVKIT.fullmatch, (*found.directories(path), *found.files(path))))
+    return is_there and holds_split(found, path)
 
 
 def _with_published_tars(found: Discovery) -> list[bytes]:

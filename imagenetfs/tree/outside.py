@@ -42,7 +42,8 @@ from imagenetfs.tree.left_out import LeftOut, Reason
 from imagenetfs.tree.split_backend import troubles
 
 _PACKED_CLASS = re.compile(
-    CLASS.pattern + rb"\.(tar\.\w+|zip\.\w+|tgz|txz|tbz2?|tzst|7z|rar|gz|xz|zst|bz2)", re.IGNORECASE
+    CLASS.pattern + rb"(\.(tar\.\w+|zip\.\w+|tgz|txz|tbz2?|tzst|7z|rar|gz|xz|zst|bz2))?",
+    re.IGNORECASE,
 )
 
 
@@ -62,11 +63,12 @@ NamesBelow = Mapping[bytes, Sequence[tuple[bytes, bool]]]
 
 class Discovered(NamedTuple):
     """``names`` in directories; ``within``: the directory of an archive to which the split is
-    confined.
+    confined; ``instead``: what takes the place of broken classes.
     """
 
     names: NamesBelow
     within: Mapping[int, bytes]
+    instead: frozenset[Place] = frozenset()
 
 
 def images_outside(
@@ -95,7 +97,7 @@ class _Counter:
         self, index: Index, claims: Iterable[ClassPlace], tops: Collection[int], known: Discovered
     ) -> None:
         self._index = index
-        self._names, self._within = known.names, known.within
+        self._names, self._within, self._instead = known
         self._claimed: dict[Place, list[bytes]] = {}
         for archive, inner, below in claims:
             self._claimed.setdefault((archive, inner), []).append(below)
@@ -122,7 +124,10 @@ class _Counter:
             own = self._index.promoted(archive, row)
             if own in self._tops or (not whole and (is_directory or own is not None)):
                 continue  # counted on its own, or not the split's
-            if self._is_claimed(archive, _twin(container.members.name(row))):
+            shown = self._claimed_at(archive, _twin(container.members.name(row)))
+            if shown is not None:
+                if is_directory:
+                    self._count_twin(container.locate(row)[0], shown)
                 continue
             with contextlib.suppress(ImagenetfsError):
                 if own is not None:
@@ -146,8 +151,11 @@ class _Counter:
             return False
         for (name, is_directory), own in pairs:
             if own is not None:
-                is_twin = archives.number(join_path(directory, _twin(name))) in self._tops
-                if whole and own not in self._tops and not is_twin:
+                twin = archives.number(join_path(directory, _twin(name)))
+                is_shown = twin is not None and self._is_shown(twin)
+                if twin is not None and is_shown and is_directory and not self._is_shown(own):
+                    self._count_twin(join_path(directory, name), (twin, OUTER))
+                if whole and own not in self._tops and twin not in self._tops:
                     with contextlib.suppress(ImagenetfsError):
                         self.count(own, whole=True)
             elif not is_directory and self._is_packed(name):
@@ -174,15 +182,32 @@ class _Counter:
     def _inner(self, archive: int) -> Iterator[tuple[int, int]]:
         return enumerate(self._index.nested(archive).tolist())
 
-    def _is_claimed(self, archive: int, name: bytes) -> bool:
-        """Whether what is called so in an archive is a class that is shown."""
+    def _claimed_at(self, archive: int, name: bytes) -> Place | None:
+        """The container of that name in an archive, where it is a class that is shown."""
         container = self._index.container(archive)
         row = container.members.find(name)
         if row < 0:
-            return False
+            return None
         own = self._index.promoted(archive, row)
         inner = self._index.inner_of_row(archive, row)
-        return b"" in self._claimed.get((archive, inner) if own is None else (own, OUTER), [])
+        place = (archive, inner) if own is None else (own, OUTER)
+        return place if b"" in self._claimed.get(place, []) else None
+
+    def _is_shown(self, archive: int) -> bool:
+        """Whether a whole archive is a class that is shown."""
+        place = (archive, OUTER)
+        return b"" in self._claimed.get(place, []) and place not in self._instead
+
+    def _count_twin(self, directory: bytes, shown: Place) -> None:
+        """Count the images in a class's directory that its tar, which is shown, has not."""
+        with contextlib.suppress(ImagenetfsError):
+            members = self._index.container(*shown).members
+            if members.problem is not None:
+                return  # the directory takes its place
+            known = {members.base_name(row) for row in members.regular().tolist()}
+            for name, is_directory in self._index.source.names(directory):
+                if not is_directory and name not in known and judge(name) is Verdict.IMAGE:
+                    self.found.left_out.add(Reason.NO_CLASS, name)
 
     def _count_rows(self, place: Place, below: Iterable[bytes]) -> None:
         """Count the images in a container that are not below one of these directories of it."""

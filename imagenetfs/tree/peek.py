@@ -98,11 +98,21 @@ def peek(source: Source, path: bytes, members: int = _MEMBERS) -> Peek:
 
 def plain_name(path: bytes) -> bytes:
     """The path of what is in a compressed file: its own without the ending that says so."""
+    lower = path.lower()
     for ending in _ENDINGS:
-        if path.endswith(ending):
-            return path.removesuffix(ending)
-    short = (path.removesuffix(e) + b".tar" for e in _SHORT if path.endswith(e))
+        if lower.endswith(ending.lower()):
+            return path[: -len(ending)]
+    short = (path[: -len(ending)] + b".tar" for ending in _SHORT if lower.endswith(ending))
     return next(short, path)
+
+
+def unpack_command(path: bytes) -> str:
+    """What unpacks a file in its place, by the ending of its name; nothing for other names."""
+    for command, ending in _UNPACK.values():
+        short = b".t" + ending[1:].encode()
+        if path.endswith((ending.encode(), short)):
+            return command
+    return ""
 
 
 def sentence_of_compressed(source: Path, path: bytes, how: str) -> str:

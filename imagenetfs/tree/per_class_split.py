@@ -13,7 +13,13 @@ from imagenetfs.tree.class_listing import Place, container_listing
 from imagenetfs.tree.class_places import ClassPlace
 from imagenetfs.tree.left_out import LeftOut
 from imagenetfs.tree.listing import Listing
-from imagenetfs.tree.split_backend import class_by_name, log_warning, troubles
+from imagenetfs.tree.split_backend import (
+    class_by_name,
+    doubts,
+    log_warning,
+    refuse_empty,
+    troubles,
+)
 
 
 class PerClassSplit:
@@ -61,8 +67,9 @@ class PerClassSplit:
         if problem is not None:
             self._replaced[number] = place != self._places[number]
             self._tell(problem)
-        for sentence in self._not_shown(place):
+        for sentence in (*self._not_shown(place), *doubts(self._index, (place,))):
             self._tell(sentence)
+        refuse_empty(self._index, self.classes[number], listing, (place,))
         return listing
 
     def _not_shown(self, place: Place) -> list[str]:
@@ -125,6 +132,9 @@ class PerClassSplit:
             if problem is not None:
                 found.append(problem)
         return found
+
+    def doubts(self) -> Sequence[str]:
+        return doubts(self._index, map(self._shown, range(len(self.classes))))
 
     def _judge(self, number: int) -> tuple[Place, str | None]:
         """The container to show a class from, and what is wrong with its own, in a sentence."""

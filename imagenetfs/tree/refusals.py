@@ -25,6 +25,7 @@ from imagenetfs.tree.peek import (
     plain_name,
     sentence_of_compressed,
     sentence_of_compressed_classes,
+    unpack_command,
 )
 
 _HUGGING_FACE = re.compile(rb"(train_images_\d+|val(idation)?_images|test_images)\.tar(\.gz)?")
@@ -52,7 +53,11 @@ def unusable(found: Discovery, source: Path) -> Iterator[str]:
             )
     for path, names in found.parts.items():
         yield _of_parts(source, path, names)
+    yield from _of_shards_unpacked(found, source)
+    yield from _of_unfinished(found)
+    yield from _of_class_names(found, source)
     yield from _of_other_formats(found, source)
+    yield from _of_other_forms(found, source)
     yield from _of_versions(found)
 
 
@@ -92,11 +97,128 @@ def _of_parts(source: Path, path: bytes, names: Sequence[bytes]) -> str:
     parts = " ".join(shlex.quote(os.fsdecode(name)) for name in _in_order(names))
     directory = shlex.quote(str(source / os.fsdecode(path.rpartition(b"/")[0])))
     whole = shlex.quote(os.fsdecode(_last(path)))
-    then = ", and unpack that" if plain_name(path) != path else ""
+    command = unpack_command(path)
+    then = f" && {command} {whole}" if command else ""
     return (
         f"{os.fsdecode(path)} is there in {len(names)} parts, which are not read as one: put "
-        f"them together once (cd {directory} && cat {parts} > {whole}){then}."
+        f"them together once (cd {directory} && cat {parts} > {whole}{then})."
     )
+
+
+_SHARD = re.compile(rb"(?P<split>train|val|test)(idation)?_images(?P<number>_\d+)?(\.tar)?")
+
+
+def _of_shards_unpacked(found: Discovery, source: Path) -> Iterator[str]:
+    """On Hugging Face's archives of ILSVRC2012, no longer compressed, or unpacked each."""
+    for path, names in found.names.items():
+        shards = {name: m for name, _ in names if (m := _SHARD.fullmatch(name)) is not None}
+        if not any(match["split"] == b"train" and match["number"] for match in shards.values()):
+            continue
+        moves = []
+        for split in ("train", "val", "test"):
+            some = sorted(name for name, m in shards.items() if m["split"] == split.encode())
+            if some:
+                files = " ".join(shlex.quote(os.fsdecode(name)) for name in some)
+                moves.append(f"mkdir -p ILSVRC2012/{split} && mv {files} ILSVRC2012/{split}")
+        where = shlex.quote(str(source / os.fsdecode(path)))
+        yield (
+            f"{os.fsdecode(path) or source} has Hugging Face's parts of ILSVRC2012, whose images' "
+            f"names tell the classes: put those of each split together (cd {where} && "
+            f"{' && '.join(moves)})."
+        )
+
+
+_NEARLY_CLASS = re.compile(rb"n\d{8}(?![\d.]).*", re.IGNORECASE | re.DOTALL)
+
+
+def _of_class_names(found: Discovery, source: Path) -> Iterator[str]:
+    """On what is nearly called as a class: directories of wnid and words, files without ending."""
+    for path in sorted({*found.names, *found.listed}):
+        names = {*found.names.get(path, ()), *found.listed.get(path, ())}
+        where = shlex.quote(str(source / os.fsdecode(path)))
+        title = os.fsdecode(path) or str(source)
+        nearly = sorted(
+            name
+            for name, is_directory in names
+            if is_directory and _NEARLY_CLASS.fullmatch(name) and not CLASS.fullmatch(name)
+        )
+        if nearly:
+            some = "1 directory" if len(nearly) == 1 else f"{len(nearly):,} directories"
+            yield (
+                f"{title} has {some} called nearly as a class (first: {os.fsdecode(nearly[0])}): a "
+                f"class is called by its WordNet id alone. Rename once (cd {where} && for d in "
+                '[nN]????????*; do mv -nT "$d" "n${d:1:8}"; done).'
+            )
+        files = sorted(n for n, is_directory in names if not is_directory and CLASS.fullmatch(n))
+        if files:
+            some = "1 file" if len(files) == 1 else f"{len(files):,} files"
+            yield (
+                f"{title} has {some} called as classes and without an ending (first: "
+                f"{os.fsdecode(files[0])}). If they are tars, say so in their names (cd {where} && "
+                'for f in n????????; do [ -f "$f" ] && mv -n "$f" "$f.tar"; done).'
+            )
+
+
+def _of_unfinished(found: Discovery) -> Iterator[str]:
+    """On downloads that were not finished."""
+    for path in found.unfinished:
+        whole, _, ending = path.rpartition(b".")
+        name = os.fsdecode(path)
+        if ending.lower() == b"aria2":
+            yield (
+                f"{name}: aria2c has not finished {os.fsdecode(whole)}, which has its full length "
+                "and holes: finish it (aria2c -c with its address)."
+            )
+        else:
+            yield (
+                f"{name} is a download that was not finished, and not read: finish it, or fetch "
+                "it again (wget -c with its address)."
+            )
+
+
+_OTHER_FORMS: tuple[tuple[re.Pattern[bytes], str], ...] = (
+    (re.compile(rb".*\.parquet", re.I), "Parquet, as Hugging Face's datasets have it"),
+    (re.compile(rb".*\.arrow", re.I), "Arrow, as save_to_disk of Hugging Face's datasets writes"),
+    (re.compile(rb".*\.tfrecords?|\w+-\d{5}-of-\d{5}", re.I), "TFRecords"),
+    (re.compile(rb"data\.mdb|.*\.l?mdb", re.I), "LMDB"),
+    (re.compile(rb".*\.rec", re.I), "MXNet's RecordIO"),
+    (re.compile(rb".*\.beton", re.I), "FFCV's"),
+    (re.compile(rb".*\.(hdf5|h5)", re.I), "HDF5"),
+    (re.compile(rb"(train|val)_data(_batch_\d+)?(\.pkl)?", re.I), "pickles of DownSampled"),
+)
+"""Names of files that are data sets in other forms, and what they are."""
+
+_NPZ_ZIP = re.compile(rb"imagenet(8|16|32|64)_(train|val).*npz.*\.zip", re.IGNORECASE)
+
+
+def _of_other_forms(found: Discovery, source: Path) -> Iterator[str]:
+    """On data sets in forms of which no image can be read, in directories without anything else."""
+    told: set[str] = set()
+    for directory in sorted({*found.names, *found.listed}):
+        names = [*found.names.get(directory, ()), *found.listed.get(directory, ())]
+        files = [name for name, is_directory in names if not is_directory]
+        for pattern, what in _OTHER_FORMS:
+            some = sorted(set(filter(pattern.fullmatch, files)))
+            if not some or what in told:
+                continue
+            told.add(what)
+            where = os.fsdecode(join_path(directory, some[0]))
+            advice = (
+                "fetch the npz form (Imagenet32_train_npz.zip) and unzip it"
+                if "pickles" in what
+                else "the same images as tars, zips or directories of classes are"
+            )
+            yield (
+                f"{where}{f' and {len(some) - 1:,} more' if len(some) > 1 else ''}: images in this "
+                f"form ({what}) are not read; {advice}."
+            )
+        for name in filter(_NPZ_ZIP.fullmatch, files):
+            where = shlex.quote(str(source / os.fsdecode(directory)))
+            yield (
+                f"{os.fsdecode(join_path(directory, name))} is not read as a zip: unpack it once "
+                f"into a directory of its name (cd {where} && unzip -d "
+                f"{shlex.quote(os.fsdecode(name[:-4]))} {shlex.quote(os.fsdecode(name))})."
+            )
 
 
 _OTHER_FORMATS = {b".7z": "7z x", b".rar": "unrar x"}

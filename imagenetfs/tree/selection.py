@@ -10,25 +10,33 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from imagenetfs.errors import BrokenArchivesError, ImagenetfsError, SourceUnreadableError
-from imagenetfs.index.archives import Kind
+from imagenetfs.errors import (
+    BrokenArchivesError,
+    ImagenetfsError,
+    SourceReadError,
+    SourceUnreadableError,
+)
+from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.tree.class_places import ClassPlace, find_classes
+from imagenetfs.tree.dataset import Split
 from imagenetfs.tree.discovery import Discovery
 from imagenetfs.tree.images import is_image_name
+from imagenetfs.tree.lost_split import LostSplit
 from imagenetfs.tree.peek import Peek, peek, sentence_of_compressed
-from imagenetfs.tree.split_backend import WNID
+from imagenetfs.tree.split_backend import WNID, doubts
 from imagenetfs.tree.unpacked import DirectoryPlace, UnpackedSource
 
 
 @dataclass(frozen=True, slots=True)
 class DirectoryNames:
-    """What stands in a directory, by name: class directories, other ones, images."""
+    """What stands in a directory, by name: class directories, other ones, images, other files."""
 
     classes: Sequence[bytes]
     others: Sequence[bytes]
     images: Sequence[bytes]
+    files: Sequence[bytes]
 
 
 class ArchiveSelector:
@@ -116,6 +124,7 @@ class ArchiveSelector:
                 [name for name in directories if WNID.fullmatch(name)],
                 [name for name in directories if not WNID.fullmatch(name)],
                 [name for name, is_directory in every if not is_directory and is_image_name(name)],
+                [name for name, is_dir in every if not is_dir and not is_image_name(name)],
             )
         return found
 
@@ -143,11 +152,21 @@ class ArchiveSelector:
                 problem = self.index.container(tars[0]).members.problem
         except ImagenetfsError as error:
             if directory is None:
-                self.discovery.lose(SourceUnreadableError(f"{name}: {error} So it is not shown."))
+                if isinstance(error, SourceUnreadableError):
+                    lost: ImagenetfsError = SourceUnreadableError(
+                        f"{name}: {error} So it is not shown."
+                    )
+                else:
+                    lost = SourceReadError(f"{name}: {error} So it is not shown.")
+                self.discovery.lose(lost)
             else:
                 self.warn(f"{name}: {error} So the directory takes its place.")
             return directory, None
+        if problem is None and self.index.known(tars[0]) and not self._has_members(tars[0]):
+            problem = "there is nothing in it but an end marker"
         if problem is None:
+            for told in doubts(self.index, [(tars[0], OUTER)]):
+                self.warn(told)
             return DirectoryPlace(tars[0]), directory
         broken = self._compressed(tars[0]) or f"{name} is broken: {problem}."
         if directory is not None:
@@ -165,6 +184,16 @@ class ArchiveSelector:
         advice = "" if "compressed" in broken else f" {served}; have the archive replaced."
         self.discovery.lose(BrokenArchivesError(f"{broken}{advice}"))
         return (DirectoryPlace(tars[0]), None) if whole else (None, None)
+
+    def _has_members(self, archive: int) -> bool:
+        return len(self.index.container(archive).members) > 0
+
+    def lost_since(self, before: int, name: bytes, origin: str) -> Split | None:
+        """The split that is not shown for what was lost when it was looked for: since ``before``
+        (a number of losses); None where nothing was.
+        """
+        lost = self.discovery.lost[before:]
+        return Split(name, LostSplit(lost[0]), origin) if lost else None
 
     def look_into(self, archive: int, members: int = 4) -> Peek | None:
         """The first members of a tar whose name does not tell what it is. What cannot be served of

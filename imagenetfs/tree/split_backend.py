@@ -10,13 +10,15 @@ from __future__ import annotations
 import logging
 import re
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
 
+from imagenetfs.errors import BrokenArchivesError, ImagenetfsError
 from imagenetfs.index.archives import OUTER, Kind
 from imagenetfs.index.index import Index
+from imagenetfs.system.text import decoded
 from imagenetfs.tree.class_listing import Place, images_of, rows_below
 from imagenetfs.tree.class_places import parts_of_flat
 from imagenetfs.tree.images import Verdict, is_dropping, judge
@@ -45,7 +47,9 @@ class SplitBackend(Protocol):
         ...
 
     def listing(self, number: int) -> Listing:
-        """The images of class ``number``."""
+        """The images of class ``number``. Raises BrokenArchivesError where nothing of it can be
+        shown while its archive is broken.
+        """
         ...
 
     def places(self, number: int) -> Sequence[Place]:
@@ -82,6 +86,10 @@ class SplitBackend(Protocol):
         """What of it is broken or not shown, in sentences. Indexes all of it, to know."""
         ...
 
+    def doubts(self) -> Sequence[str]:
+        """What of it may not be whole, in sentences, as far as its tables are known."""
+        ...
+
 
 def class_by_name(backend: SplitBackend, name: bytes) -> int | None:
     """The class of an image's name: by the wnid in front of it, else by looking it up in each."""
@@ -89,7 +97,46 @@ def class_by_name(backend: SplitBackend, name: bytes) -> int | None:
     wnid = name.partition(b"_")[0]
     if WNID.fullmatch(wnid):
         return next((k for k, known in enumerate(classes) if known == wnid), None)
-    return next((k for k in range(len(classes)) if backend.listing(k).find(name) is not None), None)
+    unknown: ImagenetfsError | None = None
+    for number in range(len(classes)):
+        try:
+            if backend.listing(number).find(name) is not None:
+                return number
+        except ImagenetfsError as error:
+            unknown = error
+    if unknown is not None:
+        raise unknown
+    return None
+
+
+def doubts(index: Index, places: Iterable[Place]) -> list[str]:
+    """What of these containers may not be whole, as far as they are known, in sentences."""
+    found: dict[str, None] = {}
+    for archive, inner in places:
+        for place in {(archive, OUTER), (archive, inner)}:
+            doubt = index.container(*place).members.doubt if index.known(*place) else None
+            if doubt is not None:
+                found[
+                    f"{index.title(*place)} ends in {doubt}, and tars are not padded so: it may "
+                    "have been fetched in part. Compare its length and sum with the original's."
+                ] = None
+    return list(found)
+
+
+def refuse_empty(index: Index, wnid: bytes, listing: Listing, places: Sequence[Place]) -> None:
+    """Raise BrokenArchivesError for a class of which nothing is shown, while an archive that it is
+    read from is broken: it is not empty for that.
+    """
+    if len(listing):
+        return
+    for place in places:
+        problem = index.container(*place).members.problem
+        if problem is not None:
+            title = index.title(*place)
+            raise BrokenArchivesError(
+                f"nothing of {decoded(wnid)} can be read: {title} is broken: {problem}; have it "
+                "replaced."
+            )
 
 
 def log_warning(sentence: str) -> None:
@@ -169,16 +216,18 @@ class FlatSplit:
             )
             for place in places:
                 self._problems += troubles(self._index, place)
-            for problem in self._problems:
-                self._tell(problem)
+            for told in (*self._problems, *doubts(self._index, places)):
+                self._tell(told)
         return self._every
 
     def listing(self, number: int) -> Listing:
-        if self._label is None:
-            return self._all()
-        if self._by_class is None:
-            self._by_class = self._divide()
-        return self._by_class[number]
+        listing: Listing = self._all()
+        if self._label is not None:
+            if self._by_class is None:
+                self._by_class = self._divide()
+            listing = self._by_class[number]
+        refuse_empty(self._index, self.classes[number], listing, self._containers())
+        return listing
 
     def places(self, number: int) -> Sequence[Place]:
         if all(self._index.known(archive) for archive in self.archives):
@@ -203,9 +252,10 @@ class FlatSplit:
         if lost:
             first = every.name(int(np.argmax(of_class < 0)))
             self._left_out.add(Reason.NO_LABEL, first, lost)
+            title = self._index.title(self.archives[0])
             self._problems.append(
-                f"{lost:,} images of {self._index.title(self.archives[0])} have no label and "
-                "stand in no class; they answer to their names in the split."
+                f"{lost:,} images of {title} have no label and stand in no class; they answer to "
+                "their names in the split."
             )
             self._tell(self._problems[-1])
         order = np.argsort(of_class, kind="stable")
@@ -237,8 +287,13 @@ class FlatSplit:
         return self._left_out
 
     def problems(self) -> Sequence[str]:
-        self.listing(0)
+        if self._label is not None and self._by_class is None:
+            self._by_class = self._divide()
+        self._all()
         return self._problems
+
+    def doubts(self) -> Sequence[str]:
+        return doubts(self._index, self._containers())
 
 
 def image_number(name: bytes) -> int:

@@ -13,7 +13,6 @@ import shlex
 from collections.abc import Collection, Iterator, Sequence
 
 from imagenetfs.index.archives import archive_stem
-from imagenetfs.index.table_builder import join_path
 from imagenetfs.tree.discovery import CLASS, DEVKIT, is_beside
 from imagenetfs.tree.images import is_dropping, is_image_name
 from imagenetfs.tree.locate import holds_classes
@@ -28,7 +27,7 @@ NAMES = {
 }
 _EVERY = frozenset(name.lower() for names in NAMES.values() for name in names)
 
-SPEAKING = re.compile(rb"(?:^|[^a-z])(train|val|test|t3|patch)(?![a-hj-z])", re.IGNORECASE)
+SPEAKING = re.compile(rb"(?:^|[^a-z])(train|val|test|t3|patch)(?:set)?(?![a-hj-z])", re.IGNORECASE)
 """What a name says of the split that it is."""
 
 
@@ -64,7 +63,7 @@ class SplitDirectories:
         if len(names) > 1:
             finder.warn(
                 f"{titles} all look like {role}, and none is used: name the right one {role} "
-                "(mv, or ln -s)."
+                f"(mv, or ln -s). If they are its parts, move them into a directory {role}."
             )
             return None
         finder.warn(f"{titles} is taken for {role}, by its name.")
@@ -87,11 +86,15 @@ class SplitDirectories:
             if other is not None:
                 finder.warn(f"{path} is not used: {spoken} is read from {finder.title(other)}.")
             elif spoken is None:
+                roles = ("train", "val") if "classes" in self._content(name) else ("val", "train")
+                free = next((role for role in roles if role not in shown), roles[0])
+                link = shlex.quote(os.fsdecode(finder.path(free.encode())))
                 finder.warn(
                     f"{path} is not used: it holds {self._content(name)}, and is not called as a "
-                    f"split. If it is one, name it so (ln -s {shlex.quote(os.fsdecode(name))} "
-                    f"{shlex.quote(os.fsdecode(join_path(finder.root, b'val')))}), or put it into "
-                    "a directory of its own beside this one."
+                    "split. If it is one, name it so (cd "
+                    f"{shlex.quote(str(finder.index.source.path))} && ln -s "
+                    f"{shlex.quote(os.fsdecode(name))} {link}), or put it into a directory of its "
+                    "own beside this one."
                 )
 
     def _tell_twice(self, role: str, used: Collection[DirectoryPlace]) -> None:
@@ -138,6 +141,12 @@ class SplitDirectories:
         classes = sum(CLASS.fullmatch(archive_stem(one)) is not None for one, _ in every)
         images = sum(is_image_name(one) for one, is_directory in every if not is_directory)
         return f"{classes:,} classes" if classes else f"{images:,} images"
+
+
+def role_of(name: bytes) -> str | None:
+    """The split that a directory is, by its name alone; None where that does not say it."""
+    known = (role for role, names in NAMES.items() if name.lower() in map(bytes.lower, names))
+    return next(known, None) or _spoken(name)
 
 
 def _spoken(name: bytes) -> str | None:

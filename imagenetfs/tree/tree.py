@@ -112,6 +112,8 @@ class Tree:
             children = list(node.children.items())
             return FixedListing(children, self.listed_attributes, self.is_lazy)
         if isinstance(node, SplitDirectory):
+            if node.split.lost is not None:
+                raise node.split.lost
             children = [
                 (name, class_inode(node.number, at))
                 for at, name in enumerate(node.split.backend.classes)

@@ -2,15 +2,14 @@
 
 In this order: the development kit, Kaggle's LOC_val_solution.csv (``ImageId,PredictionString``; the
 first word of the prediction is the wnid), lists of ``name label`` lines in ImageSets/ and where
-other programs keep them; a label there is a wnid or a place in the sorted wnids of the 1,000
-classes. ImageSets' own val.txt numbers its lines, which says nothing of classes.
+other programs keep them. ImageSets' own val.txt numbers its lines, which says nothing of classes.
+What the lists are made of is known by :mod:`imagenetfs.tree.label_lists`.
 """
 
 from __future__ import annotations
 
 import re
-from codecs import BOM_UTF8
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from imagenetfs.errors import ImagenetfsError
@@ -18,20 +17,20 @@ from imagenetfs.index.table_builder import join_path
 from imagenetfs.system.text import decoded
 from imagenetfs.tree.devkit import Devkit
 from imagenetfs.tree.discovery import ILSVRC2012
+from imagenetfs.tree.label_lists import LabelList, read_list, read_solution, stem
 from imagenetfs.tree.selection import ArchiveSelector
-from imagenetfs.tree.split_backend import UNLABELED, WNID, image_number
-from imagenetfs.tree.wordnet import ilsvrc2012_wnids
+from imagenetfs.tree.split_backend import UNLABELED, image_number
+from imagenetfs.tree.unpacked import DirectoryPlace
 
-_SOLUTION = b"LOC_val_solution.csv"
-_LISTS = (
-    b"ImageSets/CLS-LOC/val.txt",
-    b"ImageSets/CLS-LOC/val_cls.txt",
-    b"meta_data/val.txt",
-    b"meta/val.txt",
-    b"val_list.txt",
-    b"val.txt",
+_SOLUTION = re.compile(rb"LOC_val_solution.*\.csv(\.\d+)?", re.IGNORECASE)
+_LISTS = re.compile(
+    rb"(imagenet_?|ilsvrc)?(2012)?_?(img_)?val(id|idation)?"
+    rb"([-_](list|maps?|cls|labels?|(synset_)?labels|annotations|ground_?truth))?"
+    rb"\.(txt|lst|csv|tsv)",
+    re.IGNORECASE,
 )
-_LABEL = re.compile(rb"n\d{8}|\d{1,3}")
+_LISTS_IN = (b"ImageSets/CLS-LOC", b"meta_data", b"meta", b"")
+"""Where lists are kept below a directory; those in the first come first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,34 +47,46 @@ class ValLabels:
     paths: tuple[bytes, ...]
 
 
-def find_labels(finder: ArchiveSelector, kit: Devkit | None) -> ValLabels | None:
-    """The first of what there is; another one that disagrees is told."""
-    found = iter(_every(finder, kit))
+def find_labels(
+    finder: ArchiveSelector,
+    kit: Devkit | None,
+    trained: Collection[bytes] = (),
+    images: DirectoryPlace | None = None,
+) -> ValLabels | None:
+    """The first of what there is; others that disagree are told. ``trained``: the classes of train;
+    ``images``: the directory of the images, in which a list may stand too.
+    """
+    found = iter(_every(finder, kit, trained, images))
     first = next(found, None)
     if first is None:
         return None
-    second = next(found, None)
-    if second is not None:
-        ours, theirs = first.by_stem(), second.by_stem()
+    ours = None
+    for other in found:
+        ours, theirs = ours or first.by_stem(), other.by_stem()
         every = ours.keys() | theirs.keys()
-        differ = sum(ours.get(stem) != theirs.get(stem) for stem in every)
+        differ = sum(ours.get(name) != theirs.get(name) for name in every)
         if differ:
             finder.warn(
-                f"{first.title} and {second.title} disagree about {differ:,} of {len(every):,} "
+                f"{first.title} and {other.title} disagree about {differ:,} of {len(every):,} "
                 f"val images: {first.title} is followed."
             )
     return first
 
 
-def _every(finder: ArchiveSelector, kit: Devkit | None) -> Iterator[ValLabels]:
+def _every(
+    finder: ArchiveSelector,
+    kit: Devkit | None,
+    trained: Collection[bytes],
+    images: DirectoryPlace | None,
+) -> Iterator[ValLabels]:
     if kit is not None:
         yield _of_kit(finder, kit)
-    for path in _solutions(finder):
-        known = _read(finder, path, _parse_solution)
+    for path in _solutions(finder, images):
+        known = _read(finder, path, read_solution)
         if known:
             yield _of_mapping(finder, path, known)
-    for path in _lists(finder):
-        known = _read(finder, path, parse_list)
+    for path in _lists(finder, images):
+        known = _read(finder, path, lambda text: read_list(text, trained))
         if known:
             yield _of_mapping(finder, path, known)
 
@@ -101,14 +112,10 @@ def _of_mapping(finder: ArchiveSelector, path: bytes, known: Mapping[bytes, byte
     return ValLabels(
         decoded(path),
         sorted(set(known.values())),
-        lambda name: known.get(_stem(name)),
-        lambda: {stem: known[stem] for stem in sorted(known)},
+        lambda name: known.get(stem(name)),
+        lambda: {one: known[one] for one in sorted(known)},
         (finder.unpacked.file_of(path),),
     )
-
-
-def _stem(name: bytes) -> bytes:
-    return name.rpartition(b"/")[2].partition(b".")[0]
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -124,57 +131,53 @@ def _above(finder: ArchiveSelector) -> list[bytes]:
     return [*found, *([named] if named is not None and named not in found else [])]
 
 
-def _solutions(finder: ArchiveSelector) -> Iterator[bytes]:
-    for directory in _above(finder):
-        if _SOLUTION in finder.discovery.files(directory):
-            yield join_path(directory, _SOLUTION)
+def _solutions(finder: ArchiveSelector, images: DirectoryPlace | None) -> Iterator[bytes]:
+    """Wherever discovery has seen one: no other file is called so."""
+    every = dict.fromkeys((*_above(finder), *sorted(finder.discovery.names)))
+    for directory in every:
+        yield from _called(directory, finder.discovery.files(directory), _SOLUTION)
+    yield from _beside(finder, images, _SOLUTION)
 
 
-def _lists(finder: ArchiveSelector) -> Iterator[bytes]:
+def _lists(finder: ArchiveSelector, images: DirectoryPlace | None) -> Iterator[bytes]:
     for directory in _above(finder):
-        for name in _LISTS:
-            where, _, file = join_path(directory, name).rpartition(b"/")
-            if file in finder.discovery.files(where):
-                yield join_path(where, file)
+        for below in _LISTS_IN:
+            where = join_path(directory, below)
+            yield from _called(where, finder.discovery.files(where), _LISTS)
+    yield from _beside(finder, images, _LISTS)
+
+
+def _beside(
+    finder: ArchiveSelector, images: DirectoryPlace | None, pattern: re.Pattern[bytes]
+) -> Iterator[bytes]:
+    if images is not None:
+        yield from _called(finder.path_of(images), finder.names(images).files, pattern)
+
+
+def _called(
+    directory: bytes, files: Sequence[bytes], pattern: re.Pattern[bytes]
+) -> Iterator[bytes]:
+    names = sorted(filter(pattern.fullmatch, files), key=lambda name: (len(name), name))
+    return (join_path(directory, name) for name in names)
 
 
 def _read(
-    finder: ArchiveSelector, path: bytes, parse: Callable[[bytes], dict[bytes, bytes]]
-) -> dict[bytes, bytes]:
+    finder: ArchiveSelector, path: bytes, parse: Callable[[bytes], LabelList]
+) -> Mapping[bytes, bytes]:
     try:
-        return parse(finder.unpacked.read_whole(path))
+        found = parse(finder.unpacked.read_whole(path))
     except ImagenetfsError as error:
         finder.warn(f"{error} Its labels are not used.")
         return {}
-
-
-def _parse_solution(text: bytes) -> dict[bytes, bytes]:
-    """File stem -> wnid."""
-    found = {}
-    for line in text.removeprefix(BOM_UTF8).splitlines():
-        name, _, prediction = line.partition(b",")
-        words = prediction.replace(b'"', b"").split()
-        if words and WNID.fullmatch(words[0]):
-            found[_stem(name.strip(b'"'))] = words[0]
-    return found
-
-
-def parse_list(text: bytes) -> dict[bytes, bytes]:
-    """File stem -> wnid, of ``name label`` lines; nothing where they say nothing of classes.
-    Empty lines count for nothing.
-    """
-    pairs = []
-    for line in filter(None, map(bytes.strip, text.removeprefix(BOM_UTF8).splitlines())):
-        name, _, label = line.rpartition(b" ")
-        if not name or not (_LABEL.fullmatch(label) or label.isdigit()):
-            return {}
-        pairs.append((_stem(name.strip()), label))
-    if all(WNID.fullmatch(label) for _, label in pairs):
-        return dict(pairs)
-    labels = [int(label) if label.isdigit() else -1 for _, label in pairs]
-    wnids = ilsvrc2012_wnids()
-    numbered = labels in (list(range(1, len(pairs) + 1)), list(range(len(pairs))))
-    if numbered or not all(0 <= label < len(wnids) for label in labels):
-        return {}
-    names = (name for name, _ in pairs)
-    return {name: wnids[label] for name, label in zip(names, labels, strict=True)}
+    title = decoded(path)
+    if found.unusable:
+        finder.warn(f"{title} does not tell the classes of val: {found.unusable}.")
+    if found.twice:
+        noun = "image" if found.twice == 1 else "images"
+        finder.warn(
+            f"{title} names {found.twice:,} {noun} of val again, with another class: the last one "
+            "counts."
+        )
+    if found.taken:
+        finder.warn(f"the labels in {title} are taken for {found.taken}.")
+    return found.known

@@ -48,6 +48,11 @@ _SPLIT = re.compile(
 )
 """Zips whose one directory is no set of its own, whatever it is called; those of versions too."""
 
+_OF_2012 = re.compile(
+    rb"(imagenet([-_]?(1k|1000|2012|full|raw|data))?|in1k|CLS[-_]LOC)", re.IGNORECASE
+)
+"""Directories in a tar that are ILSVRC2012, or the level above it."""
+
 _MOST_LOOKED_AT = 100_000
 
 
@@ -81,7 +86,8 @@ def _is_unpacked(found: Discovery, index: Index, archive: Archive) -> bool:
     if any(_PUBLISHED.fullmatch(_last(one)) for one in first):
         return True
     parts = [part for one in first[:1] for part in one.split(b"/") if part not in (b"", b".")]
-    return bool(parts) and _is_known(parts[0]) and not is_root
+    is_known = bool(parts) and (_is_known(parts[0]) or _OF_2012.fullmatch(parts[0]) is not None)
+    return is_known and not is_root
 
 
 def _unpack(found: Discovery, index: Index, archive: Archive) -> None:
@@ -90,13 +96,20 @@ def _unpack(found: Discovery, index: Index, archive: Archive) -> None:
     try:
         members = index.container(archive.number).members
     except ImagenetfsError as error:
-        found.lose(SourceUnreadableError(f"{title}: {error} It is not shown."))
+        found.unread[archive.path] = SourceUnreadableError(f"{title}: {error} It is not shown.")
+        found.lose(found.unread[archive.path])
         return
     for sentence in troubles(index, (archive.number, OUTER)):
         if members.problem is not None and members.problem in sentence:
             found.lose(BrokenArchivesError(sentence))
         else:
             found.warnings.append(sentence)
+    if not len(members) and members.problem is None and members.left_out is None:
+        found.lose(BrokenArchivesError(f"{title} is empty: have it replaced."))
+    if not len(members):
+        refused = f"{title}: not all members are shown: {members.left_out}."
+        is_refused = members.problem is None and members.left_out is not None
+        found.unread[archive.path] = BrokenArchivesError(refused) if is_refused else found.lost[-1]
     where = archive.path.rpartition(b"/")[0]
     tops = [(members.base_name(row), stat.S_ISDIR(members.mode(row))) for row in members.children()]
     own = [(name, is_directory) for name, is_directory in tops if not is_dropping(name)]

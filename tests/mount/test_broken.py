@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.mounts import Mount
+from tests.helpers.mounts import Mount, Mounted
 
 pytestmark = pytest.mark.spread
 
@@ -126,22 +126,37 @@ def test_broken_class_tar(sample_copy: Path, mount: Mount) -> None:
     assert str(victim.offset_data + bad.offset) in two.log.read_text().replace(",", "")
 
 
-@pytest.mark.expects_log("no tar header here: its checksum does not hold;")
+def is_lost(one: Mounted, split: str, number: int = errno.EIO) -> None:
+    """See that a split is there, and that whatever is asked of it fails."""
+    assert split in os.listdir(one.root)
+    for ask in (
+        lambda: os.listdir(one.root / split),
+        lambda: os.stat(one.root / split / "n01440764"),
+        lambda: (one.root / split / "n01440764" / "n01440764_1.JPEG").read_bytes(),
+    ):
+        with pytest.raises(OSError, match=split) as caught:
+            ask()
+        assert caught.value.errno == number
+
+
+@pytest.mark.expects_log(
+    "no tar header here: its checksum does not hold;", "Nothing of it can be served"
+)
 def test_no_tar_at_all(sample_copy: Path, mount: Mount) -> None:
     root = only_archives(sample_copy)
     (root / TRAIN).write_bytes(b"this is no tar\n" * 1000)
     one = mount(sample_copy)
-    assert "train" not in os.listdir(one.root)
+    is_lost(one, "train")
     assert "val" in os.listdir(one.root)
     assert any(TRAIN in warning for warning in one.warnings)
 
 
-@pytest.mark.expects_log("bytes are no tar archive, it has")
+@pytest.mark.expects_log("bytes are no tar archive, it has", "Nothing of it can be served")
 def test_empty_archive(sample_copy: Path, mount: Mount) -> None:
     root = only_archives(sample_copy)
     (root / TRAIN).write_bytes(b"")
     one = mount(sample_copy)
-    assert "train" not in os.listdir(one.root)
+    is_lost(one, "train")
     assert os.listdir(one.root / "val")
 
 
@@ -151,7 +166,7 @@ def test_unreadable_archive(sample_copy: Path, mount: Mount) -> None:
     (root / VAL).unlink()
     (root / VAL).symlink_to("nowhere.tar")
     one = mount(sample_copy)
-    assert "val" not in os.listdir(one.root)
+    is_lost(one, "val")
     assert os.listdir(one.root / "train")
 
 

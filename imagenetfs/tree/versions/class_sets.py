@@ -15,7 +15,14 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from imagenetfs.index.archives import OUTER, Kind, is_archive_name, is_tar_name, tar_stem
+from imagenetfs.index.archives import (
+    OUTER,
+    Kind,
+    archive_stem,
+    is_archive_name,
+    is_tar_name,
+    tar_stem,
+)
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.tree.class_backend import (
@@ -53,8 +60,9 @@ from imagenetfs.tree.discovery import (
     Discovery,
     is_of_images,
 )
-from imagenetfs.tree.images import is_image, is_within_dropping
+from imagenetfs.tree.images import is_dropping, is_image, is_within_dropping
 from imagenetfs.tree.locate import OTHER_SET
+from imagenetfs.tree.lost_split import LostSplit
 from imagenetfs.tree.peek import Peek, plain_name
 from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import UNLABELED, FlatSplit
@@ -94,6 +102,7 @@ def versions(
             version = _add_flat_tars(finder, found, names, name, path)
         if version is not None:
             _add_flat(finder, version, path, kit)
+            _add_lost(finder, version, path)
             _look_outside(finder, version, path)
     flat: list[tuple[bytes, DirectoryPlace]] = []
     for number in _free_tars(discovery, index):
@@ -220,7 +229,6 @@ def _look_outside(finder: ArchiveSelector, version: Version, path: bytes) -> Non
         for backend in flat
         for archive in backend.archives
         for below in backend.directories(archive)
-        if below
     ]
     alone = path != finder.discovery.base
     version.splits[0].outside = outside_of(finder, others, places, alone=alone, shown=by_name)
@@ -237,7 +245,9 @@ def _add_flat(finder: ArchiveSelector, version: Version, path: bytes, kit: Devki
         if place is None or version.split(split) is not None:
             continue
         images = finder.names(place).images
-        labels = find_labels(finder, kit) if split == b"val" and images else None
+        train = version.split(b"train")
+        is_val = split == b"val" and images
+        labels = find_labels(finder, kit, train.wnids if train else (), place) if is_val else None
         by_name = any(map(wnid_of_name, images))
         of = labels.of if labels is not None and not by_name else wnid_of_name
         classes = {of(image) or UNLABELED for image in images}
@@ -259,6 +269,21 @@ def _add_flat(finder: ArchiveSelector, version: Version, path: bytes, kit: Devki
         version.splits.append(Split(split, backend, finder.title(place), aliases, told_by))
 
 
+def _add_lost(finder: ArchiveSelector, version: Version, path: bytes) -> None:
+    """The splits of a set whose tars or zips are of no use."""
+    discovery = finder.discovery
+    for stem, where in split_tars(discovery, path):
+        split, before = split_name(stem), len(discovery.lost)
+        if version.split(split) is None and not _is_usable(finder, where.archive):
+            lost = finder.lost_since(before, split, finder.title(where))
+            version.splits += [lost] if lost is not None else []
+    for zipped, error in discovery.unread.items():
+        above, _, name = zipped.rpartition(b"/")
+        split = split_name(archive_stem(name))
+        if above == path and split and version.split(split) is None:
+            version.splits.append(Split(split, LostSplit(error), os.fsdecode(zipped)))
+
+
 # --- directories ----------------------------------------------------------------------------------
 
 
@@ -278,6 +303,8 @@ def _free_directories(discovery: Discovery, source: Path) -> Iterator[bytes]:
             yield base
             return
     for name in discovery.directories(base):
+        if is_dropping(name):
+            continue
         path = join_path(base, name)
         is_above = root is not None and (root + b"/").startswith(path + b"/")
         is_known = any(pattern.fullmatch(name) for pattern in ROOTS)

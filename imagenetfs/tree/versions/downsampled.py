@@ -182,6 +182,9 @@ class ArraySplit:
         self._all()
         return self._problems
 
+    def doubts(self) -> Sequence[str]:
+        return ()
+
 
 class ArrayListing(RowwiseListing):
     """All rows of some tables that have one label, table by table; all rows where it is None.

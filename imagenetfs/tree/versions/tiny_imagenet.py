@@ -6,13 +6,17 @@ Only images are shown: the lists of boxes beside them stand under archives/ and 
 
 from __future__ import annotations
 
+import os
+import re
 from collections import Counter
 
 from imagenetfs.errors import ImagenetfsError
+from imagenetfs.index.archives import archive_stem, is_archive_name
 from imagenetfs.index.index import Index
 from imagenetfs.index.table_builder import join_path
 from imagenetfs.tree.class_backend import labels_of_directories, outside_of, split_of_places
-from imagenetfs.tree.dataset import Expected, Split, Version
+from imagenetfs.tree.class_places import choose_split, find_classes, split_name
+from imagenetfs.tree.dataset import Expected, OtherLabels, Split, Version
 from imagenetfs.tree.discovery import TINY, Discovery
 from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import UNLABELED, WNID, FlatSplit
@@ -29,7 +33,7 @@ def versions(discovery: Discovery, index: Index) -> list[Version]:
         return []
     finder = ArchiveSelector(discovery, index, "directories", root)
     version = Version(b"tiny-imagenet-200")
-    train = _by_class(finder, b"train", finder.directory(b"train"))
+    train = _by_class(finder, b"train", finder.directory(b"train") or _train_tar(finder))
     val = _val(finder, train)
     version.splits = [split for split in (train, val, _test(finder)) if split is not None]
     shown = {split.name for split in version.splits}
@@ -39,8 +43,18 @@ def versions(discovery: Discovery, index: Index) -> list[Version]:
     return [version] if version.splits else []
 
 
+def _train_tar(finder: ArchiveSelector) -> DirectoryPlace | None:
+    """The tar of train, where there is no directory."""
+    tars = finder.tars(re.compile(rb"train\.tar", re.IGNORECASE))
+    return finder.choose(tars, None, scanned=True)[0] if tars else None
+
+
 def _tell_empty(finder: ArchiveSelector, name: bytes) -> None:
     place = finder.discovery.place(finder.path(name))
+    for file in finder.discovery.files(finder.root):
+        if split_name(archive_stem(file)) == name and is_archive_name(file):
+            path = os.fsdecode(finder.path(file))
+            finder.warn(f"{path} is not used: unpack it once, where it stands.")
     if place is not None and finder.is_empty(place):
         finder.warn(f"{finder.title(place)} is empty: there is no {name.decode()}.")
 
@@ -48,8 +62,11 @@ def _tell_empty(finder: ArchiveSelector, name: bytes) -> None:
 def _by_class(
     finder: ArchiveSelector, name: bytes, directory: DirectoryPlace | None
 ) -> Split | None:
-    places = finder.class_directories(directory) if directory is not None else {}
-    if directory is None or not places:
+    if directory is None:
+        return None
+    found = find_classes(finder.index, directory)
+    places = choose_split(found, name, finder.warn, finder.title(directory))
+    if not places:
         return None
     aliases = (b"validation",) if name == b"val" else ()
     backend = split_of_places(finder, places)
@@ -63,9 +80,13 @@ def _val(finder: ArchiveSelector, train: Split | None) -> Split | None:
         return None
     index = finder.index
     has_classes = finder.has_classes(directory)
-    if has_classes and not _is_unsorted(finder, directory):
-        return _by_class(finder, b"val", directory)
     annotations = join_path(finder.path_of(directory), _ANNOTATIONS)
+    if has_classes and not _is_unsorted(finder, directory):
+        split = _by_class(finder, b"val", directory)
+        if split is not None and _ANNOTATIONS in finder.names(directory).files:
+            said = _annotations(finder, annotations)
+            split.other_labels = OtherLabels("val_annotations.txt", said.get)
+        return split
     labels = _annotations(finder, annotations)
     if has_classes:
         labels |= labels_of_directories(finder, directory)[0]

@@ -318,6 +318,9 @@ class ViewSplit:
     def problems(self) -> Sequence[str]:
         return ()
 
+    def doubts(self) -> Sequence[str]:
+        return ()
+
 
 def _chosen_listing(every: Listing, names: frozenset[bytes]) -> Listing:
     found: dict[int, Attributes] = {}

@@ -51,11 +51,14 @@ def versions(discovery: Discovery, index: Index, prefer: str) -> list[Version]:
     """Those that are there."""
     found = []
     for name, directory, tar in _WHOLE:
-        root = discovery.root(directory)
+        root, before = discovery.root(directory), len(discovery.lost)
         split = _by_class(discovery, index, prefer, root) if root is not None else None
         split = split or _whole(discovery, index, tar, discovery.base)
         if split is None and root is not None:
             split = _whole(discovery, index, tar, root)
+        if split is None:
+            finder = ArchiveSelector(discovery, index, prefer, root or discovery.base)
+            split = finder.lost_since(before, b"train", os.fsdecode(root or name))
         if split is not None:
             found.append(Version(name, [split], classes_beside_splits=True))
     return found

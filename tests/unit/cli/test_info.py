@@ -72,9 +72,9 @@ def test_warnings_of_the_source_and_of_counting(
     warnings = [line for line in done.err.splitlines() if "warning: " in line]
     assert "ILSVRC2012_img_val.tar is broken" in warnings[0]
     assert warnings[1:-1] == [f"imagenetfs: warning: {n % 15} is broken" for n in range(20)]
-    assert warnings[-1] == "imagenetfs: warning: 10 more of this kind: --json has them all."
+    assert warnings[-1] == "imagenetfs: warning: 25 more of this kind: --json has them all."
     done = call_forked(capsys, "info", source, "--json", "--index-dir", "none")
-    assert len(json.loads(done.out)["warnings"]) == 31
+    assert len(json.loads(done.out)["warnings"]) == 46
     assert info._MOST_NAMED == 20
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from imagenetfs.errors import SourceChangedError
-from tests.helpers.archives import Scans, class_tar, contents, index_of, tar_table
+from imagenetfs.index.archives import OUTER
+from tests.helpers.archives import Scans, class_tar, contents, index_of, tar_of, tar_table
 from tests.helpers.tars import END, member
 
 
@@ -75,14 +77,45 @@ def test_what_was_written_during_a_scan_is_what_the_second_one_finds(tmp_path: P
 
 
 @pytest.mark.expects_log("is broken at byte")
-@pytest.mark.parametrize(("zeros", "is_told"), [(1 << 20, False), (3 << 20, True)])
-def test_a_tar_that_was_fetched_in_part(tmp_path: Path, zeros: int, is_told: bool) -> None:
-    """A file is made in its full length, and filled from the front: no tar is padded so far."""
-    (tmp_path / "t.tar").write_bytes(class_tar(1) + bytes(zeros))
-    index = index_of(tmp_path, "t.tar")
-    assert len(contents(index, 0)) == 3
-    problem = tar_table(index, 0).problem or ""
-    assert ("it may have been fetched in part" in problem) == is_told
+@pytest.mark.parametrize("is_inner", [False, True])
+@pytest.mark.parametrize("zeros", [20_000, 70_000, 700_000, 1 << 20, 3 << 20])
+def test_a_tar_that_was_fetched_in_part(tmp_path: Path, zeros: int, is_inner: bool) -> None:
+    """A file is made in its full length, and filled from the front: no tar is padded so."""
+    data = b"".join(member(b"%d.JPEG" % i, b"\xd8" * 900) for i in range(3))
+    start = len(data)
+    records = (start + zeros) // 20_480 * 2 + 1  # of 10,240 bytes, as they are published
+    data = data.ljust((records if records % 5 else records + 2) * 10_240, b"\0")
+    length = len(data) - start
+    if is_inner:
+        data = tar_of({"n1.tar": data, "n2.tar": class_tar(1)})
+    (tmp_path / "t.tar").write_bytes(data)
+    index, inner = index_of(tmp_path, "t.tar"), 0 if is_inner else OUTER
+    assert len(contents(index, 0, inner)) == 3
+    table = tar_table(index, 0, inner)
+    if zeros > 2 << 20:
+        assert "nothing but zeros up to the end" in (table.problem or "")
+    else:
+        assert table.problem is None
+        assert table.doubt == f"{length:,} bytes of zeros, from byte {start:,} on"
+    assert not is_inner or tar_table(index, 0).doubt is None
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 10, 16, 20, 32, 64, 100, 128, 256, 512, 1000, 1024, 2048])
+@pytest.mark.parametrize("program", ["tar", "bsdtar"])
+def test_no_padding_that_programs_write_is_blamed(
+    tmp_path: Path, program: str, blocks: int
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for number, size in enumerate((1, 512, 700, 90_000)):
+        (images / f"{number}.JPEG").write_bytes(b"\xd8" * size)
+        tar = [program, f"-b{blocks}", "-cf", "-", "-C", str(images), "."]
+        written = subprocess.run(tar, check=True, capture_output=True).stdout
+        (tmp_path / f"{number}.tar").write_bytes(written)
+        index = index_of(tmp_path, f"{number}.tar")
+        table = tar_table(index, 0)
+        assert (table.problem, table.doubt) == (None, None)
+        assert len(contents(index, 0)) == number + 1
 
 
 @pytest.mark.expects_log("is broken at byte")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from imagenetfs.cli.show_text import lines_of
 from imagenetfs.config import resolve
 from imagenetfs.library.describe import Describer
 from imagenetfs.library.find import TreeSearch
@@ -73,3 +76,21 @@ def test_without_a_devkit_the_package_knows(tmp_path: Path) -> None:
     finally:
         opened.close()
     assert (found["parents"], found["devkit_id"], found["gloss"]) == ([], None, "")
+
+
+@pytest.mark.expects_log("no tar archive", "is broken")
+def test_a_class_that_is_broken_in_one_version(tmp_path: Path) -> None:
+    """What the others have of it is described all the same."""
+    source = train_and_test(tmp_path / "imagenet", classes=2, images=2)
+    (source / "winter21_whole").mkdir()
+    (source / "winter21_whole" / "n00000001.tar").write_bytes(b"")
+    opened = OpenedSource(spec_of(resolve({"source": str(source), "index_dir": "none"}, {})))
+    try:
+        [found] = described(opened, "n00000001")
+    finally:
+        opened.close()
+    where = {one["split"]: one for one in found["splits"]}
+    assert where["ILSVRC2012/train"]["images"] == 2
+    assert "nothing of n00000001 can be read" in where["winter21_whole/train"]["problem"]
+    [line] = [value for name, value in lines_of(found) if name == "winter21_whole/train"]
+    assert line.startswith("nothing of n00000001 can be read")

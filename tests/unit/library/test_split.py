@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import imagenetfs
+from imagenetfs.errors import BrokenArchivesError
 from imagenetfs.library.split import _SplitTable
 from imagenetfs.source.file import SourceFile
 from imagenetfs.tree.listing import Columns, Listing
@@ -115,3 +116,20 @@ def test_images_in_a_row_take_no_memory_of_their_own() -> None:
     assert all(isinstance(one._inodes, int) and one._order is None for one in table._classes)
     assert table.inode(99_999) == 10_000 * 99 + 999
     assert table.labels().nbytes == 400_000
+
+
+@pytest.mark.expects_log("no tar header here", "Nothing of it can be served", "is broken")
+def test_what_is_broken_as_a_whole_is_no_empty_split(tmp_path: Path) -> None:
+    """Neither the split nor its directory has nothing in it: both fail, and say why."""
+    source = train_and_test(tmp_path / "imagenet", classes=2, images=2)
+    (source / "ILSVRC2012" / "ILSVRC2012_img_val.tar").write_bytes(b"no tar" * 500)
+    with imagenetfs.open(source, index_dir="none") as tree:
+        assert "val" in tree.listdir("ILSVRC2012")
+        assert len(tree["ILSVRC2012/train"]) == 4
+        for ask in (
+            lambda: tree["ILSVRC2012/val"],
+            lambda: tree.listdir("ILSVRC2012/val"),
+            lambda: tree.read("ILSVRC2012/val/n00000001/x.JPEG"),
+        ):
+            with pytest.raises(BrokenArchivesError, match=r"img_val\.tar is broken"):
+                ask()

@@ -302,6 +302,19 @@ KITS = {
     "tar": {f"{KIT}.tar": packed(devkit_files("ILSVRC2012_devkit_t12/"))},
     "tar.gz": {f"{KIT}.tar.gz": gzip.compress(packed(devkit_files("ILSVRC2012_devkit_t12/")))},
     "nested in a tar": {f"{KIT}.tar": packed(devkit_files("a/ILSVRC2012_devkit_t12/"))},
+    "downloaded twice": {
+        f"{KIT}.tar (1).gz": gzip.compress(packed(devkit_files("ILSVRC2012_devkit_t12/")))
+    },
+    "saved by wget": {
+        f"{KIT}.tar.gz.1": gzip.compress(packed(devkit_files("ILSVRC2012_devkit_t12/")))
+    },
+    "its files in meta/": {
+        f"{D}meta/{path.rpartition('/')[2]}": data for path, data in devkit_files().items()
+    },
+    "its files right there": {
+        f"{D}{path.rpartition('/')[2]}": data for path, data in devkit_files().items()
+    },
+    "in a directory beside": devkit_files("labels/ILSVRC2012_devkit_t12/"),
     "tar beside": {"ILSVRC2012_devkit_t12.tar": packed(devkit_files("ILSVRC2012_devkit_t12/"))},
 }
 
@@ -318,6 +331,31 @@ def test_forms_of_the_devkit(tmp_path: Path, form: str, broken: str) -> None:
     warnings = both(source)
     is_told = broken != "none" and form != "nested"
     assert [("is used instead" in warning) for warning in warnings] == [True] * is_told
+
+
+def test_two_kits_that_disagree(tmp_path: Path) -> None:
+    """The first is followed. The archive beside the directory of its name is that, packed."""
+    order = val_order()
+    other = [order[1], order[0], *order[2:]]
+    kit = devkit_files(f"{D}ILSVRC2014_devkit/", other)
+    source = write(documented(tmp_path), kit)
+    [warning] = both(source)
+    assert warning == (
+        f"{KIT} and {D}ILSVRC2014_devkit disagree about 2 of 8 val images: {KIT} is followed."
+    )
+    without(source, f"{D}ILSVRC2014_devkit")
+    packed_kit = gzip.compress(packed(devkit_files("ILSVRC2012_devkit_t12/", other)))
+    assert both(write(source, {f"{KIT}.tar.gz": packed_kit})) == []
+
+
+def test_a_kit_that_counts_from_0_is_not_used(tmp_path: Path) -> None:
+    """All its labels are those of another class."""
+    source = documented(tmp_path)
+    truth = source / KIT / "data/ILSVRC2012_validation_ground_truth.txt"
+    truth.write_text("\n".join(str(int(label) - 1) for label in truth.read_text().split()))
+    tree = tree_of(source)
+    assert "counts classes from 0, its meta.mat from 1" in tree.catalogue.warnings[0]
+    assert shown(tree, "ILSVRC2012/val") == {"unlabeled": flat(VAL)}
 
 
 def solution(order: list[str]) -> bytes:
@@ -358,6 +396,42 @@ def test_labels_that_disagree(tmp_path: Path) -> None:
     source = write(documented(tmp_path), {"LOC_val_solution.csv": solution(other)})
     [warning] = both(source)
     assert "disagree about 3 of 8 val images: the devkit is followed." in warning
+
+
+@pytest.mark.expects_log("whose names say another class than they stand in")
+@pytest.mark.parametrize("form", ["tars in a tar", "a directory", "a set", "one in another"])
+def test_images_whose_names_say_another_class(tmp_path: Path, form: str) -> None:
+    """Two classes were taken for one another; or one was moved into another."""
+    images, split = dict(TRAIN), "ILSVRC2012/train"
+    one, other = sorted(images)[:2]
+    wrong = [f"{other}/{name}" for name in images[one]]
+    if form == "one in another":
+        files = by_directory(images, f"{D}train/")
+        moved = by_directory({one: images[one]}, f"{D}train/")
+        files = {path: data for path, data in files.items() if path not in moved}
+        files |= by_directory({one: images[one]}, f"{D}train/{other}/")
+    else:
+        images[one], images[other] = images[other], images[one]
+        wrong = [f"{one}/{name}" for name in images[one]] + wrong
+        files = {TRAIN_TAR: packed(class_tars(images))}
+        if form != "tars in a tar":
+            split = "mine/train" if form == "a set" else split
+            files = by_directory(images, f"{split}/")
+    tree = tree_of(write(tmp_path, files))
+    shown(tree, split)
+    [version] = tree.catalogue.versions
+    ledger = account(version, version.splits[0])
+    assert ledger.named_otherwise == wrong
+    assert not ledger.adds_up
+    assert f"{len(wrong)} images whose names say another class" in (ledger.sentence("SRC") or "")
+
+
+def test_a_set_may_put_classes_together(tmp_path: Path) -> None:
+    """Dogs of all kinds in one class, which is none of theirs."""
+    dogs = {name: data for images in TRAIN.values() for name, data in images.items()}
+    tree = tree_of(write(tmp_path, by_directory({"n02084071": dogs}, "mine/train/")))
+    [version] = tree.catalogue.versions
+    assert account(version, version.splits[0]).adds_up
 
 
 @pytest.mark.slow
@@ -619,15 +693,38 @@ def test_parts_of_an_archive(tmp_path: Path, suffixes: tuple[str, ...]) -> None:
     assert both(source) == []
 
 
-def test_parts_of_a_compressed_archive(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("ending", "how", "program"),
+    [
+        (".tar.gz", "gzip", "gunzip"),
+        (".tgz", "gzip", "gunzip"),
+        (".tar.xz", "xz", "unxz"),
+        (".txz", "xz", "unxz"),
+        (".tar.bz2", "bzip2", "bunzip2"),
+    ],
+)
+def test_parts_of_a_compressed_archive(tmp_path: Path, ending: str, how: str, program: str) -> None:
+    """The command puts them together, and unpacks the whole."""
     source = without(documented(tmp_path), VAL_TAR)
-    whole = gzip.compress(packed(flat(VAL)))
-    write(source, {f"{VAL_TAR}.gz.aa": whole[:500], f"{VAL_TAR}.gz.ab": whole[500:]})
+    whole = COMPRESS[how][0](packed(flat(VAL)))
+    path = VAL_TAR.removesuffix(".tar") + ending
+    write(source, {f"{path}.aa": whole[:500], f"{path}.ab": whole[500:]})
     [warning] = tree_of(source).catalogue.warnings
-    assert f"{VAL_TAR}.gz is there in 2 parts" in warning
-    assert warning.endswith("), and unpack that.")
-    subprocess.run(warning.partition("once (")[2].partition(")")[0], shell=True, check=True)
-    assert (source / f"{VAL_TAR}.gz").read_bytes() == whole
+    assert f"{path} is there in 2 parts" in warning
+    assert f"&& {program} " in warning
+    subprocess.run(warning.partition("once (")[2].removesuffix(")."), shell=True, check=True)
+    assert both(source) == []
+
+
+@pytest.mark.parametrize("how", ["gzip", "xz", "bzip2"])
+@pytest.mark.parametrize("short", [False, True])
+def test_the_commands_that_unpack_do_so(tmp_path: Path, how: str, short: bool) -> None:
+    compress, _, ending = COMPRESS[how]
+    name = f"mine.t{ending}" if short else f"mine.tar.{ending}"
+    source = write(tmp_path, {name: compress(packed(class_tars(TRAIN)))})
+    command = refusal(source).partition("unpack it once (")[2].removesuffix(").")
+    subprocess.run(command, shell=True, check=True)
+    assert shown(tree_of(source), "mine/train") == TRAIN
 
 
 @pytest.mark.parametrize("where", ["winter21_whole", "mine"])

@@ -62,6 +62,9 @@ class Backend:
             raise self._problems
         return list(self._problems)
 
+    def doubts(self) -> Sequence[str]:
+        return ("it may not be whole.",)
+
 
 def listing(*sizes: int) -> Listing:
     names = [(b"%d" % number, number) for number in range(len(sizes))]
@@ -76,6 +79,7 @@ def test_images_and_bytes() -> None:
     found = account(VERSION, split_of(listing(1, 0, 3), listing(), listing(10)))
     assert (found.classes, found.images, found.bytes) == (3, 4, 14)
     assert found.empty == ["n00000001"]
+    assert found.doubts == found.as_json()["doubtful"] == ["it may not be whole."]
     assert account(VERSION, split_of()).images == 0
 
 

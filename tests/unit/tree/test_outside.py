@@ -156,7 +156,7 @@ def test_classes_that_are_compressed_are_counted(tmp_path: Path, form: str, endi
     assert ledger.left_out.counts == {Reason.PACKED: 1}
     assert ledger.left_out.first[Reason.PACKED] == [f"{last}.{ending}"]
     assert not ledger.adds_up
-    assert "1 file that are archives, and not read" in str(ledger.sentence("SRC"))
+    assert "1 file not read, for being archives" in str(ledger.sentence("SRC"))
 
 
 @pytest.mark.parametrize("name", ["n09999999", "n09999999.tar", "n01440764_99.JPEG"])

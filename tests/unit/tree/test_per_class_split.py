@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imagenetfs.errors import ArchiveError
+from imagenetfs.errors import ArchiveError, BrokenArchivesError
 from imagenetfs.index.archives import OUTER
 from imagenetfs.tree import class_listing
 from imagenetfs.tree.class_listing import container_listing
@@ -64,18 +64,21 @@ def test_broken_class_tars_fall_back_on_directories(tmp_path: Path) -> None:
         (tmp_path / "train" / f"n{n:08d}").mkdir(parents=True)
         (tmp_path / "train" / f"n{n:08d}" / "loose.JPEG").write_bytes(image(n))
     index = index_of(tmp_path, "t.tar", "train")
-    assert split_images(index, by_class(index, 0, 1)) == {
-        b"n00000001": expected_class(1),
-        b"n00000002": {b"loose.JPEG": image(2)},
-        b"n00000003": {b"loose.JPEG": image(3)},
-        b"n00000004": {},
-    }
-    without = split_images(index, by_class(index, 0))
-    assert without[b"n00000002"] == {  # all but the one whose header is damaged
+    backend = by_class(index, 0, 1)
+    assert [images_of(index, backend.listing(number)) for number in range(3)] == [
+        expected_class(1),
+        {b"loose.JPEG": image(2)},
+        {b"loose.JPEG": image(3)},
+    ]
+    with pytest.raises(BrokenArchivesError, match=r"nothing of n00000004 can be read: t\.tar"):
+        backend.listing(3)
+    without = by_class(index, 0)
+    assert images_of(index, without.listing(1)) == {  # all but the one whose header is damaged
         b"n00000002_0.JPEG": image(200, 600),
         b"n00000002_2.JPEG": image(202, 602),
     }
-    assert without[b"n00000003"] == {}
+    with pytest.raises(BrokenArchivesError, match="nothing of n00000003 can be read"):
+        without.listing(2)
 
 
 def test_a_tar_of_nothing(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from imagenetfs.tree.devkit import Devkit
 from imagenetfs.tree.selection import ArchiveSelector
 from imagenetfs.tree.split_backend import UNLABELED
-from imagenetfs.tree.val_labels import _parse_solution, find_labels, parse_list
+from imagenetfs.tree.val_labels import find_labels
 from imagenetfs.tree.wordnet import ilsvrc2012_wnids
 from tests.helpers.layouts import write
 from tests.helpers.splits import selector_of
@@ -17,56 +17,6 @@ from tests.helpers.splits import selector_of
 A, B = b"n01440764", b"n01443537"
 V1, V2 = b"ILSVRC2012_val_00000001", b"ILSVRC2012_val_00000002"
 BOTH = {V1: B, V2: A}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"%s.JPEG %s\n%s.JPEG %s\n" % (V1, B, V2, A),
-        b"val/%s.JPEG %s\r\nval/%s.JPEG %s\r\n" % (V1, B, V2, A),
-        b"%s %s\n\n%s %s\n\n" % (V1, B, V2, A),
-        b"\xef\xbb\xbf%s.JPEG 1\n%s.JPEG 0" % (V1, V2),
-        b"  %s.JPEG   1  \n%s.JPEG 0 " % (V1, V2),
-    ],
-    ids=["wnids", "windows", "empty lines", "a mark", "blanks"],
-)
-def test_lists(text: bytes) -> None:
-    assert parse_list(text) == BOTH
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"",
-        b"\n\n",
-        b"a.JPEG 1\nb.JPEG 2\n",  # lines that are numbered
-        b"a.JPEG 0\nb.JPEG 1\n",
-        b"a.JPEG 5\nb.JPEG 1000\n",  # there is no such class
-        b"a.JPEG 5\nb.JPEG %s\n" % A,
-        b"a.JPEG 5\nb.JPEG\n",
-        b"a.JPEG n0144076\n",
-        b"a.JPEG -1\nb.JPEG 3\n",
-        b"1\n2\n",
-    ],
-)
-def test_lists_that_say_nothing_of_classes(text: bytes) -> None:
-    assert parse_list(text) == {}
-
-
-def test_a_label_is_a_place_among_the_thousand() -> None:
-    wnids = ilsvrc2012_wnids()
-    assert parse_list(b"a 999\nb 7\n") == {b"a": wnids[999], b"b": wnids[7]}
-
-
-def test_kaggles_solution() -> None:
-    text = b"ImageId,PredictionString\n%s,%s 85 1 499 272 \n%s,%s 1 2 3 4 %s 5 6 7 8\n" % (
-        *(V1, B),
-        *(V2, A, B),
-    )
-    for solution in (text, text.replace(b"\n", b"\r\n"), b"\xef\xbb\xbf" + text):
-        assert _parse_solution(solution) == BOTH
-    assert _parse_solution(b'"%s","%s 1 2 3 4"\n' % (V1, B)) == {V1: B}
-    assert _parse_solution(b"x\n\n,\n%s,\n%s,nothing 1\n" % (V1, V2)) == {}
 
 
 # --- which of them --------------------------------------------------------------------------------
@@ -90,11 +40,15 @@ def finder(
         "ILSVRC2012/meta/val.txt",
         "ILSVRC2012/val_list.txt",
         "val.txt",
+        "ILSVRC2012/val_map.txt",
+        "ILSVRC2012/imagenet_2012_validation_synset_labels.txt",
         "LOC_val_solution.csv",
+        "ILSVRC2012/loc_val_solution (1).csv",
+        "kaggle/LOC_val_solution.csv.1",
     ],
 )
 def test_where_they_may_stand(tmp_path: Path, finders: list[ArchiveSelector], path: str) -> None:
-    text = LIST.replace(b".JPEG ", b",") if path.endswith("csv") else LIST
+    text = LIST.replace(b".JPEG ", b",") if ".csv" in path else LIST
     found = find_labels(finder(finders, tmp_path, {path: text}), None)
     assert found is not None
     assert (found.title, found.classes, found.by_stem()) == (path, [A, B], BOTH)
@@ -149,3 +103,58 @@ def test_a_list_that_cannot_be_read_is_told(
     assert find_labels(one, None) is None
     [told] = one.discovery.warnings
     assert told.endswith("Its labels are not used.")
+
+
+def test_a_list_beside_the_images(tmp_path: Path, finders: list[ArchiveSelector]) -> None:
+    files = {"ILSVRC2012/val/LOC_val_solution.csv": LIST, "ILSVRC2012/val/a.JPEG": b"x"}
+    one = finder(finders, tmp_path, files)
+    images = one.directory(b"val")
+    found = find_labels(one, None, (), images)
+    assert found is not None
+    assert found.title == "ILSVRC2012/val/LOC_val_solution.csv"
+    assert find_labels(one, None) is None
+
+
+def test_all_that_disagree_are_told(tmp_path: Path, finders: list[ArchiveSelector]) -> None:
+    other = b"%s %s\n%s %s\n" % (V1, A, V2, A)
+    files = {"LOC_val_solution.csv": LIST, "ILSVRC2012/val.txt": other, "val.txt": other}
+    one = finder(finders, tmp_path, files)
+    assert find_labels(one, KIT) is not None
+    assert one.discovery.warnings == [
+        f"the devkit and {path} disagree about 1 of 2 val images: the devkit is followed."
+        for path in ("ILSVRC2012/val.txt", "val.txt")
+    ]
+
+
+def test_what_is_odd_about_a_list_is_told(tmp_path: Path, finders: list[ArchiveSelector]) -> None:
+    wnids = ilsvrc2012_wnids()
+    twice = LIST + b"%s %s\n" % (V1, A)
+    for name, text, trained, said in (
+        (
+            "LOC_val_solution.csv",
+            b"ImageId,x\na,b\n",
+            (),
+            "does not tell the classes of val: no line",
+        ),
+        (
+            "val.txt",
+            twice,
+            (),
+            "names 1 image of val again, with another class: the last one counts",
+        ),
+        ("val.txt", b"a 1000\nb 3\n", (), "its labels are numbers up to 1,000, and not places"),
+        (
+            "val.txt",
+            b"a 1\nb 0\n",
+            wnids[7:9],
+            "are taken for the places among the 2 classes of train",
+        ),
+        ("val.txt", b"a 2\nb 0\n", wnids[7:9], "neither places among the 1,000 classes"),
+    ):
+        one = finder(finders, tmp_path, {f"ILSVRC2012/{name}": text})
+        found = find_labels(one, None, trained)
+        [told] = one.discovery.warnings
+        assert said in told
+        assert f"ILSVRC2012/{name}" in told
+        assert (found is None) == ("does not tell" in told)
+        (tmp_path / "ILSVRC2012" / name).unlink()
