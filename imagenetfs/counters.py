@@ -27,7 +27,8 @@ class Counter(IntEnum):
     Those that end in _NS are sums of time over all workers, which the supervisor keeps in its own
     row: how long there were workers, how long these had a request in hand, and of that, how long
     they waited for the source and for another disk; how long they ran on a CPU and waited for one.
-    MOST_BUSY is the most that had a request in hand at one time in the last second.
+    MOST_BUSY is the most that read an image, or waited, at one time in the last second: who asks
+    for the mount's status is no reader.
 
     Those of PROGRESS are a background process's own: what it works at (a split's number and one),
     since when (monotonic, nanoseconds), how much is done of how much, and how much of that it did.

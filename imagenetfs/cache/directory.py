@@ -18,6 +18,7 @@ from pathlib import Path
 
 from imagenetfs.errors import ImagenetfsError, NoSpaceError, PlaceRefusedError
 from imagenetfs.system import files, mounts
+from imagenetfs.system.mounts import Reach
 
 _ADVICE = "Name another directory with --cache-dir; one that does not exist yet is made."
 
@@ -40,9 +41,8 @@ def unfit_type(directory: Path) -> str | None:
         return None
     # The longest one holds it; of several at one place the last lies on top.
     kind = max(enumerate(entries), key=lambda at: (len(at[1].mountpoint), at[0]))[1].fstype
-    if kind in mounts.IN_MEMORY | mounts.OVER_NETWORK or kind.startswith("fuse"):
-        return kind
-    return None
+    is_fit = mounts.reach_of(kind) is Reach.NODE and kind not in (*mounts.IN_MEMORY, "fuseblk")
+    return None if is_fit else kind
 
 
 def prepare(directory: Path) -> None:

@@ -51,7 +51,7 @@ def bench(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
     seconds: Annotated[
-        float, typer.Option(metavar="SECONDS", help="How long to measure, about.")
+        float, typer.Option(metavar="SECONDS", help="How long to measure, about (default: 30).")
     ] = _SECONDS,
     most: Annotated[
         int | None,

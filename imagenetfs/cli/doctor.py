@@ -9,14 +9,13 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from textwrap import wrap
 from typing import Annotated
 
 import typer
 
 from imagenetfs.cli import options
 from imagenetfs.cli.parser import App
-from imagenetfs.cli.terminal import say, show, show_graded, show_json
+from imagenetfs.cli.terminal import say, show, show_graded, show_json, wrapped
 from imagenetfs.config import Settings
 from imagenetfs.config.value_types import parse_size
 from imagenetfs.errors import ExitCode
@@ -161,7 +160,7 @@ def _wrapped(text: str, indent: int) -> list[str]:
     if not sys.stdout.isatty():
         return [text]
     room = max(30, shutil.get_terminal_size().columns - indent)
-    return wrap(printable(text), room, break_on_hyphens=False, break_long_words=False) or [""]
+    return wrapped(printable(text), room, break_long_words=False)
 
 
 def _dead() -> list[mounts.MountEntry]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from textwrap import wrap
@@ -13,6 +11,7 @@ from typing import Any
 
 from imagenetfs.cli.exit_codes import EXIT_CODES
 from imagenetfs.cli.manual import Option, Page
+from imagenetfs.cli.terminal import has_styles
 
 _WIDEST, _NARROWEST = 100, 40
 _COLUMN = 26
@@ -23,7 +22,7 @@ _CODE = re.compile(r"`([^`]+)`")
 
 def help_text(page: Page) -> str:
     """The page in as many columns as the terminal has, up to 100."""
-    return "\n".join(_lines(page, _width(), _is_bold())) + "\n"
+    return "\n".join(_lines(page, _width(), has_styles())) + "\n"
 
 
 def _width() -> int:
@@ -39,16 +38,7 @@ _READ_ON = (
 def overview(page: Page) -> str:
     """What fits on a screen: the page of all commands without options and exit codes."""
     short_page = replace(page, groups=(), notes=(_READ_ON,))
-    return "\n".join(_lines(short_page, _width(), _is_bold(), has_codes=False)) + "\n"
-
-
-def _is_bold() -> bool:
-    """Whether headings are bold: on a terminal, unless the user wants none of that."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and _can_draw()
-
-
-def _can_draw() -> bool:
-    return os.environ.get("TERM", "dumb") != "dumb"
+    return "\n".join(_lines(short_page, _width(), has_styles(), has_codes=False)) + "\n"
 
 
 def _lines(page: Page, width: int, bold: bool, *, has_codes: bool = True) -> Iterator[str]:

@@ -53,7 +53,7 @@ def settings(
         show_json({name: _entry(value, current.origins[name]) for name, value in rows}, indent=None)
         return
     lines = [
-        SettingLine(name, config.as_text(value) or "-", current.origins[name], config.help_of(name))
+        SettingLine(name, _shown(value), current.origins[name], config.help_of(name))
         for name, value in rows
     ]
     if not sys.stdout.isatty():
@@ -82,6 +82,11 @@ def page(lines: Sequence[SettingLine], width: int) -> Iterator[str]:
         yield ""
     for text in wrap(_HOW_TO_SET, max(_LEAST_ROOM, min(width, _WIDEST))):
         yield text
+
+
+def _shown(value: Any) -> str:
+    """As its option takes it; a time with its unit."""
+    return f"{value:g}s" if isinstance(value, float) else config.as_text(value) or "-"
 
 
 def _entry(value: Any, origin: str) -> dict[str, Any]:

@@ -7,13 +7,12 @@ another version may say less: what it does not say has no line.
 from __future__ import annotations
 
 import sys
-import textwrap
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from imagenetfs.cli.terminal import show, table
+from imagenetfs.cli.terminal import show, table, wrapped
 from imagenetfs.job.status import MountStatus
 from imagenetfs.system.text import printable
 from imagenetfs.units import as_given, in_bytes, in_time
@@ -247,7 +246,7 @@ def laid_out(lines: Iterable[Line], width: int) -> list[str]:
             if rows and len(rows[-1]) + len(_GAP) + len(part) <= room:
                 rows[-1] += _GAP + part
             else:
-                rows += textwrap.wrap(part, room, break_on_hyphens=False) or [""]
+                rows += wrapped(part, room)
         found += [
             f"{'' if at else label:<{_LABEL_WIDTH}}{row}".rstrip() for at, row in enumerate(rows)
         ]

@@ -14,7 +14,7 @@ from typing import Any
 
 from imagenetfs.cli.status_metrics import write_metrics
 from imagenetfs.cli.status_view import Line, curve_of, has_blocks, laid_out, lines_of, one_line
-from imagenetfs.cli.terminal import say, show
+from imagenetfs.cli.terminal import has_styles, say, show
 from imagenetfs.errors import NotMountedError
 from imagenetfs.job.status import MountStatus, add_cache_fill, collect
 from imagenetfs.system.patience import PATIENCE
@@ -25,7 +25,14 @@ LINE_SECONDS = 10.0
 
 NO_MOUNT = "this user has no mount of imagenetfs here."
 _HINT = "Ctrl-C ends this"
-_COLOURS = {"problem": "red", "warning": "yellow", "limit": "bold", "curve": "cyan"}
+_STYLES = {
+    "mountpoint": "bold",
+    "problem": "red",
+    "warning": "yellow",
+    "limit": "bold",
+    "curve": "cyan",
+    "hint": "dim",
+}
 
 
 class _Looks:
@@ -135,6 +142,5 @@ def _text(rows: list[tuple[str, str]]) -> Any:
 
     text = Text(no_wrap=True, overflow="crop")
     for about, row in rows:
-        style = "bold" if about == "mountpoint" else _COLOURS.get(about, "")
-        text.append(row + "\n", style="dim" if about == "hint" else style)
+        text.append(row + "\n", style=_STYLES.get(about, "") if has_styles() else "")
     return text

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
@@ -97,6 +99,12 @@ def say_traceback(text: str) -> None:
         print(printable(line), file=sys.stderr)
 
 
+def has_styles() -> bool:
+    """Whether results are coloured and bold: on a terminal, unless the user wants none of that."""
+    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb"
+    return sys.stdout.isatty() and not is_plain
+
+
 def show(line: str) -> None:
     """One line of the result."""
     print(printable(line))
@@ -104,9 +112,12 @@ def show(line: str) -> None:
 
 def show_graded(colour: str, line: str) -> None:
     """One line of the result behind its grade, which is a colour's name."""
-    import typer
+    grade = f"{colour:<6}"
+    if has_styles():
+        from typer import style
 
-    typer.echo(f"{typer.style(f'{colour:<6}', fg=colour, bold=True)} {printable(line)}")
+        grade = style(grade, fg=colour, bold=True)
+    print(f"{grade} {printable(line)}")
 
 
 def show_json(value: object, *, indent: int | None = 2) -> None:
@@ -126,12 +137,25 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    style = "bold" if has_styles() else ""
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style=style)
     for title in head:
         grid.add_column(literal(title), overflow="fold")
     for row in rows:
         grid.add_row(*(literal(cell) for cell in row))
     Console().print(grid)
+
+
+_WITH_UNIT = re.compile(r"(\d) (%|[kMGT]?B(?:/s)?|m?s|min|h|images|CPUs)(?!\w)")
+
+
+def wrapped(text: str, room: int, *, break_long_words: bool = True) -> list[str]:
+    """The lines of a text; a number stays with its unit."""
+    from textwrap import wrap
+
+    text = _WITH_UNIT.sub("\\1\N{NO-BREAK SPACE}\\2", text)
+    lines = wrap(text, room, break_on_hyphens=False, break_long_words=break_long_words)
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines] or [""]
 
 
 def fields(rows: Iterable[tuple[str, str]]) -> None:
@@ -144,12 +168,11 @@ def fields(rows: Iterable[tuple[str, str]]) -> None:
             print("\t".join(row))
         return
     import shutil
-    from textwrap import wrap
 
     indent = max((len(name) for name, _ in every), default=0) + 2
     room = max(20, shutil.get_terminal_size().columns - indent)
     for name, value in every:
-        first, *others = wrap(value, room, break_on_hyphens=False) or [""]
+        first, *others = wrapped(value, room)
         print(f"{name:<{indent}}{first}".rstrip())
         for line in others:
             print(" " * indent + line)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _ILSVRC2012 = b"ILSVRC2012"
 
 MOST_LINES = 10
-"""Lines on one archive; how many more there are is said in one."""
+"""Lines on one archive, and archives of one directory; how many more there are is said in one."""
 
 
 def register(app: App) -> None:
@@ -123,19 +123,36 @@ def _sums(catalogue: Catalogue, tell: bool) -> list[str]:
 
 
 def _told(found: Iterable[Any], tell: bool) -> list[str]:
-    """All that was found; of each archive or class the first ones are told, then how many more."""
+    """All that was found; of each directory the first archives, of each archive the first lines are
+    told, then how many more.
+    """
     sentences: list[str] = []
-    told: Counter[str] = Counter()
+    directories: dict[str, Counter[str]] = {}
+    ranks: dict[str, int] = {}
     for sentence in found:
         sentences.append(sentence)
         archive = _about(sentence)
-        told[archive] += 1
-        if tell and told[archive] <= MOST_LINES:
+        counts = directories.setdefault(archive.rpartition("/")[0], Counter())
+        counts[archive] += 1
+        rank = ranks.setdefault(archive, len(counts))
+        if tell and rank <= MOST_LINES and counts[archive] <= MOST_LINES:
             say(sentence)
-    for archive, count in told.items():
-        if tell and count > MOST_LINES:
-            say(f"{archive}: and {count - MOST_LINES:,} more of this kind; --json has them all.")
+    if tell:
+        for directory, counts in directories.items():
+            _tell_how_many_more(directory, list(counts.items()))
     return sentences
+
+
+def _tell_how_many_more(directory: str, counts: list[tuple[str, int]]) -> None:
+    for archive, count in counts[:MOST_LINES]:
+        if count > MOST_LINES:
+            say(f"{archive}: and {count - MOST_LINES:,} more of this kind; --json has them all.")
+    others = [count for _, count in counts[MOST_LINES:]]
+    if others:
+        say(
+            f"{directory or 'the source'}: and {sum(others):,} more of this kind in "
+            f"{len(others):,} other places; --json has them all."
+        )
 
 
 def _about(sentence: str) -> str:

@@ -36,10 +36,11 @@ class Activity:
     """What happened in ``seconds``.
 
     Rates are a second's. ``under_way``: how many requests were in the workers' hands on average,
-    ``most_under_way`` at most. ``in_source``, ``on_disk``: how many of these waited for the source,
-    or for another disk. ``running``, ``queued``: how many workers had a CPU, or waited for one.
-    ``median`` and ``p99`` of a source's request are in seconds, None without any. ``from_memory``:
-    the part of the source's requests that this node's memory answered.
+    ``most_under_way``: of reads of images, and of others that waited, at most. ``in_source``,
+    ``on_disk``: how many waited for the source, or for another disk. ``running``, ``queued``: how
+    many workers had a CPU, or waited for one. ``median`` and ``p99`` of a source's request are in
+    seconds, None without any. ``from_memory``: the part of the source's requests that this node's
+    memory answered.
     """
 
     seconds: float

@@ -78,7 +78,10 @@ def join_mount(paths: MountPaths, source: Path | None, say: Say) -> MountHandle 
             "another step): choose another place with --at."
         )
     if not entry.is_ours:
-        raise OccupiedError(f"Something is mounted at {paths.mountpoint} already ({entry.fstype}).")
+        raise OccupiedError(
+            f"Something is mounted at {paths.mountpoint} already ({entry.fstype}): choose another "
+            "place with --at."
+        )
     shown = source_of(entry) if client is None else client.identity.source
     if source is not None and not _same(shown, str(source)):
         raise OccupiedError(

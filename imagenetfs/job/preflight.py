@@ -43,7 +43,10 @@ DEFAULT_SOURCES = (Path("/datashare/imagenet"), Path("/datashare/ImageNet"))
 NOT_MOUNTED_FILE = "NOT_MOUNTED"
 """May lie beneath a mount: it tells a user who looks there that nothing is mounted."""
 
-NOT_MOUNTED_TEXT = "imagenetfs is not mounted here at the moment.\n"
+NOT_MOUNTED_TEXT = """\
+imagenetfs is not mounted here at the moment, on this node. A mount is seen on no other node than
+its own: imagenetfs mount SOURCE THIS_DIRECTORY makes one here.
+"""
 
 _MOST_NAMES = 10_000
 """Of a directory in which a name is looked for that is like one that is not there."""
@@ -334,7 +337,8 @@ def check_mountpoint(mountpoint: Path, source: Path, say: Say) -> None:
         return  # the mount lies over what it shows
     if entry is not None:
         raise MountpointInUseError(
-            f"Something is mounted at {mountpoint} already ({entry.fstype}, {entry.source})."
+            f"Something is mounted at {mountpoint} already ({entry.fstype}, {entry.source}): name "
+            "an empty directory."
         )
     if source in mountpoint.parents:
         raise PlaceRefusedError(

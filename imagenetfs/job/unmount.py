@@ -82,6 +82,12 @@ def _find(path: str) -> mounts.MountEntry:
     mountpoint = mounts.resolve(path)
     entry = mounts.find_mount(mountpoint)
     if entry is None:
+        around = mounts.covering_mount(mountpoint)
+        if around is not None and around.is_ours:
+            raise NotMountedError(
+                f"{mountpoint} is a part of the mount at {around.mountpoint}: imagenetfs umount "
+                f"{shlex.quote(around.mountpoint)} takes that away."
+            )
         raise NotMountedError(
             f"Nothing is mounted at {mountpoint} on this node: `imagenetfs status` lists your "
             "mounts here. A mount is seen on no other node than its own."

@@ -22,6 +22,7 @@ from imagenetfs.server.child_process import Children
 from imagenetfs.server.mount_context import MountContext
 from imagenetfs.server.stage_plan import StagePlan, is_final, splits_of
 from imagenetfs.system.process import STAGER as STAGER_NAME
+from imagenetfs.units import in_bytes
 
 log = logging.getLogger(__name__)
 
@@ -111,8 +112,8 @@ class BackgroundStager:
             room = self._cached.cache.quota.capacity()
             if total > room:
                 self._context.catalogue.late_warnings.tell(
-                    f"staging {title} cannot end: it has {total / 1e6:,.0f} MB, and the cache has "
-                    f"room for {room / 1e6:,.0f} MB. The rest is read from the source; a larger "
+                    f"staging {title} cannot end: it has {in_bytes(total)}, and the cache has room "
+                    f"for {in_bytes(room)}. The rest is read from the source; a larger "
                     "--cache-size, or a larger disk, takes it all."
                 )
 

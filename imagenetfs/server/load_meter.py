@@ -35,7 +35,7 @@ class LoadMeter:
 
     def look(self, workers: Mapping[int, int], now_ns: int) -> None:
         """See what the workers do now: for each process its number."""
-        busy = in_source = on_disk = 0
+        busy = in_source = on_disk = for_readers = 0
         for pid, number in workers.items():
             row = self._stats.row(number)
             since = row[Counter.BUSY_SINCE]
@@ -44,11 +44,15 @@ class LoadMeter:
             busy += 1
             if row[Counter.SOURCE_SINCE] or row[Counter.LOCK_SINCE]:
                 in_source += 1
+                for_readers += 1
             # Asleep, but perhaps because that request is over: only the same one counts.
             elif self._is_waiting(pid) and row[Counter.BUSY_SINCE] == since:
                 on_disk += 1
+                for_readers += 1
+            elif row[Counter.READ_SINCE]:
+                for_readers += 1
         own = self._own
-        own[Counter.MOST_BUSY] = max(own[Counter.MOST_BUSY], busy)
+        own[Counter.MOST_BUSY] = max(own[Counter.MOST_BUSY], for_readers)
         before, self._looked_at = self._looked_at, now_ns
         if before is not None and now_ns > before:
             elapsed = now_ns - before

@@ -16,6 +16,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 from imagenetfs.errors import NotMountedError, StillBusyError
@@ -30,14 +31,30 @@ _OVER_NETWORK_WORDS = """
     9p afs beegfs ceph cifs coda dvs gfs2 glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs panfs
     pvfs2 smb3 smbfs virtiofs wekafs yrfs
 """
-OVER_NETWORK = frozenset(_OVER_NETWORK_WORDS.split())
-"""Types of file systems whose data is on other machines. Of fuse.* it is not known."""
+_OVER_NETWORK = frozenset(_OVER_NETWORK_WORDS.split())
 
 _SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 _MNT_DETACH = 2
 _UMOUNT_NOFOLLOW = 8
 _MOST_LINKS = 40
 _UNMOUNT_SECONDS = 30.0
+
+
+class Reach(Enum):
+    """Where the data of a file system is, as far as its type tells."""
+
+    NODE = "node"
+    PROGRAM = "program"
+    """A program has it from wherever it likes: sshfs from another machine, squashfuse from here."""
+
+    NETWORK = "network"
+
+
+def reach_of(fstype: str) -> Reach:
+    """Where the data is of a file system of this type (``fuseblk`` has a disk of this node)."""
+    if fstype in _OVER_NETWORK:
+        return Reach.NETWORK
+    return Reach.PROGRAM if fstype == "fuse" or fstype.startswith("fuse.") else Reach.NODE
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +76,7 @@ class MountEntry:
     @property
     def is_fuse(self) -> bool:
         """Whether a process serves it, which may never answer."""
-        return self.fstype in ("fuse", "fuseblk") or self.fstype.startswith("fuse.")
+        return self.fstype == "fuseblk" or reach_of(self.fstype) is Reach.PROGRAM
 
     @property
     def user_id(self) -> int | None:

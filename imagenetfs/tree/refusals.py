@@ -311,19 +311,22 @@ def nothing_known(source: Source, found: Discovery) -> ImagenetfsError:
         return kind(f"{source.path} shows nothing: {' '.join(map(str, found.lost))}")
     nothing = f"{source.path} holds no version of ImageNet that is known here"
     told = [_sentence(warning) for warning in found.warnings]
-    told += [*unusable(found, source.path), *_elsewhere(source, found)]
-    if told:
-        return SourceUnknownError(f"{nothing}. {' '.join(dict.fromkeys(told))}")
-    return SourceUnknownError(
-        f"{nothing}: {_seen(found)}. Give the directory that holds ILSVRC2012/ and the others, or "
-        "the tars themselves; classes are directories or tars that are called as n01440764 is "
-        f"({_LAYOUTS})."
+    instead = [*unusable(found, source.path), *_elsewhere(source, found)]
+    give = (
+        "Give the directory that holds ILSVRC2012/ and the others, or the tars themselves; classes "
+        f"are directories or tars that are called as n01440764 is ({_LAYOUTS})."
     )
+    if not told and not instead:
+        return SourceUnknownError(f"{nothing}: {_seen(found)}. {give}")
+    if found.refused and not instead:  # a closed directory beside says nothing of what to give
+        instead = [give]
+    return SourceUnknownError(f"{nothing}. {' '.join(dict.fromkeys([*told, *instead]))}")
 
 
 def _sentence(text: str) -> str:
     """A warning as a sentence among others."""
-    return text[:1].upper() + text[1:] if text.startswith(("the ", "several ")) else text
+    plain = ("the ", "several ", "you ")
+    return text[:1].upper() + text[1:] if text.startswith(plain) else text
 
 
 def _elsewhere(source: Source, found: Discovery) -> Iterator[str]:

@@ -96,7 +96,8 @@ def mounted(directory: Path, environ: dict[str, str]) -> Iterator[None]:
 
 def screen_of(command: str, environ: dict[str, str], screen: Screen, columns: int) -> str:
     """What a terminal of so many columns shows when the command has said all, with its colours."""
-    server = ("tmux", "-L", f"pictures-{os.getpid()}", "-f", "/dev/null")
+    # Of its own: one of the same name that is about to end may still answer.
+    server = ("tmux", "-L", f"pictures-{os.getpid()}-{screen.name}-{columns}", "-f", "/dev/null")
     size = ("-x", str(columns), "-y", str(_LINES))
     line = f"{command}; sleep {_MOST_SECONDS}"
     subprocess.run([*server, "new-session", "-d", *size, line], env=environ, check=True)

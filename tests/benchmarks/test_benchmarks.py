@@ -194,3 +194,16 @@ def test_the_library_s_table() -> None:
     rows = ("files, first pass", "mount, second pass", "split.read, first pass")
     for row in (*rows, "mount, one process, one by one", "library, one process, batches of"):
         assert row in done.stdout
+
+
+def test_what_watching_costs() -> None:
+    words = ("--classes", "2", "--images", "5", "--passes", "1", "--seconds", "0")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.watching", *words],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "beside status --watch" in done.stdout

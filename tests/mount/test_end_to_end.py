@@ -30,6 +30,7 @@ class Installed:
         done = self._at.call_installed(*words)
         assert done.returncode in codes, done.stderr
         assert "Traceback" not in done.stderr
+        assert "\x1b" not in done.stdout + done.stderr, "no terminal, no colours"
         self.called.add(str(words[0]))
         return done.stdout
 

@@ -188,6 +188,16 @@ EXERCISES = (
         least=500,
     ),
     Exercise(
+        "limits",
+        "status names what limits the readers: a throttled source, slow readers, a slow cache disk",
+        _tests("-k", "named", "tests/cache/test_limits.py"),
+        "looks at each",
+        10,
+        420,
+        "IMAGENETFS_TEST_LIMITS",
+        least=2,
+    ),
+    Exercise(
         "coordination",
         "jobs that start at once index each archive once",
         _tests("tests/unit/index/test_coordination.py"),

@@ -15,6 +15,7 @@ from imagenetfs.job import preflight
 from imagenetfs.job.doctor.directories import file_system_of
 from imagenetfs.job.doctor.findings import Finding, green, red, yellow
 from imagenetfs.system import child_call, mounts
+from imagenetfs.system.mounts import Reach
 from imagenetfs.system.work_watch import call_watched
 from imagenetfs.units import in_bytes
 
@@ -23,6 +24,7 @@ _ABOUT = "read cache"
 _LOCAL = tuple(map(Path, ("/localscratch", "/scratch", "/local", "/tmp", "/var/tmp")))
 """Where nodes have a disk of their own, where $SLURM_TMPDIR does not say it."""
 
+_THROUGH = {Reach.NETWORK: "over the network", Reach.PROGRAM: "through the program that shows it"}
 _OTHER = "name another directory of this node with --cache-dir"
 
 
@@ -62,13 +64,14 @@ def _none(settings: Settings) -> Finding:
         kind = file_system_of(settings.source or preflight.default_source())
     except ImagenetfsError:
         kind = "unknown"  # a line on the source says so
-    if kind not in mounts.OVER_NETWORK and not kind.startswith("fuse."):
+    reach = mounts.reach_of(kind)
+    if reach is Reach.NODE:
         return green(_ABOUT, "none is set, and a source on this node needs none")
     place = next(filter(_is_fit, _LOCAL), None)
     name = f"{place}/$USER-imagenet" if place is not None else "DIR, on a disk of this node,"
     return yellow(
         _ABOUT,
-        f"none is set, so each epoch reads all of the source over the network ({kind})",
+        f"none is set, so each epoch reads all of the source {_THROUGH[reach]} ({kind})",
         f"in the job: --cache-dir {name} keeps what was read; `imagenetfs cache clear` removes it",
     )
 

@@ -17,7 +17,7 @@ from imagenetfs.job.nfs_access import SENT, User
 from imagenetfs.system import child_call, mounts
 from imagenetfs.system.namespaces import may_mount
 from imagenetfs.system.work_watch import call_watched
-from imagenetfs.units import GIB
+from imagenetfs.units import in_bytes
 
 BACKGROUND_REQUESTS = Path("/sys/module/fuse/parameters/max_user_bgreq")
 WANTED_BACKGROUND = 64
@@ -29,6 +29,9 @@ MOUNT_TABLE = Path("/etc/mtab")
 """Where fusermount3 looks for a mount before it unmounts it; images of containers may lack it."""
 
 FEW_FILES = 256
+
+_LEAST_MEMORY = 2e9
+
 CGROUP_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
@@ -126,7 +129,8 @@ def user_groups() -> Iterator[Finding]:
     else:
         count = len(user.groups)
         noun = "group" if count == 1 else "groups"
-        yield green("groups", f"you are in {count} {noun}; a file server is told of all of them")
+        told = f"{count} {noun}; a file server is told of all of them" if count else "no groups"
+        yield green("groups", f"you are in {told}")
 
 
 def own_mounts() -> Iterator[Finding]:
@@ -175,10 +179,10 @@ def job(environ: Mapping[str, str]) -> Iterator[Finding]:
     """What the job has: CPUs, memory, the local disk."""
     cpus, memory = config.cpus(), memory_bytes()
     name = f"job {environ['SLURM_JOB_ID']}" if environ.get("SLURM_JOB_ID") else "no job"
-    what = f"{name}: {cpus} CPUs, {memory / GIB:.1f} GiB of memory"
-    if memory < 2 * GIB:
+    what = f"{name}: {cpus} CPUs, {in_bytes(memory)} of memory"
+    if memory < _LEAST_MEMORY:
         yield yellow(
-            "job", what, "ask for 2 GiB at least: the kernel keeps 1 KB for each image listed"
+            "job", what, "ask for 2 GB at least: the kernel keeps 1 KB for each image listed"
         )
     else:
         yield green("job", what, cpus=cpus, memory=memory)

@@ -23,6 +23,7 @@ from imagenetfs.job.doctor.findings import Finding, Grade, green, red, yellow
 from imagenetfs.job.requirements import without_train
 from imagenetfs.limits import DEFAULT_CONCURRENCY
 from imagenetfs.system import child_call, mounts
+from imagenetfs.system.mounts import Reach
 from imagenetfs.system.work_watch import call_watched
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ _SPAN_SECONDS = 1.0
 _SLOW_SECONDS, _SLOW_BYTES = 0.02, 50e6
 _SMALL_READ = 131_072
 _NFS = ("nfs", "nfs4")
+_REACHED = {
+    Reach.NODE: "is on this node",
+    Reach.PROGRAM: "is what a program shows, which may have it from another machine",
+    Reach.NETWORK: "is a network disk",
+}
 
 
 def source(settings: Settings) -> Iterator[Finding]:
@@ -78,9 +84,7 @@ def _mounted(path: Path) -> Finding:
     if entry is None or entry.fstype not in _NFS:
         kind = entry.fstype if entry is not None else "unknown"
         facts = {"path": str(path), "type": kind}
-        if kind in mounts.OVER_NETWORK:
-            return green("source", f"{path} is a network disk ({kind})", **facts)
-        return green("source", f"{path} is on this node ({kind})", **facts)
+        return green("source", f"{path} {_REACHED[mounts.reach_of(kind)]} ({kind})", **facts)
     given = dict(option.partition("=")[::2] for option in entry.options.split(","))
     version, size = given.get("vers", "?"), int(given.get("rsize", "0"))
     patience = "soft" if "soft" in given else "hard"

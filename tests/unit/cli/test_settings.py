@@ -33,6 +33,7 @@ def test_a_line_for_each_setting(capsys: pytest.CaptureFixture[str]) -> None:
     assert head.split("\t") == ["setting", "value", "set by", "what it is for"]
     assert [line.split("\t")[0] for line in lines] == [entry.name for entry in config.table()]
     assert all(len(line.split("\t")) == 4 for line in lines)
+    assert any(line.startswith("read_timeout\t60s\t") for line in lines), "a time has a unit"
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])

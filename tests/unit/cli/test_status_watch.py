@@ -152,3 +152,13 @@ def test_a_terminal_gets_a_screen_of_its_own(
     assert "mountpoint /m" in shown
     assert "▅█" in shown, "the screen is written to as what it is"
     assert mounts.pauses == [1.0, 1.0]
+
+
+def test_a_screen_without_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [("mountpoint", "/m"), ("problem", "p"), ("hint", "Ctrl-C")]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert [span.style for span in status_watch._text(rows).spans] == ["bold", "red", "dim"]
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert status_watch._text(rows).spans == []

@@ -86,6 +86,33 @@ def test_a_table_cuts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert right == path[:40] + path
 
 
+@pytest.mark.parametrize(
+    ("environ", "has_styles"),
+    [
+        ({"TERM": "xterm"}, True),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+        ({}, False),
+    ],
+)
+def test_no_colours_for_those_who_want_none(
+    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], has_styles: bool
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.delenv("TERM", raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    for draw in (
+        lambda: terminal.show_graded("green", "source: it is there"),
+        lambda: terminal.table(("a", "b"), [("1", "2")]),
+    ):
+        screen = Screen()
+        monkeypatch.setattr(sys, "stdout", screen)
+        draw()
+        assert ("\x1b[1" in screen.getvalue()) is has_styles
+        assert has_styles or "\x1b" not in screen.getvalue()
+
+
 def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     closed = io.StringIO()
     closed.close()
@@ -147,3 +174,9 @@ def test_names_and_values(
         "      value a long value",
         "n",
     ]
+
+
+def test_a_number_stays_with_its_unit() -> None:
+    assert terminal.wrapped("one reader gets 347 MB/s", 19) == ["one reader gets", "347 MB/s"]
+    assert terminal.wrapped("it is 7 % of it", 7) == ["it is", "7 % of", "it"]
+    assert terminal.wrapped("", 20) == [""]

@@ -142,3 +142,15 @@ def test_after_ten_lines_on_an_archive_the_rest_is_counted(
     ]
     assert verify._told(found, False) == found
     assert capsys.readouterr().err == ""
+
+
+def test_after_ten_archives_of_a_directory_the_rest_is_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = [f"tars/n{at}.tar: n{at}_{n}.JPEG is damaged" for at in range(13) for n in range(3)]
+    assert verify._told(found, True) == found
+    lines = [line.removeprefix("imagenetfs: ") for line in capsys.readouterr().err.splitlines()]
+    assert lines == [
+        *found[:30],
+        "tars: and 9 more of this kind in 3 other places; --json has them all.",
+    ]

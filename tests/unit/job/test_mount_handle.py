@@ -147,7 +147,10 @@ def test_another_source(node: Node) -> None:
 
 def test_another_kind_of_mount(node: Node) -> None:
     node.mounted(fstype="nfs")
-    assert node.refused() == f"Something is mounted at {node.place.mountpoint} already (nfs)."
+    assert node.refused() == (
+        f"Something is mounted at {node.place.mountpoint} already (nfs): choose another place "
+        "with --at."
+    )
 
 
 def test_a_server_whose_mount_is_not_seen_here(node: Node) -> None:

@@ -97,6 +97,13 @@ def test_no_mount(node: Node, tmp_path: Path) -> None:
         f"Nothing is mounted at {tmp_path}/none on this node: `imagenetfs status` lists your "
         "mounts here. A mount is seen on no other node than its own."
     )
+    node.table.add(tmp_path / "ours")
+    with pytest.raises(NotMountedError) as caught:
+        unmount.unmount(str(tmp_path / "ours" / "ILSVRC2012"), lazy=False, say=node.said.append)
+    assert str(caught.value) == (
+        f"{tmp_path}/ours/ILSVRC2012 is a part of the mount at {tmp_path}/ours: imagenetfs umount "
+        f"{tmp_path}/ours takes that away."
+    )
     node.table.add(tmp_path / "other", fstype="ext4")
     with pytest.raises(NotMountedError, match="is ext4, not imagenetfs") as caught:
         unmount.unmount(str(tmp_path / "other"), lazy=True, say=node.said.append)

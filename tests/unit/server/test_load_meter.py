@@ -55,6 +55,7 @@ def test_a_request_that_ends_during_the_look_was_not_on_the_disk() -> None:
 
 def test_the_most_at_one_time_of_each_sample() -> None:
     stats = board()
+    stats.row(RUNNING)[Counter.READ_SINCE] = 1
     meter, own = LoadMeter(stats, is_asleep), stats.row(SUPERVISOR)
     meter.look(WORKERS, 1000)
     meter.look({100: IDLE}, 1010)
@@ -62,6 +63,15 @@ def test_the_most_at_one_time_of_each_sample() -> None:
     meter.start_anew()
     meter.look({104: RUNNING}, 1020)
     assert own[Counter.MOST_BUSY] == 1
+
+
+def test_who_asks_for_the_status_is_no_reader() -> None:
+    """A worker that writes it reads no image, and waits for nothing."""
+    stats = board()
+    meter, own = LoadMeter(stats, is_asleep), stats.row(SUPERVISOR)
+    meter.look(WORKERS, 1000)
+    meter.look(WORKERS, 1010)
+    assert (own[Counter.MOST_BUSY], own[Counter.BUSY_NS]) == (3, 40)
 
 
 def test_cpu_times_are_what_came_since_the_last_time() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from imagenetfs.errors import StillBusyError
 from imagenetfs.system import mounts
+from imagenetfs.system.mounts import Reach, parse_line, reach_of
 from tests.helpers.mount_table import MountTable
 
 OURS = (
@@ -50,6 +51,22 @@ def test_the_one_on_top_counts() -> None:
     assert mounts.our_mounts([root, under], uid=1000) == [under]
     assert mounts.our_mounts([root, under], uid=0) == []
     assert mounts.our_mounts([root, under, over]) == []
+
+
+@pytest.mark.parametrize(
+    ("fstype", "reach", "is_fuse"),
+    [
+        ("ext4", Reach.NODE, False),
+        ("fuseblk", Reach.NODE, True),
+        ("fusectl", Reach.NODE, False),
+        ("nfs4", Reach.NETWORK, False),
+        ("fuse", Reach.PROGRAM, True),
+        ("fuse.sshfs", Reach.PROGRAM, True),
+    ],
+)
+def test_where_the_data_is_by_the_type(fstype: str, reach: Reach, is_fuse: bool) -> None:
+    assert reach_of(fstype) is reach
+    assert parse_line(f"1 0 0:1 / / rw - {fstype} x rw").is_fuse is is_fuse
 
 
 def test_resolve_is_realpath(tmp_path: Path) -> None:

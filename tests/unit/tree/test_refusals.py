@@ -155,6 +155,12 @@ def test_all_that_was_warned_of_is_told_once(root: Path) -> None:
     )
 
 
+def test_a_closed_directory_beside_says_nothing_of_what_to_give(root: Path) -> None:
+    found = Discovery(names={b"": []}, warnings=["you may not read x."], refused={b"x"})
+    told = reason(root, found)[1]
+    assert "known here. You may not read x. Give the directory that holds ILSVRC2012/" in told
+
+
 def test_what_cannot_be_read_is_the_reason_where_there_is_one(root: Path) -> None:
     for error, kind in (
         (SourceReadError("the disk failed."), SourceUnreadableError),

@@ -143,6 +143,8 @@ def test_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setattr(User, "here", lambda: User(9, 9, groups[:16]))
     assert about(node.user_groups(), "groups").grade is Grade.GREEN
+    monkeypatch.setattr(User, "here", lambda: User(9, 9, ()))
+    assert about(node.user_groups(), "groups").what == "you are in no groups"
 
 
 def test_mounts_by_their_state(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,5 +190,5 @@ def test_outside_of_a_job_no_local_disk_is_asked_for(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(node, "memory_bytes", lambda: 8 << 30)
     monkeypatch.setattr(config, "cpus", lambda: 6)
     [line] = node.job({})
-    assert (line.grade, line.what) == (Grade.GREEN, "no job: 6 CPUs, 8.0 GiB of memory")
+    assert (line.grade, line.what) == (Grade.GREEN, "no job: 6 CPUs, 8.6 GB of memory")
     assert line.facts == {"cpus": 6, "memory": 8 << 30}

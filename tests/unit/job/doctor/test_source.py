@@ -110,15 +110,27 @@ def test_how_it_is_mounted(
     assert words in line.what
 
 
-def test_another_network_disk_is_not_on_this_node(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("lustre", "is a network disk (lustre)"),
+        (
+            "fuse.sshfs",
+            "is what a program shows, which may have it from another machine (fuse.sshfs)",
+        ),
+        ("xfs", "is on this node (xfs)"),
+    ],
+)
+def test_where_another_disk_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, said: str
 ) -> None:
     (tmp_path / "x").mkdir()
     table = tmp_path / "mountinfo"
-    table.write_text(f"1 0 0:1 / / rw - ext4 /dev/x rw\n2 1 0:2 / {tmp_path} rw - lustre o:/l rw\n")
+    other = f"2 1 0:2 / {tmp_path} rw - {kind} o:/l rw,user_id=0"
+    table.write_text(f"1 0 0:1 / / rw - ext4 /dev/x rw\n{other}\n")
     monkeypatch.setattr(mounts, "MOUNT_TABLE", table)
     line = next(source_lines.source(settings_with(source=tmp_path)))
-    assert line.what == f"{tmp_path} is a network disk (lustre)"
+    assert line.what == f"{tmp_path} {said}"
 
 
 @pytest.mark.slow
