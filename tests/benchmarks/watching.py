@@ -76,7 +76,8 @@ def measure(mount: Path, seconds: float, passes: int) -> list[tuple[float, float
         for turn in range(passes)
         for at in random.Random(turn).sample(range(len(paths)), len(paths))
     ]
-    pairs, end = [], time.monotonic() + seconds
+    pairs: list[tuple[float, float]] = []
+    end = time.monotonic() + seconds
     with watcher(str(mount)) as pid:
         by_processes(read, order)
         while time.monotonic() < end or not pairs:

@@ -102,15 +102,14 @@ def test_no_colours_for_those_who_want_none(
     monkeypatch.delenv("TERM", raising=False)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    for draw in (
-        lambda: terminal.show_graded("green", "source: it is there"),
-        lambda: terminal.table(("a", "b"), [("1", "2")]),
-    ):
-        screen = Screen()
-        monkeypatch.setattr(sys, "stdout", screen)
-        draw()
-        assert ("\x1b[1" in screen.getvalue()) is has_styles
-        assert has_styles or "\x1b" not in screen.getvalue()
+    graded, heads = Screen(), Screen()
+    monkeypatch.setattr(sys, "stdout", graded)
+    terminal.show_graded("green", "source: it is there")
+    monkeypatch.setattr(sys, "stdout", heads)
+    terminal.table(("a", "b"), [("1", "2")])
+    for shown in (graded.getvalue(), heads.getvalue()):
+        assert ("\x1b[1" in shown) is has_styles
+        assert has_styles or "\x1b" not in shown
 
 
 def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
