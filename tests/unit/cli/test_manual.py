@@ -68,7 +68,7 @@ def test_the_parser_takes_each_example(example: Example) -> None:
 
 def test_a_default_that_the_text_does_not_say() -> None:
     seeds = [o for o in options_of(PAGES["sample"]) if "--seed" in o.names]
-    assert seeds[0].text.endswith("(default: 0)")
+    assert seeds[0].text.endswith("pictures (default: 0).")
 
 
 def options_of(page: Page) -> list[Option]:
