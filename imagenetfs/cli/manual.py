@@ -128,7 +128,7 @@ def _grouped(parameters: Sequence[Any]) -> Iterator[tuple[str, tuple[Option, ...
             continue
         about = settings.get(parameter.name)
         if about is None:
-            text = parameter.help + _default_of(parameter)
+            text = _with_default(parameter)
             found["Options"].append(Option(names, parameter.metavar or "", text))
             continue
         variable = config.variable_name(parameter.name)
@@ -145,13 +145,13 @@ def _grouped(parameters: Sequence[Any]) -> Iterator[tuple[str, tuple[Option, ...
             yield group, tuple(options)
 
 
-def _default_of(parameter: Any) -> str:
-    """`` (default: 0)`` for an option with a value that has one and does not say so itself."""
+def _with_default(parameter: Any) -> str:
+    """The help of an option, with its default where it has a value and does not say so itself."""
     default = parameter.default
     is_plain = isinstance(default, int | float | str) and not isinstance(default, bool)
     if not is_plain or not parameter.metavar or "default" in parameter.help:
-        return ""
-    return f" (default: {default})"
+        return str(parameter.help)
+    return f"{parameter.help.removesuffix('.')} (default: {default})."
 
 
 def as_plain_data(root: Any) -> list[dict[str, Any]]:

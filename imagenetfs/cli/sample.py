@@ -50,9 +50,7 @@ def sample(
     ] = None,
     classes: _ClassesOption = None,
     images: _ImagesOption = None,
-    seed: Annotated[
-        int, typer.Option(metavar="S", help="Another seed draws other pictures (default: 0).")
-    ] = 0,
+    seed: Annotated[int, typer.Option(metavar="S", help="Another seed draws other pictures.")] = 0,
     full_size: Annotated[
         bool,
         typer.Option(

@@ -75,9 +75,7 @@ def show(
     sheet: _SheetOption = None,
     classes: _ClassesOption = None,
     images: _ImagesOption = None,
-    seed: Annotated[
-        int, typer.Option(metavar="S", help="Another seed draws others (default: 0).")
-    ] = 0,
+    seed: Annotated[int, typer.Option(metavar="S", help="Another seed draws others.")] = 0,
     source: options.SourceOption = None,
     index_dir: options.IndexDirOption = None,
     prefer: options.PreferOption = None,

@@ -312,15 +312,15 @@ def nothing_known(source: Source, found: Discovery) -> ImagenetfsError:
     nothing = f"{source.path} holds no version of ImageNet that is known here"
     told = [_sentence(warning) for warning in found.warnings]
     instead = [*unusable(found, source.path), *_elsewhere(source, found)]
-    give = (
-        "Give the directory that holds ILSVRC2012/ and the others, or the tars themselves; classes "
-        f"are directories or tars that are called as n01440764 is ({_LAYOUTS})."
+    # A closed directory beside says nothing of what to give.
+    if instead or (told and not found.refused):
+        return SourceUnknownError(f"{nothing}. {' '.join(dict.fromkeys([*told, *instead]))}")
+    seen = f". {' '.join(dict.fromkeys(told))}" if told else f": {_seen(found)}."
+    return SourceUnknownError(
+        f"{nothing}{seen} Give the directory that holds ILSVRC2012/ and the others, or "
+        "the tars themselves; classes are directories or tars that are called as n01440764 is "
+        f"({_LAYOUTS})."
     )
-    if not told and not instead:
-        return SourceUnknownError(f"{nothing}: {_seen(found)}. {give}")
-    if found.refused and not instead:  # a closed directory beside says nothing of what to give
-        instead = [give]
-    return SourceUnknownError(f"{nothing}. {' '.join(dict.fromkeys([*told, *instead]))}")
 
 
 def _sentence(text: str) -> str:
