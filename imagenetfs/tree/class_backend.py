@@ -162,11 +162,11 @@ def outside_of(
     within = {place.archive: place.below for place in places}
 
     def look() -> Outside:
-        claims = [*shown, *(claim for backend in by_class for claim in backend.claims())]
-        claimed = {claim[:2] for claim in claims}
-        claims += [ClassPlace(*place) for place in (instead or {}).values()]
-        spare = frozenset((instead or {}).values()) - claimed
-        return images_outside(index, wholes, levels, claims, Discovered(listed, within, spare))
+        places = [*shown, *(place for backend in by_class for place in backend.class_places())]
+        containers = {place[:2] for place in places}
+        places += [ClassPlace(*place) for place in (instead or {}).values()]
+        spare = frozenset((instead or {}).values()) - containers
+        return images_outside(index, wholes, levels, places, Discovered(listed, within, spare))
 
     return look
 

@@ -70,7 +70,7 @@ class DirectorySplit:
         archive, inner, _ = self._places[number]
         return ((archive, inner),)
 
-    def claims(self) -> Sequence[ClassPlace]:
+    def class_places(self) -> Sequence[ClassPlace]:
         """Where the classes stand."""
         return self._places
 

@@ -75,13 +75,13 @@ def images_outside(
     index: Index,
     wholes: Sequence[int],
     levels: Sequence[int],
-    claims: Iterable[ClassPlace],
+    class_places: Iterable[ClassPlace],
     known: Discovered,
 ) -> Outside:
     """What of these archives is in no class. ``wholes`` are the split's alone; of ``levels``,
     directories in which other things stand too, only the files that are right there are looked at.
     """
-    places = list(claims)
+    places = list(class_places)
     tops = dict.fromkeys((*wholes, *levels, *(place.archive for place in places)))
     counter = _Counter(index, places, tops, known)
     for archive in tops:
@@ -91,22 +91,22 @@ def images_outside(
 
 
 class _Counter:
-    """Counts images outside of the claimed places."""
+    """Counts images that stand in no class."""
 
     def __init__(
-        self, index: Index, claims: Iterable[ClassPlace], tops: Collection[int], known: Discovered
+        self, index: Index, places: Iterable[ClassPlace], tops: Collection[int], known: Discovered
     ) -> None:
         self._index = index
         self._names, self._within, self._instead = known
-        self._claimed: dict[Place, list[bytes]] = {}
-        for archive, inner, below in claims:
-            self._claimed.setdefault((archive, inner), []).append(below)
+        self._of_classes: dict[Place, list[bytes]] = {}
+        for archive, inner, below in places:
+            self._of_classes.setdefault((archive, inner), []).append(below)
         self._tops = tops
         self.found = Outside()
 
     def count(self, archive: int, *, whole: bool) -> None:
         """Count one archive."""
-        below, within = self._claimed.get((archive, OUTER), []), self._within.get(archive, b"")
+        below, within = self._of_classes.get((archive, OUTER), []), self._within.get(archive, b"")
         if b"" in below:
             return  # the archive is a class
         if self._count_names(self._index.archives[archive].path, whole=whole):
@@ -124,7 +124,7 @@ class _Counter:
             own = self._index.promoted(archive, row)
             if own in self._tops or (not whole and (is_directory or own is not None)):
                 continue  # counted on its own, or not the split's
-            shown = self._claimed_at(archive, _twin(container.members.name(row)))
+            shown = self._class_at(archive, _twin(container.members.name(row)))
             if shown is not None:
                 if is_directory:
                     self._count_twin(container.locate(row)[0], shown)
@@ -133,7 +133,7 @@ class _Counter:
                 if own is not None:
                     self.count(own, whole=whole)
                     continue
-                below = self._claimed.get((archive, inner), [])
+                below = self._of_classes.get((archive, inner), [])
                 if b"" not in below:
                     self._count_rows((archive, inner), below)
 
@@ -182,7 +182,7 @@ class _Counter:
     def _inner(self, archive: int) -> Iterator[tuple[int, int]]:
         return enumerate(self._index.nested(archive).tolist())
 
-    def _claimed_at(self, archive: int, name: bytes) -> Place | None:
+    def _class_at(self, archive: int, name: bytes) -> Place | None:
         """The container of that name in an archive, where it is a class that is shown."""
         container = self._index.container(archive)
         row = container.members.find(name)
@@ -191,12 +191,12 @@ class _Counter:
         own = self._index.promoted(archive, row)
         inner = self._index.inner_of_row(archive, row)
         place = (archive, inner) if own is None else (own, OUTER)
-        return place if b"" in self._claimed.get(place, []) else None
+        return place if b"" in self._of_classes.get(place, []) else None
 
     def _is_shown(self, archive: int) -> bool:
         """Whether a whole archive is a class that is shown."""
         place = (archive, OUTER)
-        return b"" in self._claimed.get(place, []) and place not in self._instead
+        return b"" in self._of_classes.get(place, []) and place not in self._instead
 
     def _count_twin(self, directory: bytes, shown: Place) -> None:
         """Count the images in a class's directory that its tar, which is shown, has not."""
@@ -212,7 +212,7 @@ class _Counter:
     def _count_rows(self, place: Place, below: Iterable[bytes]) -> None:
         """Count the images in a container that are not below one of these directories of it."""
         container = self._index.container(*place)
-        if place not in self._claimed:
+        if place not in self._of_classes:
             self.found.problems += troubles(self._index, place)
         members, nested = container.members, set(container.members.nested.tolist())
         within = self._within.get(place[0], b"") if place[1] == OUTER else b""
@@ -250,9 +250,9 @@ class _Counter:
 
     def _count_links(self, members: Table, below: Iterable[bytes], within: range) -> None:
         """Count the links called as images or classes that lead nowhere, and are in no class."""
-        claimed = [rows_below(members, directory) for directory in below]
+        classes = [rows_below(members, directory) for directory in below]
         for row in members.links:
-            if row not in within or any(row in rows for rows in claimed):
+            if row not in within or any(row in rows for rows in classes):
                 continue
             name = members.name(row)
             is_class = CLASS.fullmatch(archive_stem(name.rpartition(b"/")[2]))

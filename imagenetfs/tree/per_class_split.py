@@ -86,7 +86,7 @@ class PerClassSplit:
     def places(self, number: int) -> Sequence[Place]:
         return (self._shown(number),)
 
-    def claims(self) -> Sequence[ClassPlace]:
+    def class_places(self) -> Sequence[ClassPlace]:
         """Where the classes stand, each a container."""
         return [ClassPlace(archive, inner) for archive, inner in self._places]
 

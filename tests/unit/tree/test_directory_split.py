@@ -65,7 +65,7 @@ def test_where_its_classes_stand(split: DirectorySplit) -> None:
     ]
     assert split.directories(0) == [b"train/" + A, b"train/" + B, b""]
     assert split.directories(1) == []
-    assert [place.below for place in split.claims()] == [b"train/" + A, b"train/" + B, b""]
+    assert [place.below for place in split.class_places()] == [b"train/" + A, b"train/" + B, b""]
 
 
 def test_the_class_of_a_row(index: Index, split: DirectorySplit) -> None:
