@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import NamedTuple
 
-from imagenetfs.errors import ImagenetfsError, SourceReplacedError
+from imagenetfs.errors import ImagenetfsError, SourceReplacedError, SourceUnreadableError
 from imagenetfs.formats.tar.concurrency import AdaptiveConcurrency
 from imagenetfs.formats.tar.readahead_scanner import ReadaheadScannerThread
 from imagenetfs.formats.tar.threaded_scanner import ThreadedScanner
@@ -160,10 +160,13 @@ def _adopt(index: Index, item: Work, block: Callable[[], bytes]) -> int:
 
 
 def _tell(index: Index, item: Work, error: ImagenetfsError) -> None:
-    """Count that a container cannot be indexed, and say it once for its archive; not where that was
-    said when the archive was found replaced.
+    """Say that a container cannot be indexed; not where that was said when the archive was found
+    replaced. What the source did not give is counted, and said once for its archive; what may not
+    be read is no fault of the source.
     """
-    if not isinstance(error, SourceReplacedError):
-        told = f"{index.title(*item)} cannot be indexed: {error}"
-        if index.source.failures.note(index.archives[item[0]].path, "index", told):
-            log.warning("%s", told)
+    if isinstance(error, SourceReplacedError):
+        return
+    told = f"{index.title(*item)} cannot be indexed: {error}"
+    is_denied = isinstance(error, SourceUnreadableError)
+    if is_denied or index.source.failures.note(index.archives[item[0]].path, "index", told):
+        log.warning("%s", told)

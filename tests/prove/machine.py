@@ -77,7 +77,7 @@ class View:
             return self._answer(of, question)
         except OSError as error:
             allowed = set()
-            if of & self.changed:
+            if of & self.changed or self.is_lost(path):
                 allowed.add(errno.EIO)
             if of & self.closed:
                 allowed.add(errno.EACCES)
@@ -89,6 +89,10 @@ class View:
                     f"(of {sorted(of)}, changed {self.changed}, closed {self.closed})"
                 ) from error
             return None
+
+    def is_lost(self, path: str) -> bool:
+        """Whether it fails for want of anything whole."""
+        return path in self.nodes and self.nodes[path].lost
 
     def whole(self, path: str, node: Node) -> bytes | None:
         """All bytes of a file, as the model or the first reading has them."""
@@ -201,6 +205,7 @@ class Machine(RuleBasedStateMachine):
         path = choose.choice(sorted(view.names))
         found = view.ask(view.nodes[path].of, lambda: view.face.names(path, choose), path)
         if found is not None:
+            assert not view.is_lost(path), path
             missing = view.names[path] - set(found)
             may_miss = {name for name in missing if f"{path}/{name}"[9:] in view.gone}
             assert len(found) == len(set(found)), path
@@ -234,7 +239,7 @@ class Machine(RuleBasedStateMachine):
         except OSError as error:
             if error.errno == errno.ENOENT:
                 return
-            view.ask(view.nodes[above].of, lambda: view.face.stat(f"{above}/{name}"))
+            view.ask(view.nodes[above].of, lambda: view.face.stat(f"{above}/{name}"), above)
         else:
             raise AssertionError(f"{above}/{name} is there")
 

@@ -30,7 +30,8 @@ class Node:
     """One name. ``data``: the bytes of a file, the target of a link. ``of``: the files of the
     source that it comes from; of a directory, those that its names come from. ``pixels``: of a PNG
     that is made, whose bytes are the encoder's affair. ``mtime``: None where nothing is said.
-    ``opaque``: of which nothing is said but that it is there.
+    ``opaque``: of which nothing is said but that it is there. ``lost``: a directory of which
+    nothing is whole, or the list of a split with such a class: it fails whatever is asked of it.
     """
 
     kind: int
@@ -39,6 +40,7 @@ class Node:
     mtime: int | None = None
     pixels: bytes | None = None
     opaque: bool = False
+    lost: bool = False
 
 
 Nodes = dict[str, Node]
@@ -168,20 +170,26 @@ def _devkit(root: Path) -> Kit:
 
 def _version(nodes: Nodes, root: Path, kit: Kit) -> None:
     if (root / world.TRAIN).exists():
-        for name, node in tar_members((root / world.TRAIN).read_bytes()).items():
+        tars = tar_members((root / world.TRAIN).read_bytes())
+        if not tars:
+            _put(nodes, "ILSVRC2012/train", Node(DIRECTORY, of={world.TRAIN}, lost=True))
+        for name, node in tars.items():
             wnid = name.removesuffix(".tar")
             for image, found in tar_members(node.data).items():
                 found.of = {world.TRAIN}
                 _put(nodes, f"ILSVRC2012/train/{wnid}/{image}", found)
     if (root / world.VAL).exists():
         images = tar_members((root / world.VAL).read_bytes())
-        # The devkit says the classes: one whose images are all cut off is an empty directory.
+        if not images:
+            _put(nodes, "ILSVRC2012/val", Node(DIRECTORY, of={world.VAL}, lost=True))
+        # The devkit says the classes: one whose images are all cut off is there, and lost.
         for wnid in kit.wnids.values() if images else ():
-            _put(nodes, f"ILSVRC2012/val/{wnid}", Node(DIRECTORY, of={world.VAL}))
+            _put(nodes, f"ILSVRC2012/val/{wnid}", Node(DIRECTORY, of={world.VAL}, lost=True))
         for name, node in images.items():
             node.of = {world.VAL}
             wnid = kit.wnids[kit.truth[int(name[15:23]) - 1]]
             _put(nodes, f"ILSVRC2012/val/{wnid}/{name}", node)
+            nodes[f"ILSVRC2012/val/{wnid}"].lost = False
 
 
 def _downsampled(nodes: Nodes, root: Path, kit: Kit) -> None:
@@ -217,7 +225,9 @@ def _made(nodes: Nodes, version: str, words: dict[str, str]) -> None:
         ]
         if lines:
             node = nodes[f"{version}/{split}"]
-            _put(nodes, f"{version}/meta/{split}.txt", Node(FILE, "".join(lines).encode(), node.of))
+            lost = any(node.lost for path, node in nodes.items() if path.startswith(above))
+            made = Node(FILE, "".join(lines).encode(), node.of, lost=lost)
+            _put(nodes, f"{version}/meta/{split}.txt", made)
     for name, text in texts.items():
         _put(nodes, f"{version}/{name}", Node(FILE, text.encode()))
     if version == "ILSVRC2012":
