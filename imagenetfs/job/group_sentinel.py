@@ -37,6 +37,15 @@ process after the other.
 _PENDING_SECONDS = 5.0
 """How long it is waited for where the sentinel was sent it and had no CPU yet."""
 
+_STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+_UNDONE_BY: dict[int, tuple[int, ...]] = {
+    signal.SIGCONT: _STOPS,
+    **dict.fromkeys(_STOPS, (signal.SIGCONT,)),
+}
+"""The kernel takes away a pending SIGCONT when a stop is sent, and a pending stop when SIGCONT is:
+the sentinel may have lost the first of two that the front has both of.
+"""
+
 _FORGET_SECONDS = 2.0
 
 _LONG_SECONDS = 3600.0
@@ -78,7 +87,9 @@ class GroupSentinel:
         os.set_blocking(self._reader, False)
 
     def heard(self, one: Signal) -> bool:
-        """Whether the group was sent this signal, which the front has received just now."""
+        """Whether the group was sent this signal, which the front has received just now, or since
+        then one that undoes it.
+        """
         start = time.monotonic()
         deadline = start + _HEARD_SECONDS
         poller = select.poll()
@@ -94,7 +105,8 @@ class GroupSentinel:
             now = time.monotonic()
             if now >= deadline:
                 if now - start > _PENDING_SECONDS or not _is_pending(self.pid, one[0]):
-                    return False
+                    undone_by = _UNDONE_BY.get(one[0], ())
+                    return any(number in undone_by for _, (number, _, _) in self._heard)
                 deadline = now + _HEARD_SECONDS
             poller.poll((deadline - now) * 1000)
 

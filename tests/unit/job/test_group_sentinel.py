@@ -73,6 +73,29 @@ def test_another_sender_is_another_signal(
     assert sentinel.heard((number, sender, code))
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(signal.SIGCONT, signal.SIGTSTP), (signal.SIGTTIN, signal.SIGCONT)],
+)
+def test_a_signal_that_another_took_away_was_sent_to_the_group(
+    first: signal.Signals, second: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel takes the first one away, where the sentinel has not got it yet."""
+    monkeypatch.setattr(group_sentinel, "_HEARD_SECONDS", 0.0)
+    with signals_blocked(first, second):
+        sentinel = GroupSentinel({first, second})
+        try:
+            lost = (int(first), 4711, _USER)
+            assert not sentinel.heard(lost)
+            one = sent_by_another(sentinel, second)
+            wait_for_word(sentinel)
+            assert sentinel.heard(lost)
+            assert sentinel.heard(one)
+            assert not sentinel.heard(lost)
+        finally:
+            sentinel.end()
+
+
 def test_what_the_front_sends_is_not_told(
     sentinel: GroupSentinel, at_once: Callable[[], None]
 ) -> None:
