@@ -34,6 +34,7 @@ def test_every_sentence_is_followed_to_where_it_is_written(collected: Collected)
     assert collected.lost == HANDED_ON, "follow it, or say in HANDED_ON why it is none"
 
 
+@pytest.mark.slow
 def test_every_code_and_every_class_of_errors_has_sentences(collected: Collected) -> None:
     codes = {message.code for message in collected.messages}
     assert codes >= set(ExitCode) - NO_ERROR

@@ -112,6 +112,7 @@ def test_a_wrong_variable_is_named(
         config.resolve()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize(
     ("content", "sentence"),

@@ -323,6 +323,7 @@ def same_names(modules: dict[str, ast.Module]) -> dict[str, list[str]]:
     return {name: places for name, places in every.items() if len(places) > 1}
 
 
+@pytest.mark.slow
 def test_a_class_name_means_one_thing() -> None:
     found = same_names({str(path): parsed(path) for path in MODULES})
     assert found.keys() == TWO_FACES | AS_ELSEWHERE_TOO

@@ -121,6 +121,7 @@ def test_processes_reserve_apart_and_see_each_others_bytes(scratch: ScratchFile)
     assert all(scratch.read(at, 100) == letter * 100 for letter in held for at in held[letter])
 
 
+@pytest.mark.slow
 def test_processes_that_reserve_at_once_get_room_apart(scratch: ScratchFile) -> None:
     def child(letter: int) -> None:
         scratch.after_fork()

@@ -192,6 +192,7 @@ def test_thrown_out_while_it_is_written(tmp_path: Path) -> None:
     assert found(cache) == DATA
 
 
+@pytest.mark.slow
 def test_one_process_of_all_writes_it(tmp_path: Path) -> None:
     """The others wait, and see that it goes on."""
     fresh(tmp_path).close()

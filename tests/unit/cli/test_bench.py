@@ -57,6 +57,7 @@ def test_what_makes_no_sense(
     assert sentence in done.err
 
 
+@pytest.mark.slow
 def test_a_source_without_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "ILSVRC2012").mkdir()
     done = call_forked(capsys, "bench", tmp_path, "--index-dir", "none")

@@ -82,6 +82,7 @@ def test_splits_of_the_source_that_is_named(
     assert offered(monkeypatch, capsys, line.format(source=source)) == words
 
 
+@pytest.mark.slow
 def test_splits_of_the_source_in_the_settings(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], source: Path
 ) -> None:

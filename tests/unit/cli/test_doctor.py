@@ -198,6 +198,7 @@ def healed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[MountPaths]:
     return places
 
 
+@pytest.mark.slow
 def test_healing(
     found: list[Finding],
     healed: list[MountPaths],

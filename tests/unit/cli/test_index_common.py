@@ -154,6 +154,7 @@ def test_an_index_is_kept_where_it_can_be(opened: Opened, tmp_path: Path) -> Non
     assert opened.said == set()
 
 
+@pytest.mark.slow
 def test_where_it_cannot_be_kept_it_serves_this_command(
     tmp_path: Path, opened_with: Opening, capsys: pytest.CaptureFixture[str]
 ) -> None:

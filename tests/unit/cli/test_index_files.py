@@ -120,6 +120,7 @@ def test_only_archives_that_are_the_same_are_taken_over(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "sentence"), [(b"x" * 500, "is no exported index: "), (None, "cannot be read: ")]
 )

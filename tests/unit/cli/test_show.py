@@ -31,6 +31,7 @@ def shown(source: Path, capsys: pytest.CaptureFixture[str]) -> Show:
     return lambda *words: call_forked(capsys, "show", source, *words, "--index-dir", "none")
 
 
+@pytest.mark.slow
 def test_a_class_in_lines(shown: Show) -> None:
     done = shown("n00000002")
     assert (done.code, done.err) == (0, "")
@@ -42,6 +43,7 @@ def test_a_class_in_lines(shown: Show) -> None:
     assert lines[3:] == [["ILSVRC2012/train", f"3 images from {tar}"]]
 
 
+@pytest.mark.slow
 def test_an_image_for_programs(shown: Show) -> None:
     done = shown("n00000002_1.JPEG", "--json")
     [found] = json.loads(done.out)
@@ -52,12 +54,14 @@ def test_an_image_for_programs(shown: Show) -> None:
     assert lines["size"] == "no image that is known, 601 bytes"
 
 
+@pytest.mark.slow
 def test_a_version(shown: Show) -> None:
     lines = [line.split("\t") for line in shown("ILSVRC2012").out.splitlines()]
     assert lines[0] == ["version", "ILSVRC2012"]
     assert lines[1] == ["ILSVRC2012/train", "9 images in 3 classes, 5.4 kB"]
 
 
+@pytest.mark.slow
 def test_nothing_of_that_name(shown: Show) -> None:
     done = shown("n00000009")
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)

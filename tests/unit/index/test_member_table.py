@@ -100,6 +100,7 @@ def test_children_and_below(entries: list[tuple[bytes, int]]) -> None:
         assert [members.name(child) for child in members.children(row)] == direct
 
 
+@pytest.mark.slow
 @examples(100)
 @given(_ENTRIES, st.integers(0, 15), st.integers(0, 15))
 def test_names_and_times_of_a_range(
@@ -253,6 +254,7 @@ def test_a_flipped_byte_of_the_header_is_never_a_crash(mask: int) -> None:
         assert len(members) == rows
 
 
+@pytest.mark.slow
 def test_a_table_takes_little_memory() -> None:
     """A worker may have tens of thousands of them."""
     entries = [(b"n00000001_%d.JPEG" % number, 100_000) for number in range(20)]

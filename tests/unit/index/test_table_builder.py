@@ -76,6 +76,7 @@ def test_what_was_written_during_a_scan_is_what_the_second_one_finds(tmp_path: P
     assert names == list(tar_table(index_of(tmp_path, "t.tar"), 0).names())
 
 
+@pytest.mark.slow
 @pytest.mark.expects_log("is broken at byte")
 @pytest.mark.parametrize("is_inner", [False, True])
 @pytest.mark.parametrize("zeros", [20_000, 70_000, 700_000, 1 << 20, 3 << 20])
@@ -100,6 +101,7 @@ def test_a_tar_that_was_fetched_in_part(tmp_path: Path, zeros: int, is_inner: bo
     assert not is_inner or tar_table(index, 0).doubt is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocks", [1, 2, 10, 16, 20, 32, 64, 100, 128, 256, 512, 1000, 1024, 2048])
 @pytest.mark.parametrize("program", ["tar", "bsdtar"])
 def test_no_padding_that_programs_write_is_blamed(

@@ -273,6 +273,7 @@ def until_said(record: Path, number: int) -> bool:
     return until(lambda: f"\n{int(number)}\n" in record.read_text())
 
 
+@pytest.mark.slow
 def test_a_terminals_signals_and_its_end_come_once(tmp_path: Path) -> None:
     record = tmp_path / "record"
     record.touch()

@@ -38,6 +38,7 @@ def test_a_source_that_is_missing_beside_one_of_a_like_name(tmp_path: Path) -> N
         preflight.check_source(tmp_path / "imagnet")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("typed", ["https://image-net.org/x", "s3://bucket/x", "host:/export"])
 def test_an_address_of_another_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str

@@ -146,6 +146,7 @@ def test_why_something_is_not_there_is_said_before(source: Path) -> None:
     assert any(VAL in line and line.startswith("warning: ") for line in said)
 
 
+@pytest.mark.slow
 def test_other_failures_keep_their_own_codes(
     tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -253,6 +253,7 @@ def test_a_mount_for_the_usual_group_is_not_read_under_another(
     assert start_mount(request_, LOCK, nothing) == entry
 
 
+@pytest.mark.slow
 def test_a_log_of_the_systems_is_no_file_of_the_mounts(
     request_: MountRequest, table: MountTable, server: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,8 @@ from imagenetfs.tree.dataset import Split, Version
 from tests.helpers.layouts import by_directory, train_images
 from tests.helpers.zips import Packing, zip_of
 
+pytestmark = pytest.mark.slow
+
 TRAIN, VAL = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 
 
@@ -75,7 +77,6 @@ def _write(root: Path, archive: str, offset: int, data: bytes) -> None:
         file.write(data)
 
 
-@pytest.mark.slow
 def test_the_miniature_is_as_it_should_be(root: Path, documented: object) -> None:
     assert list(verify.check_counts(_catalogue(root))) == []
     assert _images(root) == []
@@ -102,7 +103,6 @@ def test_without_a_list_the_published_sums_count(root: Path) -> None:
     assert any("29b22e2961454d5413ddabcf34fc5622 by its publishers" in line for line in wrong)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("form", ["{}  {}\n", "{} *{}\n", "{}  ./{}\r\n"])
 def test_forms_of_the_list(root: Path, form: str) -> None:
     place = root / "ILSVRC2012" / "ILSVRC2012.md5"
@@ -112,7 +112,6 @@ def test_forms_of_the_list(root: Path, form: str) -> None:
     assert "0" * 32 + " by ILSVRC2012.md5" in wrong[0]
 
 
-@pytest.mark.slow
 def test_totals(root: Path, documented: dict[tuple[str, str], tuple[int | None, int]]) -> None:
     documented["ILSVRC2012", "train"] = (11, 801)
     assert list(verify.check_counts(_catalogue(root))) == [
@@ -121,7 +120,6 @@ def test_totals(root: Path, documented: dict[tuple[str, str], tuple[int | None, 
     ]
 
 
-@pytest.mark.slow
 @pytest.mark.expects_log(
     "is broken: no tar header here: its checksum does",
     "no tar header here: its checksum does not hold",
@@ -140,7 +138,6 @@ def test_classes_against_the_devkit(root: Path, documented: object) -> None:
     assert published_counts.images_of_classes(Source(root), b"ILSVRC2012") == {}
 
 
-@pytest.mark.slow
 def test_images_that_are_none(root: Path) -> None:
     _write(root, VAL, _place(root, VAL, "ILSVRC2012_val_00000007.JPEG"), b"\x1f\x8b\x08")
     wrong = _images(root)
@@ -170,7 +167,6 @@ def test_images_in_a_zip_are_compared_with_its_sums(tmp_path: Path, packing: Pac
         assert f"mine.zip: {name} is damaged: " in sentence
 
 
-@pytest.mark.slow
 @pytest.mark.expects_log(r"unmount and mount again to see what it holds\.")
 def test_an_archive_that_changes_meanwhile(root: Path) -> None:
     catalogue = _catalogue(root)

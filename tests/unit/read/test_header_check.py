@@ -86,6 +86,7 @@ def _number(index: Index, name: bytes) -> int:
     return inode(InodeKind.FILE, 0, OUTER, index.container(0).members.find(name))
 
 
+@pytest.mark.slow
 def test_it_costs_no_request(tmp_path: Path, reader_of: Open) -> None:
     data, held = archive()
     (tmp_path / "t.tar").write_bytes(data)

@@ -27,6 +27,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # --- a small tree -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_train_of_a_small_shape(small: Path) -> None:
     path = small / "ILSVRC2012/ILSVRC2012_img_train.tar"
     assert path.stat().st_size == SMALL.train_bytes

@@ -31,6 +31,7 @@ def ilsvrc(sample: Path) -> Path:
     return sample / "ILSVRC2012"
 
 
+@pytest.mark.slow
 def test_extracted_directories_equal_the_tars(ilsvrc: Path) -> None:
     for tar, directory in (("img_train", "train"), ("img_train_t3", "train_T3")):
         wnids = set()

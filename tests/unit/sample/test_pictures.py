@@ -17,6 +17,8 @@ from scipy import io as scipy_io
 from imagenetfs.sample import make_sample
 from tests.helpers.learning import Array, features, files, train
 
+pytestmark = pytest.mark.slow
+
 
 class Learned:
     """A model of a sample's train images; labels are wnids, as each version tells them."""
@@ -48,7 +50,6 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Learned:
     return Learned(root)
 
 
-@pytest.mark.slow
 def test_val(learned: Learned) -> None:
     rows = files(sorted((learned.root / "ILSVRC2012/validation").iterdir()))
     assert learned.right(rows, learned.truth) > 0.9
@@ -81,7 +82,6 @@ def test_tiny_val(learned: Learned) -> None:
     assert learned.right(rows, [line[1] for line in lines]) > 0.9
 
 
-@pytest.mark.slow
 def test_dogs_and_winter21(learned: Learned) -> None:
     for directory in (learned.root / "ILSVRC2012/train_T3", learned.root / "winter21_whole"):
         for wnid in {path.name for path in directory.iterdir()} & set(learned.wnids):

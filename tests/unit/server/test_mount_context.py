@@ -73,6 +73,7 @@ def requests(context: MountContext, row: int) -> int:
     return int(context.stats.row(row)[Counter.SOURCE_REQUESTS])
 
 
+@pytest.mark.slow
 def test_a_child_s_lock_excludes_its_siblings(context: MountContext) -> None:
     """By the opening that it has from its parent, all of them would hold the lock."""
     ready, tell = os.pipe()

@@ -316,6 +316,7 @@ def test_what_is_read_comes_before_what_is_listed(nested: Index) -> None:
     assert order(plan) == ["val", "1", "0", "2"]
 
 
+@pytest.mark.slow
 def test_what_is_listed_meanwhile_is_next(nested: Index) -> None:
     plan = plan_of(nested, 0, 1)
     plan.recent = recent = RecentParts()
@@ -332,6 +333,7 @@ def test_a_large_part_makes_way(nested: Index, monkeypatch: pytest.MonkeyPatch) 
     assert order(plan, later)[:3] == ["val", "2", "val"]
 
 
+@pytest.mark.slow
 def test_of_what_is_read_a_shard_has_its_own(nested: Index) -> None:
     recent = RecentParts()
     recent.note_listed(0, 2, nested.container(0, 2))

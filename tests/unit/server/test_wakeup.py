@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -60,6 +61,7 @@ def test_an_alarm_in_a_child_wakes_the_tasks_of_its_parent() -> None:
     trio.run(program)
 
 
+@pytest.mark.slow
 def test_an_alarm_never_blocks_and_leaves_no_descriptor() -> None:
     opened = descriptors()
     with alarm() as (reader, ring):

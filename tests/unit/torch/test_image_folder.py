@@ -17,6 +17,8 @@ import imagenetfs
 from tests.helpers.late_imports import late_imports
 from tests.helpers.loaders import torchvision_datasets
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from imagenetfs.torch import ImageFolder
 
@@ -52,7 +54,6 @@ def double(target: int) -> int:
     return 2 * target
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_it_is_torchvisions(directory: Path, theirs: Any, slash: str) -> None:
     root = f"{directory}{slash}"
@@ -152,7 +153,6 @@ def tree(sample: Path) -> Iterator[imagenetfs.Tree]:
         yield opened
 
 
-@pytest.mark.slow
 def test_a_whole_tree_is_no_folder(tree: imagenetfs.Tree) -> None:
     with pytest.raises(TypeError, match=r"takes a split of the tree, such as tree\['ILSVRC2012/tr"):
         ImageFolder(tree)  # type: ignore[arg-type]  # the mistake that is answered
@@ -191,7 +191,6 @@ def test_some_files_of_a_split(tree: imagenetfs.Tree) -> None:
     assert dataset[0] == items[-1]
 
 
-@pytest.mark.slow
 def test_it_pickles(tree: imagenetfs.Tree, directory: Path) -> None:
     dataset = ImageFolder(tree["ILSVRC2012/val"], lookalike)
     other = pickle.loads(pickle.dumps(dataset))

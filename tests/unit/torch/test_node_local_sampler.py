@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from imagenetfs.cache.source_pace import LARGEST_RANGE, SMALLEST_RANGE
 from tests.helpers.late_imports import late_imports
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from imagenetfs.torch import NodeLocalSampler
 
@@ -167,7 +169,6 @@ def fetched(data: Stored, nodes: int, part: float, piece: int) -> list[float]:
     return parts
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("part", [0.1, 0.3])
 @pytest.mark.parametrize(
     ("nodes", "piece"), [(2, LARGEST_RANGE), (4, LARGEST_RANGE), (8, SMALLEST_RANGE)]

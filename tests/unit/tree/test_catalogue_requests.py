@@ -121,6 +121,7 @@ def test_the_first_mount(tree: Tree, requests: RequestCount) -> None:
     check(requests, DISCOVERY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "allowed"),
     [

@@ -31,6 +31,7 @@ def test_images_that_the_kit_does_not_know() -> None:
     assert [kit.val_wnid(n) for n in range(1, 7)] == [LEAVES[0], None, None, None, None, LEAVES[1]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("truth", [b"", b"\n\n", b" \r\n"])
 def test_an_empty_truth(truth: bytes) -> None:
     assert parse(meta_mat(), truth).truth == ()

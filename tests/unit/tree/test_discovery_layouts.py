@@ -333,6 +333,7 @@ def test_forms_of_the_devkit(tmp_path: Path, form: str, broken: str) -> None:
     assert [("is used instead" in warning) for warning in warnings] == [True] * is_told
 
 
+@pytest.mark.slow
 def test_two_kits_that_disagree(tmp_path: Path) -> None:
     """The first is followed. The archive beside the directory of its name is that, packed."""
     order = val_order()
@@ -668,6 +669,7 @@ def test_compressed_under_a_tars_name(tmp_path: Path, how: str, name: str) -> No
     )
 
 
+@pytest.mark.slow
 @pytest.mark.expects_log("bytes are no tar archive, it has")
 def test_the_command_that_unpacks_does_so(tmp_path: Path) -> None:
     source = without(documented(tmp_path), VAL_TAR)
@@ -693,6 +695,7 @@ def test_parts_of_an_archive(tmp_path: Path, suffixes: tuple[str, ...]) -> None:
     assert both(source) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ending", "how", "program"),
     [

@@ -77,6 +77,7 @@ def of_val(files: dict[str, bytes], above: str = "") -> dict[str, bytes]:
 # --- names of archives and directories -----------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -99,6 +100,7 @@ def test_other_files_of_such_names_are_no_archives(tmp_path: Path) -> None:
         assert tree.catalogue.warnings == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["ILSVRC2012_img_val.tar.part", "val.tar.crdownload", "Unconfirmed 77.crdownload"]
 )
@@ -117,6 +119,7 @@ def test_a_tar_that_aria2_has_not_finished(tmp_path: Path) -> None:
         assert f"aria2c has not finished {VAL_TAR}" in warning
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [".TAR.GZ", ".Tgz", ".tar.GZ"])
 def test_compressed_tars_in_capitals(tmp_path: Path, ending: str) -> None:
     source = without(documented(tmp_path), VAL_TAR)
@@ -131,6 +134,7 @@ def test_compressed_tars_in_capitals(tmp_path: Path, ending: str) -> None:
         assert every(tree) == BOTH
 
 
+@pytest.mark.slow
 def test_parts_in_capitals(tmp_path: Path) -> None:
     source = without(documented(tmp_path), VAL_TAR)
     whole = packed(flat(VAL))
@@ -151,6 +155,7 @@ def test_boxes_are_no_classes(tmp_path: Path) -> None:
         assert tree.catalogue.warnings == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("called", ["n{}_tench", "n{}-tench", "n{} tench", "N{}"])
 @pytest.mark.parametrize("where", [f"{D}train", "mine/train", "winter21_whole"])
 def test_class_directories_of_nearly_the_name(tmp_path: Path, called: str, where: str) -> None:
@@ -177,6 +182,7 @@ def test_a_copy_of_a_class_directory_is_told(tmp_path: Path) -> None:
         assert ledger_of(tree, "ILSVRC2012/train").left_out.as_json()["no_class"]["files"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("all_of_them", [False, True])
 def test_class_tars_without_an_ending(tmp_path: Path, all_of_them: bool) -> None:
     some = TRAIN if all_of_them else HALF
@@ -195,6 +201,7 @@ def test_class_tars_without_an_ending(tmp_path: Path, all_of_them: bool) -> None
         assert every(tree) == BOTH
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["INet", "image-net", "my imagenet", "2012"])
 def test_a_directory_of_any_name_with_a_devkit(tmp_path: Path, name: str) -> None:
     files = by_directory(TRAIN, f"{name}/train/") | of_val(flat(VAL), f"{name}/val/")
@@ -227,6 +234,7 @@ def test_the_name_to_give_to_a_directory_of_another_name(tmp_path: Path) -> None
 # --- levels --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["directory", "tar", "zip"])
 @pytest.mark.parametrize("level", ["train/", "ILSVRC2012_img_train/train/"])
 def test_half_of_the_classes_a_level_deeper(tmp_path: Path, form: str, level: str) -> None:
@@ -243,6 +251,7 @@ def test_half_of_the_classes_a_level_deeper(tmp_path: Path, form: str, level: st
         assert ledger_of(tree, "ILSVRC2012/train").adds_up
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beside", [".DS_Store", "README.txt", "._x"])
 @pytest.mark.parametrize("train", ["directory", "tar", "zip"])
 def test_kaggle_s_tree_with_files_beside_its_splits(
@@ -307,6 +316,7 @@ def test_images_beside_class_tars_in_a_tar_are_told_at_once(tmp_path: Path) -> N
         assert "has 8 images in no class directory (first: val/" in warning
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("above", [".snapshot/hourly.0/", ".Trash-1000/files/", "@eaDir/"])
 def test_versions_in_droppings_are_none(tmp_path: Path, above: str) -> None:
     """Snapshots of a file server, and what was thrown away."""
@@ -342,6 +352,7 @@ def test_images_that_only_a_class_directory_beside_its_tar_has(tmp_path: Path, p
         assert ledger.left_out.as_json() == {"no_class": {"files": 1, "first": [name]}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("above", ["imagenet/", "ImageNet_1k/", "CLS-LOC/"])
 def test_a_tar_of_both_splits(tmp_path: Path, above: str) -> None:
     """val is flat in it, the devkit is beside it."""
@@ -398,6 +409,7 @@ def test_tiny_imagenet_s_directories_that_disagree_with_its_annotations(tmp_path
         assert "than val_annotations.txt has" in (ledger.sentence("SRC") or "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("above", ["", "val/"])
 @pytest.mark.parametrize("sorted_first", [False, True])
 def test_a_tar_of_a_val_that_was_sorted_in_part(
@@ -497,6 +509,7 @@ FORMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("beside", [False, True])
 def test_forms_that_are_not_read_are_named(tmp_path: Path, form: str, beside: bool) -> None:

@@ -103,6 +103,7 @@ LOST: dict[str, tuple[Mapping[str, bytes], str, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", LOST)
 def test_a_split_is_there_and_fails_where_nothing_of_it_is_whole(tmp_path: Path, form: str) -> None:
     files, lost, whole = LOST[form]
@@ -166,6 +167,7 @@ def broken_class(form: str, place: str) -> dict[str, bytes]:
     return {f"{place}/{name}": data for name, data in tars.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", BROKEN)
 @pytest.mark.parametrize(
     ("place", "split"),

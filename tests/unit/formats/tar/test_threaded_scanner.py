@@ -34,6 +34,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return set_latency
 
 
+@pytest.mark.slow
 def test_most_members_come_from_chains_and_few_reads_are_in_vain() -> None:
     source = Source(images(3000))
     columns = MemberColumns()
@@ -65,6 +66,7 @@ def test_the_number_of_requests_follows_the_latency(measured: Callable[[float], 
     assert 4 < source.most <= 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sizes", "seconds"),
     [

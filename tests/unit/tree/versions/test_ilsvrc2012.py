@@ -135,6 +135,7 @@ def test_a_broken_patch_is_left_out(source: Path) -> None:
     assert any("test_patch" in warning for warning in tree.catalogue.warnings)
 
 
+@pytest.mark.slow
 def test_another_name_of_the_directory(source: Path) -> None:
     (source / "ILSVRC2012").rename(source / "ILSVRC2012_CLS-LOC")
     assert [version.name for version in tree_of(source).catalogue.versions] == [

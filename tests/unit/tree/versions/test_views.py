@@ -170,6 +170,7 @@ def test_an_ambiguous_word_is_refused_with_the_classes(tree: Tree) -> None:
         shown(b"other\n", tree)
 
 
+@pytest.mark.slow
 def test_a_word_of_nothing_is_told_with_what_it_may_mean(tree: Tree) -> None:
     _, warnings = shown(b"word\n", tree)
     assert "nothing in ILSVRC2012 (first: word). It is in the words of n00000003" in warnings[0]
