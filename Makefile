@@ -75,7 +75,7 @@ clean:
 # Two makes side by side wait for each other here; what is installed already costs a moment.
 $(VENV)/lock:
 	@bash .ci/system-packages
-	@mkdir -p $(VENV) && touch $(VENV)/lock
+	@umask 022 && mkdir -p $(VENV) && touch $(VENV)/lock
 
 $(VENV)/installed-demo: pyproject.toml | $(VENV)/lock
 	@$(LOCK) bash .ci/install "$(PYTHON)" "$(VENV)" demo ".[sample]"

@@ -158,6 +158,17 @@ def test_a_failure_of_pip_is_one_sentence(checkout: Checkout, output: str, said:
     assert checkout.make(STAMP).returncode == 0
 
 
+def test_other_users_may_use_the_environment_whatever_the_umask(checkout: Checkout) -> None:
+    """The tests start programs as other users."""
+    before = os.umask(0o077)
+    try:
+        assert checkout.make(STAMP).returncode == 0
+    finally:
+        os.umask(before)
+    for directory in (checkout.root / ".venv", checkout.root / ".venv" / "bin"):
+        assert directory.stat().st_mode & 0o055 == 0o055, directory
+
+
 def test_an_old_python(checkout: Checkout) -> None:
     (checkout.fakes / "version").write_text("3.9\n")
     done = checkout.make(STAMP)

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
+from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 
@@ -71,9 +73,21 @@ def _without_groups(paths: tuple[Path, ...]) -> str:
     return f"needs the control groups at {', '.join(closed)}" if closed else ""
 
 
+def closed_to_others(paths: Iterable[Path] = (REPOSITORY, Path(sys.prefix))) -> str:
+    """Why other users cannot start the program that is tested, or nothing: both the checkout and
+    the environment may have been made with umask 077.
+    """
+    for path in paths:
+        for directory in (path, *path.parents):
+            if not directory.stat().st_mode & stat.S_IXOTH:
+                return f"needs {directory} open to other users (chmod o+x): jobs are those of one"
+    return ""
+
+
 def why_no_slurm() -> str:
     """A reason, or nothing."""
-    return _without_root() or _missing(("slurmctld", "slurmd", "sbatch", "munged"))
+    missing = _missing(("slurmctld", "slurmd", "sbatch", "munged"))
+    return _without_root() or missing or closed_to_others()
 
 
 def why_no_systemd() -> str:
